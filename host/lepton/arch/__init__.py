@@ -1,0 +1,22 @@
+"""The one description of the chip (design D2), in plain Python.
+
+Everything that has to agree about the chip imports it from here: the Amaranth
+layouts that decode commands in hardware, the driver and compiler that encode
+them, the golden model that executes them, and the generated reference pages.
+
+- `config`: what can vary between chips (`ChipConfig`, `PRESETS`)
+- `record`: how a record of bit fields is declared, packed and unpacked
+- `commands`: what the engines execute
+- `registers`: what the host sees over AXI4-Lite
+- `errors`: why a job stops
+"""
+
+from .commands import Dma, DmaOpcode, Engine, Region, Space, Tensor, TensorOpcode
+from .config import PRESETS, ChipConfig, ConfigError
+from .errors import ErrorCode
+from .registers import COUNTERS, REGISTERS, Register
+
+__all__ = [
+    "COUNTERS", "PRESETS", "REGISTERS", "ChipConfig", "ConfigError", "Dma", "DmaOpcode", "Engine",
+    "ErrorCode", "Region", "Register", "Space", "Tensor", "TensorOpcode",
+]

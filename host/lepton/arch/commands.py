@@ -1,0 +1,202 @@
+"""What the engines execute.
+
+Three engines work at the same time, each in order from its own stream of
+fixed-size commands (LOAD and STORE: 64 bytes, TENSOR: 128 bytes). Engines wait
+for one another only through 16 counting semaphores: a command starts when every
+semaphore in `wait` is above zero, and takes one from each; when it has finished
+(its last byte has landed) it adds one to each semaphore in `post`. All
+semaphores are zero when a job starts.
+
+Units: on-chip addresses of the scratchpad are bytes; those of the weight memory
+are words of K = `lanes` bytes; steps have the unit of what they step.
+"""
+
+from enum import IntEnum
+
+from .record import Field, Record
+
+SEMAPHORES = 16
+
+# What a wait for a semaphore is counted as. The compiler allots semaphores by
+# these classes, so that the chip's counters say what the array waited for.
+SEMAPHORES_READ = range(0, 6)  # input data has arrived
+SEMAPHORES_WEIGHTS = range(6, 10)  # weights have arrived
+SEMAPHORES_WRITE = range(10, 16)  # room has become free, results are ready to leave
+
+
+class Engine(IntEnum):
+    """The engines, in the order of their registers."""
+
+    LOAD = 0
+    TENSOR = 1
+    STORE = 2
+
+
+class DmaOpcode(IntEnum):
+    LOAD = 0x10
+    FILL = 0x11
+    STORE = 0x30
+
+
+class TensorOpcode(IntEnum):
+    DOT = 0x20
+    SUM = 0x21
+    MAX = 0x22
+
+
+class Space(IntEnum):
+    """On-chip memory that a transfer fills."""
+
+    SCRATCHPAD = 0
+    WEIGHTS = 1
+
+
+REGIONS = 4
+
+
+class Region(IntEnum):
+    """Windows of memory that a job may touch; commands name a region and an offset in it."""
+
+    PROGRAM = 0  # command streams, weights and parameters; read only by convention
+    INPUT = 1
+    OUTPUT = 2
+    SCRATCH = 3  # intermediate tensors
+
+
+_HEADER = (
+    Field("opcode", 8, "what to do"),
+    Field("reserved_header", 8, "zero"),
+    Field("layer", 16, "which layer the command belongs to; for counters and error reports"),
+    Field("wait", 16, "semaphores to take before starting, one bit each"),
+    Field("post", 16, "semaphores to give when finished, one bit each"),
+)
+
+Dma = Record("Dma", 64, _HEADER + (
+    Field("region", 8, "memory region", enum=Region),
+    Field("space", 8, "on-chip memory (STORE: scratchpad only)", enum=Space),
+    Field("fill", 8, "byte that fills a row's last word (LOAD), or everything (FILL)", signed=True),
+    Field("reserved_dma", 8, "zero"),
+    Field("offset", 32, "bytes from the start of the region"),
+    Field("local", 32, "first on-chip byte address, a multiple of K"),
+    Field("row_bytes", 32, "bytes that are contiguous in memory, at least 1"),
+    Field("count1", 16, "rows"),
+    Field("count2", 16, "times that repeats"),
+    Field("count3", 16, "times that repeats"),
+    Field("reserved_count", 16, "zero"),
+    Field("mem_step1", 32, "bytes between rows in memory", signed=True),
+    Field("mem_step2", 32, "bytes", signed=True),
+    Field("mem_step3", 32, "bytes", signed=True),
+    Field("local_step1", 32, "bytes between rows on chip, a multiple of K", signed=True),
+    Field("local_step2", 32, "bytes, a multiple of K", signed=True),
+    Field("local_step3", 32, "bytes, a multiple of K", signed=True),
+    Field("reserved_end", 64, "zero"),
+), doc="""LOAD, FILL and STORE.
+
+    for k in range(count3): for j in range(count2): for i in range(count1):
+        memory = region.base + offset + k*mem_step3 + j*mem_step2 + i*mem_step1
+        on_chip = local + k*local_step3 + j*local_step2 + i*local_step1
+        LOAD:  on_chip[0 : words*K] = memory[0 : row_bytes], then `fill` up to words*K
+        FILL:  on_chip[0 : words*K] = fill                (memory is not touched)
+        STORE: memory[0 : row_bytes] = on_chip[0 : row_bytes]
+
+where words = ceil(row_bytes / K). Offsets are taken modulo 2**32 and every row must lie
+inside the region; every on-chip row must lie inside its memory. Weight memory addresses are
+bytes here (word address times K).""")
+
+Tensor = Record("Tensor", 128, _HEADER + (
+    # what happens
+    Field("first", 1, "the first pass starts the accumulators instead of adding to them"),
+    Field("last", 1, "the last pass sends its rows through the tail to the scratchpad"),
+    Field("fence", 1, "start only when all earlier commands' results have landed"),
+    Field("snapshot", 1, "when finished, copy the counters to the slot of `layer`"),
+    Field("add", 1, "the tail adds the residual"),
+    Field("reserved_flags", 3, "zero"),
+    Field("pad", 8, "value of an input pixel outside the image", signed=True),
+    Field("kernel_x", 8, "passes along x, at least 1"),
+    Field("kernel_y", 8, "passes along y, at least 1"),
+    Field("blocks", 16, "passes along input-channel blocks, at least 1"),
+    Field("reserved_blocks", 16, "zero"),
+    Field("nx", 16, "output pixels along x, at least 1"),
+    Field("ny", 16, "output pixels along y, at least 1"),
+    Field("nz", 16, "output pixels along z (channel blocks, for lane-wise work), at least 1"),
+    Field("acc", 16, "first accumulator row"),
+    # input walk
+    Field("in_addr", 32, "byte address of the pixel at x=y=z=0, pass 0; may lie outside where that is padding", signed=True),
+    Field("in_x", 32, "bytes per x", signed=True),
+    Field("in_y", 32, "bytes per y", signed=True),
+    Field("in_z", 32, "bytes per z", signed=True),
+    Field("in_kx", 32, "bytes per kernel column", signed=True),
+    Field("in_ky", 32, "bytes per kernel row", signed=True),
+    Field("in_block", 32, "bytes per input-channel block", signed=True),
+    # which pixels are padding
+    Field("ix0", 16, "image column at x=0, kernel column 0", signed=True),
+    Field("iy0", 16, "image row at y=0, kernel row 0", signed=True),
+    Field("in_w", 16, "image width: columns outside 0..in_w-1 are padding"),
+    Field("in_h", 16, "image height"),
+    Field("stride_x", 8, "image columns per x"),
+    Field("stride_y", 8, "image rows per y"),
+    Field("dilation_x", 8, "image columns per kernel column"),
+    Field("dilation_y", 8, "image rows per kernel row"),
+    # weights, parameters, output
+    Field("weights", 16, "weight memory word of the first tile (DOT)"),
+    Field("params", 16, "weight memory word of the parameter record (last)"),
+    Field("out_addr", 32, "byte address of the output at x=y=z=0, a multiple of K"),
+    Field("out_x", 32, "bytes per x", signed=True),
+    Field("out_y", 32, "bytes per y", signed=True),
+    Field("out_z", 32, "bytes per z", signed=True),
+    # tail
+    Field("out_zero", 8, "output zero point", signed=True),
+    Field("out_min", 8, "lowest output", signed=True),
+    Field("out_max", 8, "highest output", signed=True),
+    Field("add_zero_a", 8, "zero point of the tail's own value", signed=True),
+    Field("add_zero_b", 8, "zero point of the residual", signed=True),
+    Field("add_zero_o", 8, "zero point of the sum", signed=True),
+    Field("add_min", 8, "lowest sum", signed=True),
+    Field("add_max", 8, "highest sum", signed=True),
+    Field("add_mult_a", 32, "multiplier of the tail's own value", signed=True),
+    Field("add_mult_b", 32, "multiplier of the residual", signed=True),
+    Field("add_mult_o", 32, "multiplier of the sum", signed=True),
+    Field("add_shift_a", 8, "right shift, 0..31"),
+    Field("add_shift_b", 8, "right shift, 0..31"),
+    Field("add_shift_o", 8, "right shift, 0..31"),
+    Field("reserved_add", 8, "zero"),
+    Field("res_addr", 32, "byte address of the residual at x=y=z=0, a multiple of K"),
+    Field("res_x", 32, "bytes per x", signed=True),
+    Field("res_y", 32, "bytes per y", signed=True),
+    Field("res_z", 32, "bytes per z", signed=True),
+    Field("reserved_end", 32, "zero"),
+), doc="""DOT, SUM and MAX: one walk over the scratchpad through the array and the tail.
+
+    for p, (block, ky, kx) in enumerate(product(range(blocks), range(kernel_y), range(kernel_x))):
+        W = weight_memory[weights + p*K :][:K]                     # K columns of K lanes (DOT)
+        for m, (z, y, x) in enumerate(product(range(nz), range(ny), range(nx))):
+            ix = ix0 + x*stride_x + kx*dilation_x;  iy likewise
+            a = scratchpad[in_addr + block*in_block + ky*in_ky + kx*in_kx + z*in_z + y*in_y + x*in_x :][:K]
+                if 0 <= ix < in_w and 0 <= iy < in_h else [pad]*K
+            v = W @ a  (DOT: v[n] = sum over k of W[n][k]*a[k])  or  a  (SUM, MAX)
+            row = acc + m
+            accumulators[row] = v if first and p == 0 else accumulators[row] + v   (MAX: max of both)
+            if last and p is the last pass:
+                scratchpad[out_addr + z*out_z + y*out_y + x*out_x :][:K] =
+                    tail(accumulators[row], scratchpad[res_addr + z*res_z + y*res_y + x*res_x :][:K])
+
+The input address need not be a multiple of K. Accumulators hold int32 and wrap; the contents of
+rows that have gone through the tail are undefined afterwards. The tail, per lane n (see `tail` in
+the golden model, and TFLite's reference kernels for the rounding):
+
+    y = clamp(MultiplyByQuantizedMultiplier(row[n] + bias[n], multiplier[n], left[n], right[n]) + out_zero,
+              out_min, out_max)
+    if add: s = scale(y - add_zero_a, add_mult_a, add_shift_a) + scale(r - add_zero_b, add_mult_b, add_shift_b)
+            y = clamp(RDBPOT(SRDHM(s, add_mult_o), add_shift_o) + add_zero_o, add_min, add_max)
+    with scale(d, m, s) = RDBPOT(SRDHM(d << 20, m), s)""")
+
+# The parameter record of K output channels, in words of the weight memory: word b holds byte b
+# of every channel's (bias: int32, multiplier: int32, left shift: uint8, right shift: uint8).
+PARAM_WORDS = 10
+
+ENGINE_RECORDS = {Engine.LOAD: Dma, Engine.TENSOR: Tensor, Engine.STORE: Dma}
+ENGINE_OPCODES = {
+    Engine.LOAD: (DmaOpcode.LOAD, DmaOpcode.FILL),
+    Engine.TENSOR: (TensorOpcode.DOT, TensorOpcode.SUM, TensorOpcode.MAX),
+    Engine.STORE: (DmaOpcode.STORE,),
+}

@@ -1,0 +1,93 @@
+"""What can vary between chips, and the presets that are tested."""
+
+import hashlib
+from dataclasses import asdict, dataclass, replace
+
+
+class ConfigError(ValueError):
+    """The combination of parameters cannot be built; the text says why."""
+
+
+def _power_of_two(value: int) -> bool:
+    return value > 0 and value & (value - 1) == 0
+
+
+@dataclass(frozen=True)
+class ChipConfig:
+    """Parameters of one chip.
+
+    A *word* is `lanes` bytes: one pixel of `lanes` channels in the scratchpad,
+    or one column of a weight tile in the weight memory. `columns` must equal
+    `lanes`, because a finished row of `columns` outputs is a word of the next
+    layer's input.
+    """
+
+    name: str
+    lanes: int
+    columns: int
+    scratchpad_kib: int
+    weight_kib: int
+    accumulator_rows: int
+    bus_bytes: int = 16
+    scratchpad_banks: int = 4
+    outstanding: int = 16  # read bursts in flight; write bursts likewise
+    semaphores: int = 16
+    layer_slots: int = 256  # per-layer counter snapshots
+    clock_mhz: int = 100  # the clock that latency figures are stated at
+
+    def __post_init__(self):
+        for name, low, high in (("lanes", 4, 64), ("bus_bytes", 4, 64), ("scratchpad_banks", 2, 16),
+                                ("accumulator_rows", 16, 65536), ("scratchpad_kib", 1, 4096),
+                                ("weight_kib", 1, 4096), ("outstanding", 1, 64), ("layer_slots", 1, 256)):
+            value = getattr(self, name)
+            if not (low <= value <= high and _power_of_two(value)):
+                raise ConfigError(f"{name} must be a power of two in {low}..{high}, not {value!r}")
+        if self.columns != self.lanes:
+            raise ConfigError(
+                f"columns must equal lanes ({self.lanes}), not {self.columns!r}: a row of outputs is a word of the next input")
+        if self.semaphores != 16:
+            raise ConfigError(f"semaphores must be 16, the width of the wait and post masks, not {self.semaphores!r}")
+        if self.weight_words > 65536:
+            raise ConfigError(f"weight_kib must be at most {64 * self.lanes} for {self.lanes} lanes, not {self.weight_kib}: "
+                              "commands address weight words with 16 bits")
+
+    @property
+    def scratchpad_bytes(self) -> int:
+        return self.scratchpad_kib * 1024
+
+    @property
+    def scratchpad_words(self) -> int:
+        return self.scratchpad_bytes // self.lanes
+
+    @property
+    def weight_bytes(self) -> int:
+        return self.weight_kib * 1024
+
+    @property
+    def weight_words(self) -> int:
+        return self.weight_bytes // self.lanes
+
+    @property
+    def macs_per_cycle(self) -> int:
+        return self.lanes * self.columns
+
+    @property
+    def hash(self) -> str:
+        """Hex digest of everything a compiled program depends on."""
+        values = asdict(self)
+        del values["name"], values["clock_mhz"]
+        return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:16]
+
+    def with_(self, **changes) -> "ChipConfig":
+        """A copy with some parameters changed, checked like the original."""
+        return replace(self, **changes)
+
+
+PRESETS = {
+    c.name: c for c in (
+        ChipConfig("tiny", lanes=4, columns=4, scratchpad_kib=32, weight_kib=16, accumulator_rows=256),
+        ChipConfig("small", lanes=8, columns=8, scratchpad_kib=64, weight_kib=32, accumulator_rows=512),
+        ChipConfig("base", lanes=16, columns=16, scratchpad_kib=256, weight_kib=128, accumulator_rows=1024),
+        ChipConfig("large", lanes=32, columns=32, scratchpad_kib=512, weight_kib=512, accumulator_rows=1024),
+    )
+}

@@ -1,0 +1,95 @@
+"""Records: fixed-size little-endian structures of bit fields.
+
+A record is declared once as a list of `Field`s and packs without gaps, least
+significant bit first. Hardware derives an `amaranth.lib.data.StructLayout` from
+the same list (`lepton_hdl.layouts`), so there is no second place to keep in step.
+"""
+
+from dataclasses import dataclass, field
+
+
+class RecordError(ValueError):
+    """A value does not fit its field, or bytes do not form the record."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One bit field: `bits` wide, two's complement where `signed`."""
+
+    name: str
+    bits: int
+    doc: str
+    signed: bool = False
+    enum: type | None = None
+
+    @property
+    def minimum(self) -> int:
+        return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def maximum(self) -> int:
+        return (1 << (self.bits - self.signed)) - 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """A named sequence of fields that fills exactly `size` bytes.
+
+    Fields named `reserved*` must be zero; `pack` writes them, `unpack` checks
+    them only on request, because hardware reports a non-zero one as an error.
+    """
+
+    name: str
+    size: int
+    fields: tuple[Field, ...]
+    doc: str = ""
+    _by_name: dict = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        bits = sum(f.bits for f in self.fields)
+        if bits != self.size * 8:
+            raise RecordError(f"{self.name}: fields fill {bits} bits, the record has {self.size * 8}")
+        object.__setattr__(self, "_by_name", {f.name: f for f in self.fields})
+        if len(self._by_name) != len(self.fields):
+            raise RecordError(f"{self.name}: two fields have the same name")
+
+    def pack(self, **values) -> bytes:
+        """Encode the record; fields not named are zero.
+
+        Raises `RecordError` for an unknown field or a value outside its range.
+        """
+        unknown = values.keys() - self._by_name.keys()
+        if unknown:
+            raise RecordError(f"{self.name} has no field {sorted(unknown)[0]!r}; it has {', '.join(self._by_name)}")
+        word, shift = 0, 0
+        for f in self.fields:
+            value = int(values.get(f.name, 0))
+            if not f.minimum <= value <= f.maximum:
+                raise RecordError(
+                    f"{self.name}.{f.name} must be in {f.minimum}..{f.maximum}, not {value}")
+            word |= (value & ((1 << f.bits) - 1)) << shift
+            shift += f.bits
+        return word.to_bytes(self.size, "little")
+
+    def unpack(self, data: bytes) -> dict[str, int]:
+        """Decode `size` bytes into a dict of plain integers."""
+        if len(data) != self.size:
+            raise RecordError(f"{self.name} takes {self.size} bytes, not {len(data)}")
+        word = int.from_bytes(data, "little")
+        values = {}
+        for f in self.fields:
+            value = word & ((1 << f.bits) - 1)
+            if f.signed and value >> (f.bits - 1):
+                value -= 1 << f.bits
+            values[f.name] = value
+            word >>= f.bits
+        return values
+
+    def offset(self, name: str) -> int:
+        """Bit offset of a field from the start of the record."""
+        shift = 0
+        for f in self.fields:
+            if f.name == name:
+                return shift
+            shift += f.bits
+        raise RecordError(f"{self.name} has no field {name!r}")

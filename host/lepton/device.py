@@ -1,0 +1,66 @@
+"""What the driver needs from a board, whatever stands behind it (design D8).
+
+A backend is found by name through the entry-point group `lepton.devices`, so
+that this package never imports the simulator:
+
+    with lepton.device.open("rtl", config="base") as device: ...
+"""
+
+from importlib.metadata import entry_points
+from typing import Protocol
+
+import numpy as np
+
+from .arch import ChipConfig
+
+
+class DeviceError(RuntimeError):
+    """The board cannot be opened or reached, or was asked for something it does not have."""
+
+
+class Device(Protocol):
+    """A board: one chip and its memory. Addresses are bytes from the start of memory."""
+
+    config: ChipConfig
+    memory_bytes: int
+
+    def read_register(self, offset: int) -> int:
+        """Value of a 32-bit register. Raises `DeviceError` where the chip answers SLVERR."""
+
+    def write_register(self, offset: int, value: int) -> None:
+        """Write a 32-bit register. Raises `DeviceError` where the chip answers SLVERR."""
+
+    def read_memory(self, address: int, size: int) -> np.ndarray:
+        """A copy of `size` bytes, shape (size,), dtype uint8."""
+
+    def write_memory(self, address: int, data) -> None:
+        """Write a bytes-like object or a contiguous array."""
+
+    def wait_interrupt(self, max_cycles: int) -> bool:
+        """Let the board run until its interrupt line is high; False if it was not within `max_cycles`."""
+
+    def close(self) -> None:
+        """Give the board back. Further use raises `DeviceError`."""
+
+
+def backends() -> dict[str, object]:
+    """Entry points of the installed backends by name."""
+    return {e.name: e for e in entry_points(group="lepton.devices")}
+
+
+def open(name: str = "rtl", config: str | ChipConfig = "base", **options) -> Device:
+    """Open a board by backend name ("rtl", "golden", ...).
+
+    `options` go to the backend (memory profile, waves, ...). Raises `DeviceError`
+    for an unknown backend or one whose extra is not installed.
+    """
+    found = backends()
+    if name not in found:
+        raise DeviceError(f"device must be one of {', '.join(sorted(found)) or 'none installed'}, not {name!r}; "
+                          "install the simulator with pip install 'lepton[sim]'")
+    try:
+        factory = found[name].load()
+    except ImportError as error:
+        raise DeviceError(f"device {name!r} needs a package that is not installed ({error.name}); "
+                          "install it with pip install 'lepton[sim]'") from error
+    return factory(config, **options)

@@ -1,0 +1,1 @@
+"""The simulated board: Verilog generation, Verilator build, memory model, golden model."""
