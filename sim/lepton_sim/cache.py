@@ -1,0 +1,65 @@
+"""Where built things are kept, and how several processes share them.
+
+Everything that is built is keyed by a hash of what it is made from and is
+complete or absent: it is made in a temporary place, under a lock, and renamed.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def build_root() -> Path:
+    """The folder for built files: $LEPTON_BUILD, else `build/` of the checkout, else the user's cache."""
+    if folder := os.environ.get("LEPTON_BUILD"):
+        return Path(folder).absolute()
+    checkout = Path(__file__).resolve().parents[2]
+    if (checkout / "pyproject.toml").exists():
+        return checkout / "build"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lepton"
+
+
+def digest(*parts: str | bytes) -> str:
+    """16 hex digits that change when any part, or the division into parts, does."""
+    total = hashlib.sha256()
+    for part in parts:
+        part = part.encode() if isinstance(part, str) else part
+        total.update(len(part).to_bytes(8, "little") + part)
+    return total.hexdigest()[:16]
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold `path` against other processes (and other threads with their own handle) while the body runs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # the kernel gives it back when the process dies
+        yield
+
+
+@contextmanager
+def making_folder(final: Path) -> Iterator[Path | None]:
+    """Make the folder `final` once, whoever comes first.
+
+    Yields a temporary folder that becomes `final` when the body succeeds, or None
+    where `final` is already there. When the body fails nothing is left behind.
+    """
+    if final.exists():
+        yield None
+        return
+    with lock(final.with_name(final.name + ".lock")):
+        if final.exists():
+            yield None
+            return
+        temporary = Path(tempfile.mkdtemp(prefix=final.name + ".", dir=final.parent))
+        try:
+            yield temporary
+            os.replace(temporary, final)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise

