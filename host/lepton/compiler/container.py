@@ -1,0 +1,108 @@
+"""The `.lepton` file: a zip with `manifest.json` and the program images, byte for byte reproducible."""
+
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import asdict
+
+from .. import graph
+from ..arch import ChipConfig, ConfigError, Engine
+from .layouts import Blocked, Rows
+from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, Stream, TensorInfo
+
+FORMAT = "lepton-model"
+VERSION = 1
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold; a real one would differ from run to run
+_LAYOUTS = {"blocked": Blocked, "rows": Rows}
+_HOST_OPS = {"Softmax": graph.Softmax, "Reshape": graph.Reshape}
+
+
+class ModelFileError(ValueError):
+    """The file is not a compiled model, is damaged, or was written by another version."""
+
+
+def _tuples(value):
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _binding(binding: Binding) -> dict:
+    kind = next(name for name, cls in _LAYOUTS.items() if isinstance(binding.layout, cls))
+    return {"name": binding.name, "offset": binding.offset, "layout": {"kind": kind, **asdict(binding.layout)}}
+
+
+def _parse_binding(value: dict) -> Binding:
+    fields = {name: _tuples(v) for name, v in value["layout"].items()}
+    return Binding(value["name"], value["offset"], _LAYOUTS[fields.pop("kind")](**fields))
+
+
+def _step(index: int, step: ChipStep | HostStep) -> dict:
+    if isinstance(step, HostStep):
+        return {"kind": "host", "name": step.name, "op": type(step.op).__name__, "parameters": asdict(step.op),
+                "inputs": [asdict(t) for t in step.inputs], "outputs": [asdict(t) for t in step.outputs]}
+    return {"kind": "chip", "name": step.name, "program": f"program{index}.bin",
+            "streams": {e.name: [s.offset, s.count] for e, s in step.streams.items()},
+            "inputs": [_binding(b) for b in step.inputs], "outputs": [_binding(b) for b in step.outputs],
+            "input_size": step.input_size, "output_size": step.output_size, "scratch_size": step.scratch_size}
+
+
+def _tensor(value: dict) -> TensorInfo:
+    return TensorInfo(**{k: _tuples(v) for k, v in value.items()})
+
+
+def _parse_step(value: dict, blobs) -> ChipStep | HostStep:
+    if value["kind"] == "host":
+        op = _HOST_OPS[value["op"]](**{k: _tuples(v) for k, v in value["parameters"].items()})
+        return HostStep(value["name"], op, tuple(map(_tensor, value["inputs"])), tuple(map(_tensor, value["outputs"])))
+    return ChipStep(
+        value["name"], blobs(value["program"]),
+        {Engine[name]: Stream(*numbers) for name, numbers in value["streams"].items()},
+        tuple(map(_parse_binding, value["inputs"])), tuple(map(_parse_binding, value["outputs"])),
+        value["input_size"], value["output_size"], value["scratch_size"])
+
+
+def dump(model: CompiledModel) -> bytes:
+    """The bytes of the file. Equal models give equal bytes."""
+    manifest = {
+        "format": FORMAT, "version": VERSION, "name": model.name, "config": asdict(model.config),
+        "config_hash": model.config_hash, "source_hash": model.source_hash,
+        "inputs": [asdict(t) for t in model.inputs], "outputs": [asdict(t) for t in model.outputs],
+        "steps": [_step(i, s) for i, s in enumerate(model.steps)],
+        "layers": [asdict(layer) for layer in model.layers],
+    }
+    entries = [("manifest.json", json.dumps(manifest, indent=1, sort_keys=True).encode())]
+    entries += [(f"program{i}.bin", s.program) for i, s in enumerate(model.steps) if isinstance(s, ChipStep)]
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, data in entries:
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.compress_type = zipfile.ZIP_STORED  # deflate's output may change with the zlib version
+            info.create_system = 3
+            archive.writestr(info, data)
+    return out.getvalue()
+
+
+def parse(data: bytes, source: str = "model") -> CompiledModel:
+    """The model in the bytes of a file; `source` names it in errors. Raises `ModelFileError`."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+        manifest = json.loads(archive.read("manifest.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, zlib.error, OSError) as error:
+        raise ModelFileError(f"{source}: not a compiled model or damaged ({error}); compile the network again") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ModelFileError(f"{source}: not a compiled model: its manifest does not say format {FORMAT!r}")
+    if manifest.get("version") != VERSION:
+        raise ModelFileError(f"{source}: format version must be {VERSION}, not {manifest.get('version')!r}; "
+                             "compile the network again with this version of lepton")
+    try:
+        config = ChipConfig(**manifest["config"])
+        if config.hash != manifest["config_hash"]:
+            raise ModelFileError(f"{source}: damaged: the configuration's hash must be {config.hash}, "
+                                 f"not {manifest['config_hash']}; compile the network again")
+        return CompiledModel(
+            manifest["name"], config, manifest["source_hash"],
+            [_tensor(t) for t in manifest["inputs"]], [_tensor(t) for t in manifest["outputs"]],
+            [_parse_step(s, archive.read) for s in manifest["steps"]],
+            [LayerInfo(**{k: _tuples(v) for k, v in layer.items()}) for layer in manifest["layers"]])
+    except (KeyError, TypeError, AttributeError, ConfigError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise ModelFileError(f"{source}: damaged ({error}); compile the network again") from error

@@ -1,0 +1,104 @@
+"""How an NHWC tensor lies in device memory, and the conversion both ways.
+
+`Blocked` is what the chip computes on (design D5): `[ceil(C/K)][H][W][K]`, a scratchpad word
+being K channels of one pixel. `Rows` is for the first convolution of a network with few
+channels: pixels stay side by side as they come, so that a kernel row is one run of bytes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+class LayoutError(ValueError):
+    """An array or a buffer does not have the shape, type or size that the layout expects."""
+
+
+def _checked(array, shape: tuple[int, ...]) -> np.ndarray:
+    array = np.asarray(array)
+    if array.dtype != np.int8:
+        raise LayoutError(f"the array must be int8, not {array.dtype}; quantize it first")
+    if array.shape != shape:
+        raise LayoutError(f"the array must have shape {shape}, not {array.shape}")
+    return array
+
+
+def _buffer(data, size: int) -> np.ndarray:
+    data = np.frombuffer(bytes(data), np.int8)
+    if data.size != size:
+        raise LayoutError(f"the device buffer must have {size} bytes, not {data.size}")
+    return data
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """`[ceil(channels/lanes)][height][width][lanes]`; `shape` is that of the array on the host."""
+
+    shape: tuple[int, ...]
+    height: int
+    width: int
+    channels: int
+    lanes: int
+    fill: int = 0  # lanes beyond the last channel
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.channels // self.lanes)
+
+    @property
+    def size(self) -> int:
+        """Bytes in device memory."""
+        return self.blocks * self.height * self.width * self.lanes
+
+    def to_device(self, array) -> bytes:
+        """Device bytes of an int8 array of `shape`. Raises `LayoutError`."""
+        pixels = _checked(array, self.shape).reshape(self.height, self.width, self.channels)
+        padded = np.full((self.height, self.width, self.blocks * self.lanes), self.fill, np.int8)
+        padded[:, :, :self.channels] = pixels
+        blocked = padded.reshape(self.height, self.width, self.blocks, self.lanes).transpose(2, 0, 1, 3)
+        return blocked.tobytes()
+
+    def from_device(self, data) -> np.ndarray:
+        """The int8 array of `shape` that `size` device bytes hold. Raises `LayoutError`."""
+        blocked = _buffer(data, self.size).reshape(self.blocks, self.height, self.width, self.lanes)
+        padded = blocked.transpose(1, 2, 0, 3).reshape(self.height, self.width, self.blocks * self.lanes)
+        return np.ascontiguousarray(padded[:, :, :self.channels]).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """`[height][pitch]`: a row is `left` pixels of `fill`, `width` pixels of `channels` bytes, then `fill` up to `pitch`."""
+
+    shape: tuple[int, ...]
+    height: int
+    width: int
+    channels: int
+    left: int
+    pitch: int  # bytes between rows
+    fill: int
+
+    @property
+    def size(self) -> int:
+        """Bytes in device memory."""
+        return self.height * self.pitch
+
+    def _inside(self) -> slice:
+        return slice(self.left * self.channels, (self.left + self.width) * self.channels)
+
+    def to_device(self, array) -> bytes:
+        """Device bytes of an int8 array of `shape`. Raises `LayoutError`."""
+        rows = np.full((self.height, self.pitch), self.fill, np.int8)
+        used = self.width * self.channels
+        inside = _checked(array, self.shape).reshape(self.height, used)
+        # a stride may leave the last columns unread, then they are not stored at all
+        start, room = self.left * self.channels, self.pitch - self.left * self.channels
+        rows[:, start:start + min(used, room)] = inside[:, :min(used, room)]
+        return rows.tobytes()
+
+    def from_device(self, data) -> np.ndarray:
+        """The int8 array of `shape` that `size` device bytes hold. Raises `LayoutError`."""
+        rows = _buffer(data, self.size).reshape(self.height, self.pitch)
+        return np.ascontiguousarray(rows[:, self._inside()]).reshape(self.shape)
+
+
+Layout = Blocked | Rows

@@ -1,0 +1,165 @@
+"""What the compiler hands to the runtime: `CompiledModel`.
+
+Running one means keeping a table of named host arrays and taking the steps in order:
+
+    values = {model.inputs[0].name: image}
+    for step in model.steps:
+        ChipStep: write `step.program` to region PROGRAM, each of `step.inputs` to region INPUT
+                  (`binding.layout.to_device(values[binding.name])` at `binding.offset`), give the job its region
+                  sizes and streams, ring the doorbell; then read each of `step.outputs` from region OUTPUT
+                  (`values[binding.name] = binding.layout.from_device(...)`)
+        HostStep: lepton.compiler.host_ops.run(step, values)
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..arch import ChipConfig, Engine, Region
+from ..graph import Op
+from .layouts import Layout
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output of the model: real = scale * (q - zero_point)."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A tensor that crosses between host and device: where it lies in its region, and how."""
+
+    name: str
+    offset: int  # bytes from the start of the region
+    layout: Layout
+
+    @property
+    def size(self) -> int:
+        return self.layout.size
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """One device buffer of the model, for listings and allocation."""
+
+    step: int  # index in `CompiledModel.steps`
+    name: str
+    region: Region
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A command stream: byte offset in region PROGRAM (a multiple of 64) and number of commands."""
+
+    offset: int
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class ChipStep:
+    """One job. Regions of size 0 need no memory; `scratch_size` bytes of SCRATCH need no initial contents."""
+
+    name: str
+    program: bytes  # the image of region PROGRAM: constants and command streams
+    streams: dict[Engine, Stream]
+    inputs: tuple[Binding, ...]
+    outputs: tuple[Binding, ...]
+    input_size: int
+    output_size: int
+    scratch_size: int
+
+    def region_size(self, region: Region) -> int:
+        """Bytes that the job needs in a region."""
+        return {Region.PROGRAM: len(self.program), Region.INPUT: self.input_size,
+                Region.OUTPUT: self.output_size, Region.SCRATCH: self.scratch_size}[region]
+
+
+@dataclass(frozen=True, eq=False)
+class HostStep:
+    """An operator that the CPU executes exactly as the framework's reference kernel would."""
+
+    name: str
+    op: Op
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One row of the report; `index` is the `layer` field of its commands and its counter slot."""
+
+    index: int
+    name: str
+    op: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    macs: int  # of the network, without padding to lanes; 0 for pooling and addition
+    weight_bytes: int  # int8 weights of the network, without padding or parameters
+    step: int = 0  # index of the ChipStep in `CompiledModel.steps`
+
+
+@dataclass(eq=False)
+class CompiledModel:
+    """A network compiled for one chip configuration."""
+
+    name: str
+    config: ChipConfig
+    source_hash: str  # sha256 of the graph's contents
+    inputs: list[TensorInfo]
+    outputs: list[TensorInfo]
+    steps: list[ChipStep | HostStep] = field(default_factory=list)
+    layers: list[LayerInfo] = field(default_factory=list)
+
+    @property
+    def config_hash(self) -> str:
+        """`ChipConfig.hash` of the chip that the programs are for."""
+        return self.config.hash
+
+    @property
+    def macs(self) -> int:
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def buffers(self) -> list[Buffer]:
+        """Every device buffer, step by step."""
+        found = []
+        for index, step in enumerate(self.steps):
+            if isinstance(step, HostStep):
+                continue
+            found.append(Buffer(index, "program", Region.PROGRAM, 0, len(step.program)))
+            found += [Buffer(index, b.name, Region.INPUT, b.offset, b.size) for b in step.inputs]
+            found += [Buffer(index, b.name, Region.OUTPUT, b.offset, b.size) for b in step.outputs]
+            if step.scratch_size:
+                found.append(Buffer(index, "scratch", Region.SCRATCH, 0, step.scratch_size))
+        return found
+
+    def save(self, path: str | Path) -> None:
+        """Write one file; the same model gives the same bytes."""
+        from .container import dump
+        Path(path).write_bytes(dump(self))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "CompiledModel":
+        """Read a file that `save` wrote. Raises `container.ModelFileError` for any other."""
+        from .container import ModelFileError, parse
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise ModelFileError(f"{path}: cannot be read: {error.strerror}") from error
+        return parse(data, str(path))
+
+
+def quantization_of(tensor) -> tuple[float | None, int | None]:
+    """Per-tensor (scale, zero point) of a graph tensor, or (None, None)."""
+    if tensor.quantization is None:
+        return None, None
+    return float(np.float32(tensor.quantization.scale[0])), int(tensor.quantization.zero_point[0])

@@ -1,0 +1,112 @@
+"""TFLite's integer arithmetic: multipliers, and the parameter records of the chip's tail.
+
+Formulas are those of TFLite's `kernels/internal/quantization_util.cc`, `kernels/kernel_util.cc` and the
+reference kernels, computed in the same floating-point types, because the last bit of a multiplier shows.
+"""
+
+import math
+
+import numpy as np
+
+from ..arch.commands import PARAM_WORDS
+from ..graph import GraphError
+
+_INT32_MAX = 2**31 - 1
+
+
+def quantize_multiplier(real: float) -> tuple[int, int]:
+    """(multiplier, shift) with real = multiplier * 2**(shift - 31), as TFLite's QuantizeMultiplier."""
+    if real == 0:
+        return 0, 0
+    mantissa, shift = math.frexp(real)
+    multiplier = math.floor(mantissa * 2**31 + 0.5)  # std::round, for a mantissa that is not negative
+    if multiplier == 2**31:
+        multiplier //= 2
+        shift += 1
+    if shift < -31:
+        return 0, 0
+    return multiplier, shift
+
+
+def conv_scales(source: np.ndarray, weights: np.ndarray, output: np.ndarray, per_channel: bool) -> np.ndarray:
+    """Effective float64 scales of a convolution or fully connected layer, one per weight scale.
+
+    Per channel, TFLite multiplies in double; per tensor its fully connected kernel multiplies the two
+    float32 scales in float32 (GetQuantizedConvolutionMultipler).
+    """
+    source, weights, output = (np.asarray(s, np.float32) for s in (source, weights, output))
+    if per_channel:
+        return source.astype(np.float64) * weights.astype(np.float64) / output.astype(np.float64)
+    return (source * weights).astype(np.float64) / output.astype(np.float64)
+
+
+def add_parameters(scale_a: float, scale_b: float, scale_o: float) -> dict[str, int]:
+    """The multipliers and right shifts of a TFLite int8 ADD as fields of the TENSOR command."""
+    a, b, o = (float(np.float32(s)) for s in (scale_a, scale_b, scale_o))
+    twice = 2 * max(a, b)
+    fields = {}
+    for name, real in (("a", a / twice), ("b", b / twice), ("o", twice / ((1 << 20) * o))):
+        multiplier, shift = quantize_multiplier(real)
+        if shift > 0:
+            raise GraphError(f"an addition whose output scale {o} is less than 2**-20 of its inputs' ({a}, {b}) "
+                             "cannot be computed, in TFLite either")
+        fields[f"add_mult_{name}"], fields[f"add_shift_{name}"] = multiplier, -shift
+    return fields
+
+
+def requantize(values: np.ndarray, multiplier: int, left: int, right: int) -> np.ndarray:
+    """MultiplyByQuantizedMultiplier with double rounding on int64 `values`; the shifted value must fit int32."""
+    product = (values << left) * multiplier
+    nudge = np.where(product >= 0, 1 << 30, 1 - (1 << 30))
+    high = (product + nudge) // 2**31
+    truncates_up = (product + nudge < 0) & ((product + nudge) % 2**31 != 0)  # C division rounds toward zero
+    high = high + truncates_up
+    mask = (1 << right) - 1
+    threshold = (mask >> 1) + (high < 0)
+    return (high >> right) + ((high & mask) > threshold)
+
+
+def average_multiplier(count: int) -> tuple[int, int, int]:
+    """(multiplier, left, right) that divide the sum of `count` int8 values as TFLite's AveragePool does.
+
+    That is, rounding half away from zero. Right shift 22 keeps enough of the quotient that neither rounding
+    of the requantizer can move it across a half; the result is checked for every possible sum.
+    Raises `GraphError` where `count` has no exact multiplier.
+    """
+    sums = np.arange(-128 * count, 127 * count + 1, dtype=np.int64)
+    wanted = np.where(sums > 0, (sums + count // 2) // count, -((-sums + count // 2) // count))
+    for right in (22, 23, 21, 20, 19, 18):
+        multiplier, shift = quantize_multiplier(2.0**right / count)
+        if not 0 <= shift <= 31 or 128 * count << shift > _INT32_MAX:
+            continue
+        if np.array_equal(requantize(sums, multiplier, shift, right), wanted):
+            return multiplier, shift, right
+    raise GraphError(f"an average over {count} values has no exact multiplier; use a smaller pooling window")
+
+
+def mean_multiplier(scale_in: float, scale_out: float, count: int) -> tuple[int, int]:
+    """(multiplier, shift) of TFLite's integer MEAN over `count` values (QuantizedMeanOrSum)."""
+    multiplier, shift = quantize_multiplier(float(np.float32(scale_in)) / float(np.float32(scale_out)))
+    by = min(count.bit_length() - 1, 32, 31 + shift)
+    return (multiplier << by) // count, shift - by
+
+
+def split_shift(shift: int) -> tuple[int, int]:
+    """(left, right) of a TFLite shift."""
+    return max(shift, 0), max(-shift, 0)
+
+
+def pack_parameters(bias, multiplier, shift, lanes: int) -> bytes:
+    """The parameter record of up to `lanes` channels: `PARAM_WORDS` words of `lanes` bytes.
+
+    `bias` is taken modulo 2**32, `shift` is TFLite's (positive is left) or a pair (left, right).
+    Lanes beyond the given channels have multiplier 0, so that they give the zero point.
+    """
+    channels = len(bias)
+    record = np.zeros((PARAM_WORDS, lanes), np.uint8)
+    left, right = shift if isinstance(shift, tuple) else (np.maximum(shift, 0), np.maximum(-np.asarray(shift), 0))
+    record[0:4, :channels] = (np.asarray(bias, np.int64) & 0xFFFFFFFF).astype("<u4").view(np.uint8).reshape(-1, 4).T
+    record[4:8, :channels] = np.asarray(multiplier).astype("<i4").view(np.uint8).reshape(-1, 4).T
+    record[8, :channels] = left
+    record[9, :channels] = right
+    return record.tobytes()
