@@ -1,0 +1,46 @@
+"""Shapes and ranges that every front end computes the same way as TFLite."""
+
+import numpy as np
+
+from lepton.graph import GraphError
+
+INT8_RANGE = (-128, 127)
+
+# Fused activations and the real interval each one clamps to; None is no bound.
+ACTIVATION_BOUNDS = {"NONE": (None, None), "RELU": (0.0, None), "RELU_N1_TO_1": (-1.0, 1.0), "RELU6": (0.0, 6.0)}
+
+
+def effective_kernel(kernel: int, dilation: int) -> int:
+    """Input pixels that a dilated kernel spans along one axis."""
+    return (kernel - 1) * dilation + 1
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
+    """(before, after) of TFLite's SAME along one axis: the odd pixel goes after (ComputePaddingWithOffset)."""
+    outputs = -(-size // stride)
+    total = max((outputs - 1) * stride + effective_kernel(kernel, dilation) - size, 0)
+    return total // 2, total - total // 2
+
+
+def output_size(size: int, kernel: int, stride: int, dilation: int, padding: tuple[int, int]) -> int:
+    """Output pixels along one axis; less than 1 when the kernel does not fit."""
+    return (size + sum(padding) - effective_kernel(kernel, dilation)) // stride + 1
+
+
+def activation_range(activation: str, scale: float, zero_point: int) -> tuple[int, int]:
+    """Clamp range on the quantized int8 output (TFLite's CalculateActivationRangeQuantized).
+
+    The division is in float32 and rounds half away from zero, as TfLiteRound does.
+    Raises GraphError for an activation that is not in ACTIVATION_BOUNDS.
+    """
+    if activation not in ACTIVATION_BOUNDS:
+        raise GraphError(f"fused activation must be one of {', '.join(ACTIVATION_BOUNDS)}, not {activation}")
+
+    def quantized(bound: float) -> int:
+        ratio = float(np.float32(bound) / np.float32(scale))
+        return zero_point + int(np.copysign(np.floor(abs(ratio) + 0.5), ratio))
+
+    low, high = ACTIVATION_BOUNDS[activation]
+    lowest = INT8_RANGE[0] if low is None else max(INT8_RANGE[0], quantized(low))
+    highest = INT8_RANGE[1] if high is None else min(INT8_RANGE[1], quantized(high))
+    return lowest, highest

@@ -1,0 +1,5 @@
+"""`Graph` to a TFLite file."""
+
+
+def export_tflite(graph):
+    raise NotImplementedError
