@@ -1,0 +1,84 @@
+"""Where segments end up: a folder, or an S3 bucket by URL, through one API (`obstore`)."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import LocalStore, from_url
+
+from . import segment as segments
+from .errors import StoreError
+
+
+class Store:
+    """An object store that takes each object once.
+
+    `where` is a folder, or a URL that obstore knows (`s3://bucket/prefix`, ...);
+    `options` go to obstore (credentials, endpoint, retries). Methods raise
+    `obstore.exceptions.BaseError` or `OSError` while the store does not answer.
+    """
+
+    def __init__(self, where: str | Path, **options):
+        self.where = str(where)
+        self._folder: Path | None = None
+        try:
+            if "://" in self.where:
+                self._store = from_url(self.where, **options)
+            else:
+                self._folder = Path(where).expanduser().resolve()
+                self._store = LocalStore(self._folder, mkdir=True)
+        except (BaseError, ValueError, OSError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise StoreError(f"cannot open the store {self.where!r}: {reason}; "
+                             "it must be a folder that can be written or a URL like s3://bucket/prefix") from error
+
+    def put_new(self, key: str, body: bytes) -> bool:
+        """Store `body`, whose SHA-256 ends `key`; when this returns, it is stored for good.
+
+        False if the object was there already. One that is there with other bytes is the
+        torn remainder of a crash, since the key names the digest: it is replaced.
+        """
+        try:
+            obstore.put(self._store, key, body, mode="create")
+            new = True
+        except AlreadyExistsError:
+            new = hashlib.sha256(self.get(key)).hexdigest() != key.rpartition("-")[2]
+            if new:
+                obstore.put(self._store, key, body, mode="overwrite")
+        if self._folder is not None:
+            self._make_durable(self._folder / key)
+        return new
+
+    def get(self, key: str) -> bytes:
+        """The object's bytes. Raises `StoreError` if there is none."""
+        try:
+            return bytes(obstore.get(self._store, key).bytes())
+        except FileNotFoundError as error:
+            raise StoreError(f"the store {self.where!r} has no object {key!r}") from error
+
+    def keys(self, device: str | None = None) -> list[str]:
+        """Keys of the stored segments, of all devices or of one, in order."""
+        prefix = segments.ROOT if device is None else f"{segments.ROOT}/{segments.check_device_name(device)}"
+        return sorted(meta["path"] for batch in obstore.list(self._store, prefix) for meta in batch)
+
+    def read(self, device: str | None = None) -> Iterator[tuple[dict, list[dict]]]:
+        """(header, records) of the stored segments in order. Raises `SegmentError` for a damaged one."""
+        for key in self.keys(device):
+            yield segments.decode(key, self.get(key))
+
+    def _make_durable(self, path: Path) -> None:
+        """obstore writes local files without fsync: do it, for the file and the folders that name it."""
+        for target in (path, *path.relative_to(self._folder).parents):
+            handle = os.open(self._folder / target, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        # staging files of writers that were killed; obstore would leave them for ever
+        for i in range(1, 10):
+            staging = path.with_name(f"{path.name}#{i}")
+            if staging.exists():
+                staging.unlink(missing_ok=True)

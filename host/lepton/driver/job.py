@@ -1,0 +1,100 @@
+"""What the chip is asked to do, and what it says afterwards."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..arch import Engine, Region
+from ..arch.commands import ENGINE_RECORDS
+from .errors import BufferUseError, ChipError, DriverError
+from .memory import Buffer
+
+STREAM_ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Commands of one engine: `count` of them from `offset` bytes into the program buffer."""
+
+    offset: int
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One run of a program.
+
+    `regions` binds memory to the regions that commands name; `Region.PROGRAM`
+    must be among them, and a region that is not bound has size 0, so that any
+    access to it stops the job. An engine without a stream has nothing to do.
+    `layers` are the snapshot slots that the program fills (its commands with
+    `snapshot` set), in order of execution. `timeout` is in cycles without an answer from
+    memory (0: wait for ever).
+    """
+
+    regions: Mapping[Region, Buffer]
+    streams: Mapping[Engine, Stream]
+    layers: tuple[int, ...] = ()
+    timeout: int = 100_000
+    name: str = "job"
+
+    def check(self, driver, layer_slots: int) -> None:
+        """Raise `DriverError` or `BufferUseError` for anything that must not reach the chip."""
+        if Region.PROGRAM not in self.regions:
+            raise DriverError(f"job {self.name!r} has no buffer for region PROGRAM, which holds its commands")
+        for region, buffer in self.regions.items():
+            if buffer._driver is not driver:
+                raise DriverError(f"the {Region(region).name} buffer of job {self.name!r} belongs to another driver")
+            if buffer.freed:
+                raise BufferUseError(f"the {Region(region).name} buffer of job {self.name!r} has been freed")
+            if buffer.size >= 1 << 32:
+                raise DriverError(f"the {Region(region).name} buffer of job {self.name!r} must be smaller than 4 GiB, "
+                                  f"not {buffer.size} bytes")
+        program = self.regions[Region.PROGRAM]
+        for engine, stream in self.streams.items():
+            engine = Engine(engine)
+            if stream.count < 0 or stream.offset < 0 or stream.offset % STREAM_ALIGNMENT:
+                raise DriverError(
+                    f"the {engine.name} stream of job {self.name!r} must start at a multiple of {STREAM_ALIGNMENT} "
+                    f"and have 0 or more commands, not offset {stream.offset} and count {stream.count}")
+            end = stream.offset + stream.count * ENGINE_RECORDS[engine].size
+            if end > program.size:
+                raise DriverError(
+                    f"the {engine.name} stream of job {self.name!r} ends at byte {end}, "
+                    f"but its program buffer has {program.size} bytes")
+        if not any(s.count for s in self.streams.values()):
+            raise DriverError(f"job {self.name!r} has no commands")
+        for layer in self.layers:
+            if not 0 <= layer < layer_slots:
+                raise DriverError(f"job {self.name!r} asks for counters of layer {layer}; "
+                                  f"the chip keeps those of layers 0..{layer_slots - 1}")
+        if not 0 <= self.timeout < 1 << 32:
+            raise DriverError(f"timeout must be in 0..{(1 << 32) - 1} cycles, not {self.timeout}")
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What the chip counted during a job.
+
+    `counters` has every name of `lepton.arch.COUNTERS`; `snapshots[layer]` the
+    counters (since the doorbell) at the end of that layer, by the names of
+    `SNAPSHOT_COUNTERS`. A backend without timing counts 0 everywhere.
+    """
+
+    job: str
+    cycles: int
+    counters: dict[str, int]
+    snapshots: dict[int, dict[str, int]]
+
+
+@dataclass(eq=False)
+class JobHandle:
+    """A submitted job; give it to `Driver.wait`."""
+
+    job: Job
+    started: bool = False
+    completion: Completion | None = None
+    error: ChipError | DriverError | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.completion is not None or self.error is not None

@@ -1,0 +1,77 @@
+"""SIGKILL at random moments: nothing acknowledged is lost, nothing is stored twice.
+
+Two ledgers are compared: the numbers that a producer wrote down once they were
+acknowledged, and those that a reader finds in the store.
+"""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from lepton.cloud import Spool, Store, Uploader
+
+WORKER = Path(__file__).with_name("worker.py")
+ROUNDS = 10
+
+
+def start(*arguments):
+    process = subprocess.Popen([sys.executable, str(WORKER), *map(str, arguments)], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def kill(process):
+    assert process.poll() is None, f"{process.args} ended by itself"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+
+
+def last_acknowledged(ledger):
+    lines = ledger.read_text().split("\n")[:-1] if ledger.exists() else []
+    return int(lines[-1]) if lines else -1
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_nothing_lost_nothing_twice(tmp_path, seed):
+    rng = random.Random(seed)
+    path, store, ledger = tmp_path / "spool.db", tmp_path / "store", tmp_path / "ledger"
+    Spool(path, device="alpha", max_bytes=8 << 20).close()
+
+    def start_producer():
+        # a restarted producer knows only what was acknowledged: what was committed but not is offered again
+        return start("producer", path, "run", last_acknowledged(ledger) + 1, ledger)
+
+    def start_uploader():
+        return start("uploader", path, store)
+
+    producer, uploader = start_producer(), start_uploader()
+    for _ in range(ROUNDS):
+        time.sleep(rng.uniform(0, 0.15))
+        if rng.random() < 0.5:
+            kill(producer)
+            producer = start_producer()
+        else:
+            kill(uploader)
+            uploader = start_uploader()
+    kill(producer)
+    kill(uploader)
+
+    with Spool(path, max_bytes=8 << 20) as spool:
+        with Uploader(spool, Store(store)) as work:
+            assert work.flush(60)
+        status = spool.status()
+    found = Counter((r["run"], r["number"]) for _, records in Store(store).read() for r in records)
+    acknowledged = last_acknowledged(ledger)
+    assert acknowledged > 0
+    assert max(found.values()) == 1, "stored twice"
+    assert {n for _, n in found} >= set(range(acknowledged + 1)), "acknowledged, but lost"
+    assert sorted(n for _, n in found) == list(range(len(found)))  # and at most the batch in flight beyond
+    assert status.counters["appended"] == status.counters["stored"] == len(found)
+    sequences = [header["sequence"] for header, _ in Store(store).read()]
+    assert sequences == list(range(len(sequences)))
