@@ -1,0 +1,191 @@
+"""The control block: everything between the host's registers and the three engines."""
+
+from amaranth.hdl import Cat, Module, ResetInserter, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+from lepton.arch import COUNTERS, ChipConfig, Engine, ErrorCode, Region
+from lepton.arch.commands import ENGINE_RECORDS
+from lepton.arch.registers import ADDRESS_BITS
+from lepton.arch.registers import Control as ControlBit
+
+from ..axi import Axi4LiteSignature
+from ..interfaces import REGION_TABLE, EngineSignature, ReadClientSignature
+from .counters import Activity, Counters
+from .deadlock import DeadlockDetector
+from .dispatch import Dispatcher
+from .fetch import ProgramFetcher
+from .job import JobController
+from .registers import RegisterFile
+from .semaphores import Semaphores
+
+PORTS = [engine.name.lower() for engine in Engine]
+
+# What stops a job, in the order that decides between causes of the same cycle: causes before their consequences.
+SOURCES = ["read_timeout", "write_timeout", "fetch",
+           *(f"{name}_engine" for name in PORTS), *(f"{name}_dispatch" for name in PORTS), "semaphores", "deadlock"]
+
+
+class Control(wiring.Component):
+    """`host` is the AXI4-Lite subordinate. `read` is the client through which programs are fetched.
+
+    `engine_reset` puts the engines back to their start, in the first cycle of every job and with
+    CONTROL.RESET; `bus_reset`, with CONTROL.RESET only, does so with the memory ports.
+    `read_timed_out` and `write_timed_out` stay high until `bus_reset`; `*_timeout_address` is the address that
+    was not answered. `read_beat` and `write_beat` are high in each cycle in which a beat is transferred.
+    """
+
+    def __init__(self, config: ChipConfig):
+        self._config = config
+        super().__init__({
+            "host": In(Axi4LiteSignature(ADDRESS_BITS)),
+            "irq": Out(1),
+            "read": Out(ReadClientSignature(config.bus_bytes)),
+            "regions": Out(REGION_TABLE),
+            "timeout": Out(32),
+            "engine_reset": Out(1),
+            "bus_reset": Out(1),
+            "read_timed_out": In(1),
+            "read_timeout_address": In(64),
+            "write_timed_out": In(1),
+            "write_timeout_address": In(64),
+            "tensor_activity": In(Activity),
+            "read_beat": In(1),
+            "write_beat": In(1),
+        } | {name: Out(EngineSignature(record)) for name, record in zip(PORTS, ENGINE_RECORDS.values(), strict=True)})
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self._config
+        m.submodules.registers = registers = RegisterFile(config)
+        m.submodules.job = job = JobController(SOURCES)
+        m.submodules.counters = counters = Counters(config)
+        renew = ResetInserter(job.engine_reset)
+        m.submodules.fetch = fetch = renew(ProgramFetcher(config))
+        m.submodules.semaphores = semaphores = renew(Semaphores())
+        m.submodules.deadlock = deadlock = DeadlockDetector()
+        dispatchers = []
+        for engine in Engine:
+            dispatcher = renew(Dispatcher(engine, config))
+            m.submodules[f"{PORTS[engine]}_dispatch"] = dispatcher
+            dispatchers.append(dispatcher)
+
+        wiring.connect(m, host=wiring.flipped(self.host), registers=registers.bus)
+        wiring.connect(m, read=wiring.flipped(self.read), fetch=fetch.read)
+        self._connect_registers(m, registers, job)
+        self._connect_programs(m, registers, fetch, job)
+        for engine, dispatcher in zip(Engine, dispatchers, strict=True):
+            self._connect_engine(m, engine, dispatcher, fetch, semaphores, registers, job)
+        self._connect_faults(m, job, fetch, semaphores, deadlock, dispatchers)
+        self._connect_counters(m, registers, job, counters, dispatchers[Engine.TENSOR])
+
+        engines = [getattr(self, name) for name in PORTS]
+        m.d.comb += [
+            job.busy.eq(Cat(*(engine.busy for engine in engines), ~fetch.quiet)),
+            job.finished.eq(Cat(dispatcher.finished for dispatcher in dispatchers).all() & ~job.busy.any()),
+        ]
+        return m
+
+    def _connect_registers(self, m, registers, job):
+        control = registers.write_data
+        reset = Signal()
+        m.d.comb += [
+            reset.eq(registers.control_write & control[exact_log2(ControlBit.RESET)]),
+            job.reset.eq(reset),
+            job.abort.eq(registers.control_write & control[exact_log2(ControlBit.ABORT)]),
+            job.start.eq(registers.doorbell_write),
+            job.irq_clear.eq(registers.irq_status_clear),
+            registers.locked.eq(job.running),
+            registers.status.eq(job.status),
+            registers.irq_status.eq(job.irq_status),
+            registers.error_code.eq(job.error.code),
+            registers.error_engine.eq(job.error.engine),
+            registers.error_command.eq(job.error.index),
+            registers.error_layer.eq(job.error.layer),
+            Cat(registers.error_address, registers.error_address_hi).eq(job.error.address),
+            self.engine_reset.eq(job.engine_reset),
+            self.bus_reset.eq(reset),
+            self.timeout.eq(registers.timeout),
+            self.irq.eq((registers.irq_status & registers.irq_enable).any()),
+        ]
+
+    def _connect_programs(self, m, registers, fetch, job):
+        for region in Region:
+            name = region.name.lower()
+            base, base_hi, size = (getattr(registers, f"{name}_{part}") for part in ("base", "base_hi", "size"))
+            m.d.comb += [self.regions[region].base.eq(Cat(base, base_hi)), self.regions[region].size.eq(size)]
+        m.d.comb += [
+            fetch.active.eq(job.active),
+            fetch.halt.eq(job.halt),
+            fetch.region.eq(self.regions[Region.PROGRAM]),
+        ]
+        for engine, name in zip(Engine, PORTS, strict=True):
+            m.d.comb += [
+                fetch.programs[engine].offset.eq(getattr(registers, f"{name}_program")),
+                fetch.programs[engine].count.eq(getattr(registers, f"{name}_count")),
+            ]
+
+    def _connect_engine(self, m, engine, dispatcher, fetch, semaphores, registers, job):
+        name = PORTS[engine]
+        port = getattr(self, name)
+        wiring.connect(m, fetch=getattr(fetch, name), dispatcher=dispatcher.i)
+        wiring.connect(m, dispatcher=dispatcher.command, engine=wiring.flipped(port.command))
+        wiring.connect(m, engine=wiring.flipped(port.done), dispatcher=dispatcher.done)
+        wiring.connect(m, dispatcher=dispatcher.semaphores, semaphores=getattr(semaphores, name))
+        m.d.comb += [
+            dispatcher.count.eq(getattr(registers, f"{name}_count")),
+            dispatcher.halt.eq(job.halt),
+            port.halt.eq(job.halt),
+        ]
+
+    def _connect_faults(self, m, job, fetch, semaphores, deadlock, dispatchers):
+        for kind in ("read", "write"):
+            fault = getattr(job, f"fault_{kind}_timeout")
+            m.d.comb += [
+                fault.valid.eq(getattr(self, f"{kind}_timed_out")),
+                fault.p.code.eq(ErrorCode.AXI_TIMEOUT),
+                # The port does not know whose access it was; name the engine whose traffic it carries.
+                fault.p.engine.eq(Engine.LOAD if kind == "read" else Engine.STORE),
+                fault.p.address.eq(getattr(self, f"{kind}_timeout_address")),
+            ]
+        m.d.comb += job.dead.eq(self.read_timed_out | self.write_timed_out)
+        for engine, dispatcher in zip(Engine, dispatchers, strict=True):
+            port = getattr(self, PORTS[engine])
+            own, state = getattr(job, f"fault_{PORTS[engine]}_engine"), deadlock.streams[engine]
+            m.d.comb += [
+                own.valid.eq(port.error.valid),
+                own.p.code.eq(port.error.p.code),
+                own.p.engine.eq(engine),
+                own.p.index.eq(port.error.p.index),
+                own.p.layer.eq(port.error.p.layer),
+                own.p.address.eq(port.error.p.address),
+                state.finished.eq(dispatcher.finished),
+                state.outstanding.eq(dispatcher.outstanding),
+                state.busy.eq(port.busy),
+                state.blocked.eq(dispatcher.blocked),
+                state.index.eq(dispatcher.issued),
+                state.layer.eq(dispatcher.layer),
+            ]
+            wiring.connect(m, dispatcher=dispatcher.fault, job=getattr(job, f"fault_{PORTS[engine]}_dispatch"))
+        wiring.connect(m, fetch=fetch.fault, job=job.fault_fetch)
+        wiring.connect(m, semaphores=semaphores.fault, job=job.fault_semaphores)
+        wiring.connect(m, deadlock=deadlock.fault, job=job.fault_deadlock)
+
+    def _connect_counters(self, m, registers, job, counters, tensor_dispatcher):
+        done = self.tensor.done
+        m.d.comb += [
+            counters.start.eq(registers.doorbell_write),
+            counters.running.eq(job.running),
+            counters.activity.eq(self.tensor_activity),
+            counters.blocked.eq(tensor_dispatcher.blocked),
+            counters.read_beat.eq(self.read_beat),
+            counters.write_beat.eq(self.write_beat),
+            counters.snapshot.eq(done.valid & done.p.snapshot & job.running),
+            counters.snapshot_slot.eq(done.p.layer),
+            counters.read.eq(registers.snapshot_read),
+            counters.read_slot.eq(registers.snapshot_slot),
+            counters.read_counter.eq(registers.snapshot_counter),
+            registers.snapshot_data.eq(counters.read_data),
+        ]
+        for name, _ in COUNTERS:
+            m.d.comb += getattr(registers, name.lower()).eq(counters.values[name])
