@@ -11,7 +11,10 @@ from itertools import groupby
 from pathlib import Path
 
 from amaranth.back import rtlil
+from amaranth.hdl import Const, ValueCastable
+from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
 from .cache import build_root, digest
 
@@ -30,6 +33,8 @@ attrmap -modattr -remove generator -remove top -remove src -remove amaranth.hier
 write_verilog -norename
 """
 
+_DIRECTION = {In: PortDirection.Input, Out: PortDirection.Output}
+
 _SHORTEST_LOOP = 8  # equal neighbouring words of a memory that are worth a loop
 
 
@@ -45,7 +50,7 @@ def generate(component: wiring.Component, name: str) -> str:
     depends only on the design, Amaranth's version and that of Yosys. Raises
     `VerilogError` where Yosys fails.
     """
-    text = rtlil.convert(component, name=name, emit_src=False)
+    text = rtlil.convert(component, name=name, emit_src=False, ports=_ports(component))
     cached = build_root() / "verilog" / f"{name}-{digest(text, _yosys_version(), str(REVISION))}.v"
     if cached.exists():
         return cached.read_text()
@@ -56,6 +61,16 @@ def generate(component: wiring.Component, name: str) -> str:
         file.write(verilog)
     os.replace(temporary, cached)
     return verilog
+
+
+def _ports(component: wiring.Component) -> dict:
+    """Top-level ports as Amaranth names them, without the constant ones (`ready` of an always-ready stream)."""
+    ports = {}
+    for path, member, value in component.signature.flatten(component):
+        value = value.as_value() if isinstance(value, ValueCastable) else value
+        if not isinstance(value, Const):
+            ports["__".join(map(str, path))] = (value, _DIRECTION[member.flow])
+    return ports
 
 
 def _yosys_version() -> str:

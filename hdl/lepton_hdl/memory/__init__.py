@@ -1,0 +1,1 @@
+"""The on-chip memories: the banked scratchpad and the weight memory."""

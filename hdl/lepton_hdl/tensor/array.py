@@ -1,0 +1,55 @@
+"""The dot-product array: K×N multipliers, weights stationary and double-buffered."""
+
+from amaranth.hdl import Module, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+from lepton.arch import ChipConfig
+
+
+class DotArray(wiring.Component):
+    """Column n computes sum over k of x[k] * w[n][k] in one cycle.
+
+    Members
+    -------
+    x: K int8 lanes of the current pixel. `enable`: it is a pixel; `dot` follows one cycle later.
+    bypass: `dot` is lane n itself, for pooling (SUM, MAX).
+    load, load_column, load_data: write one column of the shadow weights.
+    swap: the shadow weights become the active ones after this clock edge. The shadow may be
+        written at the same edge: the swap sees its old contents.
+
+    The sum has one register only: a second one costs a third of the simulation speed, and the
+    adder tree is what limits the clock (docs/decisions/array.md).
+    """
+
+    def __init__(self, config: ChipConfig):
+        self.config = config
+        # K products of magnitude up to 2**14 = (-128)**2
+        self.dot_shape = signed(16 + ceil_log2(config.lanes))
+        super().__init__({
+            "x": In(signed(8)).array(config.lanes),
+            "enable": In(1),
+            "bypass": In(1),
+            "load": In(1),
+            "load_column": In(ceil_log2(config.columns)),
+            "load_data": In(8 * config.lanes),
+            "swap": In(1),
+            "dot": Out(self.dot_shape).array(config.columns),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        lanes = range(self.config.lanes)
+        for n in range(self.config.columns):
+            shadow = [Signal(signed(8), name=f"shadow_{n}_{k}") for k in lanes]
+            active = [Signal(signed(8), name=f"active_{n}_{k}") for k in lanes]
+            with m.If(self.load & (self.load_column == n)):
+                m.d.sync += [shadow[k].eq(self.load_data.word_select(k, 8)) for k in lanes]
+            with m.If(self.swap):
+                m.d.sync += [a.eq(s) for a, s in zip(active, shadow, strict=True)]
+            with m.If(self.enable):
+                with m.If(self.bypass):
+                    m.d.sync += self.dot[n].eq(self.x[n])
+                with m.Else():
+                    m.d.sync += self.dot[n].eq(sum(self.x[k] * active[k] for k in lanes))
+        return m

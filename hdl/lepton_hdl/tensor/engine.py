@@ -1,0 +1,212 @@
+"""The TENSOR engine: the pipeline's stages wired one after the other.
+
+    cycle 0    issue: address to the scratchpad, out address into a queue
+          1    align: the word from the scratchpad, shifted to its first byte
+          2    dot array; accumulator row fetched
+          3    accumulate
+          4-7  requantize
+          8-12 residual add
+          13   word to the scratchpad
+          14   done
+
+Nothing in it stalls but the issue stage.
+"""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.utils import ceil_log2, exact_log2
+from lepton.arch import ChipConfig, ErrorCode, Tensor, TensorOpcode
+
+from ..control.counters import Activity
+from ..interfaces import DONE, EngineSignature, WordReadSignature
+from ..memory.scratchpad import tensor_read_layout, tensor_write_layout
+from .accumulators import Accumulators
+from .array import DotArray
+from .feeder import Feeder
+from .issue import Issue, pixel_layout
+from .residual import ResidualReader
+from .tail import STAGES, Tail
+
+_FRONT = 3  # cycles from issue to accumulate
+# Results and commands that can be between issue and the scratchpad at once.
+_IN_FLIGHT = 16
+assert _IN_FLIGHT > _FRONT + 1 + STAGES
+
+
+class TensorEngine(wiring.Component):
+    """Executes TENSOR commands.
+
+    Members
+    -------
+    control: commands, completions, errors. activity: what happened in this cycle.
+    scratch_read, low, high, residual_read, scratch_write: the scratchpad.
+    weight_read, weight_data: the weight memory.
+    """
+
+    def __init__(self, config: ChipConfig):
+        self.config = config
+        super().__init__({
+            "control": In(EngineSignature(Tensor)),
+            "activity": Out(Activity),
+            "scratch_read": Out(stream.Signature(tensor_read_layout(config), always_ready=True)),
+            "low": In(8 * config.lanes),
+            "high": In(8 * config.lanes),
+            "residual_read": Out(WordReadSignature(config)),
+            "scratch_write": Out(stream.Signature(tensor_write_layout(config), always_ready=True)),
+            "weight_read": Out(stream.Signature(ceil_log2(config.weight_words), always_ready=True)),
+            "weight_data": In(8 * config.lanes),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.issue = issue = Issue(config)
+        m.submodules.feeder = feeder = Feeder(config)
+        m.submodules.array = array = DotArray(config)
+        m.submodules.accumulators = accumulators = Accumulators(config, array.dot_shape)
+        m.submodules.tail = tail = Tail(config)
+        m.submodules.residual = residual = ResidualReader(config)
+        m.submodules.addresses = addresses = fifo.SyncFIFO(width=ceil_log2(config.scratchpad_words), depth=_IN_FLIGHT)
+        m.submodules.completions = completions = fifo.SyncFIFO(width=DONE.size, depth=_IN_FLIGHT)
+
+        self._accept(m, issue, feeder, completions)
+
+        # 0: issue
+        pixel = issue.pixel.p
+        m.d.comb += [
+            self.scratch_read.valid.eq(issue.pixel.valid & ~pixel.padding),
+            self.scratch_read.p.address.eq(pixel.address >> exact_log2(config.lanes)),
+            self.scratch_read.p.pair.eq(pixel.address % config.lanes != 0),
+            addresses.w_data.eq(pixel.out),
+            addresses.w_en.eq(issue.pixel.valid & pixel.emit),
+            issue.halt.eq(self.control.halt),
+            issue.drained.eq(addresses.level == 0),
+            issue.tile_ready.eq(feeder.tile_ready), feeder.tile_take.eq(issue.tile_take),
+            issue.params_ready.eq(feeder.params_ready), feeder.params_take.eq(issue.params_take),
+            issue.residual_available.eq(residual.available), residual.claim.eq(issue.residual_claim),
+            self.activity.eq(issue.activity),
+        ]
+        connect(m, issue=issue.residual, residual=residual.start)
+
+        # 1: align
+        here = Signal(pixel_layout(config))
+        valid = Signal(_FRONT)  # bit s: a pixel is at cycle s + 1
+        m.d.sync += valid.eq(Cat(issue.pixel.valid, valid))
+        with m.If(issue.pixel.valid):
+            m.d.sync += here.eq(pixel)
+        offset = here.address[:exact_log2(config.lanes)]
+        word = Signal(8 * config.lanes)
+        with m.If(offset == 0):
+            m.d.comb += word.eq(self.low)
+        with m.Else():
+            m.d.comb += word.eq(Cat(self.low, self.high) >> (offset << 3))
+        for k in range(config.lanes):
+            with m.If(valid[0]):
+                with m.If(here.padding):
+                    m.d.sync += array.x[k].eq(here.pad)
+                with m.Else():
+                    m.d.sync += array.x[k].eq(word.word_select(k, 8))
+
+        # 2: dot products
+        fate = data.StructLayout({"maximum": 1, "start": 1, "emit": 1, "fresh": 1})
+        at_array, at_accumulators = Signal(fate), Signal(fate)
+        with m.If(valid[0]):
+            m.d.sync += [array.bypass.eq(here.bypass), accumulators.read_row.eq(here.row)]
+            m.d.sync += [at_array[name].eq(here[name]) for name in ("maximum", "start", "emit", "fresh")]
+        with m.If(valid[1]):
+            m.d.sync += at_accumulators.eq(at_array)
+        m.d.comb += [
+            array.swap.eq(valid[0] & here.swap),
+            array.enable.eq(valid[1]),
+            array.load.eq(feeder.load), array.load_column.eq(feeder.load_column), array.load_data.eq(feeder.load_data),
+            accumulators.read.eq(valid[1]),
+        ]
+
+        # 3: accumulate
+        m.d.comb += [
+            accumulators.update.eq(valid[2]),
+            accumulators.start.eq(at_accumulators.start),
+            accumulators.maximum.eq(at_accumulators.maximum),
+            accumulators.emit.eq(at_accumulators.emit),
+            tail.enter.eq(valid[2] & at_accumulators.emit),
+            tail.enter_fresh.eq(at_accumulators.fresh),
+        ]
+        m.d.comb += [accumulators.value[n].eq(array.dot[n]) for n in range(config.columns)]
+
+        # 4 and on: the tail
+        m.d.comb += [tail.value[n].eq(accumulators.result[n]) for n in range(config.columns)]
+        m.d.comb += [
+            tail.param_write.eq(feeder.param_write), tail.param_index.eq(feeder.param_index),
+            tail.param_word.eq(feeder.param_word),
+            tail.scalars_write.eq(feeder.scalars_write), tail.scalars.eq(feeder.scalars),
+            feeder.params_free.eq(tail.taken),
+            residual.take.eq(tail.residual_take), tail.residual.eq(residual.word),
+            self.scratch_write.valid.eq(tail.out_valid),
+            self.scratch_write.p.address.eq(addresses.r_data), self.scratch_write.p.data.eq(tail.out),
+            addresses.r_en.eq(tail.out_valid),
+        ]
+        connect(m, feeder=feeder.read, memory=flipped(self.weight_read))
+        m.d.comb += feeder.data.eq(self.weight_data)
+        connect(m, residual=residual.read, scratchpad=flipped(self.residual_read))
+
+        # The last pixel of every command is followed to the end, whether it emits or not.
+        final = Signal(_FRONT + 1 + STAGES + 1)
+        m.d.sync += final.eq(Cat(issue.pixel.valid & pixel.final, final))
+        m.d.comb += [
+            completions.r_en.eq(final[-1]),
+            self.control.done.valid.eq(final[-1]),
+            self.control.done.payload.eq(completions.r_data),
+            # While a halt is on, commands that were taken stay unfinished; only the pipeline counts.
+            self.control.busy.eq(valid.any() | final.any() | (addresses.level != 0)
+                                 | (~self.control.halt & (completions.level != 0))),
+        ]
+        self._report(m, issue, feeder, residual)
+        return m
+
+    def _accept(self, m, issue, feeder, completions):
+        """Offers the command to feeder and issue stage; the feeder may take it first."""
+        command, record = self.control.command, self.control.command.p.record
+        fed = Signal()
+        job = feeder.job.p
+        m.d.comb += [
+            feeder.job.valid.eq(command.valid & ~fed),
+            job.tiles.eq(record.opcode == TensorOpcode.DOT), job.emits.eq(record.last),
+            job.kernel_x.eq(record.kernel_x), job.kernel_y.eq(record.kernel_y), job.blocks.eq(record.blocks),
+            job.weights.eq(record.weights), job.params.eq(record.params),
+            job.index.eq(command.p.index), job.layer.eq(record.layer),
+        ]
+        m.d.comb += [job.scalars[name].eq(record[name]) for name, _ in job.scalars.shape()]
+        taken = Signal()
+        m.d.comb += [
+            issue.command.payload.eq(command.payload),
+            issue.command.valid.eq(command.valid & (fed | feeder.job.ready)),
+            command.ready.eq(issue.command.ready & (fed | feeder.job.ready)),
+            taken.eq(command.valid & command.ready),
+            issue.room.eq(completions.w_rdy),
+            completions.w_en.eq(taken),
+            completions.w_data.eq(Cat(record.post, record.layer, record.snapshot)),
+        ]
+        with m.If(taken):
+            m.d.sync += fed.eq(0)
+        with m.Elif(feeder.job.valid & feeder.job.ready):
+            m.d.sync += fed.eq(1)
+
+    def _report(self, m, issue, feeder, residual):
+        """One error per job: the first that any of the three walks meets."""
+        error, reported = self.control.error, Signal()
+        with m.If(issue.failed):
+            m.d.comb += [error.p.code.eq(issue.code), error.p.address.eq(issue.bad_address)]
+        with m.Elif(feeder.out_of_bounds):
+            m.d.comb += [error.p.code.eq(ErrorCode.LOCAL_BOUNDS), error.p.address.eq(feeder.bad_address)]
+        with m.Else():
+            m.d.comb += [error.p.code.eq(ErrorCode.LOCAL_BOUNDS), error.p.address.eq(residual.bad_address)]
+        from_feeder = feeder.out_of_bounds & ~issue.failed
+        with m.If(from_feeder):
+            m.d.comb += [error.p.index.eq(feeder.bad_index), error.p.layer.eq(feeder.bad_layer)]
+        with m.Else():
+            m.d.comb += [error.p.index.eq(issue.index), error.p.layer.eq(issue.layer)]
+        failed = issue.failed | feeder.out_of_bounds | residual.out_of_bounds
+        m.d.comb += error.valid.eq(failed & ~reported)
+        with m.If(failed):
+            m.d.sync += reported.eq(1)

@@ -1,0 +1,232 @@
+"""The issue stage: walks a TENSOR command and starts one input word a cycle.
+
+Passes outside (input-channel block, kernel row, kernel column), output pixels
+inside (z, y, x): the weights of a pass stay in the array while all pixels go by.
+Whatever a pixel will need later is secured here, because nothing behind this
+stage can wait: the weight tile, the parameters, the residual.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2, exact_log2
+from lepton.arch import ChipConfig, ErrorCode, Tensor, TensorOpcode
+
+from ..control.counters import Activity
+from ..interfaces import command_layout
+from ..layouts import layout
+from .residual import WALK
+
+
+def pixel_layout(config: ChipConfig) -> data.StructLayout:
+    """An input word on its way to the array, and what becomes of its dot products."""
+    return data.StructLayout({
+        "address": ceil_log2(config.scratchpad_bytes),
+        "padding": 1,  # outside the image: every lane is `pad`
+        "pad": signed(8),
+        "swap": 1,  # takes the next weight tile
+        "bypass": 1,  # the lanes themselves, not their dot products
+        "maximum": 1,
+        "start": 1,  # the accumulator row starts anew
+        "emit": 1,  # the row leaves through the tail
+        "fresh": 1,  # and is the first of its command to do so
+        "final": 1,  # last of its command
+        "row": ceil_log2(config.accumulator_rows),
+        "out": ceil_log2(config.scratchpad_words),
+    })
+
+
+class Issue(wiring.Component):
+    """Members
+    -------
+    command: ready when the last pixel of the previous one is issued.
+    pixel: at most one a cycle.
+    tile_ready/tile_take, params_ready/params_take, residual_available/residual_claim: what a
+        pixel secures. residual: the walk of the residual reader.
+    drained: no result is on its way to the scratchpad. room: a command may be started.
+    halt: issue nothing more.
+    activity: for the counters.
+    failed, code, bad_address, index, layer: the command cannot go on; held until reset.
+    """
+
+    def __init__(self, config: ChipConfig):
+        self.config = config
+        super().__init__({
+            "command": In(stream.Signature(command_layout(Tensor))),
+            "pixel": Out(stream.Signature(pixel_layout(config), always_ready=True)),
+            "tile_ready": In(1), "tile_take": Out(1),
+            "params_ready": In(1), "params_take": Out(1),
+            "residual": Out(stream.Signature(WALK)),
+            "residual_available": In(1), "residual_claim": Out(1),
+            "drained": In(1),
+            "room": In(1),
+            "halt": In(1),
+            "activity": Out(Activity),
+            "failed": Out(1), "code": Out(8), "bad_address": Out(32), "index": Out(32), "layer": Out(16),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        lane_bits = exact_log2(config.lanes)
+
+        c = Signal(layout(Tensor))
+        active = Signal()
+        waiting_fence, waiting_residual = Signal(), Signal()
+
+        # Position in the walk. `*_pass` hold where the current pass began, `row_*` the current
+        # row of pixels, `plane_*` the current z, `kernel_row_*` and `block_*` the passes.
+        x, y, z = Signal(16), Signal(16), Signal(16)
+        kx, ky, block = Signal(8), Signal(8), Signal(16)
+        address, row_address, plane_address = Signal(32), Signal(32), Signal(32)
+        pass_address, kernel_row_address, block_address = Signal(32), Signal(32), Signal(32)
+        ix, ix_pass, iy, iy_pass = (Signal(signed(26), name=n) for n in ("ix", "ix_pass", "iy", "iy_pass"))
+        out, row_out, plane_out = Signal(32), Signal(32), Signal(32)
+        row = Signal(17)  # one bit more than any `acc`, so that running over shows
+        first_pass = Signal()
+        first_pixel = Signal()  # the next pixel is the first of its pass
+        began = Signal()  # a pass was begun in the last cycle
+
+        last_x, last_y, last_z = x == c.nx - 1, y == c.ny - 1, z == c.nz - 1
+        last_kx, last_ky, last_block = kx == c.kernel_x - 1, ky == c.kernel_y - 1, block == c.blocks - 1
+        last_pass, last_pixel, final, emits = Signal(), Signal(), Signal(), Signal()
+        dot = c.opcode == TensorOpcode.DOT
+        m.d.comb += [
+            last_pass.eq(last_kx & last_ky & last_block),
+            last_pixel.eq(last_x & last_y & last_z),
+            final.eq(last_pass & last_pixel),
+            emits.eq(last_pass & c.last),
+        ]
+
+        padding, row_bad, in_bad, out_bad = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            padding.eq((ix < 0) | (iy < 0) | (ix >= c.in_w) | (iy >= c.in_h)),
+            row_bad.eq(row >= config.accumulator_rows),
+            in_bad.eq(~padding & (address > config.scratchpad_bytes - config.lanes)),
+            out_bad.eq(emits & (out > config.scratchpad_bytes - config.lanes)),
+        ]
+
+        need_tile, need_params = first_pixel & dot, first_pixel & emits
+        wait_weights, wait_sync, ready, issue, bad = Signal(), Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            wait_weights.eq((need_tile & ~self.tile_ready) | (need_params & ~self.params_ready)),
+            # An accumulator row may be used again after two cycles: passes of one pixel take two.
+            wait_sync.eq(waiting_fence | (first_pixel & began) | (emits & c.add & ~self.residual_available)),
+            bad.eq(row_bad | in_bad | out_bad),
+            ready.eq(active & ~wait_weights & ~wait_sync & ~self.halt & ~self.failed),
+            issue.eq(ready & ~bad),
+            self.tile_take.eq(issue & need_tile),
+            self.params_take.eq(issue & need_params),
+            self.residual_claim.eq(issue & emits & c.add),
+        ]
+        with m.If(issue):
+            m.d.comb += self.activity.eq(Activity.COMPUTE)
+        with m.Elif(active & wait_sync):
+            m.d.comb += self.activity.eq(Activity.SYNC)
+        with m.Elif(active & wait_weights):
+            m.d.comb += self.activity.eq(Activity.WEIGHTS)
+        with m.Elif(active):
+            m.d.comb += self.activity.eq(Activity.SYNC)
+        with m.Else():
+            m.d.comb += self.activity.eq(Activity.IDLE)
+
+        p = self.pixel.p
+        m.d.comb += [
+            self.pixel.valid.eq(issue),
+            p.address.eq(address), p.padding.eq(padding), p.pad.eq(c.pad), p.swap.eq(need_tile),
+            p.bypass.eq(~dot), p.maximum.eq(c.opcode == TensorOpcode.MAX),
+            p.start.eq(c.first & first_pass), p.emit.eq(emits), p.fresh.eq(need_params), p.final.eq(final),
+            p.row.eq(row), p.out.eq(out >> lane_bits),
+        ]
+
+        with m.If(self.drained):
+            m.d.sync += waiting_fence.eq(0)
+        m.d.comb += [
+            self.residual.valid.eq(active & waiting_residual & ~waiting_fence & ~self.failed),
+            self.residual.p.address.eq(c.res_addr),
+            self.residual.p.step_x.eq(c.res_x), self.residual.p.step_y.eq(c.res_y), self.residual.p.step_z.eq(c.res_z),
+            self.residual.p.nx.eq(c.nx), self.residual.p.ny.eq(c.ny), self.residual.p.nz.eq(c.nz),
+        ]
+        with m.If(self.residual.valid & self.residual.ready):
+            m.d.sync += waiting_residual.eq(0)
+
+        next_row, next_plane, next_pass = Signal(32), Signal(32), Signal(32)
+        next_out_row, next_out_plane = Signal(32), Signal(32)
+        m.d.comb += [
+            next_row.eq(row_address + c.in_y), next_plane.eq(plane_address + c.in_z),
+            next_out_row.eq(row_out + c.out_y), next_out_plane.eq(plane_out + c.out_z),
+        ]
+        m.d.sync += began.eq(issue & first_pixel)
+        with m.If(issue):
+            m.d.sync += [row.eq(row + 1), first_pixel.eq(last_pixel)]
+            with m.If(~last_x):
+                m.d.sync += [x.eq(x + 1), address.eq(address + c.in_x), ix.eq(ix + c.stride_x), out.eq(out + c.out_x)]
+            with m.Else():
+                m.d.sync += [x.eq(0), ix.eq(ix_pass)]
+                with m.If(~last_y):
+                    m.d.sync += [y.eq(y + 1), address.eq(next_row), row_address.eq(next_row), iy.eq(iy + c.stride_y),
+                                 out.eq(next_out_row), row_out.eq(next_out_row)]
+                with m.Elif(~last_z):
+                    m.d.sync += [y.eq(0), z.eq(z + 1), iy.eq(iy_pass), address.eq(next_plane),
+                                 row_address.eq(next_plane), plane_address.eq(next_plane),
+                                 out.eq(next_out_plane), row_out.eq(next_out_plane), plane_out.eq(next_out_plane)]
+                with m.Else():
+                    m.d.sync += [y.eq(0), z.eq(0), iy.eq(iy_pass), first_pass.eq(0), row.eq(c.acc),
+                                 out.eq(c.out_addr), row_out.eq(c.out_addr), plane_out.eq(c.out_addr),
+                                 address.eq(next_pass), row_address.eq(next_pass), plane_address.eq(next_pass),
+                                 pass_address.eq(next_pass)]
+                    with m.If(~last_kx):
+                        m.d.comb += next_pass.eq(pass_address + c.in_kx)
+                        m.d.sync += [kx.eq(kx + 1), ix.eq(ix_pass + c.dilation_x), ix_pass.eq(ix_pass + c.dilation_x)]
+                    with m.Else():
+                        m.d.sync += [kx.eq(0), ix.eq(c.ix0), ix_pass.eq(c.ix0)]
+                        with m.If(~last_ky):
+                            m.d.comb += next_pass.eq(kernel_row_address + c.in_ky)
+                            m.d.sync += [ky.eq(ky + 1), iy.eq(iy_pass + c.dilation_y),
+                                         iy_pass.eq(iy_pass + c.dilation_y), kernel_row_address.eq(next_pass)]
+                        with m.Else():
+                            m.d.comb += next_pass.eq(block_address + c.in_block)
+                            m.d.sync += [ky.eq(0), block.eq(block + 1), iy.eq(c.iy0), iy_pass.eq(c.iy0),
+                                         kernel_row_address.eq(next_pass), block_address.eq(next_pass)]
+            with m.If(final):
+                m.d.sync += active.eq(0)
+
+        code, fault = self._check(m, self.command.p.record)
+        m.d.comb += self.command.ready.eq((~active | (issue & final)) & self.room & ~self.halt & ~self.failed)
+        with m.If(self.command.valid & self.command.ready):
+            new = self.command.p.record
+            m.d.sync += [
+                c.eq(new), active.eq(code == ErrorCode.NONE), waiting_fence.eq(new.fence),
+                waiting_residual.eq(new.add & new.last),
+                x.eq(0), y.eq(0), z.eq(0), kx.eq(0), ky.eq(0), block.eq(0), first_pass.eq(1), first_pixel.eq(1),
+                row.eq(new.acc), ix.eq(new.ix0), ix_pass.eq(new.ix0), iy.eq(new.iy0), iy_pass.eq(new.iy0),
+                self.index.eq(self.command.p.index), self.layer.eq(new.layer),
+            ]
+            m.d.sync += [a.eq(new.in_addr) for a in (
+                address, row_address, plane_address, pass_address, kernel_row_address, block_address)]
+            m.d.sync += [o.eq(new.out_addr) for o in (out, row_out, plane_out)]
+            with m.If(code != ErrorCode.NONE):
+                m.d.sync += [self.failed.eq(1), self.code.eq(code), self.bad_address.eq(fault)]
+        with m.Elif(ready & bad):
+            m.d.sync += self.failed.eq(1)
+            with m.If(row_bad):
+                m.d.sync += [self.code.eq(ErrorCode.ACCUMULATOR_BOUNDS), self.bad_address.eq(row)]
+            with m.Else():
+                m.d.sync += [self.code.eq(ErrorCode.LOCAL_BOUNDS), self.bad_address.eq(Mux(in_bad, address, out))]
+        return m
+
+    def _check(self, m, command):
+        """Checks that need no walk, as (code, offending value); code NONE where the command is sound."""
+        code, value = Signal(8), Signal(32)
+        illegal = Signal()
+        reserved = Cat(command[f.name] for f in Tensor.fields if f.name.startswith("reserved"))
+        counts = [command[name] for name in ("kernel_x", "kernel_y", "blocks", "nx", "ny", "nz")]
+        shifts = [command[name] for name in ("add_shift_a", "add_shift_b", "add_shift_o")]
+        m.d.comb += illegal.eq(reserved.any() | Cat(n == 0 for n in counts).any() | Cat(s > 31 for s in shifts).any())
+        with m.If(illegal):
+            m.d.comb += code.eq(ErrorCode.ILLEGAL_FIELD)
+        for name in ("out_addr", "out_x", "out_y", "out_z", "res_addr", "res_x", "res_y", "res_z"):
+            used = command.last & command.add if name.startswith("res") else command.last
+            with m.Elif(used & ((command[name].as_unsigned() % self.config.lanes) != 0)):
+                m.d.comb += [code.eq(ErrorCode.LOCAL_ALIGNMENT), value.eq(command[name])]
+        return code, value
