@@ -1,0 +1,93 @@
+"""Where the cycles went: per layer and in total, from the chip's own counters."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ..arch import COUNTERS, ChipConfig
+from ..driver import Completion
+
+CAUSES = tuple(name for name, _ in COUNTERS[1:7])  # they add up to CYCLES
+FINISH = "finish"  # name of the row for what follows a program's last layer
+_WRAP = 1 << 32  # counters have 32 bits
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer: `cycles` from the end of the layer before, by cause; `macs` of the network, without padding."""
+
+    name: str
+    op: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    macs: int
+    cycles: int
+    causes: Mapping[str, int]  # by the names in CAUSES
+    read_beats: int
+    macs_per_cycle: int
+
+    @property
+    def utilization(self) -> float | None:
+        """MACs / (MACs per cycle * cycles); None where nothing was counted or there is nothing to multiply."""
+        return self.macs / (self.macs_per_cycle * self.cycles) if self.cycles and self.macs else None
+
+
+@dataclass(frozen=True)
+class Report:
+    """One inference on the chip. Steps that the host computes take no chip cycles and have no rows."""
+
+    config: ChipConfig
+    rows: tuple[Row, ...]
+    counters: Mapping[str, int]  # summed over the jobs, by the names of `lepton.arch.COUNTERS`
+    seconds: float  # that the board and the host took, in real time
+
+    @property
+    def timed(self) -> bool:
+        """False for backends that count no cycles, like the golden model."""
+        return self.cycles > 0
+
+    @property
+    def cycles(self) -> int:
+        """From doorbell to completion, summed over the jobs."""
+        return self.counters["CYCLES"]
+
+    @property
+    def macs(self) -> int:
+        return sum(row.macs for row in self.rows)
+
+    @property
+    def causes(self) -> dict[str, int]:
+        return {name: self.counters[name] for name in CAUSES}
+
+    @property
+    def utilization(self) -> float | None:
+        """MACs of the network / (MACs per cycle * cycles)."""
+        return self.macs / (self.config.macs_per_cycle * self.cycles) if self.timed else None
+
+    @property
+    def latency_ms(self) -> float:
+        """Milliseconds at `config.clock_mhz`."""
+        return self.cycles / (self.config.clock_mhz * 1000)
+
+    @property
+    def images_per_second(self) -> float | None:
+        return 1000 / self.latency_ms if self.timed else None
+
+
+def job_rows(completion: Completion, layers: Iterable, config: ChipConfig) -> list[Row]:
+    """Rows of one job: differences of consecutive snapshots, then what came after the last.
+
+    `layers` are the job's `LayerInfo`s in order of execution.
+    """
+    rows, before = [], {}
+    for layer in layers:
+        at = completion.snapshots[layer.index]
+        rows.append(_row(layer.name, layer.op, layer.input_shape, layer.output_shape, layer.macs, before, at, config))
+        before = at
+    rows.append(_row(FINISH, "", (), (), 0, before, completion.counters, config))
+    return rows
+
+
+def _row(name, op, input_shape, output_shape, macs, before, at, config) -> Row:
+    spent = {counter: (at[counter] - before.get(counter, 0)) % _WRAP for counter in ("CYCLES", *CAUSES, "READ_BEATS")}
+    return Row(name, op, tuple(input_shape), tuple(output_shape), macs, spent["CYCLES"],
+               {cause: spent[cause] for cause in CAUSES}, spent["READ_BEATS"], config.macs_per_cycle)

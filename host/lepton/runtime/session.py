@@ -1,0 +1,168 @@
+"""A compiled model on a device: load once, run many times."""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..arch import COUNTERS, Region
+from ..compiler import ChipStep, CompiledModel, TensorInfo
+from ..compiler.container import dump
+from ..device import Device
+from ..driver import DEFAULT_CYCLE_LIMIT, Buffer, Driver, Job, Stream
+from .errors import InputError, RuntimeModelError
+from .report import Report, job_rows
+
+UNWRITTEN = 0xA5  # what results and intermediate tensors hold before a program writes them
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Outputs of one inference by name, and where its cycles went."""
+
+    outputs: dict[str, np.ndarray]
+    report: Report
+
+
+def program_hash(model: CompiledModel) -> str:
+    """SHA-256 of the compiled model's file: its programs, layouts and configuration."""
+    return hashlib.sha256(dump(model)).hexdigest()
+
+
+class Session:
+    """Holds a model's programs and buffers in device memory.
+
+        with lepton.device.open("golden") as device, Session(model, device) as session:
+            result = session.run(image)
+
+    `target` is a `Device`, or a `Driver` where several sessions share one device. Raises
+    `RuntimeModelError` for a model compiled for another chip and
+    `AllocationError` when the device's memory does not suffice; no buffer stays behind then.
+    """
+
+    def __init__(self, model: CompiledModel, target: Device | Driver):
+        self.model = model
+        self._own_driver = not isinstance(target, Driver)
+        self.driver = Driver(target) if self._own_driver else target
+        self._buffers: list[dict[Region, Buffer]] = []  # per step; empty for host steps
+        self._jobs: list[Job | None] = []
+        try:
+            self._check_config()
+            for index, step in enumerate(model.steps):
+                self._load(index, step)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the device's memory. The device stays open."""
+        for buffers in self._buffers:
+            for buffer in buffers.values():
+                if not buffer.freed:
+                    buffer.free()
+        self._buffers.clear()
+        self._jobs.clear()
+        if self._own_driver:
+            self.driver.close()
+
+    def run(self, inputs: np.ndarray | Mapping[str, np.ndarray], *, cycle_limit: int = DEFAULT_CYCLE_LIMIT,
+            progress: Callable[[str, int], None] | None = None) -> Result:
+        """Run the model on int8 inputs: a dict by name, or the array of a model's only input.
+
+        Outputs have the shapes and types of `model.outputs`. `progress` is
+        called now and then with the step's name and its cycles so far. Raises `InputError` before
+        anything reaches the chip, `ChipError` and `JobTimeout` like the driver;
+        the session can be used again after any of them.
+        """
+        values = self._checked(inputs)
+        if not self._jobs and self.model.steps:
+            raise RuntimeModelError(f"the session of model {self.model.name!r} has been closed; make a new one")
+        started = time.perf_counter()
+        rows, counters = [], {name: 0 for name, _ in COUNTERS}
+        for index, (step, job) in enumerate(zip(self.model.steps, self._jobs, strict=True)):
+            if job is None:
+                self._run_on_host(step, values)
+                continue
+            buffers = self._buffers[index]
+            for binding in step.inputs:
+                buffers[Region.INPUT].write(binding.layout.to_device(values[binding.name]), binding.offset)
+            report = None if progress is None else (lambda cycles, name=step.name: progress(name, cycles))
+            completion = self.driver.run(job, cycle_limit=cycle_limit, progress=report)
+            for binding in step.outputs:
+                data = buffers[Region.OUTPUT].read(binding.offset, binding.size)
+                values[binding.name] = binding.layout.from_device(data)
+            rows += job_rows(completion, [la for la in self.model.layers if la.step == index], self.model.config)
+            for name, value in completion.counters.items():
+                counters[name] += value
+        outputs = {t.name: values[t.name] for t in self.model.outputs}
+        return Result(outputs, Report(self.model.config, tuple(rows), counters, time.perf_counter() - started))
+
+    def results_memory(self) -> dict[tuple[int, Region], np.ndarray]:
+        """Every byte that the programs may have written: (step, OUTPUT or SCRATCH) -> uint8 array."""
+        return {(index, region): buffers[region].read()
+                for index, buffers in enumerate(self._buffers)
+                for region in (Region.OUTPUT, Region.SCRATCH) if region in buffers}
+
+    def _check_config(self) -> None:
+        model, config = self.model, self.driver.config
+        if model.config_hash != config.hash:
+            raise RuntimeModelError(
+                f"model {model.name!r} is compiled for configuration {model.config.name!r} ({model.config_hash}), "
+                f"but the device has {config.name!r} ({config.hash}); compile it with --config {config.name} "
+                f"or open the device with config={model.config.name!r}")
+
+    def _load(self, index: int, step) -> None:
+        buffers: dict[Region, Buffer] = {}
+        self._buffers.append(buffers)
+        if not isinstance(step, ChipStep):
+            self._jobs.append(None)
+            return
+        for region in Region:
+            if size := step.region_size(region):
+                buffers[region] = self.driver.allocate(size, f"{self.model.name} step {index} {region.name.lower()}")
+        buffers[Region.PROGRAM].write(step.program)
+        if Region.INPUT in buffers:
+            buffers[Region.INPUT].fill(0)  # gaps between tensors: the same on every device
+        for region in (Region.OUTPUT, Region.SCRATCH):
+            if region in buffers:
+                buffers[region].fill(UNWRITTEN)
+        self._jobs.append(Job(
+            buffers, {engine: Stream(s.offset, s.count) for engine, s in step.streams.items()},
+            tuple(layer.index for layer in self.model.layers if layer.step == index),
+            name=f"{self.model.name}: {step.name}"))
+
+    def _run_on_host(self, step, values: dict[str, np.ndarray]) -> None:
+        from ..compiler import host_ops
+        host_ops.run(step, values)
+
+    def _checked(self, inputs) -> dict[str, np.ndarray]:
+        expected = {t.name: t for t in self.model.inputs}
+        if not isinstance(inputs, Mapping):
+            if len(expected) != 1:
+                raise InputError(f"model {self.model.name!r} has {len(expected)} inputs ({', '.join(expected)}); "
+                                 "give a dict of arrays by name")
+            inputs = {next(iter(expected)): inputs}
+        if inputs.keys() != expected.keys():
+            raise InputError(f"the inputs of model {self.model.name!r} must be {', '.join(sorted(expected))}, "
+                             f"not {', '.join(map(str, sorted(inputs))) or 'none'}")
+        return {name: _check_array(inputs[name], info) for name, info in expected.items()}
+
+
+def _check_array(array, info: TensorInfo) -> np.ndarray:
+    array = np.asarray(array)
+    if array.dtype != np.dtype(info.dtype):
+        how = ""
+        if info.scale is not None:
+            how = f"; quantize it: round(x / {info.scale:.9g}) + {info.zero_point}, clamped to -128..127"
+        raise InputError(f"input {info.name!r} must have type {info.dtype}, not {array.dtype}{how}")
+    if array.shape != tuple(info.shape):
+        raise InputError(f"input {info.name!r} must have shape {tuple(info.shape)}, not {array.shape}")
+    return array
