@@ -30,9 +30,9 @@ from .geometry import activation_range, effective_kernel, same_padding
 from .tflite_reader import OPTIONS, RawModel, RawOperator, RawTensor, read_tflite
 
 DTYPES = {"INT8": np.dtype(np.int8), "INT32": np.dtype(np.int32)}
-SUPPORTED_OPERATORS = tuple(OPTIONS)
+SUPPORTED_OPERATORS = (*OPTIONS, "PAD")  # PAD only where it can become a convolution's padding
 
-_LONGEST_LABEL = 32
+_LONGEST_LABEL = 40
 
 
 def import_tflite(source: str | PathLike | bytes, name: str | None = None) -> Graph:
@@ -63,10 +63,11 @@ class _Importer:
     def __init__(self, raw: RawModel, name: str):
         self.raw = raw
         self.graph = Graph(name)
+        self.padded: dict[int, tuple[int, np.ndarray]] = {}  # result of a PAD: what it pads, and by how much (4, 2)
         self.names = _unique_names(raw.tensors)
         # Operators have no names in TFLite. Their outputs' do for labels, unless a converter has made them up from
         # paths and the names of all the layers that it fused.
-        results = [self.names[i] for operator in raw.operators for i in operator.outputs]
+        results = [self.names[i] for operator in raw.operators for i in operator.outputs if operator.name != "PAD"]
         self.plain = all(len(result) <= _LONGEST_LABEL and not {"/", ";"} & set(result) for result in results)
         self.graph.inputs = [self.activation(i, "the network's input") for i in raw.inputs]
         for index, operator in enumerate(raw.operators):
@@ -79,6 +80,9 @@ class _Importer:
         if len(operator.inputs) not in arity or len(operator.outputs) != 1:
             raise GraphError(f"{where} has {len(operator.inputs)} inputs and {len(operator.outputs)} outputs; "
                              f"supported are {' or '.join(map(str, arity))} inputs and 1 output")
+        if operator.name == "PAD":
+            self.pad(operator, where)
+            return
         op, inputs = _CONVERT[operator.name](self, operator, where)
         output = self.activation(operator.outputs[0], where)
         label = output if self.plain else f"{operator.name.lower()}_{index}"
@@ -90,6 +94,9 @@ class _Importer:
         if index < 0:
             raise GraphError(f"{where}: an input is missing")
         raw = self.raw.tensors[index]
+        if index in self.padded:
+            raise GraphError(f"{where}: {raw.name!r} is the result of a PAD, which is supported only before "
+                             "a convolution")
         dynamic = [extent for axis, extent in enumerate(raw.signature) if extent < 0 and axis > 0]
         if dynamic:
             raise GraphError(f"{where}: tensor {raw.name!r} has the dynamic shape {raw.signature}; "
@@ -148,11 +155,11 @@ class _Importer:
                              f"along dimension {axis}")
         return axis
 
-    def bias(self, operator: RawOperator, where: str) -> str:
+    def bias(self, operator: RawOperator, names: list[str], where: str) -> str:
         if len(operator.inputs) < 3 or operator.inputs[2] < 0:
             return ""
         name = self.constant(operator.inputs[2], where, ("INT32",))
-        bias, x, weights = (self.graph.tensors[n] for n in (name, *(self.names[i] for i in operator.inputs[:2])))
+        bias, x, weights = (self.graph.tensors[n] for n in (name, *names))
         if bias.quantization and x.quantization and weights.quantization:
             expected = x.quantization.scale * weights.quantization.scale
             if expected.size in (1, bias.quantization.scale.size) and not np.allclose(
@@ -162,8 +169,9 @@ class _Importer:
         return name
 
     def weighted(self, operator: RawOperator, where: str) -> list[str]:
-        names = [self.activation(operator.inputs[0], where), self.constant(operator.inputs[1], where, ("INT8",))]
-        return [*names, self.bias(operator, where)]
+        source, _ = self.padded.get(operator.inputs[0], (operator.inputs[0], None))
+        names = [self.activation(source, where), self.constant(operator.inputs[1], where, ("INT8",))]
+        return [*names, self.bias(operator, names, where)]
 
     # Operators
 
@@ -196,6 +204,9 @@ class _Importer:
             if any(effective_kernel(*axis) > size for *axis, size in zip(kernel, dilation, shape[1:3], strict=True)):
                 raise GraphError(f"{where}: the kernel {kernel} with dilation {dilation} is larger than the input "
                                  f"{shape}")
+        if operator.inputs[0] in self.padded:
+            before = self.padded[operator.inputs[0]][1][1:3].tolist()
+            padding = tuple((a + c, b + d) for (a, b), (c, d) in zip(padding, before, strict=True))
         return {"stride": stride, "padding": padding} | ({"dilation": dilation} if "dilation_y" in options else {})
 
     def conv(self, operator: RawOperator, where: str) -> tuple[Op, list[str]]:
@@ -231,6 +242,31 @@ class _Importer:
         inputs = [self.activation(operator.inputs[0], where)]
         kind = MaxPool2D if operator.name == "MAX_POOL_2D" else AveragePool2D
         return kind(kernel=kernel, **self.window(operator, where, kernel), clamp=self.clamp(operator, where)), inputs
+
+    def pad(self, operator: RawOperator, where: str):
+        """Remembers a padding of height and width; the convolutions that read the result take it over."""
+        index, output = operator.inputs[0], operator.outputs[0]
+        source, before = self.padded.get(index, (index, 0))
+        self.activation(source, where)
+        x, y = (self.raw.tensors[i] for i in (index, output))
+        widths = np.array(self.integers(operator.inputs[1], where), np.int64)
+        in_range = widths.size == 8 and np.all((widths >= 0) & (widths <= MAX_WINDOW))
+        if len(x.shape) != 4 or not in_range or np.any(widths[[0, 1, 6, 7]]):
+            raise GraphError(f"{where}: only the padding of height and width of an NHWC tensor is supported, by "
+                             f"0..{MAX_WINDOW}, not {widths.tolist()} of the shape {x.shape}")
+        widths = widths.reshape(4, 2)
+        if output in self.padded or self.names[output] in self.graph.tensors:
+            raise GraphError(f"{where} computes {y.name!r}, which is computed already")
+        if y.shape != tuple((x.shape + widths.sum(1)).tolist()):
+            raise GraphError(f"{where}: the output is declared as {y.shape}, which is not {x.shape} padded by "
+                             f"{widths.tolist()}")
+        known = self.graph.tensors.get(self.names[source])
+        q = y.quantization
+        if y.dtype != "INT8" or q is None or known.quantization is None or not (
+                np.array_equal(q.scale, known.quantization.scale)
+                and np.array_equal(q.zero_point, known.quantization.zero_point)):
+            raise GraphError(f"{where}: input and output must be int8 with the same quantization")
+        self.padded[output] = source, widths + before
 
     def mean(self, operator: RawOperator, where: str) -> tuple[Op, list[str]]:
         x, axes = self.raw.tensors[operator.inputs[0]], self.integers(operator.inputs[1], where)
@@ -272,7 +308,7 @@ _CONVERT = {
 }
 _ARITY = {name: (1,) for name in _CONVERT} | {
     "CONV_2D": (2, 3), "DEPTHWISE_CONV_2D": (2, 3), "FULLY_CONNECTED": (2, 3), "ADD": (2,), "MEAN": (2,),
-    "RESHAPE": (1, 2)}
+    "RESHAPE": (1, 2), "PAD": (2,)}
 
 
 def _unique_names(tensors: list[RawTensor]) -> list[str]:
