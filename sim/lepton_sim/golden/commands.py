@@ -1,0 +1,291 @@
+"""What each command does, as the pseudo-code in `lepton.arch.commands` says.
+
+A command is a dict of fields (`Record.unpack`) applied to the arrays of a
+`Chip`. Products are summed in floating point by BLAS, in pieces whose partial
+sums all stay exact, and only then wrapped to int32.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+from lepton.arch import ChipConfig, DmaOpcode, ErrorCode, Space, TensorOpcode
+from lepton.arch.commands import PARAM_WORDS
+
+from .addresses import (
+    CommandError,
+    DmaRows,
+    TensorWalk,
+    check_dma_fields,
+    check_tensor_fields,
+    check_walk,
+    dma_rows,
+    input_addresses,
+    passes,
+    tensor_walk,
+)
+from .numerics import (
+    multiply_by_quantized_multiplier,
+    rounding_divide_by_pot,
+    saturating_rounding_doubling_high_mul,
+    wrap_int32,
+)
+
+# int8 times int8 is at most 2**14 in magnitude and float32 holds integers up to 2**24 exactly.
+_EXACT_PRODUCTS = 1 << 10
+# Input words gathered at a time, where no weights limit the passes.
+_GATHER_WORDS = 1 << 20
+# What a row that went through the tail holds afterwards: the contents are undefined, so that nobody relies on them.
+UNDEFINED = np.int32(0x5A5A5A5A)
+
+
+class AccessLog(Protocol):
+    """What a command touches, for the race checker; on chip in words of K bytes, in memory in bytes."""
+
+    def read(self, memory: str, index: np.ndarray) -> None:
+        """`index`: int64, any shape, duplicates allowed; `memory` is "scratchpad", "weights" or "memory"."""
+
+    def write(self, memory: str, index: np.ndarray) -> None:
+        """As `read`."""
+
+    def accumulate(self, first: int, count: int, starts: bool, ends: bool) -> None:
+        """Accumulator rows of a walk; `starts`: they start anew, `ends`: undefined afterwards."""
+
+    def overlap(self, address: int) -> None:
+        """A walk reads, at a later pixel, the scratchpad byte that an earlier one wrote."""
+
+
+@dataclass
+class Chip:
+    """On-chip state: `scratchpad` and `weights` are uint8 bytes, `accumulators` int32 of shape (rows, K)."""
+
+    config: ChipConfig
+    scratchpad: np.ndarray
+    weights: np.ndarray
+    accumulators: np.ndarray
+
+    @classmethod
+    def blank(cls, config: ChipConfig) -> "Chip":
+        """A chip whose memories are all zero."""
+        return cls(config, np.zeros(config.scratchpad_bytes, np.uint8), np.zeros(config.weight_bytes, np.uint8),
+                   np.zeros((config.accumulator_rows, config.lanes), np.int32))
+
+    def local(self, space: int) -> np.ndarray:
+        """The on-chip memory that a transfer names."""
+        return self.scratchpad if space == Space.SCRATCHPAD else self.weights
+
+
+def _windows(memory: np.ndarray, length: int) -> np.ndarray:
+    """A view whose row i is memory[i : i+length]; rows may be assigned to, a later one wins."""
+    return np.lib.stride_tricks.as_strided(memory, (len(memory) - length + 1, length), (1, 1))
+
+
+def _words(rows: DmaRows, length: int, lanes: int) -> np.ndarray:
+    return rows.local[:, None] // lanes + np.arange(-(-length // lanes))
+
+
+def transfer(fields: dict[str, int], chip: Chip, memory: np.ndarray, base: int, size: int,
+             log: AccessLog | None = None) -> None:
+    """LOAD, FILL and STORE. `memory` is all of it (uint8), `base` and `size` are those of the command's region.
+
+    Raises `CommandError`; the rows before the illegal one have been moved then.
+    """
+    check_dma_fields(fields)
+    lanes, row_bytes = chip.config.lanes, fields["row_bytes"]
+    local = chip.local(fields["space"])
+    space = "scratchpad" if fields["space"] == Space.SCRATCHPAD else "weights"
+    length = -(-row_bytes // lanes) * lanes
+    for rows in dma_rows(fields, chip.config, base, size, len(memory)):
+        if isinstance(rows, CommandError):
+            raise rows
+        if fields["opcode"] == DmaOpcode.STORE:
+            _windows(memory, row_bytes)[rows.memory] = _windows(local, row_bytes)[rows.local]
+        else:
+            data = np.full((len(rows.local), length), fields["fill"] & 0xFF, np.uint8)
+            if fields["opcode"] == DmaOpcode.LOAD:
+                data[:, :row_bytes] = _windows(memory, row_bytes)[rows.memory]
+            _windows(local, length)[rows.local] = data
+        if log is not None:
+            on_chip, in_memory = (log.read, log.write) if fields["opcode"] == DmaOpcode.STORE else (log.write, log.read)
+            on_chip(space, _words(rows, row_bytes, lanes))
+            if fields["opcode"] != DmaOpcode.FILL:
+                in_memory("memory", rows.memory[:, None] + np.arange(row_bytes))
+
+
+def gather(scratchpad: np.ndarray, address: np.ndarray, inside: np.ndarray, pad: int, lanes: int) -> np.ndarray:
+    """Input words: shape address.shape + (K,), int8; `pad` where `inside` is False."""
+    if inside.all():
+        return _windows(scratchpad.view(np.int8), lanes)[address]
+    words = _windows(scratchpad.view(np.int8), lanes)[np.where(inside, address, 0)]
+    words[~inside] = pad
+    return words
+
+
+def weight_tiles(weights: np.ndarray, first_word: int, count: int, lanes: int) -> np.ndarray:
+    """`count` tiles from a weight memory word on: shape (count, N, K), int8."""
+    start = first_word * lanes
+    return weights[start:start + count * lanes * lanes].view(np.int8).reshape(count, lanes, lanes)
+
+
+def dot(words: np.ndarray, tiles: np.ndarray) -> np.ndarray:
+    """DOT: sum over passes of tile times word; words (M, P, K), tiles (P, N, K) -> int64 (M, N)."""
+    m, count, lanes = words.shape
+    total = np.zeros((m, lanes), np.int64)
+    step = max(1, _EXACT_PRODUCTS // lanes)
+    for p in range(0, count, step):
+        a = words[:, p:p + step].astype(np.float32).reshape(m, -1)
+        b = tiles[p:p + step].transpose(0, 2, 1).astype(np.float32).reshape(-1, lanes)
+        total += (a @ b).astype(np.int64)
+    return total
+
+
+def tail(rows: np.ndarray, params: np.ndarray, residual: np.ndarray | None, fields: dict[str, int]) -> np.ndarray:
+    """What becomes of finished accumulator rows: int8 (M, K).
+
+    rows: int32 (M, K). params: the parameter record, uint8 (PARAM_WORDS, K). residual: int8 (M, K) or
+    None. Arithmetic as in TFLite's int8 kernels (`reference/integer_ops/conv.h`, `.../add.h`); the
+    bias is added modulo 2**32, the zero point is not.
+    """
+    bias = np.ascontiguousarray(params[0:4].T).view("<i4")[:, 0]
+    multiplier = np.ascontiguousarray(params[4:8].T).view("<i4")[:, 0]
+    left, right = params[8] & 31, params[9] & 31
+    scaled = multiply_by_quantized_multiplier(
+        wrap_int32(rows.astype(np.int64) + bias), multiplier, left, right).astype(np.int64)
+    y = _clamp(scaled + fields["out_zero"], fields["out_min"], fields["out_max"])
+    if residual is None:
+        return y.astype(np.int8)
+    total = sum(
+        _rescale((value.astype(np.int64) - fields[f"add_zero_{name}"]) << 20, fields, name)
+        for name, value in (("a", y), ("b", residual)))
+    y = _rescale(total, fields, "o") + fields["add_zero_o"]
+    return _clamp(y, fields["add_min"], fields["add_max"]).astype(np.int8)
+
+
+def _rescale(x: np.ndarray, fields: dict[str, int], name: str) -> np.ndarray:
+    high = saturating_rounding_doubling_high_mul(x, fields[f"add_mult_{name}"])
+    return rounding_divide_by_pot(high, fields[f"add_shift_{name}"]).astype(np.int64)
+
+
+def _clamp(x: np.ndarray, low: int, high: int) -> np.ndarray:
+    # Not np.clip: hardware compares with `low` first, which shows where low > high.
+    return np.where(x < low, low, np.minimum(x, high))
+
+
+def walk(fields: dict[str, int], chip: Chip, log: AccessLog | None = None) -> None:
+    """DOT, SUM and MAX. Raises `CommandError`; the scratchpad is as before then."""
+    config, lanes = chip.config, chip.config.lanes
+    check_tensor_fields(fields, config)
+    path = tensor_walk(fields, config)
+    rows = slice(fields["acc"], fields["acc"] + len(path.out))
+    total = None if fields["first"] else chip.accumulators[rows].astype(np.int64)
+    combine = _COMBINE[fields["opcode"]]
+    count = passes(fields)
+
+    step = max(1, _GATHER_WORDS // len(path.out))
+    for p in range(0, count, step):
+        here = min(step, count - p)
+        address, inside = input_addresses(fields, path, p, here)
+        emits = bool(fields["last"]) and p + here == count
+        check_walk(fields, config, path, address, inside, emits)
+        if log is not None:
+            # The bytes of an unaligned pixel lie in two words.
+            log.read("scratchpad", address[inside] // lanes)
+            log.read("scratchpad", (address[inside] + lanes - 1) // lanes)
+        overlap = emits and _find_overlap(fields, path, address[:, -1], inside[:, -1], lanes)
+        if overlap:
+            here -= 1  # the last pass must go pixel by pixel
+        if here:
+            words = gather(chip.scratchpad, address[:, :here], inside[:, :here], fields["pad"], lanes)
+            total = combine(total, words, chip, fields["weights"] + p * lanes)
+        if overlap:
+            if log is not None:
+                log.overlap(overlap - 1)
+            _emit_in_order(fields, chip, path, address[:, -1:], inside[:, -1:], total,
+                           partial(combine, chip=chip, first_word=fields["weights"] + (count - 1) * lanes))
+            total = UNDEFINED
+        elif emits:
+            _emit(fields, chip, path, wrap_int32(total), slice(None))
+            total = UNDEFINED
+    chip.accumulators[rows] = total if total is UNDEFINED else wrap_int32(total)
+    if log is not None:
+        log.accumulate(rows.start, len(path.out), bool(fields["first"]), bool(fields["last"]))
+        if fields["opcode"] == TensorOpcode.DOT:
+            log.read("weights", fields["weights"] + np.arange(count * lanes))
+        if fields["last"]:
+            log.read("weights", fields["params"] + np.arange(PARAM_WORDS))
+            log.write("scratchpad", path.out // lanes)
+            if fields["add"]:
+                log.read("scratchpad", path.residual // lanes)
+
+
+def _combine_dot(total, words: np.ndarray, chip: Chip, first_word: int) -> np.ndarray:
+    value = dot(words, weight_tiles(chip.weights, first_word, words.shape[1], chip.config.lanes))
+    return value if total is None else total + value
+
+
+def _combine_sum(total, words: np.ndarray, chip: Chip, first_word: int) -> np.ndarray:
+    value = words.sum(axis=1, dtype=np.int64)
+    return value if total is None else total + value
+
+
+def _combine_max(total, words: np.ndarray, chip: Chip, first_word: int) -> np.ndarray:
+    value = words.max(axis=1).astype(np.int64)
+    return value if total is None else np.maximum(total, value)
+
+
+_COMBINE = {TensorOpcode.DOT: _combine_dot, TensorOpcode.SUM: _combine_sum, TensorOpcode.MAX: _combine_max}
+
+
+def _find_overlap(fields: dict[str, int], path: TensorWalk, address: np.ndarray, inside: np.ndarray,
+                  lanes: int) -> int:
+    """1 + the first scratchpad byte that a pixel of the last pass reads after an earlier one wrote it; 0 if none."""
+    reads = [(address[inside], np.flatnonzero(inside))]
+    if fields["add"]:
+        reads.append((path.residual, np.arange(len(path.out))))
+    low, high = path.out.min(), path.out.max() + lanes
+    reads = [(a, m) for a, m in reads if len(a) and a.min() < high and a.max() + lanes > low]
+    if not reads:
+        return 0
+    written_at = np.full((high - low) // lanes + 2, np.iinfo(np.int64).max)
+    written_at[(path.out[::-1] - low) // lanes] = np.arange(len(path.out))[::-1]
+    for a, m in reads:
+        for word in ((a - low) // lanes, (a + lanes - 1 - low) // lanes):
+            known = (word >= 0) & (word < len(written_at))
+            late = known & (written_at[np.where(known, word, 0)] < m)
+            if late.any():
+                return 1 + int(low + word[late][0] * lanes)
+    return 0
+
+
+def _emit(fields: dict[str, int], chip: Chip, path: TensorWalk, rows: np.ndarray, which: slice) -> None:
+    """Send accumulator rows (int32) of the pixels `which` through the tail."""
+    lanes = chip.config.lanes
+    start = fields["params"] * lanes
+    params = chip.weights[start:start + PARAM_WORDS * lanes].reshape(PARAM_WORDS, lanes)
+    view = _windows(chip.scratchpad.view(np.int8), lanes)
+    residual = view[path.residual[which]] if fields["add"] else None
+    view[path.out[which]] = tail(rows, params, residual, fields)
+
+
+def _emit_in_order(fields: dict[str, int], chip: Chip, path: TensorWalk, address: np.ndarray, inside: np.ndarray,
+                   total, combine) -> None:
+    """The last pass as the pseudo-code has it, for the rare walk that reads what it has just written."""
+    for m in range(len(path.out)):
+        one = slice(m, m + 1)
+        words = gather(chip.scratchpad, address[one], inside[one], fields["pad"], chip.config.lanes)
+        row = combine(None if total is None else total[one], words)
+        _emit(fields, chip, path, wrap_int32(row), one)
+
+
+def execute(fields: dict[str, int], chip: Chip, memory: np.ndarray, regions: list[tuple[int, int]],
+            log: AccessLog | None = None) -> None:
+    """Any command. `regions` holds (base, size) by region number. Raises `CommandError`."""
+    if fields["opcode"] in tuple(TensorOpcode):
+        walk(fields, chip, log)
+    elif fields["opcode"] in tuple(DmaOpcode):
+        # A region that does not exist is reported by the checks; no row is looked at before.
+        base, size = regions[fields["region"]] if fields["region"] < len(regions) else (0, 0)
+        transfer(fields, chip, memory, base, size, log)
+    else:
+        raise CommandError(ErrorCode.ILLEGAL_OPCODE, fields["opcode"])
