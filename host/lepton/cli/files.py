@@ -1,0 +1,74 @@
+"""Files that commands read and write: nothing half-written stays behind."""
+
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+
+class FileError(ValueError):
+    """A file does not hold what the command needs."""
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a file beside `path`, then move it there."""
+    path = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def read_inputs(path: str | Path, infos: Iterable) -> list[dict[str, np.ndarray]]:
+    """Inputs of one or more inferences from a .npy or .npz file.
+
+    `infos` are the model's inputs. An array whose first axis is longer than the model's
+    is taken as several inputs one after the other. Raises `FileError`.
+    """
+    infos = list(infos)
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        arrays = dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise FileError(f"{path}: not a .npy or .npz file that can be read ({error})") from error
+    if not isinstance(arrays, dict):
+        if len(infos) != 1:
+            raise FileError(f"{path}: the model has {len(infos)} inputs ({', '.join(i.name for i in infos)}); "
+                            "give a .npz file with an array of each name")
+        arrays = {infos[0].name: arrays}
+    batches = {name: _split(array, infos) for name, array in arrays.items()}
+    counts = {name: len(batch) for name, batch in batches.items()}
+    if len(set(counts.values())) != 1:
+        raise FileError(f"{path}: the arrays must hold equally many inputs, not {counts}")
+    return [dict(zip(batches, values, strict=True)) for values in zip(*batches.values(), strict=True)]
+
+
+def _split(array: np.ndarray, infos: list) -> list[np.ndarray]:
+    shapes = {tuple(info.shape) for info in infos}
+    for shape in shapes:
+        if array.ndim == len(shape) and array.shape[1:] == shape[1:] and shape[0] and array.shape[0] \
+                and array.shape[0] % shape[0] == 0:
+            return np.split(array, array.shape[0] // shape[0])
+    return [array]  # the session says what is wrong with it
+
+
+def write_outputs(path: str | Path, results: list[Mapping[str, np.ndarray]]) -> None:
+    """Outputs as a .npz file, several inferences along the first axis."""
+    def write(temporary: Path) -> None:
+        with zipfile.ZipFile(temporary, "w") as archive:  # np.savez refuses some names that tensors have
+            for name in results[0]:
+                with archive.open(f"{name}.npy", "w") as member:
+                    np.lib.format.write_array(member, np.concatenate([r[name] for r in results]), allow_pickle=False)
+
+    write_atomically(path, write)

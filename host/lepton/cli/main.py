@@ -1,0 +1,105 @@
+"""Arguments, and errors as one clear line."""
+
+import argparse
+import importlib
+import sys
+
+from .. import __version__
+
+CONFIGS = ("tiny", "small", "base")  # the presets whose hardware is tested
+DEVICES = ("rtl", "golden")
+EXIT_DIFFERENT, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
+_OURS = ("lepton", "lepton_sim", "lepton_hdl")
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+def _window(text: str) -> tuple[int, int]:
+    try:
+        first, last = (int(part) for part in text.split(":"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be two cycles as FIRST:LAST, not {text!r}") from None
+    if not 0 <= first < last:
+        raise argparse.ArgumentTypeError(f"the first cycle must lie before the last, not {text!r}")
+    return first, last
+
+
+def _add_store(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--store", metavar="PATH", help=f"folder or URL (s3://...) for results (default: {default})")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lepton", description="An open AI chip: compile networks, run them, "
+                                     "see where each cycle went.")
+    parser.add_argument("--version", action="version", version=f"lepton {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    sim = commands.add_parser("sim", help="run the shipped network on the chip and compare every byte")
+    sim.add_argument("--config", choices=CONFIGS, default="base", help="the chip (default: %(default)s)")
+    sim.add_argument("--images", type=_count, default=64, metavar="N", help="labelled images (default: %(default)s)")
+    sim.add_argument("--device", choices=DEVICES, default="rtl", help="what stands for the chip (default: %(default)s)")
+    sim.add_argument("--waves", metavar="FILE", help="write waveforms (FST) of --window")
+    sim.add_argument("--window", type=_window, metavar="A:B", help="cycles to put into --waves (default: 0:20000)")
+    _add_store(sim, "the folder build, under results/")
+
+    compile_ = commands.add_parser("compile", help="compile a quantized TFLite file for a chip")
+    compile_.add_argument("network", metavar="NETWORK.tflite")
+    compile_.add_argument("-o", "--output", metavar="FILE.lepton", help="default: the network's name with .lepton")
+    compile_.add_argument("--config", choices=CONFIGS, default="base", help="the chip (default: %(default)s)")
+
+    run = commands.add_parser("run", help="run a compiled network on arrays")
+    run.add_argument("model", metavar="FILE.lepton")
+    run.add_argument("--input", required=True, metavar="X.npy",
+                     help="int8 array of the input's shape, or several along its first axis; .npz for several inputs")
+    run.add_argument("--output", metavar="Y.npz", help="where the outputs go, by name")
+    run.add_argument("--device", choices=DEVICES, default="rtl", help="what stands for the chip (default: %(default)s)")
+    run.add_argument("--upload", action="store_true", help="send the results to --store")
+    _add_store(run, "lepton/ in the user's data folder")
+
+    cloud = commands.add_parser("cloud", help="what became of the results")
+    actions = cloud.add_subparsers(dest="action", required=True, metavar="ACTION")
+    status = actions.add_parser("status", help="what is spooled, stored, rejected and lost")
+    status.add_argument("--spool", metavar="FILE", help="default: build/spool.db, or the user's data folder")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    arguments = make_parser().parse_args(argv)
+    try:
+        return importlib.import_module(f".{arguments.command}", __package__).run(arguments)
+    except KeyboardInterrupt:
+        print("\nlepton: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        sys.stderr.close()
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if arguments.debug or not _for_the_user(error):
+            raise
+        print(f"lepton: {_one_line(error)}", file=sys.stderr)
+        return EXIT_USER_ERROR
+
+
+def _for_the_user(error: Exception) -> bool:
+    """Errors of our own classes say what to do; so do those of the file system and of missing packages.
+
+    Anything else is a bug of ours, and its traceback is what helps.
+    """
+    ours = type(error).__module__.partition(".")[0] in _OURS
+    return ours or isinstance(error, (OSError, ModuleNotFoundError, MemoryError))
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in _OURS:
+        return (f"the package {error.name!r} is missing; install it with: "
+                "pip install 'lepton-chip[cli,cloud,tflite,sim]'")
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
