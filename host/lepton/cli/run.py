@@ -1,0 +1,51 @@
+"""`lepton run`: a compiled network on arrays from files."""
+
+from argparse import Namespace
+from contextlib import ExitStack
+
+from .. import device as devices
+from ..compiler import CompiledModel
+from ..runtime import Session, program_hash
+from .console import facts, grouped, make_console, progress, working
+from .files import read_inputs, write_outputs
+from .tables import chip_facts, layer_table, network_facts, speed_facts
+from .upload import Upload, user_place
+
+
+def run(arguments: Namespace) -> int:
+    console = make_console()
+    model = CompiledModel.load(arguments.model)
+    batch = read_inputs(arguments.input, model.inputs)
+    console.print(chip_facts(model.config, arguments.device))
+    console.print(network_facts(model))
+    results, upload = [], None
+    with ExitStack() as stack:
+        if arguments.upload:
+            upload = stack.enter_context(Upload(user_place(arguments.store)))
+        with working(console, f"opening device {arguments.device}"):
+            device = devices.open(arguments.device, config=model.config)
+        stack.callback(device.close)
+        session = stack.enter_context(Session(model, device))
+        with progress(console) as bar:
+            task = bar.add_task("inputs", total=len(batch), note="")
+            for values in batch:
+                results.append(session.run(values, progress=lambda step, cycles: bar.update(
+                    task, note=f"{step}: {grouped(cycles)} cycles")))
+                bar.advance(task)
+        if arguments.output:
+            write_outputs(arguments.output, [r.outputs for r in results])
+        if upload:
+            log = upload.log(model=model.name, model_hash=model.source_hash, program_hash=program_hash(model),
+                             config_hash=model.config_hash, device=arguments.device)
+            for i, result in enumerate(results):
+                log.add(result.outputs, cycles=result.report.cycles, input=i)
+            upload.finish(log)
+    console.print()
+    console.print(layer_table(results[0].report))
+    summary = speed_facts(results[0].report)
+    if arguments.output:
+        summary.append(("written", f"{arguments.output}, outputs of {len(results)} input{'s' * (len(results) > 1)}"))
+    if upload:
+        summary.append(("uploaded" if upload.complete else "spooled", upload.summary))
+    console.print(facts(summary))
+    return 0
