@@ -1,7 +1,6 @@
 """What the commands print with: sober, at most 100 columns, plain when not on a terminal."""
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich import box
@@ -38,15 +37,18 @@ def columns(*names: str, left: int = 1, **options) -> Table:
 
 
 @contextmanager
-def working(console: Console, what: str) -> Iterator[None]:
-    """A spinner on a terminal, a line elsewhere, while something takes its time."""
+def working(console: Console, what: str) -> Iterator[Callable[[str], None]]:
+    """A spinner on a terminal, lines elsewhere, while something takes its time; yields how to say more."""
     if console.is_terminal:
-        with console.status(what):
-            yield
+        with console.status(what) as status:
+            yield lambda text: status.update(f"{what}: {text}")
     else:
-        console.print(what)
-        sys.stdout.flush()
-        yield
+        def show(text: str) -> None:
+            console.print(text)
+            console.file.flush()
+
+        show(what)
+        yield lambda text: show(f"  {text}")
 
 
 def progress(console: Console) -> Progress:

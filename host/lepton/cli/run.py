@@ -3,10 +3,10 @@
 from argparse import Namespace
 from contextlib import ExitStack
 
-from .. import device as devices
 from ..compiler import CompiledModel
 from ..runtime import Session, program_hash
-from .console import facts, grouped, make_console, progress, working
+from .console import facts, grouped, make_console, progress
+from .devices import opened
 from .files import read_inputs, write_outputs
 from .tables import chip_facts, layer_table, network_facts, speed_facts
 from .upload import Upload, user_place
@@ -22,9 +22,7 @@ def run(arguments: Namespace) -> int:
     with ExitStack() as stack:
         if arguments.upload:
             upload = stack.enter_context(Upload(user_place(arguments.store)))
-        with working(console, f"opening device {arguments.device}"):
-            device = devices.open(arguments.device, config=model.config)
-        stack.callback(device.close)
+        device = stack.enter_context(opened(console, arguments.device, model.config))
         session = stack.enter_context(Session(model, device))
         with progress(console) as bar:
             task = bar.add_task("inputs", total=len(batch), note="")
