@@ -94,7 +94,8 @@ def dma_rows(fields: dict[str, int], config: ChipConfig, base: int, size: int,
     for start in range(0, count1 * count2 * count3, _CHUNK):
         n = np.arange(start, min(start + _CHUNK, count1 * count2 * count3))
         i, j, k = n % count1, n // count1 % count2, n // (count1 * count2)
-        offset = (fields["offset"] + k * fields["mem_step3"] + j * fields["mem_step2"] + i * fields["mem_step1"]) & _MASK
+        offset = (fields["offset"] + k * fields["mem_step3"] + j * fields["mem_step2"]
+                  + i * fields["mem_step1"]) & _MASK
         local = (fields["local"] + k * fields["local_step3"] + j * fields["local_step2"]
                  + i * fields["local_step1"]) & _MASK
         faults = []

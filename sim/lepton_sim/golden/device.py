@@ -57,7 +57,7 @@ class GoldenDevice:
         self._check_open()
         register = _BY_OFFSET.get(offset)
         if register is not None:
-            return 0 if register.access == "wo" or register.name in _COUNTER_NAMES else self._values[register.name]
+            return 0 if register.access == "wo" or register.name in _COUNTER_NAMES else int(self._values[register.name])
         if offset % 4 == 0 and 0 <= offset - SNAPSHOT_BASE < 4 * len(SNAPSHOT_COUNTERS) * self.config.layer_slots:
             return 0
         raise DeviceError(f"read of register {offset:#x} answered SLVERR: no register has that offset")
