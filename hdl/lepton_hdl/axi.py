@@ -28,9 +28,11 @@ class Axi4Signature(wiring.Signature):
             members |= {f"{channel}{name}": Out(width) for name, width in address.items()}
             members |= {f"{channel}valid": Out(1), f"{channel}ready": In(1)}
         members |= {
-            "wdata": Out(8 * data_bytes), "wstrb": Out(data_bytes), "wlast": Out(1), "wvalid": Out(1), "wready": In(1),
+            "wdata": Out(8 * data_bytes), "wstrb": Out(data_bytes), "wlast": Out(1),
+            "wvalid": Out(1), "wready": In(1),
             "bid": In(1), "bresp": In(2), "bvalid": In(1), "bready": Out(1),
-            "rid": In(1), "rdata": In(8 * data_bytes), "rresp": In(2), "rlast": In(1), "rvalid": In(1), "rready": Out(1),
+            "rid": In(1), "rdata": In(8 * data_bytes), "rresp": In(2), "rlast": In(1),
+            "rvalid": In(1), "rready": Out(1),
         }
         super().__init__(members)
 

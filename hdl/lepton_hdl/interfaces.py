@@ -115,5 +115,6 @@ class WordReadSignature(wiring.Signature):
 
 __all__ = [
     "DONE", "ERROR", "REGION_TABLE", "SEGMENT", "WRITE_RESPONSE", "EngineSignature", "ReadClientSignature",
-    "WordReadSignature", "WriteClientSignature", "command_layout", "read_beat_layout", "word_write_layout", "write_beat_layout",
+    "WordReadSignature", "WriteClientSignature", "command_layout",
+    "read_beat_layout", "word_write_layout", "write_beat_layout",
 ]

@@ -1,4 +1,4 @@
-"""The dot-product array: K×N multipliers, weights stationary and double-buffered."""
+"""The dot-product array: K by N multipliers, weights stationary and double-buffered."""
 
 from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import wiring

@@ -71,7 +71,7 @@ _HEADER = (
     Field("post", 16, "semaphores to give when finished, one bit each"),
 )
 
-Dma = Record("Dma", 64, _HEADER + (
+Dma = Record("Dma", 64, (*_HEADER,
     Field("region", 8, "memory region", enum=Region),
     Field("space", 8, "on-chip memory (STORE: scratchpad only)", enum=Space),
     Field("fill", 8, "byte that fills a row's last word (LOAD), or everything (FILL)", signed=True),
@@ -103,7 +103,7 @@ where words = ceil(row_bytes / K). Offsets are taken modulo 2**32 and every row 
 inside the region; every on-chip row must lie inside its memory. Weight memory addresses are
 bytes here (word address times K).""")
 
-Tensor = Record("Tensor", 128, _HEADER + (
+Tensor = Record("Tensor", 128, (*_HEADER,
     # what happens
     Field("first", 1, "the first pass starts the accumulators instead of adding to them"),
     Field("last", 1, "the last pass sends its rows through the tail to the scratchpad"),
@@ -121,7 +121,8 @@ Tensor = Record("Tensor", 128, _HEADER + (
     Field("nz", 16, "output pixels along z (channel blocks, for lane-wise work), at least 1"),
     Field("acc", 16, "first accumulator row"),
     # input walk
-    Field("in_addr", 32, "byte address of the pixel at x=y=z=0, pass 0; may lie outside where that is padding", signed=True),
+    Field("in_addr", 32, "byte address of the pixel at x=y=z=0, pass 0; may lie outside where that is padding",
+          signed=True),
     Field("in_x", 32, "bytes per x", signed=True),
     Field("in_y", 32, "bytes per y", signed=True),
     Field("in_z", 32, "bytes per z", signed=True),

@@ -44,12 +44,14 @@ class ChipConfig:
                 raise ConfigError(f"{name} must be a power of two in {low}..{high}, not {value!r}")
         if self.columns != self.lanes:
             raise ConfigError(
-                f"columns must equal lanes ({self.lanes}), not {self.columns!r}: a row of outputs is a word of the next input")
+                f"columns must equal lanes ({self.lanes}), not {self.columns!r}: "
+                "a row of outputs is a word of the next input")
         if self.semaphores != 16:
             raise ConfigError(f"semaphores must be 16, the width of the wait and post masks, not {self.semaphores!r}")
         if self.weight_words > 65536:
-            raise ConfigError(f"weight_kib must be at most {64 * self.lanes} for {self.lanes} lanes, not {self.weight_kib}: "
-                              "commands address weight words with 16 bits")
+            raise ConfigError(
+                f"weight_kib must be at most {64 * self.lanes} for {self.lanes} lanes, not {self.weight_kib}: "
+                "commands address weight words with 16 bits")
 
     @property
     def scratchpad_bytes(self) -> int:

@@ -27,16 +27,21 @@ class ErrorCode(IntEnum):
 
 _TEXT = {
     ErrorCode.NONE: "no error",
-    ErrorCode.ILLEGAL_OPCODE: "the engine does not know the opcode; was the program compiled for this chip version?",
-    ErrorCode.ILLEGAL_FIELD: "a count is zero, a reserved field is not, or a value is out of range; recompile the program",
-    ErrorCode.LOCAL_BOUNDS: "an on-chip address lies outside its memory; was the program compiled for a larger configuration?",
+    ErrorCode.ILLEGAL_OPCODE: "the engine does not know the opcode; "
+                              "was the program compiled for this chip version?",
+    ErrorCode.ILLEGAL_FIELD: "a count is zero, a reserved field is not, or a value is out of range; "
+                             "recompile the program",
+    ErrorCode.LOCAL_BOUNDS: "an on-chip address lies outside its memory; "
+                            "was the program compiled for a larger configuration?",
     ErrorCode.LOCAL_ALIGNMENT: "an on-chip address is not a multiple of the lane count; recompile the program",
-    ErrorCode.ACCUMULATOR_BOUNDS: "a command needs more accumulator rows than the chip has; was it compiled for a larger configuration?",
+    ErrorCode.ACCUMULATOR_BOUNDS: "a command needs more accumulator rows than the chip has; "
+                                  "was it compiled for a larger configuration?",
     ErrorCode.MEMORY_BOUNDS: "a transfer leaves its memory region; check the sizes of the buffers given to the job",
     ErrorCode.AXI_SLVERR: "memory answered SLVERR; the address shown failed in the memory system",
     ErrorCode.AXI_DECERR: "memory answered DECERR; no memory exists at the address shown",
     ErrorCode.AXI_TIMEOUT: "memory did not answer within TIMEOUT cycles; the chip must be reset before the next job",
-    ErrorCode.DEADLOCK: "every engine waits for a semaphore that none will post; the program's waits and posts do not match",
+    ErrorCode.DEADLOCK: "every engine waits for a semaphore that none will post; "
+                        "the program's waits and posts do not match",
     ErrorCode.SEMAPHORE_OVERFLOW: "a semaphore was posted more than 255 times beyond its waits",
     ErrorCode.ABORTED: "the host aborted the job",
 }

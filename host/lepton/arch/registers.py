@@ -76,7 +76,8 @@ def _registers():
     yield Register("IRQ_ENABLE", 0x028, "rw", "bit 0 done, bit 1 error")
     yield Register("IRQ_STATUS", 0x02C, "w1c", "bit 0 done, bit 1 error")
     yield Register("DOORBELL", 0x030, "wo", "any write starts the job", job=True)
-    yield Register("TIMEOUT", 0x034, "rw", "cycles without an answer from memory until AXI_TIMEOUT; 0 means never", job=True)
+    yield Register("TIMEOUT", 0x034, "rw", "cycles without an answer from memory until AXI_TIMEOUT; 0 means never",
+                   job=True)
     yield Register("ERROR_CODE", 0x040, "ro", "why the job stopped")
     yield Register("ERROR_ENGINE", 0x044, "ro", "0 load, 1 tensor, 2 store")
     yield Register("ERROR_COMMAND", 0x048, "ro", "index of the command in its stream")

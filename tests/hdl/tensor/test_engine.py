@@ -1,0 +1,234 @@
+"""The TENSOR engine with its memories: random command streams, byte for byte as the golden model."""
+
+import random
+
+import cocotb
+import numpy as np
+import pytest
+from cocotb.clock import Clock
+from cocotb.triggers import FallingEdge, ReadOnly, RisingEdge
+from lepton.arch import ErrorCode, Tensor, TensorOpcode
+from lepton_hdl.datapath import Datapath
+from lepton_hdl.interfaces import DONE, ERROR, command_layout, word_write_layout
+
+from tests.cocotb_harness import parameters, run_cocotb
+from tests.hdl.tensor.commands import SMALL, blank_chip, random_command, write_params
+
+
+class Bench:
+    """Drives a `Datapath`: fills its memories, streams commands, watches completions."""
+
+    def __init__(self, dut, config):
+        self.dut, self.config = dut, config
+        self.done, self.error = [], []
+        self.cycles = 0
+
+    async def start(self):
+        dut = self.dut
+        for name in ("control__command__valid", "control__halt", "load_write__valid", "store_read__request__valid"):
+            getattr(dut, name).value = 0
+        dut.rst.value = 1
+        Clock(dut.clk, 10, unit="ns").start()
+        for _ in range(3):
+            await RisingEdge(dut.clk)
+        dut.rst.value = 0
+        cocotb.start_soon(self._watch())
+
+    async def _watch(self):
+        while True:
+            await RisingEdge(self.dut.clk)
+            await ReadOnly()
+            self.cycles += 1
+            if self.dut.control__done__valid.value:
+                done = DONE.from_bits(int(self.dut.control__done__payload.value))
+                self.done.append((self.cycles, done.post, done.layer, done.snapshot))
+            if self.dut.control__error__valid.value:
+                self.error.append(ERROR.from_bits(int(self.dut.control__error__payload.value)))
+
+    async def fill(self, space, data):
+        """Write a whole memory through the LOAD port."""
+        layout = word_write_layout(self.config)
+        for address, word in enumerate(np.asarray(data).reshape(-1, self.config.lanes)):
+            await FallingEdge(self.dut.clk)
+            self.dut.load_write__payload.value = layout.const(
+                {"space": space, "address": address, "data": int.from_bytes(word.tobytes(), "little")}).as_value().value
+            self.dut.load_write__valid.value = 1
+            await RisingEdge(self.dut.clk)
+        await FallingEdge(self.dut.clk)
+        self.dut.load_write__valid.value = 0
+
+    async def dump(self):
+        """The scratchpad's bytes, through the STORE port."""
+        words = []
+        for address in range(self.config.scratchpad_words):
+            await FallingEdge(self.dut.clk)
+            self.dut.store_read__request__payload.value = address
+            self.dut.store_read__request__valid.value = 1
+            await RisingEdge(self.dut.clk)
+            await FallingEdge(self.dut.clk)
+            self.dut.store_read__request__valid.value = 0
+            words.append(int(self.dut.store_read__data.value).to_bytes(self.config.lanes, "little"))
+        return np.frombuffer(b"".join(words), np.uint8)
+
+    async def issue(self, records, stalls=0.0):
+        """Offer commands one after another, with random pauses."""
+        layout = command_layout(Tensor)
+        for index, record in enumerate(records):
+            while random.random() < stalls:
+                await FallingEdge(self.dut.clk)
+            self.dut.control__command__payload.value = int.from_bytes(record, "little") | index << 8 * Tensor.size
+            assert layout.size == 8 * Tensor.size + 32
+            self.dut.control__command__valid.value = 1
+            while True:
+                await ReadOnly()
+                ready = bool(self.dut.control__command__ready.value)
+                await RisingEdge(self.dut.clk)
+                await FallingEdge(self.dut.clk)
+                if ready:
+                    break
+            self.dut.control__command__valid.value = 0
+
+    async def hammer(self):
+        """Read the scratchpad at random, as STORE would, to take banks away from the residual."""
+        while True:
+            await FallingEdge(self.dut.clk)
+            self.dut.store_read__request__valid.value = random.random() < 0.7
+            self.dut.store_read__request__payload.value = random.randrange(self.config.scratchpad_words)
+
+    async def wait_done(self, count, limit=200_000):
+        start = self.cycles
+        while len(self.done) < count:
+            await RisingEdge(self.dut.clk)
+            assert not self.error, f"error {self.error[0]}"
+            assert self.cycles - start < limit, f"{len(self.done)} of {count} commands done after {limit} cycles"
+
+    async def wait_error(self, limit=10_000):
+        for _ in range(limit):
+            await RisingEdge(self.dut.clk)
+            if self.error:
+                return self.error[0]
+        raise AssertionError("no error reported")
+
+
+def _config():
+    return SMALL[parameters()["lanes"]]
+
+
+async def _run(dut, seed, stalls, hammer):
+    config, rng = _config(), np.random.default_rng(seed)
+    chip = blank_chip(config, rng)
+    for slot in range(1, 4):
+        write_params(chip, config.weight_words - 16 * slot, rng)
+    bench = Bench(dut, config)
+    await bench.start()
+    await bench.fill(0, chip.scratchpad)
+    await bench.fill(1, chip.weights)
+
+    quarter = config.scratchpad_bytes // 4
+    commands = []
+    while len(commands) < 40:
+        source, target = rng.permutation([0, quarter, 2 * quarter])[:2]
+        if rng.random() < 0.3:  # a reduction split in two
+            commands.append(random_command(chip, rng, int(source), int(target), last=False))
+            commands.append(random_command(chip, rng, int(source), int(target), first=False, like=commands[-1]))
+        else:
+            commands.append(random_command(chip, rng, int(source), int(target)))
+    task = cocotb.start_soon(bench.hammer()) if hammer else None
+    cocotb.start_soon(bench.issue([Tensor.pack(**c) for c in commands], stalls))
+    await bench.wait_done(len(commands))
+    if task:
+        task.cancel()
+        await FallingEdge(dut.clk)
+        dut.store_read__request__valid.value = 0
+    assert [d[1:] for d in bench.done] == [(c["post"], c["layer"], c["snapshot"]) for c in commands]
+    await FallingEdge(dut.clk)
+    assert not dut.control__busy.value
+    np.testing.assert_array_equal(await bench.dump(), chip.scratchpad)
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+@cocotb.parametrize(seed=[1, 2, 3, 4], stalls=[0.0, 0.9])
+async def random_streams(dut, seed, stalls):
+    await _run(dut, seed, stalls, hammer=bool(seed % 2))
+
+
+BASIC = dict(opcode=TensorOpcode.DOT, first=1, last=1, kernel_x=1, kernel_y=1, blocks=1, nx=1, ny=1, nz=1,
+             in_w=1, in_h=1, out_min=-128, out_max=127)
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def errors_stop_the_engine(dut):
+    """Every check, with the value it reports; nothing is written and the engine is quiet afterwards."""
+    config = _config()
+    size, lanes = config.scratchpad_bytes, config.lanes
+    cases = [
+        (dict(nx=0), ErrorCode.ILLEGAL_FIELD, 0),
+        (dict(reserved_end=1), ErrorCode.ILLEGAL_FIELD, 0),
+        (dict(add_shift_o=32), ErrorCode.ILLEGAL_FIELD, 0),
+        (dict(out_addr=1), ErrorCode.LOCAL_ALIGNMENT, 1),
+        (dict(add=1, res_addr=lanes + 1), ErrorCode.LOCAL_ALIGNMENT, lanes + 1),
+        (dict(in_addr=size - lanes + 1), ErrorCode.LOCAL_BOUNDS, size - lanes + 1),
+        (dict(in_addr=-1), ErrorCode.LOCAL_BOUNDS, (1 << 32) - 1),
+        (dict(out_addr=size), ErrorCode.LOCAL_BOUNDS, size),
+        (dict(add=1, res_addr=size), ErrorCode.LOCAL_BOUNDS, size),
+        (dict(weights=config.weight_words - lanes + 1), ErrorCode.LOCAL_BOUNDS, config.weight_words - lanes + 1),
+        (dict(params=config.weight_words - 9), ErrorCode.LOCAL_BOUNDS, config.weight_words - 9),
+        (dict(acc=config.accumulator_rows), ErrorCode.ACCUMULATOR_BOUNDS, config.accumulator_rows),
+    ]
+    bench = Bench(dut, config)
+    await bench.start()
+    for change, code, address in cases:
+        bench.error.clear()
+        bench.done.clear()
+        dut.rst.value = 1
+        await RisingEdge(dut.clk)
+        await RisingEdge(dut.clk)
+        await FallingEdge(dut.clk)
+        dut.rst.value = 0
+        records = [Tensor.pack(**BASIC), Tensor.pack(**{**BASIC, **change, "layer": 7})]
+        task = cocotb.start_soon(bench.issue(records))
+        error = await bench.wait_error()
+        assert (error.code, error.index, error.layer, error.address) == (code, 1, 7, address), change
+        await FallingEdge(dut.clk)
+        dut.control__halt.value = 1
+        for _ in range(40):
+            await RisingEdge(dut.clk)
+        await FallingEdge(dut.clk)
+        assert not dut.control__busy.value, change
+        assert len(bench.done) == 1, change
+        dut.control__halt.value = 0
+        task.cancel()
+        dut.control__command__valid.value = 0
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def full_rate(dut):
+    """One input word a cycle, without a gap between passes or between commands."""
+    config = _config()
+    bench = Bench(dut, config)
+    await bench.start()
+    pixels, passes = config.lanes + 9, 12
+    record = Tensor.pack(**{**BASIC, "nx": pixels, "kernel_x": 3, "kernel_y": 4, "in_w": 1, "out_x": config.lanes})
+    cocotb.start_soon(bench.issue([record] * 3))
+    await bench.wait_done(3)
+    first, second, third = (cycle for cycle, *_ in bench.done)
+    assert second - first == third - second == pixels * passes
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def one_pixel_passes_take_a_tile_load(dut):
+    """With one pixel a pass, as in a matrix-vector product, a pass takes the K cycles of its weight tile."""
+    config = _config()
+    bench = Bench(dut, config)
+    await bench.start()
+    cocotb.start_soon(bench.issue([Tensor.pack(**{**BASIC, "blocks": n}) for n in (20, 40)]))
+    await bench.wait_done(2)
+    one = Bench(dut, config)
+    assert one.config.lanes == config.lanes
+    gap = bench.done[1][0] - bench.done[0][0]
+    assert 40 * config.lanes <= gap <= 40 * config.lanes + 16
+
+
+@pytest.mark.parametrize("lanes", sorted(SMALL))
+def test_engine(lanes):
+    run_cocotb(Datapath(SMALL[lanes]), f"datapath{lanes}", __name__, parameters={"lanes": lanes})
