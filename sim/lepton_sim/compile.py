@@ -58,7 +58,9 @@ def run(command: Iterable[str | Path], what: str, folder: Path | None = None) ->
                           env={**os.environ, "VERILATOR_ROOT": str(verilator().root)})
     if done.returncode:
         output = (done.stdout + done.stderr).strip()
-        raise ToolchainError(f"{what} failed (status {done.returncode}): {shlex.join(command)}\n{output[-4000:]}")
+        if len(output) > 4000:  # the first error is the one that matters, the last lines hold the verdict
+            output = f"{output[:3000]}\n...\n{output[-1000:]}"
+        raise ToolchainError(f"{what} failed (status {done.returncode}): {shlex.join(command)}\n{output}")
 
 
 def verilate(verilog: str, top: str, folder: Path, flags: Flags) -> Generated:

@@ -1,0 +1,79 @@
+"""From a component with the chip's ports to a loadable simulation of the board."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from amaranth.lib import wiring
+
+from .cache import build_root, digest, making_folder
+from .compile import Flags, Progress, link, model_objects, quiet, runtime_objects, verilate
+from .verilog import generate
+
+HARNESS = Path(__file__).parent / "harness"
+TOP = "lepton_chip"  # name of the Verilog module
+LIBRARY = "board.so"
+
+_VERILATOR = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert")
+_OPTIMIZE = ("-O3", "-march=native")
+
+
+def harness_sources() -> list[Path]:
+    """Every file of the C++ harness, in a fixed order."""
+    return sorted(path for path in HARNESS.rglob("*") if path.is_file())
+
+
+def build_component(component: wiring.Component, *, waves: bool = False, progress: Progress = quiet) -> Path:
+    """The shared library that simulates `component` on the board; built if it is not there.
+
+    `component` has the ports of `lepton_hdl.chip.Chip`. The library is keyed by the
+    Verilog text, the harness, the compilers and their flags, and the processor. With
+    `waves` it can record signals, and runs slower. Raises `ToolchainError` where a tool is missing or fails.
+    """
+    progress("generating Verilog")
+    return build_verilog(generate(component, TOP), waves=waves, progress=progress)
+
+
+def build_verilog(verilog: str, *, waves: bool = False, progress: Progress = quiet) -> Path:
+    """Like `build_component`, from Verilog text with module `lepton_chip`."""
+    flags = Flags((*_VERILATOR, *(["--trace-fst", "--trace-structs"] if waves else [])), _OPTIMIZE)
+    key = digest(verilog, flags.key, *(path.read_bytes() for path in harness_sources()))
+    final = build_root() / "board" / key
+    with making_folder(final) as folder:
+        if folder is not None:
+            _build(verilog, folder, flags, progress)
+    return final / LIBRARY
+
+
+def _build(verilog: str, folder: Path, flags: Flags, progress: Progress) -> None:
+    start = time.monotonic()
+    work = folder / "work"
+    progress("running Verilator")
+    generated = verilate(verilog, TOP, work, flags)
+    shim = HARNESS / "fst_shim"
+    objects = model_objects(generated, flags, [HARNESS / "board.cpp"], [f"-I{HARNESS}", f"-I{shim}"], progress)
+    objects += runtime_objects(generated, flags, [shim], progress)
+    progress("linking")
+    link(objects, folder / LIBRARY, ["-shared", f"-Wl,--version-script={HARNESS / 'exports.map'}"])
+    (work / f"{TOP}.v").rename(folder / f"{TOP}.v")
+    shutil.rmtree(work)
+    progress(f"built the board in {time.monotonic() - start:.1f} s")
+
+
+def build_cached(sources_key: str, make: Callable[[], wiring.Component], *, waves: bool = False,
+                 progress: Progress = quiet) -> Path:
+    """Like `build_component`, without elaborating a design whose sources have not changed.
+
+    `sources_key` names everything that `make()` depends on. Elaborating and
+    converting a chip takes seconds to a minute; opening a board that is built must not.
+    """
+    remembered = build_root() / "verilog" / f"{TOP}-from-sources-{sources_key}.v"
+    if remembered.exists():
+        return build_verilog(remembered.read_text(), waves=waves, progress=progress)
+    progress("generating Verilog")
+    verilog = generate(make(), TOP)
+    temporary = remembered.with_suffix(f".{time.time_ns()}")
+    temporary.write_text(verilog)
+    temporary.replace(remembered)
+    return build_verilog(verilog, waves=waves, progress=progress)

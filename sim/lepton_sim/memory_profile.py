@@ -1,0 +1,133 @@
+"""How the board's memory behaves: bandwidth, latency, stalls and faults."""
+
+import ctypes
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+
+class FaultKind(IntEnum):
+    """What a faulty range of memory answers."""
+
+    SLVERR = 2
+    DECERR = 3
+    HANG = 4  # nothing, ever
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Bytes `first` to `last` (inclusive) fail as `kind` on reads, writes or both."""
+
+    first: int
+    last: int
+    kind: FaultKind
+    on_read: bool = True
+    on_write: bool = True
+
+    def __post_init__(self):
+        if not 0 <= self.first <= self.last < 1 << 64:
+            raise ValueError(f"a fault must cover first <= last within 64 bits, not {self.first:#x}..{self.last:#x}")
+
+
+@dataclass(frozen=True)
+class MemoryProfile:
+    """Behaviour of the memory controller. Latencies are in cycles and at least 1.
+
+    `bytes_per_cycle`: peak bandwidth, for reads and again for writes. A beat costs
+    the width of the bus, whatever part of it is used.
+    `read_latency`: a burst whose address is taken in cycle t has its first data in
+    cycle t + read_latency, if bandwidth and bursts before it allow.
+    `write_latency`: from the last data of a burst to its response.
+    `outstanding`: bursts taken and not finished, each way.
+    `refresh_cycles` at the end of every `refresh_interval` move no data.
+    `stall_*`: chance, a cycle, that the channel stalls although it could go on
+    (0 to 1); `stall_host` delays each part of a register access likewise.
+    """
+
+    name: str
+    bytes_per_cycle: int = 16
+    read_latency: int = 64
+    write_latency: int = 64
+    latency_jitter: int = 0
+    outstanding: int = 16
+    refresh_interval: int = 1024
+    refresh_cycles: int = 32
+    stall_ar: float = 0
+    stall_aw: float = 0
+    stall_w: float = 0
+    stall_r: float = 0
+    stall_b: float = 0
+    stall_host: float = 0
+    seed: int = 1
+
+    def __post_init__(self):
+        for name, low, high in (("bytes_per_cycle", 1, 4096), ("read_latency", 1, 1 << 20),
+                                ("write_latency", 1, 1 << 20), ("latency_jitter", 0, 1 << 20), ("outstanding", 1, 256),
+                                ("refresh_interval", 0, 1 << 30), ("refresh_cycles", 0, 1 << 30),
+                                ("seed", 0, (1 << 64) - 2)):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and low <= value <= high):
+                raise ValueError(f"{name} must be an integer in {low}..{high}, not {value!r}")
+        if self.refresh_cycles and self.refresh_cycles >= self.refresh_interval:
+            raise ValueError(f"refresh_cycles must be below refresh_interval ({self.refresh_interval}), "
+                             f"not {self.refresh_cycles}: no data would ever move")
+        for name in _STALLS:
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a chance in 0 <= p < 1, not {getattr(self, name)!r}")
+
+    def with_(self, **changes) -> "MemoryProfile":
+        """A copy with some values changed, checked like the original."""
+        return replace(self, **changes)
+
+
+_STALLS = ("stall_ar", "stall_aw", "stall_w", "stall_r", "stall_b", "stall_host")
+
+# Design D8: the profile of every published figure. D8 gives no latency for write responses; as long
+# as reads take is on the careful side.
+DEFAULT = MemoryProfile("default")
+IDEAL = MemoryProfile("ideal", bytes_per_cycle=64, read_latency=1, write_latency=1, outstanding=64, refresh_interval=0,
+                      refresh_cycles=0)
+SLOW = MemoryProfile("slow", bytes_per_cycle=4, read_latency=200, write_latency=200, outstanding=4)
+
+
+def RANDOM(seed: int = 1) -> MemoryProfile:  # noqa: N802 - a preset like the others, with an argument
+    """Random stalls on every channel and random latencies, the same for the same seed."""
+    return MemoryProfile("random", read_latency=8, write_latency=4, latency_jitter=60, outstanding=8,
+                         refresh_interval=300, refresh_cycles=10, stall_ar=0.4, stall_aw=0.4, stall_w=0.3, stall_r=0.3,
+                         stall_b=0.4, stall_host=0.4, seed=seed)
+
+
+def profile(memory: "str | MemoryProfile", seed: int = 1) -> MemoryProfile:
+    """A profile from its name ("default", "ideal", "slow", "random") or itself. Raises `ValueError`."""
+    if isinstance(memory, MemoryProfile):
+        return memory
+    presets = {"default": DEFAULT, "ideal": IDEAL, "slow": SLOW, "random": RANDOM(seed)}
+    if memory not in presets:
+        raise ValueError(f"memory must be one of {', '.join(presets)} or a MemoryProfile, not {memory!r}")
+    return presets[memory]
+
+
+class CProfile(ctypes.Structure):
+    """`lepton::Profile` of harness/profile.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_uint32) for name in (
+            "bytes_per_cycle", "read_latency", "write_latency", "latency_jitter", "outstanding", "refresh_interval",
+            "refresh_cycles", *_STALLS)),
+        ("seed", ctypes.c_uint64),
+    )
+
+    @classmethod
+    def from_profile(cls, values: MemoryProfile) -> "CProfile":
+        return cls(**{name: min(65535, round(getattr(values, name) * 65536)) if name in _STALLS else getattr(values, name)
+                      for name, _ in cls._fields_})
+
+
+class CFault(ctypes.Structure):
+    """`lepton::Fault` of harness/profile.h."""
+
+    _fields_ = (("first", ctypes.c_uint64), ("last", ctypes.c_uint64), ("kind", ctypes.c_uint32),
+                ("on_read", ctypes.c_uint32), ("on_write", ctypes.c_uint32))
+
+    @classmethod
+    def from_fault(cls, fault: Fault) -> "CFault":
+        return cls(fault.first, fault.last, fault.kind, fault.on_read, fault.on_write)

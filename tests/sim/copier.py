@@ -1,0 +1,171 @@
+"""A small component with the chip's ports, to test the board: it copies memory, and misbehaves on request."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import enum, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+from lepton_hdl.axi import Axi4LiteSignature, Axi4Signature, Resp
+
+ID, SOURCE, TARGET, BEATS, BURSTS, START, STATUS, MODE = 0x00, 0x04, 0x08, 0x0C, 0x10, 0x14, 0x18, 0x1C
+CONTROL, READ_CYCLES, FIRST_DATA, FIRST_RESPONSE, STROBE = 0x20, 0x24, 0x28, 0x2C, 0x34
+IDENTITY = 0x434F5059
+
+
+class Mode(enum.IntEnum):
+    """What the copier does; all but the first two break a rule of AXI."""
+
+    COPY = 0
+    READ_ONLY = 1  # issue all reads as fast as they are taken
+    DROP_VALID = 2
+    CHANGE_ADDRESS = 3
+    EARLY_LAST = 4
+    BAD_SIZE = 5
+    BAD_BURST = 6
+    CHANGE_DATA = 7
+    SPURIOUS_BVALID = 8
+    DATA_FIRST = 9  # allowed: write data before its address
+    NO_ANSWER = 10  # register reads are never answered
+
+
+class Copier(wiring.Component):
+    """Copies BURSTS bursts of BEATS beats from SOURCE to TARGET, one at a time; raises `irq` when done.
+
+    STATUS: bit 0 done, bits 2:1 worst response. READ_CYCLES: cycles from the first
+    address taken to the last data. FIRST_DATA: from the first address taken to its
+    first data. FIRST_RESPONSE: from the last write data to the response.
+    """
+
+    def __init__(self, bus_bytes: int):
+        self.bus_bytes = bus_bytes
+        super().__init__({"host": In(Axi4LiteSignature(14)), "memory": Out(Axi4Signature(bus_bytes)), "irq": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        host, bus = self.host, self.memory
+        names = ("source", "target", "beats", "bursts", "mode", "strobe")
+        registers = {name: Signal(32, name=name) for name in names}
+        source, target, beats, bursts, mode, strobe = registers.values()
+        status_done, worst, started = Signal(), Signal(2), Signal()
+        read_cycles, first_data, first_response = Signal(32), Signal(32), Signal(32)
+
+        # Host port: one access at a time, address and data in any order.
+        address, data, have_address, have_data = Signal(14), Signal(32), Signal(), Signal()
+        write_now = Signal()
+        m.d.comb += [host.awready.eq(~have_address), host.wready.eq(~have_data),
+                     write_now.eq(have_address & have_data & ~host.bvalid)]
+        with m.If(host.awvalid & host.awready):
+            m.d.sync += [address.eq(host.awaddr), have_address.eq(1)]
+        with m.If(host.wvalid & host.wready):
+            m.d.sync += [data.eq(host.wdata), have_data.eq(1)]
+        with m.If(host.bvalid & host.bready):
+            m.d.sync += [host.bvalid.eq(0), have_address.eq(0), have_data.eq(0)]
+        m.d.sync += started.eq(0)
+        with m.If(write_now):
+            m.d.sync += [host.bvalid.eq(1), host.bresp.eq(Resp.OKAY)]
+            with m.Switch(address):
+                for offset, name in ((SOURCE, "source"), (TARGET, "target"), (BEATS, "beats"), (BURSTS, "bursts"),
+                                     (MODE, "mode"), (STROBE, "strobe")):
+                    with m.Case(offset):
+                        m.d.sync += registers[name].eq(data)
+                with m.Case(START):
+                    m.d.sync += [started.eq(1), status_done.eq(0), worst.eq(0)]
+                with m.Case(CONTROL):
+                    pass
+                with m.Default():
+                    m.d.sync += host.bresp.eq(Resp.SLVERR)
+        with m.If((mode == Mode.SPURIOUS_BVALID) & started):
+            m.d.sync += host.bvalid.eq(1)
+        m.d.comb += host.arready.eq(~host.rvalid)
+        with m.If(host.arvalid & host.arready & (mode != Mode.NO_ANSWER)):
+            m.d.sync += [host.rvalid.eq(1), host.rresp.eq(Resp.OKAY), host.rdata.eq(0)]
+            with m.Switch(host.araddr):
+                for offset, value in ((ID, IDENTITY), (SOURCE, source), (TARGET, target), (STATUS, Cat(status_done, worst)),
+                                      (READ_CYCLES, read_cycles), (FIRST_DATA, first_data),
+                                      (FIRST_RESPONSE, first_response)):
+                    with m.Case(offset):
+                        m.d.sync += host.rdata.eq(value)
+                with m.Default():
+                    m.d.sync += host.rresp.eq(Resp.SLVERR)
+        with m.If(host.rvalid & host.rready):
+            m.d.sync += host.rvalid.eq(0)
+        m.d.comb += self.irq.eq(status_done)
+
+        # The copy: a burst is read into a buffer, then written from it.
+        m.submodules.buffer = buffer = Memory(shape=8 * self.bus_bytes, depth=256, init=[])
+        fill, drain = buffer.write_port(), buffer.read_port(domain="comb")
+        issued, returned, written, index = Signal(32), Signal(32), Signal(32), Signal(9)
+        timing, first_seen, response_timer, address_sent = Signal(), Signal(), Signal(32), Signal()
+        step = beats * self.bus_bytes
+        full = Signal(self.bus_bytes)
+        m.d.comb += [
+            full.eq(Mux(strobe == 0, ~0, strobe)),
+            bus.arsize.eq(exact_log2(self.bus_bytes)), bus.arburst.eq(1), bus.arlen.eq(beats - 1),
+            bus.awsize.eq(exact_log2(self.bus_bytes) - (mode == Mode.BAD_SIZE)),
+            bus.awburst.eq(Mux(mode == Mode.BAD_BURST, 2, 1)), bus.awlen.eq(beats - 1),
+            bus.rready.eq(1), bus.bready.eq(1),
+            fill.addr.eq(index), fill.data.eq(bus.rdata), fill.en.eq(bus.rvalid),
+            drain.addr.eq(index), bus.wdata.eq(drain.data), bus.wstrb.eq(full),
+            bus.wlast.eq(index == beats - 1 - (mode == Mode.EARLY_LAST)),
+        ]
+        waited = Signal()  # a cycle with VALID and without READY has passed
+        m.d.sync += waited.eq((bus.awvalid & ~bus.awready) | (bus.wvalid & ~bus.wready))
+        with m.If(timing):
+            m.d.sync += read_cycles.eq(read_cycles + 1)
+        with m.If(bus.rvalid & bus.rready):
+            m.d.sync += [index.eq(index + 1), worst.eq(Mux(bus.rresp > worst, bus.rresp, worst))]
+            with m.If(~first_seen):
+                m.d.sync += [first_seen.eq(1), first_data.eq(read_cycles + 1)]
+            with m.If(bus.rlast):
+                m.d.sync += [index.eq(0), returned.eq(returned + 1)]
+                with m.If((mode != Mode.READ_ONLY) | (returned == bursts - 1)):
+                    m.d.sync += timing.eq(0)
+        m.d.sync += response_timer.eq(response_timer + 1)
+        with m.FSM():
+            with m.State("IDLE"), m.If(started):
+                m.d.sync += [issued.eq(0), returned.eq(0), written.eq(0), index.eq(0), read_cycles.eq(0),
+                             first_seen.eq(0), timing.eq(0)]
+                m.next = "READ"
+            with m.State("READ"):
+                m.d.comb += [bus.arvalid.eq(1), bus.araddr.eq(source + issued * step)]
+                with m.If(bus.arready):
+                    m.d.sync += issued.eq(issued + 1)
+                    with m.If(~timing):
+                        m.d.sync += timing.eq(1)
+                    with m.If((mode != Mode.READ_ONLY) | (issued == bursts - 1)):
+                        m.next = "COLLECT"
+            with m.State("COLLECT"), m.If(returned == issued):
+                m.d.sync += [index.eq(0), address_sent.eq(0)]
+                m.next = "WRITE"
+                with m.If(mode == Mode.READ_ONLY):
+                    m.d.sync += status_done.eq(1)
+                    m.next = "IDLE"
+                with m.If(mode == Mode.DATA_FIRST):
+                    m.next = "DATA"
+            with m.State("WRITE"):
+                m.d.comb += [bus.awvalid.eq(~((mode == Mode.DROP_VALID) & waited)),
+                             bus.awaddr.eq(target + written * step
+                                           + Mux((mode == Mode.CHANGE_ADDRESS) & waited, 64, 0))]
+                with m.If(bus.awvalid & bus.awready):
+                    m.next = "DATA"
+                    with m.If(mode == Mode.DATA_FIRST):
+                        m.next = "RESPONSE"
+            with m.State("DATA"):
+                m.d.comb += bus.wvalid.eq(1)
+                with m.If((mode == Mode.CHANGE_DATA) & waited):
+                    m.d.comb += bus.wdata.eq(~drain.data)
+                with m.If(bus.wready):
+                    m.d.sync += index.eq(index + 1)
+                    with m.If(index == beats - 1):
+                        m.d.sync += response_timer.eq(1)
+                        m.next = "RESPONSE"
+                        with m.If(mode == Mode.DATA_FIRST):
+                            m.next = "WRITE"
+            with m.State("RESPONSE"), m.If(bus.bvalid):
+                m.d.sync += [index.eq(0), written.eq(written + 1), worst.eq(Mux(bus.bresp > worst, bus.bresp, worst)),
+                             first_response.eq(response_timer)]
+                m.next = "READ"
+                with m.If(written == bursts - 1):
+                    m.d.sync += status_done.eq(1)
+                    m.next = "IDLE"
+        return m
