@@ -14,9 +14,11 @@ from .console import working
 def opened(console: Console, name: str, config: ChipConfig, **options) -> Iterator[devices.Device]:
     """The device, closed in the end. `options` go to the backend."""
     with working(console, f"opening device {name}") as say:
-        if name == "rtl":
-            options["progress"] = say
+        opening = True
+        if name == "rtl":  # it also reports while it runs, where there is a bar already
+            options["progress"] = lambda text: say(text) if opening else None
         device = devices.open(name, config=config, **options)
+        opening = False
     try:
         yield device
     finally:

@@ -41,7 +41,7 @@ def run(arguments: Namespace) -> int:
     console = make_console()
     started = time.monotonic()
     model, compiled = _compile(console, arguments.config)
-    count = min(arguments.images, len(model.images))
+    count = min(arguments.images, len(model.labels))
     if count < arguments.images:
         console.print(f"note: {count} labelled images ship with the network, {arguments.images} were asked for")
     console.print(chip_facts(compiled.config, arguments.device))
@@ -68,13 +68,13 @@ def _compile(console: Console, config: str):
     from ..compiler import compile_graph
     with working(console, f"compiling {MODEL} for {config}"):
         model = models.load(MODEL)
-        return model, compile_graph(model.graph, PRESETS[config])
+        return model, compile_graph(model.graph(), PRESETS[config])
 
 
 def _wave_options(arguments: Namespace) -> dict:
     if not arguments.waves:
         return {}
-    return {"waves": arguments.waves, "window": arguments.window or (0, 20_000)}
+    return {"waves": arguments.waves, "wave_window": arguments.window or (0, 20_000)}
 
 
 def _run_images(console: Console, session, model, compiled, count: int, log) -> Tally:
@@ -83,7 +83,7 @@ def _run_images(console: Console, session, model, compiled, count: int, log) -> 
     with progress(console) as bar:
         task = bar.add_task("images", total=count, note="")
         for i in range(count):
-            compared = session.run(model.images[i:i + 1])
+            compared = session.run(model.inputs[i:i + 1])
             result = compared.result if comparing else compared
             found = list(compared.differences) if comparing else []
             tally.bytes_compared += compared.bytes_compared if comparing else 0
