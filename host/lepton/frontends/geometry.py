@@ -27,20 +27,26 @@ def output_size(size: int, kernel: int, stride: int, dilation: int, padding: tup
     return (size + sum(padding) - effective_kernel(kernel, dilation)) // stride + 1
 
 
+def clamp_range(bounds: tuple[float | None, float | None], scale: float, zero_point: int) -> tuple[int, int]:
+    """The int8 values that stand for the real bounds; None is no bound.
+
+    The division is in float32 and rounds half away from zero, as TfLiteRound does.
+    """
+    def quantized(bound: float) -> int:
+        ratio = float(np.float32(bound) / np.float32(scale))
+        value = zero_point + np.copysign(np.floor(abs(ratio) + 0.5), ratio)
+        return int(min(max(value, INT8_RANGE[0]), INT8_RANGE[1]))
+
+    low, high = bounds
+    return INT8_RANGE[0] if low is None else quantized(low), INT8_RANGE[1] if high is None else quantized(high)
+
+
 def activation_range(activation: str, scale: float, zero_point: int) -> tuple[int, int]:
     """Clamp range on the quantized int8 output (TFLite's CalculateActivationRangeQuantized).
 
-    The division is in float32 and rounds half away from zero, as TfLiteRound does.
     Raises GraphError for an activation that is not in ACTIVATION_BOUNDS.
     """
     if activation not in ACTIVATION_BOUNDS:
         raise GraphError(f"fused activation must be one of {', '.join(ACTIVATION_BOUNDS)}, not {activation}")
 
-    def quantized(bound: float) -> int:
-        ratio = float(np.float32(bound) / np.float32(scale))
-        return zero_point + int(np.copysign(np.floor(abs(ratio) + 0.5), ratio))
-
-    low, high = ACTIVATION_BOUNDS[activation]
-    lowest = INT8_RANGE[0] if low is None else max(INT8_RANGE[0], quantized(low))
-    highest = INT8_RANGE[1] if high is None else min(INT8_RANGE[1], quantized(high))
-    return lowest, highest
+    return clamp_range(ACTIVATION_BOUNDS[activation], scale, zero_point)

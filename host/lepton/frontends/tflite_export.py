@@ -13,6 +13,7 @@ from lepton.graph import (
     MaxPool2D,
     Mean,
     Node,
+    Quantization,
     Reshape,
     Softmax,
     Tensor,
@@ -35,8 +36,9 @@ NO_PADDING = ((0, 0), (0, 0))
 def export_tflite(graph: Graph) -> bytes:
     """The bytes of a TFLite file (schema version 3) that computes what `graph` does.
 
-    `import_tflite` reads it back as the same graph. A convolution's padding that is neither SAME nor
-    VALID becomes a PAD before it; names of nodes survive where they are their outputs' names.
+    `import_tflite` reads it back as the same graph, except that a convolution without a bias has got one
+    of zeros, which LiteRT demands. A convolution's padding that is neither SAME nor VALID becomes a PAD
+    before it. Names of nodes survive where they are their outputs' names.
 
     Raises GraphError for a graph that is not well formed, and for what TFLite cannot express: a pooling
     with such a padding, a clamp range that is no fused activation; ModuleNotFoundError when the extra
@@ -152,6 +154,8 @@ class _Writer:
         if isinstance(op, Conv2D | DepthwiseConv2D):
             fields = self.window(node, x, self.graph.tensors[node.inputs[1]].shape[1:3], inputs)
             fields |= {"DilationHFactor": op.dilation[0], "DilationWFactor": op.dilation[1]}
+            if not node.inputs[2]:
+                inputs.append(self.zero_bias(node, x))
             if isinstance(op, DepthwiseConv2D):
                 fields["DepthMultiplier"] = op.multiplier
         elif isinstance(op, MaxPool2D | AveragePool2D):
@@ -190,6 +194,13 @@ class _Writer:
                                  f"be {NO_PADDING} (VALID) or {same} (SAME)")
             inputs[0] = self.pad(node, x)
         return {"Padding": getattr(self.tflite.Padding, padding), "StrideH": op.stride[0], "StrideW": op.stride[1]}
+
+    def zero_bias(self, node: Node, x: Tensor) -> int:
+        scale = x.quantization.scale * self.graph.tensors[node.inputs[1]].quantization.scale
+        channels = self.graph.tensors[node.outputs[0]].shape[3]
+        quantization = Quantization(scale, np.zeros(scale.shape, np.int32), 0 if scale.size > 1 else None)
+        data = np.zeros(channels, np.int32)
+        return self.tensor(Tensor(f"{node.outputs[0]}/bias", data.shape, data.dtype, quantization, data))
 
     def pad(self, node: Node, x: Tensor) -> int:
         (top, bottom), (left, right) = node.op.padding

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from lepton.graph import (
     Add,
     AveragePool2D,
@@ -41,15 +40,18 @@ class Builder:
         self.graph.tensors[name] = Tensor(name, data.shape, data.dtype, q, data)
         return name
 
-    def weights(self, name, shape, axis, channels, bias=True, per_channel=True):
+    def weights(self, x, name, shape, axis, bias=True, per_channel=True):
+        """The operator's inputs: activation `x` and new constants; output channels are along `axis` of `shape`."""
+        channels, x_scale = shape[axis], self.graph.tensors[x].quantization.scale[0]
         scale = self.random.uniform(0.002, 0.02, channels) if per_channel else 0.01
         weights = self.random.integers(-127, 128, shape, dtype=np.int8)
-        names = [self.constant(f"{name}.weight", weights, quantization(scale, axis=axis if per_channel else None))]
+        axes = (axis, 0) if per_channel else (None, None)
+        names = [x, self.constant(f"{name}.weight", weights, quantization(scale, axis=axes[0]))]
         if not bias:
             return [*names, ""]
         values = self.random.integers(-500, 500, channels, dtype=np.int32)
-        bias_scale = np.float32(scale) * np.float32(0.05)
-        return [*names, self.constant(f"{name}.bias", values, quantization(bias_scale, axis=0 if per_channel else None))]
+        bias_scale = np.float32(scale) * x_scale
+        return [*names, self.constant(f"{name}.bias", values, quantization(bias_scale, axis=axes[1]))]
 
     def node(self, name, op, inputs, shape, scale=0.05, zero_point=-5):
         self.activation(name, shape, scale, zero_point)
@@ -64,20 +66,20 @@ class Builder:
 def every_operator() -> Graph:
     """One node or more of each operator: SAME, VALID and neither, strides, dilation, groups, per tensor, no bias."""
     b = Builder()
-    one = ((1, 1), (1, 1))
-    b.node("same", Conv2D(padding=one, clamp=(-5, 127)), ["image", *b.weights("same", (8, 3, 3, 3), 0, 8)], (1, 9, 8, 8))
+    b.node("same", Conv2D(padding=((1, 1), (1, 1)), clamp=(-5, 127)), b.weights("image", "same", (8, 3, 3, 3), 0),
+           (1, 9, 8, 8))
     b.node("depthwise", DepthwiseConv2D(stride=(2, 2), padding=((1, 1), (0, 1)), multiplier=2),
-           ["same", *b.weights("depthwise", (1, 3, 3, 16), 3, 16)], (1, 5, 4, 16))
+           b.weights("same", "depthwise", (1, 3, 3, 16), 3), (1, 5, 4, 16))
     b.node("odd", Conv2D(stride=(2, 2), padding=((2, 0), (1, 1))),
-           ["same", *b.weights("odd", (16, 3, 3, 8), 0, 16, bias=False, per_channel=False)], (1, 5, 4, 16))
+           b.weights("same", "odd", (16, 3, 3, 8), 0, per_channel=False), (1, 5, 4, 16))
     b.node("add", Add(clamp=(-5, 115)), ["depthwise", "odd"], (1, 5, 4, 16))
-    b.node("dilated", Conv2D(dilation=(2, 1), groups=2), ["add", *b.weights("dilated", (6, 2, 2, 8), 0, 6)], (1, 3, 3, 6),
+    b.node("dilated", Conv2D(dilation=(2, 1), groups=2), b.weights("add", "dilated", (6, 2, 2, 8), 0), (1, 3, 3, 6),
            0.5, 3)
     b.node("max", MaxPool2D((2, 2), (1, 1), ((0, 1), (0, 1))), ["dilated"], (1, 3, 3, 6), 0.5, 3)
     b.node("average", AveragePool2D((2, 3), (1, 1)), ["max"], (1, 2, 1, 6), 0.5, 3)
     b.node("flat", Reshape(), ["average"], (1, 12), 0.5, 3)
-    b.node("dense", FullyConnected(), ["flat", *b.weights("dense", (6, 12), 0, 6, per_channel=False)],
-           (1, 6), 0.25, -12)
+    b.node("dense", FullyConnected(), b.weights("flat", "dense", (6, 12), 0, bias=False, per_channel=False), (1, 6),
+           0.25, -12)
     b.node("probabilities", Softmax(), ["dense"], (1, 6), 1 / 256, -128)
     b.node("mean", Mean(), ["dilated"], (1, 6), 0.3, -7)
     b.node("mean_kept", Mean(), ["add"], (1, 1, 1, 16), 0.04, 2)
