@@ -1,0 +1,36 @@
+# Lepton. `make sim` shows the chip at work, `make test` runs every test; both set up what they need.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: sim test bench lint lock docs clean help
+
+sim: $(VENV)/.sim  ## run the shipped network on the simulated chip
+	@$(BIN)/lepton sim $(ARGS)
+
+test: $(VENV)/.test  ## run all tests
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	@$(BIN)/ruff check .
+
+lint: $(VENV)/.test  ## check style
+	@$(BIN)/ruff check .
+
+docs: $(VENV)/.sim  ## rewrite the generated reference pages
+	@$(BIN)/python -m lepton.arch.docs
+
+lock:  ## pin the newest versions that pyproject.toml admits
+	@$(PYTHON) tools/lock.py
+
+clean:  ## remove what was built, but not the environment
+	rm -rf build
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# Two levels of set-up: `make sim` stays quick because it needs neither torch nor LiteRT.
+$(VENV)/.sim: requirements/sim.txt pyproject.toml tools/setup.sh
+	@tools/setup.sh sim $(PYTHON) $(VENV)
+
+$(VENV)/.test: requirements/test.txt $(VENV)/.sim
+	@tools/setup.sh test $(PYTHON) $(VENV)

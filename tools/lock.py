@@ -1,0 +1,44 @@
+"""Pins every package that Lepton installs: requirements/sim.txt and requirements/test.txt.
+
+`make lock` resolves the extras of pyproject.toml with pip, in a throw-away
+environment of its own, and writes exact versions. The files hold names and
+versions only, so that they work with any package index.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SETS = {
+    "sim": ["cloud", "cli", "tflite", "sim"],
+    "test": ["cloud", "cli", "tflite", "sim", "torch", "test"],
+}
+BUILD = ["setuptools>=77"]  # pyproject.toml's build system, installed so that no build needs the network
+
+
+def resolve(extras: list[str]) -> dict[str, str]:
+    """Versions by package name that pip would install for the extras on an empty machine."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed",
+                        "--report", report, f"{ROOT}[{','.join(extras)}]", *BUILD], check=True)
+        items = [item["metadata"] for item in json.loads(report.read_text())["install"]]
+    # A local build label ("+cpu") names one machine's file, not a version.
+    return {item["name"].lower().replace("_", "-"): item["version"].partition("+")[0]
+            for item in items if item["name"] != "lepton-chip"}
+
+
+def main() -> None:
+    for name, extras in SETS.items():
+        pins = resolve(extras)
+        lines = [f"# Written by `make lock` from pyproject.toml, extras {', '.join(extras)}.",
+                 *(f"{package}=={version}" for package, version in sorted(pins.items()))]
+        (ROOT / "requirements" / f"{name}.txt").write_text("\n".join(lines) + "\n")
+        print(f"requirements/{name}.txt: {len(pins)} packages")
+
+
+if __name__ == "__main__":
+    main()
