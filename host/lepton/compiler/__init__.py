@@ -9,11 +9,12 @@
     encode     records and constants -> the program image
 """
 
+from .compile import compile_graph
 from .container import ModelFileError
 from .layouts import Blocked, LayoutError, Rows
 from .model import Binding, Buffer, ChipStep, CompiledModel, HostStep, LayerInfo, Stream, TensorInfo
 
 __all__ = [
     "Binding", "Blocked", "Buffer", "ChipStep", "CompiledModel", "HostStep", "LayerInfo", "LayoutError",
-    "ModelFileError", "Rows", "Stream", "TensorInfo",
+    "ModelFileError", "Rows", "Stream", "TensorInfo", "compile_graph",
 ]

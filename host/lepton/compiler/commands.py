@@ -1,0 +1,131 @@
+"""Commands on their way from the scheduler to the encoder, with what they read and write."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ..arch import DmaOpcode, Engine, Region, Space
+from .tiling import Tile
+
+
+class Memory(Enum):
+    """What commands contend for: the on-chip memories, and the regions of memory that a job writes."""
+
+    SCRATCHPAD = "scratchpad"
+    WEIGHTS = "weights"
+    OUTPUT = "OUTPUT"
+    SCRATCH = "SCRATCH"
+
+
+_WRITTEN_REGIONS = {Region.OUTPUT: Memory.OUTPUT, Region.SCRATCH: Memory.SCRATCH}
+
+
+@dataclass(frozen=True)
+class Access:
+    """Bytes [start, stop) of a memory; both are multiples of the lane count."""
+
+    where: Memory
+    start: int
+    stop: int
+
+
+@dataclass(eq=False)
+class Command:
+    """One command. `fields` are those of its record but for `wait`, `post` and `fence`, which `semaphores` adds."""
+
+    engine: Engine
+    fields: dict[str, int]
+    reads: list[Access]
+    writes: list[Access]
+
+
+@dataclass(frozen=True)
+class Area:
+    """Part of an activation in the scratchpad: blocks, rows and columns [start, stop), without gaps."""
+
+    address: int
+    blocks: tuple[int, int]
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    pixel_bytes: int
+    row_bytes: int
+
+    @property
+    def block_bytes(self) -> int:
+        return (self.rows[1] - self.rows[0]) * self.row_bytes
+
+    def at(self, block: int, row: int, byte: int = 0) -> int:
+        """Address of a row of a block, `byte` bytes to the right of the image's column 0; may lie outside."""
+        return (self.address + (block - self.blocks[0]) * self.block_bytes + (row - self.rows[0]) * self.row_bytes
+                + byte - self.columns[0] * self.pixel_bytes)
+
+    def accesses(self, blocks: tuple[int, int], rows: tuple[int, int]) -> list[Access]:
+        """The bytes of whole rows; one run per block, or one for all where blocks are complete."""
+        if rows == self.rows:
+            return [Access(Memory.SCRATCHPAD, self.at(blocks[0], rows[0]) + self._left, self.at(blocks[1], rows[0]) + self._left)]
+        return [Access(Memory.SCRATCHPAD, self.at(b, rows[0]) + self._left, self.at(b, rows[1]) + self._left)
+                for b in range(*blocks)]
+
+    @property
+    def _left(self) -> int:
+        return self.columns[0] * self.pixel_bytes
+
+
+def tile_area(address: int, blocks: tuple[int, int], tile: Tile, lanes: int) -> Area:
+    """The area of a tile buffer that holds output or residual pixels of a tile."""
+    return Area(address, blocks, tile.rows, tile.columns, lanes, (tile.columns[1] - tile.columns[0]) * lanes)
+
+
+def transfer(opcode: DmaOpcode, layer: int, region: Region, offset: int, area: Area, part: Area, memory_block: int,
+             memory_row: int) -> Command:
+    """LOAD or STORE of `part`'s blocks, rows and columns between its place in `area` and memory.
+
+    `offset` is where the tensor starts in the region, `memory_block` and `memory_row` its strides there.
+    """
+    (b0, b1), (r0, r1), (c0, c1) = part.blocks, part.rows, part.columns
+    columns, rows, blocks = (c1 - c0) * part.pixel_bytes, r1 - r0, b1 - b0
+    if part.columns == area.columns and area.row_bytes == memory_row:
+        columns = area.row_bytes  # whole rows, with what follows the last pixel
+    offset += b0 * memory_block + r0 * memory_row + c0 * part.pixel_bytes
+    local = area.at(b0, r0, c0 * part.pixel_bytes)
+    # what is contiguous on both sides becomes one row
+    runs = [(rows, memory_row, area.row_bytes), (blocks, memory_block, area.block_bytes)]
+    length, steps = columns, []
+    for count, memory_step, local_step in runs:
+        if count == 1:
+            continue
+        if not steps and length == memory_step == local_step:
+            length *= count
+        else:
+            steps.append((count, memory_step, local_step))
+    steps += [(1, 0, 0)] * (3 - len(steps))
+    fields = {"opcode": opcode, "layer": layer, "region": region, "space": Space.SCRATCHPAD, "offset": offset,
+              "local": local, "row_bytes": length}
+    for i, (count, memory_step, local_step) in enumerate(steps, 1):
+        fields |= {f"count{i}": count, f"mem_step{i}": memory_step, f"local_step{i}": local_step}
+    chip = area.accesses(part.blocks, part.rows)
+    contended = _WRITTEN_REGIONS.get(region)
+    if contended is None:
+        memory = []
+    elif rows * memory_row == memory_block:
+        memory = [Access(contended, offset, offset + (blocks - 1) * memory_block + (rows - 1) * memory_row + columns)]
+    else:
+        memory = [Access(contended, start, start + (rows - 1) * memory_row + columns)
+                  for start in range(offset, offset + blocks * memory_block, memory_block)]
+    if opcode == DmaOpcode.STORE:
+        return Command(Engine.STORE, fields, chip, memory)
+    return Command(Engine.LOAD, fields, memory, chip)
+
+
+def weight_transfer(layer: int, offset: int, address: int, size: int) -> Command:
+    """LOAD of constants at `offset` in region PROGRAM to byte `address` of the weight memory."""
+    fields = {"opcode": DmaOpcode.LOAD, "layer": layer, "region": Region.PROGRAM, "space": Space.WEIGHTS, "offset": offset,
+              "local": address, "row_bytes": size, "count1": 1, "count2": 1, "count3": 1}
+    return Command(Engine.LOAD, fields, [], [Access(Memory.WEIGHTS, address, address + size)])
+
+
+@dataclass
+class Program:
+    """The commands of a job in the order of a sequential execution, and its constants."""
+
+    commands: list[Command] = field(default_factory=list)
+    constants: bytearray = field(default_factory=bytearray)

@@ -1,0 +1,29 @@
+"""Commands and constants to the image of region PROGRAM: constants first, then the three streams."""
+
+from ..arch import Engine
+from ..arch.commands import ENGINE_RECORDS
+from ..arch.record import RecordError
+from ..graph import GraphError
+from .commands import Program
+from .model import Stream
+
+_ALIGNMENT = 64  # of a stream, and of constants to whole bus beats
+
+
+def encode(program: Program, names: dict[int, str]) -> tuple[bytes, dict[Engine, Stream]]:
+    """The image and where the streams lie in it. `names` maps layer indices to names for errors.
+
+    Raises `GraphError` where a value does not fit its field.
+    """
+    image = bytearray(program.constants)
+    streams = {}
+    for engine in Engine:
+        image.extend(bytes(-len(image) % _ALIGNMENT))
+        commands = [c for c in program.commands if c.engine == engine]
+        streams[engine] = Stream(len(image) if commands else 0, len(commands))
+        for command in commands:
+            try:
+                image.extend(ENGINE_RECORDS[engine].pack(**command.fields))
+            except RecordError as error:
+                raise GraphError(f"layer {names[command.fields['layer']]!r} cannot be expressed in commands: {error}") from error
+    return bytes(image), streams

@@ -1,0 +1,119 @@
+"""`ChipLayer`: one operator as the chip computes it, before anything is placed or tiled."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..arch import TensorOpcode
+
+
+@dataclass(frozen=True)
+class Box:
+    """A part of a reduction: passes [start, stop) along blocks, kernel rows and kernel columns."""
+
+    blocks: tuple[int, int]
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    @property
+    def passes(self) -> int:
+        (b0, b1), (y0, y1), (x0, x1) = self.blocks, self.rows, self.columns
+        return (b1 - b0) * (y1 - y0) * (x1 - x0)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A rectangle of the output, rows and columns [start, stop), with its own parameter record (`params[index]`)."""
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class Image:
+    """An activation in memory: `[blocks][height][width]` pixels.
+
+    `row_bytes` is the distance between rows, `pixel_bytes` that between pixels; blocked activations have K-byte
+    pixels without gaps, folded ones (`layouts.Rows`) have a single block.
+    """
+
+    name: str  # of the buffer
+    blocks: int
+    height: int
+    width: int
+    pixel_bytes: int
+    row_bytes: int
+    folded: bool = False
+
+    @property
+    def block_bytes(self) -> int:
+        return self.height * self.row_bytes
+
+    @property
+    def size(self) -> int:
+        return self.blocks * self.block_bytes
+
+
+@dataclass(eq=False)
+class ChipLayer:
+    """One walk of the TENSOR engine over whole tensors, in passes and pixels.
+
+    For DOT, `weights[ob]` holds the tiles of output block `ob`, int8 of shape (blocks, kernel_y, kernel_x, K, K) with
+    the output channel before the input lane, for the input blocks from `first_block[ob]` on, and `params[ob]` its
+    record. SUM and MAX work lane by lane: output block b reads input block b, and `params[i]` serves part i.
+    """
+
+    index: int
+    name: str
+    op: str
+    opcode: TensorOpcode
+    source: Image
+    output: Image
+    kernel: tuple[int, int]  # passes (y, x)
+    stride: tuple[int, int]  # (y, x) in rows and pixels of the source
+    dilation: tuple[int, int]
+    origin: tuple[int, int]  # padding rows above and columns to the left
+    column_bytes: int  # bytes between kernel columns
+    checks_columns: bool  # columns outside the image are padding (not where padding lies in memory)
+    pad: int
+    params: list[bytes]
+    out_zero: int
+    out_min: int
+    out_max: int
+    weights: list[np.ndarray] | None = None
+    first_block: list[int] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+    residual: Image | None = None
+    add: dict[str, int] = field(default_factory=dict)  # the command's add_* fields
+    macs: int = 0
+    weight_bytes: int = 0
+    input_shape: tuple[int, ...] = ()
+    output_shape: tuple[int, ...] = ()
+
+    def full_box(self, ob: int) -> Box:
+        """The whole reduction of an output block."""
+        first = self.first_block[ob]
+        return Box((first, first + len(self.weights[ob])), (0, self.kernel[0]), (0, self.kernel[1]))
+
+    def box_weights(self, ob: int, box: Box) -> bytes:
+        """The tiles of a part of the reduction, in the order of its passes."""
+        (b0, b1), (y0, y1), (x0, x1) = box.blocks, box.rows, box.columns
+        first = self.first_block[ob]
+        return self.weights[ob][b0 - first:b1 - first, y0:y1, x0:x1].tobytes()
+
+    def input_rows(self, rows: tuple[int, int]) -> tuple[int, int]:
+        """Source rows [start, stop) that output rows [start, stop) read, those inside the image."""
+        return self._extent(rows, 0, self.source.height)
+
+    def input_columns(self, columns: tuple[int, int]) -> tuple[int, int]:
+        """Source columns that output columns read; all of them where they are folded."""
+        if self.source.folded or not self.checks_columns:
+            return 0, self.source.width
+        return self._extent(columns, 1, self.source.width)
+
+    def _extent(self, span: tuple[int, int], axis: int, limit: int) -> tuple[int, int]:
+        first = span[0] * self.stride[axis] - self.origin[axis]
+        last = (span[1] - 1) * self.stride[axis] - self.origin[axis] + (self.kernel[axis] - 1) * self.dilation[axis]
+        start, stop = max(first, 0), min(last + 1, limit)
+        return (start, stop) if start < stop else (min(start, limit - 1), min(start, limit - 1) + 1)

@@ -1,0 +1,268 @@
+"""Operators to `ChipLayer`s: weight tiles, parameter records and walks (design D4)."""
+
+import numpy as np
+
+from ..arch import ChipConfig, TensorOpcode
+from ..graph import Add, AveragePool2D, Conv2D, DepthwiseConv2D, FullyConnected, Graph, GraphError, MaxPool2D, Mean
+from . import quantize
+from .layers import ChipLayer, Image, Part
+from .layouts import Blocked, Rows
+from .passes import ChipNode
+from .verify import image_shape, label
+
+_BYTE = 255  # kernel, stride and dilation have 8 bits in a command, image sizes 16
+
+
+def _zero(tensor) -> int:
+    return int(tensor.quantization.zero_point[0])
+
+
+def _scale(tensor) -> float:
+    return float(np.float32(tensor.quantization.scale[0]))
+
+
+class Lowering:
+    """Lowers the nodes of one segment. `inputs` collects the device layouts of the tensors from outside."""
+
+    def __init__(self, graph: Graph, config: ChipConfig, outside: list[str]):
+        self.graph = graph
+        self.lanes = config.lanes
+        self.outside = set(outside)
+        self.inputs: dict[str, tuple[str, Blocked | Rows]] = {}  # buffer name -> (tensor, layout)
+
+    def layer(self, node: ChipNode, index: int) -> ChipLayer:
+        """The chip's work for a node. Raises `GraphError` where a command cannot express it."""
+        op = node.node.op
+        self._limits(node)
+        if isinstance(op, Conv2D | DepthwiseConv2D | FullyConnected):
+            layer = self._dot(node, index)
+        else:
+            layer = self._lanewise(node, index)
+        if node.residual is not None:
+            self._add_residual(layer, node)
+        return layer
+
+    # activations
+
+    def blocked(self, tensor: str) -> Blocked:
+        """The layout of a tensor that the chip computes with."""
+        t = self.graph.tensors[tensor]
+        height, width, channels = image_shape(t.shape, f"tensor {tensor!r}")
+        return Blocked(tuple(t.shape), height, width, channels, self.lanes, _zero(t))
+
+    def _image(self, tensor: str, shape: tuple[int, int, int]) -> Image:
+        height, width, channels = shape
+        name = tensor
+        if tensor in self.outside:
+            layout = self.blocked(tensor)
+            if (layout.height, layout.width) != (height, width):  # seen through a Reshape
+                name = f"{tensor}@{height}x{width}"
+            self.inputs.setdefault(name, (tensor, layout))
+        return Image(name, -(-channels // self.lanes), height, width, self.lanes, width * self.lanes)
+
+    def _limits(self, node: ChipNode) -> None:
+        op, where = node.node.op, label(node.node)
+        if isinstance(op, Conv2D | DepthwiseConv2D):
+            kernel = self.graph.tensors[node.node.inputs[1]].data.shape[1:3]
+        elif isinstance(op, MaxPool2D | AveragePool2D):
+            kernel = op.kernel
+        elif isinstance(op, FullyConnected | Mean):
+            kernel = node.image[:2]
+        else:
+            kernel = (1, 1)
+        pairs = [("kernel", kernel), ("stride", getattr(op, "stride", (1, 1))), ("dilation", getattr(op, "dilation", (1, 1)))]
+        for what, pair in pairs:
+            if max(pair) > _BYTE:
+                raise GraphError(f"{where}: {what} must be at most {_BYTE} in both directions, not {tuple(pair)}")
+        padding = getattr(op, "padding", ((0, 0), (0, 0)))
+        for size, pads in zip(node.image[:2], padding, strict=True):
+            if size + sum(pads) > 32767:
+                raise GraphError(f"{where}: height and width with padding must be at most 32767, not {size + sum(pads)}")
+
+    # convolutions and fully connected layers
+
+    def _dot(self, node: ChipNode, index: int) -> ChipLayer:
+        op, tensors = node.node.op, self.graph.tensors
+        weights = tensors[node.node.inputs[1]]
+        height, width, channels = node.image
+        stride, dilation, padding, depth_multiplier = (1, 1), (1, 1), ((0, 0), (0, 0)), None
+        if isinstance(op, FullyConnected):
+            values = weights.data.reshape(-1, height, width, channels)
+        elif isinstance(op, Conv2D):
+            values, stride, dilation, padding = weights.data, op.stride, op.dilation, op.padding
+        else:
+            values, stride, dilation, padding = weights.data[0].transpose(2, 0, 1)[..., None], op.stride, op.dilation, op.padding
+            depth_multiplier = op.multiplier
+        outputs, kernel_y, kernel_x, per_group = values.shape
+        if depth_multiplier is not None:
+            starts = np.arange(outputs) // depth_multiplier
+        else:
+            groups = getattr(op, "groups", 1)
+            starts = np.arange(outputs) // (outputs // groups) * per_group
+        out_shape = image_shape(tensors[node.node.outputs[0]].shape, label(node.node))
+        source, output = tensors[node.node.inputs[0]], tensors[node.node.outputs[0]]
+        folded = self._folded_passes(node, values, dilation)
+        if folded is None:
+            image = self._image(node.source, node.image)
+            tiles, first = self._tiles(values, starts)
+            kernel, origin, column_bytes = (kernel_y, kernel_x), (padding[0][0], padding[1][0]), self.lanes * dilation[1]
+        else:
+            image = self._rows(node, index, values, stride, padding, out_shape[1], folded, _zero(source))
+            tiles, first = self._folded_tiles(values, folded), [0] * -(-outputs // self.lanes)
+            kernel, origin, column_bytes = (kernel_y, folded), (padding[0][0], 0), self.lanes
+        layer = ChipLayer(
+            index, node.name, type(op).__name__, TensorOpcode.DOT, image, self._image(node.output, out_shape),
+            kernel, tuple(stride), tuple(dilation), origin, column_bytes, folded is None, _zero(source),
+            self._dot_params(node, values, weights), _zero(output), *op.clamp, weights=tiles, first_block=first)
+        layer.parts = [Part((0, out_shape[0]), (0, out_shape[1]))]
+        layer.macs = out_shape[0] * out_shape[1] * values.size
+        layer.weight_bytes = values.size
+        layer.input_shape, layer.output_shape = tuple(source.shape), tuple(output.shape)
+        return layer
+
+    def _dot_params(self, node: ChipNode, values: np.ndarray, weights) -> list[bytes]:
+        """Records per output block; the input's zero point is folded into the bias: sum(w*(x - z)) = sum(w*x) - z*sum(w)."""
+        tensors, lanes = self.graph.tensors, self.lanes
+        source, output = tensors[node.node.inputs[0]], tensors[node.node.outputs[0]]
+        outputs = len(values)
+        bias = np.zeros(outputs, np.int64)
+        if len(node.node.inputs) > 2 and node.node.inputs[2]:
+            bias += tensors[node.node.inputs[2]].data.reshape(-1)
+        bias -= _zero(source) * values.reshape(outputs, -1).sum(axis=1, dtype=np.int64)
+        per_channel = not isinstance(node.node.op, FullyConnected) or weights.quantization.scale.size > 1
+        scales = quantize.conv_scales(source.quantization.scale, weights.quantization.scale.reshape(-1),
+                                      output.quantization.scale, per_channel)
+        pairs = [quantize.quantize_multiplier(float(s)) for s in np.broadcast_to(scales, outputs)]
+        if max(shift for _, shift in pairs) > 31:
+            raise GraphError(f"{label(node.node)}: the scale of input times weights must be less than 2**31 times that of the output")
+        multiplier, shift = np.array(pairs, np.int64).T
+        return [quantize.pack_parameters(bias[o:o + lanes], multiplier[o:o + lanes], shift[o:o + lanes], lanes)
+                for o in range(0, outputs, lanes)]
+
+    def _tiles(self, values: np.ndarray, starts: np.ndarray) -> tuple[list[np.ndarray], list[int]]:
+        """Tiles of every output block over the input blocks that its channels read."""
+        lanes, (outputs, kernel_y, kernel_x, per_group) = self.lanes, values.shape
+        tiles, first = [], []
+        for o in range(0, outputs, lanes):
+            some = starts[o:o + lanes]
+            low, high = int(some.min()) // lanes, (int(some.max()) + per_group - 1) // lanes + 1
+            dense = np.zeros((lanes, kernel_y, kernel_x, (high - low) * lanes), np.int8)
+            for n, start in enumerate(some):
+                at = int(start) - low * lanes
+                dense[n, :, :, at:at + per_group] = values[o + n]
+            blocked = dense.reshape(lanes, kernel_y, kernel_x, high - low, lanes)
+            tiles.append(np.ascontiguousarray(blocked.transpose(3, 1, 2, 0, 4)))
+            first.append(low)
+        return tiles, first
+
+    # few input channels: kernel columns folded into lanes
+
+    def _folded_passes(self, node: ChipNode, values: np.ndarray, dilation) -> int | None:
+        """Passes per kernel row with kernel columns folded into lanes; None where that saves nothing or cannot be.
+
+        Only a tensor from outside can lie in memory that way, because the host converts it.
+        """
+        _, _, kernel_x, per_group = values.shape
+        if node.source not in self.outside or per_group != node.image[2] or isinstance(node.node.op, FullyConnected):
+            return None
+        passes = -(-kernel_x * per_group // self.lanes)
+        plain = kernel_x * -(-per_group // self.lanes)
+        return passes if dilation[1] == 1 and passes < plain else None
+
+    def _rows(self, node: ChipNode, index: int, values, stride, padding, out_width: int, passes: int, zero: int) -> Image:
+        height, width, channels = node.image
+        left = padding[1][0]
+        # far enough that the last pixel's last word lies in the row
+        reach = (out_width - 1) * stride[1] * channels + passes * self.lanes
+        pitch = -(-max(reach, (left + width) * channels) // self.lanes) * self.lanes
+        name = f"{node.source}#{index}"
+        self.inputs[name] = (node.source, Rows(tuple(self.graph.tensors[node.source].shape), height, width, channels,
+                                               left, pitch, zero))
+        return Image(name, 1, height, width, channels, pitch, folded=True)
+
+    def _folded_tiles(self, values: np.ndarray, passes: int) -> list[np.ndarray]:
+        lanes, (outputs, kernel_y, kernel_x, channels) = self.lanes, values.shape
+        padded = np.zeros((-(-outputs // lanes) * lanes, kernel_y, passes * lanes), np.int8)
+        padded[:outputs, :, :kernel_x * channels] = values.reshape(outputs, kernel_y, kernel_x * channels)
+        blocked = padded.reshape(-1, lanes, kernel_y, passes, lanes).transpose(0, 2, 3, 1, 4)
+        return [np.ascontiguousarray(tile)[None] for tile in blocked]
+
+    # pooling, mean, addition: lane by lane
+
+    def _lanewise(self, node: ChipNode, index: int) -> ChipLayer:
+        op, tensors = node.node.op, self.graph.tensors
+        source, output = tensors[node.node.inputs[0]], tensors[node.node.outputs[0]]
+        out_shape = node.image if isinstance(op, Add) else image_shape(output.shape, label(node.node))
+        kernel, stride, padding = (1, 1), (1, 1), ((0, 0), (0, 0))
+        opcode, pad, zero, clamp = TensorOpcode.MAX, -128, 0, (-128, 127)
+        parts = [Part((0, out_shape[0]), (0, out_shape[1]))]
+        params = [self._uniform(0, 1 << 30, 1, 0)]  # exactly the identity
+        if isinstance(op, MaxPool2D):
+            kernel, stride, padding, clamp = op.kernel, op.stride, op.padding, op.clamp
+        elif isinstance(op, AveragePool2D):
+            opcode, pad = TensorOpcode.SUM, 0
+            kernel, stride, padding, clamp = op.kernel, op.stride, op.padding, op.clamp
+            parts, params = self._average(node, out_shape)
+        elif isinstance(op, Mean):
+            opcode, pad, kernel, zero = TensorOpcode.SUM, 0, node.image[:2], _zero(output)
+            count = kernel[0] * kernel[1]
+            multiplier, shift = quantize.mean_multiplier(_scale(source), _scale(output), count)
+            params = [self._uniform(-_zero(source) * count, multiplier, *quantize.split_shift(shift))]
+        layer = ChipLayer(
+            index, node.name, type(op).__name__, opcode, self._image(node.source, node.image),
+            self._image(node.output, out_shape), tuple(kernel), tuple(stride), (1, 1), (padding[0][0], padding[1][0]),
+            self.lanes, True, pad, params, zero, *clamp, parts=parts)
+        layer.input_shape, layer.output_shape = tuple(source.shape), tuple(output.shape)
+        return layer
+
+    def _uniform(self, bias: int, multiplier: int, left: int, right: int) -> bytes:
+        ones = np.ones(self.lanes, np.int64)
+        return quantize.pack_parameters(ones * bias, ones * multiplier, (left, right), self.lanes)
+
+    def _average(self, node: ChipNode, out_shape) -> tuple[list[Part], list[bytes]]:
+        """One part per rectangle of output pixels whose windows hold equally many pixels of the image."""
+        op = node.node.op
+        spans = [_equal_counts(out_shape[axis], node.image[axis], op.kernel[axis], op.stride[axis], op.padding[axis][0])
+                 for axis in (0, 1)]
+        parts, params = [], []
+        for rows, count_y in spans[0]:
+            for columns, count_x in spans[1]:
+                if count_y * count_x == 0:
+                    raise GraphError(f"{label(node.node)}: a window lies wholly in the padding; there is nothing to average")
+                parts.append(Part(rows, columns, len(params)))
+                try:
+                    params.append(self._uniform(0, *quantize.average_multiplier(count_y * count_x)))
+                except GraphError as error:
+                    raise GraphError(f"{label(node.node)}: {error}") from error
+        return parts, params
+
+    # the residual
+
+    def _add_residual(self, layer: ChipLayer, node: ChipNode) -> None:
+        tensors, add = self.graph.tensors, node.fused
+        own = node.node.inputs[0] if isinstance(node.node.op, Add) else node.node.outputs[0]
+        output, residual = tensors[add.outputs[0]], tensors[node.residual]
+        layer.residual = self._image(node.residual, (layer.output.height, layer.output.width,
+                                                     image_shape(output.shape, label(add))[2]))
+        try:
+            layer.add = quantize.add_parameters(_scale(tensors[own]), _scale(residual), _scale(output))
+        except GraphError as error:
+            raise GraphError(f"{label(add)}: {error}") from error
+        layer.add |= {"add": 1, "add_zero_a": _zero(tensors[own]), "add_zero_b": _zero(residual),
+                      "add_zero_o": _zero(output), "add_min": add.op.clamp[0], "add_max": add.op.clamp[1]}
+        if not isinstance(node.node.op, Add):
+            layer.op += "+Add"
+            layer.output_shape = tuple(output.shape)
+
+
+def _equal_counts(outputs: int, extent: int, kernel: int, stride: int, before: int) -> list[tuple[tuple[int, int], int]]:
+    """Runs of output positions [start, stop) along one axis with the number of image positions in their windows."""
+    runs: list[tuple[tuple[int, int], int]] = []
+    for o in range(outputs):
+        first = o * stride - before
+        count = max(min(first + kernel, extent) - max(first, 0), 0)
+        if runs and runs[-1][1] == count:
+            runs[-1] = ((runs[-1][0][0], o + 1), count)
+        else:
+            runs.append(((o, o + 1), count))
+    return runs

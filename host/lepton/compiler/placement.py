@@ -1,0 +1,187 @@
+"""What stays in the scratchpad between layers, and where everything lies, on chip and in memory."""
+
+from dataclasses import dataclass, field
+
+from ..arch import ChipConfig, Region
+from ..graph import GraphError
+from .layers import ChipLayer, Image
+from .tiling import Streams, Tiling, choose, smallest
+
+MEMORY_ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an activation lies in memory."""
+
+    region: Region
+    offset: int
+
+
+@dataclass
+class Slots:
+    """Scratchpad addresses of a layer's tile buffers."""
+
+    source: list[int] = field(default_factory=list)
+    output: list[int] = field(default_factory=list)
+    residual: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Placement:
+    """The outcome: tilings and tile buffers per layer, addresses of what is resident, places in memory."""
+
+    tilings: list[Tiling]
+    slots: list[Slots]
+    resident: dict[str, int]  # buffer -> scratchpad address
+    memory: dict[str, Place]  # buffer -> place in memory, for what travels
+    sizes: dict[Region, int]
+
+
+@dataclass(eq=False)
+class _Buffer:
+    image: Image
+    first: int  # layers that it lives through
+    last: int
+    outside: bool = False
+    uses: int = 0
+
+
+@dataclass(frozen=True)
+class _Item:
+    """Something to be placed that lives from layer `first` to layer `last`."""
+
+    key: object
+    size: int
+    first: int
+    last: int
+
+
+def _first_fit(items: list[_Item], alignment: int) -> dict[object, int]:
+    """An address for each item so that none that live at the same time overlap; the largest are placed first."""
+    placed: list[tuple[int, _Item]] = []
+    for item in sorted(items, key=lambda i: (-i.size, i.first)):
+        address = 0
+        for other, taken in sorted(placed, key=lambda p: p[0]):
+            if taken.first <= item.last and item.first <= taken.last and address + item.size > other:
+                address = max(address, -(-(other + taken.size) // alignment) * alignment)
+        placed.append((address, item))
+    return {item.key: address for address, item in placed}
+
+
+class Placer:
+    """Decides for the layers of one job. What does not fit the scratchpad travels through memory, one tensor after
+    the other being sent away until every layer has room for its tiles."""
+
+    def __init__(self, layers: list[ChipLayer], config: ChipConfig, inputs: list[str], outputs: list[str]):
+        self.layers, self.config = layers, config
+        self.inputs, self.outputs = inputs, outputs
+        self.buffers: dict[str, _Buffer] = {}
+        for position, layer in enumerate(layers):
+            for image in (layer.source, layer.residual):
+                if image is not None:
+                    buffer = self.buffers.setdefault(image.name, _Buffer(image, position, position, outside=True))
+                    buffer.last = position
+                    buffer.uses += 1
+            self.buffers[layer.output.name] = _Buffer(layer.output, position, position)
+        self.resident = {name for name, b in self.buffers.items() if b.image.size <= config.scratchpad_bytes}
+
+    def place(self) -> Placement:
+        """Raises `GraphError` for a layer that does not fit."""
+        while True:
+            tilings = self._tile()
+            addresses = self._scratchpad(tilings)
+            if addresses is not None:
+                break
+        slots = [self._slots(tiling, addresses.get(position, 0)) for position, tiling in enumerate(tilings)]
+        memory, sizes = self._memory()
+        return Placement(tilings, slots, {name: addresses[name] for name in self.resident}, memory, sizes)
+
+    def _streams(self, layer: ChipLayer) -> Streams:
+        return Streams(layer.source.name not in self.resident, layer.output.name not in self.resident,
+                       layer.residual is not None and layer.residual.name not in self.resident)
+
+    def _alive(self, position: int) -> list[str]:
+        return [name for name in self.buffers
+                if name in self.resident and self.buffers[name].first <= position <= self.buffers[name].last]
+
+    def _tile(self) -> list[Tiling]:
+        """Tilings for all layers, sending tensors to memory where there is no room for reasonable tiles."""
+        position = 0
+        tilings: list[Tiling] = []
+        while position < len(self.layers):
+            layer = self.layers[position]
+            alive = self._alive(position)
+            room = self.config.scratchpad_bytes - sum(self.buffers[name].image.size for name in alive)
+            tiling = choose(layer, self.config, self._streams(layer), room) if room >= 0 else None
+            if tiling is not None and (self._reasonable(tiling) or not alive):
+                tilings.append(tiling)
+                position += 1
+                continue
+            if not alive:
+                self._fail(layer)
+            self._demote(alive, position)
+            # what lived before now may have more room, and other streams
+            position, tilings = 0, []
+        return tilings
+
+    def _reasonable(self, tiling: Tiling) -> bool:
+        """Are tiles large enough that weights enter the array behind the pixels?"""
+        if tiling.bytes == 0:
+            return True
+        plane = tiling.layer.output.height * tiling.layer.output.width
+        return tiling.rows * tiling.columns >= min(plane, 4 * self.config.lanes)
+
+    def _demote(self, alive: list[str], position: int) -> None:
+        """Let one resident tensor travel: rather one that is only read once from outside, then the largest."""
+        def worth(name: str):
+            buffer = self.buffers[name]
+            return not (buffer.outside and buffer.uses == 1), -buffer.image.size, name
+        self.resident.remove(min(alive, key=worth))
+
+    def _fail(self, layer: ChipLayer) -> None:
+        streams = self._streams(layer)
+        raise GraphError(
+            f"layer {layer.name!r} ({layer.op}, {layer.input_shape} to {layer.output_shape}) does not fit chip {self.config.name!r}: "
+            f"its smallest tiles need {smallest(layer, self.config, streams)} bytes of the scratchpad's "
+            f"{self.config.scratchpad_bytes}, and parameters with one tile of weights must fit half of the weight memory's "
+            f"{self.config.weight_bytes} bytes; compile for a larger configuration")
+
+    def _scratchpad(self, tilings: list[Tiling]) -> dict[object, int] | None:
+        """Addresses of resident tensors (by name) and tile buffers (by layer); None after another demotion."""
+        items = [_Item(name, b.image.size, b.first, b.last) for name, b in self.buffers.items() if name in self.resident]
+        items += [_Item(position, t.bytes, position, position) for position, t in enumerate(tilings) if t.bytes]
+        addresses = _first_fit(items, self.config.lanes)
+        for item in items:
+            if addresses[item.key] + item.size > self.config.scratchpad_bytes:
+                # holes: there is room in all, but not in a piece
+                candidates = {n for p in range(item.first, item.last + 1) for n in self._alive(p)}
+                self._demote(sorted(candidates), item.first)
+                return None
+        return addresses
+
+    @staticmethod
+    def _slots(tiling: Tiling, address: int) -> Slots:
+        slots = Slots()
+        for addresses, count, size in zip((slots.source, slots.output, slots.residual), tiling.slots,
+                                          (tiling.source_bytes, tiling.output_bytes, tiling.output_bytes), strict=True):
+            for _ in range(count):
+                addresses.append(address)
+                address += size
+        return slots
+
+    def _memory(self) -> tuple[dict[str, Place], dict[Region, int]]:
+        """Inputs and outputs in their regions one after the other, spilled tensors in SCRATCH by lifetime."""
+        memory: dict[str, Place] = {}
+        sizes = {Region.INPUT: 0, Region.OUTPUT: 0, Region.SCRATCH: 0}
+        for region, names in ((Region.INPUT, self.inputs), (Region.OUTPUT, self.outputs)):
+            for name in names:
+                memory[name] = Place(region, sizes[region])
+                end = sizes[region] + self.buffers[name].image.size
+                sizes[region] = -(-end // MEMORY_ALIGNMENT) * MEMORY_ALIGNMENT
+        spilled = [_Item(name, b.image.size, b.first, b.last) for name, b in self.buffers.items()
+                   if name not in self.resident and name not in memory]
+        for name, offset in _first_fit(spilled, MEMORY_ALIGNMENT).items():
+            memory[name] = Place(Region.SCRATCH, offset)
+            sizes[Region.SCRATCH] = max(sizes[Region.SCRATCH], offset + self.buffers[name].image.size)
+        return memory, sizes

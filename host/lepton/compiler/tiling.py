@@ -1,0 +1,204 @@
+"""Which part of a layer one command computes: rows, columns and channel blocks that fit the memories.
+
+The choice minimises an estimate of the layer's cycles: what the array needs, a tile of weights taking K cycles to
+enter it, against what memory needs for the bytes that travel.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..arch import ChipConfig, TensorOpcode
+from ..arch.commands import PARAM_WORDS
+from .layers import Box, ChipLayer, Part
+
+_COMMAND_CYCLES = 24  # about what it takes to fetch and start a command
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Which activations of a layer pass through tile buffers because they do not stay in the scratchpad."""
+
+    source: bool
+    output: bool
+    residual: bool
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Output rows and columns [start, stop) of one part."""
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    part: Part
+
+    @property
+    def pixels(self) -> int:
+        return (self.rows[1] - self.rows[0]) * (self.columns[1] - self.columns[0])
+
+
+def _halvings(extent: int) -> list[int]:
+    sizes = []
+    while extent > 1:
+        sizes.append(extent)
+        extent = -(-extent // 2)
+    return [*sizes, 1]
+
+
+def _even_splits(extent: int) -> list[int]:
+    """The distinct sizes ceil(extent / n), largest first."""
+    return sorted({-(-extent // n) for n in range(1, extent + 1)}, reverse=True)
+
+
+def _spans(span: tuple[int, int], size: int) -> list[tuple[int, int]]:
+    return [(start, min(start + size, span[1])) for start in range(span[0], span[1], size)]
+
+
+class Tiling:
+    """A layer cut to tiles of at most `rows` x `columns` output pixels and `blocks` channel blocks.
+
+    `blocks` counts input blocks of one command for DOT, and lanes' blocks (nz) for SUM and MAX.
+    """
+
+    def __init__(self, layer: ChipLayer, config: ChipConfig, streams: Streams, rows: int, columns: int, blocks: int):
+        self.layer, self.config, self.streams = layer, config, streams
+        self.rows, self.columns, self.blocks = rows, columns, blocks
+        self.dot = layer.opcode == TensorOpcode.DOT
+
+    @cached_property
+    def tiles(self) -> list[Tile]:
+        return [Tile(rows, columns, part) for part in self.layer.parts
+                for rows in _spans(part.rows, self.rows) for columns in _spans(part.columns, self.columns)]
+
+    @cached_property
+    def block_groups(self) -> list[tuple[int, int]]:
+        """Output blocks [start, stop) of each command: one for DOT, up to `blocks` for SUM and MAX."""
+        return _spans((0, self.layer.output.blocks), 1 if self.dot else self.blocks)
+
+    @cached_property
+    def boxes(self) -> list[list[Box]]:
+        """The parts of the reduction of every output block, one command each."""
+        return [_split(self.layer.full_box(ob), self.blocks, self._box_passes) for ob in range(self.layer.output.blocks)]
+
+    @property
+    def _box_passes(self) -> int:
+        """Tiles that half of the weight memory holds next to a parameter record."""
+        return (self.config.weight_words // 2 - PARAM_WORDS) // self.config.lanes
+
+    @cached_property
+    def _source_blocks(self) -> int:
+        if not self.dot:
+            return self.blocks
+        return max(box.blocks[1] - box.blocks[0] for boxes in self.boxes for box in boxes)
+
+    @cached_property
+    def source_bytes(self) -> int:
+        """Size of a tile buffer for the source."""
+        image = self.layer.source
+        height = self._reach(self.rows, 0, image.height)
+        row = image.row_bytes if image.folded else self._reach(self.columns, 1, image.width) * image.pixel_bytes
+        return self._source_blocks * height * row
+
+    def _reach(self, outputs: int, axis: int, limit: int) -> int:
+        layer = self.layer
+        return min((outputs - 1) * layer.stride[axis] + (layer.kernel[axis] - 1) * layer.dilation[axis] + 1, limit)
+
+    @property
+    def output_bytes(self) -> int:
+        """Size of a tile buffer for the output or the residual."""
+        return (1 if self.dot else self.blocks) * self.rows * self.columns * self.config.lanes
+
+    @property
+    def source_loads_once(self) -> bool:
+        """Does a streamed source tile serve all output blocks, so that it is loaded once per tile?"""
+        return self.dot and all(boxes == self.boxes[0] and len(boxes) == 1 for boxes in self.boxes)
+
+    @property
+    def slots(self) -> tuple[int, int, int]:
+        """Tile buffers of source, output and residual: two of each streamed one, or one if it is filled only once."""
+        commands = len(self.tiles) * len(self.block_groups)
+        fills = len(self.tiles) if self.source_loads_once else commands * (len(self.boxes[0]) if self.dot else 1)
+        two = 2 if commands > 1 else 1
+        return ((2 if fills > 1 else 1) * self.streams.source, two * self.streams.output, two * self.streams.residual)
+
+    @property
+    def bytes(self) -> int:
+        """Scratchpad bytes of all tile buffers."""
+        source, output, residual = self.slots
+        return source * self.source_bytes + (output + residual) * self.output_bytes
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of weights and parameters that one walk over the layer reads."""
+        lanes, layer = self.config.lanes, self.layer
+        tiles = sum(w.size for w in layer.weights) if self.dot else 0
+        return tiles + len(layer.params) * PARAM_WORDS * lanes
+
+    @property
+    def cycles(self) -> float:
+        """Estimate of the layer's cycles with this tiling."""
+        lanes, layer = self.config.lanes, self.layer
+        count = len(self.tiles)
+        pixels = self.rows * self.columns
+        if self.dot:
+            passes = sum(box.passes for boxes in self.boxes for box in boxes)
+            commands = sum(map(len, self.boxes))
+            compute = count * (passes * max(pixels, lanes) + commands * _COMMAND_CYCLES)
+        else:
+            passes = layer.kernel[0] * layer.kernel[1]
+            compute = count * len(self.block_groups) * (passes * pixels * self.blocks + _COMMAND_CYCLES)
+        traffic = self.weight_bytes
+        if self.streams.source:
+            loads = count * (1 if self.source_loads_once else sum(map(len, self.boxes)) if self.dot else len(self.block_groups))
+            traffic += loads * self.source_bytes
+            if self.weight_bytes > self.config.weight_bytes:
+                traffic += (count - 1) * self.weight_bytes
+        if self.streams.residual:
+            traffic += count * len(self.block_groups) * self.output_bytes
+        return max(compute, traffic / self.config.bus_bytes) + 0.1 * min(compute, traffic / self.config.bus_bytes)
+
+
+def _split(box: Box, blocks: int, passes: int) -> list[Box]:
+    """Cut a reduction into boxes of at most so many blocks and passes whose tiles lie in a run."""
+    (b0, b1), (y0, y1), (x0, x1) = box.blocks, box.rows, box.columns
+    height, width = y1 - y0, x1 - x0
+    some = min(blocks, passes // (height * width))
+    if some >= 1:
+        count = -(-(b1 - b0) // some)
+        return [Box(b, box.rows, box.columns) for b in _spans(box.blocks, -(-(b1 - b0) // count))]
+    single = [(b, b + 1) for b in range(b0, b1)]
+    if passes >= width:
+        return [Box(b, rows, box.columns) for b in single for rows in _spans(box.rows, passes // width)]
+    return [Box(b, (y, y + 1), columns) for b in single for y in range(y0, y1) for columns in _spans(box.columns, passes)]
+
+
+def choose(layer: ChipLayer, config: ChipConfig, streams: Streams, budget: int) -> Tiling | None:
+    """The tiling with the least estimated cycles that fits `budget` scratchpad bytes, the accumulators and the weight
+    memory; None if there is none."""
+    if config.weight_words // 2 < PARAM_WORDS * len(layer.params if layer.weights is None else [0]) + config.lanes:
+        return None
+    height, width = layer.output.height, layer.output.width
+    dot = layer.opcode == TensorOpcode.DOT
+    if not dot:
+        most = layer.output.blocks
+    else:
+        most = max(len(w) for w in layer.weights) if streams.source else layer.source.blocks
+    best, best_key = None, None
+    for blocks in _halvings(most) if streams.source or not dot else [most]:
+        for columns in _halvings(width):
+            for rows in _even_splits(height):
+                if rows * columns * (1 if dot else blocks) > config.accumulator_rows:
+                    continue
+                tiling = Tiling(layer, config, streams, rows, columns, blocks)
+                if tiling.bytes > budget:
+                    continue
+                key = (tiling.cycles, len(tiling.tiles))
+                if best is None or key < best_key:
+                    best, best_key = tiling, key
+            if best is not None and columns * 2 <= best.columns:
+                break
+    return best
+
+
+def smallest(layer: ChipLayer, config: ChipConfig, streams: Streams) -> int:
+    """Scratchpad bytes of the smallest tiles, for error messages."""
+    return Tiling(layer, config, streams, 1, 1, 1).bytes

@@ -1,0 +1,94 @@
+"""Weights on their way: constants cut into batches, and the weight memory as a ring of batches."""
+
+from dataclasses import dataclass
+
+from ..arch import ChipConfig, TensorOpcode
+from .tiling import Tiling
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Weights of one command: words from the start of the batch, where the parameter record follows the tiles."""
+
+    batch: int  # index in the layer
+    tiles: int
+    params: int
+
+
+@dataclass(eq=False)
+class Batch:
+    """Units that one LOAD brings: `size` bytes at `offset` of the constants."""
+
+    layer: int
+    offset: int
+    size: int
+
+
+class LayerWeights:
+    """A layer's constants, appended to `constants`, in batches of units in the order of their use."""
+
+    def __init__(self, layer_position: int, tiling: Tiling, config: ChipConfig, constants: bytearray):
+        self.batches: list[Batch] = []
+        self.units: dict[tuple[int, int], Unit] = {}  # (output block, box index) -> unit; (0, 0) for SUM and MAX
+        lanes, layer = config.lanes, tiling.layer
+        # small enough that the first one is there soon and several fit, large enough for long bursts
+        limit = config.weight_bytes // 16
+        pending = bytearray()
+
+        def flush():
+            if pending:
+                constants.extend(bytes(-len(constants) % 64))
+                self.batches.append(Batch(layer_position, len(constants), len(pending)))
+                constants.extend(pending)
+                pending.clear()
+
+        if layer.opcode != TensorOpcode.DOT:
+            self.units[0, 0] = Unit(0, 0, 0)
+            pending += b"".join(layer.params)
+            flush()
+            return
+        for ob, boxes in enumerate(tiling.boxes):
+            for i, box in enumerate(boxes):
+                data = layer.box_weights(ob, box)
+                tiles = len(data) // lanes
+                data += layer.params[ob] if i == len(boxes) - 1 else b""
+                if len(pending) + len(data) > limit:
+                    flush()
+                start = len(pending) // lanes
+                self.units[ob, i] = Unit(len(self.batches), start, start + tiles)
+                pending += data
+        flush()
+
+    @property
+    def size(self) -> int:
+        return sum(b.size for b in self.batches)
+
+
+class WeightMemory:
+    """The weight memory as a ring: a batch stays until a later one takes its place."""
+
+    def __init__(self, config: ChipConfig):
+        self.size = config.weight_bytes
+        self._next = 0
+        self._held: dict[Batch, int] = {}
+
+    def find(self, batch: Batch) -> int | None:
+        """Byte address of a batch that is there."""
+        return self._held.get(batch)
+
+    def take(self, batch: Batch) -> int:
+        """Byte address for a batch; what lay there is gone."""
+        if self._next + batch.size > self.size:
+            self._next = 0
+        start, stop = self._next, self._next + batch.size
+        self._held = {b: a for b, a in self._held.items() if a >= stop or a + b.size <= start}
+        self._held[batch] = start
+        self._next = stop
+        return start
+
+    def make_room(self, batches: list[Batch]) -> None:
+        """Start over at address 0 where a layer's batches fit together only then, not with a gap at the end."""
+        size = sum(b.size for b in batches)
+        gap = max(b.size for b in batches)
+        if self._next + size > self.size >= size and size + gap > self.size:
+            self._next = 0
