@@ -1,0 +1,180 @@
+"""The AXI4 read manager: segments of several clients become bursts, beats find their way back."""
+
+from amaranth.hdl import Array, Cat, Const, Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+from lepton.arch import ChipConfig
+
+from ..axi import Axi4Signature, Resp
+from ..interfaces import ReadClientSignature
+from .queue import Queue
+from .watchdog import Watchdog
+
+MAX_BEATS = 256  # of an AXI4 burst
+BOUNDARY = 4096  # bytes that a burst must not cross (IHI 0022, A3.4.1)
+
+# No further burst is asked for while this many beats are on their way. It hides latencies of up
+# to as many cycles, and bounds how long a short segment of one client (a command) waits behind long ones of another.
+READ_AHEAD = 256
+
+
+class ReadSignature(wiring.Signature):
+    """The AR and R channels of `Axi4Signature`."""
+
+    def __init__(self, data_bytes: int):
+        members = Axi4Signature(data_bytes).members
+        super().__init__({name: member for name, member in members.items() if name.startswith(("ar", "r"))})
+
+
+class ReadPort(wiring.Component):
+    """Reads segments for `clients` clients, served in turn, one burst each.
+
+    A segment becomes INCR bursts of whole beats that cross no 4 KiB boundary; at most
+    `config.outstanding` are in flight. Beats come back in order; one that its client does not take
+    stalls the channel. The first beat of a segment has the segment's own address, the others that of their lowest byte.
+
+    `busy`: a segment is not finished. `timed_out` stays high until reset once `timeout` cycles
+    (0: never) have passed with a burst outstanding and neither a burst accepted nor a beat offered;
+    `timeout_address` is that of the oldest missing beat. `beat_transferred` pulses for every beat.
+    """
+
+    def __init__(self, config: ChipConfig, clients: int):
+        if clients < 1:
+            raise ValueError(f"a ReadPort needs at least 1 client, not {clients!r}")
+        self.config = config
+        self.count = clients
+        super().__init__({
+            "clients": In(ReadClientSignature(config.bus_bytes)).array(clients),
+            "bus": Out(ReadSignature(config.bus_bytes)),
+            "timeout": In(32),
+            "timed_out": Out(1),
+            "timeout_address": Out(64),
+            "busy": Out(1),
+            "beat_transferred": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        beat_bytes, count = self.config.bus_bytes, self.count
+        shift = exact_log2(beat_bytes)
+        # Bursts end where their length or 4 KiB do, whichever is finer.
+        limit = min(MAX_BEATS, BOUNDARY // beat_bytes)
+        burst_layout = data.StructLayout({"client": range(max(2, count)), "final": 1, "address": 64})
+        m.submodules.order = order = Queue(burst_layout, max(2, self.config.outstanding))
+        m.submodules.watchdog = watchdog = Watchdog()
+        bus = self.bus
+
+        # What is left of each client's segment.
+        address = Array(Signal(64, name=f"address{i}") for i in range(count))
+        beats = Array(Signal(33 - shift, name=f"beats{i}") for i in range(count))
+        waiting = Signal(count)
+
+        # The next client in turn that has something left.
+        turn, chosen = Signal(range(max(2, count))), Signal(range(max(2, count)))
+        with m.Switch(turn):
+            for last in range(count):
+                with m.Case(last):
+                    for i in reversed(range(count)):
+                        candidate = (last + 1 + i) % count
+                        with m.If(waiting[candidate]):
+                            m.d.comb += chosen.eq(candidate)
+
+        # One burst: up to the boundary or the end of the segment.
+        start, room, left = Signal(64), Signal(range(limit + 1)), Signal(33 - shift)
+        burst, final, issue = Signal(range(limit + 1)), Signal(), Signal()
+        in_flight = Signal(range(READ_AHEAD + limit + 1))
+        m.d.comb += [
+            start.eq(address[chosen]),
+            left.eq(beats[chosen]),
+            room.eq(limit - start[shift:shift + exact_log2(limit)]),
+            final.eq(left <= room),
+            burst.eq(room),
+            issue.eq(waiting.any() & (~bus.arvalid | bus.arready) & order.i.ready & (in_flight < READ_AHEAD)
+                     & (order.level < self.config.outstanding)),
+            order.i.valid.eq(issue),
+            order.i.payload.client.eq(chosen),
+            order.i.payload.final.eq(final),
+            order.i.payload.address.eq(start),
+            bus.arid.eq(0), bus.arsize.eq(shift), bus.arburst.eq(1),
+        ]
+        with m.If(final):
+            m.d.comb += burst.eq(left)
+        with m.If(bus.arready):
+            m.d.sync += bus.arvalid.eq(0)
+        with m.If(issue):
+            m.d.sync += [
+                turn.eq(chosen),
+                bus.arvalid.eq(1),
+                bus.araddr.eq(Cat(Const(0, shift), start[shift:])),
+                bus.arlen.eq(burst - 1),
+            ]
+        for i, client in enumerate(self.clients):
+            segment = client.segment
+            issues = Signal(name=f"issues{i}")
+            m.d.comb += [issues.eq(issue & (chosen == i)), segment.ready.eq(~waiting[i] | (issues & final))]
+            with m.If(issues):
+                m.d.sync += [
+                    address[i].eq((start[shift:] + burst) << shift),
+                    beats[i].eq(left - burst),
+                    waiting[i].eq(~final),
+                ]
+            with m.If(segment.valid & segment.ready):
+                m.d.sync += [
+                    waiting[i].eq(1),
+                    address[i].eq(segment.payload.address),
+                    beats[i].eq((segment.payload.length + segment.payload.address[:shift] + beat_bytes - 1) >> shift),
+                ]
+
+        # Beats of the oldest burst. A burst crosses no 4 KiB boundary, so only the low bits of the address count.
+        oldest, index = order.o.payload, Signal(range(limit))
+        beat_address, transferred = Signal(64), Signal()
+        position = exact_log2(BOUNDARY)
+        m.d.comb += beat_address.eq(oldest.address)
+        with m.If(index != 0):
+            low = (oldest.address[shift:position] + index)[:position - shift]
+            m.d.comb += beat_address.eq(Cat(Const(0, shift), low, oldest.address[position:]))
+        m.d.comb += [
+            transferred.eq(bus.rvalid & bus.rready),
+            self.beat_transferred.eq(transferred),
+            order.o.ready.eq(transferred & bus.rlast),
+            self.busy.eq(waiting.any() | order.o.valid),
+        ]
+        with m.If(transferred):
+            m.d.sync += index.eq(index + 1)
+            with m.If(bus.rlast):
+                m.d.sync += index.eq(0)
+        with m.If(issue | transferred):
+            added = Signal.like(burst)
+            with m.If(issue):
+                m.d.comb += added.eq(burst)
+            m.d.sync += in_flight.eq(in_flight + added - transferred)
+        for i, client in enumerate(self.clients):
+            beat, mine = client.beat, Signal(name=f"mine{i}")
+            worst = Signal(Resp, name=f"worst{i}")
+            m.d.comb += [
+                mine.eq(order.o.valid & (oldest.client == i)),
+                beat.valid.eq(bus.rvalid & mine),
+                beat.payload.data.eq(bus.rdata),
+                beat.payload.last.eq(bus.rlast & oldest.final),
+                beat.payload.address.eq(beat_address),
+                beat.payload.resp.eq(worst),
+            ]
+            with m.If(bus.rresp > worst.as_value()):
+                m.d.comb += beat.payload.resp.eq(bus.rresp)
+            with m.If(mine):
+                m.d.comb += bus.rready.eq(beat.ready)
+            with m.If(beat.valid & beat.ready):
+                m.d.sync += worst.eq(beat.payload.resp)
+                with m.If(beat.payload.last):
+                    m.d.sync += worst.eq(Resp.OKAY)
+
+        m.d.comb += [
+            watchdog.limit.eq(self.timeout),
+            watchdog.waiting.eq(order.o.valid),
+            watchdog.progress.eq((bus.arvalid & bus.arready) | bus.rvalid),
+            watchdog.address.eq(beat_address),
+            self.timed_out.eq(watchdog.expired),
+            self.timeout_address.eq(watchdog.expired_address),
+        ]
+        return m

@@ -1,0 +1,123 @@
+"""The front half of both engines: commands in, checked rows out."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from lepton.arch import ChipConfig, Dma, DmaOpcode, ErrorCode, Space
+from lepton.arch.commands import REGIONS
+
+from ..interfaces import REGION_TABLE, command_layout
+from .walk import Walk
+
+# A row that may happen, or (`error` not zero) the reason why it and all later ones may not.
+CHECKED_ROW = data.StructLayout({
+    "address": 64,  # of its first byte in memory
+    "local": 32,  # byte address on chip
+    "bytes": 32,
+    "last": 1,  # of its command
+    "is_fill": 1,  # memory is not touched
+    "fill": 8,
+    "space": 1,
+    "index": 32,  # of the command, for error reports
+    "layer": 16,
+    "post": 16,
+    "error": 8,  # ErrorCode
+    "error_address": 32,  # the offending address or value
+})
+
+# Fields that must be zero, and fields that must not.
+CHECKED_FIELDS = tuple(f.name for f in Dma.fields
+                       if f.name.startswith(("reserved", "count")) or f.name == "row_bytes")
+
+
+class CheckedRows(wiring.Component):
+    """Walks commands and checks every row before anyone acts on it.
+
+    After a row with an error, nothing more comes. The same when `stop` rises: a row that
+    waits is withdrawn (this stream is internal to an engine, which has stopped looking).
+
+    `store`: the rows of a STORE; only the scratchpad is allowed.
+    `busy`: a command has rows that have not been taken.
+    """
+
+    def __init__(self, config: ChipConfig, *, store: bool):
+        self.config = config
+        self.store = store
+        super().__init__({
+            "command": In(stream.Signature(command_layout(Dma))),
+            "regions": In(REGION_TABLE),
+            "stop": In(1),
+            "row": Out(stream.Signature(CHECKED_ROW)),
+            "busy": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.walk = walk = Walk()
+        failed, open_ = Signal(), Signal()
+        command, row = self.command.payload, self.row.payload
+        record = command.record
+        m.d.comb += [
+            open_.eq(~(failed | self.stop)),
+            walk.command.payload.eq(record),
+            walk.command.valid.eq(self.command.valid & open_),
+            self.command.ready.eq(walk.command.ready & open_),
+            self.row.valid.eq(walk.row.valid & open_),
+            walk.row.ready.eq(self.row.ready & open_),
+            self.busy.eq(self.row.valid),
+        ]
+
+        # What stays the same for all rows of a command.
+        held = Signal(data.StructLayout({"is_fill": 1, "fill": 8, "space": 1, "index": 32, "layer": 16, "post": 16}))
+        base, size = Signal(64), Signal(32)
+        illegal, illegal_value = Signal(), Signal(32)
+        with m.If(self.command.valid & self.command.ready):
+            m.d.sync += [
+                held.is_fill.eq(record.opcode == DmaOpcode.FILL), held.fill.eq(record.fill),
+                held.space.eq(record.space), held.index.eq(command.index),
+                held.layer.eq(record.layer), held.post.eq(record.post),
+            ]
+            with m.Switch(record.region):
+                for i in range(REGIONS):
+                    with m.Case(i):
+                        m.d.sync += [base.eq(self.regions[i].base), size.eq(self.regions[i].size)]
+            # The first that applies is reported, in the order of the record, region and space at the end.
+            checks = [(getattr(record, name) != 0, getattr(record, name)) if name.startswith("reserved") else
+                      (getattr(record, name) == 0, 0) for name in CHECKED_FIELDS]
+            checks += [
+                (record.region >= REGIONS, record.region),
+                (record.space >= (1 if self.store else len(Space)), record.space),
+            ]
+            m.d.sync += illegal.eq(0)
+            for wrong, value in reversed(checks):
+                with m.If(wrong):
+                    m.d.sync += [illegal.eq(1), illegal_value.eq(value)]
+        m.d.comb += [getattr(row, name).eq(getattr(held, name)) for name, _ in held.shape()]
+
+        # The row's end on chip, rounded up to words; sums are wide enough not to wrap.
+        lanes = self.config.lanes
+        local_end, memory_end = Signal(34), Signal(33)
+        whole = Signal(34)
+        local_limit = self.config.scratchpad_bytes
+        if not self.store:
+            local_limit = Mux(row.space, self.config.weight_bytes, self.config.scratchpad_bytes)
+        m.d.comb += [
+            row.address.eq(base + walk.row.payload.offset),
+            row.local.eq(walk.row.payload.local),
+            row.bytes.eq(walk.row.payload.bytes),
+            row.last.eq(walk.row.payload.last),
+            whole.eq((walk.row.payload.bytes + lanes - 1) & ~(lanes - 1)),
+            local_end.eq(row.local + whole),
+            memory_end.eq(walk.row.payload.offset + row.bytes),
+        ]
+        with m.If(illegal):
+            m.d.comb += [row.error.eq(ErrorCode.ILLEGAL_FIELD), row.error_address.eq(illegal_value)]
+        with m.Elif((row.local & (lanes - 1)).any()):
+            m.d.comb += [row.error.eq(ErrorCode.LOCAL_ALIGNMENT), row.error_address.eq(row.local)]
+        with m.Elif(local_end > local_limit):
+            m.d.comb += [row.error.eq(ErrorCode.LOCAL_BOUNDS), row.error_address.eq(row.local)]
+        with m.Elif(~row.is_fill & (memory_end > size)):
+            m.d.comb += [row.error.eq(ErrorCode.MEMORY_BOUNDS), row.error_address.eq(walk.row.payload.offset)]
+        with m.If(self.row.valid & self.row.ready & (row.error != ErrorCode.NONE)):
+            m.d.sync += failed.eq(1)
+        return m

@@ -1,0 +1,88 @@
+"""The three-level walk of a `Dma` command: which rows, in which order."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from lepton.arch import Dma
+
+from ..layouts import layout
+
+# A row: `offset` bytes from the start of its region, `local` byte address on chip, `bytes` long;
+# `last` of its command.
+ROW = data.StructLayout({"offset": 32, "local": 32, "bytes": 32, "last": 1})
+
+
+class Walk(wiring.Component):
+    """Emits the rows of a command, one a cycle, with no cycle lost between commands.
+
+    The pseudo-code of `lepton.arch.commands.Dma` with its three loops; addresses are sums
+    modulo 2**32 that advance by one addition per row, so no multiplier is needed. The counts
+    must not be zero (a count of zero acts as 65536).
+    """
+
+    command: In(stream.Signature(layout(Dma)))
+    row: Out(stream.Signature(ROW))
+
+    def elaborate(self, platform):
+        m = Module()
+        command = self.command.payload
+        offset, local, last = Signal(32), Signal(32), Signal()
+        row_bytes = Signal(32)
+        m.d.comb += [
+            self.row.payload.offset.eq(offset), self.row.payload.local.eq(local),
+            self.row.payload.bytes.eq(row_bytes), self.row.payload.last.eq(last),
+        ]
+
+        # Counters run down to 1; `count1` and `count2` start them again.
+        count1, count2 = Signal(16), Signal(16)
+        left1, left2, left3 = Signal(16), Signal(16), Signal(16)
+        end1, end2, end3 = Signal(), Signal(), Signal()
+        m.d.comb += [
+            end1.eq(left1 == 1), end2.eq(left2 == 1), end3.eq(left3 == 1),
+            last.eq(end1 & end2 & end3),
+            self.command.ready.eq(~self.row.valid | (self.row.ready & last)),
+        ]
+        advance, start = Signal(), Signal()
+        m.d.comb += [
+            advance.eq(self.row.valid & self.row.ready),
+            start.eq(self.command.valid & self.command.ready),
+        ]
+        with m.If(advance):
+            m.d.sync += left1.eq(left1 - 1)
+            with m.If(end1):
+                m.d.sync += [left1.eq(count1), left2.eq(left2 - 1)]
+                with m.If(end2):
+                    m.d.sync += [left2.eq(count2), left3.eq(left3 - 1)]
+            with m.If(last):
+                m.d.sync += self.row.valid.eq(0)
+
+        for at, first, prefix in ((offset, command.offset, "mem"), (local, command.local, "local")):
+            # Where the running pass of each outer loop began.
+            begin2, begin3 = Signal(32, name=f"{prefix}_begin2"), Signal(32, name=f"{prefix}_begin3")
+            steps = [Signal(32, name=f"{prefix}_step{level}") for level in (1, 2, 3)]
+            base, step = Signal(32, name=f"{prefix}_base"), Signal(32, name=f"{prefix}_step")
+            following = Signal(32, name=f"{prefix}_following")
+            with m.If(~end1):
+                m.d.comb += [base.eq(at), step.eq(steps[0])]
+            with m.Elif(~end2):
+                m.d.comb += [base.eq(begin2), step.eq(steps[1])]
+            with m.Else():
+                m.d.comb += [base.eq(begin3), step.eq(steps[2])]
+            m.d.comb += following.eq(base + step)
+            with m.If(advance):
+                m.d.sync += at.eq(following)
+                with m.If(end1):
+                    m.d.sync += begin2.eq(following)
+                    with m.If(end2):
+                        m.d.sync += begin3.eq(following)
+            with m.If(start):
+                m.d.sync += [at.eq(first), begin2.eq(first), begin3.eq(first)]
+                m.d.sync += [steps[i].eq(getattr(command, f"{prefix}_step{i + 1}")) for i in range(3)]
+
+        with m.If(start):
+            m.d.sync += [
+                self.row.valid.eq(1), row_bytes.eq(command.row_bytes),
+                count1.eq(command.count1), count2.eq(command.count2),
+                left1.eq(command.count1), left2.eq(command.count2), left3.eq(command.count3),
+            ]
+        return m
