@@ -11,19 +11,22 @@ from golden_lowering import Window
 DATA = Path(__file__).parents[4] / "shared" / "data" / "cmsis_nn"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"CMSIS-NN's vectors are not there: {DATA}")
 
-CONVOLUTIONS = """
-basic conv_1_x_n_1 conv_1_x_n_2 conv_1_x_n_3 conv_1_x_n_4 conv_1_x_n_5 conv_1_x_n_6_generic conv_1_x_n_7 conv_1_x_n_8
-conv_2 conv_2x2_dilation conv_2x2_dilation_5x5_input conv_2x3_dilation conv_3 conv_3x2_dilation
-conv_3x3_dilation_5x5_input conv_4 conv_5 conv_dilation_golden conv_out_activation depthwise_2 depthwise_dilation
-depthwise_eq_in_out_ch depthwise_kernel_3x3 depthwise_kernel_3x3_null_bias depthwise_mult_batches
-depthwise_null_bias_0 depthwise_null_bias_1 depthwise_out_activation depthwise_sub_block depthwise_x_stride
-grouped_conv grouped_conv_1 grouped_conv_2 grouped_conv_3 grouped_conv_4 in_ch_one_out_ch_larger_one kernel1x1
-kernel1x1_stride_x kernel1x1_stride_x_y kernel1x1_stride_x_y_1 kernel1x1_stride_x_y_2 stride2pad1
-""".split()
-FULLY_CONNECTED = """
-fc_per_ch fully_connected fully_connected_mve_0 fully_connected_mve_1 fully_connected_null_bias_0
-fully_connected_out_activation fully_connected_w_zp
-""".split()
+CONVOLUTIONS = [
+    "basic", "conv_1_x_n_1", "conv_1_x_n_2", "conv_1_x_n_3", "conv_1_x_n_4", "conv_1_x_n_5",
+    "conv_1_x_n_6_generic", "conv_1_x_n_7", "conv_1_x_n_8", "conv_2", "conv_2x2_dilation",
+    "conv_2x2_dilation_5x5_input", "conv_2x3_dilation", "conv_3", "conv_3x2_dilation",
+    "conv_3x3_dilation_5x5_input", "conv_4", "conv_5", "conv_dilation_golden", "conv_out_activation",
+    "depthwise_2", "depthwise_dilation", "depthwise_eq_in_out_ch", "depthwise_kernel_3x3",
+    "depthwise_kernel_3x3_null_bias", "depthwise_mult_batches", "depthwise_null_bias_0",
+    "depthwise_null_bias_1", "depthwise_out_activation", "depthwise_sub_block", "depthwise_x_stride",
+    "grouped_conv", "grouped_conv_1", "grouped_conv_2", "grouped_conv_3", "grouped_conv_4",
+    "in_ch_one_out_ch_larger_one", "kernel1x1", "kernel1x1_stride_x", "kernel1x1_stride_x_y",
+    "kernel1x1_stride_x_y_1", "kernel1x1_stride_x_y_2", "stride2pad1",
+]
+FULLY_CONNECTED = [
+    "fc_per_ch", "fully_connected", "fully_connected_mve_0", "fully_connected_mve_1",
+    "fully_connected_null_bias_0", "fully_connected_out_activation", "fully_connected_w_zp",
+]
 POOLS = [f"{kind}pooling{suffix}" for kind, count in (("avg", 6), ("max", 8))
          for suffix in ("", *(f"_{i}" for i in range(1, count)))]
 
@@ -95,7 +98,7 @@ def test_fully_connected(name):
     got = [lower.fully_connected(np.tile(row, repeat), weights.astype(np.int8), bias,
                                  *_quantization(arrays, config, outputs), *_range(config))
            for row in arrays["input"].reshape(config["INPUT_BATCHES"], depth)]
-    np.testing.assert_array_equal(np.ravel(got), arrays.get("output_ref", arrays["output"] if name == "fc_per_ch" else 0))
+    np.testing.assert_array_equal(np.ravel(got), arrays["output" if name == "fc_per_ch" else "output_ref"])
 
 
 @pytest.mark.parametrize("name", POOLS)
@@ -112,7 +115,8 @@ def test_pool(name):
 def test_add():
     arrays, config = _case("add")
     zeros = (-config["INPUT1_OFFSET"], -config["INPUT2_OFFSET"], config["OUTPUT_OFFSET"])
-    got = lower.add(arrays["input1"], arrays["input2"], config["OUT_ACTIVATION_MIN"], config["OUT_ACTIVATION_MAX"], zeros,
+    got = lower.add(arrays["input1"], arrays["input2"], config["OUT_ACTIVATION_MIN"], config["OUT_ACTIVATION_MAX"],
+                    zeros,
                     [config[f"{name}_MULT"] for name in ("INPUT1", "INPUT2", "OUTPUT")],
                     [-config[f"{name}_SHIFT"] for name in ("INPUT1", "INPUT2", "OUTPUT")])
     assert config["LEFT_SHIFT"] == 20

@@ -1,0 +1,177 @@
+"""The vectorised commands against the pseudo-code of `lepton.arch.commands`, executed literally."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from golden_program import dma, tensor
+from lepton.arch import PRESETS, Dma, DmaOpcode, ErrorCode, Space, Tensor, TensorOpcode
+from lepton.arch.commands import PARAM_WORDS
+from lepton_sim.golden.addresses import CommandError
+from lepton_sim.golden.commands import UNDEFINED, Chip, dot, execute
+from test_golden_numerics import rdbpot, srdhm
+
+TINY = PRESETS["tiny"]
+K = TINY.lanes
+
+
+def _wrap(x):
+    return (x + (1 << 31)) % (1 << 32) - (1 << 31)
+
+
+def _clamp(x, low, high):
+    return max(low, min(x, high))
+
+
+def _tail(f, row, weights, residual):
+    result = []
+    for n in range(K):
+        record = bytes(weights[(f["params"] + b) * K + n] for b in range(PARAM_WORDS))
+        bias, multiplier = (int.from_bytes(record[i:i + 4], "little", signed=True) for i in (0, 4))
+        left, right = record[8] & 31, record[9] & 31
+        y = rdbpot(srdhm(_wrap(_wrap(row[n] + bias) << left), multiplier), right) + f["out_zero"]
+        y = _clamp(y, f["out_min"], f["out_max"])
+        if f["add"]:
+            def scale(d, name):
+                return rdbpot(srdhm(d << 20, f[f"add_mult_{name}"]), f[f"add_shift_{name}"])
+            s = scale(y - f["add_zero_a"], "a") + scale(residual[n] - f["add_zero_b"], "b")
+            y = rdbpot(srdhm(s, f["add_mult_o"]), f["add_shift_o"]) + f["add_zero_o"]
+            y = _clamp(y, f["add_min"], f["add_max"])
+        result.append(y)
+    return result
+
+
+def _walk_literally(f, chip):
+    """The pseudo-code, one number at a time, on copies; returns (scratchpad, accumulators)."""
+    scratchpad, accumulators = chip.scratchpad.view(np.int8).tolist(), chip.accumulators.tolist()
+    weights = chip.weights.tolist()
+    signed_weights = chip.weights.view(np.int8).tolist()
+    passes = list(product(range(f["blocks"]), range(f["kernel_y"]), range(f["kernel_x"])))
+    for p, (block, ky, kx) in enumerate(passes):
+        for m, (z, y, x) in enumerate(product(range(f["nz"]), range(f["ny"]), range(f["nx"]))):
+            ix = f["ix0"] + x * f["stride_x"] + kx * f["dilation_x"]
+            iy = f["iy0"] + y * f["stride_y"] + ky * f["dilation_y"]
+            at = (f["in_addr"] + block * f["in_block"] + ky * f["in_ky"] + kx * f["in_kx"] + z * f["in_z"]
+                  + y * f["in_y"] + x * f["in_x"])
+            inside = 0 <= ix < f["in_w"] and 0 <= iy < f["in_h"]
+            a = scratchpad[at:at + K] if inside else [f["pad"]] * K
+            if f["opcode"] == TensorOpcode.DOT:
+                tile = (f["weights"] + p * K) * K
+                v = [sum(signed_weights[tile + n * K + k] * a[k] for k in range(K)) for n in range(K)]
+            else:
+                v = a
+            row = f["acc"] + m
+            if not (f["first"] and p == 0):
+                old = accumulators[row]
+                combine = max if f["opcode"] == TensorOpcode.MAX else (lambda s, t: _wrap(s + t))
+                v = [combine(s, t) for s, t in zip(old, v, strict=True)]
+            accumulators[row] = v
+            if f["last"] and p == len(passes) - 1:
+                steps = [z, y, x]
+                out = f["out_addr"] + sum(s * f[f"out_{d}"] for s, d in zip(steps, "zyx", strict=True))
+                res = f["res_addr"] + sum(s * f[f"res_{d}"] for s, d in zip(steps, "zyx", strict=True))
+                scratchpad[out:out + K] = _tail(f, v, weights, scratchpad[res:res + K])
+                accumulators[row] = [int(UNDEFINED)] * K
+    return np.array(scratchpad, np.int8).view(np.uint8), np.array(accumulators, np.int32)
+
+
+def _random_chip(rng):
+    chip = Chip.blank(TINY)
+    chip.scratchpad[:] = rng.integers(0, 256, TINY.scratchpad_bytes)
+    chip.weights[:] = rng.integers(0, 256, TINY.weight_bytes)
+    chip.accumulators[:] = rng.integers(-1 << 31, 1 << 31, chip.accumulators.shape)
+    return chip
+
+
+def _random_walk(rng, opcode, out_addr):
+    def small(low, high):
+        return int(rng.integers(low, high))
+    fields = {
+        "opcode": opcode, "first": small(0, 2), "last": small(0, 4) > 0, "add": small(0, 2), "pad": small(-128, 128),
+        "kernel_x": small(1, 4), "kernel_y": small(1, 4), "blocks": small(1, 4), "nx": small(1, 5), "ny": small(1, 5),
+        "nz": small(1, 3), "acc": small(0, 100), "in_addr": small(2000, 3000), "weights": small(0, 100),
+        "params": small(200, 300), "ix0": small(-2, 2), "iy0": small(-2, 2), "in_w": small(1, 6), "in_h": small(1, 6),
+        "out_addr": out_addr * K, "res_addr": small(100, 800) * K,
+        "out_zero": small(-128, 128), "out_min": small(-128, 0), "out_max": small(0, 128),
+        "add_min": small(-128, 0), "add_max": small(0, 128)}
+    for name in ("stride_x", "stride_y", "dilation_x", "dilation_y"):
+        fields[name] = small(0, 3)
+    for name in ("in_x", "in_y", "in_z", "in_kx", "in_ky", "in_block"):
+        fields[name] = small(-40, 40)
+    for name in ("out_x", "out_y", "out_z", "res_x", "res_y", "res_z"):
+        fields[name] = small(-8, 9) * K
+    for name in "abo":
+        fields |= {f"add_zero_{name}": small(-128, 128), f"add_mult_{name}": small(-1 << 31, 1 << 31),
+                   f"add_shift_{name}": small(0, 32)}
+    return Tensor.unpack(tensor(**fields))
+
+
+@pytest.mark.parametrize("opcode", TensorOpcode)
+@pytest.mark.parametrize("overlapping", [False, True])
+@pytest.mark.parametrize("seed", range(10))
+def test_walks_are_the_pseudo_code(seed, overlapping, opcode):
+    """`overlapping`: the output lies where the input and the residual are read."""
+    rng = np.random.default_rng([seed, overlapping, opcode])
+    for _ in range(4):
+        chip = _random_chip(rng)
+        # Also parameters that do not saturate everything.
+        start = 200 * K
+        record = chip.weights[start:start + 110 * K].reshape(-1, K)
+        record[:, :] = rng.choice([0, 1, 20, 64, 255], record.shape)
+        f = _random_walk(rng, opcode, int(rng.integers(500, 750)) if overlapping else 3000)
+        scratchpad, accumulators = _walk_literally(f, chip)
+        execute(f, chip, np.zeros(0, np.uint8), [])
+        np.testing.assert_array_equal(chip.scratchpad, scratchpad)
+        np.testing.assert_array_equal(chip.accumulators, accumulators)
+
+
+@pytest.mark.parametrize("lanes", [4, 16, 64])
+def test_dot_is_exact_at_its_largest(lanes):
+    words, tiles = np.full((3, 700, lanes), -128, np.int8), np.full((700, lanes, lanes), -128, np.int8)
+    tiles[-1, 0, 0] = 127
+    expected = np.full((3, lanes), 700 * lanes << 14)
+    expected[:, 0] -= 255 * 128
+    np.testing.assert_array_equal(dot(words, tiles), expected)
+
+
+def _transfer_literally(f, chip, memory, base):
+    local = chip.local(f["space"]).copy()
+    memory = memory.copy()
+    words = -(-f["row_bytes"] // K)
+    for k, j, i in product(range(f["count3"]), range(f["count2"]), range(f["count1"])):
+        m = base + f["offset"] + k * f["mem_step3"] + j * f["mem_step2"] + i * f["mem_step1"]
+        at = f["local"] + k * f["local_step3"] + j * f["local_step2"] + i * f["local_step1"]
+        if f["opcode"] == DmaOpcode.STORE:
+            memory[m:m + f["row_bytes"]] = local[at:at + f["row_bytes"]]
+        else:
+            local[at:at + words * K] = f["fill"] & 0xFF
+            if f["opcode"] == DmaOpcode.LOAD:
+                local[at:at + f["row_bytes"]] = memory[m:m + f["row_bytes"]]
+    return local, memory
+
+
+@pytest.mark.parametrize("opcode", DmaOpcode)
+@pytest.mark.parametrize("seed", range(10))
+def test_transfers_are_the_pseudo_code(seed, opcode):
+    rng = np.random.default_rng([seed, opcode])
+    chip = _random_chip(rng)
+    memory = rng.integers(0, 256, 1 << 16).astype(np.uint8)
+    space = Space.SCRATCHPAD if opcode == DmaOpcode.STORE else int(rng.integers(0, 2))
+    f = Dma.unpack(dma(
+        opcode, region=1, space=space, fill=int(rng.integers(-128, 128)), offset=20000, local=2000 * K,
+        row_bytes=int(rng.integers(1, 50)), **{f"count{i}": int(rng.integers(1, 5)) for i in (1, 2, 3)},
+        **{f"mem_step{i}": int(rng.integers(-100, 100)) for i in (1, 2, 3)},
+        **{f"local_step{i}": int(rng.integers(-20, 20)) * K for i in (1, 2, 3)}))
+    local, expected = _transfer_literally(f, chip, memory, 5000)
+    execute(f, chip, memory, [(0, 0), (5000, 60000), (0, 0), (0, 0)])
+    np.testing.assert_array_equal(chip.local(space), local)
+    np.testing.assert_array_equal(memory, expected)
+
+
+def test_rows_before_the_illegal_one_have_moved():
+    chip, memory = Chip.blank(TINY), np.arange(64, dtype=np.uint8)
+    f = Dma.unpack(dma(row_bytes=8, count1=4, mem_step1=8, local_step1=8))
+    with pytest.raises(CommandError) as error:
+        execute(f, chip, memory, [(0, 20)])
+    assert (error.value.code, error.value.address) == (ErrorCode.MEMORY_BOUNDS, 16)
+    assert chip.scratchpad[:24].tolist() == [*range(16), *[0] * 8]
