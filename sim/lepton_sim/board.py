@@ -91,6 +91,11 @@ class RtlDevice:
         if (width := self._library.lepton_bus_bytes()) != config.bus_bytes:
             raise DeviceError(f"the chip's memory bus is {width} bytes wide, but its configuration {config.name!r} "
                               f"says {config.bus_bytes}")
+        if waves is not None:
+            try:
+                open(waves, "wb").close()  # the FST writer itself does not notice
+            except OSError as error:
+                raise DeviceError(f"waves cannot be written to {str(waves)!r}: {error.strerror}") from error
         self._progress = progress
         self._seconds, self._run_cycles = 0.0, 0
         self._reported = 0
@@ -98,9 +103,10 @@ class RtlDevice:
         self._board = ctypes.c_void_p(board)
         if waves is not None:
             first, last = wave_window
-            if not self._library.lepton_trace(board, str(waves).encode(), first, (1 << 64) - 1 if last is None else last):
+            last = (1 << 64) - 1 if last is None else last
+            if not self._library.lepton_trace(board, str(waves).encode(), first, last):
                 self.close()
-                raise DeviceError(f"waves cannot be written to {str(waves)!r}; does its folder exist, and is it writable?")
+                raise DeviceError("this build of the board cannot record waves; build it with waves=True")
         self.reset()
 
     # ---- the Device interface
@@ -246,22 +252,23 @@ class RtlDevice:
     @staticmethod
     def _offset(offset: int) -> int:
         if not (0 <= offset < 1 << ADDRESS_BITS and offset % 4 == 0):
-            raise DeviceError(f"a register offset must be a multiple of 4 below {1 << ADDRESS_BITS:#x}, not {offset:#x}")
+            raise DeviceError(f"a register offset must be a multiple of 4 below {1 << ADDRESS_BITS:#x}, "
+                              f"not {offset:#x}")
         return offset
 
     def _judge(self, resp: int, what: str, offset: int) -> None:
         if resp == 0:
             return
         name = next((r.name for r in REGISTERS.values() if r.offset == offset), "unknown register")
-        if resp == _NO_ANSWER:
-            raise DeviceError(f"{what} register {offset:#06x} ({name}): the chip did not answer within {_HOST_LIMIT} cycles")
-        raise DeviceError(f"{what} register {offset:#06x} ({name}): the chip answered {_RESPONSES.get(resp, resp)}")
+        answer = (f"did not answer within {_HOST_LIMIT} cycles" if resp == _NO_ANSWER else
+                  f"answered {_RESPONSES.get(resp, resp)}")
+        raise DeviceError(f"{what} register {offset:#06x} ({name}): the chip {answer}")
 
     def _check_range(self, what: str, address: int, size: int) -> None:
         self._open()
         if address < 0 or size < 0 or address + size > self.memory_bytes:
-            raise DeviceError(f"{what} of {size} bytes at {address:#x} leaves the board's memory of {self.memory_bytes:#x} "
-                              "bytes; open the board with a larger memory_bytes")
+            raise DeviceError(f"{what} of {size} bytes at {address:#x} leaves the board's memory of "
+                              f"{self.memory_bytes:#x} bytes; open the board with a larger memory_bytes")
 
 
 def open_component(component: wiring.Component, config: ChipConfig, *, memory: str | MemoryProfile = "default",

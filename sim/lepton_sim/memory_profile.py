@@ -89,7 +89,7 @@ IDEAL = MemoryProfile("ideal", bytes_per_cycle=64, read_latency=1, write_latency
 SLOW = MemoryProfile("slow", bytes_per_cycle=4, read_latency=200, write_latency=200, outstanding=4)
 
 
-def RANDOM(seed: int = 1) -> MemoryProfile:  # noqa: N802 - a preset like the others, with an argument
+def RANDOM(seed: int = 1) -> MemoryProfile:
     """Random stalls on every channel and random latencies, the same for the same seed."""
     return MemoryProfile("random", read_latency=8, write_latency=4, latency_jitter=60, outstanding=8,
                          refresh_interval=300, refresh_cycles=10, stall_ar=0.4, stall_aw=0.4, stall_w=0.3, stall_r=0.3,
@@ -118,8 +118,9 @@ class CProfile(ctypes.Structure):
 
     @classmethod
     def from_profile(cls, values: MemoryProfile) -> "CProfile":
-        return cls(**{name: min(65535, round(getattr(values, name) * 65536)) if name in _STALLS else getattr(values, name)
-                      for name, _ in cls._fields_})
+        fields = {name: getattr(values, name) for name, _ in cls._fields_}
+        # A chance below 1 must not round to always: nothing would ever move.
+        return cls(**fields | {name: min(65535, round(fields[name] * 65536)) for name in _STALLS})
 
 
 class CFault(ctypes.Structure):

@@ -80,9 +80,9 @@ class Copier(wiring.Component):
         with m.If(host.arvalid & host.arready & (mode != Mode.NO_ANSWER)):
             m.d.sync += [host.rvalid.eq(1), host.rresp.eq(Resp.OKAY), host.rdata.eq(0)]
             with m.Switch(host.araddr):
-                for offset, value in ((ID, IDENTITY), (SOURCE, source), (TARGET, target), (STATUS, Cat(status_done, worst)),
-                                      (READ_CYCLES, read_cycles), (FIRST_DATA, first_data),
-                                      (FIRST_RESPONSE, first_response)):
+                for offset, value in ((ID, IDENTITY), (SOURCE, source), (TARGET, target),
+                                      (STATUS, Cat(status_done, worst)), (READ_CYCLES, read_cycles),
+                                      (FIRST_DATA, first_data), (FIRST_RESPONSE, first_response)):
                     with m.Case(offset):
                         m.d.sync += host.rdata.eq(value)
                 with m.Default():

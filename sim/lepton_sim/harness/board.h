@@ -32,9 +32,9 @@ public:
         : profile_(profile), store_(bytes, size), memory_(store_, profile_, violations_, traffic_),
           checker_(violations_), random_(profile.seed + 1) {
         context_->traceEverOn(VM_TRACE);
-        context_->timeunit(-9);
-        context_->timeprecision(-9);
         top_ = std::make_unique<Vtop>(context_.get(), "");
+        context_->timeunit(-9);  // nanoseconds; after the model, whose constructor says picoseconds
+        context_->timeprecision(-9);
         top_->eval();
     }
 
