@@ -29,8 +29,8 @@ def facts(pairs: list[tuple[str, str]]) -> Table:
 
 
 def columns(*names: str, left: int = 1, **options) -> Table:
-    """A table whose first `left` columns are text and the others figures."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, **options)
+    """A table whose first `left` columns are text and the others figures; a space divides them."""
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False, **options)
     for i, name in enumerate(names):
         table.add_column(name, justify="left" if i < left else "right", no_wrap=True, overflow="ellipsis")
     return table
@@ -73,3 +73,8 @@ def scaled(value: float) -> str:
 
 def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
+
+
+def shortened(text: str, width: int) -> str:
+    """Long names keep their end, which is what tells the layers of a network apart."""
+    return text if len(text) <= width else f"…{text[1 - width:]}"

@@ -80,6 +80,8 @@ def _wave_options(arguments: Namespace) -> dict:
 def _run_images(console: Console, session, model, compiled, count: int, log) -> Tally:
     tally, output = Tally(), compiled.outputs[0].name
     comparing = isinstance(session, ComparingSession)
+    if not console.is_terminal:
+        console.print(f"running {count} images")
     with progress(console) as bar:
         task = bar.add_task("images", total=count, note="")
         for i in range(count):

@@ -1,13 +1,18 @@
 """The chip, the network and where its cycles went, as tables."""
 
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from ..arch import ChipConfig
 from ..runtime import CAUSES, Report
-from .console import columns, facts, grouped, percent, scaled
+from .console import columns, facts, grouped, percent, scaled, shortened
 
-_CAUSE_TITLES = {"COMPUTE": "comp.", "WAIT_READ": "read", "WAIT_WEIGHTS": "weight", "WAIT_WRITE": "write",
+_CAUSE_TITLES = {"COMPUTE": "comp", "WAIT_READ": "read", "WAIT_WEIGHTS": "wgts", "WAIT_WRITE": "write",
                  "WAIT_SYNC": "sync", "IDLE": "idle"}
+_CAPTION = """util %: MACs / (MACs a cycle x cycles). After it, in percent of the cycles: the array computed;
+it waited for input to be read, for weights, for room to write, for its own results; it was idle."""
+assert tuple(_CAUSE_TITLES) == CAUSES  # the same causes in the same order
 
 
 def chip_facts(config: ChipConfig, device: str) -> Table:
@@ -36,22 +41,27 @@ def network_facts(model) -> Table:
     ])
 
 
-def layer_table(report: Report) -> Table:
-    """One row per layer: shape, MACs, cycles, utilization, and the cycles by cause in percent."""
-    table = columns("layer", "operator", "output", "MACs", "cycles", "util %",
-                    *(f"{_CAUSE_TITLES[c]} %" for c in CAUSES), left=3)
-    table.columns[0].max_width = 16
-    table.columns[1].max_width = 12
+def layer_table(report: Report) -> Group:
+    """One row per layer: shape, MACs, cycles, utilization, and the share of cycles by cause in percent.
+
+    Without the cycles where the device counted none.
+    """
+    titles = ("cycles", "util %", *_CAUSE_TITLES.values()) if report.timed else ()
+    table = columns("layer", "operator", "output", "MACs", *titles, left=3)
+
+    def figures(cycles, utilization, causes):
+        if not report.timed:
+            return []
+        return [grouped(cycles), utilization, *(f"{100 * causes[c] / cycles:.0f}" if cycles else "-" for c in CAUSES)]
+
     for row in report.rows:
-        table.add_row(row.name, row.op, "x".join(map(str, row.output_shape[1:] or row.output_shape)),
-                      scaled(row.macs) if row.macs else "", grouped(row.cycles),
-                      percent(row.utilization) if row.macs else "",
-                      *(percent(row.causes[c] / row.cycles if row.cycles else None) for c in CAUSES))
+        shape = "x".join(map(str, row.output_shape[1:] or row.output_shape))
+        table.add_row(shortened(row.name, 18), shortened(row.op, 15), shape, scaled(row.macs) if row.macs else "",
+                      *figures(row.cycles, percent(row.utilization) if row.macs else "", row.causes))
     table.add_section()
-    table.add_row("total", "", "", scaled(report.macs), grouped(report.cycles), percent(report.utilization),
-                  *(percent(value / report.cycles if report.timed else None) for value in report.causes.values()),
-                  style="bold")
-    return table
+    table.add_row("total", "", "", scaled(report.macs),
+                  *figures(report.cycles, percent(report.utilization), report.causes), style="bold")
+    return Group(table, Text(_CAPTION, style="dim")) if report.timed else Group(table)
 
 
 def speed_facts(report: Report) -> list[tuple[str, str]]:

@@ -1,7 +1,6 @@
 """Where the command line keeps its spool and store, and how results get there."""
 
 import os
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +58,9 @@ class Upload:
         from ..cloud import ResultLog
         return ResultLog(self._spool, **hashes)
 
-    def finish(self, log, on_wait: Callable[[], None] | None = None) -> None:
+    def finish(self, log) -> None:
         """Make the log durable, wait for the store, and say in `summary` where the results are."""
         log.flush()
-        if on_wait:
-            on_wait()
         self.complete = self._uploader.flush(FLUSH_SECONDS)
         count = self._spool.last_number(log.run) + 1
         if self.complete:
@@ -73,3 +70,6 @@ class Upload:
             why = self._uploader.status.last_error or "the store is slow"
             self.summary = (f"{self._spool.left_until(self._spool.last_record())} results wait in {self.place.spool} "
                             f"({why}); they leave with the next run")
+        if log.lost:
+            self.complete = False
+            self.summary += f"; the spool was full and did not take {log.lost}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .errors import SpoolFull
 from .spool import Spool
 
 BATCH = 64  # records per commit
@@ -18,6 +19,7 @@ class ResultLog:
     `model_hash`, `program_hash` and `config_hash` go into every record, so that each
     result can be traced to what made it. `flush` (or leaving the `with`) makes
     the rest durable; before that, up to `BATCH` - 1 results are only in memory.
+    A full spool does not stop inference: what it does not take is counted in `lost`, and by the spool as rejected.
     """
 
     def __init__(self, spool: Spool, *, model: str, model_hash: str, program_hash: str, config_hash: str,
@@ -26,6 +28,7 @@ class ResultLog:
         self.run = run or secrets.token_hex(8)
         self._common = {"model": model, "model_hash": model_hash, "program_hash": program_hash,
                         "config_hash": config_hash, "backend": device}
+        self.lost = 0
         self._batch: list[dict] = []
 
     def __enter__(self) -> "ResultLog":
@@ -42,10 +45,13 @@ class ResultLog:
             self.flush()
 
     def flush(self) -> None:
-        """Append what is waiting. Raises `SpoolFull` as the spool's policy says; the batch is then counted as lost."""
+        """Append what is waiting."""
         batch, self._batch = self._batch, []
         if batch:
-            self.spool.append_many(self.run, batch)
+            try:
+                self.spool.append_many(self.run, batch)
+            except SpoolFull:
+                self.lost += len(batch)
 
 
 def _describe(name: str, array: np.ndarray, small: int = 64) -> dict:

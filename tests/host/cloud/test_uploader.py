@@ -140,3 +140,14 @@ def test_result_records_say_what_made_them(spool, tmp_path):
     assert first["outputs"][0]["values"] == list(range(10))
     assert first["outputs"][0]["shape"] == [1, 10]
     assert "values" not in second["outputs"][0] and len(second["outputs"][0]["sha256"]) == 64
+
+
+def test_a_full_spool_does_not_stop_inference_but_is_counted(tmp_path):
+    with Spool(tmp_path / "spool.db", max_bytes=1 << 20) as spool:
+        log = ResultLog(spool, model="net", model_hash="", program_hash="", config_hash="", device="golden")
+        for _ in range(5000):
+            log.add({"logits": np.zeros((1, 10), np.int8)}, cycles=1)
+        log.flush()
+        counters = spool.status().counters
+        assert log.lost == counters["rejected"] > 0
+        assert counters["appended"] == 5000 - log.lost
