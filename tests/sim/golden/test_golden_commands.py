@@ -125,12 +125,34 @@ def test_walks_are_the_pseudo_code(seed, overlapping, opcode):
         np.testing.assert_array_equal(chip.accumulators, accumulators)
 
 
+@pytest.mark.parametrize("opcode", [TensorOpcode.SUM, TensorOpcode.MAX])
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_walk_may_feed_on_itself(opcode, residual):
+    """Word i+1 is read after it was written from word i: the first word must come out at the far end."""
+    chip = _random_chip(np.random.default_rng(8))
+    record = chip.weights[:PARAM_WORDS * K].reshape(PARAM_WORDS, K)
+    record[:] = 0
+    record[7], record[8] = 0x40, 1  # multiplier 2**30, left shift 1: unchanged
+    walk = dict(nx=10, in_w=10, out_x=K, out_addr=K)
+    if residual:  # the sum is the residual alone
+        walk |= dict(add=1, res_x=K, in_addr=400, add_mult_b=1 << 30, add_mult_o=1 << 30, add_shift_o=18)
+    else:
+        walk |= dict(in_x=K)
+    f = Tensor.unpack(tensor(opcode, **walk))
+    scratchpad, accumulators = _walk_literally(f, chip)
+    execute(f, chip, np.zeros(0, np.uint8), [])
+    np.testing.assert_array_equal(chip.scratchpad, scratchpad)
+    np.testing.assert_array_equal(chip.accumulators, accumulators)
+    np.testing.assert_array_equal(chip.scratchpad[10 * K:11 * K], chip.scratchpad[:K])
+
+
 @pytest.mark.parametrize("lanes", [4, 16, 64])
 def test_dot_is_exact_at_its_largest(lanes):
-    words, tiles = np.full((3, 700, lanes), -128, np.int8), np.full((700, lanes, lanes), -128, np.int8)
-    tiles[-1, 0, 0] = 127
-    expected = np.full((3, lanes), 700 * lanes << 14)
-    expected[:, 0] -= 255 * 128
+    """Sums far beyond float32's 24 bits, of odd products, so that a lost bit shows."""
+    rng = np.random.default_rng(lanes)
+    words = rng.choice([-128, -127], (3, 700, lanes)).astype(np.int8)
+    tiles = rng.choice([-128, -127], (700, lanes, lanes)).astype(np.int8)
+    expected = np.einsum("mpk,pnk->mn", words.astype(np.int64), tiles.astype(np.int64))
     np.testing.assert_array_equal(dot(words, tiles), expected)
 
 
