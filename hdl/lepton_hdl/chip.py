@@ -100,7 +100,17 @@ class Chip(wiring.Component):
         m.d.comb += [ClockSignal("core").eq(ClockSignal("sync")), ResetSignal("core").eq(reset)]
         core = Core(self.config)
         m.submodules.core = DomainRenamer("core")(core)
-        connect(m, host=flipped(self.host), core=core.host)
+        self._connect_host(m, core.host, reset)
         connect(m, core=core.memory, memory=flipped(self.memory))
         m.d.comb += self.irq.eq(core.irq)
         return m
+
+    def _connect_host(self, m, core, reset):
+        """`host` to the core; nothing is accepted in the cycle in which only the core is still in reset."""
+        for path, member, _ in self.host.signature.flatten(self.host):
+            (name,) = path
+            pin, inner = getattr(self.host, name), getattr(core, name)
+            if member.flow == In:
+                m.d.comb += inner.eq(pin)
+            else:
+                m.d.comb += pin.eq(inner & ~reset if name.endswith("ready") else inner)
