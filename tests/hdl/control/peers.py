@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
+from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 from lepton_hdl.axi import Resp
 from lepton_hdl.interfaces import DONE, ERROR, SEGMENT, command_layout, read_beat_layout
 
@@ -24,6 +25,30 @@ async def start(dut):
 async def cycles(dut, count: int):
     for _ in range(count):
         await RisingEdge(dut.clk)
+
+
+class Host:
+    """An AXI4-Lite manager: reads return (value, response), writes the response."""
+
+    def __init__(self, dut, prefix):
+        self.axi = AxiLiteMaster(AxiLiteBus.from_prefix(dut, prefix), dut.clk, dut.rst)
+        self.axi.write_if.log.setLevel("ERROR")
+        self.axi.read_if.log.setLevel("ERROR")
+
+    async def write(self, offset, value, size=4):
+        return (await self.axi.write(offset, value.to_bytes(4, "little")[:size])).resp
+
+    async def read(self, offset):
+        answer = await self.axi.read(offset, 4)
+        return int.from_bytes(answer.data, "little"), answer.resp
+
+    def stall(self, probability):
+        def pauses():
+            while True:
+                yield random.random() < probability
+        for channel in (self.axi.write_if.aw_channel, self.axi.write_if.w_channel, self.axi.write_if.b_channel,
+                        self.axi.read_if.ar_channel, self.axi.read_if.r_channel):
+            channel.set_pause_generator(pauses())
 
 
 class Memory:
@@ -61,10 +86,16 @@ class Memory:
         beat_valid, beat_ready, beat = (self._port(f"beat__{n}") for n in ("valid", "ready", "payload"))
         due, now = deque(), 0
         accepting, offering, held = False, False, None
+        reset = getattr(self.dut, "bus_reset", None)
         segment_ready.value, beat_valid.value = 0, 0
         while True:
             await RisingEdge(self.dut.clk)
             now += 1
+            if reset is not None and reset.value:
+                due.clear()
+                accepting, offering, held = False, False, None
+                segment_ready.value = beat_valid.value = 0
+                continue
             if accepting and segment_valid.value:
                 held = None
                 taken = SEGMENT.from_bits(int(segment.value))
@@ -146,8 +177,9 @@ class Engine:
                 accepting = self.failed = False
             elif accepting and valid.value:
                 bits = int(payload.value)
-                fields = self.record.unpack((bits & ((1 << 8 * self.record.size) - 1)).to_bytes(self.record.size, "little"))
-                index = bits >> 8 * self.record.size
+                size = self.record.size
+                fields = self.record.unpack((bits & ((1 << 8 * size) - 1)).to_bytes(size, "little"))
+                index = bits >> 8 * size
                 if not queue:
                     ends = self.now + random.choice(self.duration)
                 queue.append((index, fields))

@@ -6,40 +6,16 @@ import random
 import cocotb
 import pytest
 from cocotb.triggers import RisingEdge
-from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
+from cocotbext.axi import AxiResp
 from lepton_hdl.control.registers import RegisterFile, constants
 
 from lepton.arch import PRESETS, REGISTERS
 from lepton.arch.registers import ADDRESS_BITS, SNAPSHOT_BASE
 from tests.cocotb_harness import parameters, run_cocotb
-from tests.hdl.control.peers import start
+from tests.hdl.control.peers import Host, start
 
 OK, BAD = AxiResp.OKAY, AxiResp.SLVERR
 RW = [r for r in REGISTERS.values() if r.access == "rw"]
-
-
-class Host:
-    """An AXI4-Lite manager whose accesses return (value, response)."""
-
-    def __init__(self, dut, prefix="bus_"):
-        self.axi = AxiLiteMaster(AxiLiteBus.from_prefix(dut, prefix), dut.clk, dut.rst)
-        self.axi.write_if.log.setLevel("ERROR")
-        self.axi.read_if.log.setLevel("ERROR")
-
-    async def write(self, offset, value, size=4):
-        return (await self.axi.write(offset, value.to_bytes(4, "little")[:size])).resp
-
-    async def read(self, offset):
-        answer = await self.axi.read(offset, 4)
-        return int.from_bytes(answer.data, "little"), answer.resp
-
-    def stall(self, probability):
-        def pauses():
-            while True:
-                yield random.random() < probability
-        for channel in (self.axi.write_if.aw_channel, self.axi.write_if.w_channel, self.axi.write_if.b_channel,
-                        self.axi.read_if.ar_channel, self.axi.read_if.r_channel):
-            channel.set_pause_generator(pauses())
 
 
 def _config():
@@ -51,7 +27,7 @@ def _read_only():
 
 
 async def _open(dut):
-    host = Host(dut)
+    host = Host(dut, "bus_")
     dut.locked.value = 0
     dut.irq_status.value = 0x5A5A_0003
     for register in _read_only():
@@ -143,7 +119,8 @@ async def _raw_write(dut, address, data, strobe, first="both", gap=3):
             await RisingEdge(dut.clk)
         valid.value = 0
 
-    tasks = [cocotb.start_soon(send(aw, gap if first == "w" else 0)), cocotb.start_soon(send(w, gap if first == "aw" else 0))]
+    delays = ((aw, gap if first == "w" else 0), (w, gap if first == "aw" else 0))
+    tasks = [cocotb.start_soon(send(*delay)) for delay in delays]
     while not dut.bus__bvalid.value:
         await RisingEdge(dut.clk)
     response = int(dut.bus__bresp.value)

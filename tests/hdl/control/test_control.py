@@ -1,0 +1,206 @@
+"""The whole control block: jobs that end well, with counters, snapshots and interrupts."""
+
+import random
+
+import cocotb
+import pytest
+from cocotb.triggers import RisingEdge
+from cocotbext.axi import AxiResp
+from lepton.arch import PRESETS, REGISTERS, ErrorCode
+from lepton.arch import Engine as EngineName
+from lepton.arch.registers import SNAPSHOT_COUNTERS, State, snapshot_offset
+from lepton_hdl.control import Activity, Control
+from lepton_hdl.interfaces import REGION_TABLE
+
+from tests.cocotb_harness import parameters, run_cocotb
+from tests.hdl.control.bench import CAUSES, Bench, encode, expected_end, random_streams
+from tests.hdl.control.expose import Exposed
+
+LOAD, TENSOR, STORE = EngineName
+
+
+def _check_history(bench, streams):
+    """Every command once, in order, as it was in memory, and never before the posts it waits for."""
+    events = []
+    for engine in EngineName:
+        peer, stream = bench.engines[engine], streams.get(engine, [])
+        assert [index for _, index, _ in peer.started] == list(range(len(stream)))
+        for (time, index, fields), command in zip(peer.started, stream, strict=True):
+            assert peer.record.pack(**fields) == encode(engine, index, command)
+            events.append((time, 0, -1, command.get("wait", 0)))
+        for time, index in peer.finished:
+            events.append((time, 1, 1, stream[index].get("post", 0)))  # after a start of the same cycle
+    counts = [0] * 16
+    for time, _, sign, mask in sorted(events):
+        for s in range(16):
+            counts[s] += sign * (mask >> s & 1)
+            assert counts[s] >= 0, f"semaphore {s} was taken before it was posted (cycle {time})"
+
+
+@cocotb.test(timeout_time=3, timeout_unit="ms")
+@cocotb.parametrize(stall=[0.0, 0.4])
+async def random_programs_run_to_their_end(dut, stall):
+    bench = await Bench.open(dut, latency=random.choice([1, 20]), stall=stall)
+    for _ in range(6):
+        streams = random_streams(random, [random.randrange(40) for _ in EngineName])
+        assert expected_end(streams) is None
+        for engine in bench.engines:
+            engine.duration = range(1, random.choice([2, 10, 40]))
+        assert await bench.run(streams) is State.DONE
+        _check_history(bench, streams)
+        assert await bench.error() == (ErrorCode.NONE, LOAD, 0, 0, 0)
+
+
+@cocotb.test(timeout_time=3, timeout_unit="ms")
+async def random_programs_with_lost_posts_end_in_the_expected_deadlock(dut):
+    bench = await Bench.open(dut)
+    deadlocks = 0
+    for i in range(12):
+        streams = random_streams(random, [random.randrange(25) for _ in EngineName], lost=0.2 if i % 3 else 0.0)
+        end = expected_end(streams)
+        state = await bench.run(streams)
+        if end is None:
+            assert state is State.DONE
+            _check_history(bench, streams)
+        else:
+            deadlocks += 1
+            assert state is State.ERROR
+            assert await bench.error() == (ErrorCode.DEADLOCK, *end)
+    assert 3 <= deadlocks < 12
+
+
+@cocotb.test(timeout_time=100, timeout_unit="us")
+async def a_job_without_commands_is_done_at_once(dut):
+    bench = await Bench.open(dut)
+    assert await bench.read("STATUS") == State.IDLE
+    assert await bench.run({}) is State.DONE
+    assert await bench.read("CYCLES") == await bench.read("IDLE") <= 3
+    assert not bench.memory.segments
+
+
+@cocotb.test(timeout_time=500, timeout_unit="us")
+async def semaphores_start_every_job_at_zero(dut):
+    bench = await Bench.open(dut)
+    assert await bench.run({LOAD: [{"post": 0xFFFF}] * 3}) is State.DONE
+    assert await bench.run({TENSOR: [{"wait": 1, "layer": 5}]}) is State.ERROR
+    assert await bench.error() == (ErrorCode.DEADLOCK, TENSOR, 0, 5, 1)
+
+
+@cocotb.test(timeout_time=500, timeout_unit="us")
+async def counters_add_up_and_say_when_it_ended(dut):
+    bench = await Bench.open(dut)
+    driven = []  # (cycle, activity, read beat, write beat)
+
+    async def drive():
+        while True:
+            values = random.choice(list(Activity)).value, random.random() < 0.3, random.random() < 0.2
+            dut.tensor_activity.value, dut.read_beat.value, dut.write_beat.value = values
+            await RisingEdge(dut.clk)
+            driven.append(values)
+
+    await bench.ring({})
+    await bench.finish()
+    bench.now = 0
+    cocotb.start_soon(drive())
+    for _ in range(3):
+        assert await bench.run(random_streams(random, (20, 20, 20))) is State.DONE
+        counters = await bench.counters()
+        first, end = bench.resets[0] - 1, bench.ended - 1  # `driven[i]` was sampled in cycle i + 1
+        assert counters["CYCLES"] == end - first == sum(counters[name] for name in CAUSES)
+        window = driven[first:end]
+        for activity, name in ((Activity.COMPUTE, "COMPUTE"), (Activity.SYNC, "WAIT_SYNC")):
+            assert counters[name] == sum(a == activity.value for a, _, _ in window), name
+        assert counters["WAIT_WEIGHTS"] >= sum(a == Activity.WEIGHTS.value for a, _, _ in window)
+        assert counters["READ_BEATS"] == sum(r for _, r, _ in window)
+        assert counters["WRITE_BEATS"] == sum(w for _, _, w in window)
+        assert await bench.counters() == counters, "counters run on after the job"
+
+
+@cocotb.test(timeout_time=500, timeout_unit="us")
+@cocotb.parametrize(semaphore=[0, 5, 6, 9, 10, 15])
+async def a_wait_is_counted_by_the_class_of_its_semaphore(dut, semaphore):
+    bench = await Bench.open(dut, duration=range(150, 151))
+    expected = "WAIT_READ" if semaphore < 6 else "WAIT_WEIGHTS" if semaphore < 10 else "WAIT_WRITE"
+    bit = 1 << semaphore
+    # A wait for a higher semaphore as well does not change the class.
+    await bench.run({LOAD: [{"post": bit | 1 << 15}], TENSOR: [{"wait": bit | 1 << 15}]})
+    counters = await bench.counters()
+    assert 140 <= counters[expected] <= 151
+    assert counters[expected] + counters["IDLE"] == counters["CYCLES"]
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def snapshots_hold_one_instant_each(dut):
+    bench = await Bench.open(dut, duration=range(1, 4))
+
+    async def drive():
+        while True:
+            dut.tensor_activity.value = random.choice(list(Activity)).value
+            dut.read_beat.value = random.random() < 0.5
+            await RisingEdge(dut.clk)
+
+    cocotb.start_soon(drive())
+    slots = parameters()["layer_slots"]
+    layers = random.sample(range(slots), slots - 1)
+    stream = []
+    for layer in layers:
+        stream += [{"layer": layer}] * random.randrange(3) + [{"layer": layer, "snapshot": 1}]
+    assert await bench.run({TENSOR: stream}) is State.DONE
+    taken = [time for time, command in zip(bench.dones, stream, strict=True) if command.get("snapshot")]
+    previous = dict.fromkeys((name for name, _ in SNAPSHOT_COUNTERS), 0)
+    for layer, time in zip(layers, taken, strict=True):
+        values = {}
+        for name in previous:
+            values[name], response = await bench.host.read(snapshot_offset(layer, name))
+            assert response == AxiResp.OKAY and values[name] >= previous[name]
+        assert values["CYCLES"] == time - bench.resets[0] == sum(values[name] for name in CAUSES)
+        previous = values
+    counters = await bench.counters()
+    assert all(previous[name] <= counters[name] for name in previous) and previous["READ_BEATS"] > 0
+
+
+@cocotb.test(timeout_time=500, timeout_unit="us")
+async def a_running_job_refuses_another_doorbell(dut):
+    bench = await Bench.open(dut, duration=range(200, 201))
+    await bench.ring({LOAD: [{}]})
+    for name in ("DOORBELL", "TIMEOUT", "LOAD_COUNT", "PROGRAM_BASE", "STORE_PROGRAM"):
+        assert await bench.host.write(REGISTERS[name].offset, 5) == AxiResp.SLVERR, name
+    assert await bench.read("STATUS") == State.RUNNING
+    assert await bench.finish() is State.DONE
+    assert len(bench.engines[LOAD].finished) == 1 and len(bench.resets) == 1
+
+
+@cocotb.test(timeout_time=500, timeout_unit="us")
+async def the_interrupt_line_follows_its_enable(dut):
+    bench = await Bench.open(dut)
+    await bench.write("IRQ_ENABLE", 2)
+    await bench.ring({LOAD: [{}]})
+    while await bench.read("STATUS") == State.RUNNING:
+        pass
+    assert await bench.read("IRQ_STATUS") == 1 and not dut.irq.value
+    await bench.write("IRQ_STATUS", 2)  # clears nothing that is set
+    await bench.write("IRQ_ENABLE", 1)
+    await RisingEdge(dut.clk)
+    assert dut.irq.value
+    assert await bench.finish() is State.DONE
+
+
+@cocotb.test(timeout_time=100, timeout_unit="us")
+async def regions_and_timeout_reach_their_outputs(dut):
+    bench = await Bench.open(dut)
+    table = []
+    for name in ("PROGRAM", "INPUT", "OUTPUT", "SCRATCH"):
+        base, size = random.getrandbits(64), random.getrandbits(32)
+        await bench.write(f"{name}_BASE", base & 0xFFFF_FFFF)
+        await bench.write(f"{name}_BASE_HI", base >> 32)
+        await bench.write(f"{name}_SIZE", size)
+        table.append({"base": base, "size": size})
+    await bench.write("TIMEOUT", 12345)
+    assert int(dut.regions.value) == REGION_TABLE.const(table).as_value().value
+    assert int(dut.timeout.value) == 12345
+
+
+@pytest.mark.parametrize("bus_bytes", [8, 16])
+def test_control(bus_bytes):
+    config = PRESETS["tiny"].with_(bus_bytes=bus_bytes, layer_slots=8)
+    run_cocotb(Exposed(Control(config)), "control", __name__, parameters={"bus_bytes": bus_bytes, "layer_slots": 8})
