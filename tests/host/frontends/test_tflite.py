@@ -207,12 +207,14 @@ def test_refused_with_the_reason(change, fields, text):
     ("add", [1e-9], [0], 0, "the output scale .* is too small for input scales"),
     ("probabilities", [0.1], [0], 0, "the output must have scale 1/256 and zero point -128"),
 ])
+@pytest.mark.filterwarnings("ignore:.*the scale of bias:UserWarning")  # of the changed scale, not the point here
 def test_quantization_refused(change, tensor, scale, zero_point, dimension, text):
     raw = RawQuantization(np.array(scale, np.float32), np.array(zero_point, np.int64), dimension, False)
     with pytest.raises(GraphError, match=text):
         change(tensors={tensor: {"quantization": raw}})
 
 
+@pytest.mark.filterwarnings("ignore:.*the scale of bias:UserWarning")  # of the changed scale, not the point here
 def test_operators_out_of_order_are_refused(change, model):
     first = read_tflite(model).operators[0]
     with pytest.raises(GraphError, match="Conv2D 'same' reads 'probabilities' before any operator has computed it"):
