@@ -34,6 +34,8 @@ from .numerics import (
 
 # int8 times int8 is at most 2**14 in magnitude and float32 holds integers up to 2**24 exactly.
 _EXACT_PRODUCTS = 1 << 10
+# OpenBLAS keeps products of up to so many multiplications on one thread (its GEMM_MULTITHREAD_THRESHOLD).
+_ONE_THREAD = 1 << 18
 # Input words gathered at a time, where no weights limit the passes.
 _GATHER_WORDS = 1 << 20
 # What a row that went through the tail holds afterwards: the contents are undefined, so that nobody relies on them.
@@ -136,8 +138,18 @@ def dot(words: np.ndarray, tiles: np.ndarray) -> np.ndarray:
     for p in range(0, count, step):
         a = words[:, p:p + step].astype(np.float32).reshape(m, -1)
         b = tiles[p:p + step].transpose(0, 2, 1).astype(np.float32).reshape(-1, lanes)
-        total += (a @ b).astype(np.int64)
+        total += _multiply(a, b).astype(np.int64)
     return total
+
+
+def _multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a @ b in pieces that BLAS does not spread over threads, where they would mostly wait for one another."""
+    rows = max(1, _ONE_THREAD // b.size)
+    whole = len(a) // rows * rows
+    product = np.empty((len(a), b.shape[1]), np.float32)
+    np.matmul(a[:whole].reshape(-1, rows, a.shape[1]), b, out=product[:whole].reshape(-1, rows, b.shape[1]))
+    np.matmul(a[whole:], b, out=product[whole:])
+    return product
 
 
 def tail(rows: np.ndarray, params: np.ndarray, residual: np.ndarray | None, fields: dict[str, int]) -> np.ndarray:
