@@ -1,0 +1,201 @@
+"""The whole control block: everything that stops a job, and what can be done afterwards."""
+
+import random
+
+import cocotb
+import pytest
+from cocotb.triggers import RisingEdge
+from lepton.arch import PRESETS, ErrorCode
+from lepton.arch import Engine as EngineName
+from lepton.arch.registers import Control as ControlBit
+from lepton.arch.registers import State
+from lepton_hdl.axi import Resp
+from lepton_hdl.control import Control
+
+from tests.cocotb_harness import parameters, run_cocotb
+from tests.hdl.control.bench import PROGRAM_BASE, STREAM_BYTES, Bench, random_streams
+from tests.hdl.control.expose import Exposed
+from tests.hdl.control.peers import cycles
+
+LOAD, TENSOR, STORE = EngineName
+
+
+async def _still_works(bench):
+    """After an error stop the next job runs as if nothing had been."""
+    for engine in bench.engines:
+        engine.stuck_at, engine.fails, engine.duration = None, {}, range(1, 10)
+    streams = random_streams(random, (8, 8, 8))
+    assert await bench.run(streams) is State.DONE
+    assert [len(engine.finished) for engine in bench.engines] == [8, 8, 8]
+    assert await bench.error() == (ErrorCode.NONE, LOAD, 0, 0, 0)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def an_opcode_of_another_engine_is_refused(dut):
+    bench = await Bench.open(dut)
+    for engine, opcode in ((LOAD, 0x30), (TENSOR, 0x10), (STORE, 0x11), (LOAD, 0), (TENSOR, 0x23), (STORE, 0xFF)):
+        # The command waits for a semaphore that nobody posts: it is refused all the same.
+        streams = {engine: [{}, {"layer": 9}, {"opcode": opcode, "layer": 77, "wait": 1}, {}]}
+        assert await bench.run(streams) is State.ERROR
+        assert await bench.error() == (ErrorCode.ILLEGAL_OPCODE, engine, 2, 77, opcode)
+        assert [index for _, index, _ in bench.engines[engine].started] in ([0], [0, 1])
+    await _still_works(bench)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def a_reserved_header_byte_must_be_zero(dut):
+    bench = await Bench.open(dut)
+    for engine in EngineName:
+        assert await bench.run({engine: [{"layer": 3, "reserved_header": 0x80}]}) is State.ERROR
+        assert await bench.error() == (ErrorCode.ILLEGAL_FIELD, engine, 0, 3, 0x80)
+        assert not bench.engines[engine].started
+    await _still_works(bench)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def a_snapshot_needs_a_slot(dut):
+    bench = await Bench.open(dut)
+    slots = parameters()["layer_slots"]
+    ends = [{"layer": slots - 1, "snapshot": 1}, {"layer": slots}, {"layer": slots, "snapshot": 1}]
+    assert await bench.run({TENSOR: ends}) is State.ERROR
+    assert await bench.error() == (ErrorCode.ILLEGAL_FIELD, TENSOR, 2, slots, slots)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def an_engine_s_error_halts_all_and_waits_for_quiet(dut):
+    bench = await Bench.open(dut)
+    for engine in EngineName:
+        address = random.getrandbits(64)
+        bench.engines[engine].fails = {1: (ErrorCode.LOCAL_BOUNDS, address)}
+        for peer in bench.engines:
+            peer.quiet_after, peer.duration = random.randrange(5, 60), range(3, 4)
+        streams = {e: [{"layer": 40 + e}] * 30 for e in EngineName}
+        await bench.ring(streams)
+        while not dut.load__halt.value:
+            await RisingEdge(dut.clk)
+        halted = bench.now
+        assert dut.tensor__halt.value and dut.store__halt.value
+        assert await bench.finish() is State.ERROR
+        # The engines were busy when halted, and the slowest of them decides.
+        assert bench.ended - halted >= max(peer.quiet_after for peer in bench.engines)
+        assert await bench.error() == (ErrorCode.LOCAL_BOUNDS, engine, 1, 40 + engine, address)
+        assert dut.load__halt.value, "halt must stay until the next job"
+        bench.engines[engine].fails = {}
+    await _still_works(bench)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def a_semaphore_overflows_at_the_256th_post(dut):
+    bench = await Bench.open(dut, latency=1, duration=range(1, 2))
+    assert await bench.run({STORE: [{"post": 0x8000, "layer": i} for i in range(300)]}) is State.ERROR
+    assert await bench.error() == (ErrorCode.SEMAPHORE_OVERFLOW, STORE, 255, 255, 0x8000)
+    await _still_works(bench)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(response=[Resp.SLVERR, Resp.DECERR])
+async def a_program_that_cannot_be_read(dut, response):
+    bench = await Bench.open(dut, stall=0.2)
+    bad = PROGRAM_BASE + TENSOR * STREAM_BYTES + 3 * 128 + 64
+    bench.memory.bad[bad] = response
+    assert await bench.run({LOAD: [{}] * 5, TENSOR: [{}] * 9}) is State.ERROR
+    assert await bench.error() == (ErrorCode[f"AXI_{response.name}"], TENSOR, 3, 0, bad)
+    bench.memory.bad.clear()
+    await _still_works(bench)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def a_program_outside_its_region(dut):
+    bench = await Bench.open(dut)
+    await bench.ring({})
+    await bench.finish()
+    await bench.write("PROGRAM_SIZE", 0x1000)
+    await bench.write("STORE_PROGRAM", 0xFC0)
+    await bench.write("STORE_COUNT", 2)
+    await bench.write("DOORBELL", 1)
+    assert await bench.finish() is State.ERROR
+    assert await bench.error() == (ErrorCode.MEMORY_BOUNDS, STORE, 1, 0, PROGRAM_BASE + 0x1000)
+    await bench.write("STORE_PROGRAM", 0xFA0)
+    await bench.write("DOORBELL", 1)
+    assert await bench.finish() is State.ERROR
+    assert await bench.error() == (ErrorCode.ILLEGAL_FIELD, STORE, 0, 0, PROGRAM_BASE + 0xFA0)
+    await _still_works(bench)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def a_deadlock_waits_for_what_is_under_way(dut):
+    """TENSOR and STORE wait for each other, but LOAD is still at work: not before it has finished."""
+    bench = await Bench.open(dut, duration=range(300, 301))
+    streams = {LOAD: [{"post": 1}], TENSOR: [{"wait": 0x41, "layer": 8}], STORE: [{"wait": 0x80, "layer": 9}]}
+    assert await bench.run(streams) is State.ERROR
+    assert bench.ended - bench.resets[0] > 300
+    assert await bench.error() == (ErrorCode.DEADLOCK, TENSOR, 0, 8, 0x40)
+    assert await bench.read("CYCLES") == bench.ended - bench.resets[0]
+    await _still_works(bench)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def the_host_aborts(dut):
+    bench = await Bench.open(dut)
+    await bench.write("CONTROL", ControlBit.ABORT)  # without a job it does nothing
+    assert await bench.read("STATUS") == State.IDLE
+    bench.engines[STORE].stuck_at = 2
+    await bench.ring({LOAD: [{}] * 3, STORE: [{}] * 9})
+    await cycles(dut, 300)
+    assert await bench.read("STATUS") == State.RUNNING
+    await bench.write("CONTROL", ControlBit.ABORT)
+    assert await bench.finish() is State.ERROR
+    assert await bench.error() == (ErrorCode.ABORTED, LOAD, 0, 0, 0)
+    await _still_works(bench)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(kind=["read", "write"])
+async def memory_that_no_longer_answers(dut, kind):
+    bench = await Bench.open(dut)
+    timed_out, address = (getattr(dut, f"{kind}_{what}") for what in ("timed_out", "timeout_address"))
+    bench.engines[LOAD].stuck_at, bench.engines[LOAD].quiet_after = 1, 10**9
+    await bench.ring({LOAD: [{}] * 20})
+    await cycles(dut, 100)
+    bench.memory.frozen = True
+    address.value, timed_out.value = 0x1_0000_0040, 1
+    assert await bench.finish() is State.ERROR  # although LOAD stays busy
+    assert dut.load__busy.value
+    error = (ErrorCode.AXI_TIMEOUT, LOAD if kind == "read" else STORE, 0, 0, 0x1_0000_0040)
+    assert await bench.error() == error
+    # Without a reset the next job stops at once, before anything is asked of memory.
+    asked = len(bench.memory.segments)
+    await bench.write("DOORBELL", 1)
+    assert await bench.finish() is State.ERROR
+    assert await bench.error() == error
+    await bench.write("CONTROL", ControlBit.RESET)
+    await cycles(dut, 2)
+    assert len(bench.bus_resets) == 1 and bench.bus_resets[0] in bench.resets
+    assert len(bench.memory.segments) == asked
+    timed_out.value, bench.memory.frozen, bench.engines[LOAD].quiet_after = 0, False, 5
+    await _still_works(bench)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def a_reset_stops_everything_at_once(dut):
+    bench = await Bench.open(dut, stall=0.3)
+    for _ in range(5):
+        bench.engines[TENSOR].stuck_at = random.randrange(5)
+        await bench.ring(random_streams(random, (20, 20, 20)))
+        await cycles(dut, random.randrange(80))
+        bench.resets.clear()
+        bench.bus_resets.clear()
+        await bench.write("CONTROL", ControlBit.RESET)
+        assert await bench.read("STATUS") == State.IDLE
+        assert bench.resets == bench.bus_resets and len(bench.resets) == 1
+        assert await bench.read("IRQ_STATUS") == 0 and not dut.irq.value
+        cycles_before = await bench.read("CYCLES")
+        await cycles(dut, 50)
+        assert await bench.read("CYCLES") == cycles_before and not dut.load__halt.value
+        await _still_works(bench)
+
+
+@pytest.mark.parametrize("bus_bytes", [16])
+def test_control_errors(bus_bytes):
+    config = PRESETS["tiny"].with_(bus_bytes=bus_bytes, layer_slots=8)
+    run_cocotb(Exposed(Control(config)), "control", __name__, parameters={"bus_bytes": bus_bytes, "layer_slots": 8})
