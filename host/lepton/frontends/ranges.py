@@ -57,15 +57,16 @@ class Observer:
         return self._least_error((edges[:-1] + edges[1:]) / 2)
 
     def _least_error(self, centers: np.ndarray) -> tuple[float, float]:
-        """The shrunk range with the least mean squared error of rounding and clipping together."""
-        best = (np.inf, self.low, self.high)
-        for ratio in np.linspace(0.2, 1.0, 81):
-            low, high = self.low * ratio, self.high * ratio
+        """The range with the least mean squared error of rounding and clipping together: one end, then the other."""
+        def error(low: float, high: float) -> float:
             scale, zero_point = affine(low, high)
             q = np.clip(np.round(centers / scale) + zero_point, -128, 127)
-            error = float(np.dot(self.counts, (centers - scale * (q - zero_point)) ** 2))
-            best = min(best, (error, low, high))
-        return best[1], best[2]
+            return float(np.dot(self.counts, (centers - scale * (q - zero_point)) ** 2))
+
+        ratios = np.geomspace(1.0, 0.02, 80)
+        high = min((self.high * ratios).tolist(), key=lambda bound: error(self.low, bound))
+        low = min((self.low * ratios).tolist(), key=lambda bound: error(bound, high))
+        return low, high
 
 
 def affine(low: float, high: float) -> tuple[np.float32, int]:

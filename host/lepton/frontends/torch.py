@@ -10,7 +10,7 @@ from lepton.graph import Graph, GraphError
 
 from .check import check_graph
 from .float_net import FloatNet
-from .quantize import build_graph
+from .int8_graph import build_graph
 from .ranges import METHODS, Observer
 from .torch_lower import lower
 

@@ -94,7 +94,7 @@ class _Lowering:
         stack = node.meta.get("nn_module_stack") or {"": ("", "")}
         path, kind = list(stack.values())[-1]
         if str(getattr(kind, "__module__", kind)).startswith("torch.nn.modules."):
-            return path
+            return path or node.name  # the whole module may be one of PyTorch's own
         return f"{path}.{node.name}" if path else node.name
 
     def unique(self, base: str) -> str:
