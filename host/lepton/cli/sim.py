@@ -28,7 +28,8 @@ class Tally:
     identical: int = 0
     correct: int = 0
     bytes_compared: int = 0
-    chip_seconds: float = 0.0  # that the device took
+    seconds: float = 0.0  # that the device took
+    simulated_hz: float = 0.0  # the board's own figure, without what Python does around it; 0 where it has none
     reports: list[Report] = field(default_factory=list)
     differences: list[tuple[int, Difference]] = field(default_factory=list)
 
@@ -57,6 +58,7 @@ def run(arguments: Namespace) -> int:
         log = upload.log(model=compiled.name, model_hash=compiled.source_hash, program_hash=program_hash(compiled),
                          config_hash=compiled.config_hash, device=arguments.device)
         tally = _run_images(console, session, model, compiled, count, log)
+        tally.simulated_hz = getattr(device, "simulated_hz", 0.0)
         with working(console, "uploading"):
             upload.finish(log)
     _show(console, arguments, tally, upload, time.monotonic() - started)
@@ -95,7 +97,7 @@ def _run_images(console: Console, session, model, compiled, count: int, log) -> 
             tally.differences += [(i, d) for d in found]
             predicted = int(np.argmax(result.outputs[output]))
             tally.correct += predicted == int(model.labels[i])
-            tally.chip_seconds += result.report.seconds
+            tally.seconds += result.report.seconds
             tally.reports.append(result.report)
             log.add(result.outputs, cycles=result.report.cycles, image=i, label=int(model.labels[i]),
                     predicted=predicted, identical=not found)
@@ -114,7 +116,7 @@ def _show(console: Console, arguments: Namespace, tally: Tally, upload: Upload, 
     for image, found in tally.differences[:SHOWN_DIFFERENCES]:
         console.print(f"  image {image}: {found}")
     if len(tally.differences) > SHOWN_DIFFERENCES:
-        console.print(f"  and {len(tally.differences) - SHOWN_DIFFERENCES} more differences")
+        console.print(f"  and {len(tally.differences) - SHOWN_DIFFERENCES} more")
     lines = []
     if golden:
         lines.append(("compared", f"{grouped(tally.bytes_compared)} bytes of the memory that programs write"))
@@ -125,8 +127,8 @@ def _show(console: Console, arguments: Namespace, tally: Tally, upload: Upload, 
         cycles = {r.cycles for r in tally.reports}
         if len(cycles) > 1:
             lines.append(("", f"between {grouped(min(cycles))} and {grouped(max(cycles))} cycles over all images"))
-        lines.append(("simulation", f"{scaled(tally.cycles / tally.chip_seconds)} cycles a second "
-                                    f"({grouped(tally.cycles)} cycles in {tally.chip_seconds:.1f} s)"))
+        lines.append(("simulation", f"{scaled(tally.simulated_hz or tally.cycles / tally.seconds)} cycles a second; "
+                                    f"{grouped(tally.cycles)} cycles and what Python does took {tally.seconds:.1f} s"))
     lines.append(("uploaded" if upload.complete else "spooled", upload.summary))
     if arguments.waves:
         lines.append(("waveforms", arguments.waves))

@@ -23,8 +23,8 @@ class Difference:
     expected: int
 
     def __str__(self) -> str:
-        return (f"{self.where}: {self.differing} of {self.size} bytes differ, the first at offset {self.first}: "
-                f"0x{self.found:02x} instead of 0x{self.expected:02x}")
+        return (f"{self.where}: {self.differing} of {self.size} bytes differ, first at offset {self.first}: "
+                f"0x{self.found:02x}, not 0x{self.expected:02x}")
 
 
 @dataclass(frozen=True, eq=False)

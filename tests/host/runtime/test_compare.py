@@ -62,8 +62,8 @@ def test_equal_devices_have_no_differences(golden):
 
 
 @pytest.mark.parametrize(("region", "text"), [
-    (Region.OUTPUT, "OUTPUT of 'step': 1 of 16 bytes differ, the first at offset 5: 0x15 instead of 0x05"),
-    (Region.SCRATCH, "SCRATCH of 'step': 1 of 16 bytes differ, the first at offset 5: 0x15 instead of 0x05"),
+    (Region.OUTPUT, "OUTPUT of 'step': 1 of 16 bytes differ, first at offset 5: 0x15, not 0x05"),
+    (Region.SCRATCH, "SCRATCH of 'step': 1 of 16 bytes differ, first at offset 5: 0x15, not 0x05"),
 ])
 def test_a_flipped_bit_is_found(golden, region, text):
     with ComparingSession(model(), Flipping(region, 5), golden) as session:

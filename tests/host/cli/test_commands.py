@@ -1,0 +1,143 @@
+"""`lepton sim`, `compile` and `run` on the golden device, as typed at a prompt."""
+
+import dataclasses
+
+import lepton.device
+import lepton.models
+import numpy as np
+import pytest
+from lepton.cli import main
+from lepton.cli.main import EXIT_DIFFERENT, EXIT_USER_ERROR
+from lepton.cloud import Store
+from lepton.compiler import CompiledModel
+
+MODEL = lepton.models.load("mnist")
+
+
+@pytest.fixture(autouse=True)
+def somewhere_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def compiled(tmp_path, capsys):
+    assert main(["compile", str(MODEL.path), "-o", "net.lepton", "--config", "tiny"]) == 0
+    capsys.readouterr()
+    return tmp_path / "net.lepton"
+
+
+def run(*arguments):
+    return main(["run", "net.lepton", "--device", "golden", *arguments])
+
+
+def test_sim_shows_everything_and_uploads(capsys, tmp_path):
+    assert main(["sim", "--device", "golden", "--config", "tiny", "--images", "2"]) == 0
+    out = capsys.readouterr().out
+    for text in ("tiny: 4x4 int8 multipliers, 16 MACs a cycle, 100 MHz", "scratchpad 32 KiB", "mnist: 8 layers, 2.38 M",
+                 "classifier", "FullyConnected", "2 of 2 images identical to LiteRT's outputs, byte for byte",
+                 "100.0 % (2 of 2 labelled images)", "not counted: this device has no cycles",
+                 "2 results of run", "in build/results/device-"):
+        assert text in out
+    assert max(map(len, out.splitlines())) <= 100
+    [(_, records)] = Store(tmp_path / "build").read()
+    assert [r["image"] for r in records] == [0, 1] and all(r["identical"] for r in records)
+    assert records[0]["outputs"][0]["values"] == MODEL.outputs[0].tolist()
+    assert all(len(records[0][key]) >= 16 for key in ("model_hash", "program_hash", "config_hash"))
+
+
+def test_sim_compares_the_device_with_the_golden_model(capsys, monkeypatch):
+    golden = lepton.device.open
+    monkeypatch.setattr(lepton.device, "open", lambda name, progress=None, **options: golden("golden", **options))
+    assert main(["sim", "--config", "tiny", "--images", "1", "--store", "elsewhere"]) == 0
+    out = capsys.readouterr().out
+    assert "1 of 1 images identical to the golden model and to LiteRT's outputs, byte for byte" in out
+    assert "bytes of the memory that programs write" in out and "in elsewhere/results/device-" in out
+
+
+def test_sim_fails_when_a_single_byte_differs(capsys, monkeypatch):
+    outputs = MODEL.outputs.copy()
+    outputs[1, 7] += 1
+    monkeypatch.setattr(lepton.models, "load", lambda name: dataclasses.replace(MODEL, outputs=outputs))
+    assert main(["sim", "--device", "golden", "--images", "2"]) == EXIT_DIFFERENT
+    out = capsys.readouterr().out
+    assert "1 of 2 images identical" in out
+    assert "image 1: output against LiteRT's: 1 of 10 bytes differ, first at offset 7:" in out
+
+
+def test_sim_keeps_the_results_when_the_store_is_down(capsys, monkeypatch, tmp_path):
+    def down(self, key, body):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(Store, "put_new", down)
+    monkeypatch.setattr("lepton.cli.upload.FLUSH_SECONDS", 0.3)
+    assert main(["sim", "--device", "golden", "--images", "1"]) == 0  # every comparison held
+    assert "1 results wait in build/spool.db (no route to host); they leave with the next run" in \
+        " ".join(capsys.readouterr().out.split())
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert main(["sim", "--device", "golden", "--images", "1"]) == 0
+    assert sum(len(records) for _, records in Store(tmp_path / "build").read()) == 2
+
+
+def test_more_images_than_there_are(capsys, monkeypatch):
+    few = dataclasses.replace(MODEL, labels=MODEL.labels[:2])
+    monkeypatch.setattr(lepton.models, "load", lambda name: few)
+    assert main(["sim", "--device", "golden", "--images", "500"]) == 0
+    assert "note: 2 labelled images ship with the network, 500 were asked for" in capsys.readouterr().out
+
+
+def test_compile_says_what_it_made(capsys, tmp_path):
+    assert main(["compile", str(MODEL.path), "-o", "net.lepton"]) == 0
+    out = capsys.readouterr().out
+    assert "written  net.lepton" in out and "for configuration base" in out
+    assert CompiledModel.load("net.lepton").config.name == "base"
+
+
+def test_run_writes_outputs_and_uploads(compiled, capsys, tmp_path):
+    np.save("x.npy", MODEL.inputs[:2])
+    assert run("--input", "x.npy", "--output", "y.npz", "--upload") == 0
+    with np.load("y.npz") as outputs:
+        assert np.array_equal(outputs["classifier"], MODEL.outputs[:2])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "y.npz, outputs of 2 inputs" in out and "2 results of run" in out
+    [(_, records)] = Store(tmp_path / "data" / "lepton").read()
+    assert [r["input"] for r in records] == [0, 1]
+    assert main(["cloud", "status"]) == 0
+
+
+@pytest.mark.parametrize(("array", "text"), [
+    (MODEL.images[:1, ..., None], r"input 'x' must have type int8, not uint8; quantize it: round(x / 0.00392156886)"),
+    (MODEL.inputs[0], "input 'x' must have shape (1, 28, 28, 1), not (28, 28, 1)"),
+    (np.zeros((1, 32, 32, 1), np.int8), "input 'x' must have shape (1, 28, 28, 1), not (1, 32, 32, 1)"),
+])
+def test_run_refuses_wrong_images(compiled, capsys, tmp_path, array, text):
+    np.save("x.npy", array)
+    assert run("--input", "x.npy", "--output", "y.npz") == EXIT_USER_ERROR
+    error = capsys.readouterr().err
+    assert error.startswith("lepton: ") and text in error and error.count("\n") == 1
+    assert not (tmp_path / "y.npz").exists()
+
+
+def test_damaged_files_are_one_line(compiled, capsys, tmp_path):
+    np.save("x.npy", MODEL.inputs[:1])
+    compiled.write_bytes(compiled.read_bytes()[:5000])
+    assert run("--input", "x.npy") == EXIT_USER_ERROR
+    assert "net.lepton: not a compiled model or damaged" in capsys.readouterr().err
+    (tmp_path / "cut.tflite").write_bytes(MODEL.path.read_bytes()[:5000])
+    assert main(["compile", "cut.tflite"]) == EXIT_USER_ERROR
+    error = capsys.readouterr().err
+    assert "corrupt or truncated" in error and error.count("\n") == 1
+    assert not (tmp_path / "cut.lepton").exists()
+
+
+def test_a_missing_tool_is_one_line(compiled, capsys, monkeypatch):
+    toolchain = pytest.importorskip("lepton_sim.toolchain")
+
+    def no_compiler(*arguments, **options):
+        raise toolchain.ToolchainError("g++ was not found; install it with: apt-get install g++ make")
+
+    monkeypatch.setattr(lepton.device, "open", no_compiler)
+    np.save("x.npy", MODEL.inputs[:1])
+    assert main(["run", "net.lepton", "--input", "x.npy"]) == EXIT_USER_ERROR
+    assert capsys.readouterr().err == "lepton: g++ was not found; install it with: apt-get install g++ make\n"
