@@ -30,7 +30,7 @@ class Bench:
             getattr(dut, name).value = 0
         bench.host = Host(dut, "host_")
         bench.memory = Memory(dut, "read", parameters()["bus_bytes"], latency=latency, stall=stall)
-        bench.engines = [Engine(dut, engine.name.lower(), record, duration) for engine, record in ENGINE_RECORDS.items()]
+        bench.engines = [Engine(dut, e.name.lower(), record, duration) for e, record in ENGINE_RECORDS.items()]
         await start(dut)
         cocotb.start_soon(bench._watch())
         await cycles(dut, 2)
@@ -94,7 +94,8 @@ class Bench:
 
     async def error(self):
         """(code, engine, command, layer, address) of the last job."""
-        values = [await self.read(f"ERROR_{n}") for n in ("CODE", "ENGINE", "COMMAND", "LAYER", "ADDRESS", "ADDRESS_HI")]
+        names = ("CODE", "ENGINE", "COMMAND", "LAYER", "ADDRESS", "ADDRESS_HI")
+        values = [await self.read(f"ERROR_{name}") for name in names]
         return (ErrorCode(values[0]), EngineName(values[1]), *values[2:4], values[4] | values[5] << 32)
 
     async def counters(self):

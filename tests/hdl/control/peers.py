@@ -8,10 +8,9 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster
+from lepton.arch.record import Record
 from lepton_hdl.axi import Resp
 from lepton_hdl.interfaces import DONE, ERROR, SEGMENT, command_layout, read_beat_layout
-
-from lepton.arch.record import Record
 
 
 async def start(dut):

@@ -5,14 +5,14 @@ import random
 import cocotb
 import pytest
 from cocotb.triggers import RisingEdge
+from lepton.arch import PRESETS, ErrorCode
+from lepton.arch import Engine as EngineName
+from lepton.arch.commands import ENGINE_RECORDS
 from lepton_hdl.axi import Resp
 from lepton_hdl.control.faults import FAULT
 from lepton_hdl.control.fetch import PROGRAM_TABLE, QUEUE_DEPTH, ProgramFetcher
 from lepton_hdl.interfaces import REGION_TABLE
 
-from lepton.arch import PRESETS, ErrorCode
-from lepton.arch import Engine as EngineName
-from lepton.arch.commands import ENGINE_RECORDS
 from tests.cocotb_harness import parameters, run_cocotb
 from tests.hdl.control.expose import Exposed
 from tests.hdl.control.peers import Memory, cycles, start
@@ -51,7 +51,8 @@ class Bench:
         self.dut.active.value = 1
 
     async def _consume(self, engine):
-        valid, ready, payload = (getattr(self.dut, f"{engine.name.lower()}__{n}") for n in ("valid", "ready", "payload"))
+        name = engine.name.lower()
+        valid, ready, payload = (getattr(self.dut, f"{name}__{part}") for part in ("valid", "ready", "payload"))
         ready.value, taking, now, held, pause = 0, False, 0, None, 0
         while True:
             await RisingEdge(self.dut.clk)
@@ -93,9 +94,9 @@ async def delivers_three_streams_in_order(dut, stall, take):
     assert bench.received == bench.programs
     assert not bench.faults and dut.quiet.value
     assert bench.memory.refused == 0, "a beat was stalled"
+    streams = zip(EngineName, (0, 0x1000, 0x4000), (17, 9, 13), strict=True)
     assert sorted(bench.memory.segments) == sorted(
-        (BASE + offset + i * SIZES[engine], SIZES[engine])
-        for engine, offset, count in zip(EngineName, (0, 0x1000, 0x4000), (17, 9, 13), strict=True) for i in range(count))
+        (BASE + offset + i * SIZES[engine], SIZES[engine]) for engine, offset, count in streams for i in range(count))
 
 
 @cocotb.test(timeout_time=50, timeout_unit="us")
@@ -128,11 +129,11 @@ async def hides_the_latency_of_memory(dut):
 async def starts_within_the_latency(dut):
     bench = Bench(dut, latency=64)
     await bench.open(counts=(1, 1, 1))
-    for cycle in range(200):
+    waited = 0
+    while not bench.received[EngineName.LOAD]:
         await RisingEdge(dut.clk)
-        if bench.received[EngineName.LOAD]:
-            break
-    assert cycle <= 64 + 10 + SIZES[EngineName.LOAD] // parameters()["bus_bytes"]
+        waited += 1
+    assert waited <= 64 + 10 + SIZES[EngineName.LOAD] // parameters()["bus_bytes"]
 
 
 async def _refused(dut, code, engine, index, address, *, counts=(2, 2, 2), **where):

@@ -7,10 +7,10 @@ import cocotb
 import pytest
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiResp
-from lepton_hdl.control.registers import RegisterFile, constants
-
 from lepton.arch import PRESETS, REGISTERS
 from lepton.arch.registers import ADDRESS_BITS, SNAPSHOT_BASE
+from lepton_hdl.control.registers import RegisterFile, constants
+
 from tests.cocotb_harness import parameters, run_cocotb
 from tests.hdl.control.peers import Host, start
 

@@ -4,10 +4,10 @@ import random
 
 import cocotb
 from cocotb.triggers import ReadOnly, RisingEdge
+from lepton.arch import Engine, ErrorCode
 from lepton_hdl.control.faults import FAULT
 from lepton_hdl.control.semaphores import Semaphores
 
-from lepton.arch import Engine, ErrorCode
 from tests.cocotb_harness import run_cocotb
 from tests.hdl.control.expose import Exposed
 from tests.hdl.control.peers import start
