@@ -61,13 +61,11 @@ class Area:
     def accesses(self, blocks: tuple[int, int], rows: tuple[int, int]) -> list[Access]:
         """The bytes of whole rows; one run per block, or one for all where blocks are complete."""
         if rows == self.rows:
-            return [Access(Memory.SCRATCHPAD, self.at(blocks[0], rows[0]) + self._left, self.at(blocks[1], rows[0]) + self._left)]
-        return [Access(Memory.SCRATCHPAD, self.at(b, rows[0]) + self._left, self.at(b, rows[1]) + self._left)
-                for b in range(*blocks)]
+            return [Access(Memory.SCRATCHPAD, self._row(blocks[0], rows[0]), self._row(blocks[1], rows[0]))]
+        return [Access(Memory.SCRATCHPAD, self._row(b, rows[0]), self._row(b, rows[1])) for b in range(*blocks)]
 
-    @property
-    def _left(self) -> int:
-        return self.columns[0] * self.pixel_bytes
+    def _row(self, block: int, row: int) -> int:
+        return self.at(block, row, self.columns[0] * self.pixel_bytes)
 
 
 def tile_area(address: int, blocks: tuple[int, int], tile: Tile, lanes: int) -> Area:
@@ -118,8 +116,8 @@ def transfer(opcode: DmaOpcode, layer: int, region: Region, offset: int, area: A
 
 def weight_transfer(layer: int, offset: int, address: int, size: int) -> Command:
     """LOAD of constants at `offset` in region PROGRAM to byte `address` of the weight memory."""
-    fields = {"opcode": DmaOpcode.LOAD, "layer": layer, "region": Region.PROGRAM, "space": Space.WEIGHTS, "offset": offset,
-              "local": address, "row_bytes": size, "count1": 1, "count2": 1, "count3": 1}
+    fields = {"opcode": DmaOpcode.LOAD, "layer": layer, "region": Region.PROGRAM, "space": Space.WEIGHTS,
+              "offset": offset, "local": address, "row_bytes": size, "count1": 1, "count2": 1, "count3": 1}
     return Command(Engine.LOAD, fields, [], [Access(Memory.WEIGHTS, address, address + size)])
 
 

@@ -62,7 +62,8 @@ def _info(graph: Graph, name: str) -> TensorInfo:
 
 
 def _host_step(graph: Graph, node: Node) -> HostStep:
-    return HostStep(node.name or node.outputs[0], node.op, (_info(graph, node.inputs[0]),), (_info(graph, node.outputs[0]),))
+    name = node.name or node.outputs[0]
+    return HostStep(name, node.op, (_info(graph, node.inputs[0]),), (_info(graph, node.outputs[0]),))
 
 
 def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep:
@@ -77,10 +78,11 @@ def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep
         Memory.SCRATCH: placement.sizes[Region.SCRATCH], Memory.OUTPUT: placement.sizes[Region.OUTPUT],
     }).run(program.commands)
     image, streams = encode(program, {layer.index: layer.name for layer in layers})
-    step = len(model.steps)
-    model.layers += [LayerInfo(layer.index, layer.name, layer.op, tuple(map(int, layer.input_shape)),
-                               tuple(map(int, layer.output_shape)), layer.macs, layer.weight_bytes, step) for layer in layers]
-    inputs = [Binding(tensor, placement.memory[name].offset, layout) for name, (tensor, layout) in lowering.inputs.items()]
-    outputs = [Binding(name, placement.memory[name].offset, lowering.blocked(name)) for name in segment.outputs]
-    return ChipStep(f"{graph.name}:{step}", image, streams, tuple(inputs), tuple(outputs), placement.sizes[Region.INPUT],
-                    placement.sizes[Region.OUTPUT], placement.sizes[Region.SCRATCH])
+    step, offsets, sizes = len(model.steps), placement.memory, placement.sizes
+    model.layers += [
+        LayerInfo(layer.index, layer.name, layer.op, tuple(map(int, layer.input_shape)),
+                  tuple(map(int, layer.output_shape)), layer.macs, layer.weight_bytes, step) for layer in layers]
+    inputs = tuple(Binding(tensor, offsets[name].offset, layout) for name, (tensor, layout) in lowering.inputs.items())
+    outputs = tuple(Binding(name, offsets[name].offset, lowering.blocked(name)) for name in segment.outputs)
+    return ChipStep(f"{graph.name}:{step}", image, streams, inputs, outputs, sizes[Region.INPUT], sizes[Region.OUTPUT],
+                    sizes[Region.SCRATCH])

@@ -88,7 +88,8 @@ def parse(data: bytes, source: str = "model") -> CompiledModel:
         archive = zipfile.ZipFile(io.BytesIO(data))
         manifest = json.loads(archive.read("manifest.json"))
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError, zlib.error, OSError) as error:
-        raise ModelFileError(f"{source}: not a compiled model or damaged ({error}); compile the network again") from error
+        raise ModelFileError(f"{source}: not a compiled model, or damaged ({error}); "
+                             "compile the network again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ModelFileError(f"{source}: not a compiled model: its manifest does not say format {FORMAT!r}")
     if manifest.get("version") != VERSION:

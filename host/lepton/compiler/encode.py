@@ -25,5 +25,6 @@ def encode(program: Program, names: dict[int, str]) -> tuple[bytes, dict[Engine,
             try:
                 image.extend(ENGINE_RECORDS[engine].pack(**command.fields))
             except RecordError as error:
-                raise GraphError(f"layer {names[command.fields['layer']]!r} cannot be expressed in commands: {error}") from error
+                name = names[command.fields["layer"]]
+                raise GraphError(f"layer {name!r} cannot be expressed in commands: {error}") from error
     return bytes(image), streams

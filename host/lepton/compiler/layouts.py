@@ -67,7 +67,7 @@ class Blocked:
 
 @dataclass(frozen=True)
 class Rows:
-    """`[height][pitch]`: a row is `left` pixels of `fill`, `width` pixels of `channels` bytes, then `fill` up to `pitch`."""
+    """`[height][pitch]`: a row is `left` pixels of `fill`, `width` pixels of `channels` bytes, `fill` up to `pitch`."""
 
     shape: tuple[int, ...]
     height: int

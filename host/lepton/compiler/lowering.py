@@ -70,14 +70,16 @@ class Lowering:
             kernel = node.image[:2]
         else:
             kernel = (1, 1)
-        pairs = [("kernel", kernel), ("stride", getattr(op, "stride", (1, 1))), ("dilation", getattr(op, "dilation", (1, 1)))]
+        pairs = [("kernel", kernel), ("stride", getattr(op, "stride", (1, 1))),
+                 ("dilation", getattr(op, "dilation", (1, 1)))]
         for what, pair in pairs:
             if max(pair) > _BYTE:
                 raise GraphError(f"{where}: {what} must be at most {_BYTE} in both directions, not {tuple(pair)}")
         padding = getattr(op, "padding", ((0, 0), (0, 0)))
         for size, pads in zip(node.image[:2], padding, strict=True):
             if size + sum(pads) > 32767:
-                raise GraphError(f"{where}: height and width with padding must be at most 32767, not {size + sum(pads)}")
+                raise GraphError(f"{where}: height and width with padding must be at most 32767, "
+                                 f"not {size + sum(pads)}")
 
     # convolutions and fully connected layers
 
@@ -85,29 +87,30 @@ class Lowering:
         op, tensors = node.node.op, self.graph.tensors
         weights = tensors[node.node.inputs[1]]
         height, width, channels = node.image
-        stride, dilation, padding, depth_multiplier = (1, 1), (1, 1), ((0, 0), (0, 0)), None
+        stride, dilation, padding = (1, 1), (1, 1), ((0, 0), (0, 0))
         if isinstance(op, FullyConnected):
             values = weights.data.reshape(-1, height, width, channels)
         elif isinstance(op, Conv2D):
             values, stride, dilation, padding = weights.data, op.stride, op.dilation, op.padding
         else:
-            values, stride, dilation, padding = weights.data[0].transpose(2, 0, 1)[..., None], op.stride, op.dilation, op.padding
-            depth_multiplier = op.multiplier
+            values = weights.data[0].transpose(2, 0, 1)[..., None]
+            stride, dilation, padding = op.stride, op.dilation, op.padding
         outputs, kernel_y, kernel_x, per_group = values.shape
-        if depth_multiplier is not None:
-            starts = np.arange(outputs) // depth_multiplier
+        # the first input channel that each output channel reads
+        if isinstance(op, DepthwiseConv2D):
+            starts = np.arange(outputs) // op.multiplier
         else:
-            groups = getattr(op, "groups", 1)
-            starts = np.arange(outputs) // (outputs // groups) * per_group
+            starts = np.arange(outputs) // (outputs // getattr(op, "groups", 1)) * per_group
         out_shape = image_shape(tensors[node.node.outputs[0]].shape, label(node.node))
         source, output = tensors[node.node.inputs[0]], tensors[node.node.outputs[0]]
         folded = self._folded_passes(node, values, dilation)
         if folded is None:
             image = self._image(node.source, node.image)
             tiles, first = self._tiles(values, starts)
-            kernel, origin, column_bytes = (kernel_y, kernel_x), (padding[0][0], padding[1][0]), self.lanes * dilation[1]
+            kernel, origin = (kernel_y, kernel_x), (padding[0][0], padding[1][0])
+            column_bytes = self.lanes * dilation[1]
         else:
-            image = self._rows(node, index, values, stride, padding, out_shape[1], folded, _zero(source))
+            image = self._rows(node, index, stride, padding[1][0], out_shape[1], folded, _zero(source))
             tiles, first = self._folded_tiles(values, folded), [0] * -(-outputs // self.lanes)
             kernel, origin, column_bytes = (kernel_y, folded), (padding[0][0], 0), self.lanes
         layer = ChipLayer(
@@ -121,7 +124,7 @@ class Lowering:
         return layer
 
     def _dot_params(self, node: ChipNode, values: np.ndarray, weights) -> list[bytes]:
-        """Records per output block; the input's zero point is folded into the bias: sum(w*(x - z)) = sum(w*x) - z*sum(w)."""
+        """Records per output block. The input's zero point is in the bias: sum(w*(x - z)) = sum(w*x) - z*sum(w)."""
         tensors, lanes = self.graph.tensors, self.lanes
         source, output = tensors[node.node.inputs[0]], tensors[node.node.outputs[0]]
         outputs = len(values)
@@ -134,7 +137,8 @@ class Lowering:
                                       output.quantization.scale, per_channel)
         pairs = [quantize.quantize_multiplier(float(s)) for s in np.broadcast_to(scales, outputs)]
         if max(shift for _, shift in pairs) > 31:
-            raise GraphError(f"{label(node.node)}: the scale of input times weights must be less than 2**31 times that of the output")
+            raise GraphError(f"{label(node.node)}: the scale of input times weights must be less than 2**31 times "
+                             "that of the output")
         multiplier, shift = np.array(pairs, np.int64).T
         return [quantize.pack_parameters(bias[o:o + lanes], multiplier[o:o + lanes], shift[o:o + lanes], lanes)
                 for o in range(0, outputs, lanes)]
@@ -169,9 +173,8 @@ class Lowering:
         plain = kernel_x * -(-per_group // self.lanes)
         return passes if dilation[1] == 1 and passes < plain else None
 
-    def _rows(self, node: ChipNode, index: int, values, stride, padding, out_width: int, passes: int, zero: int) -> Image:
+    def _rows(self, node: ChipNode, index: int, stride, left: int, out_width: int, passes: int, zero: int) -> Image:
         height, width, channels = node.image
-        left = padding[1][0]
         # far enough that the last pixel's last word lies in the row
         reach = (out_width - 1) * stride[1] * channels + passes * self.lanes
         pitch = -(-max(reach, (left + width) * channels) // self.lanes) * self.lanes
@@ -228,7 +231,8 @@ class Lowering:
         for rows, count_y in spans[0]:
             for columns, count_x in spans[1]:
                 if count_y * count_x == 0:
-                    raise GraphError(f"{label(node.node)}: a window lies wholly in the padding; there is nothing to average")
+                    raise GraphError(f"{label(node.node)}: a window lies wholly in the padding; "
+                                     "there is nothing to average")
                 parts.append(Part(rows, columns, len(params)))
                 try:
                     params.append(self._uniform(0, *quantize.average_multiplier(count_y * count_x)))
@@ -255,7 +259,8 @@ class Lowering:
             layer.output_shape = tuple(output.shape)
 
 
-def _equal_counts(outputs: int, extent: int, kernel: int, stride: int, before: int) -> list[tuple[tuple[int, int], int]]:
+def _equal_counts(outputs: int, extent: int, kernel: int, stride: int,
+                  before: int) -> list[tuple[tuple[int, int], int]]:
     """Runs of output positions [start, stop) along one axis with the number of image positions in their windows."""
     runs: list[tuple[tuple[int, int], int]] = []
     for o in range(outputs):

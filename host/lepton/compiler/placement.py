@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from ..arch import ChipConfig, Region
 from ..graph import GraphError
 from .layers import ChipLayer, Image
-from .tiling import Streams, Tiling, choose, smallest
+from .tiling import Streams, Tiling, choose, fixed_weight_bytes, smallest
 
 MEMORY_ALIGNMENT = 64
 
@@ -142,14 +142,16 @@ class Placer:
     def _fail(self, layer: ChipLayer) -> None:
         streams = self._streams(layer)
         raise GraphError(
-            f"layer {layer.name!r} ({layer.op}, {layer.input_shape} to {layer.output_shape}) does not fit chip {self.config.name!r}: "
-            f"its smallest tiles need {smallest(layer, self.config, streams)} bytes of the scratchpad's "
-            f"{self.config.scratchpad_bytes}, and parameters with one tile of weights must fit half of the weight memory's "
-            f"{self.config.weight_bytes} bytes; compile for a larger configuration")
+            f"layer {layer.name!r} ({layer.op}, {layer.input_shape} to {layer.output_shape}) does not fit chip "
+            f"{self.config.name!r}: its smallest tiles need {smallest(layer, self.config, streams)} bytes and the "
+            f"scratchpad has {self.config.scratchpad_bytes}; its parameters with one tile of weights need "
+            f"{fixed_weight_bytes(layer, self.config)} bytes and half of the weight memory has "
+            f"{self.config.weight_bytes // 2}; compile for a larger configuration")
 
     def _scratchpad(self, tilings: list[Tiling]) -> dict[object, int] | None:
         """Addresses of resident tensors (by name) and tile buffers (by layer); None after another demotion."""
-        items = [_Item(name, b.image.size, b.first, b.last) for name, b in self.buffers.items() if name in self.resident]
+        items = [_Item(name, self.buffers[name].image.size, self.buffers[name].first, self.buffers[name].last)
+                 for name in sorted(self.resident)]
         items += [_Item(position, t.bytes, position, position) for position, t in enumerate(tilings) if t.bytes]
         addresses = _first_fit(items, self.config.lanes)
         for item in items:

@@ -13,7 +13,8 @@ from .tiling import Tile
 from .weights import LayerWeights, WeightMemory
 
 
-def schedule(layers: list[ChipLayer], placement: Placement, config: ChipConfig, inputs: list[str], outputs: list[str]) -> Program:
+def schedule(layers: list[ChipLayer], placement: Placement, config: ChipConfig, inputs: list[str],
+             outputs: list[str]) -> Program:
     """The program of one job. `inputs` and `outputs` name the buffers that cross to and from the host."""
     program = Program()
     state = _State(placement, config, program, set(inputs), set(outputs))
@@ -114,9 +115,12 @@ class _LayerScheduler:
         return address // self.config.lanes
 
     def _load(self, image: Image, area: Area, part: Area) -> None:
+        self._transfer(DmaOpcode.LOAD, image, area, part)
+
+    def _transfer(self, opcode: DmaOpcode, image: Image, area: Area, part: Area) -> None:
         place = self.state.placement.memory[image.name]
-        self.program.commands.append(transfer(
-            DmaOpcode.LOAD, self.layer.index, place.region, place.offset, area, part, image.block_bytes, image.row_bytes))
+        self.program.commands.append(transfer(opcode, self.layer.index, place.region, place.offset, area, part,
+                                              image.block_bytes, image.row_bytes))
 
     def _slot(self, kind: str) -> int:
         addresses = getattr(self.slots, kind)
@@ -163,7 +167,8 @@ class _LayerScheduler:
 
     def _output_block(self, tile: Tile, blocks: tuple[int, int], group: int) -> None:
         image = self.layer.output
-        boxes = self.tiling.boxes[group] if self.dot else [Box(blocks, (0, self.layer.kernel[0]), (0, self.layer.kernel[1]))]
+        kernel = self.layer.kernel
+        boxes = self.tiling.boxes[group] if self.dot else [Box(blocks, (0, kernel[0]), (0, kernel[1]))]
         area = self.state.resident(image)
         stored = area is None or image.name in self.state.outputs
         for i, box in enumerate(boxes):
@@ -183,10 +188,8 @@ class _LayerScheduler:
             self.program.commands.append(command)
             self.last = command
         if stored:
-            place = self.state.placement.memory[image.name]
             part = Area(area.address, blocks, tile.rows, tile.columns, self.config.lanes, area.row_bytes)
-            self.program.commands.append(transfer(
-                DmaOpcode.STORE, self.layer.index, place.region, place.offset, area, part, image.block_bytes, image.row_bytes))
+            self._transfer(DmaOpcode.STORE, image, area, part)
 
     def _command(self, tile: Tile, blocks: tuple[int, int], box: Box, source: Area, first: bool) -> Command:
         """The walk over input and output pixels."""
@@ -221,7 +224,8 @@ class _LayerScheduler:
             command.fields["params"] = params
             command.reads.append(Access(Memory.WEIGHTS, params * lanes, (params + PARAM_WORDS) * lanes))
 
-    def _add_tail(self, command: Command, tile: Tile, blocks: tuple[int, int], area: Area, residual: Area | None) -> None:
+    def _add_tail(self, command: Command, tile: Tile, blocks: tuple[int, int], area: Area,
+                  residual: Area | None) -> None:
         layer, lanes = self.layer, self.config.lanes
         command.fields |= {
             "last": 1, "out_addr": area.at(blocks[0], tile.rows[0], tile.columns[0] * lanes), "out_x": lanes,

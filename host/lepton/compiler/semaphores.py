@@ -51,7 +51,7 @@ class _History:
 
 
 class Semaphores:
-    """Adds `wait`, `post` and `fence` to the commands of a job. `sizes` gives the bytes of each memory contended for."""
+    """Adds `wait`, `post` and `fence` to the commands of a job. `sizes` gives the bytes of each `Memory`."""
 
     def __init__(self, lanes: int, sizes: dict):
         self.lanes = lanes

@@ -77,7 +77,8 @@ class Tiling:
     @cached_property
     def boxes(self) -> list[list[Box]]:
         """The parts of the reduction of every output block, one command each."""
-        return [_split(self.layer.full_box(ob), self.blocks, self._box_passes) for ob in range(self.layer.output.blocks)]
+        return [_split(self.layer.full_box(ob), self.blocks, self._box_passes)
+                for ob in range(self.layer.output.blocks)]
 
     @property
     def _box_passes(self) -> int:
@@ -148,8 +149,8 @@ class Tiling:
             compute = count * len(self.block_groups) * (passes * pixels * self.blocks + _COMMAND_CYCLES)
         traffic = self.weight_bytes
         if self.streams.source:
-            loads = count * (1 if self.source_loads_once else sum(map(len, self.boxes)) if self.dot else len(self.block_groups))
-            traffic += loads * self.source_bytes
+            per_tile = sum(map(len, self.boxes)) if self.dot else len(self.block_groups)
+            traffic += count * (1 if self.source_loads_once else per_tile) * self.source_bytes
             if self.weight_bytes > self.config.weight_bytes:
                 traffic += (count - 1) * self.weight_bytes
         if self.streams.residual:
@@ -168,13 +169,14 @@ def _split(box: Box, blocks: int, passes: int) -> list[Box]:
     single = [(b, b + 1) for b in range(b0, b1)]
     if passes >= width:
         return [Box(b, rows, box.columns) for b in single for rows in _spans(box.rows, passes // width)]
-    return [Box(b, (y, y + 1), columns) for b in single for y in range(y0, y1) for columns in _spans(box.columns, passes)]
+    return [Box(b, (y, y + 1), columns)
+            for b in single for y in range(y0, y1) for columns in _spans(box.columns, passes)]
 
 
 def choose(layer: ChipLayer, config: ChipConfig, streams: Streams, budget: int) -> Tiling | None:
     """The tiling with the least estimated cycles that fits `budget` scratchpad bytes, the accumulators and the weight
     memory; None if there is none."""
-    if config.weight_words // 2 < PARAM_WORDS * len(layer.params if layer.weights is None else [0]) + config.lanes:
+    if fixed_weight_bytes(layer, config) > config.weight_bytes // 2:
         return None
     height, width = layer.output.height, layer.output.width
     dot = layer.opcode == TensorOpcode.DOT
@@ -197,6 +199,14 @@ def choose(layer: ChipLayer, config: ChipConfig, streams: Streams, budget: int) 
             if best is not None and columns * 2 <= best.columns:
                 break
     return best
+
+
+def fixed_weight_bytes(layer: ChipLayer, config: ChipConfig) -> int:
+    """Weight memory that a layer needs at least at a time, of which there are two: a tile and its parameters, or all
+    parameters of a layer without weights."""
+    if layer.weights is None:
+        return len(layer.params) * PARAM_WORDS * config.lanes
+    return (config.lanes + PARAM_WORDS) * config.lanes
 
 
 def smallest(layer: ChipLayer, config: ChipConfig, streams: Streams) -> int:

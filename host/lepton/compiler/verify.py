@@ -35,13 +35,14 @@ def image_shape(shape: tuple[int, ...], where: str) -> tuple[int, int, int]:
         raise GraphError(f"{where}: an activation must have 1 to 4 dimensions of at least 1, not shape {shape}")
     if len(shape) == 4 and shape[0] != 1:
         raise GraphError(f"{where}: the batch must be 1, not {shape[0]}; import the network with batch 1")
-    height, width, channels = ((1, 1, 1) + tuple(shape[1:] if len(shape) == 4 else shape))[-3:]
+    height, width, channels = (1, 1, 1, *(shape[1:] if len(shape) == 4 else shape))[-3:]
     return height, width, channels
 
 
 def _activation(tensor: Tensor, where: str) -> None:
     if np.dtype(tensor.dtype) != np.int8:
-        raise GraphError(f"{where}: {tensor.name!r} must be int8, not {np.dtype(tensor.dtype)}; quantize the network to int8")
+        raise GraphError(f"{where}: {tensor.name!r} must be int8, not {np.dtype(tensor.dtype)}; "
+                         "quantize the network to int8")
     q = tensor.quantization
     if q is None or q.scale.size != 1 or q.zero_point.size != 1:
         raise GraphError(f"{where}: {tensor.name!r} must have one scale and one zero point")
@@ -61,7 +62,8 @@ def _weights(graph: Graph, node: Node, where: str) -> None:
         raise GraphError(f"{where}: weights {weights.name!r} must be int8, not {weights.data.dtype}")
     rank = 2 if isinstance(node.op, FullyConnected) else 4
     if weights.data.ndim != rank:
-        raise GraphError(f"{where}: weights {weights.name!r} must have {rank} dimensions, not shape {weights.data.shape}")
+        raise GraphError(f"{where}: weights {weights.name!r} must have {rank} dimensions, "
+                         f"not shape {weights.data.shape}")
     q, outputs = weights.quantization, weights.data.shape[3 if isinstance(node.op, DepthwiseConv2D) else 0]
     if q is None or q.scale.size not in (1, outputs):
         raise GraphError(f"{where}: weights {weights.name!r} must have 1 or {outputs} scales")
@@ -139,12 +141,13 @@ def _check_node(graph: Graph, node: Node, defined: set[str]) -> None:
                          f"{graph.tensors[node.inputs[1]].shape}; broadcasting is not supported")
     expected = _expected_shape(graph, node, where)
     if expected is not None and image_shape(output.shape, where) != expected:
-        raise GraphError(f"{where}: the output must have (height, width, channels) {expected}, not shape {output.shape}")
+        raise GraphError(f"{where}: the output must have (height, width, channels) {expected}, "
+                         f"not shape {output.shape}")
     if isinstance(node.op, FullyConnected):
         rows = graph.tensors[node.inputs[1]].data.shape
         if np.prod(source.shape) != rows[1] or np.prod(output.shape) != rows[0]:
-            raise GraphError(f"{where}: weights of shape {rows} do not fit input {source.shape} and output {output.shape}; "
-                             "the batch must be 1")
+            raise GraphError(f"{where}: weights of shape {rows} do not fit input {source.shape} and output "
+                             f"{output.shape}; the batch must be 1")
     if isinstance(node.op, Reshape | Softmax) and np.prod(source.shape) != np.prod(output.shape):
         raise GraphError(f"{where}: input {source.shape} and output {output.shape} must have as many elements")
     if isinstance(node.op, _SAME_QUANTIZATION) and (

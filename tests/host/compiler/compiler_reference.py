@@ -1,0 +1,133 @@
+"""TFLite's int8 reference kernels written out once more, pixel by pixel and without anything of the compiler.
+
+An oracle for what cannot be put into a TFLite file: any clamp range, any padding of pools.
+"""
+
+import math
+
+import numpy as np
+from lepton.graph import Add, AveragePool2D, Conv2D, DepthwiseConv2D, FullyConnected, MaxPool2D, Mean, Reshape
+
+
+def _multiplier(real):
+    mantissa, shift = math.frexp(real)
+    return math.floor(mantissa * (1 << 31) + 0.5), shift
+
+
+def _high_multiply(a, b):
+    product = a * b
+    nudge = (1 << 30) if product >= 0 else 1 - (1 << 30)
+    total = product + nudge
+    return total >> 31 if total >= 0 else -(-total >> 31)
+
+
+def _divide(x, exponent):
+    mask = (1 << exponent) - 1
+    return (x >> exponent) + ((x & mask) > ((mask >> 1) + (x < 0)))
+
+
+def _requantize(x, multiplier, shift):
+    x = int(np.int64(x).astype(np.int32))
+    return _divide(_high_multiply(x * (1 << max(shift, 0)), multiplier), max(-shift, 0))
+
+
+def _scale(tensor):
+    return float(np.float32(tensor.quantization.scale.ravel()[0]))
+
+
+def _zero(tensor):
+    return int(tensor.quantization.zero_point.ravel()[0])
+
+
+def _windows(x, kernel, op, fill):
+    """(Ho, Wo, Kh, Kw, C) patches of an (H, W, C) array."""
+    dilation = getattr(op, "dilation", (1, 1))
+    padded = np.pad(x, (*op.padding, (0, 0)), constant_values=fill)
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    view = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(0, 1))
+    view = view[::op.stride[0], ::op.stride[1], :, ::dilation[0], ::dilation[1]]
+    return view.transpose(0, 1, 3, 4, 2)
+
+
+def _conv(graph, node, x):
+    op, source, output = node.op, graph.tensors[node.inputs[0]], graph.tensors[node.outputs[0]]
+    weights = graph.tensors[node.inputs[1]]
+    w = weights.data.astype(np.int64)
+    if isinstance(op, FullyConnected):
+        acc = (w @ (x.reshape(-1).astype(np.int64) - _zero(source)))[None, None]
+    else:
+        kernel = w.shape[1:3]
+        patches = _windows(x[0].astype(np.int64), kernel, op, _zero(source)) - _zero(source)
+        if isinstance(op, DepthwiseConv2D):
+            acc = (np.repeat(patches, op.multiplier, axis=4) * w[0]).sum(axis=(2, 3))
+        else:
+            groups = patches.reshape(*patches.shape[:4], op.groups, -1)
+            by_group = w.reshape(op.groups, -1, *w.shape[1:])
+            acc = np.einsum("yxabgc,goabc->yxgo", groups, by_group).reshape(*patches.shape[:2], -1)
+    if len(node.inputs) > 2 and node.inputs[2]:
+        acc = acc + graph.tensors[node.inputs[2]].data
+    if isinstance(op, FullyConnected) and weights.quantization.scale.size == 1:
+        product = source.quantization.scale.astype(np.float32) * weights.quantization.scale.astype(np.float32)
+        scales = [float(product[0]) / _scale(output)] * acc.shape[2]
+    else:
+        scales = [_scale(source) * float(np.float32(s)) / _scale(output)
+                  for s in np.broadcast_to(weights.quantization.scale, acc.shape[2])]
+    pairs = [_multiplier(s) for s in scales]
+    result = np.empty(acc.shape, np.int64)
+    for index, value in np.ndenumerate(acc):
+        result[index] = _requantize(value, *pairs[index[2]]) + _zero(output)
+    return np.clip(result, *op.clamp).reshape(output.shape)
+
+
+def _pool(node, x):
+    op = node.op
+    values = x[0].astype(np.int64)
+    if isinstance(op, MaxPool2D):
+        return np.clip(_windows(values, op.kernel, op, -128).max(axis=(2, 3)), *op.clamp)[None]
+    total = _windows(values, op.kernel, op, 0).sum(axis=(2, 3))
+    count = _windows(np.ones_like(values), op.kernel, op, 0).sum(axis=(2, 3))
+    rounded = np.where(total > 0, (total + count // 2) // count, -((-total + count // 2) // count))
+    return np.clip(rounded, *op.clamp)[None]
+
+
+def _mean(graph, node, x):
+    source, output = graph.tensors[node.inputs[0]], graph.tensors[node.outputs[0]]
+    count = x.shape[1] * x.shape[2]
+    multiplier, shift = _multiplier(_scale(source) / _scale(output))
+    by = min(count.bit_length() - 1, 32, 31 + shift)
+    total = x.astype(np.int64).sum(axis=(0, 1, 2)) - _zero(source) * count
+    values = [_requantize(t, (multiplier << by) // count, shift - by) + _zero(output) for t in total]
+    return np.clip(values, -128, 127).reshape(output.shape)
+
+
+def _add(graph, node, a, b):
+    t, output = [graph.tensors[name] for name in node.inputs], graph.tensors[node.outputs[0]]
+    twice = 2 * max(map(_scale, t))
+    pairs = [_multiplier(_scale(x) / twice) for x in t]
+    last = _multiplier(twice / ((1 << 20) * _scale(output)))
+    result = np.empty(a.shape, np.int64)
+    for index in np.ndindex(a.shape):
+        scaled = sum(_requantize((int(v[index]) - _zero(x)) << 20, *p)
+                     for v, x, p in zip((a, b), t, pairs, strict=True))
+        result[index] = _requantize(scaled, *last) + _zero(output)
+    return np.clip(result, *node.op.clamp)
+
+
+def reference(graph, inputs):
+    """Outputs of a graph without Softmax."""
+    values = dict(inputs)
+    for node in graph.nodes:
+        x = values[node.inputs[0]]
+        if isinstance(node.op, Conv2D | DepthwiseConv2D | FullyConnected):
+            result = _conv(graph, node, x)
+        elif isinstance(node.op, MaxPool2D | AveragePool2D):
+            result = _pool(node, x)
+        elif isinstance(node.op, Mean):
+            result = _mean(graph, node, x)
+        elif isinstance(node.op, Add):
+            result = _add(graph, node, x, values[node.inputs[1]])
+        else:
+            assert isinstance(node.op, Reshape)
+            result = x.reshape(graph.tensors[node.outputs[0]].shape)
+        values[node.outputs[0]] = result.astype(np.int8)
+    return {name: values[name] for name in graph.outputs}
