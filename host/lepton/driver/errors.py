@@ -31,8 +31,8 @@ class ChipError(RuntimeError):
     """The chip stopped a job. The chip takes further jobs.
 
     Attributes: `code` (`ErrorCode`), `engine` (`Engine`), `command` (index in the
-    engine's stream), `layer`, `address` (byte address or offending value), and
-    `registers` with the raw values of STATUS and of every ERROR register.
+    engine's stream), `layer` (neither is known for AXI_TIMEOUT), `address` (byte address or offending value),
+    and `registers` with the raw values of STATUS and of every ERROR register.
     """
 
     def __init__(self, job_name: str, registers: Mapping[str, int]):
@@ -47,10 +47,13 @@ class ChipError(RuntimeError):
         else:
             cause = f"code {self.code}, which this driver does not know; is the driver older than the chip?"
         engine = self.engine.name if isinstance(self.engine, Engine) else f"engine {self.engine}"
+        # a port that waits for memory no longer knows whose access it was
+        timed_out = self.code == ErrorCode.AXI_TIMEOUT
+        where = "one of its commands" if timed_out else f"command {self.command}, layer {self.layer}"
         values = ", ".join(f"{name}=0x{value:x}" for name, value in self.registers.items())
         super().__init__(
             f"the chip stopped job {job_name!r} with {cause} "
-            f"({engine} command {self.command}, layer {self.layer}, address 0x{self.address:x}; registers: {values})")
+            f"({engine} {where}, address 0x{self.address:x}; registers: {values})")
 
 
 def _enum_or_int(enum, value):

@@ -1,4 +1,4 @@
-"""The driver as a user has it, on the golden device; wrappers of that device only inject faults."""
+"""The driver as a user has it, on the golden model and on the RTL; wrappers of a device only inject faults."""
 
 import lepton.device
 import numpy as np
@@ -11,9 +11,9 @@ from lepton.driver import AllocationError, BufferUseError, ChipError, Driver, Dr
 OFFSETS = {register.offset: name for name, register in REGISTERS.items()}
 
 
-@pytest.fixture
-def device():
-    device = lepton.device.open("golden", config="tiny")
+@pytest.fixture(params=["golden", "rtl"])
+def device(request):
+    device = lepton.device.open(request.param, config="tiny")
     yield device
     device.close()
 
@@ -176,7 +176,7 @@ def test_a_closed_driver_refuses_work_and_has_freed_everything(device):
 
 
 class Wrapper:
-    """The golden device with something changed."""
+    """A device with something changed."""
 
     def __init__(self, device, **registers):
         self.inner, self.registers, self.written = device, registers, []
