@@ -40,7 +40,7 @@ def build_verilog(verilog: str, *, waves: bool = False, progress: Progress = qui
     flags = Flags((*_VERILATOR, *(["--trace-fst", "--trace-structs"] if waves else [])), _OPTIMIZE)
     key = digest(verilog, flags.key, *(path.read_bytes() for path in harness_sources()))
     final = build_root() / "board" / key
-    with making_folder(final) as folder:
+    with making_folder(final, progress) as folder:
         if folder is not None:
             _build(verilog, folder, flags, progress)
     return final / LIBRARY

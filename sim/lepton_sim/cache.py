@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,16 +34,20 @@ def digest(*parts: str | bytes) -> str:
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold `path` against other processes (and other threads with their own handle) while the body runs."""
+def lock(path: Path, waiting: Callable[[str], None] = lambda message: None) -> Iterator[None]:
+    """Hold `path` against other processes (and threads) while the body runs; tells `waiting` if it must wait."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)  # the kernel gives it back when the process dies
+    with open(path, "w") as handle:  # the kernel gives the lock back when the process dies
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting(f"waiting for another process that makes {path.stem}")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
 @contextmanager
-def making_folder(final: Path) -> Iterator[Path | None]:
+def making_folder(final: Path, waiting: Callable[[str], None] = lambda message: None) -> Iterator[Path | None]:
     """Make the folder `final` once, whoever comes first.
 
     Yields a temporary folder that becomes `final` when the body succeeds, or None
@@ -52,7 +56,7 @@ def making_folder(final: Path) -> Iterator[Path | None]:
     if final.exists():
         yield None
         return
-    with lock(final.with_name(final.name + ".lock")):
+    with lock(final.with_name(final.name + ".lock"), waiting):
         if final.exists():
             yield None
             return

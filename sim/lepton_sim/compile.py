@@ -120,7 +120,7 @@ def runtime_objects(generated: Generated, flags: Flags, include: Iterable[Path] 
     tools = compiler()
     version = digest(verilator().version, tools.version, shlex.join(tools.command), *options, *generated.runtime)
     final = build_root() / "runtime" / version
-    with making_folder(final) as folder:
+    with making_folder(final, progress) as folder:
         if folder is not None:
             progress("compiling Verilator's runtime")
             sources = [verilator().root / "include" / f"{name}.cpp" for name in generated.runtime]

@@ -72,6 +72,17 @@ def test_concurrent_makers_make_once(tmp_path):
     assert len(made) == 1
 
 
+def test_whoever_waits_is_told(tmp_path):
+    messages = []
+    with ThreadPoolExecutor(1) as pool:
+        with cache.lock(tmp_path / "thing.lock"):
+            waiter = pool.submit(lambda: cache.lock(tmp_path / "thing.lock", messages.append).__enter__())
+            while not messages:
+                assert not waiter.done()
+        waiter.result(10)
+    assert messages == ["waiting for another process that makes thing"]
+
+
 def test_a_maker_that_fails_lets_the_next_one_try(tmp_path):
     with pytest.raises(KeyboardInterrupt), cache.making_folder(tmp_path / "thing"):
         raise KeyboardInterrupt
