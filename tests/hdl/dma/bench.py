@@ -1,6 +1,7 @@
 """What the tests of the DMA share: benches of an engine with its port, commands, and their meaning."""
 
 import random
+from itertools import pairwise
 
 import numpy as np
 from amaranth.hdl import Module
@@ -23,7 +24,8 @@ CONFIGS = {
     "widest": PRESETS["tiny"].with_(bus_bytes=64),
 }
 
-_PORT = {"timeout": In(32), "timed_out": Out(1), "timeout_address": Out(64), "port_busy": Out(1), "beat_transferred": Out(1)}
+_PORT = {"timeout": In(32), "timed_out": Out(1), "timeout_address": Out(64), "port_busy": Out(1),
+         "beat_transferred": Out(1)}
 
 
 class LoadBench(wiring.Component):
@@ -33,7 +35,8 @@ class LoadBench(wiring.Component):
         self.config = config
         super().__init__({
             "control": In(EngineSignature(Dma)), "regions": In(REGION_TABLE),
-            "write": Out(stream.Signature(word_write_layout(config))), "bus": Out(ReadSignature(config.bus_bytes)), **_PORT,
+            "write": Out(stream.Signature(word_write_layout(config))),
+            "bus": Out(ReadSignature(config.bus_bytes)), **_PORT,
         })
 
     def elaborate(self, platform):
@@ -87,8 +90,10 @@ def rows(fields: dict[str, int]):
     for k in range(fields["count3"]):
         for j in range(fields["count2"]):
             for i in range(fields["count1"]):
-                yield tuple((fields[first] + k * fields[f"{name}_step3"] + j * fields[f"{name}_step2"]
-                             + i * fields[f"{name}_step1"]) % 2**32 for first, name in (("offset", "mem"), ("local", "local")))
+                offset, local = (
+                    fields[start] + k * fields[f"{name}_step3"] + j * fields[f"{name}_step2"] + i * fields[f"{name}_step1"]
+                    for start, name in (("offset", "mem"), ("local", "local")))
+                yield offset % 2**32, local % 2**32
 
 
 def expected_words(config: ChipConfig, fields: dict[str, int], region: np.ndarray) -> list[tuple[int, int, bytes]]:
@@ -128,7 +133,7 @@ def random_walk(config: ChipConfig, opcode: DmaOpcode, region_bytes: int, rng: r
         if opcode == DmaOpcode.STORE:  # rows in memory must not overlap: beats would merge in any order
             spans = sorted(k * mem_steps[2] + j * mem_steps[1] + i * mem_steps[0]
                            for k in range(counts[2]) for j in range(counts[1]) for i in range(counts[0]))
-            if any(b - a < row_bytes for a, b in zip(spans, spans[1:], strict=False)):
+            if any(b - a < row_bytes for a, b in pairwise(spans)):
                 continue
         if mem_low <= mem_high and local_low <= local_high:
             break

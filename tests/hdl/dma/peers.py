@@ -5,7 +5,7 @@ from collections import deque
 
 import cocotb
 from cocotb.clock import Clock
-from cocotb.triggers import RisingEdge
+from cocotb.triggers import ClockCycles, RisingEdge
 from lepton.arch import ChipConfig, Dma
 from lepton_hdl.interfaces import DONE, ERROR, REGION_TABLE, word_write_layout
 
@@ -22,6 +22,24 @@ async def start(dut, regions: list[tuple[int, int]]):
         await RisingEdge(dut.clk)
     dut.rst.value = 0
     await RisingEdge(dut.clk)
+
+
+async def reset(dut):
+    """Start the clock of a port's bench and reset it."""
+    dut.timeout.value = 0
+    dut.rst.value = 1
+    Clock(dut.clk, 10, unit="ns").start()
+    await ClockCycles(dut.clk, 3)
+    dut.rst.value = 0
+
+
+async def until(dut, condition, limit=20_000):
+    """Wait until `condition()`, at most `limit` cycles."""
+    for _ in range(limit):
+        await RisingEdge(dut.clk)
+        if condition():
+            return
+    raise AssertionError(f"waited {limit} cycles")
 
 
 class Control:
@@ -173,7 +191,8 @@ class AxiMemory:
         if not getattr(dut, f"bus__{channel}valid").value:
             assert held is None, f"{channel} was withdrawn"
             return None
-        address, beats = int(getattr(dut, f"bus__{channel}addr").value), int(getattr(dut, f"bus__{channel}len").value) + 1
+        address = int(getattr(dut, f"bus__{channel}addr").value)
+        beats = int(getattr(dut, f"bus__{channel}len").value) + 1
         burst = (address, beats)
         assert held in (None, burst), f"{channel} changed before it was accepted"
         assert int(getattr(dut, f"bus__{channel}burst").value) == 1 and getattr(dut, f"bus__{channel}id").value == 0
@@ -202,7 +221,8 @@ class AxiMemory:
                 self.bursts.append(burst)
                 self._count(1)
                 first = burst[0] // width * width
-                queue.extend((self.now + self.latency - 1, first + i * width, i == burst[1] - 1) for i in range(burst[1]))
+                due, last = self.now + self.latency - 1, burst[1] - 1
+                queue.extend((due, first + i * width, i == last) for i in range(burst[1]))
             if valid and dut.bus__rready.value:
                 valid = False
                 self.beat_times.append(self.now)

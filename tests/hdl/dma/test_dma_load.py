@@ -72,7 +72,8 @@ async def every_head_and_tail(dut):
     for head in range(config.bus_bytes):
         for length in {1, 2, config.bus_bytes - head, step, step + 1, 2 * step - 1, step + random.randint(2, step)}:
             if length:
-                commands.append(command(LOAD, offset=head + 0x100, row_bytes=length, local=config.lanes, fill=-7, post=head))
+                commands.append(command(
+                    LOAD, offset=head + 0x100, row_bytes=length, local=config.lanes, fill=-7, post=head))
     random.shuffle(commands)
     await check(control, sink, config, memory, commands)
 
@@ -153,4 +154,5 @@ async def against_cocotbext_axi(dut):
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_load(config):
-    run_cocotb(LoadBench(CONFIGS[config]), f"load_{config}", "tests.hdl.dma.test_dma_load", parameters={"config": config})
+    run_cocotb(LoadBench(CONFIGS[config]), f"load_{config}", "tests.hdl.dma.test_dma_load",
+               parameters={"config": config})
