@@ -4,10 +4,10 @@
           1    align: the word from the scratchpad, shifted to its first byte
           2    dot array; accumulator row fetched
           3    accumulate
-          4-7  requantize
-          8-12 residual add
-          13   word to the scratchpad
-          14   done
+          4-9  requantize
+         10-17 residual add
+         18    word to the scratchpad
+         19    done
 
 Nothing in it stalls but the issue stage.
 """
@@ -30,7 +30,7 @@ from .tail import STAGES, Tail
 
 _FRONT = 3  # cycles from issue to accumulate
 # Results and commands that can be between issue and the scratchpad at once.
-_IN_FLIGHT = 16
+_IN_FLIGHT = 32
 assert _IN_FLIGHT > _FRONT + 1 + STAGES
 
 

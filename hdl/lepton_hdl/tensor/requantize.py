@@ -1,11 +1,16 @@
-"""One lane of the requantizer: int32 accumulator to int8, four cycles."""
+"""One lane of the requantizer: int32 accumulator to int8."""
 
 from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from lepton.arch.commands import PARAM_WORDS
 
-from .rounding import clamp, doubling_high_mul, rounding_divide_by_pot
+from .rounding import clamp, doubling_high, rounding_divide_by_pot, saturate
+
+# bias and left shift, multiply, round, saturate, right shift and zero point, clamp
+STAGES = 6
+# The stages at which parameters are used.
+BIAS, MULTIPLY, SHIFT, CLAMP = 0, 1, 4, 5
 
 
 class Requantizer(wiring.Component):
@@ -15,15 +20,15 @@ class Requantizer(wiring.Component):
     -------
     param_write, param_index, param_data: byte `param_index` of the next parameter record of this
         lane (bias, multiplier, left shift, right shift; `lepton.arch.commands.PARAM_WORDS`).
-    valid: bit s is set when stage s holds a row; `value` enters at stage 0, `y` is there at stage 4.
+    valid: bit s is set when stage s holds a row; `value` enters at stage 0, `y` is there at stage STAGES.
     fresh: bit s is set when stage s takes over the next parameters at the coming clock edge, so
         that rows of two commands can be in the pipeline without disturbing each other.
-    zero, low, high: per tensor, stable while stage 3 holds a row.
+    zero: per tensor, stable while stage SHIFT holds a row; low, high: while stage CLAMP does.
     """
 
     value: In(signed(32))
-    valid: In(4)
-    fresh: In(4)
+    valid: In(STAGES)
+    fresh: In(STAGES)
     param_write: In(1)
     param_index: In(4)
     param_data: In(8)
@@ -42,25 +47,25 @@ class Requantizer(wiring.Component):
 
         bias, multiplier = Signal(signed(32)), Signal(signed(32))
         left, right = Signal(5), Signal(5)
-        with m.If(self.fresh[0]):
+        with m.If(self.fresh[BIAS]):
             m.d.sync += [bias.eq(Cat(next_bytes[0:4])), left.eq(next_bytes[8])]
-        with m.If(self.fresh[1]):
+        with m.If(self.fresh[MULTIPLY]):
             m.d.sync += multiplier.eq(Cat(next_bytes[4:8]))
-        with m.If(self.fresh[3]):
+        with m.If(self.fresh[SHIFT]):
             m.d.sync += right.eq(next_bytes[9])
 
-        biased = Signal(signed(32))
-        shifted = Signal(signed(32))
-        product = Signal(signed(64))
-        scaled = Signal(signed(32))
-        m.d.comb += biased.eq(self.value + bias)
-        with m.If(self.valid[0]):
-            m.d.sync += shifted.eq(biased << left)
-        with m.If(self.valid[1]):
+        shifted, product = Signal(signed(32)), Signal(signed(64))
+        rounded, scaled, wide = Signal(signed(33)), Signal(signed(32)), Signal(signed(34))
+        with m.If(self.valid[BIAS]):
+            m.d.sync += shifted.eq((self.value + bias)[:32] << left)
+        with m.If(self.valid[MULTIPLY]):
             m.d.sync += product.eq(shifted * multiplier)
         with m.If(self.valid[2]):
-            m.d.sync += scaled.eq(doubling_high_mul(m, product, "scaled"))
+            m.d.sync += rounded.eq(doubling_high(product))
         with m.If(self.valid[3]):
-            m.d.sync += self.y.eq(clamp(m, rounding_divide_by_pot(m, scaled, right, "y") + self.zero,
-                                        self.low, self.high, "y"))
+            m.d.sync += scaled.eq(saturate(rounded))
+        with m.If(self.valid[SHIFT]):
+            m.d.sync += wide.eq(rounding_divide_by_pot(scaled, right) + self.zero)
+        with m.If(self.valid[CLAMP]):
+            m.d.sync += self.y.eq(clamp(wide, self.low, self.high))
         return m

@@ -3,43 +3,41 @@
 gemmlowp `fixedpoint.h`, which TFLite's reference kernels use with double
 rounding; the names are theirs. The golden model has the same functions in
 numpy, held against LiteRT.
+
+Every step is meant to end in a register of its own: a value that is used twice
+and not registered is evaluated by the simulator in every cycle, and a multiplier
+followed by two roundings would be a long path in hardware.
 """
 
-from amaranth.hdl import Const, Mux, Signal, signed
+from amaranth.hdl import Const, Mux, signed
+
+INT32_MAX = (1 << 31) - 1
 
 
-def doubling_high_mul(m, product, name: str, fraction: int = 31):
-    """SaturatingRoundingDoublingHighMul of a full product: (product + 2**(fraction-1)) >> fraction.
+def doubling_high(product, fraction: int = 31):
+    """The unsaturated part of SaturatingRoundingDoublingHighMul: (product + 2**(fraction-1)) >> fraction.
 
     The reference adds a nudge that depends on the sign and then truncates towards zero, which
-    is the same as rounding half up. Only INT_MIN * INT_MIN leaves int32; it saturates.
+    is the same as rounding half up. Dropping all bits but one below the point first gives the
+    same value with a short adder.
     """
-    # No product of two's complement numbers reaches the top bit, so the nudge cannot overflow it.
-    nudged = Signal(signed(len(product)), name=f"{name}_product")
-    rounded = Signal(signed(len(product) - fraction), name=f"{name}_rounded")
-    m.d.comb += [nudged.eq(product + (1 << (fraction - 1))), rounded.eq(nudged >> fraction)]
-    if len(rounded) <= 32:
-        return rounded
-    limit = (1 << 31) - 1
-    return Mux(rounded > limit, Const(limit, signed(32)), rounded[:32].as_signed())
+    return ((product >> (fraction - 1)) + 1) >> 1
 
 
-def rounding_divide_by_pot(m, value, exponent, name: str):
+def saturate(rounded):
+    """SaturatingRoundingDoublingHighMul's saturation: only INT_MIN * INT_MIN leaves int32, and upwards."""
+    return Mux(rounded > INT32_MAX, Const(INT32_MAX, signed(32)), rounded[:32].as_signed())
+
+
+def rounding_divide_by_pot(value, exponent):
     """RoundingDivideByPOT: value / 2**exponent, half away from zero; `exponent` has 5 bits.
 
     For a positive exponent that is (value + half - (value < 0)) >> exponent.
     """
-    half = Signal(31, name=f"{name}_half")
-    nudged = Signal(signed(len(value) + 1), name=f"{name}_nudged")
-    m.d.comb += [
-        half.eq((Const(1, 32) << exponent) >> 1),
-        nudged.eq(value + half - ((value < 0) & (exponent != 0))),
-    ]
-    return nudged >> exponent
+    half = (Const(1, 32) << exponent)[1:32]
+    return (value + half - ((value < 0) & (exponent != 0))) >> exponent
 
 
-def clamp(m, value, low, high, name: str):
+def clamp(value, low, high):
     """`value` limited to low..high, as int8."""
-    wide = Signal(signed(len(value)), name=f"{name}_wide")
-    m.d.comb += wide.eq(value)
-    return Mux(wide < low, low, Mux(wide > high, high, wide[:8].as_signed()))
+    return Mux(value < low, low, Mux(value > high, high, value[:8].as_signed()))

@@ -13,21 +13,22 @@ from lepton.arch import ChipConfig, Tensor
 from lepton.arch.commands import PARAM_WORDS
 
 from ..layouts import layout
+from . import requantize, residual_add
 from .requantize import Requantizer
 from .residual_add import ResidualAdd
 
-REQUANTIZE_STAGES = 4
-ADD_STAGES = 5
-STAGES = REQUANTIZE_STAGES + ADD_STAGES  # from a row at `value` to its word at `out`
+STAGES = requantize.STAGES + residual_add.STAGES  # from a row at `value` to its word at `out`
+_ADD = requantize.STAGES  # the stage at which the residual add begins
 
 _TENSOR = layout(Tensor)
 # The per-tensor parameters and the stage that uses them.
 _SCALAR_STAGE = {
-    "out_zero": 3, "out_min": 3, "out_max": 3,
-    "add_zero_a": 4, "add_zero_b": 4, "add_mult_a": 4, "add_mult_b": 4,
-    "add_shift_a": 5, "add_shift_b": 5,
-    "add_mult_o": 6,
-    "add": 8, "add_shift_o": 8, "add_zero_o": 8, "add_min": 8, "add_max": 8,
+    "out_zero": requantize.SHIFT, "out_min": requantize.CLAMP, "out_max": requantize.CLAMP,
+    **dict.fromkeys(("add_zero_a", "add_zero_b", "add_mult_a", "add_mult_b"), _ADD + residual_add.SCALE),
+    **dict.fromkeys(("add_shift_a", "add_shift_b"), _ADD + residual_add.SHIFT),
+    "add_mult_o": _ADD + residual_add.SCALE_SUM,
+    **dict.fromkeys(("add_shift_o", "add_zero_o"), _ADD + residual_add.SHIFT_SUM),
+    **dict.fromkeys(("add", "add_min", "add_max"), _ADD + residual_add.CLAMP),
 }
 SCALARS = data.StructLayout({name: _TENSOR[name].shape for name in _SCALAR_STAGE})
 
@@ -42,7 +43,7 @@ class Tail(wiring.Component):
     param_write, param_index, param_word: word `param_index` of the next parameter record.
     scalars_write, scalars: the next command's per-tensor parameters.
     taken: the next parameters have reached the last stage; they may be overwritten.
-    residual_take, residual: the residual of the row at stage 4; taken when it is used.
+    residual_take, residual: the residual of the row that begins its residual add; taken when it is used.
     out_valid, out: the finished word, `STAGES` cycles after the row was at `value`.
     """
 
@@ -86,30 +87,30 @@ class Tail(wiring.Component):
             with m.If(take[stage]):
                 m.d.sync += scalar[name].eq(waiting[name])
 
-        # The residual is needed at stage 4, `add` is used once more at the end.
+        # `add` is used at both ends of the residual add.
         add_now = Signal()
-        with m.If(take[REQUANTIZE_STAGES]):
+        with m.If(take[_ADD]):
             m.d.sync += add_now.eq(waiting.add)
-        m.d.comb += self.residual_take.eq(valid[REQUANTIZE_STAGES] & add_now)
+        m.d.comb += self.residual_take.eq(valid[_ADD] & add_now)
 
         lanes = []
         for n in range(self.config.columns):
-            m.submodules[f"requantize{n}"] = requantize = Requantizer()
+            m.submodules[f"requantize{n}"] = lane = Requantizer()
             m.submodules[f"add{n}"] = add = ResidualAdd()
             lanes.append(add.out)
             m.d.comb += [
-                requantize.value.eq(self.value[n]),
-                requantize.valid.eq(valid[:REQUANTIZE_STAGES]),
-                requantize.fresh.eq(take[:REQUANTIZE_STAGES]),
-                requantize.param_write.eq(self.param_write),
-                requantize.param_index.eq(self.param_index),
-                requantize.param_data.eq(self.param_word.word_select(n, 8)),
-                requantize.zero.eq(scalar["out_zero"]),
-                requantize.low.eq(scalar["out_min"]),
-                requantize.high.eq(scalar["out_max"]),
-                add.y.eq(requantize.y),
+                lane.value.eq(self.value[n]),
+                lane.valid.eq(valid[:_ADD]),
+                lane.fresh.eq(take[:_ADD]),
+                lane.param_write.eq(self.param_write),
+                lane.param_index.eq(self.param_index),
+                lane.param_data.eq(self.param_word.word_select(n, 8)),
+                lane.zero.eq(scalar["out_zero"]),
+                lane.low.eq(scalar["out_min"]),
+                lane.high.eq(scalar["out_max"]),
+                add.y.eq(lane.y),
                 add.residual.eq(self.residual.word_select(n, 8)),
-                add.valid.eq(valid[REQUANTIZE_STAGES:STAGES]),
+                add.valid.eq(valid[_ADD:STAGES]),
                 add.add.eq(scalar["add"]),
                 add.low.eq(scalar["add_min"]),
                 add.high.eq(scalar["add_max"]),
