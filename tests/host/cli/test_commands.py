@@ -123,7 +123,7 @@ def test_damaged_files_are_one_line(compiled, capsys, tmp_path):
     np.save("x.npy", MODEL.inputs[:1])
     compiled.write_bytes(compiled.read_bytes()[:5000])
     assert run("--input", "x.npy") == EXIT_USER_ERROR
-    assert "net.lepton: not a compiled model or damaged" in capsys.readouterr().err
+    assert "lepton: net.lepton: not a compiled model" in capsys.readouterr().err
     (tmp_path / "cut.tflite").write_bytes(MODEL.path.read_bytes()[:5000])
     assert main(["compile", "cut.tflite"]) == EXIT_USER_ERROR
     error = capsys.readouterr().err
