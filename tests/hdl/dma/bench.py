@@ -91,8 +91,8 @@ def rows(fields: dict[str, int]):
         for j in range(fields["count2"]):
             for i in range(fields["count1"]):
                 offset, local = (
-                    fields[start] + k * fields[f"{name}_step3"] + j * fields[f"{name}_step2"] + i * fields[f"{name}_step1"]
-                    for start, name in (("offset", "mem"), ("local", "local")))
+                    fields[first] + sum(n * fields[f"{kind}_step{level}"] for level, n in ((1, i), (2, j), (3, k)))
+                    for first, kind in (("offset", "mem"), ("local", "local")))
                 yield offset % 2**32, local % 2**32
 
 
