@@ -136,6 +136,16 @@ async def starts_within_the_latency(dut):
     assert waited <= 64 + 10 + SIZES[EngineName.LOAD] // parameters()["bus_bytes"]
 
 
+@cocotb.test(timeout_time=50, timeout_unit="us")
+async def serves_the_streams_in_turn(dut):
+    """The first command of every engine comes before the second of any."""
+    bench = Bench(dut)
+    await bench.open(counts=(8, 8, 8))
+    await bench.settle()
+    streams = [(address - BASE) // 0x1000 for address, _ in bench.memory.segments[:9]]
+    assert streams == [0, 1, 4] * 3
+
+
 async def _refused(dut, code, engine, index, address, *, counts=(2, 2, 2), **where):
     bench = Bench(dut)
     await bench.open(counts, **where)
