@@ -31,6 +31,11 @@ def _requantize(x, multiplier, shift):
     return _divide(_high_multiply(x * (1 << max(shift, 0)), multiplier), max(-shift, 0))
 
 
+def _round_once(x, multiplier, shift):
+    """What LiteRT's fully connected kernels do, where its convolutions round twice."""
+    return (int(x) * multiplier + (1 << 30 - shift)) >> 31 - shift
+
+
 def _scale(tensor):
     return float(np.float32(tensor.quantization.scale.ravel()[0]))
 
@@ -74,8 +79,9 @@ def _conv(graph, node, x):
                   for s in np.broadcast_to(weights.quantization.scale, acc.shape[2])]
     pairs = [_multiplier(s) for s in scales]
     result = np.empty(acc.shape, np.int64)
+    rescale = _round_once if isinstance(op, FullyConnected) else _requantize
     for index, value in np.ndenumerate(acc):
-        result[index] = _requantize(value, *pairs[index[2]]) + _zero(output)
+        result[index] = rescale(value, *pairs[index[2]]) + _zero(output)
     return np.clip(result, *op.clamp).reshape(output.shape)
 
 
