@@ -1,0 +1,46 @@
+"""Boards that the tests of a worker share, and the way to their helper modules.
+
+A board is opened once per configuration and memory profile and then used by many tests, as a
+board on a desk would be: a test that leaves it unusable makes later ones fail.
+"""
+
+import sys
+from pathlib import Path
+
+import lepton.device
+import pytest
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE.parent / "host" / "compiler"))  # random graphs, and LiteRT
+
+MEMORY_BYTES = 1 << 24  # enough for every network here
+
+
+@pytest.fixture(scope="session")
+def boards():
+    """`boards(config, memory="default")`: an RTL board; `boards.golden(config)`: the golden model, which checks races."""
+    shared = Boards()
+    yield shared
+    shared.close()
+
+
+class Boards:
+    def __init__(self):
+        self._open = {}
+
+    def __call__(self, config, memory="default", seed=1):
+        return self._get("rtl", config, memory=memory, seed=seed)
+
+    def golden(self, config):
+        return self._get("golden", config, check_races=True)
+
+    def _get(self, name, config, **options):
+        key = (name, config, *options.values())
+        if key not in self._open:
+            self._open[key] = lepton.device.open(name, config=config, memory_bytes=MEMORY_BYTES, **options)
+        return self._open[key]
+
+    def close(self):
+        for device in self._open.values():
+            device.close()
