@@ -24,6 +24,14 @@ async def start(dut, regions: list[tuple[int, int]]):
     await RisingEdge(dut.clk)
 
 
+async def cycle(dut):
+    """Wait for a clock edge outside reset."""
+    while True:
+        await RisingEdge(dut.clk)
+        if not dut.rst.value:
+            return
+
+
 async def reset(dut):
     """Start the clock of a port's bench and reset it."""
     dut.timeout.value = 0
@@ -82,7 +90,7 @@ class Control:
         dut = self.dut
         pause = 0
         while True:
-            await RisingEdge(dut.clk)
+            await cycle(dut)
             self.now += 1
             self.busy = bool(dut.control__busy.value)
             if self._offered and dut.control__command__ready.value:
@@ -120,7 +128,7 @@ class WordSink:
         ready = False
         dut.write__ready.value = 0
         while True:
-            await RisingEdge(dut.clk)
+            await cycle(dut)
             now += 1
             if dut.write__valid.value:
                 bits = int(dut.write__payload.value)
@@ -148,7 +156,7 @@ class WordSource:
         dut, lanes, ready = self.dut, self.config.lanes, False
         dut.read__request__ready.value = 0
         while True:
-            await RisingEdge(dut.clk)
+            await cycle(dut)
             data = random.getrandbits(8 * lanes)  # whatever another reader gets
             if ready and dut.read__request__valid.value:
                 address = int(dut.read__request__payload.value)
@@ -213,7 +221,7 @@ class AxiMemory:
         queue, held, ready, valid = deque(), None, False, False
         dut.bus__arready.value, dut.bus__rvalid.value, dut.bus__rid.value = 0, 0, 0
         while True:
-            await RisingEdge(dut.clk)
+            await cycle(dut)
             self.now += 1
             burst = self._burst("ar", held)
             held = None if ready else burst
@@ -247,7 +255,7 @@ class AxiMemory:
         for name in ("awready", "wready", "bvalid", "bid", "bresp"):
             getattr(dut, f"bus__{name}").value = 0
         while True:
-            await RisingEdge(dut.clk)
+            await cycle(dut)
             self.now += 1
             burst = self._burst("aw", held)
             held = None if aw_ready else burst
