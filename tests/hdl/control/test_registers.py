@@ -192,6 +192,35 @@ async def a_read_passes_a_write_that_waits(dut):
     assert int(dut.bus__rdata.value) == 77 and dut.bus__bvalid.value
 
 
+@cocotb.test(timeout_time=100, timeout_unit="us")
+async def every_write_gets_its_own_response(dut):
+    """A second write waits, without effect, for the manager to take the response of the first."""
+    await _raw_open(dut)
+    writes = [(RW[0].offset, 1, OK), (REGISTERS["ID"].offset, 2, BAD), (RW[0].offset, 3, OK)]
+
+    async def send():
+        for offset, value, _ in writes:
+            dut.bus__awaddr.value, dut.bus__wdata.value, dut.bus__wstrb.value = offset, value, 15
+            dut.bus__awvalid.value = dut.bus__wvalid.value = 1
+            await RisingEdge(dut.clk)
+            while not (dut.bus__awready.value and dut.bus__wready.value):
+                await RisingEdge(dut.clk)
+        dut.bus__awvalid.value = dut.bus__wvalid.value = 0
+
+    cocotb.start_soon(send())
+    for i, (_, _, expected) in enumerate(writes):
+        for _ in range(10):
+            await RisingEdge(dut.clk)
+        assert dut.bus__bvalid.value and int(dut.bus__bresp.value) == expected, i
+        assert int(getattr(dut, RW[0].name.lower()).value) == (3 if i == 2 else 1)
+        dut.bus__bready.value = 1
+        await RisingEdge(dut.clk)
+        dut.bus__bready.value = 0
+    for _ in range(10):
+        await RisingEdge(dut.clk)
+        assert not dut.bus__bvalid.value
+
+
 @cocotb.test(timeout_time=500, timeout_unit="us")
 async def the_snapshot_window_asks_for_slot_and_counter(dut):
     host, _ = await _open(dut)
