@@ -10,7 +10,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
-from lepton.arch import ChipConfig, ErrorCode, Tensor, TensorOpcode
+from lepton.arch import ChipConfig, ErrorCode, Rounding, Tensor, TensorOpcode
 
 from ..control.counters import Activity
 from ..interfaces import command_layout
@@ -222,7 +222,8 @@ class Issue(wiring.Component):
         reserved = Cat(command[f.name] for f in Tensor.fields if f.name.startswith("reserved"))
         counts = [command[name] for name in ("kernel_x", "kernel_y", "blocks", "nx", "ny", "nz")]
         shifts = [command[name] for name in ("add_shift_a", "add_shift_b", "add_shift_o")]
-        m.d.comb += illegal.eq(reserved.any() | Cat(n == 0 for n in counts).any() | Cat(s > 31 for s in shifts).any())
+        m.d.comb += illegal.eq(reserved.any() | Cat(n == 0 for n in counts).any() | Cat(s > 31 for s in shifts).any()
+                               | (command.rounding > max(Rounding)))
         with m.If(illegal):
             m.d.comb += code.eq(ErrorCode.ILLEGAL_FIELD)
         for name in ("out_addr", "out_x", "out_y", "out_z", "res_addr", "res_x", "res_y", "res_z"):

@@ -15,13 +15,18 @@ INT32_MAX = (1 << 31) - 1
 
 
 def doubling_high(product, fraction: int = 31):
-    """The unsaturated part of SaturatingRoundingDoublingHighMul: (product + 2**(fraction-1)) >> fraction.
+    """SaturatingRoundingDoublingHighMul before saturation: (product + 2**(fraction-1)) >> fraction.
 
     The reference adds a nudge that depends on the sign and then truncates towards zero, which
     is the same as rounding half up. Dropping all bits but one below the point first gives the
     same value with a short adder.
     """
-    return ((product >> (fraction - 1)) + 1) >> 1
+    return round_last_bit(product >> (fraction - 1))
+
+
+def round_last_bit(value):
+    """Half of `value`, rounded half up."""
+    return (value + 1) >> 1
 
 
 def saturate(rounded):
@@ -36,6 +41,13 @@ def rounding_divide_by_pot(value, exponent):
     """
     half = (Const(1, 32) << exponent)[1:32]
     return (value + half - ((value < 0) & (exponent != 0))) >> exponent
+
+
+def rounding_divide(value, exponent, single):
+    """RoundingDivideByPOT, or with `single` (value / 2) / 2**exponent rounded once, half up."""
+    one = (Const(1, 32) << exponent)[:32]
+    nudge = Mux(single, one, one[1:] - ((value < 0) & (exponent != 0)))
+    return (value + nudge) >> (exponent + single)
 
 
 def clamp(value, low, high):

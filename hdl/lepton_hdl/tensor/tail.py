@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
-from lepton.arch import ChipConfig, Tensor
+from lepton.arch import ChipConfig, Rounding, Tensor
 from lepton.arch.commands import PARAM_WORDS
 
 from ..layouts import layout
@@ -23,7 +23,8 @@ _ADD = requantize.STAGES  # the stage at which the residual add begins
 _TENSOR = layout(Tensor)
 # The per-tensor parameters and the stage that uses them.
 _SCALAR_STAGE = {
-    "out_zero": requantize.SHIFT, "out_min": requantize.CLAMP, "out_max": requantize.CLAMP,
+    "rounding": requantize.ROUND, "out_zero": requantize.SHIFT,
+    "out_min": requantize.CLAMP, "out_max": requantize.CLAMP,
     **dict.fromkeys(("add_zero_a", "add_zero_b", "add_mult_a", "add_mult_b"), _ADD + residual_add.SCALE),
     **dict.fromkeys(("add_shift_a", "add_shift_b"), _ADD + residual_add.SHIFT),
     "add_mult_o": _ADD + residual_add.SCALE_SUM,
@@ -105,6 +106,7 @@ class Tail(wiring.Component):
                 lane.param_write.eq(self.param_write),
                 lane.param_index.eq(self.param_index),
                 lane.param_data.eq(self.param_word.word_select(n, 8)),
+                lane.single.eq(scalar["rounding"] == Rounding.SINGLE),
                 lane.zero.eq(scalar["out_zero"]),
                 lane.low.eq(scalar["out_min"]),
                 lane.high.eq(scalar["out_max"]),

@@ -44,6 +44,13 @@ class TensorOpcode(IntEnum):
     MAX = 0x22
 
 
+class Rounding(IntEnum):
+    """How the tail brings an accumulator to its scale."""
+
+    DOUBLE = 0  # TFLite's convolutions and pools: to int32 first, then by the right shift
+    SINGLE = 1  # LiteRT's fully connected layers: once, half up
+
+
 class Space(IntEnum):
     """On-chip memory that a transfer fills."""
 
@@ -110,7 +117,8 @@ Tensor = Record("Tensor", 128, (*_HEADER,
     Field("fence", 1, "start only when all earlier commands' results have landed"),
     Field("snapshot", 1, "when finished, copy the counters to the slot of `layer`"),
     Field("add", 1, "the tail adds the residual"),
-    Field("reserved_flags", 3, "zero"),
+    Field("rounding", 2, "how the tail rounds", enum=Rounding),
+    Field("reserved_flags", 1, "zero"),
     Field("pad", 8, "value of an input pixel outside the image", signed=True),
     Field("kernel_x", 8, "passes along x, at least 1"),
     Field("kernel_y", 8, "passes along y, at least 1"),
@@ -182,11 +190,14 @@ Tensor = Record("Tensor", 128, (*_HEADER,
                     tail(accumulators[row], scratchpad[res_addr + z*res_z + y*res_y + x*res_x :][:K])
 
 The input address need not be a multiple of K. Accumulators hold int32 and wrap; the contents of
-rows that have gone through the tail are undefined afterwards. The tail, per lane n (see `tail` in
+rows that have gone through the tail are undefined afterwards. Output and residual addresses and
+steps must be multiples of K. The tail, per lane n (see `tail` in
 the golden model, and TFLite's reference kernels for the rounding):
 
-    y = clamp(MultiplyByQuantizedMultiplier(row[n] + bias[n], multiplier[n], left[n], right[n]) + out_zero,
-              out_min, out_max)
+    x = (row[n] + bias[n]) << left[n], as int32
+    DOUBLE: y = RDBPOT(SRDHM(x, multiplier[n]), right[n])            MultiplyByQuantizedMultiplier
+    SINGLE: y = (x * multiplier[n] + 2**(30 + right[n])) >> (31 + right[n])
+    y = clamp(y + out_zero, out_min, out_max)
     if add: s = scale(y - add_zero_a, add_mult_a, add_shift_a) + scale(r - add_zero_b, add_mult_b, add_shift_b)
             y = clamp(RDBPOT(SRDHM(s, add_mult_o), add_shift_o) + add_zero_o, add_min, add_max)
     with scale(d, m, s) = RDBPOT(SRDHM(d << 20, m), s)""")

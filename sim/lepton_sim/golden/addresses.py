@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from lepton.arch import ChipConfig, ErrorCode, Space
+from lepton.arch import ChipConfig, ErrorCode, Rounding, Space
 from lepton.arch.commands import PARAM_WORDS, REGIONS, Dma, DmaOpcode, Tensor, TensorOpcode
 
 _MASK = 0xFFFF_FFFF
@@ -55,13 +55,15 @@ def _check_aligned(fields: dict[str, int], names: tuple[str, ...], lanes: int) -
 def check_tensor_fields(fields: dict[str, int], config: ChipConfig) -> None:
     """Raise `CommandError` for what is wrong with a walk wherever it goes.
 
-    ILLEGAL_FIELD: reserved bits, zero counts, a shift above 31. LOCAL_ALIGNMENT: an address or step
-    of the output, or of the residual, that is used and not a multiple of K.
+    ILLEGAL_FIELD: reserved bits, zero counts, a shift above 31, an unknown rounding. LOCAL_ALIGNMENT: an
+    address or step of the output, or of the residual, that is used and not a multiple of K.
     """
     _check_counts(Tensor, fields, ("kernel_x", "kernel_y", "blocks", "nx", "ny", "nz"))
     for name in ("add_shift_a", "add_shift_b", "add_shift_o"):
         if fields[name] > 31:
             raise CommandError(ErrorCode.ILLEGAL_FIELD, fields[name])
+    if fields["rounding"] > max(Rounding):
+        raise CommandError(ErrorCode.ILLEGAL_FIELD, fields["rounding"])
     if fields["last"]:
         _check_aligned(fields, ("out_addr", "out_x", "out_y", "out_z"), config.lanes)
         if fields["add"]:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 import numpy as np
-from lepton.arch import ChipConfig, DmaOpcode, ErrorCode, Space, TensorOpcode
+from lepton.arch import ChipConfig, DmaOpcode, ErrorCode, Rounding, Space, TensorOpcode
 from lepton.arch.commands import PARAM_WORDS
 
 from .addresses import (
@@ -27,6 +27,7 @@ from .addresses import (
 )
 from .numerics import (
     multiply_by_quantized_multiplier,
+    multiply_rounded_once,
     rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,
     wrap_int32,
@@ -162,8 +163,8 @@ def tail(rows: np.ndarray, params: np.ndarray, residual: np.ndarray | None, fiel
     bias = np.ascontiguousarray(params[0:4].T).view("<i4")[:, 0]
     multiplier = np.ascontiguousarray(params[4:8].T).view("<i4")[:, 0]
     left, right = params[8] & 31, params[9] & 31
-    scaled = multiply_by_quantized_multiplier(
-        wrap_int32(rows.astype(np.int64) + bias), multiplier, left, right).astype(np.int64)
+    rescale = multiply_rounded_once if fields["rounding"] == Rounding.SINGLE else multiply_by_quantized_multiplier
+    scaled = rescale(wrap_int32(rows.astype(np.int64) + bias), multiplier, left, right).astype(np.int64)
     y = _clamp(scaled + fields["out_zero"], fields["out_min"], fields["out_max"])
     if residual is None:
         return y.astype(np.int8)

@@ -51,6 +51,17 @@ def multiply_by_quantized_multiplier(x, multiplier, left, right) -> np.ndarray:
     return rounding_divide_by_pot(saturating_rounding_doubling_high_mul(shifted, multiplier), right)
 
 
+def multiply_rounded_once(x, multiplier, left, right) -> np.ndarray:
+    """x * 2**left * multiplier / 2**31 / 2**right, rounded once, half up; int64.
+
+    What LiteRT's fully connected kernels compute. `x << left` wraps to int32, as above.
+    """
+    shifted = wrap_int32(np.asarray(x, dtype=np.int64) << np.asarray(left, dtype=np.int64))
+    right = np.asarray(right, dtype=np.int64)
+    product = shifted.astype(np.int64) * np.asarray(multiplier, dtype=np.int64)
+    return (product + (np.int64(1) << (30 + right))) >> (31 + right)
+
+
 def quantize_multiplier(scale: float) -> tuple[int, int, int]:
     """(multiplier, left, right) for a non-negative real factor, as TFLite's `QuantizeMultiplier`.
 

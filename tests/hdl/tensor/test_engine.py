@@ -166,6 +166,7 @@ async def errors_stop_the_engine(dut):
         (dict(nx=0), ErrorCode.ILLEGAL_FIELD, 0),
         (dict(reserved_end=1), ErrorCode.ILLEGAL_FIELD, 0),
         (dict(add_shift_o=32), ErrorCode.ILLEGAL_FIELD, 0),
+        (dict(rounding=2), ErrorCode.ILLEGAL_FIELD, 0),
         (dict(out_addr=1), ErrorCode.LOCAL_ALIGNMENT, 1),
         (dict(add=1, res_addr=lanes + 1), ErrorCode.LOCAL_ALIGNMENT, lanes + 1),
         (dict(in_addr=size - lanes + 1), ErrorCode.LOCAL_BOUNDS, size - lanes + 1),

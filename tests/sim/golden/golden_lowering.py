@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from golden_program import Program, bits, dma, parameters, tensor
-from lepton.arch import PRESETS, ChipConfig, DmaOpcode, Region, Space, TensorOpcode
+from lepton.arch import PRESETS, ChipConfig, DmaOpcode, Region, Rounding, Space, TensorOpcode
 from lepton_sim.golden.numerics import wrap_int32
 
 # Room for any of the test layers in one command.
@@ -72,7 +72,7 @@ def _program(config: ChipConfig, inputs: bytes, weights: bytes, commands: list[d
 
 
 def conv(x, weights, bias, multiplier, left, right, zero_in, zero_out, low, high, window: Window,
-         config: ChipConfig = ROOMY) -> np.ndarray:
+         config: ChipConfig = ROOMY, rounding: Rounding = Rounding.DOUBLE) -> np.ndarray:
     """x (H, W, C), weights (O, kh, kw, C) int8; bias, multiplier, left, right (O,) -> (oh, ow, O) int8."""
     lanes, outputs = config.lanes, weights.shape[0]
     blocked = to_blocks(x, lanes)
@@ -97,15 +97,16 @@ def conv(x, weights, bias, multiplier, left, right, zero_in, zero_out, low, high
     commands = [dict(
         opcode=TensorOpcode.DOT, layer=group, blocks=blocks, in_block=x.shape[0] * x.shape[1] * lanes, pad=zero_in,
         weights=group * tile_words, params=groups * tile_words + 10 * group, out_addr=out_addr + group * plane,
-        out_zero=zero_out, out_min=low, out_max=high, **_walk(x.shape, window, lanes)) for group in range(groups)]
+        out_zero=zero_out, out_min=low, out_max=high, rounding=rounding,
+        **_walk(x.shape, window, lanes)) for group in range(groups)]
     program = _program(config, blocked.tobytes(), memory, commands, out_addr, groups * plane)
     return from_blocks(program.run(groups * plane), (*window.out, outputs), lanes)
 
 
-def fully_connected(x, weights, *args, config: ChipConfig = ROOMY) -> np.ndarray:
-    """x (inputs,), weights (O, inputs): a 1x1 convolution of a 1x1 image."""
+def fully_connected(x, weights, *args, config: ChipConfig = ROOMY, rounding: Rounding = Rounding.SINGLE) -> np.ndarray:
+    """x (inputs,), weights (O, inputs): a 1x1 convolution of a 1x1 image. LiteRT rounds once, CMSIS-NN twice."""
     window = Window((1, 1), (1, 1))
-    return conv(x.reshape(1, 1, -1), weights[:, None, None, :], *args, window, config)[0, 0]
+    return conv(x.reshape(1, 1, -1), weights[:, None, None, :], *args, window, config, rounding)[0, 0]
 
 
 def max_pool(x, low, high, window: Window, config: ChipConfig = ROOMY) -> np.ndarray:

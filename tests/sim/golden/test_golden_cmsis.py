@@ -7,6 +7,7 @@ import golden_lowering as lower
 import numpy as np
 import pytest
 from golden_lowering import Window
+from lepton.arch import Rounding
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "cmsis_nn"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"CMSIS-NN's vectors are not there: {DATA}")
@@ -96,7 +97,8 @@ def test_fully_connected(name):
         repeat = 1
     bias = arrays.get("biases", arrays.get("bias", np.zeros(outputs, np.int32)))
     got = [lower.fully_connected(np.tile(row, repeat), weights.astype(np.int8), bias,
-                                 *_quantization(arrays, config, outputs), *_range(config))
+                                 *_quantization(arrays, config, outputs), *_range(config),
+                                 rounding=Rounding.DOUBLE)
            for row in arrays["input"].reshape(config["INPUT_BATCHES"], depth)]
     np.testing.assert_array_equal(np.ravel(got), arrays["output" if name == "fc_per_ch" else "output_ref"])
 

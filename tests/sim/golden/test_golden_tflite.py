@@ -8,7 +8,7 @@ import pytest
 import tflite
 from golden_lowering import ROOMY, Window
 from golden_tflite import Tensor, build, reference
-from lepton.arch import PRESETS
+from lepton.arch import PRESETS, Rounding
 from lepton_sim.golden.numerics import multiply_by_quantized_multiplier, quantize_multiplier
 
 CONFIGS = {"tiny": PRESETS["tiny"].with_(scratchpad_kib=256, weight_kib=256, accumulator_rows=1024), "base": ROOMY}
@@ -121,6 +121,26 @@ def test_fully_connected(inputs, outputs, extreme):
     factor = quantize_multiplier(float(scale_in * scale_w) / float(scale_out))
     got = lower.fully_connected(x, weights, bias, *factor, zero_in, zero_out, -128, 127)
     np.testing.assert_array_equal(got, reference(model, x[None])[0])
+
+
+def test_fully_connected_rounds_once():
+    """Enough outputs that rounding twice would show: it differs in about one of a thousand."""
+    rng = np.random.default_rng(11)
+    inputs, outputs = 64, 4000
+    x, weights = _values(rng, inputs, None), np.maximum(_values(rng, (outputs, inputs), None), -127)
+    bias = rng.integers(-5000, 5000, outputs).astype(np.int32)
+    scale_in, scale_w, zero_in, zero_out = np.float32(0.031), np.float32(0.0072), -17, 9
+    scale_out = np.float32(scale_in * scale_w * 600)
+    model = build("FULLY_CONNECTED", [Tensor(scale_in, zero_in, shape=(1, inputs)), Tensor(scale_w, data=weights),
+                                      Tensor(scale_in * scale_w, data=bias)],
+                  Tensor(scale_out, zero_out, shape=(1, outputs)), 4, "FullyConnectedOptions")
+    factor = quantize_multiplier(float(scale_in * scale_w) / float(scale_out))
+    args = (x, weights, bias, *factor, zero_in, zero_out, -128, 127)
+    once, twice = (lower.fully_connected(*args, rounding=rounding)
+                   for rounding in (Rounding.SINGLE, Rounding.DOUBLE))
+    wanted = reference(model, x[None])[0]
+    np.testing.assert_array_equal(once, wanted)
+    assert (twice != wanted).any(), "the case does not tell one rounding from two"
 
 
 @pytest.mark.parametrize("extreme", [None, -128, 127, "both"])
