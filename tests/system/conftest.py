@@ -19,7 +19,7 @@ MEMORY_BYTES = 1 << 24  # enough for every network here
 
 @pytest.fixture(scope="session")
 def boards():
-    """`boards(config, memory="default")`: an RTL board; `boards.golden(config)`: the golden model, which checks races."""
+    """`boards(config, memory="default")`: an RTL board; `boards.golden(config)`: the golden model with race checks."""
     shared = Boards()
     yield shared
     shared.close()

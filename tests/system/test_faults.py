@@ -111,7 +111,8 @@ SEMAPHORES = {
                                  bits(15)),
     "posted once, taken twice": (Program(load=[load(post=bits(9))], tensor=[tensor(wait=bits(9))] * 2),
                                  ErrorCode.DEADLOCK, TENSOR, 1, 0, bits(9)),
-    "never taken": (loads(*[fill(4, post=bits(2), layer=6)] * 256), ErrorCode.SEMAPHORE_OVERFLOW, LOAD, 255, 6, bits(2)),
+    "never taken": (loads(*[fill(4, post=bits(2), layer=6)] * 256), ErrorCode.SEMAPHORE_OVERFLOW, LOAD, 255, 6,
+                    bits(2)),
 }
 WRONG = ILLEGAL | ADDRESSES | SEMAPHORES
 
