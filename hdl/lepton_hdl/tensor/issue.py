@@ -218,12 +218,21 @@ class Issue(wiring.Component):
     def _check(self, m, command):
         """Checks that need no walk, as (code, offending value); code NONE where the command is sound."""
         code, value = Signal(8), Signal(32)
+        counts = ("kernel_x", "kernel_y", "blocks", "nx", "ny", "nz")
+        checks = []  # the first that applies is reported, in the order of the record
+        for f in Tensor.fields:
+            field = command[f.name].as_unsigned() if f.signed else command[f.name]
+            if f.name.startswith("reserved"):
+                checks.append((field != 0, field))
+            elif f.name in counts:
+                checks.append((field == 0, 0))
+        checks += [(command[name] > 31, command[name]) for name in ("add_shift_a", "add_shift_b", "add_shift_o")]
+        checks.append((command.rounding > max(Rounding), command.rounding))
         illegal = Signal()
-        reserved = Cat(command[f.name] for f in Tensor.fields if f.name.startswith("reserved"))
-        counts = [command[name] for name in ("kernel_x", "kernel_y", "blocks", "nx", "ny", "nz")]
-        shifts = [command[name] for name in ("add_shift_a", "add_shift_b", "add_shift_o")]
-        m.d.comb += illegal.eq(reserved.any() | Cat(n == 0 for n in counts).any() | Cat(s > 31 for s in shifts).any()
-                               | (command.rounding > max(Rounding)))
+        m.d.comb += illegal.eq(Cat(wrong for wrong, _ in checks).any())
+        for wrong, offending in reversed(checks):  # the last assignment wins
+            with m.If(wrong):
+                m.d.comb += value.eq(offending)
         with m.If(illegal):
             m.d.comb += code.eq(ErrorCode.ILLEGAL_FIELD)
         for name in ("out_addr", "out_x", "out_y", "out_z", "res_addr", "res_x", "res_y", "res_z"):

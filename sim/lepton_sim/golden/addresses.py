@@ -58,6 +58,8 @@ def check_tensor_fields(fields: dict[str, int], config: ChipConfig) -> None:
     ILLEGAL_FIELD: reserved bits, zero counts, a shift above 31, an unknown rounding. LOCAL_ALIGNMENT: an
     address or step of the output, or of the residual, that is used and not a multiple of K.
     """
+    if fields["reserved_header"] == 0 and fields["snapshot"] and fields["layer"] >= config.layer_slots:
+        raise CommandError(ErrorCode.ILLEGAL_FIELD, fields["layer"])
     _check_counts(Tensor, fields, ("kernel_x", "kernel_y", "blocks", "nx", "ny", "nz"))
     for name in ("add_shift_a", "add_shift_b", "add_shift_o"):
         if fields[name] > 31:
