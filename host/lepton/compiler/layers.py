@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..arch import TensorOpcode
+from ..arch import Rounding, TensorOpcode
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class ChipLayer:
     out_zero: int
     out_min: int
     out_max: int
+    rounding: Rounding = Rounding.DOUBLE
     weights: list[np.ndarray] | None = None
     first_block: list[int] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)

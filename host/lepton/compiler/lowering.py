@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..arch import ChipConfig, TensorOpcode
+from ..arch import ChipConfig, Rounding, TensorOpcode
 from ..graph import Add, AveragePool2D, Conv2D, DepthwiseConv2D, FullyConnected, Graph, GraphError, MaxPool2D, Mean
 from . import quantize
 from .layers import ChipLayer, Image, Part
@@ -118,6 +118,7 @@ class Lowering:
             kernel, tuple(stride), tuple(dilation), origin, column_bytes, folded is None, _zero(source),
             self._dot_params(node, values, weights), _zero(output), *op.clamp, weights=tiles, first_block=first)
         layer.parts = [Part((0, out_shape[0]), (0, out_shape[1]))]
+        layer.rounding = Rounding.SINGLE if isinstance(op, FullyConnected) else Rounding.DOUBLE
         layer.macs = out_shape[0] * out_shape[1] * values.size
         layer.weight_bytes = values.size
         layer.input_shape, layer.output_shape = tuple(source.shape), tuple(output.shape)
@@ -139,22 +140,9 @@ class Lowering:
         if max(shift for _, shift in pairs) > 31:
             raise GraphError(f"{label(node.node)}: the scale of input times weights must be less than 2**31 times "
                              "that of the output")
-        if isinstance(node.node.op, FullyConnected):
-            triples = self._rounded_once(node, values.reshape(outputs, -1).astype(np.int64), bias, pairs)
-        else:
-            triples = [(multiplier, *quantize.split_shift(shift)) for multiplier, shift in pairs]
-        multiplier, left, right = np.array(triples, np.int64).T
-        return [quantize.pack_parameters(bias[o:o + lanes], multiplier[o:o + lanes],
-                                         (left[o:o + lanes], right[o:o + lanes]), lanes)
+        multiplier, shift = np.array(pairs, np.int64).T
+        return [quantize.pack_parameters(bias[o:o + lanes], multiplier[o:o + lanes], shift[o:o + lanes], lanes)
                 for o in range(0, outputs, lanes)]
-
-    def _rounded_once(self, node: ChipNode, weights: np.ndarray, bias: np.ndarray, pairs) -> list[tuple[int, int, int]]:
-        """Multipliers and shifts of a fully connected layer; see `quantize.rounded_once`."""
-        zero, (low, high) = _zero(self.graph.tensors[node.node.outputs[0]]), node.node.op.clamp
-        sums = zip((np.minimum(weights * 127, weights * -128).sum(axis=1) + bias).tolist(),
-                   (np.maximum(weights * 127, weights * -128).sum(axis=1) + bias).tolist(), strict=True)
-        return [quantize.rounded_once(*pair, limits, (low - zero, high - zero))
-                for pair, limits in zip(pairs, sums, strict=True)]
 
     def _tiles(self, values: np.ndarray, starts: np.ndarray) -> tuple[list[np.ndarray], list[int]]:
         """Tiles of every output block over the input blocks that its channels read."""

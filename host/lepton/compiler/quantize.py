@@ -66,51 +66,6 @@ def requantize(values: np.ndarray, multiplier: int, left: int, right: int) -> np
     return (high >> right) + ((high & mask) > threshold)
 
 
-def rounded_once(multiplier: int, shift: int, sums: tuple[int, int], results: tuple[int, int]) -> tuple[int, int, int]:
-    """(multiplier, left, right) with which the tail's two roundings give what one rounding gives.
-
-    LiteRT's fully connected kernels, the reference ones too, compute (sum * multiplier + half) >> (31 - shift),
-    half up, where its convolutions round twice. A sum that is shifted far left first leaves the first
-    rounding so little to do that it hardly ever moves a result across a half. Neither function of the sum ever
-    decreases, so they are the same if they are at the two sums around every step. `sums`, `results`: lowest and
-    highest that can occur, or matter. Where thousands of inputs leave no room for the shift, one or two
-    sums of all may remain that come out one step off: the parameters with the fewest are returned.
-    """
-    low, high = sums
-    total = 31 - shift
-
-    def first_with(result: int) -> int:
-        """The lowest sum that gives `result` or more."""
-        if multiplier == 0:
-            return high + 1 if result > 0 else low
-        return -(((1 << total - 1) - (result << total)) // multiplier)
-
-    steps = range(results[0] + 1, results[1] + 1)
-    first = np.array([min(max(first_with(k), low), high + 1) for k in steps], np.int64)
-    wanted, best, fewest = np.array(steps, np.int64), (multiplier, *split_shift(shift)), len(steps) + 1
-    for candidate in _near(multiplier, shift, max(abs(low), abs(high), 1)):
-        late = (first <= high) & (requantize(np.minimum(first, high), *candidate) < wanted)
-        early = (first > low) & (requantize(np.maximum(first - 1, low), *candidate) >= wanted)
-        if (wrong := int((late | early).sum())) < fewest:
-            best, fewest = candidate, wrong
-        if not fewest:
-            break
-    return best
-
-
-def _near(multiplier: int, shift: int, largest: int):
-    """Parameters that stand for about the same factor: exact ones first, then the finest."""
-    room = 31 - largest.bit_length()  # left shifts that keep every sum in int32
-    if 0 <= shift <= room:
-        yield multiplier, shift, 0  # the first rounding is the only one, and rounds half up
-    if shift < 0 and multiplier % (1 << -shift) == 0:
-        yield multiplier >> -shift, 0, 0
-    for left in range(min(room, 31 + shift, 31), max(shift, 0) - 1, -1):
-        for change in (0, 1, -1, 2, -2, 3, -3, 4, -4):
-            if 0 <= multiplier + change <= _INT32_MAX:
-                yield multiplier + change, left, left - shift
-
-
 def average_multiplier(count: int) -> tuple[int, int, int]:
     """(multiplier, left, right) that divide the sum of `count` int8 values as TFLite's AveragePool does.
 

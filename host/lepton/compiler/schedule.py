@@ -231,6 +231,7 @@ class _LayerScheduler:
             "last": 1, "out_addr": area.at(blocks[0], tile.rows[0], tile.columns[0] * lanes), "out_x": lanes,
             "out_y": area.row_bytes, "out_z": area.block_bytes,
             "out_zero": layer.out_zero, "out_min": layer.out_min, "out_max": layer.out_max,
+            "rounding": layer.rounding,
         }
         command.writes += area.accesses(blocks, tile.rows)
         if residual is not None:
