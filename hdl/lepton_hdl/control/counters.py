@@ -94,7 +94,10 @@ class Counters(wiring.Component):
             write.en.eq(self.snapshot),
             read.addr.eq(self.read_slot),
             read.en.eq(self.read),
-            self.read_data.eq(read.data[counter]),
         ]
+        with m.Switch(counter):  # not an index: that would be a wide shift, in every simulated cycle
+            for i in range(len(SNAPSHOT_COUNTERS)):
+                with m.Case(i):
+                    m.d.comb += self.read_data.eq(read.data[i])
         with m.If(self.read):
             m.d.sync += counter.eq(self.read_counter)

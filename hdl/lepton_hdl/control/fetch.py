@@ -86,12 +86,12 @@ class ProgramFetcher(wiring.Component):
 
     def _check(self, m, engine, address, remaining):
         """The stream of `engine` must be aligned and end inside the region."""
-        program = self.programs[engine]
+        program = Signal(PROGRAM_TABLE.elem_shape)
         shift = Signal(range(8))  # log2 of the command's bytes
-        with m.Switch(engine):
+        with m.Switch(engine):  # not an index: that would be a wide shift, in every simulated cycle
             for e, record in ENGINE_RECORDS.items():
                 with m.Case(e):
-                    m.d.comb += shift.eq(record.size.bit_length() - 1)
+                    m.d.comb += [program.eq(self.programs[e]), shift.eq(record.size.bit_length() - 1)]
         room = Signal(signed(33))
         fits, start = Signal(32), Signal(64)
         m.d.comb += [

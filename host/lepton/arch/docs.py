@@ -66,7 +66,7 @@ def _commands() -> Iterator[str]:
     yield ""
     yield "Records are little-endian, without gaps, least significant bit first. Fields named `reserved…` must be zero."
     for record in dict.fromkeys(ENGINE_RECORDS.values()):
-        yield from _record(record)
+        yield from record_section(record)
     yield from ("", "## Semaphores", "")
     yield "A wait of TENSOR is counted by the class of its lowest missing semaphore."
     yield ""
@@ -81,7 +81,8 @@ def _commands() -> Iterator[str]:
            "bias (4 words, int32), multiplier (4 words, int32), left shift (1), right shift (1).")
 
 
-def _record(record: Record) -> Iterator[str]:
+def record_section(record: Record) -> Iterator[str]:
+    """Lines that describe one record: its doc, and a table of its fields."""
     first, _, rest = record.doc.partition("\n")
     yield from ("", f"## {record.name}", "", first, "")
     yield from _prose_and_code(rest.strip("\n").splitlines())

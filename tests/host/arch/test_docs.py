@@ -1,8 +1,9 @@
 """docs/reference/ is what the description makes."""
 
-from lepton.arch import REGISTERS, ErrorCode
+from lepton.arch import REGISTERS, ErrorCode, Space
 from lepton.arch.commands import Dma, Tensor
-from lepton.arch.docs import COMMAND, folder, pages, stale, write
+from lepton.arch.docs import COMMAND, folder, pages, record_section, stale, write
+from lepton.arch.record import Field, Record
 
 
 def test_the_reference_pages_are_up_to_date():
@@ -35,8 +36,12 @@ def test_nothing_is_left_out():
 
 
 def test_positions_follow_the_record():
-    page = pages()["commands.md"]
-    assert "| 8 | 0 | `first` | uint1 |" in page
-    assert "| 8 | 7:5 | `reserved_flags` | uint3 |" in page
-    assert "| 9 |  | `pad` | int8 |" in page
-    assert "| 124 |  | `reserved_end` | uint32 |" in page
+    fields = Field("flag", 1, "a flag"), Field("level", 7, "a level", signed=True), Field("space", 16, "where", enum=Space)
+    lines = list(record_section(Record("Example", 3, fields, "Title.\n\n    code\nprose")))
+    assert lines[1:4] == ["## Example", "", "Title."]
+    assert lines[5:8] == ["```python", "code", "```"] and lines[9] == "prose"
+    assert lines[-3:] == [
+        "| 0 | 0 | `flag` | uint1 | a flag |",
+        "| 0 | 7:1 | `level` | int7 | a level |",
+        "| 1 |  | `space` | uint16 | where: 0 SCRATCHPAD, 1 WEIGHTS |",
+    ]
