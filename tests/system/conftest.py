@@ -14,8 +14,6 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE.parent / "host" / "compiler"))  # random graphs, and LiteRT
 
-MEMORY_BYTES = 1 << 24  # enough for every network here
-
 
 @pytest.fixture(scope="session")
 def boards():
@@ -26,11 +24,13 @@ def boards():
 
 
 class Boards:
+    MEMORY_BYTES = 1 << 24  # enough for every network here
+
     def __init__(self):
         self._open = {}
 
-    def __call__(self, config, memory="default", seed=1):
-        return self._get("rtl", config, memory=memory, seed=seed)
+    def __call__(self, config, memory="default"):
+        return self._get("rtl", config, memory=memory)
 
     def golden(self, config):
         return self._get("golden", config, check_races=True)
@@ -38,7 +38,7 @@ class Boards:
     def _get(self, name, config, **options):
         key = (name, config, *options.values())
         if key not in self._open:
-            self._open[key] = lepton.device.open(name, config=config, memory_bytes=MEMORY_BYTES, **options)
+            self._open[key] = lepton.device.open(name, config=config, memory_bytes=self.MEMORY_BYTES, **options)
         return self._open[key]
 
     def close(self):
