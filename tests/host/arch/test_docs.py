@@ -36,7 +36,8 @@ def test_nothing_is_left_out():
 
 
 def test_positions_follow_the_record():
-    fields = Field("flag", 1, "a flag"), Field("level", 7, "a level", signed=True), Field("space", 16, "where", enum=Space)
+    fields = (Field("flag", 1, "a flag"), Field("level", 7, "a level", signed=True),
+              Field("space", 16, "where", enum=Space))
     lines = list(record_section(Record("Example", 3, fields, "Title.\n\n    code\nprose")))
     assert lines[1:4] == ["## Example", "", "Title."]
     assert lines[5:8] == ["```python", "code", "```"] and lines[9] == "prose"
