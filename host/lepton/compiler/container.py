@@ -7,7 +7,8 @@ import zlib
 from dataclasses import asdict
 
 from .. import graph
-from ..arch import ChipConfig, ConfigError, Engine
+from ..arch import ChipConfig, Engine
+from ..arch.commands import ENGINE_RECORDS
 from .layouts import Blocked, Rows
 from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, Stream, TensorInfo
 
@@ -16,6 +17,10 @@ VERSION = 1
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold; a real one would differ from run to run
 _LAYOUTS = {"blocked": Blocked, "rows": Rows}
 _HOST_OPS = {"Softmax": graph.Softmax, "Reshape": graph.Reshape}
+
+
+# What reading a zip that is none, or a damaged one, may raise (a flipped bit can ask for encryption).
+_UNREADABLE = (zipfile.BadZipFile, EOFError, zlib.error, OSError, RuntimeError)
 
 
 class ModelFileError(ValueError):
@@ -50,6 +55,21 @@ def _tensor(value: dict) -> TensorInfo:
     return TensorInfo(**{k: _tuples(v) for k, v in value.items()})
 
 
+def _check(step: ChipStep, source: str) -> None:
+    """Do streams and buffers lie in their regions?"""
+    for engine, stream in step.streams.items():
+        end = stream.offset + stream.count * ENGINE_RECORDS[engine].size
+        if min(stream.offset, stream.count) < 0 or stream.offset % 64 or end > len(step.program):
+            raise ModelFileError(f"{source}: damaged: the {engine.name} stream of step {step.name!r} must lie in its "
+                                 f"program of {len(step.program)} bytes, not at {stream.offset} with "
+                                 f"{stream.count} commands")
+    for bindings, size in ((step.inputs, step.input_size), (step.outputs, step.output_size)):
+        for binding in bindings:
+            if not 0 <= binding.offset <= size - binding.size:
+                raise ModelFileError(f"{source}: damaged: buffer {binding.name!r} of step {step.name!r} must lie in "
+                                     f"its region of {size} bytes, not at {binding.offset} with {binding.size}")
+
+
 def _parse_step(value: dict, blobs) -> ChipStep | HostStep:
     if value["kind"] == "host":
         op = _HOST_OPS[value["op"]](**{k: _tuples(v) for k, v in value["parameters"].items()})
@@ -61,6 +81,11 @@ def _parse_step(value: dict, blobs) -> ChipStep | HostStep:
         value["input_size"], value["output_size"], value["scratch_size"])
 
 
+def _plain(value):
+    """A numpy scalar, which a front end may have left in an operator, as Python's."""
+    return value.item()
+
+
 def dump(model: CompiledModel) -> bytes:
     """The bytes of the file. Equal models give equal bytes."""
     manifest = {
@@ -70,7 +95,7 @@ def dump(model: CompiledModel) -> bytes:
         "steps": [_step(i, s) for i, s in enumerate(model.steps)],
         "layers": [asdict(layer) for layer in model.layers],
     }
-    entries = [("manifest.json", json.dumps(manifest, indent=1, sort_keys=True).encode())]
+    entries = [("manifest.json", json.dumps(manifest, indent=1, sort_keys=True, default=_plain).encode())]
     entries += [(f"program{i}.bin", s.program) for i, s in enumerate(model.steps) if isinstance(s, ChipStep)]
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
@@ -87,7 +112,7 @@ def parse(data: bytes, source: str = "model") -> CompiledModel:
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         manifest = json.loads(archive.read("manifest.json"))
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, zlib.error, OSError) as error:
+    except (LookupError, ValueError, *_UNREADABLE) as error:
         raise ModelFileError(f"{source}: not a compiled model, or damaged ({error}); "
                              "compile the network again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
@@ -100,10 +125,16 @@ def parse(data: bytes, source: str = "model") -> CompiledModel:
         if config.hash != manifest["config_hash"]:
             raise ModelFileError(f"{source}: damaged: the configuration's hash must be {config.hash}, "
                                  f"not {manifest['config_hash']}; compile the network again")
-        return CompiledModel(
+        model = CompiledModel(
             manifest["name"], config, manifest["source_hash"],
             [_tensor(t) for t in manifest["inputs"]], [_tensor(t) for t in manifest["outputs"]],
             [_parse_step(s, archive.read) for s in manifest["steps"]],
             [LayerInfo(**{k: _tuples(v) for k, v in layer.items()}) for layer in manifest["layers"]])
-    except (KeyError, TypeError, AttributeError, ConfigError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+    except ModelFileError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, *_UNREADABLE) as error:
         raise ModelFileError(f"{source}: damaged ({error}); compile the network again") from error
+    for step in model.steps:
+        if isinstance(step, ChipStep):
+            _check(step, source)
+    return model

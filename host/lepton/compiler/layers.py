@@ -1,6 +1,8 @@
 """`ChipLayer`: one operator as the chip computes it, before anything is placed or tiled."""
 
+from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -96,6 +98,11 @@ class ChipLayer:
         """The whole reduction of an output block."""
         first = self.first_block[ob]
         return Box((first, first + len(self.weights[ob])), (0, self.kernel[0]), (0, self.kernel[1]))
+
+    @cached_property
+    def reductions(self) -> list[tuple[Box, int]]:
+        """The distinct reductions of the output blocks, and how many blocks have each."""
+        return list(Counter(self.full_box(ob) for ob in range(len(self.weights))).items())
 
     def box_weights(self, ob: int, box: Box) -> bytes:
         """The tiles of a part of the reduction, in the order of its passes."""

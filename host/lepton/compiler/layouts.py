@@ -88,11 +88,7 @@ class Rows:
     def to_device(self, array) -> bytes:
         """Device bytes of an int8 array of `shape`. Raises `LayoutError`."""
         rows = np.full((self.height, self.pitch), self.fill, np.int8)
-        used = self.width * self.channels
-        inside = _checked(array, self.shape).reshape(self.height, used)
-        # a stride may leave the last columns unread, then they are not stored at all
-        start, room = self.left * self.channels, self.pitch - self.left * self.channels
-        rows[:, start:start + min(used, room)] = inside[:, :min(used, room)]
+        rows[:, self._inside()] = _checked(array, self.shape).reshape(self.height, self.width * self.channels)
         return rows.tobytes()
 
     def from_device(self, data) -> np.ndarray:

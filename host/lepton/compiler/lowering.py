@@ -48,7 +48,7 @@ class Lowering:
         """The layout of a tensor that the chip computes with."""
         t = self.graph.tensors[tensor]
         height, width, channels = image_shape(t.shape, f"tensor {tensor!r}")
-        return Blocked(tuple(t.shape), height, width, channels, self.lanes, _zero(t))
+        return Blocked(tuple(map(int, t.shape)), height, width, channels, self.lanes, _zero(t))
 
     def _image(self, tensor: str, shape: tuple[int, int, int]) -> Image:
         height, width, channels = shape
@@ -180,8 +180,8 @@ class Lowering:
         reach = (out_width - 1) * stride[1] * channels + passes * self.lanes
         pitch = -(-max(reach, (left + width) * channels) // self.lanes) * self.lanes
         name = f"{node.source}#{index}"
-        self.inputs[name] = (node.source, Rows(tuple(self.graph.tensors[node.source].shape), height, width, channels,
-                                               left, pitch, zero))
+        self.inputs[name] = (node.source, Rows(tuple(map(int, self.graph.tensors[node.source].shape)), height, width,
+                                               channels, left, pitch, zero))
         return Image(name, 1, height, width, channels, pitch, folded=True)
 
     def _folded_tiles(self, values: np.ndarray, passes: int) -> list[np.ndarray]:

@@ -53,9 +53,14 @@ def _foldable(graph: Graph, node: Node, source: str) -> bool:
     if output in graph.outputs:
         return False
     same_channels = graph.tensors[source].shape[-1] == graph.tensors[output].shape[-1]
+
+    def reads_through(user: Node) -> bool:
+        if isinstance(user.op, Reshape):
+            return _foldable(graph, user, source)
+        return isinstance(user.op, FullyConnected) or (same_channels and not isinstance(user.op, Softmax))
+
     users = [n for n in graph.nodes if output in n.inputs]
-    return bool(users) and all(
-        isinstance(n.op, FullyConnected) or (same_channels and not isinstance(n.op, Softmax | Reshape)) for n in users)
+    return bool(users) and all(map(reads_through, users))
 
 
 def fold_reshapes(graph: Graph) -> dict[str, str]:

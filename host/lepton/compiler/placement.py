@@ -126,11 +126,11 @@ class Placer:
         return tilings
 
     def _reasonable(self, tiling: Tiling) -> bool:
-        """Are tiles large enough that weights enter the array behind the pixels?"""
-        if tiling.bytes == 0:
-            return True
+        """Are tiles large enough that weights enter the array behind the pixels? With everything resident they are
+        as large as the chip allows."""
         plane = tiling.layer.output.height * tiling.layer.output.width
-        return tiling.rows * tiling.columns >= min(plane, 4 * self.config.lanes)
+        enough = min(plane, 2 * self.config.lanes, self.config.accumulator_rows // 2)
+        return tiling.bytes == 0 or tiling.rows * tiling.columns >= enough
 
     def _demote(self, alive: list[str], position: int) -> None:
         """Let one resident tensor travel: rather one that is only read once from outside, then the largest."""

@@ -77,8 +77,13 @@ class Tiling:
     @cached_property
     def boxes(self) -> list[list[Box]]:
         """The parts of the reduction of every output block, one command each."""
-        return [_split(self.layer.full_box(ob), self.blocks, self._box_passes)
-                for ob in range(self.layer.output.blocks)]
+        split = {box: boxes for box, boxes, _ in self._reductions}
+        return [split[self.layer.full_box(ob)] for ob in range(self.layer.output.blocks)]
+
+    @cached_property
+    def _reductions(self) -> list[tuple[Box, list[Box], int]]:
+        """The distinct reductions of a DOT layer, their parts, and how many output blocks have them."""
+        return [(box, _split(box, self.blocks, self._box_passes), count) for box, count in self.layer.reductions]
 
     @property
     def _box_passes(self) -> int:
@@ -89,7 +94,7 @@ class Tiling:
     def _source_blocks(self) -> int:
         if not self.dot:
             return self.blocks
-        return max(box.blocks[1] - box.blocks[0] for boxes in self.boxes for box in boxes)
+        return max(box.blocks[1] - box.blocks[0] for _, boxes, _ in self._reductions for box in boxes)
 
     @cached_property
     def source_bytes(self) -> int:
@@ -111,13 +116,14 @@ class Tiling:
     @property
     def source_loads_once(self) -> bool:
         """Does a streamed source tile serve all output blocks, so that it is loaded once per tile?"""
-        return self.dot and all(boxes == self.boxes[0] and len(boxes) == 1 for boxes in self.boxes)
+        return self.dot and len(self._reductions) == 1 and len(self._reductions[0][1]) == 1
 
     @property
     def slots(self) -> tuple[int, int, int]:
         """Tile buffers of source, output and residual: two of each streamed one, or one if it is filled only once."""
         commands = len(self.tiles) * len(self.block_groups)
-        fills = len(self.tiles) if self.source_loads_once else commands * (len(self.boxes[0]) if self.dot else 1)
+        parts = len(self._reductions[0][1]) if self.dot else 1
+        fills = len(self.tiles) if self.source_loads_once else commands * parts
         two = 2 if commands > 1 else 1
         return ((2 if fills > 1 else 1) * self.streams.source, two * self.streams.output, two * self.streams.residual)
 
@@ -141,16 +147,16 @@ class Tiling:
         count = len(self.tiles)
         pixels = self.rows * self.columns
         if self.dot:
-            passes = sum(box.passes for boxes in self.boxes for box in boxes)
-            commands = sum(map(len, self.boxes))
+            passes = sum(box.passes * number for box, _, number in self._reductions)
+            commands = sum(len(boxes) * number for _, boxes, number in self._reductions)
             compute = count * (passes * max(pixels, lanes) + commands * _COMMAND_CYCLES)
         else:
             passes = layer.kernel[0] * layer.kernel[1]
-            compute = count * len(self.block_groups) * (passes * pixels * self.blocks + _COMMAND_CYCLES)
+            commands = len(self.block_groups)
+            compute = count * commands * (passes * pixels * self.blocks + _COMMAND_CYCLES)
         traffic = self.weight_bytes
         if self.streams.source:
-            per_tile = sum(map(len, self.boxes)) if self.dot else len(self.block_groups)
-            traffic += count * (1 if self.source_loads_once else per_tile) * self.source_bytes
+            traffic += count * (1 if self.source_loads_once else commands) * self.source_bytes
             if self.weight_bytes > self.config.weight_bytes:
                 traffic += (count - 1) * self.weight_bytes
         if self.streams.residual:
