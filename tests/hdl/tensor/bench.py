@@ -1,0 +1,123 @@
+"""What the tests of the single blocks share: a clock, cycle-true access to ports, arithmetic in plain ints.
+
+A cycle of a test: set inputs after the falling edge, `settle` to read what follows from them
+combinationally, `tick` over the rising edge. Registered outputs are read after `tick`.
+
+The arithmetic is written out once more from gemmlowp's fixedpoint.h and TFLite's reference
+kernels (common.h, add.h), apart from the golden model, so that the two cannot err together.
+"""
+
+import random
+
+from cocotb.clock import Clock
+from cocotb.triggers import FallingEdge, ReadOnly
+
+INT_MIN, INT_MAX = -(1 << 31), (1 << 31) - 1
+
+
+class Ports:
+    """The ports of a block as ints: inputs are set, outputs read, by their names in the Verilog."""
+
+    def __init__(self, dut):
+        self.dut = dut
+        self._handles = {}
+
+    def _handle(self, name):
+        if name not in self._handles:
+            self._handles[name] = getattr(self.dut, name)
+        return self._handles[name]
+
+    async def start(self, **inputs):
+        """Set the inputs, start the clock and reset; returns after a falling edge."""
+        self.set(rst=1, **inputs)
+        Clock(self.dut.clk, 10, unit="ns").start()
+        for _ in range(3):
+            await self.tick()
+        self.set(rst=0)
+
+    def set(self, **inputs):
+        for name, value in inputs.items():
+            handle = self._handle(name)
+            handle.value = int(value) & ((1 << len(handle)) - 1)
+
+    def get(self, name: str) -> int:
+        return int(self._handle(name).value)
+
+    def signed(self, name: str) -> int:
+        return signed(self.get(name), len(self._handle(name)))
+
+    async def settle(self):
+        await ReadOnly()
+
+    async def tick(self):
+        """Over the next rising edge, to the falling edge behind it."""
+        await FallingEdge(self.dut.clk)
+
+
+def signed(value: int, bits: int) -> int:
+    """The low `bits` of `value` as two's complement."""
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+def encode(layout, **fields) -> int:
+    """The bits of an Amaranth struct with these fields; the others are zero."""
+    return layout.const(fields).as_value().value & ((1 << layout.size) - 1)
+
+
+def saturating_rounding_doubling_high_mul(a: int, b: int) -> int:
+    """gemmlowp fixedpoint.h; the division truncates towards zero, as C's does."""
+    if a == b == INT_MIN:
+        return INT_MAX
+    nudged = a * b + ((1 << 30) if a * b >= 0 else 1 - (1 << 30))
+    return nudged >> 31 if nudged >= 0 else -(-nudged >> 31)
+
+
+def rounding_divide_by_pot(x: int, exponent: int) -> int:
+    """gemmlowp fixedpoint.h."""
+    mask = (1 << exponent) - 1
+    return (x >> exponent) + ((x & mask) > (mask >> 1) + (x < 0))
+
+
+def clamp(value: int, low: int, high: int) -> int:
+    """Compares with `low` first, which shows only where low > high (a command may say so)."""
+    return low if value < low else min(value, high)
+
+
+def requantized(acc: int, single: int, p: dict) -> int:
+    """The tail's own value before the residual, as `lepton.arch.commands` defines it."""
+    x = signed(signed(acc + p["bias"], 32) << p["left"], 32)
+    if single:
+        y = (x * p["multiplier"] + (1 << (30 + p["right"]))) >> (31 + p["right"])
+    else:
+        y = rounding_divide_by_pot(saturating_rounding_doubling_high_mul(x, p["multiplier"]), p["right"])
+    return clamp(y + p["out_zero"], p["out_min"], p["out_max"])
+
+
+def residual_added(y: int, r: int, p: dict) -> int:
+    """TFLite's int8 ADD (reference_integer_ops/add.h AddFunc, left_shift 20) with right shifts given as positive."""
+    def scale(difference, which):
+        return rounding_divide_by_pot(saturating_rounding_doubling_high_mul(
+            difference << 20, p[f"add_mult_{which}"]), p[f"add_shift_{which}"])
+
+    total = scale(y - p["add_zero_a"], "a") + scale(r - p["add_zero_b"], "b")
+    scaled = rounding_divide_by_pot(
+        saturating_rounding_doubling_high_mul(total, p["add_mult_o"]), p["add_shift_o"])
+    return clamp(scaled + p["add_zero_o"], p["add_min"], p["add_max"])
+
+
+def pick(rng: random.Random, low: int, high: int) -> int:
+    """A number in low..high: an end or a neighbour of zero often, otherwise of random magnitude."""
+    if rng.random() < 0.3:
+        return rng.choice([v for v in (low, low + 1, high, high - 1, -1, 0, 1) if low <= v <= high])
+    value = rng.randint(low, high) >> rng.randrange(max(high.bit_length(), 1))
+    return min(max(value, low), high)
+
+
+def random_params(rng: random.Random) -> dict:
+    """Parameters of one lane; half of them such that results land in int8."""
+    if rng.random() < 0.5:
+        return dict(bias=pick(rng, INT_MIN, INT_MAX), multiplier=pick(rng, INT_MIN, INT_MAX),
+                    left=rng.randrange(32), right=rng.randrange(32))
+    return dict(bias=rng.randint(-9999, 9999), multiplier=rng.randint(1 << 30, INT_MAX),
+                left=rng.randrange(4), right=rng.randrange(8, 17))
