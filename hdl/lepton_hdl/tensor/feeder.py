@@ -70,7 +70,7 @@ class Feeder(wiring.Component):
         job = Signal(JOB)
         tiles_left, params_left = Signal(), Signal()
         first_tile = Signal()  # no tile of this job has been started
-        tile = Signal(range(2 * words))  # word address of the next tile
+        tile = Signal(17)  # word address of the next tile; one bit more than in a command, so that running over shows
         kx, ky, block = Signal(8), Signal(8), Signal(16)
 
         # What is being fetched: a column of a tile or a word of a record, one a cycle.
