@@ -83,6 +83,8 @@ ADDRESSES = {
                               TENSOR, 0, 0, WEIGHT_WORDS - 3),
     "second tile past the weights": (walks(tensor(TensorOpcode.DOT, kernel_x=3, weights=WEIGHT_WORDS - 8)),
                                      ErrorCode.LOCAL_BOUNDS, TENSOR, 0, 0, WEIGHT_WORDS),
+    "tile far past the weights": (walks(tensor(TensorOpcode.DOT, weights=2 * WEIGHT_WORDS + 10)),
+                                  ErrorCode.LOCAL_BOUNDS, TENSOR, 0, 0, 2 * WEIGHT_WORDS + 10),
     "parameters past the weights": (walks(tensor(params=WEIGHT_WORDS - 9)), ErrorCode.LOCAL_BOUNDS, TENSOR, 0, 0,
                                     WEIGHT_WORDS - 9),
     "load to the middle of a word": (loads(load(local=2)), ErrorCode.LOCAL_ALIGNMENT, LOAD, 0, 0, 2),

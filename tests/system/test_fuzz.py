@@ -125,10 +125,10 @@ def chain(random):
                   "add_shift_a": 1, "add_shift_o": 17}
         streams[Engine.TENSOR] = [tensor(**fields)]
     engine = Engine(int(random.integers(0, 3)))
-    size = ENGINE_RECORDS[engine].size
-    # wait, post and the flags that make results depend on what the accumulators held stay as they are
-    streams[engine][-1] = flipped(random, streams[engine][-1], int(random.integers(1, 3)), spare=(4, 5, 6, 7, 8))
-    assert len(streams[engine][-1]) == size
+    # One bit of TENSOR's, because it reads residuals ahead: which of two wrong addresses it meets first is a
+    # matter of timing. Wait, post and the flags that decide what accumulators held before stay as they are.
+    count = 1 if engine is Engine.TENSOR else int(random.integers(1, 3))
+    streams[engine][-1] = flipped(random, streams[engine][-1], count, spare=(4, 5, 6, 7, 8))
     return Program(*streams.values(), name="fuzz"), inputs
 
 
