@@ -70,11 +70,14 @@ def average_multiplier(count: int) -> tuple[int, int, int]:
     """(multiplier, left, right) that divide the sum of `count` int8 values as TFLite's AveragePool does.
 
     That is, rounding half away from zero. Right shift 22 keeps enough of the quotient that neither rounding
-    of the requantizer can move it across a half; the result is checked for every possible sum.
+    of the requantizer can move it across a half. The result is checked: as neither function of the sum ever
+    decreases, they are the same for every sum if they are at the two sums around every step.
     Raises `GraphError` where `count` has no exact multiplier.
     """
-    sums = np.arange(-128 * count, 127 * count + 1, dtype=np.int64)
-    wanted = np.where(sums > 0, (sums + count // 2) // count, -((-sums + count // 2) // count))
+    steps = np.arange(-127, 128, dtype=np.int64)
+    first = np.where(steps > 0, steps * count - count // 2, (steps - 1) * count + count // 2 + 1)
+    sums = np.concatenate([first, first - 1, [-128 * count, 127 * count]])
+    wanted = np.concatenate([steps, steps - 1, [-128, 127]])
     for right in (22, 23, 21, 20, 19, 18):
         multiplier, shift = quantize_multiplier(2.0**right / count)
         if not 0 <= shift <= 31 or 128 * count << shift > _INT32_MAX:

@@ -88,7 +88,7 @@ class Tiling:
     @property
     def _box_passes(self) -> int:
         """Tiles that half of the weight memory holds next to a parameter record."""
-        return (self.config.weight_words // 2 - PARAM_WORDS) // self.config.lanes
+        return max((self.config.weight_words // 2 - PARAM_WORDS) // self.config.lanes, 1)
 
     @cached_property
     def _source_blocks(self) -> int:

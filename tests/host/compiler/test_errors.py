@@ -1,0 +1,102 @@
+"""What cannot be compiled is refused with the operator, the value and what would do."""
+
+import numpy as np
+import pytest
+from compiler_graphs import Builder
+from lepton.arch import PRESETS, ConfigError
+from lepton.compiler import compile_graph
+from lepton.graph import GraphError, Node, Op
+
+
+def one_conv(**attributes):
+    b = Builder((1, 8, 8, 4))
+    b.conv("image", 8, (3, 3), **attributes)
+    return b.done()
+
+
+def refused(graph, text, config="tiny"):
+    with pytest.raises(GraphError, match=text):
+        compile_graph(graph, config)
+
+
+def test_unknown_configuration():
+    with pytest.raises(ConfigError, match="config must be one of tiny, small, base, large or a ChipConfig, not 'huge'"):
+        compile_graph(one_conv(), "huge")
+
+
+def test_unknown_operator():
+    class Tanh(Op):
+        pass
+
+    graph = one_conv()
+    graph.nodes.append(Node(Tanh(), ["t0"], ["t0"], "squash"))
+    refused(graph, "Tanh 'squash': operator Tanh is not supported; supported are Conv2D, DepthwiseConv2D, ")
+
+
+def test_batch():
+    graph = one_conv()
+    graph.tensors["image"].shape = (2, 8, 8, 4)
+    refused(graph, "Conv2D 'n0': the batch must be 1, not 2; import the network with batch 1")
+
+
+def test_data_type():
+    graph = one_conv()
+    graph.tensors["image"].dtype = np.dtype(np.float32)
+    refused(graph, "'image' must be int8, not float32; quantize the network to int8")
+
+
+def test_weights():
+    graph = one_conv()
+    graph.tensors["w0"].quantization.zero_point[3] = 7
+    refused(graph, "Conv2D 'n0': the zero point of weights 'w0' must be 0 .symmetric., not 7")
+    graph = one_conv()
+    graph.tensors["w0"].data = None
+    refused(graph, "weights 'w0' must be constant; computed weights are not supported")
+
+
+def test_shapes():
+    graph = one_conv()
+    graph.tensors["t0"].shape = (1, 8, 8, 8)
+    refused(graph, r"the output must have \(height, width, channels\) \(6, 6, 8\), not shape \(1, 8, 8, 8\)")
+    b = Builder((1, 4, 4, 4))
+    b._activation("other", (1, 1, 1, 4))
+    b.graph.inputs.append("other")
+    b.add("image", "other")
+    refused(b.done(), "broadcasting is not supported")
+
+
+def test_order_and_names():
+    graph = one_conv()
+    graph.nodes[0].inputs[0] = "nowhere"
+    refused(graph, "tensor 'nowhere' is not in the graph")
+    graph = one_conv()
+    graph.inputs = ["w0b"]
+    refused(graph, "'w0b' must be int8, not int32")
+    graph = one_conv()
+    graph.outputs = ["w0"]
+    refused(graph, "nothing produces output 'w0'")
+
+
+def test_limits_of_commands():
+    b = Builder((1, 1, 300, 4))
+    b.conv("image", 4, (1, 300))
+    refused(b.done(), r"Conv2D 'n0': kernel must be at most 255 in both directions, not \(1, 300\)")
+    b = Builder((1, 300, 1, 4))
+    b.max_pool("image", kernel=(1, 1), stride=(256, 1))
+    refused(b.done(), r"MaxPool2D 'n0': stride must be at most 255 in both directions, not \(256, 1\)")
+
+
+def test_a_window_of_nothing_but_padding():
+    b = Builder((1, 4, 4, 4))
+    b.average_pool("image", kernel=(2, 2), stride=(1, 1), padding=((2, 0), (0, 0)))
+    refused(b.done(), "a window lies wholly in the padding; there is nothing to average")
+
+
+def test_a_layer_that_does_not_fit():
+    b = Builder((1, 60, 60, 4))
+    b.mean("image")
+    chip = PRESETS["tiny"].with_(name="toy", scratchpad_kib=8)
+    refused(b.done(), r"layer 'n0' \(Mean, \(1, 60, 60, 4\) to \(1, 1, 1, 4\)\) does not fit chip 'toy': its smallest "
+            "tiles need 14404 bytes and the scratchpad has 8192; .* compile for a larger configuration", chip)
+    chip = PRESETS["base"].with_(name="toy", lanes=64, columns=64, weight_kib=8)
+    refused(one_conv(), "one tile of weights need 4736 bytes and half of the weight memory has 4096", chip)
