@@ -22,6 +22,12 @@ from lepton.graph import (
 )
 from lepton.runtime import Session
 
+# Memories so small that everything is cut: stripes, columns, reductions, weights that do not fit
+CRAMPED = {
+    "cramped4": PRESETS["tiny"].with_(name="cramped4", scratchpad_kib=4, weight_kib=1, accumulator_rows=16),
+    "cramped16": PRESETS["base"].with_(name="cramped16", scratchpad_kib=16, weight_kib=4, accumulator_rows=64),
+}
+
 
 def quantization(scale, zero_point=0, axis=None) -> Quantization:
     scale = np.atleast_1d(np.asarray(scale, np.float32))

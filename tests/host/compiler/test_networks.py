@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compiler_graphs import Builder, golden, litert, litert_file, random_inputs
+from compiler_graphs import CRAMPED, Builder, golden, litert, litert_file, random_inputs
 from compiler_random import network
 from compiler_reference import reference
 from lepton.arch import PRESETS
-from test_single_layers import CRAMPED
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 FILES = {"resnet8": (SHARED / "ic" / "resnet8_int8.tflite", SHARED / "ic" / "ic01_100.npz"),

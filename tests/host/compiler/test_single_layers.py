@@ -2,16 +2,9 @@
 
 import numpy as np
 import pytest
-from compiler_graphs import Builder, golden, litert, random_inputs
+from compiler_graphs import CRAMPED, Builder, golden, litert, random_inputs
 from compiler_random import OPERATORS, single
 from compiler_reference import reference
-from lepton.arch import PRESETS
-
-# memories so small that everything is cut: stripes, columns, reductions, weights that do not fit
-CRAMPED = {
-    "cramped4": PRESETS["tiny"].with_(name="cramped4", scratchpad_kib=4, weight_kib=1, accumulator_rows=16),
-    "cramped16": PRESETS["base"].with_(name="cramped16", scratchpad_kib=16, weight_kib=4, accumulator_rows=64),
-}
 
 
 def same(graph, config, seed, expected):
