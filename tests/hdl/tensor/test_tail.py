@@ -1,0 +1,134 @@
+"""The tail: rows of several commands in it at once, each with its own parameters, scalars and residuals."""
+
+import random
+from collections import deque
+from dataclasses import dataclass
+
+import cocotb
+from lepton.arch.commands import PARAM_WORDS, Rounding
+from lepton_hdl.tensor.tail import SCALARS, STAGES, Tail
+
+from tests.cocotb_harness import run_cocotb
+from tests.hdl.tensor.bench import INT_MAX, INT_MIN, Ports, encode, pick, random_params, requantized, residual_added
+from tests.hdl.tensor.commands import SMALL
+
+CONFIG = SMALL[4]
+LANES = CONFIG.lanes
+
+
+@dataclass
+class Command:
+    """Rows that share parameters: `lanes` per lane, `scalars` for all."""
+
+    lanes: list[dict]
+    scalars: dict
+    rows: list[list[int]]
+    residuals: list[list[int]]
+
+    def record(self):
+        """The parameter record as words: word b holds byte b of every lane."""
+        bytes_of = [p["bias"].to_bytes(4, "little", signed=True) + p["multiplier"].to_bytes(4, "little", signed=True)
+                    + bytes([p["left"], p["right"]]) for p in self.lanes]
+        return [int.from_bytes(bytes(lane[b] for lane in bytes_of), "little") for b in range(PARAM_WORDS)]
+
+    def expected(self, i):
+        word = []
+        for n in range(LANES):
+            y = requantized(self.rows[i][n], self.scalars["rounding"] == Rounding.SINGLE, self.lanes[n] | self.scalars)
+            word.append(residual_added(y, self.residuals[i][n], self.scalars) if self.scalars["add"] else y)
+        return pack(word)
+
+
+def pack(values):
+    return int.from_bytes(bytes(v & 255 for v in values), "little")
+
+
+def random_command(rng, rows):
+    wild = rng.random() < 0.3
+    scalars = dict(rounding=rng.choice(list(Rounding)), out_zero=pick(rng, -128, 127), add=rng.random() < 0.5,
+                   **{f"add_zero_{n}": pick(rng, -128, 127) for n in "abo"})
+    for low, high in (("out_min", "out_max"), ("add_min", "add_max")):
+        scalars |= {low: pick(rng, -128, 127), high: pick(rng, -128, 127)} if wild else {low: -128, high: 127}
+    for n, shifts in (("a", range(6)), ("b", range(6)), ("o", range(14, 24))):
+        scalars[f"add_mult_{n}"] = pick(rng, INT_MIN, INT_MAX) if wild else rng.randint(1 << 30, INT_MAX)
+        scalars[f"add_shift_{n}"] = rng.randrange(32) if wild else rng.choice(shifts)
+    return Command([random_params(rng) for _ in range(LANES)], scalars,
+                   [[pick(rng, INT_MIN, INT_MAX) for _ in range(LANES)] for _ in range(rows)],
+                   [[pick(rng, -128, 127) for _ in range(LANES)] for _ in range(rows)])
+
+
+async def run(dut, commands, rng, gaps=0.0):
+    """Rows as the accumulators send them, parameters as the feeder does: as early as `taken` allows.
+
+    Returns the cycles between a command's first row and the last row before it.
+    """
+    ports = Ports(dut)
+    await ports.start(enter=0, param_write=0, scalars_write=0)
+    todo = deque((c, i) for c in commands for i in range(len(c.rows)))
+    residuals = deque(r for c in commands if c.scalars["add"] for r in c.residuals)
+    line = deque([None] * (STAGES + 2))  # line[0] enters, line[1] is at `value`, line[-1] leaves
+    feeding = deque(commands)
+    word, loaded, free = 0, 0, True  # next word of the record; commands loaded; the next parameters may be written
+    distance, since = [], 0
+    first_of = {id(c): i for i, c in enumerate(commands)}
+    while todo or any(line):
+        entering = None
+        if todo and rng.random() >= gaps:
+            owner, i = todo[0]
+            if i or loaded > first_of[id(owner)]:
+                entering = todo.popleft()
+        since += 1
+        if entering:
+            if entering[1] == 0:
+                distance.append(since)
+            since = 0
+        line.appendleft(entering)
+        line.pop()
+
+        feed = bool(feeding) and free and rng.random() >= gaps
+        ports.set(
+            enter=entering is not None, enter_fresh=entering is not None and entering[1] == 0,
+            param_write=feed, param_index=word if feed else rng.randrange(16),
+            param_word=feeding[0].record()[word] if feed else rng.getrandbits(8 * LANES),
+            scalars_write=feed and word == 0,
+            scalars=encode(SCALARS, **feeding[0].scalars) if feed and word == 0 else rng.getrandbits(SCALARS.size),
+            residual=pack(residuals[0]) if residuals else rng.getrandbits(8 * LANES),
+            **{f"value__{n}": line[1][0].rows[line[1][1]][n] if line[1] else rng.getrandbits(32)
+               for n in range(LANES)})
+        await ports.settle()
+        assert ports.get("out_valid") == (line[-1] is not None)
+        if line[-1]:
+            owner, i = line[-1]
+            assert ports.get("out") == owner.expected(i), f"row {i} of command {first_of[id(owner)]}: {owner}"
+        if ports.get("residual_take"):
+            residuals.popleft()
+        if feed:
+            word += 1
+            if word == PARAM_WORDS:
+                feeding.popleft()
+                word, loaded, free = 0, loaded + 1, False
+        if ports.get("taken"):
+            assert not free, "taken before they were complete"
+            free = True
+        await ports.tick()
+    assert not residuals, f"{len(residuals)} residuals were not taken"
+    return distance
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+@cocotb.parametrize(gaps=[0.0, 0.3])
+async def random_commands(dut, gaps):
+    rng = random.Random(40 + int(10 * gaps))
+    await run(dut, [random_command(rng, rng.choice([1, 2, 14, 40])) for _ in range(120)], rng, gaps)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def commands_follow_without_a_gap(dut):
+    """A command as long as the tail and a parameter record hides the parameters of the next."""
+    rng = random.Random(42)
+    distance = await run(dut, [random_command(rng, STAGES + PARAM_WORDS + 2) for _ in range(8)], rng)
+    assert distance[1:] == [1] * 7
+
+
+def test_tail():
+    run_cocotb(Tail(CONFIG), "tail", __name__)
