@@ -47,12 +47,8 @@ def expected(graph, inputs):
 
 
 def check(board, golden, graph, seed):
-    """Run a graph on both devices; the reference that it was held against, or None where it does not fit the chip."""
-    try:
-        model = compile_graph(graph, board.config)
-    except GraphError as error:
-        assert "does not fit" in str(error) or "do not fit" in str(error), error
-        return None
+    """Run a graph on both devices; the reference that it was held against."""
+    model = compile_graph(graph, board.config)
     inputs = random_inputs(graph, seed)
     with ComparingSession(model, board, golden) as session:
         compared = session.run(inputs)
@@ -73,7 +69,6 @@ def test_random_graphs(boards, config, memory):
     with lepton.device.open("rtl", config=chip, memory=memory, memory_bytes=boards.MEMORY_BYTES) as board:
         held = [check(board, boards.golden(chip), graph, seed) for seed, graph in graphs(config, memory)]
     assert held.count("LiteRT") >= 5 and held.count("written out") >= 2, held
-    assert held.count(None) <= (len(held) // 3 if config == "wide" else 1), held
 
 
 def extreme_graphs():
