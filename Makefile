@@ -13,6 +13,9 @@ test: $(VENV)/.test  ## run all tests
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 	@$(BIN)/ruff check .
 
+bench: $(VENV)/.sim  ## measure networks and layers on the chip (QUICK=1: the small ones)
+	@$(BIN)/lepton bench $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
+
 lint: $(VENV)/.test  ## check style
 	@$(BIN)/ruff check .
 

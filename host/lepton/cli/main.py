@@ -8,6 +8,7 @@ from .. import __version__
 
 CONFIGS = ("tiny", "small", "base")  # the presets whose hardware is tested
 DEVICES = ("rtl", "golden")
+MEMORIES = ("default", "ideal", "slow")
 EXIT_DIFFERENT, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 _OURS = ("lepton", "lepton_sim", "lepton_hdl")
 
@@ -61,6 +62,22 @@ def make_parser() -> argparse.ArgumentParser:
     run.add_argument("--device", choices=DEVICES, default="rtl", help="what stands for the chip (default: %(default)s)")
     run.add_argument("--upload", action="store_true", help="send the results to --store")
     _add_store(run, "lepton/ in the user's data folder")
+
+    profile = commands.add_parser("profile", help="show where each cycle of a network goes")
+    profile.add_argument("network", metavar="NETWORK", help="a .tflite file, or a .lepton file that was compiled")
+    profile.add_argument("--config", choices=CONFIGS, help="the chip (default: base, or what the file is for)")
+    profile.add_argument("--memory", choices=MEMORIES, default="default", help="memory profile (default: %(default)s)")
+    profile.add_argument("--input", metavar="X.npy", help="the input (default: random values)")
+    profile.add_argument("--trace", metavar="FILE.json", help="write a timeline that opens in Perfetto")
+
+    bench = commands.add_parser("bench", help="measure networks and layers of known shape against their goals")
+    bench.add_argument("names", nargs="*", metavar="NAME", help="rows to measure (default: all), like resnet50, "
+                       "gemm_64x64x64 or conv_3x3_16x16x32_32")
+    bench.add_argument("--quick", action="store_true", help="only single layers and MLPerf Tiny")
+    bench.add_argument("--config", choices=CONFIGS, default="base", help="the chip (default: %(default)s)")
+    bench.add_argument("--memory", choices=MEMORIES, default="default", help="memory profile (default: %(default)s)")
+    bench.add_argument("--output", metavar="FOLDER", default="build",
+                       help="where bench.json, bench_layers.json and bench.svg go (default: %(default)s)")
 
     cloud = commands.add_parser("cloud", help="what became of the results")
     actions = cloud.add_subparsers(dest="action", required=True, metavar="ACTION")

@@ -81,17 +81,16 @@ class TopologyBuilder:
         kernel, pads = self._window(x, kernel, stride, padding)
         weights = (channels, *kernel, x.shape[3])
         op = Conv2D(stride=(stride, stride), padding=pads, clamp=INT8)
-        return self._weighted(op, x, weights, 0, math.prod(weights[1:]), self._output(x, kernel, stride, pads, channels),
-                              self._inside(x, kernel, stride, pads), name, relu)
+        shape, inside = self._output(x, kernel, stride, pads, channels), self._inside(x, kernel, stride, pads)
+        return self._weighted(op, x, weights, 0, math.prod(weights[1:]), shape, inside, name, relu)
 
     def depthwise(self, x: Value, kernel: int | tuple[int, int] = 3, stride: int = 1, *, name: str,
                   relu: bool = True) -> Value:
         """A depthwise convolution with TFLite's SAME padding and one output per channel."""
         kernel, pads = self._window(x, kernel, stride, None)
         op = DepthwiseConv2D(stride=(stride, stride), padding=pads, clamp=INT8)
-        return self._weighted(op, x, (1, *kernel, x.shape[3]), 3, math.prod(kernel),
-                              self._output(x, kernel, stride, pads, x.shape[3]), self._inside(x, kernel, stride, pads),
-                              name, relu)
+        shape, inside = self._output(x, kernel, stride, pads, x.shape[3]), self._inside(x, kernel, stride, pads)
+        return self._weighted(op, x, (1, *kernel, x.shape[3]), 3, math.prod(kernel), shape, inside, name, relu)
 
     def dense(self, x: Value, outputs: int, *, name: str, relu: bool = False) -> Value:
         """A fully connected layer over all elements of `x`."""

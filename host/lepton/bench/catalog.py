@@ -1,0 +1,63 @@
+"""What is measured: the networks and layers, the cycles to stay below, and what others have published."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..models import topologies
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row. `goal_cycles` holds for `base` with the default memory; `others` is text for people."""
+
+    name: str  # of `lepton.models.topologies.build`
+    goal_cycles: int | None = None
+    others: str = ""
+    quick: bool = False
+
+
+def _layer(name: str, goal: int, gemmini: int, nvdla: int | None) -> Entry:
+    """Gemmini 16x16 (16 bytes a cycle, 32 cycles of latency) and NVDLA nv_small_256 (8 bytes a cycle), both with 256
+    int8 MACs, built and measured under Verilator with outputs checked, the layer from DRAM to DRAM."""
+    beside = f"Gemmini {gemmini:,}".replace(",", " ")
+    if nvdla is not None:
+        beside += f", NVDLA {nvdla:,}".replace(",", " ")
+    return Entry(name, goal, beside, quick=True)
+
+
+# Batch 1, doorbell to completion. Goals and figures of others: design.md, "What the chip must reach".
+ROWS: tuple[Entry, ...] = (
+    _layer("gemm_64x64x64", 1_700, 2_087, 5_814),
+    _layer("gemm_128x128x128", 9_300, 10_296, 22_742),
+    _layer("gemm_256x256x256", 67_500, 68_919, 90_390),
+    _layer("gemm_512x512x512", 530_000, 536_971, None),
+    _layer("gemm_64x512x64", 10_500, 12_825, 16_678),
+    _layer("gemm_1x256x256", 4_700, 8_363, 8_443),
+    _layer("conv_3x3_16x16x32_32", 10_200, 12_794, 11_559),
+    _layer("conv_3x3_16x16x64_64", 38_500, 41_721, 41_255),
+    _layer("conv_3x3_32x32x64_64", 149_500, 157_534, 161_502),
+    _layer("conv_3x3_14x14x128_128", 115_000, 121_014, 119_432),
+    _layer("conv_1x1_14x14x128_128", 14_200, 16_064, 33_939),
+    _layer("conv_1x1_28x28x64_64", 14_800, 25_702, 65_823),
+    Entry("tiny_ic", 56_000, "GAP9 228 k", quick=True),
+    Entry("tiny_kws", 18_000, "GAP9 176 k", quick=True),
+    Entry("tiny_vww", 58_000, "closed FPGA 65 k, GAP9 416 k", quick=True),
+    Entry("tiny_ad", 18_000, "GAP9 65 k", quick=True),
+    Entry("mobilenet_v1", 2_780_000, "NE16 silicon 21 %"),
+    Entry("mobilenet_v2", 1_810_000, "Gemmini about 5 %"),
+    Entry("resnet18", 7_540_000, "VTA 86 %, body only"),
+    Entry("resnet50", 16_800_000, "Gemmini 54 %, batch 4"),
+)
+
+
+def select(names: Iterable[str] = (), quick: bool = False) -> list[Entry]:
+    """The rows to run: those named, or the quick ones, or all.
+
+    A name outside the table is measured without a goal if a topology has it; otherwise ValueError.
+    """
+    known, names = {row.name: row for row in ROWS}, list(dict.fromkeys(names))
+    for name in names:
+        topologies.check(name)
+    if names:
+        return [known.get(name) or Entry(name) for name in names]
+    return [row for row in ROWS if row.quick or not quick]

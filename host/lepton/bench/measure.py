@@ -1,0 +1,121 @@
+"""One row: a topology compiled, run on the RTL, and held against the golden model in every byte it writes."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+from .. import device as devices
+from ..arch import PRESETS
+from ..compiler import CompiledModel, compile_graph
+from ..models import topologies
+from ..runtime import CAUSES, ComparingSession, Report
+from .catalog import Entry
+
+SPARE_MEMORY = 1 << 20  # bytes for the alignment of buffers
+PAGE = 4096
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one row gave. Figures are None, and `error` says why, where it did not run to its end."""
+
+    name: str
+    macs: int | None
+    cycles: int | None
+    goal_cycles: int | None
+    causes: dict[str, int] | None  # by `lepton.runtime.CAUSES`; they add up to `cycles`
+    read_bytes: int | None  # on the bus
+    write_bytes: int | None
+    simulated_hz: float | None  # of the board alone, without what Python does around it
+    config: str
+    macs_per_cycle: int
+    bus_bytes: int
+    memory: str
+    exact: bool
+    seconds: float  # of real time, everything included
+    others: str = ""
+    error: str | None = None
+    layers: list[dict] = field(default_factory=list)  # name, op, macs, cycles, causes, read_bytes in order
+
+    @property
+    def utilization(self) -> float | None:
+        return self.macs / (self.macs_per_cycle * self.cycles) if self.cycles else None
+
+    @property
+    def bound_cycles(self) -> int | None:
+        """The fewest cycles that so many MACs can take."""
+        return None if self.macs is None else -(-self.macs // self.macs_per_cycle)
+
+    @property
+    def reached(self) -> bool | None:
+        return None if not (self.cycles and self.goal_cycles) else self.cycles <= self.goal_cycles
+
+    def record(self) -> dict:
+        """The row of bench.json. `error` is there only where something went wrong."""
+        row = {
+            "name": self.name, "macs": self.macs, "cycles": self.cycles, "utilization": self.utilization,
+            "goal_cycles": self.goal_cycles,
+            "stalls": self.causes and {cause: n for cause, n in self.causes.items() if cause != "COMPUTE"},
+            "simulated_hz": self.simulated_hz and round(self.simulated_hz), "config": self.config,
+            "memory": self.memory, "exact": self.exact}
+        return row | ({"error": self.error} if self.error else {})
+
+    def details(self) -> dict:
+        """Everything, layers included."""
+        return asdict(self) | {"utilization": self.utilization, "bound_cycles": self.bound_cycles}
+
+
+def failed(entry: Entry, config: str, memory: str, error: str, seconds: float) -> Measurement:
+    """The row of something that did not run."""
+    chip = PRESETS[config]
+    return Measurement(entry.name, None, None, goal_of(entry, config, memory), None, None, None, None, config,
+                       chip.macs_per_cycle, chip.bus_bytes, memory, False, seconds, entry.others, error)
+
+
+def goal_of(entry: Entry, config: str, memory: str) -> int | None:
+    return entry.goal_cycles if (config, memory) == ("base", "default") else None
+
+
+def measure(entry: Entry, config: str = "base", memory: str = "default",
+            progress: Callable[[str], None] = lambda text: None) -> Measurement:
+    """Compile and run one row on a fresh board. `seconds` is left 0 for the caller to fill in.
+
+    Raises what compiling, building and running raise. Bytes that differ from golden are no exception: the row has
+    `exact` False then, and `error` tells the first difference.
+    """
+    progress("building the network")
+    graph = topologies.build(entry.name)
+    macs = topologies.count_macs(graph)
+    progress("compiling")
+    model = compile_graph(graph, config)
+    progress("opening the board")
+    size = memory_bytes(model)
+    with devices.open("rtl", config=config, memory=memory, memory_bytes=size,
+                      progress=progress) as board, \
+            devices.open("golden", config=config, memory_bytes=size) as golden, \
+            ComparingSession(model, board, golden) as session:
+        compared = session.run(topologies.random_inputs(graph),
+                               progress=lambda step, cycles: progress(f"{cycles:,} cycles".replace(",", " ")))
+        speed = board.simulated_hz
+    report, chip = compared.result.report, model.config
+    error = None
+    if compared.differences:
+        error = f"differs from golden: {compared.differences[0]}"
+    if (total := sum(report.causes.values())) != report.cycles:
+        error = f"the causes add up to {total} cycles, not {report.cycles}"
+    return Measurement(
+        entry.name, macs, report.cycles, goal_of(entry, config, memory), report.causes,
+        report.counters["READ_BEATS"] * chip.bus_bytes, report.counters["WRITE_BEATS"] * chip.bus_bytes, speed, config,
+        chip.macs_per_cycle, chip.bus_bytes, memory, not compared.differences, 0.0, entry.others, error,
+        _layers(report))
+
+
+def memory_bytes(model: CompiledModel) -> int:
+    """Device memory that a model's buffers need, in whole pages."""
+    used = sum(buffer.offset + buffer.size for buffer in model.buffers)
+    return -(-(used + SPARE_MEMORY) // PAGE) * PAGE
+
+
+def _layers(report: Report) -> list[dict]:
+    return [{"name": row.name, "op": row.op, "macs": row.macs, "cycles": row.cycles,
+             "causes": {cause: row.causes[cause] for cause in CAUSES},
+             "read_bytes": row.read_beats * report.config.bus_bytes} for row in report.rows]

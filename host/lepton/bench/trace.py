@@ -1,0 +1,51 @@
+"""One inference as a timeline in the Chrome trace format, which Perfetto (ui.perfetto.dev) opens.
+
+The chip copies its counters when a layer's last command has finished. A span therefore lasts from the end of the
+layer before to the end of this one; what happened when within it, the counters do not say. Shares of causes and
+the read rate are averages over the span.
+"""
+
+from ..runtime import CAUSES, FINISH, Report
+
+PROCESS, TENSOR = 1, 1
+
+
+def chrome_trace(report: Report, name: str) -> dict:
+    """The JSON object of a trace: layers on track TENSOR, causes and read traffic as counters.
+
+    Times are microseconds at `report.config.clock_mhz`, from the first doorbell; jobs follow one
+    another without the host's time between them, which the chip does not count.
+    """
+    clock = report.config.clock_mhz
+    events = [_name("process_name", f"Lepton {report.config.name}: {name}"), _name("thread_name", "TENSOR")]
+    at = 0
+    for row in report.rows:
+        if not row.cycles:
+            continue
+        span = {"cat": row.op or FINISH, "ph": "X", "pid": PROCESS, "tid": TENSOR, "name": row.name,
+                "ts": at / clock, "dur": row.cycles / clock}
+        figures = {"first cycle": at, "cycles": row.cycles, **row.causes,
+                   "read bytes": row.read_beats * report.config.bus_bytes}
+        if row.macs:
+            figures |= {"macs": row.macs, "utilization %": round(100 * row.utilization, 1)}
+        if row.output_shape:
+            figures |= {"input": "x".join(map(str, row.input_shape)), "output": "x".join(map(str, row.output_shape))}
+        events.append(span | {"args": figures})
+        events.append(_counter("cycles by cause, %", at / clock,
+                               {cause: round(100 * row.causes[cause] / row.cycles, 2) for cause in CAUSES}))
+        events.append(_counter("read, bytes a cycle", at / clock,
+                               {"average": round(row.read_beats * report.config.bus_bytes / row.cycles, 3)}))
+        at += row.cycles
+    events.append(_counter("cycles by cause, %", at / clock, dict.fromkeys(CAUSES, 0)))
+    events.append(_counter("read, bytes a cycle", at / clock, {"average": 0}))
+    return {"traceEvents": events, "displayTimeUnit": "ns",
+            "otherData": {"network": name, "config": report.config.name, "clock_mhz": clock, "cycles": report.cycles,
+                          "write_bytes": report.counters["WRITE_BEATS"] * report.config.bus_bytes}}
+
+
+def _name(what: str, value: str) -> dict:
+    return {"ph": "M", "pid": PROCESS, "tid": TENSOR, "name": what, "args": {"name": value}}
+
+
+def _counter(name: str, ts: float, values: dict) -> dict:
+    return {"ph": "C", "pid": PROCESS, "name": name, "ts": ts, "args": values}

@@ -1,0 +1,143 @@
+"""`lepton bench`: networks and layers on the RTL, beside goals and other accelerators."""
+
+import json
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from ..arch import PRESETS
+from ..bench import Measurement, run_rows, select
+from ..bench.roofline import chart
+from ..runtime import CAUSES
+from .console import columns, facts, grouped, make_console, percent, scaled, shortened
+from .files import write_atomically
+from .main import EXIT_DIFFERENT
+from .tables import chip_facts
+
+WORST = 3  # layers shown of every network
+_CAPTION = ("bound: MACs / (MACs a cycle), the fewest cycles possible. util %: bound / cycles. exact: every byte that "
+            "the programs wrote is golden's. kHz: simulated cycles a second. Others: cycles, or utilization in %.")
+_WORST_CAPTION = ("lost: cycles beyond the layer's bound, and what most of them went to (EMPTY: the array computed, but "
+                  "with lanes, columns or weights that were padding).")
+
+
+class RowError(ValueError):
+    """A row that no topology has."""
+
+
+def run(arguments: Namespace) -> int:
+    console = make_console()
+    try:
+        entries = select(arguments.names, arguments.quick)
+    except ValueError as error:
+        raise RowError(str(error)) from error
+    folder = Path(arguments.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    started, done = time.monotonic(), []
+    console.print(chip_facts(PRESETS[arguments.config], "rtl"))
+    with _progress(console, len(entries), started) as show:
+        for measurement in run_rows(entries, arguments.config, arguments.memory,
+                                    lambda entry, text, seconds: show(len(done), entry.name, text, seconds)):
+            done.append(measurement)
+            console.print(_line(measurement))
+            _write(folder, done)
+    console.print()
+    console.print(result_table(done))
+    if any(len(m.layers) > 2 for m in done):
+        console.print()
+        console.print(worst_table(done))
+    console.print()
+    console.print(facts(_summary(done, folder, time.monotonic() - started)))
+    return 0 if all(m.exact and not m.error for m in done) else EXIT_DIFFERENT
+
+
+@contextmanager
+def _progress(console: Console, count: int, started: float) -> Iterator:
+    """Yields what says how far a row is: one changing line on a terminal, one line a row elsewhere."""
+    def text(index, name, what, seconds):
+        return f"{index + 1}/{count} {name}: {what}, {seconds:.0f} s of {time.monotonic() - started:.0f} s"
+
+    if console.is_terminal:
+        with console.status("starting") as status:
+            yield lambda *state: status.update(text(*state))
+    else:
+        shown = set()
+
+        def show(index, name, what, seconds):
+            if name not in shown:
+                shown.add(name)
+                console.print(text(index, name, what, seconds))
+                console.file.flush()
+
+        yield show
+
+
+def _line(m: Measurement) -> Text:
+    if m.cycles is None:
+        return Text(f"{m.name}: {m.error}", style="bold red")
+    found = "exact" if m.exact else "NOT EXACT"
+    goal = "" if m.reached is None else f", goal {'reached' if m.reached else 'missed'}"
+    line = f"{m.name}: {grouped(m.cycles)} cycles, {percent(m.utilization)} %, {found}{goal}, {m.seconds:.1f} s"
+    return Text(line + (f"; {m.error}" if m.error else ""), style="bold red" if m.error else "")
+
+
+def result_table(measurements: list[Measurement]) -> Group:
+    """One row per measurement, beside its bound, its goal and others' figures; then what failed, in full."""
+    table = columns("", "bound", "cycles", "goal", "util %", "exact", "kHz", "others")
+    table.columns[-1].justify = "left"
+    for m in measurements:
+        goal = "" if m.goal_cycles is None else grouped(m.goal_cycles)
+        bound = "" if m.bound_cycles is None else grouped(m.bound_cycles)
+        if m.cycles is None:
+            table.add_row(m.name, bound, "failed", goal, "", "no", "", m.others, style="red")
+            continue
+        style = {True: "green", False: "yellow", None: ""}[m.reached]
+        table.add_row(m.name, bound, Text(grouped(m.cycles), style=style), goal, percent(m.utilization),
+                      "yes" if m.exact else Text("NO", style="bold red"), f"{m.simulated_hz / 1000:.0f}", m.others)
+    errors = [Text(f"{m.name}: {m.error}", style="red") for m in measurements if m.error]
+    return Group(table, Text(_CAPTION, style="dim"), *errors)
+
+
+def losses(layer: dict, macs_per_cycle: int) -> dict[str, int]:
+    """Cycles of a layer beyond its bound, by cause; EMPTY is computing beyond the bound. Largest first."""
+    causes = {cause: layer["causes"][cause] for cause in CAUSES if cause != "COMPUTE"}
+    causes["EMPTY"] = layer["causes"]["COMPUTE"] - -(-layer["macs"] // macs_per_cycle)
+    return dict(sorted(causes.items(), key=lambda item: -item[1]))
+
+
+def worst_table(measurements: list[Measurement]) -> Group:
+    """Of every network the layers that lose most cycles, and to what."""
+    table: Table = columns("network", "layer", "operator", "most of them to", "cycles", "lost", "of network %", left=4)
+    for m in measurements:
+        lost = {i: losses(layer, m.macs_per_cycle) for i, layer in enumerate(m.layers)}
+        if len(lost) <= 2:  # a single layer and what follows it
+            continue
+        for i in sorted(lost, key=lambda i: -sum(lost[i].values()))[:WORST]:
+            layer, total = m.layers[i], sum(lost[i].values())
+            most = ", ".join(f"{cause} {scaled(n)}" for cause, n in list(lost[i].items())[:2] if n > 0)
+            table.add_row(m.name, shortened(layer["name"], 16), shortened(layer["op"], 15), most,
+                          grouped(layer["cycles"]), grouped(total), percent(total / m.cycles))
+    return Group(table, Text(_WORST_CAPTION, style="dim"))
+
+
+def _write(folder: Path, done: list[Measurement]) -> None:
+    """After every row, so that what was measured outlives an interruption."""
+    for name, text in (("bench.json", json.dumps([m.record() for m in done], indent=1)),
+                       ("bench_layers.json", json.dumps([m.details() for m in done], indent=1)),
+                       ("bench.svg", chart(done))):
+        write_atomically(folder / name, lambda path, text=text: path.write_text(text + "\n", encoding="utf-8"))
+
+
+def _summary(done: list[Measurement], folder: Path, seconds: float) -> list[tuple[str, str]]:
+    with_goal = [m for m in done if m.goal_cycles is not None]
+    lines = [("exact", f"{sum(m.exact for m in done)} of {len(done)}")]
+    if with_goal:
+        lines.append(("goals reached", f"{sum(bool(m.reached) for m in with_goal)} of {len(with_goal)}"))
+    return [*lines, ("written", f"{folder / 'bench.json'}, {folder / 'bench_layers.json'} (layer by layer), "
+                                f"{folder / 'bench.svg'} (roofline)"), ("took", f"{seconds:.0f} s")]

@@ -1,0 +1,68 @@
+"""`lepton profile`: one inference on the RTL, and where its cycles went, layer by layer."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from ..arch import PRESETS
+from ..bench.measure import memory_bytes
+from ..bench.trace import chrome_trace
+from ..compiler import CompiledModel, compile_graph
+from ..runtime import Session
+from .console import facts, grouped, make_console, percent, working
+from .devices import opened
+from .files import FileError, read_inputs, write_atomically
+from .tables import chip_facts, layer_table, network_facts, speed_facts
+
+INPUT_SEED = 1
+
+
+def run(arguments: Namespace) -> int:
+    console = make_console()
+    model = _model(console, Path(arguments.network), arguments.config)
+    inputs = _inputs(model, arguments.input)
+    console.print(chip_facts(model.config, "rtl"))
+    console.print(network_facts(model))
+    with opened(console, "rtl", model.config, memory=arguments.memory, memory_bytes=memory_bytes(model)) as device, \
+            Session(model, device) as session, working(console, "running") as say:
+        report = session.run(inputs, progress=lambda step, cycles: console.is_terminal and say(
+            f"{step}, {grouped(cycles)} cycles")).report
+    console.print()
+    console.print(layer_table(report))
+    lines = speed_facts(report)
+    lines.append(("computing", f"{percent(report.causes['COMPUTE'] / report.cycles)} % of the cycles"))
+    bus = report.config.bus_bytes
+    lines.append(("traffic", ", ".join(f"{what} {grouped(report.counters[counter] * bus)} bytes "
+                                       f"({report.counters[counter] * bus / report.cycles:.2f} a cycle)"
+                                       for what, counter in (("read", "READ_BEATS"), ("written", "WRITE_BEATS")))))
+    if arguments.trace:
+        text = json.dumps(chrome_trace(report, model.name))
+        write_atomically(arguments.trace, lambda path: path.write_text(text, encoding="utf-8"))
+        lines.append(("timeline", f"{arguments.trace}; open it at ui.perfetto.dev"))
+    console.print(facts(lines))
+    return 0
+
+
+def _model(console: Console, path: Path, config: str | None) -> CompiledModel:
+    """A compiled model as it is, or a TFLite file compiled for `config` (base if None)."""
+    if path.suffix == ".tflite":
+        from ..frontends import import_tflite
+        chip = PRESETS[config or "base"]
+        with working(console, f"compiling {path} for {chip.name}"):
+            return compile_graph(import_tflite(path), chip)
+    model = CompiledModel.load(path)
+    if config and PRESETS[config].hash != model.config_hash:
+        raise FileError(f"{path}: is compiled for configuration {model.config.name!r}, not {config!r}; "
+                        "leave out --config, or give the .tflite file")
+    return model
+
+
+def _inputs(model: CompiledModel, path: str | None) -> dict[str, np.ndarray]:
+    """The first input in a file, or random values: cycles do not depend on them."""
+    if path:
+        return read_inputs(path, model.inputs)[0]
+    random = np.random.default_rng(INPUT_SEED)
+    return {info.name: random.integers(-128, 128, info.shape, np.int8) for info in model.inputs}
