@@ -13,7 +13,7 @@ import numpy as np
 from lepton.arch import ChipConfig, Engine, ErrorCode, Region
 from lepton.arch.commands import ENGINE_OPCODES, ENGINE_RECORDS, SEMAPHORES
 
-from .addresses import CommandError
+from .errors import CommandError
 from .commands import Chip, execute
 from .races import Race, RaceChecker
 

@@ -7,7 +7,7 @@ import pytest
 from golden_program import dma, tensor
 from lepton.arch import PRESETS, Dma, DmaOpcode, ErrorCode, Space, Tensor, TensorOpcode
 from lepton.arch.commands import PARAM_WORDS
-from lepton_sim.golden.addresses import CommandError
+from lepton_sim.golden.errors import CommandError
 from lepton_sim.golden.commands import UNDEFINED, Chip, dot, execute
 from test_golden_numerics import rdbpot, srdhm
 
