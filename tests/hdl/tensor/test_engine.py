@@ -164,9 +164,9 @@ async def errors_stop_the_engine(dut):
     size, lanes = config.scratchpad_bytes, config.lanes
     cases = [
         (dict(nx=0), ErrorCode.ILLEGAL_FIELD, 0),
-        (dict(reserved_end=1), ErrorCode.ILLEGAL_FIELD, 0),
-        (dict(add_shift_o=32), ErrorCode.ILLEGAL_FIELD, 0),
-        (dict(rounding=2), ErrorCode.ILLEGAL_FIELD, 0),
+        (dict(reserved_end=1), ErrorCode.ILLEGAL_FIELD, 1),
+        (dict(add_shift_o=32), ErrorCode.ILLEGAL_FIELD, 32),
+        (dict(rounding=2), ErrorCode.ILLEGAL_FIELD, 2),
         (dict(out_addr=1), ErrorCode.LOCAL_ALIGNMENT, 1),
         (dict(add=1, res_addr=lanes + 1), ErrorCode.LOCAL_ALIGNMENT, lanes + 1),
         (dict(in_addr=size - lanes + 1), ErrorCode.LOCAL_BOUNDS, size - lanes + 1),
