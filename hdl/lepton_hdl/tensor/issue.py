@@ -85,7 +85,7 @@ class Issue(wiring.Component):
         row = Signal(17)  # one bit more than any `acc`, so that running over shows
         first_pass = Signal()
         first_pixel = Signal()  # the next pixel is the first of its pass
-        began = Signal()  # a pass was begun in the last cycle
+        recent, recent_row = Signal(), Signal.like(row)  # the row of the last cycle, if a word was issued in it
 
         last_x, last_y, last_z = x == c.nx - 1, y == c.ny - 1, z == c.nz - 1
         last_kx, last_ky, last_block = kx == c.kernel_x - 1, ky == c.kernel_y - 1, block == c.blocks - 1
@@ -110,8 +110,8 @@ class Issue(wiring.Component):
         wait_weights, wait_sync, ready, issue, bad = Signal(), Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             wait_weights.eq((need_tile & ~self.tile_ready) | (need_params & ~self.params_ready)),
-            # An accumulator row may be used again after two cycles: passes of one pixel take two.
-            wait_sync.eq(waiting_fence | (first_pixel & began) | (emits & c.add & ~self.residual_available)),
+            # An accumulator row may be used again after two cycles, not in the very next one.
+            wait_sync.eq(waiting_fence | (recent & (row == recent_row)) | (emits & c.add & ~self.residual_available)),
             bad.eq(row_bad | in_bad | out_bad),
             ready.eq(active & ~wait_weights & ~wait_sync & ~self.halt & ~self.failed),
             issue.eq(ready & ~bad),
@@ -156,7 +156,7 @@ class Issue(wiring.Component):
             next_row.eq(row_address + c.in_y), next_plane.eq(plane_address + c.in_z),
             next_out_row.eq(row_out + c.out_y), next_out_plane.eq(plane_out + c.out_z),
         ]
-        m.d.sync += began.eq(issue & first_pixel)
+        m.d.sync += [recent.eq(issue), recent_row.eq(row)]
         with m.If(issue):
             m.d.sync += [row.eq(row + 1), first_pixel.eq(last_pixel)]
             with m.If(~last_x):
