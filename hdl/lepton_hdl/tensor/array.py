@@ -22,7 +22,7 @@ class DotArray(wiring.Component):
         written at the same edge: the swap sees its old contents.
 
     The sum has one register only: a second one costs a third of the simulation speed, and the
-    adder tree is what limits the clock (docs/decisions/array.md).
+    adder tree is what limits the clock (docs/decisions/07-array.md).
     """
 
     def __init__(self, config: ChipConfig):

@@ -93,7 +93,7 @@ class Issue(wiring.Component):
         first_pass = Signal()
         first_word = Signal()  # the next word is the first of its pass
         first_pixel = Signal()  # the next output pixel is the first of its pass
-        began = Signal()  # a pass was begun in the last cycle
+        recent, recent_row = Signal(), Signal.like(row)  # the row of the last cycle, if a pixel was issued in it
 
         window, uses_tiles = Signal(), Signal()
         m.d.comb += [
@@ -125,8 +125,8 @@ class Issue(wiring.Component):
         wait_weights, wait_sync, ready, issue, bad = Signal(), Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             wait_weights.eq((need_tile & ~self.tile_ready) | (need_params & ~self.params_ready)),
-            # An accumulator row may be used again after two cycles: passes of one pixel take two.
-            wait_sync.eq(waiting_fence | (first_pixel & began) | raster.skip
+            # An accumulator row may be used again after two cycles, not in the very next one.
+            wait_sync.eq(waiting_fence | (recent & (row == recent_row)) | raster.skip
                          | (emits & counts & c.add & ~self.residual_available)),
             bad.eq(row_bad | in_bad | out_bad | raster.missed),
             ready.eq(active & ~wait_weights & ~wait_sync & ~self.halt & ~self.failed),
@@ -175,7 +175,7 @@ class Issue(wiring.Component):
             next_row.eq(row_address + c.in_y), next_plane.eq(plane_address + c.in_z),
             next_out_row.eq(row_out + c.out_y), next_out_plane.eq(plane_out + c.out_z),
         ]
-        m.d.sync += began.eq(issue & first_pixel & counts)
+        m.d.sync += [recent.eq(issue & counts), recent_row.eq(row)]
         with m.If(issue):
             m.d.sync += first_word.eq(0)
         # The input of a window walk goes its own way, until the pass ends below.

@@ -220,7 +220,7 @@ the golden model, and TFLite's reference kernels for the rounding):
     x = (row[n] + bias[n]) << left[n], as int32
     DOUBLE: y = RDBPOT(SRDHM(x, multiplier[n]), right[n])            MultiplyByQuantizedMultiplier
     SINGLE: y = (x * multiplier[n] + 2**(30 + right[n])) >> (31 + right[n])
-    y = clamp(y + out_zero, out_min, out_max)
+    y = clamp(y + out_zero, out_min, out_max)            compares with the minimum first
     if add: s = scale(y - add_zero_a, add_mult_a, add_shift_a) + scale(r - add_zero_b, add_mult_b, add_shift_b)
             y = clamp(RDBPOT(SRDHM(s, add_mult_o), add_shift_o) + add_zero_o, add_min, add_max)
     with scale(d, m, s) = RDBPOT(SRDHM(d << 20, m), s)""")

@@ -19,10 +19,9 @@ class Entry:
 def _layer(name: str, goal: int, gemmini: int, nvdla: int | None) -> Entry:
     """Gemmini 16x16 (16 bytes a cycle, 32 cycles of latency) and NVDLA nv_small_256 (8 bytes a cycle), both with 256
     int8 MACs, built and measured under Verilator with outputs checked, the layer from DRAM to DRAM."""
-    beside = f"Gemmini {gemmini:,}".replace(",", " ")
-    if nvdla is not None:
-        beside += f", NVDLA {nvdla:,}".replace(",", " ")
-    return Entry(name, goal, beside, quick=True)
+    figures = {"Gemmini": gemmini, "NVDLA": nvdla}
+    others = [f"{who} {cycles:,}".replace(",", " ") for who, cycles in figures.items() if cycles is not None]
+    return Entry(name, goal, ", ".join(others), quick=True)
 
 
 # Batch 1, doorbell to completion. Goals and figures of others: design.md, "What the chip must reach".

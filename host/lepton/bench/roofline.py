@@ -6,9 +6,10 @@ from html import escape
 
 from .measure import Measurement
 
-WIDTH, HEIGHT = 1000, 600
+WIDTH, HEIGHT = 1000, 600  # pixels
 LEFT, RIGHT, TOP, BOTTOM = 80, 660, 50, 530  # of the plot
-RADIUS = 8
+RADIUS = 7
+MARGIN = 1.4  # around the points, as a factor
 LEGEND_LEFT, LEGEND_STEP = 690, 21
 INK, GREY, GRID, ROOF = "#222", "#666", "#ddd", "#b3541e"
 COLORS = {True: "#2a7f4f", False: "#c0392b", None: "#2b6cb0"}  # goal reached, missed, none
@@ -26,8 +27,8 @@ def chart(measurements: Sequence[Measurement]) -> str:
     peak, bus = points[0].macs_per_cycle, points[0].bus_bytes
     intensity = [m.macs / (m.read_bytes + m.write_bytes) for m in points]
     achieved = [m.macs / m.cycles for m in points]
-    x_range = _decades(min(*intensity, peak / bus / 2), max(*intensity, 4 * peak / bus))
-    y_range = _decades(min(achieved), peak * 1.05)
+    x_range = min(*intensity, peak / bus / 2) / MARGIN, max(*intensity, 2 * peak / bus) * MARGIN
+    y_range = min(achieved) / MARGIN, peak * MARGIN
     x, y = _axis(x_range, LEFT, RIGHT), _axis(y_range, BOTTOM, TOP)
     parts = _grid(x_range, y_range, x, y)
     for limit, dash in ((2 * bus, "6 4"), (bus, "")):
@@ -54,35 +55,35 @@ def _legend(points: Sequence[Measurement], achieved: Sequence[float]) -> list[st
         parts.append(_text(LEGEND_LEFT + 22, at, m.name, size=12))
         parts.append(_text(WIDTH - 62, at, f"{a:.1f}", "end", size=12))
         parts.append(_text(WIDTH - 14, at, f"{100 * m.utilization:.0f} %", "end", size=12))
-    for i, (reached, what) in enumerate(((True, "goal reached"), (False, "goal missed"), (None, "no goal"))):
-        parts.append(_text(LEFT + 130 * i, HEIGHT - 14, f"● {what}", color=COLORS[reached], size=12))
-    parts.append(_text(RIGHT, HEIGHT - 14, "memory: dashed, reads and writes at once; solid, one of them", "end", ROOF,
-                       12))
+    notes = [(COLORS[reached], f"● {what}")
+             for reached, what in ((True, "goal reached"), (False, "goal missed"), (None, "no goal"))]
+    notes += [(ROOF, "― reads or writes alone"), (ROOF, "╌ reads and writes at once")]
+    for i, (color, what) in enumerate(notes):
+        parts.append(_text(LEFT + (0, 115, 230, 320, 490)[i], HEIGHT - 12, what, color=color, size=12))
     return parts
 
 
-def _decades(low: float, high: float) -> tuple[int, int]:
-    """Exponents of 10 that enclose a range; at least one decade."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    return first, max(last, first + 1)
-
-
-def _axis(decades: tuple[int, int], start: float, stop: float):
+def _axis(bounds: tuple[float, float], start: float, stop: float):
     """A logarithmic scale to pixels."""
-    first, last = decades
-    return lambda value: start + (math.log10(value) - first) / (last - first) * (stop - start)
+    low, high = map(math.log10, bounds)
+    return lambda value: start + (math.log10(value) - low) / (high - low) * (stop - start)
+
+
+def _ticks(bounds: tuple[float, float]) -> list[float]:
+    """1, 2 and 5 times powers of 10 within a range."""
+    low, high = bounds
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [step * 10.0**e for e in exponents for step in (1, 2, 5) if low <= step * 10.0**e <= high]
 
 
 def _grid(x_range, y_range, x, y) -> list[str]:
     parts = []
-    for exponent in range(x_range[0], x_range[1] + 1):
-        at = x(10.0**exponent)
-        parts.append(_line(at, TOP, at, BOTTOM, GRID))
-        parts.append(_text(at, BOTTOM + 18, f"{10.0**exponent:g}", "middle", GREY, 12))
-    for exponent in range(y_range[0], y_range[1] + 1):
-        at = y(10.0**exponent)
-        parts.append(_line(LEFT, at, RIGHT, at, GRID))
-        parts.append(_text(LEFT - 8, at + 4, f"{10.0**exponent:g}", "end", GREY, 12))
+    for value in _ticks(x_range):
+        parts.append(_line(x(value), TOP, x(value), BOTTOM, GRID))
+        parts.append(_text(x(value), BOTTOM + 18, f"{value:g}", "middle", GREY, 12))
+    for value in _ticks(y_range):
+        parts.append(_line(LEFT, y(value), RIGHT, y(value), GRID))
+        parts.append(_text(LEFT - 8, y(value) + 4, f"{value:g}", "end", GREY, 12))
     middle = (TOP + BOTTOM) / 2
     parts.append(_text((LEFT + RIGHT) / 2, BOTTOM + 38, "MACs a byte of memory traffic, as the chip counted it",
                        "middle"))
@@ -92,8 +93,8 @@ def _grid(x_range, y_range, x, y) -> list[str]:
 
 def _roof(bytes_a_cycle: int, peak: int, x_range, y_range, x, y, dash: str) -> str:
     """From where the diagonal enters the plot to the knee, and flat to the right."""
-    start = max(10.0**x_range[0], 10.0**y_range[0] / bytes_a_cycle)
-    knee, end = peak / bytes_a_cycle, 10.0**x_range[1]
+    start = max(x_range[0], y_range[0] / bytes_a_cycle)
+    knee, end = peak / bytes_a_cycle, x_range[1]
     corners = ((start, start * bytes_a_cycle), (knee, peak), (end, peak))
     path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in corners)
     style = f' stroke-dasharray="{dash}"' if dash else ""

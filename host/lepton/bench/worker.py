@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from .catalog import Entry
 from .measure import Measurement, failed, measure
@@ -50,7 +51,7 @@ def _run(entry: Entry, config: str, memory: str, progress: Progress, target) -> 
             process.join()
     seconds = time.monotonic() - started
     if answer is None:
-        answer = f"its process ended with {_exit(process.exitcode)} while {text}"
+        answer = f"its process ended with {_exit(process.exitcode)}, while {text}"
     if isinstance(answer, str):
         return failed(entry, config, memory, answer, seconds)
     return replace(answer, seconds=seconds)
@@ -62,7 +63,7 @@ def _work(pipe, target, entry: Entry, config: str, memory: str) -> None:
         result = target(entry, config, memory, lambda text: pipe.send(("progress", text)))
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
-        result = f"{type(error).__name__}: {error} ({last.name}, line {last.lineno})"
+        result = f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
     pipe.send(("done", result))
 
 

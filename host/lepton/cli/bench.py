@@ -22,8 +22,8 @@ from .tables import chip_facts
 
 WORST = 3  # layers shown of every network
 _CAPTION = ("bound: MACs / (MACs a cycle), the fewest cycles possible. util %: bound / cycles. exact: every byte that "
-            "the programs wrote is golden's. kHz: simulated cycles a second. Others: cycles, or utilization in %.")
-_WORST_CAPTION = ("lost: cycles beyond the layer's bound, and what most of them went to (EMPTY: the array computed, but "
+            "the programs wrote is golden's. Others: cycles, or utilization in %.")
+_WORST_CAPTION = ("lost: cycles beyond the layer's bound, and what most of them went to (EMPTY: it computed, but "
                   "with lanes, columns or weights that were padding).")
 
 
@@ -89,17 +89,17 @@ def _line(m: Measurement) -> Text:
 
 def result_table(measurements: list[Measurement]) -> Group:
     """One row per measurement, beside its bound, its goal and others' figures; then what failed, in full."""
-    table = columns("", "bound", "cycles", "goal", "util %", "exact", "kHz", "others")
+    table = columns("", "bound", "cycles", "goal", "util %", "exact", "others")
     table.columns[-1].justify = "left"
     for m in measurements:
         goal = "" if m.goal_cycles is None else grouped(m.goal_cycles)
         bound = "" if m.bound_cycles is None else grouped(m.bound_cycles)
         if m.cycles is None:
-            table.add_row(m.name, bound, "failed", goal, "", "no", "", m.others, style="red")
+            table.add_row(m.name, bound, "failed", goal, "", "no", m.others, style="red")
             continue
         style = {True: "green", False: "yellow", None: ""}[m.reached]
         table.add_row(m.name, bound, Text(grouped(m.cycles), style=style), goal, percent(m.utilization),
-                      "yes" if m.exact else Text("NO", style="bold red"), f"{m.simulated_hz / 1000:.0f}", m.others)
+                      "yes" if m.exact else Text("NO", style="bold red"), m.others)
     errors = [Text(f"{m.name}: {m.error}", style="red") for m in measurements if m.error]
     return Group(table, Text(_CAPTION, style="dim"), *errors)
 
@@ -113,7 +113,7 @@ def losses(layer: dict, macs_per_cycle: int) -> dict[str, int]:
 
 def worst_table(measurements: list[Measurement]) -> Group:
     """Of every network the layers that lose most cycles, and to what."""
-    table: Table = columns("network", "layer", "operator", "most of them to", "cycles", "lost", "of network %", left=4)
+    table: Table = columns("network", "layer", "most of them to", "cycles", "lost", "% of all", left=3)
     for m in measurements:
         lost = {i: losses(layer, m.macs_per_cycle) for i, layer in enumerate(m.layers)}
         if len(lost) <= 2:  # a single layer and what follows it
@@ -121,8 +121,8 @@ def worst_table(measurements: list[Measurement]) -> Group:
         for i in sorted(lost, key=lambda i: -sum(lost[i].values()))[:WORST]:
             layer, total = m.layers[i], sum(lost[i].values())
             most = ", ".join(f"{cause} {scaled(n)}" for cause, n in list(lost[i].items())[:2] if n > 0)
-            table.add_row(m.name, shortened(layer["name"], 16), shortened(layer["op"], 15), most,
-                          grouped(layer["cycles"]), grouped(total), percent(total / m.cycles))
+            table.add_row(m.name, shortened(layer["name"], 18), most, grouped(layer["cycles"]), grouped(total),
+                          percent(total / m.cycles))
     return Group(table, Text(_WORST_CAPTION, style="dim"))
 
 
@@ -139,5 +139,9 @@ def _summary(done: list[Measurement], folder: Path, seconds: float) -> list[tupl
     lines = [("exact", f"{sum(m.exact for m in done)} of {len(done)}")]
     if with_goal:
         lines.append(("goals reached", f"{sum(bool(m.reached) for m in with_goal)} of {len(with_goal)}"))
+    speeds = [m.simulated_hz for m in done if m.cycles]
+    if speeds:
+        lines.append(("simulation", f"{scaled(min(speeds))} to {scaled(max(speeds))} cycles a second, "
+                                    "beside the golden model"))
     return [*lines, ("written", f"{folder / 'bench.json'}, {folder / 'bench_layers.json'} (layer by layer), "
                                 f"{folder / 'bench.svg'} (roofline)"), ("took", f"{seconds:.0f} s")]
