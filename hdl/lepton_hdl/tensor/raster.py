@@ -75,5 +75,6 @@ def window_checks(command, config) -> list:
         ((command.kernel_x > WINDOW_COLUMNS) | (last_lane > config.lanes), command.kernel_x),
         (command.nz != 1, command.nz),
         (command.blocks != 1, command.blocks),
-        ((command.in_w < command.kernel_x) | (command.in_w > config.window_columns), command.in_w),
+        # A line buffer's column is written a cycle after it is read, so it takes two columns.
+        ((command.in_w < 2) | (command.in_w < command.kernel_x) | (command.in_w > config.window_columns), command.in_w),
     )]

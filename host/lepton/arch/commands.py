@@ -209,8 +209,8 @@ passes, and `in_addr` is image column 0 of row iy0:
 
 It reads every image row it needs once, column by column, and gives an output whenever the last pixel of
 its window has come; so outputs must follow one another in that order (ILLEGAL_FIELD, with `right`, where
-one does not, or where a window lies beside the image). Needs `nz` and `blocks` 1, `in_w` from `kernel_x`
-to the chip's `window_columns`, and 5*(tap_rows - 1) + kernel_x <= K.
+one does not, or where a window lies beside the image). Needs `nz` and `blocks` 1, `in_w` from `kernel_x`,
+but at least 2, to the chip's `window_columns`, and 5*(tap_rows - 1) + kernel_x <= K.
 
 The input address need not be a multiple of K. Accumulators hold int32 and wrap; the contents of
 rows that have gone through the tail are undefined afterwards. Output and residual addresses and

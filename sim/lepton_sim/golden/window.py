@@ -27,7 +27,7 @@ def check_window_shape(fields: dict[str, int], config: ChipConfig) -> None:
         (width > WINDOW_COLUMNS or WINDOW_COLUMNS * (rows - 1) + width > config.lanes, "kernel_x"),
         (fields["nz"] != 1, "nz"),
         (fields["blocks"] != 1, "blocks"),
-        (not width <= fields["in_w"] <= config.window_columns, "in_w"),
+        (not max(width, 2) <= fields["in_w"] <= config.window_columns, "in_w"),
     ):
         if wrong:
             raise CommandError(ErrorCode.ILLEGAL_FIELD, fields[name])

@@ -2,8 +2,8 @@
 
 import numpy as np
 from lepton.arch import ChipConfig, Tensor, TensorOpcode
-from lepton_sim.golden.errors import CommandError
 from lepton_sim.golden.commands import Chip, walk
+from lepton_sim.golden.errors import CommandError
 
 SMALL = {  # the presets' geometries with memories that a test can fill word by word
     lanes: ChipConfig(f"lanes{lanes}", lanes=lanes, columns=lanes, scratchpad_kib=kib, weight_kib=kib,
