@@ -81,7 +81,8 @@ class ChipLayer:
 
     For DOT and WINDOW, `weights[ob]` holds the tiles of output block `ob`, int8 of shape (blocks, kernel_y, kernel_x,
     K, K) with the output channel before the input lane (or tap), for the input blocks from `first_block[ob]` on, and
-    `params[ob]` its record. SUM and MAX work lane by lane: output block b reads input block b, and `params[i]` serves part i.
+    `params[ob]` its record. SUM and MAX work lane by lane: output block b reads input block b, and `params[i]`
+    serves part i.
     """
 
     index: int
