@@ -1,10 +1,12 @@
 """The dot-product array: K by N multipliers, weights stationary and double-buffered."""
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 from lepton.arch import ChipConfig
+
+from .window import tap_lanes
 
 
 class DotArray(wiring.Component):
@@ -13,6 +15,7 @@ class DotArray(wiring.Component):
     Members
     -------
     x: K int8 lanes of the current pixel. `enable`: it is a pixel; `dot` follows one cycle later.
+    window, taps: instead of x, lane k of column n sees lane n of `taps[k]`: its own channel's taps.
     bypass: `dot` is lane n itself, for pooling (SUM, MAX).
     load, load_column, load_data: write one column of the shadow weights.
     swap: the shadow weights become the active ones after this clock edge. The shadow may be
@@ -25,11 +28,14 @@ class DotArray(wiring.Component):
     def __init__(self, config: ChipConfig):
         self.config = config
         # K products of magnitude up to 2**14 = (-128)**2
+        self.taps_count = len(tap_lanes(config)) if config.window_columns else 0
         self.dot_shape = signed(16 + ceil_log2(config.lanes))
         super().__init__({
             "x": In(signed(8)).array(config.lanes),
             "enable": In(1),
             "bypass": In(1),
+            "window": In(1),
+            "taps": In(8 * config.lanes).array(self.taps_count),
             "load": In(1),
             "load_column": In(ceil_log2(config.columns)),
             "load_data": In(8 * config.lanes),
@@ -51,5 +57,12 @@ class DotArray(wiring.Component):
                 with m.If(self.bypass):
                     m.d.sync += self.dot[n].eq(self.x[n])
                 with m.Else():
-                    m.d.sync += self.dot[n].eq(sum(self.x[k] * active[k] for k in lanes))
+                    m.d.sync += self.dot[n].eq(sum(self._operand(n, k) * active[k] for k in lanes))
         return m
+
+    def _operand(self, n: int, k: int):
+        """What lane `k` of column `n` multiplies."""
+        if not self.taps_count:
+            return self.x[k]
+        tap = self.taps[k].word_select(n, 8).as_signed() if k < self.taps_count else Const(0, signed(8))
+        return Mux(self.window, tap, self.x[k])

@@ -12,7 +12,7 @@
 Nothing in it stalls but the issue stage.
 """
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2, exact_log2
@@ -27,6 +27,7 @@ from .feeder import Feeder
 from .issue import Issue, pixel_layout
 from .residual import ResidualReader
 from .tail import STAGES, Tail
+from .window import WindowUnit
 
 _FRONT = 3  # cycles from issue to accumulate
 # Results and commands that can be between issue and the scratchpad at once.
@@ -67,6 +68,8 @@ class TensorEngine(wiring.Component):
         m.submodules.accumulators = accumulators = Accumulators(config, array.dot_shape)
         m.submodules.tail = tail = Tail(config)
         m.submodules.residual = residual = ResidualReader(config)
+        if config.window_columns:
+            m.submodules.window = window = WindowUnit(config)
         m.submodules.addresses = addresses = fifo.SyncFIFO(width=ceil_log2(config.scratchpad_words), depth=_IN_FLIGHT)
         m.submodules.completions = completions = fifo.SyncFIFO(width=DONE.size, depth=_IN_FLIGHT)
 
@@ -92,7 +95,8 @@ class TensorEngine(wiring.Component):
         # 1: align
         here = Signal(pixel_layout(config))
         valid = Signal(_FRONT)  # bit s: a pixel is at cycle s + 1
-        m.d.sync += valid.eq(Cat(issue.pixel.valid, valid))
+        # A word that only fills the window goes no further than cycle 1.
+        m.d.sync += valid.eq(Cat(issue.pixel.valid, valid[0] & here.counts, valid[1:]))
         with m.If(issue.pixel.valid):
             m.d.sync += here.eq(pixel)
         offset = here.address[:exact_log2(config.lanes)]
@@ -108,11 +112,21 @@ class TensorEngine(wiring.Component):
                 with m.Else():
                     m.d.sync += array.x[k].eq(word.word_select(k, 8))
 
+        if config.window_columns:
+            m.d.comb += [
+                window.look.eq(issue.pixel.valid & pixel.window), window.look_column.eq(pixel.column),
+                window.push.eq(valid[0] & here.window), window.column.eq(here.column), window.word.eq(word),
+                window.take.eq(valid[0] & here.window & here.counts), window.pad.eq(here.pad),
+                window.rows_used.eq(here.tap_rows_used), window.rows_inside.eq(here.tap_rows_inside),
+                window.columns_used.eq(here.tap_columns_used), window.columns_inside.eq(here.tap_columns_inside),
+            ]
+            m.d.comb += [array.taps[k].eq(window.taps[k]) for k in range(array.taps_count)]
         # 2: dot products
         fate = data.StructLayout({"maximum": 1, "start": 1, "emit": 1, "fresh": 1})
         at_array, at_accumulators = Signal(fate), Signal(fate)
         with m.If(valid[0]):
-            m.d.sync += [array.bypass.eq(here.bypass), accumulators.read_row.eq(here.row)]
+            m.d.sync += [array.bypass.eq(here.bypass), array.window.eq(here.window),
+                         accumulators.read_row.eq(here.row)]
             m.d.sync += [at_array[name].eq(here[name]) for name in ("maximum", "start", "emit", "fresh")]
         with m.If(valid[1]):
             m.d.sync += at_accumulators.eq(at_array)
@@ -171,8 +185,11 @@ class TensorEngine(wiring.Component):
         job = feeder.job.p
         m.d.comb += [
             feeder.job.valid.eq(command.valid & ~fed),
-            job.tiles.eq(record.opcode == TensorOpcode.DOT), job.emits.eq(record.last),
-            job.kernel_x.eq(record.kernel_x), job.kernel_y.eq(record.kernel_y), job.blocks.eq(record.blocks),
+            job.tiles.eq((record.opcode == TensorOpcode.DOT) | (record.opcode == TensorOpcode.WINDOW)),
+            job.emits.eq(record.last),
+            # The window unit has the kernel's columns side by side, in one tile.
+            job.kernel_x.eq(Mux(record.opcode == TensorOpcode.WINDOW, 1, record.kernel_x)),
+            job.kernel_y.eq(record.kernel_y), job.blocks.eq(record.blocks),
             job.weights.eq(record.weights), job.params.eq(record.params),
             job.index.eq(command.p.index), job.layer.eq(record.layer),
         ]

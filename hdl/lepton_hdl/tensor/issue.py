@@ -11,10 +11,12 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 from lepton.arch import ChipConfig, ErrorCode, Rounding, Tensor, TensorOpcode
+from lepton.arch.commands import WINDOW_COLUMNS, WINDOW_ROWS
 
 from ..control.counters import Activity
 from ..interfaces import command_layout
 from ..layouts import layout
+from .raster import Raster, window_checks
 from .residual import WALK
 
 
@@ -32,6 +34,11 @@ def pixel_layout(config: ChipConfig) -> data.StructLayout:
         "fresh": 1,  # and is the first of its command to do so
         "final": 1,  # last of its command
         "row": ceil_log2(config.accumulator_rows),
+        "counts": 1,  # it has dot products; otherwise it only fills the window
+        "window": 1,  # it enters the window unit, in column `column` of its line buffers
+        "column": ceil_log2(max(config.window_columns, 2)),
+        "tap_rows_used": WINDOW_ROWS, "tap_rows_inside": WINDOW_ROWS,  # bit a: the row a above the window's last
+        "tap_columns_used": WINDOW_COLUMNS, "tap_columns_inside": WINDOW_COLUMNS,
         "out": ceil_log2(config.scratchpad_words),
     })
 
@@ -84,13 +91,21 @@ class Issue(wiring.Component):
         out, row_out, plane_out = Signal(32), Signal(32), Signal(32)
         row = Signal(17)  # one bit more than any `acc`, so that running over shows
         first_pass = Signal()
-        first_pixel = Signal()  # the next pixel is the first of its pass
-        recent, recent_row = Signal(), Signal.like(row)  # the row of the last cycle, if a word was issued in it
+        first_word = Signal()  # the next word is the first of its pass
+        first_pixel = Signal()  # the next output pixel is the first of its pass
+        recent, recent_row = Signal(), Signal.like(row)  # the row of the last cycle, if a pixel was issued in it
 
+        window, uses_tiles = Signal(), Signal()
+        m.d.comb += [
+            window.eq((c.opcode == TensorOpcode.WINDOW) & (config.window_columns != 0)),
+            uses_tiles.eq((c.opcode == TensorOpcode.DOT) | window),
+        ]
         last_x, last_y, last_z = x == c.nx - 1, y == c.ny - 1, z == c.nz - 1
-        last_kx, last_ky, last_block = kx == c.kernel_x - 1, ky == c.kernel_y - 1, block == c.blocks - 1
+        # Kernel columns are passes, but for the window unit, which has them side by side.
+        last_kx, last_ky, last_block = (kx == c.kernel_x - 1) | window, ky == c.kernel_y - 1, block == c.blocks - 1
         last_pass, last_pixel, final, emits = Signal(), Signal(), Signal(), Signal()
-        dot = c.opcode == TensorOpcode.DOT
+        raster = Raster(m, c, window, ix, iy)
+        counts = raster.counts
         m.d.comb += [
             last_pass.eq(last_kx & last_ky & last_block),
             last_pixel.eq(last_x & last_y & last_z),
@@ -100,24 +115,25 @@ class Issue(wiring.Component):
 
         padding, row_bad, in_bad, out_bad = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            padding.eq((ix < 0) | (iy < 0) | (ix >= c.in_w) | (iy >= c.in_h)),
+            padding.eq(Mux(window, raster.outside, (ix < 0) | (iy < 0) | (ix >= c.in_w) | (iy >= c.in_h))),
             row_bad.eq(row >= config.accumulator_rows),
             in_bad.eq(~padding & (address > config.scratchpad_bytes - config.lanes)),
             out_bad.eq(emits & (out > config.scratchpad_bytes - config.lanes)),
         ]
 
-        need_tile, need_params = first_pixel & dot, first_pixel & emits
+        need_tile, need_params = first_word & uses_tiles, first_pixel & emits & counts
         wait_weights, wait_sync, ready, issue, bad = Signal(), Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             wait_weights.eq((need_tile & ~self.tile_ready) | (need_params & ~self.params_ready)),
             # An accumulator row may be used again after two cycles, not in the very next one.
-            wait_sync.eq(waiting_fence | (recent & (row == recent_row)) | (emits & c.add & ~self.residual_available)),
-            bad.eq(row_bad | in_bad | out_bad),
+            wait_sync.eq(waiting_fence | (recent & (row == recent_row)) | raster.skip
+                         | (emits & counts & c.add & ~self.residual_available)),
+            bad.eq(row_bad | in_bad | out_bad | raster.missed),
             ready.eq(active & ~wait_weights & ~wait_sync & ~self.halt & ~self.failed),
             issue.eq(ready & ~bad),
             self.tile_take.eq(issue & need_tile),
             self.params_take.eq(issue & need_params),
-            self.residual_claim.eq(issue & emits & c.add),
+            self.residual_claim.eq(issue & emits & counts & c.add),
         ]
         with m.If(issue):
             m.d.comb += self.activity.eq(Activity.COMPUTE)
@@ -134,9 +150,12 @@ class Issue(wiring.Component):
         m.d.comb += [
             self.pixel.valid.eq(issue),
             p.address.eq(address), p.padding.eq(padding), p.pad.eq(c.pad), p.swap.eq(need_tile),
-            p.bypass.eq(~dot), p.maximum.eq(c.opcode == TensorOpcode.MAX),
-            p.start.eq(c.first & first_pass), p.emit.eq(emits), p.fresh.eq(need_params), p.final.eq(final),
-            p.row.eq(row), p.out.eq(out >> lane_bits),
+            p.bypass.eq(~uses_tiles), p.maximum.eq(c.opcode == TensorOpcode.MAX),
+            p.start.eq(c.first & first_pass), p.emit.eq(emits & counts), p.fresh.eq(need_params),
+            p.final.eq(final & counts), p.row.eq(row), p.out.eq(out >> lane_bits),
+            p.counts.eq(counts), p.window.eq(window), p.column.eq(raster.column),
+            p.tap_rows_used.eq(raster.rows_used), p.tap_rows_inside.eq(raster.rows_inside),
+            p.tap_columns_used.eq(raster.columns_used), p.tap_columns_inside.eq(raster.columns_inside),
         ]
 
         with m.If(self.drained):
@@ -156,22 +175,34 @@ class Issue(wiring.Component):
             next_row.eq(row_address + c.in_y), next_plane.eq(plane_address + c.in_z),
             next_out_row.eq(row_out + c.out_y), next_out_plane.eq(plane_out + c.out_z),
         ]
-        m.d.sync += [recent.eq(issue), recent_row.eq(row)]
+        m.d.sync += [recent.eq(issue & counts), recent_row.eq(row)]
         with m.If(issue):
+            m.d.sync += first_word.eq(0)
+        # The input of a window walk goes its own way, until the pass ends below.
+        with m.If(active & (raster.skip | (issue & window))):
+            with m.If(raster.last_column | raster.skip):
+                m.d.sync += [address.eq(next_row), row_address.eq(next_row)]
+            with m.Else():
+                m.d.sync += address.eq(address + c.in_x)
+            raster.step(m)
+        with m.If(issue & counts):
             m.d.sync += [row.eq(row + 1), first_pixel.eq(last_pixel)]
             with m.If(~last_x):
-                m.d.sync += [x.eq(x + 1), address.eq(address + c.in_x), ix.eq(ix + c.stride_x), out.eq(out + c.out_x)]
+                m.d.sync += [x.eq(x + 1), ix.eq(ix + c.stride_x), out.eq(out + c.out_x)]
+                with m.If(~window):
+                    m.d.sync += address.eq(address + c.in_x)
             with m.Else():
                 m.d.sync += [x.eq(0), ix.eq(ix_pass)]
                 with m.If(~last_y):
-                    m.d.sync += [y.eq(y + 1), address.eq(next_row), row_address.eq(next_row), iy.eq(iy + c.stride_y),
-                                 out.eq(next_out_row), row_out.eq(next_out_row)]
+                    m.d.sync += [y.eq(y + 1), iy.eq(iy + c.stride_y), out.eq(next_out_row), row_out.eq(next_out_row)]
+                    with m.If(~window):
+                        m.d.sync += [address.eq(next_row), row_address.eq(next_row)]
                 with m.Elif(~last_z):
                     m.d.sync += [y.eq(0), z.eq(z + 1), iy.eq(iy_pass), address.eq(next_plane),
                                  row_address.eq(next_plane), plane_address.eq(next_plane),
                                  out.eq(next_out_plane), row_out.eq(next_out_plane), plane_out.eq(next_out_plane)]
                 with m.Else():
-                    m.d.sync += [y.eq(0), z.eq(0), iy.eq(iy_pass), first_pass.eq(0), row.eq(c.acc),
+                    m.d.sync += [y.eq(0), z.eq(0), iy.eq(iy_pass), first_pass.eq(0), first_word.eq(1), row.eq(c.acc),
                                  out.eq(c.out_addr), row_out.eq(c.out_addr), plane_out.eq(c.out_addr),
                                  address.eq(next_pass), row_address.eq(next_pass), plane_address.eq(next_pass),
                                  pass_address.eq(next_pass)]
@@ -184,6 +215,7 @@ class Issue(wiring.Component):
                             m.d.comb += next_pass.eq(kernel_row_address + c.in_ky)
                             m.d.sync += [ky.eq(ky + 1), iy.eq(iy_pass + c.dilation_y),
                                          iy_pass.eq(iy_pass + c.dilation_y), kernel_row_address.eq(next_pass)]
+                            raster.restart(m, iy_pass + c.dilation_y)
                         with m.Else():
                             m.d.comb += next_pass.eq(block_address + c.in_block)
                             m.d.sync += [ky.eq(0), block.eq(block + 1), iy.eq(c.iy0), iy_pass.eq(c.iy0),
@@ -192,25 +224,29 @@ class Issue(wiring.Component):
                 m.d.sync += active.eq(0)
 
         code, fault = self._check(m, self.command.p.record)
-        m.d.comb += self.command.ready.eq((~active | (issue & final)) & self.room & ~self.halt & ~self.failed)
+        m.d.comb += self.command.ready.eq((~active | (issue & final & counts)) & self.room & ~self.halt & ~self.failed)
         with m.If(self.command.valid & self.command.ready):
             new = self.command.p.record
             m.d.sync += [
                 c.eq(new), active.eq(code == ErrorCode.NONE), waiting_fence.eq(new.fence),
                 waiting_residual.eq(new.add & new.last),
-                x.eq(0), y.eq(0), z.eq(0), kx.eq(0), ky.eq(0), block.eq(0), first_pass.eq(1), first_pixel.eq(1),
-                row.eq(new.acc), ix.eq(new.ix0), ix_pass.eq(new.ix0), iy.eq(new.iy0), iy_pass.eq(new.iy0),
+                x.eq(0), y.eq(0), z.eq(0), kx.eq(0), ky.eq(0), block.eq(0), first_pass.eq(1),
+                first_word.eq(1), first_pixel.eq(1), row.eq(new.acc),
+                ix.eq(new.ix0), ix_pass.eq(new.ix0), iy.eq(new.iy0), iy_pass.eq(new.iy0),
                 self.index.eq(self.command.p.index), self.layer.eq(new.layer),
             ]
             m.d.sync += [a.eq(new.in_addr) for a in (
                 address, row_address, plane_address, pass_address, kernel_row_address, block_address)]
             m.d.sync += [o.eq(new.out_addr) for o in (out, row_out, plane_out)]
+            raster.restart(m, new.iy0)
             with m.If(code != ErrorCode.NONE):
                 m.d.sync += [self.failed.eq(1), self.code.eq(code), self.bad_address.eq(fault)]
         with m.Elif(ready & bad):
             m.d.sync += self.failed.eq(1)
             with m.If(row_bad):
                 m.d.sync += [self.code.eq(ErrorCode.ACCUMULATOR_BOUNDS), self.bad_address.eq(row)]
+            with m.Elif(raster.missed):
+                m.d.sync += [self.code.eq(ErrorCode.ILLEGAL_FIELD), self.bad_address.eq(raster.right)]
             with m.Else():
                 m.d.sync += [self.code.eq(ErrorCode.LOCAL_BOUNDS), self.bad_address.eq(Mux(in_bad, address, out))]
         return m
@@ -228,12 +264,15 @@ class Issue(wiring.Component):
                 checks.append((field == 0, 0))
         checks += [(command[name] > 31, command[name]) for name in ("add_shift_a", "add_shift_b", "add_shift_o")]
         checks.append((command.rounding > max(Rounding), command.rounding))
+        checks += window_checks(command, self.config)
         illegal = Signal()
         m.d.comb += illegal.eq(Cat(wrong for wrong, _ in checks).any())
         for wrong, offending in reversed(checks):  # the last assignment wins
             with m.If(wrong):
                 m.d.comb += value.eq(offending)
-        with m.If(illegal):
+        with m.If((command.opcode == TensorOpcode.WINDOW) & (self.config.window_columns == 0)):
+            m.d.comb += [code.eq(ErrorCode.ILLEGAL_OPCODE), value.eq(command.opcode)]
+        with m.Elif(illegal):
             m.d.comb += code.eq(ErrorCode.ILLEGAL_FIELD)
         for name in ("out_addr", "out_x", "out_y", "out_z", "res_addr", "res_x", "res_y", "res_z"):
             used = command.last & command.add if name.startswith("res") else command.last

@@ -42,6 +42,7 @@ class TensorOpcode(IntEnum):
     DOT = 0x20
     SUM = 0x21
     MAX = 0x22
+    WINDOW = 0x23
 
 
 class Rounding(IntEnum):
@@ -57,6 +58,11 @@ class Space(IntEnum):
     SCRATCHPAD = 0
     WEIGHTS = 1
 
+
+# The window unit holds this many kernel rows and columns; tap (a, k), a rows above and k columns to the
+# left of a window's last pixel, meets lane WINDOW_COLUMNS * a + k of the weight tile.
+WINDOW_ROWS = 3
+WINDOW_COLUMNS = 5
 
 REGIONS = 4
 
@@ -123,7 +129,8 @@ Tensor = Record("Tensor", 128, (*_HEADER,
     Field("kernel_x", 8, "passes along x, at least 1"),
     Field("kernel_y", 8, "passes along y, at least 1"),
     Field("blocks", 16, "passes along input-channel blocks, at least 1"),
-    Field("reserved_blocks", 16, "zero"),
+    Field("tap_rows", 8, "kernel rows per pass (WINDOW), 1..3"),
+    Field("reserved_blocks", 8, "zero"),
     Field("nx", 16, "output pixels along x, at least 1"),
     Field("ny", 16, "output pixels along y, at least 1"),
     Field("nz", 16, "output pixels along z (channel blocks, for lane-wise work), at least 1"),
@@ -174,7 +181,7 @@ Tensor = Record("Tensor", 128, (*_HEADER,
     Field("res_y", 32, "bytes per y", signed=True),
     Field("res_z", 32, "bytes per z", signed=True),
     Field("reserved_end", 32, "zero"),
-), doc="""DOT, SUM and MAX: one walk over the scratchpad through the array and the tail.
+), doc="""DOT, SUM, MAX and WINDOW: one walk over the scratchpad through the array and the tail.
 
     for p, (block, ky, kx) in enumerate(product(range(blocks), range(kernel_y), range(kernel_x))):
         W = weight_memory[weights + p*K :][:K]                     # K columns of K lanes (DOT)
@@ -188,6 +195,22 @@ Tensor = Record("Tensor", 128, (*_HEADER,
             if last and p is the last pass:
                 scratchpad[out_addr + z*out_z + y*out_y + x*out_x :][:K] =
                     tail(accumulators[row], scratchpad[res_addr + z*res_z + y*res_y + x*res_x :][:K])
+
+WINDOW is the depthwise walk: every column sees the taps of its own channel. Passes are groups of
+`tap_rows` kernel rows, `dilation_y` rows apart; `kernel_x` is the width of the kernel, not a number of
+passes, and `in_addr` is image column 0 of row iy0:
+
+    for p in range(kernel_y):
+        for m, (y, x) in enumerate(product(range(ny), range(nx))):
+            bottom = iy0 + y*stride_y + p*dilation_y + tap_rows - 1;  right = ix0 + x*stride_x + kernel_x - 1
+            v[n] = sum over a < tap_rows, k < kernel_x of W[n][5*a + k] * pixel(bottom - a, right - k)[n]
+        with pixel(r, c) = scratchpad[in_addr + p*in_ky + (r - iy0 - p*dilation_y)*in_y + c*in_x :][:K]
+             if 0 <= r < in_h and 0 <= c < in_w else [pad]*K
+
+It reads every image row it needs once, column by column, and gives an output whenever the last pixel of
+its window has come; so outputs must follow one another in that order (ILLEGAL_FIELD, with `right`, where
+one does not, or where a window lies beside the image). Needs `nz` and `blocks` 1, `in_w` from `kernel_x`,
+but at least 2, to the chip's `window_columns`, and 5*(tap_rows - 1) + kernel_x <= K.
 
 The input address need not be a multiple of K. Accumulators hold int32 and wrap; the contents of
 rows that have gone through the tail are undefined afterwards. Output and residual addresses and
@@ -209,6 +232,6 @@ PARAM_WORDS = 10
 ENGINE_RECORDS = {Engine.LOAD: Dma, Engine.TENSOR: Tensor, Engine.STORE: Dma}
 ENGINE_OPCODES = {
     Engine.LOAD: (DmaOpcode.LOAD, DmaOpcode.FILL),
-    Engine.TENSOR: (TensorOpcode.DOT, TensorOpcode.SUM, TensorOpcode.MAX),
+    Engine.TENSOR: (*TensorOpcode,),
     Engine.STORE: (DmaOpcode.STORE,),
 }

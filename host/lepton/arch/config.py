@@ -33,6 +33,7 @@ class ChipConfig:
     outstanding: int = 16  # read bursts in flight; write bursts likewise
     semaphores: int = 16
     layer_slots: int = 256  # per-layer counter snapshots
+    window_columns: int = 256  # widest image of a depthwise walk; 0: no window unit
     clock_mhz: int = 100  # the clock that latency figures are stated at
 
     def __post_init__(self):
@@ -42,6 +43,9 @@ class ChipConfig:
             value = getattr(self, name)
             if not (low <= value <= high and _power_of_two(value)):
                 raise ConfigError(f"{name} must be a power of two in {low}..{high}, not {value!r}")
+        if self.window_columns and not (8 <= self.window_columns <= 4096 and _power_of_two(self.window_columns)):
+            raise ConfigError(
+                f"window_columns must be 0 (no window unit) or a power of two in 8..4096, not {self.window_columns!r}")
         if self.columns != self.lanes:
             raise ConfigError(
                 f"columns must equal lanes ({self.lanes}), not {self.columns!r}: "

@@ -57,13 +57,32 @@ class Image:
         return self.blocks * self.block_bytes
 
 
+@dataclass(frozen=True)
+class Window:
+    """A depthwise kernel in the window unit: `height` x `width` taps, `rows` kernel rows to a pass."""
+
+    height: int
+    width: int
+    rows: int
+
+    @property
+    def columns(self) -> int:
+        """Columns that the window unit needs to work on."""
+        return max(self.width, 2)
+
+    def group(self, index: int) -> tuple[int, int]:
+        """Kernel rows [start, stop) of a pass."""
+        return index * self.rows, min((index + 1) * self.rows, self.height)
+
+
 @dataclass(eq=False)
 class ChipLayer:
     """One walk of the TENSOR engine over whole tensors, in passes and pixels.
 
-    For DOT, `weights[ob]` holds the tiles of output block `ob`, int8 of shape (blocks, kernel_y, kernel_x, K, K) with
-    the output channel before the input lane, for the input blocks from `first_block[ob]` on, and `params[ob]` its
-    record. SUM and MAX work lane by lane: output block b reads input block b, and `params[i]` serves part i.
+    For DOT and WINDOW, `weights[ob]` holds the tiles of output block `ob`, int8 of shape (blocks, kernel_y, kernel_x,
+    K, K) with the output channel before the input lane (or tap), for the input blocks from `first_block[ob]` on, and
+    `params[ob]` its record. SUM and MAX work lane by lane: output block b reads input block b, and `params[i]`
+    serves part i.
     """
 
     index: int
@@ -84,6 +103,7 @@ class ChipLayer:
     out_min: int
     out_max: int
     rounding: Rounding = Rounding.DOUBLE
+    window: "Window | None" = None  # for WINDOW, whose `kernel` counts groups of kernel rows
     weights: list[np.ndarray] | None = None
     first_block: list[int] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
@@ -93,6 +113,18 @@ class ChipLayer:
     weight_bytes: int = 0
     input_shape: tuple[int, ...] = ()
     output_shape: tuple[int, ...] = ()
+
+    @property
+    def weighted(self) -> bool:
+        """Does it take weight tiles?"""
+        return self.weights is not None
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Rows and columns from the first to the last that an output pixel reads."""
+        if self.window is not None:
+            return self.window.height - 1, self.window.width - 1
+        return tuple((k - 1) * d for k, d in zip(self.kernel, self.dilation, strict=True))
 
     def full_box(self, ob: int) -> Box:
         """The whole reduction of an output block."""
@@ -118,10 +150,14 @@ class ChipLayer:
         """Source columns that output columns read; all of them where they are folded."""
         if self.source.folded or not self.checks_columns:
             return 0, self.source.width
-        return self._extent(columns, 1, self.source.width)
+        start, stop = self._extent(columns, 1, self.source.width)
+        if self.window is not None:  # the window unit takes no image narrower than its kernel
+            start = max(min(start, stop - self.window.columns), 0)
+            stop = max(stop, start + self.window.columns)
+        return start, stop
 
     def _extent(self, span: tuple[int, int], axis: int, limit: int) -> tuple[int, int]:
         first = span[0] * self.stride[axis] - self.origin[axis]
-        last = (span[1] - 1) * self.stride[axis] - self.origin[axis] + (self.kernel[axis] - 1) * self.dilation[axis]
+        last = (span[1] - 1) * self.stride[axis] - self.origin[axis] + self.reach[axis]
         start, stop = max(first, 0), min(last + 1, limit)
         return (start, stop) if start < stop else (min(start, limit - 1), min(start, limit - 1) + 1)

@@ -3,9 +3,10 @@
 import numpy as np
 
 from ..arch import ChipConfig, Rounding, TensorOpcode
+from ..arch.commands import WINDOW_COLUMNS, WINDOW_ROWS
 from ..graph import Add, AveragePool2D, Conv2D, DepthwiseConv2D, FullyConnected, Graph, GraphError, MaxPool2D, Mean
 from . import quantize
-from .layers import ChipLayer, Image, Part
+from .layers import ChipLayer, Image, Part, Window
 from .layouts import Blocked, Rows
 from .passes import ChipNode
 from .verify import image_shape, label
@@ -26,7 +27,7 @@ class Lowering:
 
     def __init__(self, graph: Graph, config: ChipConfig, outside: list[str]):
         self.graph = graph
-        self.lanes = config.lanes
+        self.config, self.lanes = config, config.lanes
         self.outside = set(outside)
         self.inputs: dict[str, tuple[str, Blocked | Rows]] = {}  # buffer name -> (tensor, layout)
 
@@ -104,7 +105,14 @@ class Lowering:
         out_shape = image_shape(tensors[node.node.outputs[0]].shape, label(node.node))
         source, output = tensors[node.node.inputs[0]], tensors[node.node.outputs[0]]
         folded = self._folded_passes(node, values, dilation)
-        if folded is None:
+        window = None if folded is not None else self._window(node, values, stride, dilation, padding, out_shape)
+        opcode = TensorOpcode.DOT
+        if window is not None:
+            image, opcode = self._image(node.source, node.image), TensorOpcode.WINDOW
+            tiles, first = self._window_tiles(values, window), list(range(image.blocks))
+            kernel, origin, column_bytes = (len(tiles[0][0]), 1), (padding[0][0], padding[1][0]), self.lanes
+            dilation = (window.rows, 1)
+        elif folded is None:
             image = self._image(node.source, node.image)
             tiles, first = self._tiles(values, starts)
             kernel, origin = (kernel_y, kernel_x), (padding[0][0], padding[1][0])
@@ -114,10 +122,11 @@ class Lowering:
             tiles, first = self._folded_tiles(values, folded), [0] * -(-outputs // self.lanes)
             kernel, origin, column_bytes = (kernel_y, folded), (padding[0][0], 0), self.lanes
         layer = ChipLayer(
-            index, node.name, type(op).__name__, TensorOpcode.DOT, image, self._image(node.output, out_shape),
+            index, node.name, type(op).__name__, opcode, image, self._image(node.output, out_shape),
             kernel, tuple(stride), tuple(dilation), origin, column_bytes, folded is None, _zero(source),
             self._dot_params(node, values, weights), _zero(output), *op.clamp, weights=tiles, first_block=first)
         layer.parts = [Part((0, out_shape[0]), (0, out_shape[1]))]
+        layer.window = window
         layer.rounding = Rounding.SINGLE if isinstance(op, FullyConnected) else Rounding.DOUBLE
         layer.macs = out_shape[0] * out_shape[1] * values.size
         layer.weight_bytes = values.size
@@ -159,6 +168,37 @@ class Lowering:
             tiles.append(np.ascontiguousarray(blocked.transpose(3, 1, 2, 0, 4)))
             first.append(low)
         return tiles, first
+
+    # depthwise: the window unit, where the kernel fits it
+
+    def _window(self, node: ChipNode, values: np.ndarray, stride, dilation, padding, out_shape) -> Window | None:
+        """How the window unit does a depthwise convolution; None where it cannot (see WINDOW in `arch.commands`)."""
+        op, (_, kernel_y, kernel_x, _) = node.node.op, values.shape
+        width = node.image[1]
+        if not isinstance(op, DepthwiseConv2D) or op.multiplier != 1 or tuple(dilation) != (1, 1):
+            return None
+        if kernel_x > min(WINDOW_COLUMNS, self.lanes, width) or not 2 <= width <= self.config.window_columns:
+            return None
+        first = kernel_x - 1 - padding[1][0]  # the last column of the first and of the last window in a row
+        last = first + (out_shape[1] - 1) * stride[1]
+        # Windows come in the order of their last pixels; one that sticks out to the right ends in the next row.
+        if first < 0 or last - kernel_x + 1 >= width or (last >= width and stride[0] < 2 and last - width >= first):
+            return None
+        rows = min(WINDOW_ROWS, kernel_y, (self.lanes - kernel_x) // WINDOW_COLUMNS + 1)
+        return Window(kernel_y, kernel_x, rows)
+
+    def _window_tiles(self, values: np.ndarray, window: Window) -> list[np.ndarray]:
+        """Tiles per output block, (1, groups, 1, K, K): the taps counted from the last of the window."""
+        lanes, outputs = self.lanes, len(values)
+        groups = -(-window.height // window.rows)
+        tiles = np.zeros((-(-outputs // lanes) * lanes, groups, lanes), np.int8)
+        for group in range(groups):
+            start, stop = window.group(group)
+            for above, y in enumerate(reversed(range(start, stop))):
+                for left, x in enumerate(reversed(range(window.width))):
+                    tiles[:outputs, group, WINDOW_COLUMNS * above + left] = values[:, y, x, 0]
+        blocked = tiles.reshape(-1, lanes, groups, lanes).transpose(0, 2, 1, 3)
+        return [np.ascontiguousarray(block)[None, :, None] for block in blocked]
 
     # few input channels: kernel columns folded into lanes
 

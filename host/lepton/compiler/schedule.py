@@ -4,7 +4,7 @@ The order decides what each engine does after what; `semaphores` derives from it
 before the commands that need them, so that the LOAD engine runs ahead as far as buffers allow.
 """
 
-from ..arch import ChipConfig, DmaOpcode, Engine, Region, TensorOpcode
+from ..arch import ChipConfig, DmaOpcode, Engine, Region
 from ..arch.commands import PARAM_WORDS
 from .commands import Access, Area, Command, Memory, Program, tile_area, transfer, weight_transfer
 from .layers import Box, ChipLayer, Image
@@ -46,7 +46,7 @@ class _LayerScheduler:
         self.tiling = state.placement.tilings[position]
         self.slots = state.placement.slots[position]
         self.weights = LayerWeights(position, self.tiling, self.config, self.program.constants)
-        self.dot = layer.opcode == TensorOpcode.DOT
+        self.dot = layer.weighted
         self.source_keys: dict[object, int] = {}  # what the source's tile buffers hold
         self.turns = {"source": 0, "output": 0, "residual": 0}
         self.last: Command | None = None
@@ -208,12 +208,28 @@ class _LayerScheduler:
             "in_ky": layer.dilation[0] * source.row_bytes, "in_block": source.block_bytes if self.dot else 0,
             "iy0": row, "in_h": layer.source.height, "stride_y": layer.stride[0], "dilation_y": layer.dilation[0],
         }
-        if layer.checks_columns:
+        if layer.window is not None:
+            fields |= self._window_fields(tile, box, source)
+        elif layer.checks_columns:
             fields |= {"ix0": column + kx0 * layer.dilation[1], "in_w": layer.source.width,
                        "stride_x": layer.stride[1], "dilation_x": layer.dilation[1]}
         else:  # padding lies in memory: count columns so that none is outside
             fields |= {"ix0": 0, "in_w": nx + kx1 - kx0, "stride_x": 1, "dilation_x": 1}
         return Command(Engine.TENSOR, fields, source.accesses(box.blocks, layer.input_rows(tile.rows)), [])
+
+    def _window_fields(self, tile: Tile, box: Box, source: Area) -> dict[str, int]:
+        """The walk of the window unit over the columns that lie on the chip, for one group of kernel rows."""
+        layer = self.layer
+        start, stop = layer.window.group(box.rows[0])
+        row = tile.rows[0] * layer.stride[0] - layer.origin[0] + start
+        left, right = source.columns
+        return {
+            "kernel_x": layer.window.width, "kernel_y": 1, "tap_rows": stop - start, "iy0": row,
+            "in_addr": source.at(box.blocks[0], row, left * source.pixel_bytes), "in_x": source.pixel_bytes,
+            "in_y": source.row_bytes, "in_kx": 0, "in_ky": 0, "in_block": 0, "dilation_y": 0, "dilation_x": 0,
+            "ix0": tile.columns[0] * layer.stride[1] - layer.origin[1] - left, "in_w": right - left,
+            "stride_x": layer.stride[1],
+        }
 
     def _add_weights(self, command: Command, tiles: int, params: int, box: Box, last: bool) -> None:
         lanes = self.config.lanes

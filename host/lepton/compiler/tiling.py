@@ -7,7 +7,7 @@ enter it, against what memory needs for the bytes that travel.
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..arch import ChipConfig, TensorOpcode
+from ..arch import ChipConfig
 from ..arch.commands import PARAM_WORDS
 from .layers import Box, ChipLayer, Part
 
@@ -62,7 +62,7 @@ class Tiling:
     def __init__(self, layer: ChipLayer, config: ChipConfig, streams: Streams, rows: int, columns: int, blocks: int):
         self.layer, self.config, self.streams = layer, config, streams
         self.rows, self.columns, self.blocks = rows, columns, blocks
-        self.dot = layer.opcode == TensorOpcode.DOT
+        self.dot = layer.weighted
 
     @cached_property
     def tiles(self) -> list[Tile]:
@@ -83,6 +83,9 @@ class Tiling:
     @cached_property
     def _reductions(self) -> list[tuple[Box, list[Box], int]]:
         """The distinct reductions of a DOT layer, their parts, and how many output blocks have them."""
+        if self.layer.window is not None:  # one command for each group of kernel rows
+            return [(box, [Box(box.blocks, (y, y + 1), box.columns) for y in range(*box.rows)], count)
+                    for box, count in self.layer.reductions]
         return [(box, _split(box, self.blocks, self._box_passes), count) for box, count in self.layer.reductions]
 
     @property
@@ -106,7 +109,10 @@ class Tiling:
 
     def _reach(self, outputs: int, axis: int, limit: int) -> int:
         layer = self.layer
-        return min((outputs - 1) * layer.stride[axis] + (layer.kernel[axis] - 1) * layer.dilation[axis] + 1, limit)
+        extent = (outputs - 1) * layer.stride[axis] + layer.reach[axis] + 1
+        if axis == 1 and layer.window is not None:
+            extent = max(extent, layer.window.columns)
+        return min(extent, limit)
 
     @property
     def output_bytes(self) -> int:
@@ -146,6 +152,8 @@ class Tiling:
         lanes, layer = self.config.lanes, self.layer
         count = len(self.tiles)
         pixels = self.rows * self.columns
+        if layer.window is not None:  # it walks the image, row by row, and one row more
+            pixels = (self.rows * layer.stride[0] + 1) * self._reach(self.columns, 1, layer.source.width)
         if self.dot:
             passes = sum(box.passes * number for box, _, number in self._reductions)
             commands = sum(len(boxes) * number for _, boxes, number in self._reductions)
@@ -185,7 +193,7 @@ def choose(layer: ChipLayer, config: ChipConfig, streams: Streams, budget: int) 
     if fixed_weight_bytes(layer, config) > config.weight_bytes // 2:
         return None
     height, width = layer.output.height, layer.output.width
-    dot = layer.opcode == TensorOpcode.DOT
+    dot = layer.weighted
     if not dot:
         most = layer.output.blocks
     else:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..arch import ChipConfig, TensorOpcode
+from ..arch import ChipConfig
 from .tiling import Tiling
 
 
@@ -42,7 +42,7 @@ class LayerWeights:
                 constants.extend(pending)
                 pending.clear()
 
-        if layer.opcode != TensorOpcode.DOT:
+        if not layer.weighted:
             self.units[0, 0] = Unit(0, 0, 0)
             pending += b"".join(layer.params)
             flush()

@@ -11,18 +11,12 @@ import numpy as np
 from lepton.arch import ChipConfig, ErrorCode, Rounding, Space
 from lepton.arch.commands import PARAM_WORDS, REGIONS, Dma, DmaOpcode, Tensor, TensorOpcode
 
+from .errors import CommandError
+from .window import check_order, check_window_fields, check_window_shape, tap_addresses, taps
+
 _MASK = 0xFFFF_FFFF
 # How many addresses are worked out at a time; bounds the memory that a command with huge counts takes.
 _CHUNK = 1 << 20
-
-
-class CommandError(Exception):
-    """A command stops the job: `code` and the offending address or field value."""
-
-    def __init__(self, code: ErrorCode, address: int):
-        super().__init__(f"{code.name} at {address:#x}: {code.text}")
-        self.code = code
-        self.address = address
 
 
 def local_bytes(config: ChipConfig, space: int) -> int:
@@ -60,12 +54,17 @@ def check_tensor_fields(fields: dict[str, int], config: ChipConfig) -> None:
     """
     if fields["reserved_header"] == 0 and fields["snapshot"] and fields["layer"] >= config.layer_slots:
         raise CommandError(ErrorCode.ILLEGAL_FIELD, fields["layer"])
+    window = fields["opcode"] == TensorOpcode.WINDOW
+    if window:
+        check_window_fields(fields, config)
     _check_counts(Tensor, fields, ("kernel_x", "kernel_y", "blocks", "nx", "ny", "nz"))
     for name in ("add_shift_a", "add_shift_b", "add_shift_o"):
         if fields[name] > 31:
             raise CommandError(ErrorCode.ILLEGAL_FIELD, fields[name])
     if fields["rounding"] > max(Rounding):
         raise CommandError(ErrorCode.ILLEGAL_FIELD, fields["rounding"])
+    if window:
+        check_window_shape(fields, config)
     if fields["last"]:
         _check_aligned(fields, ("out_addr", "out_x", "out_y", "out_z"), config.lanes)
         if fields["add"]:
@@ -151,9 +150,9 @@ def tensor_walk(fields: dict[str, int], config: ChipConfig) -> TensorWalk:
     memory. A walk with too many pixels is cut after the first one that has no accumulator row.
     """
     nx, ny, nz, lanes = fields["nx"], fields["ny"], fields["nz"], config.lanes
-    if fields["opcode"] == TensorOpcode.DOT:
+    if tiles(fields):
         fitting = max(0, config.weight_words - fields["weights"]) // lanes
-        if passes(fields) > fitting:
+        if tiles(fields) > fitting:
             raise CommandError(ErrorCode.LOCAL_BOUNDS, fields["weights"] + fitting * lanes)
     if fields["last"] and fields["params"] + PARAM_WORDS > config.weight_words:
         raise CommandError(ErrorCode.LOCAL_BOUNDS, fields["params"])
@@ -174,8 +173,17 @@ def tensor_walk(fields: dict[str, int], config: ChipConfig) -> TensorWalk:
     )
 
 
+def tiles(fields: dict[str, int]) -> int:
+    """Number of weight tiles that a command takes."""
+    if fields["opcode"] == TensorOpcode.WINDOW:
+        return fields["kernel_y"]
+    return passes(fields) if fields["opcode"] == TensorOpcode.DOT else 0
+
+
 def passes(fields: dict[str, int]) -> int:
-    """Number of passes over the output pixels."""
+    """Number of passes over the output pixels; for WINDOW, one for each tap."""
+    if fields["opcode"] == TensorOpcode.WINDOW:
+        return fields["kernel_y"] * taps(fields)
     return fields["kernel_x"] * fields["kernel_y"] * fields["blocks"]
 
 
@@ -184,6 +192,9 @@ def input_addresses(fields: dict[str, int], walk: TensorWalk, first: int, count:
 
     Where `inside` is False the pixel is padding and its address means nothing.
     """
+    if fields["opcode"] == TensorOpcode.WINDOW:
+        check_order(fields, walk.ix, walk.iy)
+        return tap_addresses(fields, walk.ix, walk.iy, first, count)
     p = np.arange(first, first + count)
     kx = p % fields["kernel_x"]
     ky = p // fields["kernel_x"] % fields["kernel_y"]

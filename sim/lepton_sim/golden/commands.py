@@ -14,7 +14,6 @@ from lepton.arch import ChipConfig, DmaOpcode, ErrorCode, Rounding, Space, Tenso
 from lepton.arch.commands import PARAM_WORDS
 
 from .addresses import (
-    CommandError,
     DmaRows,
     TensorWalk,
     check_dma_fields,
@@ -24,7 +23,9 @@ from .addresses import (
     input_addresses,
     passes,
     tensor_walk,
+    tiles,
 )
+from .errors import CommandError
 from .numerics import (
     multiply_by_quantized_multiplier,
     multiply_rounded_once,
@@ -32,6 +33,7 @@ from .numerics import (
     saturating_rounding_doubling_high_mul,
     wrap_int32,
 )
+from .window import tap_weights
 
 # int8 times int8 is at most 2**14 in magnitude and float32 holds integers up to 2**24 exactly.
 _EXACT_PRODUCTS = 1 << 10
@@ -73,6 +75,10 @@ class Chip:
         """A chip whose memories are all zero."""
         return cls(config, np.zeros(config.scratchpad_bytes, np.uint8), np.zeros(config.weight_bytes, np.uint8),
                    np.zeros((config.accumulator_rows, config.lanes), np.int32))
+
+    def copy(self) -> "Chip":
+        """A chip in the same state."""
+        return Chip(self.config, self.scratchpad.copy(), self.weights.copy(), self.accumulators.copy())
 
     def local(self, space: int) -> np.ndarray:
         """The on-chip memory that a transfer names."""
@@ -186,13 +192,13 @@ def _clamp(x: np.ndarray, low: int, high: int) -> np.ndarray:
 
 
 def walk(fields: dict[str, int], chip: Chip, log: AccessLog | None = None) -> None:
-    """DOT, SUM and MAX. Raises `CommandError`; the scratchpad is as before then."""
+    """DOT, SUM, MAX and WINDOW. Raises `CommandError`; the scratchpad is as before then."""
     config, lanes = chip.config, chip.config.lanes
     check_tensor_fields(fields, config)
     path = tensor_walk(fields, config)
     rows = slice(fields["acc"], fields["acc"] + len(path.out))
     total = None if fields["first"] else chip.accumulators[rows].astype(np.int64)
-    combine = _COMBINE[fields["opcode"]]
+    combine = _combiner(fields, chip)
     count = passes(fields)
 
     step = max(1, _GATHER_WORDS // len(path.out))
@@ -210,12 +216,12 @@ def walk(fields: dict[str, int], chip: Chip, log: AccessLog | None = None) -> No
             here -= 1  # the last pass must go pixel by pixel
         if here:
             words = gather(chip.scratchpad, address[:, :here], inside[:, :here], fields["pad"], lanes)
-            total = combine(total, words, chip, fields["weights"] + p * lanes)
+            total = combine(total, words, p)
         if overlap:
             if log is not None:
                 log.overlap(overlap - 1)
             _emit_in_order(fields, chip, path, address[:, -1:], inside[:, -1:], total,
-                           partial(combine, chip=chip, first_word=fields["weights"] + (count - 1) * lanes))
+                           partial(combine, first_pass=count - 1))
             total = UNDEFINED
         elif emits:
             _emit(fields, chip, path, wrap_int32(total), slice(None))
@@ -223,8 +229,7 @@ def walk(fields: dict[str, int], chip: Chip, log: AccessLog | None = None) -> No
     chip.accumulators[rows] = total if total is UNDEFINED else wrap_int32(total)
     if log is not None:
         log.accumulate(rows.start, len(path.out), bool(fields["first"]), bool(fields["last"]))
-        if fields["opcode"] == TensorOpcode.DOT:
-            log.read("weights", fields["weights"] + np.arange(count * lanes))
+        log.read("weights", fields["weights"] + np.arange(tiles(fields) * lanes))
         if fields["last"]:
             log.read("weights", fields["params"] + np.arange(PARAM_WORDS))
             log.write("scratchpad", path.out // lanes)
@@ -232,22 +237,23 @@ def walk(fields: dict[str, int], chip: Chip, log: AccessLog | None = None) -> No
                 log.read("scratchpad", path.residual // lanes)
 
 
-def _combine_dot(total, words: np.ndarray, chip: Chip, first_word: int) -> np.ndarray:
-    value = dot(words, weight_tiles(chip.weights, first_word, words.shape[1], chip.config.lanes))
-    return value if total is None else total + value
+def _combiner(fields: dict[str, int], chip: Chip):
+    """How a command adds words (M, P, K) of its passes from `first_pass` on to a total (M, N) or None, in int64."""
+    def combine(total, words: np.ndarray, first_pass: int):
+        if fields["opcode"] == TensorOpcode.MAX:
+            value = words.max(axis=1).astype(np.int64)
+            return value if total is None else np.maximum(total, value)
+        if fields["opcode"] == TensorOpcode.SUM:
+            value = words.sum(axis=1, dtype=np.int64)
+        elif fields["opcode"] == TensorOpcode.DOT:
+            value = dot(words, weights[first_pass:first_pass + words.shape[1]])
+        else:
+            value = np.einsum("mpn,pn->mn", words.astype(np.int64),
+                              tap_weights(fields, weights, first_pass, words.shape[1]))
+        return value if total is None else total + value
 
-
-def _combine_sum(total, words: np.ndarray, chip: Chip, first_word: int) -> np.ndarray:
-    value = words.sum(axis=1, dtype=np.int64)
-    return value if total is None else total + value
-
-
-def _combine_max(total, words: np.ndarray, chip: Chip, first_word: int) -> np.ndarray:
-    value = words.max(axis=1).astype(np.int64)
-    return value if total is None else np.maximum(total, value)
-
-
-_COMBINE = {TensorOpcode.DOT: _combine_dot, TensorOpcode.SUM: _combine_sum, TensorOpcode.MAX: _combine_max}
+    weights = weight_tiles(chip.weights, fields["weights"], tiles(fields), chip.config.lanes)
+    return combine
 
 
 def _find_overlap(fields: dict[str, int], path: TensorWalk, address: np.ndarray, inside: np.ndarray,

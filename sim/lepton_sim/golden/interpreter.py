@@ -13,8 +13,8 @@ import numpy as np
 from lepton.arch import ChipConfig, Engine, ErrorCode, Region
 from lepton.arch.commands import ENGINE_OPCODES, ENGINE_RECORDS, SEMAPHORES
 
-from .addresses import CommandError
 from .commands import Chip, execute
+from .errors import CommandError
 from .races import Race, RaceChecker
 
 SEMAPHORE_LIMIT = 255

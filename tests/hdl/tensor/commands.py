@@ -2,8 +2,8 @@
 
 import numpy as np
 from lepton.arch import ChipConfig, Tensor, TensorOpcode
-from lepton_sim.golden.addresses import CommandError
 from lepton_sim.golden.commands import Chip, walk
+from lepton_sim.golden.errors import CommandError
 
 SMALL = {  # the presets' geometries with memories that a test can fill word by word
     lanes: ChipConfig(f"lanes{lanes}", lanes=lanes, columns=lanes, scratchpad_kib=kib, weight_kib=kib,
@@ -78,6 +78,32 @@ def random_command(chip: Chip, rng: np.random.Generator, source: int, target: in
         fields = Tensor.unpack(Tensor.pack(**fields))
         if like is not None and like["opcode"] != TensorOpcode.MAX and fields["opcode"] == TensorOpcode.MAX:
             continue
+        try:
+            walk(fields, chip)
+        except CommandError:
+            continue
+        return fields
+    raise RuntimeError("no legal command found")
+
+
+def random_window(chip: Chip, rng: np.random.Generator, source: int, target: int) -> dict[str, int]:
+    """Fields of a WINDOW command, as `random_command`."""
+    config, lanes = chip.config, chip.config.lanes
+    for _ in range(1000):
+        rows, width = int(rng.integers(1, 4)), int(rng.integers(1, 6))
+        w, h = int(rng.integers(1, 12)), int(rng.integers(1, 9))
+        stride = int(rng.integers(1, 3))
+        left, top = int(rng.integers(0, 3)), int(rng.integers(0, 4))
+        groups = int(rng.integers(1, 3))
+        nx, ny = int(rng.integers(1, 12)), int(rng.integers(1, 9))
+        fields = random_command(chip.copy(), rng, source, target)
+        fields |= dict(
+            opcode=TensorOpcode.WINDOW, tap_rows=rows, kernel_x=width, kernel_y=groups, blocks=1, nz=1, nx=nx, ny=ny,
+            in_w=w, in_h=h, ix0=-left, iy0=-top, stride_x=stride, stride_y=stride, dilation_y=rows,
+            in_addr=source - top * w * lanes, in_x=lanes, in_y=lanes * w, in_ky=rows * w * lanes,
+            acc=int(rng.integers(0, config.accumulator_rows - nx * ny)) if nx * ny < config.accumulator_rows else 0,
+            out_addr=target, out_x=lanes, out_y=lanes * nx, out_z=0, first=1, last=1)
+        fields = Tensor.unpack(Tensor.pack(**fields))
         try:
             walk(fields, chip)
         except CommandError:

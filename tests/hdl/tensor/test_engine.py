@@ -13,7 +13,7 @@ from lepton_hdl.datapath import Datapath
 from lepton_hdl.interfaces import DONE, ERROR, command_layout, word_write_layout
 
 from tests.cocotb_harness import parameters, run_cocotb
-from tests.hdl.tensor.commands import SMALL, blank_chip, random_command, write_params
+from tests.hdl.tensor.commands import SMALL, blank_chip, random_command, random_window, write_params
 
 
 class Bench:
@@ -129,7 +129,10 @@ async def _run(dut, seed, stalls, hammer):
     commands = []
     while len(commands) < 40:
         source, target = rng.permutation([0, quarter, 2 * quarter])[:2]
-        if rng.random() < 0.3:  # a reduction split in two
+        kind = rng.random()
+        if kind < 0.4:
+            commands.append(random_window(chip, rng, int(source), int(target)))
+        elif kind < 0.6:  # a reduction split in two
             commands.append(random_command(chip, rng, int(source), int(target), last=False))
             commands.append(random_command(chip, rng, int(source), int(target), first=False, like=commands[-1]))
         else:
@@ -157,6 +160,9 @@ BASIC = dict(opcode=TensorOpcode.DOT, first=1, last=1, kernel_x=1, kernel_y=1, b
              in_w=1, in_h=1, out_min=-128, out_max=127)
 
 
+WINDOW = dict(opcode=TensorOpcode.WINDOW)
+
+
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 async def errors_stop_the_engine(dut):
     """Every check, with the value it reports; nothing is written and the engine is quiet afterwards."""
@@ -167,6 +173,17 @@ async def errors_stop_the_engine(dut):
         (dict(reserved_end=1), ErrorCode.ILLEGAL_FIELD, 1),
         (dict(add_shift_o=32), ErrorCode.ILLEGAL_FIELD, 32),
         (dict(rounding=2), ErrorCode.ILLEGAL_FIELD, 2),
+        (dict(**WINDOW, tap_rows=0), ErrorCode.ILLEGAL_FIELD, 0),
+        (dict(**WINDOW, tap_rows=4), ErrorCode.ILLEGAL_FIELD, 4),
+        (dict(**WINDOW, tap_rows=1, kernel_x=6), ErrorCode.ILLEGAL_FIELD, 6),
+        (dict(**WINDOW, tap_rows=1, nz=2), ErrorCode.ILLEGAL_FIELD, 2),
+        (dict(**WINDOW, tap_rows=1, blocks=3), ErrorCode.ILLEGAL_FIELD, 3),
+        (dict(**WINDOW, tap_rows=1), ErrorCode.ILLEGAL_FIELD, 1),
+        (dict(**WINDOW, tap_rows=1, in_w=2, kernel_x=3), ErrorCode.ILLEGAL_FIELD, 2),
+        (dict(**WINDOW, tap_rows=1, in_w=2, ix0=2), ErrorCode.ILLEGAL_FIELD, 2),
+        (dict(**WINDOW, tap_rows=1, in_w=2, ix0=-1), ErrorCode.ILLEGAL_FIELD, (1 << 32) - 1),
+        (dict(**WINDOW, tap_rows=1, in_w=2, nx=2), ErrorCode.ILLEGAL_FIELD, 0),
+        (dict(**WINDOW, tap_rows=1, in_w=2, in_addr=size), ErrorCode.LOCAL_BOUNDS, size),
         (dict(out_addr=1), ErrorCode.LOCAL_ALIGNMENT, 1),
         (dict(add=1, res_addr=lanes + 1), ErrorCode.LOCAL_ALIGNMENT, lanes + 1),
         (dict(in_addr=size - lanes + 1), ErrorCode.LOCAL_BOUNDS, size - lanes + 1),
@@ -219,6 +236,27 @@ async def full_rate(dut):
     await bench.wait_done(3)
     first, second, third = (cycle for cycle, *_ in bench.done)
     assert second - first == third - second == pixels * passes
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def windows_at_one_pixel_a_cycle(dut):
+    """A 3x3 depthwise pass costs its pixels, one more row, and no more than a few cycles."""
+    config = _config()
+    rows = min(3, (config.lanes - 3) // 5 + 1)
+    w, h = 9, 6
+    bench = Bench(dut, config)
+    await bench.start()
+    record = Tensor.pack(**{
+        **BASIC, "opcode": TensorOpcode.WINDOW, "tap_rows": rows, "kernel_x": 3, "dilation_y": rows, "nx": w, "ny": h,
+        "in_w": w, "in_h": h, "ix0": -1, "iy0": -1, "stride_x": 1, "stride_y": 1, "in_x": config.lanes,
+        "in_y": w * config.lanes, "in_addr": -w * config.lanes, "out_x": config.lanes, "out_y": w * config.lanes,
+        "out_addr": config.scratchpad_bytes // 2})
+    cocotb.start_soon(bench.issue([record] * 3))
+    await bench.wait_done(3)
+    first, second, third = (cycle for cycle, *_ in bench.done)
+    # Rows of padding alone are skipped in a cycle each, and the last window ends in the row after its own.
+    walked = range(-1 if rows == 1 else 0, h - 2 + rows)
+    assert second - first == third - second == w * len(walked) + 1 + (rows > 1)
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")

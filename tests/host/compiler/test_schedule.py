@@ -90,9 +90,21 @@ def test_an_addition_that_cannot_be_fused(reason):
 def test_depthwise_reads_only_its_own_block():
     b = Builder((1, 6, 6, 16), 1)
     b.depthwise("image", (3, 3))
-    tensor = commands(compile_graph(b.done(), "tiny").steps[0], Engine.TENSOR)
+    graph, plain = b.done(), PRESETS["tiny"].with_(name="plain", window_columns=0)
+    tensor = commands(compile_graph(graph, plain).steps[0], Engine.TENSOR)
     assert len(tensor) == 4
-    assert all(c["blocks"] == 1 and c["kernel_x"] * c["kernel_y"] == 9 for c in tensor)
+    assert all(c["opcode"] == TensorOpcode.DOT and c["blocks"] == 1 and c["kernel_x"] * c["kernel_y"] == 9
+               for c in tensor)
+
+
+@pytest.mark.parametrize("config, rows", [("tiny", [1, 1, 1]), ("small", [2, 1]), ("base", [3])])
+def test_depthwise_uses_the_window_unit(config, rows):
+    """One command for each group of kernel rows that the lanes hold, for every channel block."""
+    b = Builder((1, 6, 6, 16), 1)
+    b.depthwise("image", (3, 3))
+    tensor = commands(compile_graph(b.done(), config).steps[0], Engine.TENSOR)
+    assert [c["tap_rows"] for c in tensor] == rows * (16 // PRESETS[config].lanes)
+    assert all(c["opcode"] == TensorOpcode.WINDOW and c["kernel_x"] == 3 and c["kernel_y"] == 1 for c in tensor)
 
 
 def test_a_reduction_larger_than_the_weight_memory_is_split():

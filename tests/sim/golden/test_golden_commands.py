@@ -5,10 +5,10 @@ from itertools import product
 import numpy as np
 import pytest
 from golden_program import dma, tensor
-from lepton.arch import PRESETS, Dma, DmaOpcode, ErrorCode, Space, Tensor, TensorOpcode
+from lepton.arch import PRESETS, ChipConfig, Dma, DmaOpcode, ErrorCode, Space, Tensor, TensorOpcode
 from lepton.arch.commands import PARAM_WORDS
-from lepton_sim.golden.addresses import CommandError
 from lepton_sim.golden.commands import UNDEFINED, Chip, dot, execute
+from lepton_sim.golden.errors import CommandError
 from test_golden_numerics import rdbpot, srdhm
 
 TINY = PRESETS["tiny"]
@@ -106,7 +106,7 @@ def _random_walk(rng, opcode, out_addr):
     return Tensor.unpack(tensor(**fields))
 
 
-@pytest.mark.parametrize("opcode", TensorOpcode)
+@pytest.mark.parametrize("opcode", [TensorOpcode.DOT, TensorOpcode.SUM, TensorOpcode.MAX])
 @pytest.mark.parametrize("overlapping", [False, True])
 @pytest.mark.parametrize("seed", range(10))
 def test_walks_are_the_pseudo_code(seed, overlapping, opcode):
@@ -123,6 +123,71 @@ def test_walks_are_the_pseudo_code(seed, overlapping, opcode):
         execute(f, chip, np.zeros(0, np.uint8), [])
         np.testing.assert_array_equal(chip.scratchpad, scratchpad)
         np.testing.assert_array_equal(chip.accumulators, accumulators)
+
+
+def _window_literally(f, chip, lanes):
+    """WINDOW's sums by the pseudo-code, one number at a time: (pixels, K)."""
+    pixels, weights = chip.scratchpad.view(np.int8).tolist(), chip.weights.view(np.int8).tolist()
+    sums = []
+    for y, x in product(range(f["ny"]), range(f["nx"])):
+        v = [0] * lanes
+        for p in range(f["kernel_y"]):
+            bottom = f["iy0"] + y * f["stride_y"] + p * f["dilation_y"] + f["tap_rows"] - 1
+            right = f["ix0"] + x * f["stride_x"] + f["kernel_x"] - 1
+            for a, k in product(range(f["tap_rows"]), range(f["kernel_x"])):
+                r, c = bottom - a, right - k
+                at = (f["in_addr"] + p * f["in_ky"] + (r - f["iy0"] - p * f["dilation_y"]) * f["in_y"]
+                      + c * f["in_x"])
+                inside = 0 <= r < f["in_h"] and 0 <= c < f["in_w"]
+                word = pixels[at:at + lanes] if inside else [f["pad"]] * lanes
+                tile = (f["weights"] + p * lanes) * lanes
+                v = [s + weights[tile + n * lanes + 5 * a + k] * word[n] for n, s in enumerate(v)]
+        sums.append(v)
+    return np.array(sums)
+
+
+@pytest.mark.parametrize("lanes, rows, width", [(4, 1, 3), (4, 1, 4), (8, 2, 3), (8, 1, 5), (16, 3, 3), (16, 3, 5),
+                                                (16, 2, 5), (32, 3, 5)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_window_walk_is_the_pseudo_code(lanes, rows, width, stride):
+    rng = np.random.default_rng([lanes, rows, width, stride])
+    config = ChipConfig("toy", lanes=lanes, columns=lanes, scratchpad_kib=16, weight_kib=16, accumulator_rows=128)
+    for groups in (1, 2):
+        chip = Chip.blank(config)
+        chip.scratchpad[:] = rng.integers(0, 256, config.scratchpad_bytes)
+        chip.weights[:] = rng.integers(0, 256, config.weight_bytes)
+        image_w, image_h, top, left = 9, 7, int(rng.integers(0, 4)), int(rng.integers(0, width))
+        nx, ny = (image_w - 1) // stride + 1, (image_h - 1) // stride + 1
+        f = Tensor.unpack(tensor(
+            TensorOpcode.WINDOW, tap_rows=rows, kernel_x=width, kernel_y=groups, dilation_y=rows, nx=nx, ny=ny,
+            ix0=-left, iy0=-top, in_w=image_w, in_h=image_h, stride_x=stride, stride_y=stride, in_x=lanes,
+            in_y=lanes * image_w, in_ky=rows * lanes * image_w, in_addr=4096 - top * lanes * image_w, weights=3,
+            pad=-77, acc=5, last=0))
+        execute(f, chip, np.zeros(0, np.uint8), [])
+        np.testing.assert_array_equal(chip.accumulators[5:5 + nx * ny], _window_literally(f, chip, lanes))
+
+
+@pytest.mark.parametrize("change, code, value", [
+    (dict(tap_rows=0), ErrorCode.ILLEGAL_FIELD, 0), (dict(tap_rows=4), ErrorCode.ILLEGAL_FIELD, 4),
+    (dict(tap_rows=2, kernel_x=4), ErrorCode.ILLEGAL_FIELD, 4), (dict(nz=2), ErrorCode.ILLEGAL_FIELD, 2),
+    (dict(blocks=2), ErrorCode.ILLEGAL_FIELD, 2), (dict(in_w=1), ErrorCode.ILLEGAL_FIELD, 1),
+    (dict(in_w=257), ErrorCode.ILLEGAL_FIELD, 257), (dict(ix0=6), ErrorCode.ILLEGAL_FIELD, 6),
+    (dict(ix0=-1), ErrorCode.ILLEGAL_FIELD, 2**32 - 1),
+    # Without a stride the second window is the first again, which has gone by.
+    (dict(nx=2, stride_x=0), ErrorCode.ILLEGAL_FIELD, 0),
+])
+def test_what_the_window_unit_cannot_walk(change, code, value):
+    chip = Chip.blank(PRESETS["small"])
+    f = Tensor.unpack(tensor(TensorOpcode.WINDOW, **dict(tap_rows=1, kernel_x=1, in_w=6, in_h=6) | change))
+    with pytest.raises(CommandError) as stopped:
+        execute(f, chip, np.zeros(0, np.uint8), [])
+    assert (stopped.value.code, stopped.value.address) == (code, value)
+
+
+def test_a_chip_without_a_window_unit_says_so():
+    chip = Chip.blank(PRESETS["tiny"].with_(name="plain", window_columns=0))
+    with pytest.raises(CommandError, match="ILLEGAL_OPCODE"):
+        execute(Tensor.unpack(tensor(TensorOpcode.WINDOW, tap_rows=1, in_w=2)), chip, np.zeros(0, np.uint8), [])
 
 
 @pytest.mark.parametrize("opcode", [TensorOpcode.SUM, TensorOpcode.MAX])

@@ -116,7 +116,7 @@ ILLEGAL, LOCAL, UNALIGNED = ErrorCode.ILLEGAL_FIELD, ErrorCode.LOCAL_BOUNDS, Err
     _dma_error(ErrorCode.ILLEGAL_OPCODE, 0x30, opcode=STORE),
     _dma_error(ErrorCode.ILLEGAL_OPCODE, 0, opcode=0),
     pytest.param("store", dma(DmaOpcode.LOAD, layer=5), ErrorCode.ILLEGAL_OPCODE, 0x10),
-    pytest.param("tensor", tensor(0x23, layer=5), ErrorCode.ILLEGAL_OPCODE, 0x23),
+    pytest.param("tensor", tensor(0x24, layer=5), ErrorCode.ILLEGAL_OPCODE, 0x24),
     *[_dma_error(ILLEGAL, 0, **{name: 0}) for name in ("row_bytes", "count1", "count2", "count3")],
     _dma_error(ILLEGAL, 4, region=4),
     _dma_error(ILLEGAL, 2, space=2),
