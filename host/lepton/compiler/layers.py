@@ -107,6 +107,7 @@ class ChipLayer:
     weights: list[np.ndarray] | None = None
     first_block: list[int] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
+    arrives: bool = False  # the source comes from outside while the layer computes
     residual: Image | None = None
     add: dict[str, int] = field(default_factory=dict)  # the command's add_* fields
     macs: int = 0

@@ -126,7 +126,7 @@ class Lowering:
             kernel, tuple(stride), tuple(dilation), origin, column_bytes, folded is None, _zero(source),
             self._dot_params(node, values, weights), _zero(output), *op.clamp, weights=tiles, first_block=first)
         layer.parts = [Part((0, out_shape[0]), (0, out_shape[1]))]
-        layer.window = window
+        layer.window, layer.arrives = window, node.source in self.outside
         layer.rounding = Rounding.SINGLE if isinstance(op, FullyConnected) else Rounding.DOUBLE
         layer.macs = out_shape[0] * out_shape[1] * values.size
         layer.weight_bytes = values.size

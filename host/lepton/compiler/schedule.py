@@ -4,6 +4,9 @@ The order decides what each engine does after what; `semaphores` derives from it
 before the commands that need them, so that the LOAD engine runs ahead as far as buffers allow.
 """
 
+from dataclasses import replace
+from itertools import groupby, pairwise
+
 from ..arch import ChipConfig, DmaOpcode, Engine, Region
 from ..arch.commands import PARAM_WORDS
 from .commands import Access, Area, Command, Memory, Program, tile_area, transfer, weight_transfer
@@ -19,7 +22,7 @@ def schedule(layers: list[ChipLayer], placement: Placement, config: ChipConfig, 
     program = Program()
     state = _State(placement, config, program, set(inputs), set(outputs))
     for position, layer in enumerate(layers):
-        _LayerScheduler(state, position, layer).run()
+        _LayerScheduler(state, position, layer, last=position == len(layers) - 1).run()
     return program
 
 
@@ -30,7 +33,7 @@ class _State:
         self.placement, self.config, self.program = placement, config, program
         self.inputs, self.outputs = inputs, outputs
         self.memory = WeightMemory(config)
-        self.loaded_rows: dict[str, int] = {}  # resident inputs: rows that have been loaded
+        self.loaded_rows: dict[tuple[str, int], int] = {}  # resident inputs: rows of a block that have been loaded
 
     def resident(self, image: Image) -> Area | None:
         address = self.placement.resident.get(image.name)
@@ -40,8 +43,9 @@ class _State:
 
 
 class _LayerScheduler:
-    def __init__(self, state: _State, position: int, layer: ChipLayer):
+    def __init__(self, state: _State, position: int, layer: ChipLayer, last: bool):
         self.state, self.layer, self.config = state, layer, state.config
+        self.is_last = last
         self.program = state.program
         self.tiling = state.placement.tilings[position]
         self.slots = state.placement.slots[position]
@@ -55,10 +59,12 @@ class _LayerScheduler:
         self.state.memory.make_room(self.weights.batches)
         if self._source_was_spilled():
             self._prefetch_weights()
-        for group in self._groups():
-            for tile in self.tiling.tiles:
-                for ob in group:
-                    self._output_block(tile, self.tiling.block_groups[ob], ob)
+        work = [(tile, ob) for group in self._groups() for tile in self.tiling.tiles for ob in group]
+        for tile, ob in work[:-1]:
+            self._output_block(tile, self.tiling.block_groups[ob], ob)
+        tile, ob = work[-1]
+        for part in self._last_parts(tile):
+            self._output_block(part, self.tiling.block_groups[ob], ob)
         if self.last is not None and self.layer.index < self.config.layer_slots:
             self.last.fields["snapshot"] = 1
 
@@ -89,6 +95,20 @@ class _LayerScheduler:
         if len(groups) * source + self.weights.size < source + tiles * self.weights.size:
             return groups
         return [blocks]
+
+    def _last_parts(self, tile: Tile) -> list[Tile]:
+        """The last tile of a job, in parts: what is left to store after the last of them is less."""
+        if not self.is_last or self.layer.window or self.tiling.streams.source or self.tiling.streams.residual:
+            return [tile]
+        rows, columns = (stop - start for start, stop in (tile.rows, tile.columns))
+        along_rows = rows > 1
+        extent = rows if along_rows else columns
+        count = min(extent, tile.pixels // self.config.lanes, 4)  # a part hides the load of the next weight tile
+        if count < 2:
+            return [tile]
+        start = tile.rows[0] if along_rows else tile.columns[0]
+        cuts = [start + extent * i // count for i in range(count + 1)]
+        return [replace(tile, **{"rows" if along_rows else "columns": span}) for span in pairwise(cuts)]
 
     def _source_was_spilled(self) -> bool:
         place = self.state.placement.memory.get(self.layer.source.name)
@@ -128,21 +148,24 @@ class _LayerScheduler:
         self.turns[kind] += 1
         return address
 
-    def _whole(self, image: Image, rows: tuple[int, int]) -> Area | None:
-        """A resident image with all rows up to those needed, None where it is not resident."""
+    def _whole(self, image: Image, rows: tuple[int, int], blocks: tuple[int, int]) -> Area | None:
+        """A resident image with all rows of `blocks` up to those needed, None where it is not resident."""
         area = self.state.resident(image)
         if area is not None and image.name in self.state.inputs:
-            done = self.state.loaded_rows.get(image.name, 0)
-            if rows[1] > done:
-                part = Area(area.address, area.blocks, (done, rows[1]), area.columns, area.pixel_bytes, area.row_bytes)
-                self._load(image, area, part)
-                self.state.loaded_rows[image.name] = rows[1]
+            loaded = self.state.loaded_rows
+            for done, run in groupby(range(*blocks), key=lambda block: loaded.get((image.name, block), 0)):
+                if rows[1] > done:
+                    run = list(run)
+                    part = Area(area.address, (run[0], run[-1] + 1), (done, rows[1]), area.columns, area.pixel_bytes,
+                                area.row_bytes)
+                    self._load(image, area, part)
+                    loaded |= dict.fromkeys(((image.name, block) for block in run), rows[1])
         return area
 
     def _source(self, tile: Tile, blocks: tuple[int, int]) -> Area:
         image = self.layer.source
         rows, columns = self.layer.input_rows(tile.rows), self.layer.input_columns(tile.columns)
-        area = self._whole(image, rows)
+        area = self._whole(image, rows, blocks)
         if area is not None:
             return area
         key = (blocks, rows, columns)
@@ -157,7 +180,7 @@ class _LayerScheduler:
 
     def _residual(self, tile: Tile, blocks: tuple[int, int]) -> Area:
         image = self.layer.residual
-        area = self._whole(image, tile.rows)
+        area = self._whole(image, tile.rows, blocks)
         if area is None:
             area = tile_area(self._slot("residual"), blocks, tile, self.config.lanes)
             self._load(image, area, area)

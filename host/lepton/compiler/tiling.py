@@ -78,7 +78,12 @@ class Tiling:
     def boxes(self) -> list[list[Box]]:
         """The parts of the reduction of every output block, one command each."""
         split = {box: boxes for box, boxes, _ in self._reductions}
-        return [split[self.layer.full_box(ob)] for ob in range(self.layer.output.blocks)]
+        boxes = [split[self.layer.full_box(ob)] for ob in range(self.layer.output.blocks)]
+        if (self.layer.arrives and not self.streams.source and self.layer.window is None
+                and self.rows * self.columns >= 2 * self.config.lanes):
+            # The first output block computes with an input block as soon as that is there.
+            boxes[0] = _split(self.layer.full_box(0), 1, self._box_passes)
+        return boxes
 
     @cached_property
     def _reductions(self) -> list[tuple[Box, list[Box], int]]:

@@ -57,6 +57,8 @@ class LayerWeights:
                 start = len(pending) // lanes
                 self.units[ob, i] = Unit(len(self.batches), start, start + tiles)
                 pending += data
+                if not self.batches:  # the first command need not wait for more than its own
+                    flush()
         flush()
 
     @property
