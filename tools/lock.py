@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SETS = {
     "sim": ["cloud", "cli", "tflite", "sim"],
-    "test": ["cloud", "cli", "tflite", "sim", "torch", "test"],
+    "test": ["cloud", "service", "store", "cli", "tflite", "onnx", "sim", "firmware", "torch", "test"],
 }
 BUILD = ["setuptools>=77"]  # pyproject.toml's build system, installed so that no build needs the network
 
