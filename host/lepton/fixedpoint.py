@@ -1,0 +1,121 @@
+"""gemmlowp's fixed-point arithmetic on numpy arrays, as TFLite's reference kernels use it.
+
+Values are int64 arrays that hold int32; Qa.b has a integer and b fraction bits beside the sign.
+Source of the formulas: gemmlowp/fixedpoint/fixedpoint.h, tensorflow/lite/kernels/internal/common.h.
+"""
+
+import math
+
+import numpy as np
+
+INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+
+
+def quantize_multiplier(scale: float) -> tuple[int, int]:
+    """(multiplier Q0.31, shift) with scale = multiplier / 2**31 * 2**shift; shift above 0 is to the left.
+
+    QuantizeMultiplier of quantization_util.cc; a scale below 2**-31 becomes 0. Raises ValueError for a
+    scale that is negative or not finite, or too large for the shift.
+    """
+    if not math.isfinite(scale) or scale < 0:
+        raise ValueError(f"a scale must be finite and at least 0, not {scale}")
+    if scale == 0:
+        return 0, 0
+    fraction, shift = math.frexp(scale)
+    multiplier = math.floor(fraction * 2**31 + 0.5)
+    if multiplier == 2**31:
+        multiplier, shift = multiplier // 2, shift + 1
+    if shift < -31:
+        return 0, 0
+    if shift > 30:
+        raise ValueError(f"a scale must be below 2**30, not {scale}")
+    return multiplier, shift
+
+
+def saturating_doubling_high_multiply(a, b):
+    """round(a * b / 2**31), half away from zero, saturated (SaturatingRoundingDoublingHighMul)."""
+    product = np.asarray(a, np.int64) * b
+    nudged = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
+    high = np.where(nudged >= 0, nudged >> 31, -((-nudged) >> 31))  # C division rounds toward zero
+    return np.minimum(high, INT32_MAX)
+
+
+def rounding_divide(x, exponent):
+    """x / 2**exponent, half away from zero (RoundingDivideByPOT)."""
+    mask = (np.int64(1) << exponent) - 1
+    return (x >> exponent) + ((x & mask) > (mask >> 1) + (x < 0))
+
+
+def multiply_by_quantized_multiplier(x, multiplier: int, shift: int):
+    """x * multiplier / 2**31 * 2**shift with TFLite's double rounding (MultiplyByQuantizedMultiplier)."""
+    left, right = max(shift, 0), max(-shift, 0)
+    x = np.asarray(x, np.int64) << left
+    wrapped = (x + 2**31) % 2**32 - 2**31  # the shift is one of int32
+    return rounding_divide(saturating_doubling_high_multiply(wrapped, np.int64(multiplier)), right)
+
+
+def saturating_shift_left(x, exponent: int):
+    """x * 2**exponent, saturated to int32 (SaturatingRoundingMultiplyByPOT)."""
+    return np.clip(x << exponent, INT32_MIN, INT32_MAX)
+
+
+def _exp_on_interval(a):
+    """exp(a) in Q0.31 for a in [-1/4, 0) in Q0.31."""
+    mul = saturating_doubling_high_multiply
+    x = a + (1 << 28)  # around -1/8
+    x2 = mul(x, x)
+    x3, x4 = mul(x2, x), mul(x2, x2)
+    polynomial = rounding_divide(mul(rounding_divide(x4, 2) + x3, np.int64(715827883)) + x2, 1)
+    return 1895147668 + mul(np.int64(1895147668), x + polynomial)
+
+
+def exp_on_negative_values(a, integer_bits: int):
+    """exp(a) in Q0.31 for a <= 0 with `integer_bits` integer bits."""
+    fractional = 31 - integer_bits
+    quarter = np.int64(1 << (fractional - 2))
+    remainder = (a & (quarter - 1)) - quarter
+    result = _exp_on_interval(saturating_shift_left(remainder, integer_bits))
+    beyond = remainder - a
+    factors = ((-2, 1672461947), (-1, 1302514674), (0, 790015084), (1, 290630308), (2, 39332535), (3, 720401), (4, 242))
+    for exponent, multiplier in factors:
+        if exponent < integer_bits:
+            present = (beyond & (np.int64(1) << (fractional + exponent))) != 0
+            result = np.where(present, saturating_doubling_high_multiply(result, np.int64(multiplier)), result)
+    if integer_bits > 5:  # the polynomial's factors end at exp(-16)
+        result = np.where(a < -(np.int64(1) << (36 - integer_bits)), 0, result)
+    return np.where(a == 0, INT32_MAX, result)
+
+
+def _half_denominator_reciprocal(x):
+    """2/(1+x) in Q2.29 for x in [0, 1] in Q0.31, by Newton-Raphson."""
+    mul = saturating_doubling_high_multiply
+    total = x + INT32_MAX
+    half = np.where(total >= 0, (total + 1) >> 1, -((1 - total) >> 1))  # RoundingHalfSum
+    estimate = 1515870810 + mul(half, np.int64(-1010580540))  # 48/17 - 32/17 * half
+    for _ in range(3):
+        error = (1 << 29) - mul(half, estimate)
+        estimate = estimate + saturating_shift_left(mul(estimate, error), 2)
+    return estimate
+
+
+def one_over_one_plus_x(x):
+    """1/(1+x) in Q0.31 for x in [0, 1] in Q0.31."""
+    return saturating_shift_left(_half_denominator_reciprocal(x), 1)
+
+
+def one_minus_x_over_one_plus_x(x):
+    """(1-x)/(1+x) in Q0.31 for x in [0, 1] in Q0.31."""
+    return saturating_shift_left(_half_denominator_reciprocal(x) - (1 << 29), 2)
+
+
+def logistic(a, integer_bits: int):
+    """1/(1+exp(-a)) in Q0.31 for a with `integer_bits` integer bits."""
+    positive = one_over_one_plus_x(exp_on_negative_values(-np.abs(a), integer_bits))
+    return np.where(a > 0, positive, np.where(a < 0, INT32_MAX - positive, 1 << 30))
+
+
+def tanh(a, integer_bits: int):
+    """tanh(a) in Q0.31 for a with `integer_bits` integer bits."""
+    # exp(-2|a|): doubling moves the binary point
+    magnitude = one_minus_x_over_one_plus_x(exp_on_negative_values(-np.abs(a), integer_bits + 1))
+    return np.where(a > 0, magnitude, np.where(a < 0, -magnitude, 0))
