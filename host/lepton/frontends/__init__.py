@@ -5,8 +5,7 @@
 """
 
 from .check import check_graph
-from .tflite import import_tflite
-from .tflite_export import export_tflite
+from .tflite import export_tflite, import_tflite
 
 __all__ = ["check_graph", "export_tflite", "import_tflite", "quantize"]
 

@@ -43,7 +43,11 @@ def check_graph(graph: Graph) -> Graph:
     for name in graph.inputs:
         if name in known:
             raise GraphError(f"tensor {name!r} is listed twice as an input of the network")
-        _activation(_tensor(graph, name, "the network's input"), "the network's input")
+        tensor = _tensor(graph, name, "the network's input")
+        if tensor.data is not None:
+            raise GraphError(f"the network's input {name!r} is a constant")
+        if tensor.dtype == np.int8:
+            _activation(tensor, "the network's input")
         known.add(name)
     for node in graph.nodes:
         _check_node(graph, node, known)
@@ -59,25 +63,42 @@ def label(node: Node) -> str:
 
 def _check_node(graph: Graph, node: Node, known: set[str]):
     where = label(node)
-    if type(node.op) not in INPUTS:
-        raise GraphError(f"{where}: the operator must be one of {', '.join(op.__name__ for op in INPUTS)}")
+    if type(node.op) not in INPUTS or not _is_int8(graph, node):
+        _check_order(graph, node, where, known)
+        return
     count = INPUTS[type(node.op)]
     if len(node.inputs) != count or len(node.outputs) != 1:
         raise GraphError(f"{where} must have {count} inputs and 1 output, "
                          f"not {len(node.inputs)} and {len(node.outputs)}")
     activations = node.inputs[:2] if isinstance(node.op, Add) else node.inputs[:1]
-    inputs = [_activation(_tensor(graph, name, where), where) for name in activations]
-    for name in activations:
-        if name not in known:
-            raise GraphError(f"{where} reads {name!r} before any operator has computed it")
+    inputs = [_tensor(graph, name, where) for name in activations]
+    for tensor in inputs:
+        if not isinstance(node.op, Add) or tensor.data is None:
+            _activation(tensor, where)
+    _check_order(graph, node, where, known)
     output = _activation(_tensor(graph, node.outputs[0], where), where)
-    if output.name in known:
-        raise GraphError(f"{where} computes {output.name!r}, which is computed already")
-    known.add(output.name)
     clamp = getattr(node.op, "clamp", INT8_RANGE)
     if not INT8_RANGE[0] <= clamp[0] <= clamp[1] <= INT8_RANGE[1]:
         raise GraphError(f"{where}: the clamp range must lie in {INT8_RANGE}, not {clamp}")
     _CHECKS[type(node.op)](graph, node, where, inputs, output)
+
+
+def _is_int8(graph: Graph, node: Node) -> bool:
+    """Do the rules of TFLite's int8 kernels apply? They always do for layers; others also move or compute floats."""
+    layer = isinstance(node.op, Conv2D | DepthwiseConv2D | FullyConnected | MaxPool2D | AveragePool2D | Mean)
+    name = node.inputs[0] if node.inputs else ""
+    return layer or (name in graph.tensors and graph.tensors[name].quantization is not None)
+
+
+def _check_order(graph: Graph, node: Node, where: str, known: set[str]):
+    """What holds for every operator: it reads what is there, and computes what is not there yet."""
+    for name in filter(None, node.inputs):
+        if _tensor(graph, name, where).data is None and name not in known:
+            raise GraphError(f"{where} reads {name!r} before any operator has computed it")
+    for name in node.outputs:
+        if name in known or _tensor(graph, name, where).data is not None:
+            raise GraphError(f"{where} computes {name!r}, which is computed already")
+        known.add(name)
 
 
 def _tensor(graph: Graph, name: str, where: str) -> Tensor:
@@ -90,9 +111,6 @@ def _activation(tensor: Tensor, where: str) -> Tensor:
     if tensor.data is not None:
         raise GraphError(f"{where}: {tensor.name!r} is a constant, only values computed at run time are supported here")
     _int8(tensor, where)
-    if not tensor.shape or tensor.shape[0] != 1:
-        raise GraphError(f"{where}: {tensor.name!r} has the shape {tensor.shape}; "
-                         "the batch (first dimension) must be 1")
     _quantized(tensor, where)
     if tensor.quantization.scale.size != 1:
         raise GraphError(f"{where}: activation {tensor.name!r} must be quantized per tensor, "
@@ -137,8 +155,6 @@ def _weights_and_bias(graph: Graph, node: Node, where: str, rank: int, axis: int
     _quantized(weights, where)
     if len(weights.shape) != rank:
         raise GraphError(f"{where}: weights {weights.name!r} must have {rank} dimensions, not {weights.shape}")
-    if np.any(weights.quantization.zero_point):
-        raise GraphError(f"{where}: weights {weights.name!r} must be symmetric, with zero points of 0")
     if weights.quantization.scale.size > 1 and weights.quantization.axis != axis:
         raise GraphError(f"{where}: weights {weights.name!r} must be quantized per tensor or along axis {axis} "
                          f"(output channels), not axis {weights.quantization.axis}")
@@ -185,7 +201,7 @@ def _conv(graph, node, where, inputs, output):
     channels, groups = inputs[0].shape[3], node.op.groups
     if groups < 1 or channels != weights.shape[3] * groups or weights.shape[0] % groups:
         raise GraphError(f"{where}: weights {weights.shape} in {groups} groups do not match {channels} input channels")
-    _shape(output, (1, *size, weights.shape[0]), where)
+    _shape(output, (inputs[0].shape[0], *size, weights.shape[0]), where)
 
 
 def _depthwise(graph, node, where, inputs, output):
@@ -195,17 +211,18 @@ def _depthwise(graph, node, where, inputs, output):
     if weights.shape[0] != 1 or node.op.multiplier < 1 or weights.shape[3] != channels * node.op.multiplier:
         raise GraphError(f"{where}: weights {weights.shape} with multiplier {node.op.multiplier} do not match "
                          f"{channels} input channels")
-    _shape(output, (1, *size, weights.shape[3]), where)
+    _shape(output, (inputs[0].shape[0], *size, weights.shape[3]), where)
 
 
 def _fully_connected(graph, node, where, inputs, output):
     weights = _weights_and_bias(graph, node, where, rank=2, axis=0)
     x = inputs[0]
-    if prod(x.shape) != weights.shape[1]:
-        raise GraphError(f"{where}: input {x.name!r} of shape {x.shape} must have the {weights.shape[1]} elements "
-                         f"of a row of the weights {weights.shape}")
+    if prod(x.shape) % weights.shape[1]:
+        raise GraphError(f"{where}: input {x.name!r} of shape {x.shape} must have a multiple of the "
+                         f"{weights.shape[1]} elements of a row of the weights {weights.shape}")
     keeps_dimensions = len(output.shape) != 2 and x.shape[-1] == weights.shape[1]
-    _shape(output, (*x.shape[:-1], weights.shape[0]) if keeps_dimensions else (1, weights.shape[0]), where)
+    rows = prod(x.shape) // weights.shape[1]
+    _shape(output, (*x.shape[:-1], weights.shape[0]) if keeps_dimensions else (rows, weights.shape[0]), where)
 
 
 def _pool(graph, node, where, inputs, output):
@@ -218,20 +235,24 @@ def _pool(graph, node, where, inputs, output):
     if abs(float(a.scale[0]) - float(b.scale[0])) > 1e-6 or a.zero_point[0] != b.zero_point[0]:
         raise GraphError(f"{where}: input and output must have the same quantization, not scale {a.scale[0]} "
                          f"zero point {a.zero_point[0]} and scale {b.scale[0]} zero point {b.zero_point[0]}")
-    _shape(output, (1, *size, inputs[0].shape[3]), where)
+    _shape(output, (inputs[0].shape[0], *size, inputs[0].shape[3]), where)
 
 
 def _mean(graph, node, where, inputs, output):
     channels = _image(inputs[0], where)[2]
-    _shape(output, (1, channels) if len(output.shape) == 2 else (1, 1, 1, channels), where)
+    batch = inputs[0].shape[0]
+    _shape(output, (batch, channels) if len(output.shape) == 2 else (batch, 1, 1, channels), where)
 
 
 def _add(graph, node, where, inputs, output):
     a, b = inputs
-    if a.shape != b.shape:
-        raise GraphError(f"{where}: inputs must have the same shape, not {a.shape} and {b.shape}: broadcasting is "
-                         "not supported")
-    _shape(output, a.shape, where)
+    try:
+        expected = np.broadcast_shapes(a.shape, b.shape)
+    except ValueError:
+        raise GraphError(f"{where}: the shapes {a.shape} and {b.shape} do not broadcast") from None
+    _shape(output, expected, where)
+    if a.dtype != np.int8:
+        return
     # TFLite computes with 20 extra bits and aborts unless every multiplier is below 1.
     twice_max = 2.0 * max(float(a.quantization.scale[0]), float(b.quantization.scale[0]))
     if twice_max / (2**20 * float(output.quantization.scale[0])) >= 1.0:

@@ -227,7 +227,8 @@ class Slice(Op):
 
 @dataclass(frozen=True)
 class Pad(Op):
-    """(before, after) per axis; filled with `value` (of the tensor's type), or "reflect" or "edge" by `mode`."""
+    """(before, after) per axis; filled with `value` (of the tensor's type), or by `mode` "reflect",
+    "symmetric" or "edge" as numpy.pad."""
 
     widths: tuple[Pair, ...]
     value: float = 0

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import tflite
 from golden_lowering import ROOMY, Window
-from golden_tflite import Tensor, build, reference
 from lepton.arch import PRESETS, Rounding
 from lepton_sim.golden.numerics import multiply_by_quantized_multiplier, quantize_multiplier
+
+from tests.litert_models import Tensor, build, reference
 
 CONFIGS = {"tiny": PRESETS["tiny"].with_(scratchpad_kib=256, weight_kib=256, accumulator_rows=1024), "base": ROOMY}
 ACTIVATIONS = {"NONE": tflite.ActivationFunctionType.NONE, "RELU": tflite.ActivationFunctionType.RELU,

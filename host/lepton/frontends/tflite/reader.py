@@ -12,7 +12,8 @@ import numpy as np
 
 from lepton.graph import GraphError
 
-from .tflite_schema import enum_names, load_schema
+from .options import ENUMS, MAY_BE_ABSENT, OPTIONS
+from .schema import enum_names, load_schema
 
 IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
@@ -60,28 +61,6 @@ class RawModel:
     outputs: tuple[int, ...]
 
 
-_CONV = {"padding": "Padding", "stride_y": "StrideH", "stride_x": "StrideW", "dilation_y": "DilationHFactor",
-         "dilation_x": "DilationWFactor", "activation": "FusedActivationFunction"}
-_POOL = {"padding": "Padding", "stride_y": "StrideH", "stride_x": "StrideW", "kernel_y": "FilterHeight",
-         "kernel_x": "FilterWidth", "activation": "FusedActivationFunction"}
-
-# Operator: its table of options and which of them matter (others are for other data types).
-OPTIONS = {
-    "CONV_2D": ("Conv2DOptions", _CONV),
-    "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", _CONV | {"multiplier": "DepthMultiplier"}),
-    "FULLY_CONNECTED": ("FullyConnectedOptions", {"activation": "FusedActivationFunction",
-                                                  "weights_format": "WeightsFormat", "keep_dims": "KeepNumDims"}),
-    "ADD": ("AddOptions", {"activation": "FusedActivationFunction"}),
-    "MAX_POOL_2D": ("Pool2DOptions", _POOL),
-    "AVERAGE_POOL_2D": ("Pool2DOptions", _POOL),
-    "MEAN": ("ReducerOptions", {"keep_dims": "KeepDims"}),
-    "SOFTMAX": ("SoftmaxOptions", {"beta": "Beta"}),
-    "RESHAPE": ("ReshapeOptions", {}),
-}
-_OPTIONS_MAY_BE_ABSENT = {"ADD", "RESHAPE"}
-_ENUMS = {"padding": "Padding", "activation": "ActivationFunctionType"}
-
-
 def read_tflite(data: bytes) -> RawModel:
     """The records of a TFLite file.
 
@@ -109,7 +88,7 @@ class _Reader:
         self.types = enum_names(self.tflite.TensorType)
         self.operators = enum_names(self.tflite.BuiltinOperator)
         self.option_types = enum_names(self.tflite.BuiltinOptions)
-        self.enums = {key: enum_names(getattr(self.tflite, name)) for key, name in _ENUMS.items()}
+        self.enums = {key: enum_names(getattr(self.tflite, name)) for key, name in ENUMS.items()}
 
     def model(self) -> RawModel:
         model = self.tflite.Model.GetRootAs(self.data, 0)
@@ -194,8 +173,8 @@ class _Reader:
         kind = operator.BuiltinOptionsType()
         union = operator.BuiltinOptions()
         if union is None or kind == 0:
-            if name in _OPTIONS_MAY_BE_ABSENT:
-                return {"activation": "NONE"}
+            if name in MAY_BE_ABSENT:
+                return {key: "NONE" if key == "activation" else 0 for key in fields}
             raise GraphError(f"{where} has no {table}")
         if self.option_types.get(kind) != table:
             raise GraphError(f"{where} must have {table}, not {self.option_types.get(kind, kind)}")

@@ -1,26 +1,33 @@
-"""One-operator int8 TFLite models, and what LiteRT's reference kernels make of them."""
+"""One-operator TFLite models, and what LiteRT's reference kernels make of them."""
 
 import flatbuffers
 import numpy as np
 import tflite
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-_DTYPES = {np.dtype(np.int8): tflite.TensorType.INT8, np.dtype(np.int32): tflite.TensorType.INT32}
+_DTYPES = {np.dtype(t): getattr(tflite.TensorType, t.upper())
+           for t in ("int8", "uint8", "int32", "int64", "float32", "bool")}
 
 
 class Tensor:
-    """A tensor of the model: `data` for constants, `shape` for inputs and outputs; one scale or one per channel."""
+    """A tensor of the model: `data` for constants, `shape` for inputs and outputs.
 
-    def __init__(self, scale, zero=0, *, data=None, shape=None, axis=0):
-        self.data = None if data is None else np.ascontiguousarray(data)
+    One scale, one per channel along `axis`, or none for values that are not quantized.
+    """
+
+    def __init__(self, scale=(), zero=0, *, data=None, shape=None, axis=0, dtype=np.int8):
+        self.data = None if data is None else np.array(data, order="C")
         self.shape = tuple(shape) if data is None else self.data.shape
-        self.dtype = np.dtype(np.int8) if data is None else self.data.dtype
+        self.dtype = np.dtype(dtype) if data is None else self.data.dtype
         self.scale = np.atleast_1d(np.asarray(scale, np.float32))
         self.zero = np.full(len(self.scale), zero, np.int64)
         self.axis = axis
 
 
 def _quantization(builder, tensor: Tensor) -> int:
+    if not tensor.scale.size:
+        tflite.QuantizationParametersStart(builder)
+        return tflite.QuantizationParametersEnd(builder)
     scale, zero = builder.CreateNumpyVector(tensor.scale), builder.CreateNumpyVector(tensor.zero)
     tflite.QuantizationParametersStart(builder)
     tflite.QuantizationParametersAddScale(builder, scale)
@@ -55,25 +62,29 @@ def _offsets(builder, start, offsets) -> int:
     return builder.EndVector()
 
 
-def build(operator: str, inputs: list[Tensor], output: Tensor, version: int, options_name: str, **options) -> bytes:
+def build(operator: str, inputs: list[Tensor], output: Tensor | list[Tensor], version: int, options_name: str = "",
+          **options) -> bytes:
     """A model with one operator; `options` are the fields of its options table."""
     builder = flatbuffers.Builder(1024)
-    tensors = [*inputs, output]
+    outputs = output if isinstance(output, list) else [output]
+    tensors = [*inputs, *outputs]
     buffers = [_buffer(builder, None)] + [_buffer(builder, tensor.data) for tensor in tensors]
     tables = [_tensor(builder, tensor, i + 1) for i, tensor in enumerate(tensors)]
-    getattr(tflite, f"{options_name}Start")(builder)
-    for name, value in options.items():
-        getattr(tflite, f"{options_name}Add{name}")(builder, value)
-    options_table = getattr(tflite, f"{options_name}End")(builder)
+    if options_name:
+        getattr(tflite, f"{options_name}Start")(builder)
+        for name, value in options.items():
+            getattr(tflite, f"{options_name}Add{name}")(builder, value)
+        options_table = getattr(tflite, f"{options_name}End")(builder)
 
     ins = builder.CreateNumpyVector(np.arange(len(inputs), dtype=np.int32))
-    outs = builder.CreateNumpyVector(np.array([len(inputs)], np.int32))
+    outs = builder.CreateNumpyVector(np.arange(len(inputs), len(tensors), dtype=np.int32))
     tflite.OperatorStart(builder)
     tflite.OperatorAddOpcodeIndex(builder, 0)
     tflite.OperatorAddInputs(builder, ins)
     tflite.OperatorAddOutputs(builder, outs)
-    tflite.OperatorAddBuiltinOptionsType(builder, getattr(tflite.BuiltinOptions, options_name))
-    tflite.OperatorAddBuiltinOptions(builder, options_table)
+    if options_name:
+        tflite.OperatorAddBuiltinOptionsType(builder, getattr(tflite.BuiltinOptions, options_name))
+        tflite.OperatorAddBuiltinOptions(builder, options_table)
     operators = _offsets(builder, tflite.SubGraphStartOperatorsVector, [tflite.OperatorEnd(builder)])
 
     variable = builder.CreateNumpyVector(np.array([i for i, t in enumerate(inputs) if t.data is None], np.int32))
@@ -103,10 +114,15 @@ def build(operator: str, inputs: list[Tensor], output: Tensor, version: int, opt
 
 
 def reference(model: bytes, *values: np.ndarray) -> np.ndarray:
-    """The model's output under the reference kernels, not the default ones (which differ)."""
+    """The model's first output under the reference kernels, not the default ones (which differ)."""
+    return references(model, *values)[0]
+
+
+def references(model: bytes, *values: np.ndarray) -> list[np.ndarray]:
+    """All outputs of the model under the reference kernels."""
     interpreter = Interpreter(model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
     interpreter.allocate_tensors()
     for detail, value in zip(interpreter.get_input_details(), values, strict=True):
         interpreter.set_tensor(detail["index"], value)
     interpreter.invoke()
-    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    return [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]

@@ -19,10 +19,11 @@ from lepton.graph import (
     Tensor,
 )
 
-from .check import check_graph, label
-from .geometry import ACTIVATION_BOUNDS, activation_range, same_padding
-from .tflite_reader import IDENTIFIER, OPTIONS, SCHEMA_VERSION
-from .tflite_schema import load_schema
+from ..check import check_graph, label
+from ..geometry import ACTIVATION_BOUNDS, activation_range, same_padding
+from .options import OPTIONS
+from .reader import IDENTIFIER, SCHEMA_VERSION
+from .schema import load_schema
 
 # Operator and the version of it that introduced int8 (TFLite's op_version.cc); kernels are looked up by both.
 OPERATORS = {Conv2D: ("CONV_2D", 3), DepthwiseConv2D: ("DEPTHWISE_CONV_2D", 3), FullyConnected: ("FULLY_CONNECTED", 5),
@@ -44,6 +45,10 @@ def export_tflite(graph: Graph) -> bytes:
     with such a padding, a clamp range that is no fused activation; ModuleNotFoundError when the extra
     `tflite` is not installed.
     """
+    for node in graph.nodes:
+        if type(node.op) not in OPERATORS:
+            raise GraphError(f"{label(node)}: the exporter writes {', '.join(op.__name__ for op in OPERATORS)}, "
+                             f"not {type(node.op).__name__}")
     return _Writer(check_graph(graph)).file()
 
 

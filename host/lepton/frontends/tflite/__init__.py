@@ -1,0 +1,13 @@
+"""TFLite files to `lepton.graph.Graph` and back.
+
+    reader      bytes -> plain records, every offset bounded
+    options     which fields of an operator's options matter
+    importer    records -> graph: tensors, names, uint8 moved to int8
+    layers, elementwise, tables, moves    one kind of operator each
+    export      graph -> bytes
+"""
+
+from .export import export_tflite
+from .importer import import_tflite
+
+__all__ = ["export_tflite", "import_tflite"]

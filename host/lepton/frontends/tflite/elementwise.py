@@ -1,0 +1,95 @@
+"""Operators on two values element by element, softmax, and changes of the number format."""
+
+import numpy as np
+
+from lepton.graph import (
+    Add,
+    Dequantize,
+    GraphError,
+    Maximum,
+    Minimum,
+    Mul,
+    Prelu,
+    Quantize,
+    Softmax,
+    Sub,
+    Unary,
+)
+
+from ..geometry import ACTIVATION_BOUNDS
+from .reader import RawOperator
+from .tables import requantize
+
+_BINARY = {"ADD": Add, "SUB": Sub, "MUL": Mul}
+
+
+def _binary(imp, operator: RawOperator, where: str) -> None:
+    kind = _BINARY[operator.name]
+    names = [imp.value(i, where) for i in operator.inputs]
+    if imp.of(names[0]).dtype == np.int8:
+        for index in operator.inputs:
+            imp.activation(index, where)
+        imp.emit(kind(imp.clamp(operator, where)), names, operator.outputs[0], where)
+        return
+    if imp.of(names[0]).dtype != imp.of(names[1]).dtype:
+        raise GraphError(f"{where}: {names[0]!r} and {names[1]!r} must have the same data type")
+    bounds = ACTIVATION_BOUNDS.get(operator.options["activation"])
+    if bounds is None:
+        raise GraphError(f"{where}: fused activation must be one of {', '.join(ACTIVATION_BOUNDS)}, "
+                         f"not {operator.options['activation']}")
+    steps = [(kind, bound) for kind, bound in zip((Maximum, Minimum), bounds, strict=True) if bound is not None]
+    output = imp.value(operator.outputs[0], where)
+    shape = imp.of(output).shape
+    name = imp.emit(kind(), names, imp.temporary(output, "sum", shape) if steps else output, where)
+    for i, (step, bound) in enumerate(steps):
+        limit = imp.number(output, f"bound{i}", np.array(bound, imp.of(output).dtype))
+        last = i == len(steps) - 1
+        name = imp.emit(step(), [name, limit], output if last else imp.temporary(output, f"step{i}", shape), where)
+
+
+def _extremum(imp, operator: RawOperator, where: str) -> None:
+    names = [imp.value(i, where) for i in operator.inputs]
+    output = imp.value(operator.outputs[0], where)
+    imp.same_quantization([*names, output], where)
+    imp.emit(Maximum() if operator.name == "MAXIMUM" else Minimum(), names, output, where)
+
+
+def _prelu(imp, operator: RawOperator, where: str) -> None:
+    x = imp.activation(operator.inputs[0], where)
+    alpha = imp.constant(operator.inputs[1], where, ("INT8", "UINT8"))
+    imp.activation(operator.inputs[1], where)
+    imp.activation(operator.outputs[0], where)
+    imp.emit(Prelu(), [x, alpha], operator.outputs[0], where)
+
+
+def _softmax(imp, operator: RawOperator, where: str) -> None:
+    imp.emit(Softmax(float(operator.options["beta"])), [imp.value(operator.inputs[0], where)], operator.outputs[0],
+             where)
+
+
+def _quantize(imp, operator: RawOperator, where: str) -> None:
+    name = imp.value(operator.inputs[0], where)
+    imp.activation(operator.outputs[0], where)
+    if imp.of(name).dtype == np.float32:
+        imp.emit(Quantize(), [name], operator.outputs[0], where)
+    else:
+        imp.activation(operator.inputs[0], where)
+        requantize(imp, operator, where)
+
+
+def _dequantize(imp, operator: RawOperator, where: str) -> None:
+    imp.activation(operator.inputs[0], where)
+    imp.value(operator.outputs[0], where, ("FLOAT32",))
+    imp.emit(Dequantize(), [imp.value(operator.inputs[0], where)], operator.outputs[0], where)
+
+
+def _cast(imp, operator: RawOperator, where: str) -> None:
+    imp.emit(Unary("cast"), [imp.value(operator.inputs[0], where)], operator.outputs[0], where)
+
+
+CONVERT = {
+    "ADD": ((2,), 1, _binary), "SUB": ((2,), 1, _binary), "MUL": ((2,), 1, _binary),
+    "MAXIMUM": ((2,), 1, _extremum), "MINIMUM": ((2,), 1, _extremum), "PRELU": ((2,), 1, _prelu),
+    "SOFTMAX": ((1,), 1, _softmax), "QUANTIZE": ((1,), 1, _quantize), "DEQUANTIZE": ((1,), 1, _dequantize),
+    "CAST": ((1,), 1, _cast),
+}

@@ -1,0 +1,280 @@
+"""From the records of a TFLite file to `Graph`: tensors and names; the operators are in the modules beside."""
+
+import warnings
+from math import prod
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from lepton.graph import Graph, GraphError, Node, Op, Quantization, Recenter, Tensor
+
+from ..check import check_graph
+from ..fold_pads import fold_pads
+from ..geometry import activation_range
+from .elementwise import CONVERT as ELEMENTWISE
+from .layers import CONVERT as LAYERS
+from .moves import CONVERT as MOVES
+from .reader import RawModel, RawOperator, RawTensor, read_tflite
+from .tables import CONVERT as TABLES
+
+DTYPES = {"INT8": np.dtype(np.int8), "UINT8": np.dtype(np.uint8), "INT32": np.dtype(np.int32),
+          "INT64": np.dtype(np.int64), "FLOAT32": np.dtype(np.float32), "BOOL": np.dtype(np.bool_)}
+CONVERT = LAYERS | ELEMENTWISE | TABLES | MOVES
+SUPPORTED_OPERATORS = tuple(CONVERT)
+MAX_CONSTANT = 4096  # elements of a constant that says how, not what, to compute: axes, shapes, paddings
+
+_LONGEST_LABEL = 40
+_ZERO_POINTS = {"INT8": (-128, 127), "UINT8": (0, 255)}
+
+
+def import_tflite(source: str | PathLike | bytes, name: str | None = None) -> Graph:
+    """Reads a quantized TFLite network: a path, or the bytes of the file.
+
+    The graph's name is `name`, else the one in the file, else the file's. Constants are read-only
+    arrays. Weights may be quantized per tensor or per output channel. Legacy uint8 networks become int8
+    ones, with a `Recenter` at their inputs and outputs, which stay uint8. Values that are not quantized
+    (float32, int32, int64, bool) are computed on the host.
+
+    Raises GraphError for a corrupt file, and for an operator, data type or option that is not
+    supported (the text says which are); OSError when the file cannot be read; ModuleNotFoundError
+    when the extra `tflite` is not installed. Warns (UserWarning) about a bias whose quantization
+    contradicts its shape or the scales that TFLite computes with.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        data, stem = bytes(source), "network"
+    else:
+        data, stem = Path(source).read_bytes(), Path(source).stem
+    raw = read_tflite(data)
+    unsupported = sorted({operator.name for operator in raw.operators} - set(SUPPORTED_OPERATORS))
+    if unsupported:
+        raise GraphError(f"operator {', '.join(unsupported)} is not supported; supported are "
+                         f"{', '.join(SUPPORTED_OPERATORS)}")
+    in_file = "" if raw.name == "main" else raw.name  # what converters call every network
+    return check_graph(fold_pads(Importer(raw, name or in_file or stem).graph))
+
+
+class Importer:
+    """The graph under construction. Operators' functions in `CONVERT` get it, the record and a label for errors."""
+
+    def __init__(self, raw: RawModel, name: str):
+        self.raw = raw
+        self.graph = Graph(name)
+        self.names = _unique_names(raw.tensors)
+        # Operators have no names in TFLite. Their outputs' do for labels, unless a converter has made them up from
+        # paths and the names of all the layers that it fused.
+        results = [self.names[i] for operator in raw.operators for i in operator.outputs if operator.name != "PAD"]
+        self.plain = all(len(result) <= _LONGEST_LABEL and not {"/", ";"} & set(result) for result in results)
+        self.graph.inputs = [self.network_input(i) for i in raw.inputs]
+        for self.index, operator in enumerate(raw.operators):
+            where = f"operator {self.index} ({operator.name})"
+            arity, outputs, function = CONVERT[operator.name]
+            if len(operator.inputs) not in arity or (len(operator.outputs) != outputs if outputs else
+                                                     not operator.outputs):
+                raise GraphError(f"{where} has {len(operator.inputs)} inputs and {len(operator.outputs)} outputs; "
+                                 f"supported are {_counts(arity)} and {'1 output' if outputs else 'some outputs'}")
+            function(self, operator, where)
+        self.graph.outputs = [self.network_output(i) for i in raw.outputs]
+
+    # Edges of the network
+
+    def network_input(self, index: int) -> str:
+        name, raw = self.tensor(index, "the network's input"), self.raw.tensors[index]
+        return self.recentered(name, raw, inward=True) if self.is_legacy(raw) else name
+
+    def network_output(self, index: int) -> str:
+        raw, name = self.raw.tensors[index], self.names[index]
+        if name not in self.graph.tensors:
+            raise GraphError(f"the network's output {name!r} is computed by no operator")
+        return self.recentered(name, raw, inward=False) if self.is_legacy(raw) else name
+
+    @staticmethod
+    def is_legacy(raw: RawTensor) -> bool:
+        """A quantized uint8 tensor, which the graph has as int8."""
+        return raw.dtype == "UINT8" and raw.quantization is not None
+
+    def recentered(self, name: str, raw: RawTensor, inward: bool) -> str:
+        outside, q = f"{name}@uint8", self.graph.tensors[name].quantization
+        if outside not in self.graph.tensors:
+            self.graph.tensors[outside] = Tensor(outside, raw.shape, np.dtype(np.uint8),
+                                                 Quantization(q.scale, q.zero_point + 128))
+            ends = ([outside], [name]) if inward else ([name], [outside])
+            self.graph.nodes.append(Node(Recenter(), *ends, outside))
+        return outside
+
+    # Tensors
+
+    def value(self, index: int, where: str, dtypes: tuple[str, ...] = tuple(DTYPES)) -> str:
+        """The name of an operand or result, computed or constant."""
+        if index < 0:
+            raise GraphError(f"{where}: an input is missing")
+        return self.tensor(index, where, dtypes)
+
+    def activation(self, index: int, where: str) -> str:
+        """The name of an int8 (or legacy uint8) value with one scale."""
+        name = self.value(index, where, ("INT8", "UINT8"))
+        q = self.graph.tensors[name].quantization
+        if q is None or q.scale.size != 1:
+            raise GraphError(f"{where}: {name!r} must be quantized per tensor")
+        return name
+
+    def constant(self, index: int, where: str, dtypes: tuple[str, ...]) -> str:
+        if index < 0:
+            raise GraphError(f"{where}: an input is missing")
+        if self.raw.tensors[index].data is None:
+            raise GraphError(f"{where}: {self.raw.tensors[index].name!r} must be a constant")
+        return self.tensor(index, where, dtypes)
+
+    def tensor(self, index: int, where: str, dtypes: tuple[str, ...] = tuple(DTYPES)) -> str:
+        raw, name = self.raw.tensors[index], self.names[index]
+        if raw.dtype not in dtypes:
+            raise GraphError(f"{where}: tensor {raw.name!r} has the data type {raw.dtype}, supported here is "
+                             f"{' or '.join(dtypes)} (int8 networks, with int32 biases)")
+        if name in self.graph.tensors:
+            return name
+        if raw.sparse:
+            raise GraphError(f"{where}: tensor {raw.name!r} is sparse; only dense tensors are supported")
+        if raw.variable:
+            raise GraphError(f"{where}: tensor {raw.name!r} is a variable; networks with state are not supported")
+        dynamic = [extent for axis, extent in enumerate(raw.signature) if extent < 0 and axis > 0]
+        if dynamic and raw.data is None:
+            raise GraphError(f"{where}: tensor {raw.name!r} has the dynamic shape {raw.signature}; "
+                             "only the batch may be left open")
+        quantization, data, dtype = self.quantization(raw, where), _data(raw), DTYPES[raw.dtype]
+        if self.is_legacy(raw):
+            dtype, quantization = np.dtype(np.int8), Quantization(
+                quantization.scale, quantization.zero_point - 128, quantization.axis)
+            if data is not None:
+                data = (data ^ 0x80).view(np.int8)
+                data.flags.writeable = False
+        self.graph.tensors[name] = Tensor(name, raw.shape, dtype, quantization, data)
+        return name
+
+    def quantization(self, raw: RawTensor, where: str) -> Quantization | None:
+        q = raw.quantization
+        if q is None or raw.dtype not in ("INT8", "UINT8", "INT32"):
+            return None
+        if q.custom:
+            raise GraphError(f"{where}: tensor {raw.name!r} has a custom quantization, which is not supported")
+        if not q.scale.size or q.scale.size != q.zero_point.size:
+            raise GraphError(f"{where}: tensor {raw.name!r} has {q.scale.size} scales and {q.zero_point.size} zero "
+                             "points; it must have as many of both")
+        if not np.all(np.isfinite(q.scale) & (q.scale > 0)):
+            raise GraphError(f"{where}: tensor {raw.name!r} has scales that are not finite and above 0")
+        limit = _ZERO_POINTS.get(raw.dtype, (0, 0))
+        if np.any((q.zero_point < limit[0]) | (q.zero_point > limit[1])):
+            raise GraphError(f"{where}: tensor {raw.name!r} ({raw.dtype}) has zero points outside {limit}")
+        axis = self.axis(raw, where) if q.scale.size > 1 else None
+        return Quantization(q.scale.astype(np.float32), q.zero_point.astype(np.int32), axis)
+
+    @staticmethod
+    def axis(raw: RawTensor, where: str) -> int:
+        q, axis = raw.quantization, raw.quantization.dimension
+        if len(raw.shape) == 1 and axis != 0:
+            # Some converters copy the axis of the weights, to which a bias has no such dimension.
+            warnings.warn(f"{where}: tensor {raw.name!r} of shape {raw.shape} has quantized_dimension {axis}; "
+                          "taken as 0", UserWarning, stacklevel=2)
+            axis = 0
+        if not 0 <= axis < len(raw.shape) or raw.shape[axis] != q.scale.size:
+            raise GraphError(f"{where}: tensor {raw.name!r} of shape {raw.shape} has {q.scale.size} scales "
+                             f"along dimension {axis}")
+        return axis
+
+    def integers(self, index: int, where: str) -> tuple[int, ...]:
+        """The values of a small constant that says how, not what, to compute: axes or a shape."""
+        if index < 0:
+            raise GraphError(f"{where}: an input is missing")
+        raw, data = self.raw.tensors[index], None
+        if self.names[index] in self.graph.tensors:
+            data = self.graph.tensors[self.names[index]].data  # computed from shapes, or read before
+        elif raw.data is not None and raw.dtype in ("INT32", "INT64") and prod(raw.shape) <= MAX_CONSTANT:
+            data = _data(raw)
+        if data is None or data.dtype.kind != "i" or data.size > MAX_CONSTANT:
+            raise GraphError(f"{where}: {raw.name!r} must be a constant of at most {MAX_CONSTANT} INT32 or INT64 "
+                             f"values, not {raw.dtype} of shape {raw.shape}"
+                             f"{' computed at run time' if raw.data is None else ''}")
+        return tuple(data.ravel().tolist())
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        return self.raw.tensors[index].shape
+
+    def of(self, name: str) -> Tensor:
+        return self.graph.tensors[name]
+
+    # Results
+
+    def clamp(self, operator: RawOperator, where: str) -> tuple[int, int]:
+        """The fused activation as a range of the quantized output."""
+        output = self.of(self.value(operator.outputs[0], where, ("INT8", "UINT8")))
+        quantization = output.quantization
+        if quantization is None or quantization.scale.size != 1:
+            raise GraphError(f"{where}: output {output.name!r} must be quantized per tensor")
+        try:
+            return activation_range(operator.options["activation"], quantization.scale[0],
+                                    int(quantization.zero_point[0]))
+        except GraphError as error:
+            raise GraphError(f"{where}: {error}") from None
+
+    def emit(self, op: Op, inputs: list[str], output: int | str, where: str) -> str:
+        """Appends a node; its output is one of the file's tensors or a name from `temporary`."""
+        name = output if isinstance(output, str) else self.tensor(output, where)
+        label = name if self.plain else f"{self.raw.operators[self.index].name.lower()}_{self.index}"
+        self.graph.nodes.append(Node(op, inputs, [name], label))
+        return name
+
+    def temporary(self, base: str, suffix: str, shape: tuple[int, ...]) -> str:
+        """A new tensor like `base` in all but its shape."""
+        name, like = f"{base}/{suffix}", self.of(base)
+        while name in self.graph.tensors:
+            name += "'"
+        self.graph.tensors[name] = Tensor(name, tuple(map(int, shape)), like.dtype, like.quantization)
+        return name
+
+    def number(self, base: str, suffix: str, data: np.ndarray, quantization: Quantization | None = None) -> str:
+        """A new constant."""
+        name = f"{base}/{suffix}"
+        while name in self.graph.tensors:
+            name += "'"
+        self.graph.tensors[name] = Tensor(name, data.shape, data.dtype, quantization, data)
+        return name
+
+    def same_quantization(self, names: list[str], where: str) -> None:
+        """Raises GraphError unless the tensors stand for reals in the same way."""
+        first, *others = (self.of(name) for name in names)
+        for other in others:
+            a, b = first.quantization, other.quantization
+            if first.dtype != other.dtype or (first.dtype == np.int8 and (a is None) != (b is None)) or (
+                    a is not None and b is not None and not (
+                        np.array_equal(a.scale, b.scale) and np.array_equal(a.zero_point, b.zero_point))):
+                raise GraphError(f"{where}: {first.name!r} and {other.name!r} must have the same type and quantization")
+
+
+def _counts(arity) -> str:
+    if len(arity) > 3:
+        return f"{min(arity)} to {max(arity)} inputs"
+    return f"{' or '.join(map(str, arity))} inputs"
+
+
+def _unique_names(tensors: list[RawTensor]) -> list[str]:
+    """The tensors' names; TFLite knows them by index and allows duplicates."""
+    names, seen = [], set()
+    for index, tensor in enumerate(tensors):
+        name = tensor.name if tensor.name not in seen else f"{tensor.name}#{index}"
+        while name in seen:
+            name += "'"
+        seen.add(name)
+        names.append(name)
+    return names
+
+
+def _data(raw: RawTensor) -> np.ndarray | None:
+    if raw.data is None:
+        return None
+    dtype = DTYPES[raw.dtype].newbyteorder("<")
+    size = prod(raw.shape) * dtype.itemsize
+    if raw.data.size != size:
+        raise GraphError(f"tensor {raw.name!r} of shape {raw.shape} {raw.dtype} must have {size} bytes of data, "
+                         f"the file has {raw.data.size}")
+    data = np.frombuffer(raw.data.tobytes(), dtype).astype(DTYPES[raw.dtype], copy=False).reshape(raw.shape)
+    data.flags.writeable = False
+    return data

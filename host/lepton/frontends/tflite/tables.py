@@ -1,0 +1,226 @@
+"""Functions of one int8 value as tables of 256 entries, computed as TFLite's reference kernels would.
+
+Sources, all under tensorflow/lite/kernels: activations.cc, internal/reference/{hard_swish,leaky_relu,
+requantize}.h, internal/reference/integer_ops/{logistic,tanh}.h, internal/common.h (LUTPopulate).
+"""
+
+
+import numpy as np
+
+from lepton import fixedpoint
+from lepton.graph import GraphError, Table, Tensor, Unary
+
+from ..geometry import ACTIVATION_BOUNDS, clamp_range
+from .reader import RawOperator
+
+_Q = np.arange(-128, 128)
+_SQRT_HALF, _SQRT_2_PI = 0.7071067811865476, 0.7978845608028654
+
+
+def _scale(tensor: Tensor) -> np.float32:
+    return np.float32(tensor.quantization.scale[0])
+
+
+def _zero(tensor: Tensor) -> int:
+    return int(tensor.quantization.zero_point[0])
+
+
+def _bytes(values: np.ndarray, clamp: tuple[int, int] = (-128, 127)) -> bytes:
+    return np.clip(values, *clamp).astype(np.int8).tobytes()
+
+
+def _round(x: np.ndarray) -> np.ndarray:
+    """TfLiteRound: half away from zero."""
+    return np.copysign(np.floor(np.abs(x) + np.asarray(x).dtype.type(0.5)), x)
+
+
+def _multiply(values: np.ndarray, real: float, where: str) -> np.ndarray:
+    try:
+        return fixedpoint.multiply_by_quantized_multiplier(values, *fixedpoint.quantize_multiplier(real))
+    except ValueError as error:
+        raise GraphError(f"{where}: {error}") from None
+
+
+def requantized(x: Tensor, y: Tensor, where: str, clamp: tuple[int, int] = (-128, 127)) -> bytes:
+    """The same reals in another quantization (Requantize)."""
+    if _scale(x) == _scale(y):
+        return _bytes(_Q - _zero(x) + _zero(y), clamp)
+    return _bytes(_multiply(_Q - _zero(x), float(_scale(x)) / float(_scale(y)), where) + _zero(y), clamp)
+
+
+def concat_table(x: Tensor, y: Tensor) -> bytes | None:
+    """Legacy uint8 CONCATENATION moves operands to the output's scale in float32 (ConcatenationWithScaling).
+
+    None where nothing changes.
+    """
+    if _scale(x) == _scale(y) and _zero(x) == _zero(y):
+        return None
+    scale = _scale(x) * (np.float32(1) / _scale(y))
+    # in the uint8 numbers of the file, where zero points differ by 128
+    bias = -np.float32(_zero(x) + 128) * scale
+    moved = _round((_Q + 128).astype(np.float32) * scale + bias).astype(np.int64) + _zero(y) + 128
+    return _bytes(np.clip(moved, 0, 255) - 128)
+
+
+def _looked_up(x: Tensor, y: Tensor, function) -> bytes:
+    """LUTPopulate: `function` of float32 on the real numbers, rounded to the output's quantization."""
+    inverse = np.float32(1) / _scale(y)
+    reals = _scale(x) * (_Q - _zero(x)).astype(np.float32)
+    with np.errstate(all="ignore"):
+        # in double, then to float32: as good as the C library's float functions to within their own error
+        results = function(reals.astype(np.float64)).astype(np.float32)
+        scaled = _round(results * inverse)
+    scaled = np.nan_to_num(scaled, nan=0.0, posinf=2.0**31 - 256, neginf=-(2.0**31) + 256)
+    return _bytes(scaled.astype(np.float64) + _zero(y))
+
+
+def logistic(x: Tensor, y: Tensor) -> bytes:
+    """The sigmoid in Q4.27 (reference_integer_ops::Logistic); y has scale 1/256 and zero point -128."""
+    multiplier, shift = fixedpoint.quantize_multiplier(float(_scale(x)) * 2.0 ** (31 - 4))
+    radius = _radius(4, max(shift, 0))
+    centered = _Q - _zero(x)
+    scaled = fixedpoint.multiply_by_quantized_multiplier(centered, multiplier, shift)
+    result = fixedpoint.rounding_divide(fixedpoint.logistic(scaled, 4), 31 - 8)
+    result = np.where(centered <= -radius, 0, np.where(centered >= radius, 255, np.minimum(result, 255)))
+    return _bytes(result - 128)
+
+
+def tanh(x: Tensor, y: Tensor) -> bytes:
+    """The hyperbolic tangent in Q4.27 (reference_integer_ops::Tanh); y has scale 1/128 and zero point 0."""
+    multiplier, shift = fixedpoint.quantize_multiplier(float(_scale(x)) * 2.0 ** (31 - 4))
+    radius = _radius(4, max(shift, 0))
+    centered = _Q - _zero(x)
+    scaled = fixedpoint.multiply_by_quantized_multiplier(centered, multiplier, shift)
+    result = fixedpoint.rounding_divide(fixedpoint.tanh(scaled, 4), 31 - 7)
+    result = np.where(centered <= -radius, -128, np.where(centered >= radius, 127, np.clip(result, -128, 127)))
+    return _bytes(result)
+
+
+def _radius(integer_bits: int, left_shift: int) -> int:
+    """CalculateInputRadius: the largest difference that does not overflow."""
+    return int(np.floor((2.0**integer_bits - 1) * 2.0 ** (31 - integer_bits) / 2.0**left_shift))
+
+
+def hard_swish(x: Tensor, y: Tensor, where: str) -> bytes:
+    """x * relu6(x + 3) / 6 in int16 (reference_ops::HardSwish)."""
+    hires, output = np.float32(1 / 128) * _scale(x), _scale(y)
+    multipliers = []
+    for real in (hires / output, hires / np.float32(3 / 32768)):
+        multiplier, exponent = fixedpoint.quantize_multiplier(float(real))
+        # DownScaleInt32ToInt16Multiplier
+        multipliers.append((min((multiplier + (1 << 15)) >> 16, 2**15 - 1), exponent))
+    (output_multiplier, output_exponent), (slope_multiplier, slope_exponent) = multipliers
+    value = (_Q - _zero(x)) << 7
+    preshifted = _doubling_high_multiply_16(value, output_multiplier)
+    slope = value
+    if slope_exponent > 0:
+        slope = _saturate_16(slope << (slope_exponent - 1))
+    slope = _doubling_high_multiply_16(slope, slope_multiplier)
+    if slope_exponent > 0:
+        slope = _saturate_16(slope << 1)
+    elif slope_exponent < 0:
+        slope = fixedpoint.rounding_divide(slope, -slope_exponent)
+    slope = (slope + (1 << 15)) >> 1  # from [-1, 1] to [0, 1]
+    product = _truncating_doubling_high_multiply_16(slope, preshifted)
+    if output_exponent > 0:
+        raise GraphError(f"{where}: the output scale {output} is too small for the input scale {_scale(x)}")
+    return _bytes(fixedpoint.rounding_divide(product, -output_exponent) + _zero(y))
+
+
+def _saturate_16(x: np.ndarray) -> np.ndarray:
+    return np.clip(x, -(2**15), 2**15 - 1)
+
+
+def _doubling_high_multiply_16(a: np.ndarray, b: int) -> np.ndarray:
+    """SaturatingRoundingDoublingHighMul on int16."""
+    product = a * b
+    nudged = product + np.where(product >= 0, 1 << 14, 1 - (1 << 14))
+    return _saturate_16(np.where(nudged >= 0, nudged >> 15, -(-nudged >> 15)))
+
+
+def _truncating_doubling_high_multiply_16(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """SaturatingDoublingHighMul on int16: toward zero."""
+    product = a * b
+    return _saturate_16(np.where(product >= 0, product >> 15, -(-product >> 15)))
+
+
+def leaky_relu(x: Tensor, y: Tensor, alpha: float, where: str) -> bytes:
+    """QuantizeLeakyRelu."""
+    centered = _Q - _zero(x)
+    slope = float(np.float32(alpha))
+    identity = float(_scale(x)) / float(_scale(y))
+    positive = _multiply(centered, identity, where)
+    real = float(_scale(x)) * slope / float(_scale(y))
+    negative = np.sign(real).astype(int) * _multiply(centered, abs(real), where) if real < 0 else _multiply(
+        centered, real, where)
+    return _bytes(np.where(centered >= 0, positive, negative) + _zero(y))
+
+
+def _function(kind: str, options: dict):
+    """Functions of float64 arrays whose int8 kernels are look-up tables."""
+    if kind == "GELU":
+        if options["approximate"]:
+            return lambda v: 0.5 * v * (1 + np.tanh(_SQRT_2_PI * (v + 0.044715 * v**3)))
+        return lambda v: 0.5 * v * (1 + _erf(v * _SQRT_HALF))
+    return {"EXP": np.exp, "LOG": np.log}[kind]
+
+
+def _erf(values: np.ndarray) -> np.ndarray:
+    from math import erf
+    return np.array([erf(v) for v in values])
+
+
+_BOUNDS = {"RELU": ACTIVATION_BOUNDS["RELU"], "RELU6": ACTIVATION_BOUNDS["RELU6"],
+           "RELU_N1_TO_1": ACTIVATION_BOUNDS["RELU_N1_TO_1"], "RELU_0_TO_1": (0.0, 1.0)}
+_FLOAT_ONLY = ("NEG", "SQRT")
+_ON_HOST = {"LOGISTIC": "sigmoid", "TANH": "tanh", "RELU": "relu", "ABS": "abs", "NEG": "neg", "EXP": "exp",
+            "LOG": "log", "SQRT": "sqrt"}
+
+
+def _unary(imp, operator: RawOperator, where: str) -> None:
+    kind, name = operator.name, imp.value(operator.inputs[0], where)
+    output = imp.value(operator.outputs[0], where)
+    x, y = imp.of(name), imp.of(output)
+    if x.shape != y.shape:
+        raise GraphError(f"{where}: input {x.shape} and output {y.shape} must have the same shape")
+    if x.dtype == np.float32 and kind in _ON_HOST:
+        imp.emit(Unary(_ON_HOST[kind]), [name], output, where)
+        return
+    imp.activation(operator.inputs[0], where)
+    imp.activation(operator.outputs[0], where)
+    if kind in _FLOAT_ONLY:
+        raise GraphError(f"{where}: only float32 is supported, LiteRT's kernel for int8 is not reproduced")
+    try:
+        values = _values(kind, x, y, operator.options or {}, where)
+    except ValueError as error:  # scales too far apart for TFLite's multipliers; GraphError is one too
+        raise error if isinstance(error, GraphError) else GraphError(f"{where}: {error}") from None
+    imp.emit(Table(values), [name], output, where)
+
+
+def _values(kind: str, x: Tensor, y: Tensor, options: dict, where: str) -> bytes:
+    if kind in _BOUNDS:
+        return requantized(x, y, where, clamp_range(_BOUNDS[kind], _scale(y), _zero(y)))
+    if kind in ("LOGISTIC", "TANH"):
+        expected = (1 / 256, -128) if kind == "LOGISTIC" else (1 / 128, 0)
+        if (float(_scale(y)), _zero(y)) != expected:
+            raise GraphError(f"{where}: the output must have scale 1/{round(1 / expected[0])} and zero point "
+                             f"{expected[1]}, not {_scale(y)} and {_zero(y)}")
+        return (logistic if kind == "LOGISTIC" else tanh)(x, y)
+    if kind == "HARD_SWISH":
+        return hard_swish(x, y, where)
+    if kind == "LEAKY_RELU":
+        return leaky_relu(x, y, options["alpha"], where)
+    if kind == "ABS":
+        return _bytes(_multiply(np.abs(_Q - _zero(x)), float(_scale(x)) / float(_scale(y)), where) + _zero(y))
+    return _looked_up(x, y, _function(kind, options))
+
+
+def requantize(imp, operator: RawOperator, where: str) -> None:
+    """QUANTIZE of a value that is quantized already."""
+    name, output = imp.value(operator.inputs[0], where), imp.value(operator.outputs[0], where)
+    imp.emit(Table(requantized(imp.of(name), imp.of(output), where)), [name], output, where)
+
+
+_UNARY = ("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "GELU", "ABS",
+          "EXP", "LOG", "NEG", "SQRT")
+CONVERT = {name: ((1,), 1, _unary) for name in _UNARY}
