@@ -11,7 +11,7 @@ Needs the extra `lepton[cloud]` (apsw, obstore).
 
 from .errors import CloudError, SegmentError, SpoolError, SpoolFull, StoreError
 from .results import ResultLog
-from .segment import Segment
+from .segment_v1 import Segment
 from .spool import POLICIES, Spool, SpoolStatus
 from .store import Store
 from .uploader import Uploader, UploaderStatus

@@ -19,3 +19,19 @@ class SegmentError(CloudError):
 
 class StoreError(CloudError):
     """The store cannot be opened, or holds something else under the name."""
+
+
+class KeyFileError(CloudError):
+    """Keys are missing, damaged, or open to others."""
+
+
+class Refused(CloudError):
+    """The target will never take this segment as it is: sending it again is of no use."""
+
+
+class Unavailable(CloudError):
+    """The target does not take segments now. `retry_after`: seconds it asked to wait, or None."""
+
+    def __init__(self, text: str, retry_after: float | None = None):
+        super().__init__(text)
+        self.retry_after = retry_after

@@ -1,79 +1,263 @@
-"""Segments: the objects that leave the device.
+"""Segments: the objects that leave the device (format in docs/decisions/11-segments.md).
 
-A segment is a gzip stream of JSON lines: a header, then one line per record.
-Its key carries the SHA-256 of its bytes, so that storing it again stores
-nothing new, and every header names the digest of the segment before it, so that a missing
-or exchanged one shows. Bytes are made once and kept until the store has
-confirmed them: no replay depends on the encoder giving the same bytes twice.
+    8 bytes   magic "LEPSEG2\\n"
+    4 bytes   length of the header, little-endian
+              header: canonical JSON (sorted keys, no spaces, ASCII)
+    64 bytes  Ed25519 signature of FORMAT, a zero byte and the header's bytes
+              body: AES-256-GCM of the zstd frame of the records' JSON lines, its tag at the end
+
+A segment's key in a store is `results/<device>/<sequence>-<SHA-256 of all its bytes>`, so that storing it
+again stores nothing new. Whoever has no keys can still check the structure, the
+digests and the signature; only the records themselves need the data key.
 """
 
-import gzip
 import hashlib
 import json
 import re
+import secrets
+import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+
+import zstandard
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from .errors import SegmentError
+from .keys import DeviceKeys, Keyring
 
-FORMAT = "lepton-segment/1"
+FORMAT = "lepton-segment/2"
+CODEC, CIPHER = "zstd", "AES-256-GCM"
 ROOT = "results"
+MAGIC = b"LEPSEG2\n"
+MAX_HEADER_BYTES = 64 << 10
+MAX_OBJECT_BYTES = 64 << 20
+MAX_PLAIN_BYTES = 256 << 20  # a reader allocates no more for one segment
+
+_SIGNATURE_BYTES, _NONCE_BYTES, _TAG_BYTES = 64, 12, 16
+_LEVEL = 3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_HEX = {n: re.compile(f"[0-9a-f]{{{n}}}") for n in (16, 24, 32, 64)}
 _KEY = re.compile(ROOT + r"/(?P<device>[A-Za-z0-9][A-Za-z0-9._-]{0,63})/(?P<sequence>\d{12})-(?P<digest>[0-9a-f]{64})")
 
 
 @dataclass(frozen=True)
-class Segment:
-    """One object on its way to the store: `body` belongs under `key`."""
+class Header:
+    """What a segment says about itself, in the clear and signed.
 
+    Records are of one run and ascend in number; there may be holes where the spool had to drop some. A
+    segment without records (run "", first 0, last -1) reports counters only.
+    """
+
+    format: str
+    device: str
+    spool: str  # 32 hex digits; `sequence` counts from 0 for each spool of a device
     sequence: int
-    key: str
+    previous: str  # SHA-256 of the whole segment before this one, "" for the first
+    run: str
+    first: int  # number of the first record, counted per run from 0
+    last: int
     records: int
-    body: bytes
+    from_ms: int  # device's clock when the first and the last record were spooled, ms since 1970; it may jump
+    to_ms: int
+    origin: dict[str, str]  # what made the run: model, model_hash, program_hash, config_hash, backend, if known
+    counters: dict[str, int]  # the spool's, when the segment was sealed
+    codec: str
+    plain_bytes: int
+    plain_sha256: str
+    cipher: str
+    key_id: str
+    nonce: str
+    body_bytes: int
+    body_sha256: str
+    signer: str  # the device's Ed25519 public key, hex
+
+    def canonical(self) -> bytes:
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+    @property
+    def associated(self) -> bytes:
+        """Data that the cipher authenticates: a body fits only the segment that it was made for."""
+        return f"{FORMAT}\n{self.device}\n{self.spool}\n{self.sequence}".encode()
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A whole segment: `data` belongs under `key`."""
+
+    key: str
+    header: Header
+    data: bytes
 
     @property
     def digest(self) -> str:
         return self.key.rpartition("-")[2]
 
+    def check_signature(self, signers: frozenset[str] | set[str]) -> None:
+        """Raises `SegmentError` unless one of these public keys (hex) signed the header."""
+        if self.header.signer not in signers:
+            raise SegmentError(f"segment {self.key} is signed by the key {self.header.signer}, which is not trusted")
+        canonical, signature, _ = _split(self.data)
+        try:
+            Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.header.signer)).verify(
+                signature, _signed(canonical))
+        except InvalidSignature as error:
+            raise SegmentError(f"segment {self.key} is forged: its signature is not that of "
+                               f"{self.header.signer}") from error
 
-def check_device_name(device: str) -> str:
-    """The name, if it can be part of a key. Raises `SegmentError` otherwise."""
-    if not _NAME.fullmatch(device):
-        raise SegmentError("a device name must be 1 to 64 letters, digits, dots, underscores or hyphens and start "
-                           f"with a letter or digit, not {device!r}")
-    return device
+    def open(self, keyring: Keyring) -> list[dict]:
+        """The records, after every check. Raises `SegmentError`."""
+        self.check_signature(keyring.signers)
+        header, key = self.header, keyring.data.get(self.header.key_id)
+        if key is None:
+            raise SegmentError(f"segment {self.key} is encrypted with the data key {header.key_id}, which is missing")
+        try:
+            packed = AESGCM(key).decrypt(bytes.fromhex(header.nonce), _split(self.data)[2], header.associated)
+            plain = zstandard.ZstdDecompressor().decompress(packed, max_output_size=header.plain_bytes)
+        except InvalidTag as error:
+            raise SegmentError(f"segment {self.key} cannot be decrypted: altered, or another key") from error
+        except zstandard.ZstdError as error:
+            raise SegmentError(f"segment {self.key} cannot be decompressed: {error}") from error
+        if len(plain) != header.plain_bytes or hashlib.sha256(plain).hexdigest() != header.plain_sha256:
+            raise SegmentError(f"segment {self.key} holds other records than its header says")
+        try:
+            records = [json.loads(line) for line in plain.splitlines()]
+            numbers = [record["number"] for record in records]
+            runs = {record["run"] for record in records}
+        except (ValueError, KeyError, TypeError) as error:
+            raise SegmentError(f"segment {self.key} has a line that is no record: {error}") from error
+        if len(records) != header.records or runs - {header.run} or numbers != sorted(set(numbers)) \
+                or (numbers and (numbers[0], numbers[-1]) != (header.first, header.last)):
+            raise SegmentError(f"segment {self.key} has {len(records)} records of runs {sorted(runs)}, "
+                               "which is not what its header says")
+        return records
 
 
-def encode(header: Mapping, records: Sequence[bytes]) -> bytes:
-    """Segment bytes from a header and records that are JSON texts without line breaks."""
-    head = json.dumps({"format": FORMAT, **header}, sort_keys=True, separators=(",", ":")).encode()
-    return gzip.compress(b"\n".join((head, *records)) + b"\n", compresslevel=6, mtime=0)
+def seal(keys: DeviceKeys, records: Sequence[bytes], **about) -> Segment:
+    """A segment of records that are JSON texts without line breaks.
+
+    `about` are the fields of `Header` down to `counters`, without `format` and `records`.
+    """
+    plain = b"".join(line + b"\n" for line in records)
+    packed = zstandard.ZstdCompressor(level=_LEVEL).compress(plain)
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    fixed = {"format": FORMAT, "records": len(records), "codec": CODEC, "plain_bytes": len(plain),
+             "plain_sha256": hashlib.sha256(plain).hexdigest(), "cipher": CIPHER, "key_id": keys.current,
+             "nonce": nonce.hex(), "body_bytes": len(packed) + _TAG_BYTES, "body_sha256": "", "signer": keys.public_hex}
+    header = Header(**about, **fixed)
+    body = AESGCM(keys.data[keys.current]).encrypt(nonce, packed, header.associated)
+    header = Header(**about, **{**fixed, "body_sha256": hashlib.sha256(body).hexdigest()})
+    _check(header)
+    canonical = header.canonical()
+    data = b"".join((MAGIC, struct.pack("<I", len(canonical)), canonical, keys.signing.sign(_signed(canonical)), body))
+    if len(data) > MAX_OBJECT_BYTES:
+        raise SegmentError(f"a segment may have {MAX_OBJECT_BYTES} bytes, not {len(data)}; seal fewer records at once")
+    return Segment(key_of(header.device, header.sequence, hashlib.sha256(data).hexdigest()), header, data)
 
 
-def make(device: str, sequence: int, header: Mapping, records: Sequence[bytes]) -> Segment:
-    """A segment of a device with its key."""
-    body = encode({"device": device, "sequence": sequence, "records": len(records), **header}, records)
-    return Segment(sequence, f"{ROOT}/{device}/{sequence:012d}-{hashlib.sha256(body).hexdigest()}", len(records), body)
+def parse(data: bytes, key: str | None = None) -> Segment:
+    """A segment from its bytes, structure and digests checked, also against its key if given.
+
+    Needs no keys and says nothing about who made it: `check_signature` and `open` do. Raises `SegmentError`.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    if key is not None and split_key(key)[2] != digest:
+        raise SegmentError(f"segment {key} is damaged: its bytes have the SHA-256 {digest}")
+    canonical, _, body = _split(data)
+    try:
+        header = Header(**json.loads(canonical))
+        _check(header)
+        if header.canonical() != canonical:
+            raise SegmentError("a segment's header is not in canonical form")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise SegmentError(f"a segment's header cannot be read: {error}") from error
+    if len(body) != header.body_bytes or hashlib.sha256(body).hexdigest() != header.body_sha256:
+        raise SegmentError(f"a segment's body has {len(body)} bytes and not the digest that its header says")
+    own = key_of(header.device, header.sequence, digest)
+    if key not in (None, own):
+        raise SegmentError(f"segment {key} says in its header that it is number {header.sequence} "
+                           f"of device {header.device!r}")
+    return Segment(own, header, data)
 
 
-def decode(key: str, body: bytes) -> tuple[dict, list[dict]]:
-    """Header and records of a stored object, checked against its key. Raises `SegmentError`."""
+def key_of(device: str, sequence: int, digest: str) -> str:
+    return f"{ROOT}/{device}/{sequence:012d}-{digest}"
+
+
+def split_key(key: str) -> tuple[str, int, str]:
+    """(device, sequence, SHA-256) of a key. Raises `SegmentError`."""
     match = _KEY.fullmatch(key)
     if not match:
         raise SegmentError(f"{key!r} is not the key of a segment, {ROOT}/<device>/<sequence>-<sha256>")
-    digest = hashlib.sha256(body).hexdigest()
-    if digest != match["digest"]:
-        raise SegmentError(f"segment {key} is damaged: its bytes have the SHA-256 {digest}")
-    try:
-        lines = gzip.decompress(body).splitlines()
-        header, *records = (json.loads(line) for line in lines)
-    except (OSError, EOFError, ValueError) as error:
-        raise SegmentError(f"segment {key} cannot be read: {error}") from error
-    if header.get("format") != FORMAT:
-        raise SegmentError(f"segment {key} has the format {header.get('format')!r}; this version reads {FORMAT!r}")
-    if (header["device"], header["sequence"]) != (match["device"], int(match["sequence"])):
-        raise SegmentError(f"segment {key} says in its header that it is number {header['sequence']} "
-                           f"of device {header['device']!r}")
-    if header["records"] != len(records):
-        raise SegmentError(f"segment {key} has {len(records)} records, its header says {header['records']}")
-    return header, records
+    return match["device"], int(match["sequence"]), match["digest"]
+
+
+def check_name(name: str, what: str = "device") -> str:
+    """The name, if it can be part of a key. Raises `SegmentError` otherwise."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise SegmentError(f"a {what} name must be 1 to 64 letters, digits, dots, underscores or hyphens and start "
+                           f"with a letter or digit, not {name!r}")
+    return name
+
+
+def _signed(canonical: bytes) -> bytes:
+    return FORMAT.encode() + b"\0" + canonical
+
+
+def _split(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Header, signature, body."""
+    if len(data) > MAX_OBJECT_BYTES:
+        raise SegmentError(f"a segment may have {MAX_OBJECT_BYTES} bytes, not {len(data)}")
+    start = len(MAGIC) + 4
+    if data[:len(MAGIC)] != MAGIC or len(data) < start:
+        raise SegmentError(f"the bytes are not a segment: they must begin with {MAGIC!r}")
+    length = struct.unpack_from("<I", data, len(MAGIC))[0]
+    end = start + length
+    if length > MAX_HEADER_BYTES or len(data) < end + _SIGNATURE_BYTES + _TAG_BYTES:
+        raise SegmentError(f"a segment of {len(data)} bytes cannot have a header of {length} "
+                           f"(at most {MAX_HEADER_BYTES}); it is truncated or damaged")
+    return data[start:end], data[end:end + _SIGNATURE_BYTES], data[end + _SIGNATURE_BYTES:]
+
+
+def _check(header: Header) -> None:
+    """Types and ranges of every field. Raises `SegmentError`."""
+    for f in fields(Header):
+        value = getattr(header, f.name)
+        if f.type is int and (type(value) is not int or not -1 <= value < 1 << 62):
+            raise SegmentError(f"a segment's {f.name} must be an integer from 0, not {value!r}")
+        if f.type is str and not isinstance(value, str):
+            raise SegmentError(f"a segment's {f.name} must be a text, not {value!r}")
+    for name, value in (("format", FORMAT), ("codec", CODEC), ("cipher", CIPHER)):
+        if getattr(header, name) != value:
+            raise SegmentError(f"a segment has the {name} {getattr(header, name)!r}; this version reads {value!r}")
+    check_name(header.device)
+    for name, digits in (("spool", 32), ("plain_sha256", 64), ("key_id", 16), ("nonce", 24), ("signer", 64),
+                         ("previous", 64), ("body_sha256", 64)):
+        value = getattr(header, name)
+        if not _HEX[digits].fullmatch(value) and not (name in ("previous", "body_sha256") and value == ""):
+            raise SegmentError(f"a segment's {name} must be {digits} hexadecimal digits, not {value!r}")
+    _check_numbers(header)
+    _check_map("origin", header.origin, str)
+    _check_map("counters", header.counters, int)
+
+
+def _check_numbers(header: Header) -> None:
+    if header.records:
+        check_name(header.run, "run")
+    elif (header.run, header.first, header.last) != ("", 0, -1):
+        raise SegmentError("a segment without records must have run '', first 0 and last -1")
+    if min(header.sequence, header.first, header.records, header.from_ms, header.to_ms, header.plain_bytes) < 0 \
+            or header.records > header.last - header.first + 1 or header.sequence >= 10 ** 12:
+        raise SegmentError(f"a segment cannot have {header.records} records from {header.first} to {header.last} "
+                           f"and the sequence {header.sequence}")
+    if header.plain_bytes > MAX_PLAIN_BYTES:
+        raise SegmentError(f"a segment may hold {MAX_PLAIN_BYTES} bytes of records, not {header.plain_bytes}")
+
+
+def _check_map(name: str, value: Mapping, kind: type) -> None:
+    if not isinstance(value, dict) or len(value) > 32 or not all(
+            isinstance(k, str) and type(v) is kind and len(k) <= 64 and (len(v) <= 256 if kind is str else v >= 0)
+            for k, v in value.items()):
+        raise SegmentError(f"a segment's {name} must be at most 32 {kind.__name__} values by short names, "
+                           f"not {str(value)[:200]}")

@@ -23,9 +23,9 @@ from pathlib import Path
 
 import apsw
 
-from . import segment as segments
+from . import segment_v1 as segments
 from .errors import SegmentError, SpoolError, SpoolFull
-from .segment import Segment
+from .segment_v1 import Segment
 
 POLICIES = ("block", "reject", "drop_oldest")
 COUNTERS = ("appended", "duplicate", "rejected", "dropped", "stored", "segments")

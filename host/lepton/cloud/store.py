@@ -9,7 +9,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, from_url
 
-from . import segment as segments
+from . import segment_v1 as segments
 from .errors import StoreError
 
 

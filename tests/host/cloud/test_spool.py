@@ -6,7 +6,7 @@ import random
 import apsw
 import pytest
 from lepton.cloud import Spool, SpoolError, SpoolFull
-from lepton.cloud import segment as segments
+from lepton.cloud import segment_v1 as segments
 from lepton.cloud.spool import COUNTERS, MIN_MAX_BYTES
 
 

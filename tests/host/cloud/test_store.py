@@ -2,7 +2,7 @@
 
 import pytest
 from lepton.cloud import SegmentError, Store, StoreError
-from lepton.cloud import segment as segments
+from lepton.cloud import segment_v1 as segments
 
 
 def a_segment(**header):

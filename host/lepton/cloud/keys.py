@@ -1,0 +1,119 @@
+"""Keys of a device: it signs its segments with one, and encrypts them with others.
+
+A folder holds them, readable by its owner alone: `signing.pem`, an Ed25519 private key, and
+`data.json`, AES-256 keys by identity with the name of the one in use. Data keys are never
+removed when a new one takes over: what was stored under the old one stays readable.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from .errors import KeyFileError
+
+DATA_KEY_BYTES = 32
+_SIGNING, _DATA = "signing.pem", "data.json"
+
+
+@dataclass(frozen=True)
+class Keyring:
+    """What a reader needs: `data` keys by identity, and `signers`, the public keys (hex) that it trusts."""
+
+    data: Mapping[str, bytes] = field(default_factory=dict)
+    signers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class DeviceKeys:
+    """What a device needs. `signing` signs its segments, whatever certificates it has."""
+
+    signing: Ed25519PrivateKey
+    data: Mapping[str, bytes]
+    current: str  # identity of the data key for new segments
+
+    @property
+    def public_hex(self) -> str:
+        """The signing key's public half, 64 hexadecimal digits."""
+        return self.signing.public_key().public_bytes_raw().hex()
+
+    def keyring(self) -> Keyring:
+        """To read what this device wrote."""
+        return Keyring(dict(self.data), frozenset({self.public_hex}))
+
+    @classmethod
+    def generate(cls) -> "DeviceKeys":
+        key = secrets.token_bytes(DATA_KEY_BYTES)
+        return cls(Ed25519PrivateKey.generate(), {data_key_id(key): key}, data_key_id(key))
+
+    @classmethod
+    def load_or_create(cls, folder: str | Path) -> "DeviceKeys":
+        """The keys in `folder`; made there if it has none. Processes that race for it end with the same keys."""
+        folder = Path(folder)
+        if not (folder / _SIGNING).exists() or not (folder / _DATA).exists():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            made = cls.generate()
+            _write_once(folder / _SIGNING, made.signing.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+            _write_once(folder / _DATA, json.dumps(
+                {"current": made.current, "keys": {i: k.hex() for i, k in made.data.items()}}, indent=1).encode())
+        return cls.load(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "DeviceKeys":
+        """Raises `KeyFileError` if the keys are missing, damaged, or readable by others."""
+        folder = Path(folder)
+        try:
+            for path in (folder / _SIGNING, folder / _DATA):
+                if path.stat().st_mode & 0o077:
+                    raise KeyFileError(f"{path} can be read by others (mode {path.stat().st_mode & 0o777:o}); "
+                                       f"correct it with: chmod 600 {path}")
+            signing = serialization.load_pem_private_key((folder / _SIGNING).read_bytes(), password=None)
+            described = json.loads((folder / _DATA).read_text())
+            data = {i: bytes.fromhex(k) for i, k in described["keys"].items()}
+            current = described["current"]
+        except FileNotFoundError as error:
+            raise KeyFileError(f"there are no keys in {folder}: {error.filename} is missing") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise KeyFileError(f"the keys in {folder} are damaged ({error}); put back a copy of them") from error
+        if not isinstance(signing, Ed25519PrivateKey):
+            raise KeyFileError(f"{folder / _SIGNING} must hold an Ed25519 key, not {type(signing).__name__}")
+        if current not in data or any(i != data_key_id(k) for i, k in data.items()):
+            raise KeyFileError(f"the keys in {folder} are damaged (a data key does not fit its identity); "
+                               "put back a copy of them")
+        return cls(signing, data, current)
+
+
+def data_key_id(key: bytes) -> str:
+    """Identity of a data key: the first 8 bytes of a SHA-256 under a label of its own."""
+    if len(key) != DATA_KEY_BYTES:
+        raise ValueError(f"a data key must have {DATA_KEY_BYTES} bytes, not {len(key)}")
+    return hashlib.sha256(b"lepton data key\0" + key).hexdigest()[:16]
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    """Durably, whole or not at all, and not over what another process was faster to write."""
+    staging = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(handle, content)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    try:
+        os.link(staging, path)
+    except FileExistsError:
+        pass
+    finally:
+        staging.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
