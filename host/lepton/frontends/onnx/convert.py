@@ -3,12 +3,13 @@
 from lepton.graph import Graph
 
 from ..channels_last import channels_last
-from . import elementwise, layers, moving, pools
+from . import elementwise, layers, moving, pools, resizing
 from .importer import Importer
 from .reader import Shapes, Source, read_model
 from .runtime import prepare
 
-CONVERTERS = elementwise.CONVERTERS | layers.CONVERTERS | moving.CONVERTERS | pools.CONVERTERS
+CONVERTERS = (elementwise.CONVERTERS | layers.CONVERTERS | moving.CONVERTERS | pools.CONVERTERS
+              | resizing.CONVERTERS)
 
 
 def import_onnx(source: Source, name: str | None = None, shapes: Shapes | None = None) -> Graph:

@@ -105,8 +105,8 @@ def dequantize(importer: Importer, node: onnx.NodeProto):
             raise GraphError(f"{importer.where}: constants must be int8, uint8 or int32 with one scale or one per "
                              f"channel, not {value.dtype}")
         if zero.size != scale.size or (axis is not None and value.shape[axis] != scale.size):
-            raise GraphError(f"{importer.where}: {scale.size} scales and {zero.size} zero points do not fit a tensor of "
-                             f"shape {value.shape}")
+            raise GraphError(f"{importer.where}: {scale.size} scales and {zero.size} zero points do not fit a tensor "
+                             f"of shape {value.shape}")
         q = quantization(scale, zero, importer.where, axis)
         importer.values[name] = Constant(importer.evaluate(node), value.array, q)
         return

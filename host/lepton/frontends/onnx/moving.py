@@ -5,30 +5,15 @@ from math import prod
 import numpy as np
 import onnx
 
-from lepton.graph import (
-    Add,
-    Concat,
-    Gather,
-    GraphError,
-    Minimum,
-    Op,
-    Pad,
-    Quantization,
-    Quantize,
-    Resize,
-    Slice,
-    Table,
-    Unary,
-)
+from lepton.graph import Concat, Gather, GraphError, Op, Pad, Slice, Table
 
 from .importer import INT8, Importer, attributes
-from .layers import from_image, image
 from .pools import checked_axis
 from .quantities import quantization
 from .values import BYTES, CODES, Computed, Constant
 
 
-def _source(importer: Importer, name: str) -> Computed:
+def source_of(importer: Importer, name: str) -> Computed:
     """The value to move: 8-bit values as their tensor's own codes, so that a table stays beside what computes it."""
     value = importer.computed(name)
     if value.dtype in BYTES and value.table is not None:
@@ -37,30 +22,30 @@ def _source(importer: Importer, name: str) -> Computed:
     return value
 
 
-def _moved(importer: Importer, name: str, source: Computed, tensor: str):
+def set_moved(importer: Importer, name: str, source: Computed, tensor: str):
     importer.values[name] = Computed(tensor, importer.graph.tensors[tensor].shape, source.dtype, source.table)
 
 
-def _emit(importer: Importer, op: Op, source: Computed, name: str, shape: tuple[int, ...]) -> str:
+def emit_moved(importer: Importer, op: Op, source: Computed, name: str, shape: tuple[int, ...]) -> str:
     t = importer.graph.tensors[source.tensor]
     return importer.emit(op, [source.tensor], name, shape, t.dtype, t.quantization)
 
 
-def _integers(importer: Importer, node: onnx.NodeProto, position: int, what: str) -> list[int] | None:
+def integers(importer: Importer, node: onnx.NodeProto, position: int, what: str) -> list[int] | None:
     array = importer.constant(node, position, what)
     return None if array is None else [int(v) for v in array.ravel()]
 
 
 def _to_shape(importer: Importer, node: onnx.NodeProto, shape: tuple[int, ...]):
-    source = _source(importer, node.input[0])
+    source = source_of(importer, node.input[0])
     if any(n < 1 for n in shape) or prod(shape) != prod(source.shape):
         raise GraphError(f"{importer.where}: a tensor of shape {source.shape} cannot become {tuple(shape)}")
-    _moved(importer, node.output[0], source, importer.reshape(source.tensor, tuple(shape)))
+    set_moved(importer, node.output[0], source, importer.reshape(source.tensor, tuple(shape)))
 
 
 def reshape(importer: Importer, node: onnx.NodeProto):
     old, given = importer.value(node.input[0]).shape, attributes(node)
-    target = _integers(importer, node, 1, "the shape")
+    target = integers(importer, node, 1, "the shape")
     target = list(given.get("shape", ())) if target is None else target
     if not given.get("allowzero", 0):
         if any(n == 0 and i >= len(old) for i, n in enumerate(target)):
@@ -83,7 +68,7 @@ def flatten(importer: Importer, node: onnx.NodeProto):
 
 def squeeze(importer: Importer, node: onnx.NodeProto):
     shape = importer.value(node.input[0]).shape
-    axes = attributes(node).get("axes") or _integers(importer, node, 1, "the axes")
+    axes = attributes(node).get("axes") or integers(importer, node, 1, "the axes")
     if not axes:
         axes = [i for i, n in enumerate(shape) if n == 1]
     axes = {checked_axis(importer, axis, len(shape)) for axis in axes}
@@ -92,7 +77,7 @@ def squeeze(importer: Importer, node: onnx.NodeProto):
 
 def unsqueeze(importer: Importer, node: onnx.NodeProto):
     shape = importer.value(node.input[0]).shape
-    axes = attributes(node).get("axes") or _integers(importer, node, 1, "the axes") or []
+    axes = attributes(node).get("axes") or integers(importer, node, 1, "the axes") or []
     rank = len(shape) + len(axes)
     axes = {checked_axis(importer, axis, rank) for axis in axes}
     rest = iter(shape)
@@ -104,17 +89,17 @@ def same(importer: Importer, node: onnx.NodeProto):
 
 
 def transpose(importer: Importer, node: onnx.NodeProto):
-    source = _source(importer, node.input[0])
+    source = source_of(importer, node.input[0])
     rank = len(source.shape)
     order = tuple(attributes(node).get("perm") or range(rank)[::-1])
     if sorted(order) != list(range(rank)):
         raise GraphError(f"{importer.where}: perm {order} is not an order of {rank} dimensions")
-    _moved(importer, node.output[0], source, importer.transpose(source.tensor, order))
+    set_moved(importer, node.output[0], source, importer.transpose(source.tensor, order))
 
 
 def concat(importer: Importer, node: onnx.NodeProto):
     names = list(node.input)
-    sources = [_source(importer, name) for name in names]
+    sources = [source_of(importer, name) for name in names]
     first, q = sources[0], importer.graph.tensors[sources[0].tensor].quantization
     alike = first.table is not None and all(
         s.table is not None and np.array_equal(s.table, first.table)
@@ -165,9 +150,9 @@ def qlinear_concat(importer: Importer, node: onnx.NodeProto):
 
 
 def split(importer: Importer, node: onnx.NodeProto):
-    given, source = attributes(node), _source(importer, node.input[0])
+    given, source = attributes(node), source_of(importer, node.input[0])
     axis = checked_axis(importer, given.get("axis", 0), len(source.shape))
-    sizes = given.get("split") or _integers(importer, node, 1, "the sizes")
+    sizes = given.get("split") or integers(importer, node, 1, "the sizes")
     if not sizes:
         each = -(-source.shape[axis] // len(node.output))
         sizes = [min(each, source.shape[axis] - i * each) for i in range(len(node.output))]
@@ -180,20 +165,20 @@ def split(importer: Importer, node: onnx.NodeProto):
         begin[axis], end[axis] = start, start + size
         start += size
         if name:
-            _moved(importer, name, source, _sliced(importer, source, name, begin, end, [1] * len(begin)))
+            set_moved(importer, name, source, _sliced(importer, source, name, begin, end, [1] * len(begin)))
 
 
 def _sliced(importer: Importer, source: Computed, name: str, begin: list, end: list, step: list) -> str:
     shape = tuple(len(range(*triple)) for triple in zip(begin, end, step, strict=True))
     if shape == source.shape and min(step) == 1:
         return source.tensor
-    return _emit(importer, Slice(tuple(begin), tuple(end), tuple(step)), source, name, shape)
+    return emit_moved(importer, Slice(tuple(begin), tuple(end), tuple(step)), source, name, shape)
 
 
 def slice_(importer: Importer, node: onnx.NodeProto):
-    given, source = attributes(node), _source(importer, node.input[0])
+    given, source = attributes(node), source_of(importer, node.input[0])
     rank = len(source.shape)
-    starts, ends, axes, steps = (_integers(importer, node, i, what) for i, what in
+    starts, ends, axes, steps = (integers(importer, node, i, what) for i, what in
                                  enumerate(("the starts", "the ends", "the axes", "the steps"), 1))
     starts, ends = (given.get("starts"), given.get("ends")) if starts is None else (starts, ends)
     axes = axes or given.get("axes") or list(range(len(starts)))
@@ -208,15 +193,15 @@ def slice_(importer: Importer, node: onnx.NodeProto):
         if not len(range(begin[axis], end[axis], by)):
             raise GraphError(f"{importer.where}: nothing is left of axis {axis}, {source.shape[axis]} long, from "
                              f"{first} to {last}")
-    _moved(importer, node.output[0], source, _sliced(importer, source, node.output[0], begin, end, step))
+    set_moved(importer, node.output[0], source, _sliced(importer, source, node.output[0], begin, end, step))
 
 
 def pad(importer: Importer, node: onnx.NodeProto):
     given, name = attributes(node), node.output[0]
-    source = _source(importer, node.input[0])
+    source = source_of(importer, node.input[0])
     rank = len(source.shape)
-    pads = _integers(importer, node, 1, "the widths") or list(given.get("pads", given.get("paddings", ())))
-    axes = _integers(importer, node, 3, "the axes")
+    pads = integers(importer, node, 1, "the widths") or list(given.get("pads", given.get("paddings", ())))
+    axes = integers(importer, node, 3, "the axes")
     axes = [checked_axis(importer, a, rank) for a in (axes or range(rank))]
     mode = given.get("mode", "constant")
     if len(pads) != 2 * len(axes) or min(pads, default=0) < 0 or mode not in ("constant", "reflect", "edge"):
@@ -237,11 +222,11 @@ def pad(importer: Importer, node: onnx.NodeProto):
         else:
             value = int(zero if zero in places else places[0]) - 128
     shape = tuple(n + sum(w) for n, w in zip(source.shape, widths, strict=True))
-    _moved(importer, name, source, _emit(importer, Pad(tuple(widths), value, mode), source, name, shape))
+    set_moved(importer, name, source, emit_moved(importer, Pad(tuple(widths), value, mode), source, name, shape))
 
 
 def gather(importer: Importer, node: onnx.NodeProto):
-    source, name = _source(importer, node.input[0]), node.output[0]
+    source, name = source_of(importer, node.input[0]), node.output[0]
     axis = checked_axis(importer, attributes(node).get("axis", 0), len(source.shape))
     indices = importer.operand(node, 1)
     extent = source.shape[axis]
@@ -255,13 +240,13 @@ def gather(importer: Importer, node: onnx.NodeProto):
     shape = (*source.shape[:axis], *importer.graph.tensors[places].shape, *source.shape[axis + 1:])
     t = importer.graph.tensors[source.tensor]
     tensor = importer.emit(Gather(axis), [source.tensor, places], name, shape, t.dtype, t.quantization)
-    _moved(importer, name, source, tensor)
+    set_moved(importer, name, source, tensor)
 
 
 def expand(importer: Importer, node: onnx.NodeProto):
     """Expand and Tile: the tensor repeated along axes."""
-    source = _source(importer, node.input[0])
-    target = _integers(importer, node, 1, "the shape")
+    source = source_of(importer, node.input[0])
+    target = integers(importer, node, 1, "the shape")
     rank = max(len(target), len(source.shape))
     shape = (1,) * (rank - len(source.shape)) + source.shape
     if node.op_type == "Expand":
@@ -275,12 +260,12 @@ def expand(importer: Importer, node: onnx.NodeProto):
             tensor = importer.emit(Gather(axis), [tensor, index], node.output[0],
                                    (*t.shape[:axis], t.shape[axis] * times, *t.shape[axis + 1:]), t.dtype,
                                    t.quantization)
-    _moved(importer, node.output[0], source, tensor)
+    set_moved(importer, node.output[0], source, tensor)
 
 
 def blocks(importer: Importer, node: onnx.NodeProto):
     """DepthToSpace and SpaceToDepth."""
-    given, source = attributes(node), _source(importer, node.input[0])
+    given, source = attributes(node), source_of(importer, node.input[0])
     size = given.get("blocksize", 0)
     if len(source.shape) != 4 or size < 1:
         raise GraphError(f"{importer.where}: blocks of {size} need (batch, channels, height, width), not "
@@ -298,82 +283,12 @@ def blocks(importer: Importer, node: onnx.NodeProto):
             (rest, size, size), (0, 1, 4, 2, 5, 3))
         steps = (n, *split, h, w), order, (n, rest, h * size, w * size)
     tensor = importer.transpose(importer.reshape(source.tensor, steps[0]), steps[1])
-    _moved(importer, node.output[0], source, importer.reshape(tensor, steps[2]))
-
-
-def resize(importer: Importer, node: onnx.NodeProto):
-    given, name = attributes(node), node.output[0]
-    source = _source(importer, node.input[0])
-    shape = source.shape
-    modern = node.op_type == "Resize" and importer.opset >= 11
-    scales = importer.constant(node, 2 if modern else 1, "the scales")
-    if scales is None and "scales" in given:
-        scales = np.array(given["scales"], np.float32)
-    sizes = _integers(importer, node, 3, "the sizes") if modern else None
-    if scales is not None and not scales.size:
-        scales = None
-    for option in ("antialias", "exclude_outside", "axes", "keep_aspect_ratio_policy"):
-        if given.get(option) not in (None, 0, "stretch"):
-            raise GraphError(f"{importer.where}: {option} {given[option]!r} is not supported")
-    if len(shape) != 4 or (sizes is None and scales is None) or len(sizes if scales is None else scales) != 4:
-        raise GraphError(f"{importer.where}: the input must be (batch, channels, height, width) with as many scales or "
-                         f"sizes, not {shape}")
-    if scales is not None:
-        if not np.all(np.isfinite(scales) & (scales > 0)):
-            raise GraphError(f"{importer.where}: scales must be finite and above 0, not {scales.tolist()}")
-        sizes = [int(np.floor(n * s)) for n, s in zip(shape, scales.astype(np.float32), strict=True)]
-    if tuple(sizes[:2]) != shape[:2] or min(sizes) < 1:
-        raise GraphError(f"{importer.where}: only height and width can be resized, not {shape} to {tuple(sizes)}")
-    mode = given.get("mode", "nearest")
-    coordinates = given.get("coordinate_transformation_mode", "half_pixel") if modern else "asymmetric"
-    nearest = given.get("nearest_mode", "round_prefer_floor") if modern else "floor"
-    if mode not in ("nearest", "linear", "bilinear") or coordinates not in (
-            "half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"):
-        raise GraphError(f"{importer.where}: mode {mode!r} with coordinates {coordinates!r} is not supported; supported "
-                         "are nearest and linear with half_pixel, pytorch_half_pixel, asymmetric and align_corners")
-    if mode == "nearest" and not modern and min(sizes[2:]) < min(shape[2:]):
-        raise GraphError(f"{importer.where}: a nearest resize to a smaller image needs opset 11 or later")
-    stated = None if scales is None else (float(scales[2]), float(scales[3]))
-    if mode == "nearest":
-        x = image(importer, source.tensor)
-        t = importer.graph.tensors[x]
-        y = importer.emit(Resize("nearest", coordinates, nearest, stated), [x], name, (shape[0], *sizes[2:], shape[1]),
-                          t.dtype, t.quantization)
-        _moved(importer, name, source, from_image(importer, y, 4))
-    else:
-        _linear(importer, node, source, Resize("bilinear", coordinates, nearest, stated), tuple(sizes))
-
-
-def _linear(importer: Importer, node: onnx.NodeProto, source: Computed, op: Resize, sizes: tuple[int, ...]):
-    """In float32. ONNX Runtime interpolates 8-bit values as they are, too, and cuts the fraction off."""
-    name, dtype = node.output[0], source.dtype
-    x = importer.host(node.input[0])
-
-    def unary(kind: str, x: str) -> str:
-        return importer.emit(Unary(kind), [x], name, importer.graph.tensors[x].shape, np.float32)
-
-    if dtype in BYTES:
-        x = unary("cast", x)
-    x = image(importer, x)
-    y = importer.emit(op, [x], name, (sizes[0], *sizes[2:], sizes[1]), np.float32)
-    if dtype not in BYTES:
-        importer.set_host(name, from_image(importer, y, 4))
-        return
-    whole = unary("floor", y)
-    if dtype == np.int8:  # toward zero: floor where positive, ceil where negative
-        below = importer.emit(Minimum(), [unary("ceil", y), importer.constant_tensor(
-            f"{name}.zero", np.float32(0))], name, importer.graph.tensors[y].shape, np.float32)
-        whole = importer.emit(Add(), [unary("relu", whole), below], name, importer.graph.tensors[y].shape, np.float32)
-    codes = Quantization(np.ones(1, np.float32), np.array([-128 if dtype == np.uint8 else 0], np.int32))
-    y = importer.emit(Quantize(), [whole], name, importer.graph.tensors[y].shape, INT8, codes)
-    q = importer.graph.tensors[source.tensor].quantization
-    y = importer.emit(Table(CODES[INT8].tobytes()), [y], name, importer.graph.tensors[y].shape, INT8, q)
-    importer.set_codes(name, from_image(importer, y, 4), dtype)
+    set_moved(importer, node.output[0], source, importer.reshape(tensor, steps[2]))
 
 
 CONVERTERS = {
     "Reshape": reshape, "Flatten": flatten, "Squeeze": squeeze, "Unsqueeze": unsqueeze, "Identity": same,
     "Dropout": same, "Transpose": transpose, "Concat": concat, "QLinearConcat": qlinear_concat, "Split": split,
     "Slice": slice_, "Pad": pad, "Gather": gather, "Expand": expand, "Tile": expand, "DepthToSpace": blocks,
-    "SpaceToDepth": blocks, "Resize": resize, "Upsample": resize,
+    "SpaceToDepth": blocks,
 }

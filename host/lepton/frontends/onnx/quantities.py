@@ -6,18 +6,17 @@ from onnx import numpy_helper
 
 from lepton.graph import GraphError, Quantization
 
+_ONE_TO_ONE = ("QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearSigmoid", "QLinearLeakyRelu",
+               "QLinearSoftmax")
 # Where operators state quantization: position of a value -> positions of its scale and zero point.
 _READS = {
     "DequantizeLinear": {0: (1, 2)}, "QLinearConv": {0: (1, 2)}, "QLinearMatMul": {0: (1, 2), 3: (4, 5)},
     "QGemm": {0: (1, 2)}, "QLinearAdd": {0: (1, 2), 3: (4, 5)}, "QLinearMul": {0: (1, 2), 3: (4, 5)},
-    **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearSigmoid", "QLinearLeakyRelu",
-                     "QLinearSoftmax"), {0: (1, 2)}),
+    **{name: {0: (1, 2)} for name in _ONE_TO_ONE},
 }
 _WRITES = {
     "QuantizeLinear": (1, 2), "QLinearConv": (6, 7), "QLinearMatMul": (6, 7), "QGemm": (7, 8), "QLinearAdd": (6, 7),
-    "QLinearMul": (6, 7), "QLinearConcat": (0, 1),
-    **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearSigmoid", "QLinearLeakyRelu",
-                     "QLinearSoftmax"), (3, 4)),
+    "QLinearMul": (6, 7), "QLinearConcat": (0, 1), **dict.fromkeys(_ONE_TO_ONE, (3, 4)),
 }
 # Operators whose results are values of their inputs.
 MOVES = {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather", "Concat",

@@ -63,8 +63,8 @@ class Pending:
     node: onnx.NodeProto
     inputs: tuple["Value | None", ...]
     bounds: tuple[float, float] = (-np.inf, np.inf)
-    shape: tuple[int, ...] = ()
-    dtype: np.dtype = np.dtype(np.float32)
+    dtype = np.dtype(np.float32)  # of every pending value
+    shape = ()  # not known yet
 
     def clipped(self, low: float, high: float) -> "Pending":
         a, b = self.bounds

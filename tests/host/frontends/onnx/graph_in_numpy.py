@@ -2,7 +2,6 @@
 compiler."""
 
 import numpy as np
-
 from lepton import graph as g
 
 F = np.float32
@@ -42,9 +41,9 @@ def requant(acc, x, w_scale, out, clamp):
 
 def window(x, kernel, stride, dilation, padding, fill):
     x = np.pad(x, ((0, 0), *padding, (0, 0)), constant_values=fill)
-    span = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
-    v = np.lib.stride_tricks.sliding_window_view(x, span, (1, 2))[:, ::stride[0], ::stride[1], :, ::dilation[0], ::dilation[1]]
-    return v  # N, H, W, C, kh, kw
+    span = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    views = np.lib.stride_tricks.sliding_window_view(x, span, (1, 2))  # N, H, W, C, kh, kw
+    return views[:, ::stride[0], ::stride[1], :, ::dilation[0], ::dilation[1]]
 
 
 def conv(op, inputs, tensors, out):
@@ -57,8 +56,8 @@ def conv(op, inputs, tensors, out):
     w = w.astype(np.int64) - wz.reshape(-1, *([1] * 3)) if wz.size > 1 else w.astype(np.int64) - wz[0]
     v = window(x.astype(np.int64) - zp(tensors[0]), w.shape[1:3], op.stride, op.dilation, op.padding, 0)
     o, c = w.shape[0] // groups, w.shape[3]
-    acc = np.concatenate([np.einsum("nhwcij,oijc->nhwo", v[:, :, :, i * c:(i + 1) * c], w[i * o:(i + 1) * o], optimize=True)
-                          for i in range(groups)], -1)
+    acc = np.concatenate([np.einsum("nhwcij,oijc->nhwo", v[:, :, :, i * c:(i + 1) * c], w[i * o:(i + 1) * o],
+                                    optimize=True) for i in range(groups)], -1)
     if b is not None:
         acc = acc + b
     return requant(acc, tensors[0], tensors[1].quantization.scale, out, op.clamp)
@@ -70,9 +69,10 @@ def transpose_conv(op, inputs, tensors, out):
     x = x.astype(np.int64) - zp(tensors[0])
     n, h, wd, _ = x.shape
     kh, kw = w.shape[1:3]
-    (top, bottom), (left, right) = op.padding
+    (top, _), (left, _) = op.padding
     oh, ow = out.shape[1:3]
-    full = np.zeros((n, max((h - 1) * op.stride[0] + kh, oh + top), max((wd - 1) * op.stride[1] + kw, ow + left), w.shape[0]), np.int64)
+    extents = max((h - 1) * op.stride[0] + kh, oh + top), max((wd - 1) * op.stride[1] + kw, ow + left)
+    full = np.zeros((n, *extents, w.shape[0]), np.int64)
     for y in range(h):
         for z in range(wd):
             full[:, y * op.stride[0]:y * op.stride[0] + kh, z * op.stride[1]:z * op.stride[1] + kw] += np.einsum(
@@ -93,7 +93,7 @@ def fully_connected(op, inputs, tensors, out):
 
 
 def matmul(op, inputs, tensors, out):
-    a, b = (v.astype(np.int64) - zp(t) for v, t in zip(inputs, tensors))
+    a, b = (v.astype(np.int64) - zp(t) for v, t in zip(inputs, tensors, strict=True))
     return requant(a @ b, tensors[0], tensors[1].quantization.scale, out, op.clamp)
 
 
@@ -204,7 +204,8 @@ def recenter(op, inputs, tensors, out):
 
 
 def slice_(op, inputs, tensors, out):
-    return inputs[0][tuple(slice(b, None if e < 0 else e, s) for b, e, s in zip(op.begin, op.end, op.step))]
+    triples = zip(op.begin, op.end, op.step, strict=True)
+    return inputs[0][tuple(slice(begin, None if end < 0 else end, step) for begin, end, step in triples)]
 
 
 def pad(op, inputs, tensors, out):
@@ -231,17 +232,17 @@ def resize(op, inputs, tensors, out):
     if op.mode == "nearest":
         f = {"floor": np.floor, "ceil": np.ceil, "round_prefer_floor": lambda c: np.ceil(c - F(0.5)),
              "round_prefer_ceil": lambda c: np.floor(c + F(0.5))}[op.nearest]
-        iy, ix = (np.clip(f(c), 0, n - 1).astype(int) for c, n in zip(axes, x.shape[1:3]))
+        iy, ix = (np.clip(f(c), 0, n - 1).astype(int) for c, n in zip(axes, x.shape[1:3], strict=True))
         return x[:, iy][:, :, ix]
     lo, hi, a = [], [], []
-    for c, n in zip(axes, x.shape[1:3]):
+    for c, n in zip(axes, x.shape[1:3], strict=True):
         c = np.clip(c, 0, n - 1)
         i = np.minimum(c.astype(int), n - 1)
         j = np.minimum(i + 1, n - 1)
         d1, d2 = np.abs(c - i.astype(F)), np.abs(c - j.astype(F))
         d1, d2 = np.where(i == j, F(0.5), d1), np.where(i == j, F(0.5), d2)
         lo.append(i), hi.append(j), a.append((d1, d2))
-    (y1, y2), (x1, x2) = zip(lo, hi)
+    (y1, y2), (x1, x2) = zip(lo, hi, strict=True)
     (dy1, dy2), (dx1, dx2) = ((d[0][:, None, None], d[1][:, None, None]) for d in a)
     dx1, dx2 = dx1.reshape(1, -1, 1), dx2.reshape(1, -1, 1)
     return (dx2 * dy2 * x[:, y1][:, :, x1] + dx1 * dy2 * x[:, y1][:, :, x2] + dx2 * dy1 * x[:, y2][:, :, x1]
