@@ -3,11 +3,16 @@
 from argparse import Namespace
 from pathlib import Path
 
+from . import service
 from .console import columns, facts, grouped, make_console
 from .upload import project_place, user_place
 
 
 def run(arguments: Namespace) -> int:
+    return service.run(arguments) if arguments.action in service.ACTIONS else _status(arguments)
+
+
+def _status(arguments: Namespace) -> int:
     from ..cloud import CloudError, Spool
     console = make_console()
     if arguments.spool:

@@ -5,6 +5,7 @@ import importlib
 import sys
 
 from .. import __version__
+from . import service
 
 CONFIGS = ("tiny", "small", "base")  # the presets whose hardware is tested
 DEVICES = ("rtl", "golden")
@@ -79,10 +80,11 @@ def make_parser() -> argparse.ArgumentParser:
     bench.add_argument("--output", metavar="FOLDER", default="build",
                        help="where bench.json, bench_layers.json and bench.svg go (default: %(default)s)")
 
-    cloud = commands.add_parser("cloud", help="what became of the results")
+    cloud = commands.add_parser("cloud", help="what became of the results, and the service that takes them")
     actions = cloud.add_subparsers(dest="action", required=True, metavar="ACTION")
     status = actions.add_parser("status", help="what is spooled, stored, rejected and lost")
     status.add_argument("--spool", metavar="FILE", help="default: build/spool.db, or the user's data folder")
+    service.add_actions(actions)
     return parser
 
 

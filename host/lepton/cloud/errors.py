@@ -35,3 +35,7 @@ class Unavailable(CloudError):
     def __init__(self, text: str, retry_after: float | None = None):
         super().__init__(text)
         self.retry_after = retry_after
+
+
+class CredentialsError(CloudError):
+    """The ingest service gives no certificate, or the one that is there cannot be used."""

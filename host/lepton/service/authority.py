@@ -1,0 +1,153 @@
+"""The service's certificate authority: one root, which signs the server's, the devices' and the readers' certificates.
+
+The root's key lies in a file that only its owner can read: whoever holds it can make devices. That a
+certificate is good is decided by the database (`enrolment`), which knows every one that was issued; the
+signature of the root only keeps strangers out before they cost a query.
+"""
+
+import datetime
+import ipaddress
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from .errors import Refused, ServiceError
+from .identity import Identity
+
+ROOT_DAYS = 3650
+SERVER_DAYS = 397  # issued anew at every start
+CLIENT_DAYS = 90
+_SKEW = datetime.timedelta(minutes=5)  # of clocks of devices that check the server's certificate
+
+
+class Authority:
+    """Root certificate and key in `folder`, made when they are not there yet."""
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self.root_file = self.folder / "authority.pem"
+        self._key_file = self.folder / "authority.key"
+        if not self._key_file.exists():
+            self._make()
+        try:
+            self._key = serialization.load_pem_private_key(self._key_file.read_bytes(), None)
+            self.root = x509.load_pem_x509_certificate(self.root_file.read_bytes())
+        except ValueError as error:
+            raise ServiceError(f"{self.folder}: the authority's key or certificate cannot be read ({error}); "
+                               "restore both files from a backup, or begin anew in another folder") from error
+        if self.root.public_key() != self._key.public_key():
+            raise ServiceError(f"{self._key_file} is not the key of {self.root_file}; restore both from one backup")
+
+    @property
+    def root_pem(self) -> str:
+        return _pem(self.root)
+
+    def issue(self, identity: Identity, request: x509.CertificateSigningRequest, days: float = CLIENT_DAYS
+              ) -> x509.Certificate:
+        """A client certificate of `identity` for the key of a request that `read_request` has checked."""
+        return self._sign(request.public_key(), identity.name, [x509.UniformResourceIdentifier(identity.uri)],
+                          ExtendedKeyUsageOID.CLIENT_AUTH, datetime.timedelta(days=days))
+
+    def server_files(self, names: Sequence[str]) -> tuple[Path, Path]:
+        """Certificate and key files of a server that is reached under `names` (host names and IP addresses)."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._sign(key.public_key(), "Lepton ingest", [_general_name(name) for name in names],
+                                 ExtendedKeyUsageOID.SERVER_AUTH, datetime.timedelta(days=SERVER_DAYS))
+        certificate_file, key_file = self.folder / "server.pem", self.folder / "server.key"
+        _write(key_file, _private_pem(key), 0o600)
+        _write(certificate_file, _pem(certificate).encode(), 0o644)
+        return certificate_file, key_file
+
+    def _sign(self, public_key, common_name: str, names: list[x509.GeneralName], usage, validity: datetime.timedelta
+              ) -> x509.Certificate:
+        now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+        return (
+            _builder(common_name, public_key, now - _SKEW, now + validity)
+            .issuer_name(self.root.subject)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(digital_signature=True), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+
+    def _make(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+        builder = _builder("Lepton ingest authority", key.public_key(), now - _SKEW,
+                           now + datetime.timedelta(days=ROOT_DAYS))
+        root = (
+            builder.issuer_name(_subject("Lepton ingest authority"))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        _write(self.root_file, _pem(root).encode(), 0o644)
+        _write(self._key_file, _private_pem(key), 0o600)  # last: an authority is there once its key is
+
+
+def read_request(pem: str) -> x509.CertificateSigningRequest:
+    """A PKCS#10 request whose sender holds its key. Raises `Refused`."""
+    try:
+        request = x509.load_pem_x509_csr(pem.encode())
+        key = request.public_key()
+        valid = request.is_signature_valid
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+        raise Refused(422, "invalid", f"the certificate request cannot be read: {error}") from error
+    if not (isinstance(key, ed25519.Ed25519PublicKey)
+            or (isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1))):
+        raise Refused(422, "invalid", "the key of a certificate request must be P-256 or Ed25519")
+    if not valid:
+        raise Refused(422, "invalid", "the certificate request is not signed by the key that it names")
+    return request
+
+
+def _builder(common_name: str, public_key, start: datetime.datetime, end: datetime.datetime) -> x509.CertificateBuilder:
+    return (x509.CertificateBuilder().subject_name(_subject(common_name)).public_key(public_key)
+            .serial_number(x509.random_serial_number()).not_valid_before(start).not_valid_after(end))
+
+
+def _subject(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _key_usage(**used: bool) -> x509.KeyUsage:
+    names = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+             "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+    return x509.KeyUsage(**{name: used.get(name, False) for name in names})
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _private_pem(key) -> bytes:
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                             serialization.NoEncryption())
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """Whole or not at all, and never readable by others even for a moment."""
+    part = path.with_suffix(path.suffix + ".part")
+    part.unlink(missing_ok=True)
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

@@ -1,0 +1,158 @@
+"""Who may talk to the service: one-time codes, certificates, revocation."""
+
+import base64
+import binascii
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from sqlalchemy import select, update
+
+from . import tables
+from .authority import CLIENT_DAYS, Authority, read_request
+from .database import Database, insert_new
+from .errors import Refused, ServiceError
+from .identity import Identity
+
+CODE_HOURS = 24.0
+PROOF_CONTEXT = b"lepton-enrolment/1\0"
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A certificate and whom it is for."""
+
+    identity: Identity
+    certificate: x509.Certificate
+
+    @property
+    def pem(self) -> str:
+        return self.certificate.public_bytes(Encoding.PEM).decode()
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Who sent a request, and the digest of the code with which its certificates began."""
+
+    identity: Identity
+    code: str
+
+
+class Enrolment:
+    """Codes and certificates in `database`, signed by `authority` for `days`.
+
+    A certificate is found in the database at every request, so a revocation acts at once, also on
+    connections that are open. `clock` tells the seconds since 1970.
+    """
+
+    def __init__(self, database: Database, authority: Authority, days: float = CLIENT_DAYS,
+                 clock: Callable[[], float] = time.time):
+        self._database, self._authority, self._days, self._clock = database, authority, days, clock
+
+    def invite(self, identity: Identity, hours: float = CODE_HOURS) -> str:
+        """A code with which `identity` can enrol once, within `hours`. Only its digest is kept."""
+        if not hours > 0:
+            raise ServiceError(f"a code must be valid for more than 0 hours, not {hours}")
+        code = secrets.token_hex(20)
+        with self._database.write() as connection:
+            connection.execute(tables.codes.insert().values(
+                digest=_digest(code.encode()), role=identity.role, tenant=identity.tenant, name=identity.name,
+                expires=self._clock() + 3600 * hours))
+        return code
+
+    def enrol(self, code: str, request_pem: str, signing_key: str | None, signing_proof: str | None) -> Issued:
+        """Spend `code` on a certificate. Raises `Refused`, and then the code is not spent.
+
+        A code belongs to the first key that uses it: a device that lost the answer asks again with the same key.
+        """
+        request = read_request(request_pem)
+        key = _digest(request.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+        now, digest, codes = self._clock(), _digest(code.encode()), tables.codes.c
+        with self._database.write() as connection:
+            # one statement tests and spends the code: two requests at once cannot both have it
+            row = connection.execute(
+                update(tables.codes).values(key=key)
+                .where(codes.digest == digest, codes.key.is_(None) | (codes.key == key), codes.revoked.is_(None),
+                       codes.expires > now)
+                .returning(codes.role, codes.tenant, codes.name)).one_or_none()
+            if row is None:  # which of the four it was is nobody's business
+                raise Refused(403, "code_refused", "the code is unknown, expired, revoked or already used; "
+                              "ask the operator for a new one")
+            identity = Identity(*row)
+            if identity.role == "device":
+                proven = _proven_key(request, signing_key, signing_proof)
+                device = {"tenant": identity.tenant, "device": identity.name}
+                insert_new(connection, tables.devices, [device | {"enrolled": now}])
+                insert_new(connection, tables.signing_keys, [device | {"key": proven, "code": digest, "since": now}])
+            return self._issue(connection, digest, identity, request)
+
+    def rotate(self, peer: Peer, request_pem: str) -> Issued:
+        """A further certificate for someone who has shown a valid one; it ends with the same revocation."""
+        request = read_request(request_pem)
+        with self._database.write() as connection:
+            return self._issue(connection, peer.code, peer.identity, request)
+
+    def identify(self, certificate_der: bytes) -> Peer:
+        """Whom a certificate is for, if it is valid at this moment. Raises `Refused`."""
+        certificates, codes = tables.certificates.c, tables.codes.c
+        with self._database.read() as connection:
+            row = connection.execute(
+                select(codes.digest, codes.role, codes.tenant, codes.name, codes.revoked, certificates.expires)
+                .where(certificates.fingerprint == _digest(certificate_der))
+                .join_from(tables.certificates, tables.codes)).one_or_none()
+        if row is None:
+            raise Refused(401, "certificate_unknown", "the certificate is not in this service's list; enrol again")
+        peer = Peer(Identity(row.role, row.tenant, row.name), row.digest)
+        if row.revoked is not None:
+            raise Refused(401, "certificate_revoked", "the certificate has been revoked; ask the operator for a code",
+                          identity=peer.identity)
+        if row.expires <= self._clock():  # a connection may outlive what it was opened with
+            raise Refused(401, "certificate_expired", "the certificate has expired; enrol again with a new code",
+                          identity=peer.identity)
+        return peer
+
+    def revoke(self, identity: Identity) -> int:
+        """End the codes of `identity`, and with them all its certificates and signing keys; the number of codes."""
+        codes = tables.codes.c
+        with self._database.write() as connection:
+            count = connection.execute(
+                update(tables.codes).values(revoked=self._clock())
+                .where(codes.tenant == identity.tenant, codes.role == identity.role, codes.name == identity.name,
+                       codes.revoked.is_(None))).rowcount
+        if not count:
+            raise ServiceError(f"there is nothing to revoke: no valid code or certificate was made for {identity}")
+        return count
+
+    def _issue(self, connection, code: str, identity: Identity, request: x509.CertificateSigningRequest) -> Issued:
+        certificate = self._authority.issue(identity, request, self._days)
+        connection.execute(tables.certificates.insert().values(
+            fingerprint=_digest(certificate.public_bytes(Encoding.DER)), code=code, issued=self._clock(),
+            expires=certificate.not_valid_after_utc.timestamp()))
+        return Issued(identity, certificate)
+
+
+def _digest(content: bytes) -> str:
+    """Also of codes: they have 160 random bits, so a plain hash is as good as a slow one."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _proven_key(request: x509.CertificateSigningRequest, key: str | None, proof: str | None) -> str:
+    """The signing key in hexadecimal, once its proof shows that the sender holds its private half."""
+    if not key or not proof:
+        raise Refused(422, "invalid", "a device must send signing_key and signing_proof")
+    try:
+        raw, signature = (base64.b64decode(text, validate=True) for text in (key, proof))
+        Ed25519PublicKey.from_public_bytes(raw).verify(
+            signature, PROOF_CONTEXT + request.public_bytes(Encoding.DER))
+    except (binascii.Error, ValueError) as error:
+        raise Refused(422, "invalid", f"signing_key must be 32 bytes in base64, and signing_proof 64: {error}"
+                      ) from error
+    except InvalidSignature as error:
+        raise Refused(422, "invalid", "signing_proof is not a signature of this request by signing_key") from error
+    return raw.hex()

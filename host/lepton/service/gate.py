@@ -1,0 +1,135 @@
+"""What every request passes before the application: who sends it, how long it may be, what a refusal looks like."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..cloud.segment import MAX_OBJECT_BYTES
+from .audit import Audit
+from .enrolment import Enrolment
+from .errors import Refused
+from .peer import CERTIFICATE
+
+PEER = "peer"  # in the state of a request: `Peer`, or None for a stranger
+OPEN_PATHS = frozenset({"/v1/enrolment"})  # all others need a certificate
+MAX_BODY = 64 << 10  # of all requests but uploads
+BODY_SECONDS = 60.0
+LARGE_BODIES = 8  # in memory at once; further ones wait in their sockets
+RETRY_SECONDS = 5
+
+logger = logging.getLogger("lepton.service")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bytes of an upload, and seconds in which a body must have arrived."""
+
+    segment_bytes: int = MAX_OBJECT_BYTES
+    body_seconds: float = BODY_SECONDS
+
+
+class Gate:
+    """ASGI middleware. A request is let in with its peer in the state and its whole body read, or is refused."""
+
+    def __init__(self, app: ASGIApp, enrolment: Enrolment, audit: Audit, limits: Limits):
+        self._app, self._enrolment, self._audit, self._limits = app, enrolment, audit, limits
+        self._large = asyncio.Semaphore(LARGE_BODIES)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        scope["state"][PEER] = None
+        try:
+            scope["state"][PEER] = await self._identify(scope)
+            length = self._length(scope)
+        except Refused as refused:
+            answer = await refuse(self._audit, scope, refused)
+            return await answer(scope, receive, send)
+        except SQLAlchemyError as error:
+            return await unavailable(error)(scope, receive, send)
+        if length <= MAX_BODY:
+            return await self._enter(scope, receive, send)
+        async with self._large:
+            await self._enter(scope, receive, send)
+
+    async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                body = await _read(receive)
+        except TimeoutError:
+            answer = await refuse(self._audit, scope, Refused(
+                408, "slow", f"the body did not arrive within {self._limits.body_seconds:g} seconds"))
+            return await answer(scope, receive, send)
+        if body is not None:
+            await self._app(scope, _replay(body, receive), send)
+
+    async def _identify(self, scope: Scope):
+        certificate = scope["state"].get(CERTIFICATE)
+        if certificate:
+            return await run_in_threadpool(self._enrolment.identify, certificate)
+        if scope["path"] not in OPEN_PATHS:
+            raise Refused(401, "certificate_missing", "this request needs a client certificate; "
+                          "POST a one-time code to /v1/enrolment to get one")
+        return None
+
+    def _length(self, scope: Scope) -> int:
+        """The bytes of the body as announced; uvicorn lets no more through than that."""
+        headers = Headers(scope=scope)
+        if "transfer-encoding" in headers:
+            raise Refused(411, "length_required", "a body needs a Content-Length, chunks are not read")
+        length = int(headers.get("content-length", "0"))  # uvicorn has checked that it is a number
+        limit = self._limits.segment_bytes if scope["method"] == "PUT" else MAX_BODY
+        if length > limit:
+            raise Refused(413, "too_large", f"the body has {length} bytes, at most {limit} are taken")
+        return length
+
+
+async def refuse(audit: Audit, scope: Scope, refused: Refused) -> JSONResponse:
+    """Write the refusal down, then make its answer (RFC 9457)."""
+    peer, client = scope["state"].get(PEER), scope.get("client")
+    try:
+        await run_in_threadpool(audit.write, f"{scope['method']} {scope['path']}", refused,
+                                identity=peer and peer.identity, address=client and client[0])
+    except SQLAlchemyError as error:
+        return unavailable(error)
+    return problem(refused.status, refused.reason, refused.detail, **refused.members)
+
+
+def unavailable(error: Exception) -> JSONResponse:
+    """The answer while database or store fail; the log has the reason, which is none of the peer's business."""
+    logger.error("unavailable: %s", error)
+    return problem(503, "unavailable", "the service cannot reach its database or store; try again later",
+                   {"Retry-After": str(RETRY_SECONDS)})
+
+
+def problem(status: int, reason: str, detail: str, headers: dict[str, str] | None = None, **members) -> JSONResponse:
+    return JSONResponse({"title": reason.replace("_", " "), "status": status, "reason": reason, "detail": detail}
+                        | members, status_code=status, headers=headers, media_type="application/problem+json")
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """The body; None if the peer has gone."""
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """`receive` of a request whose body has been read."""
+    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return first.pop() if first else await receive()
+
+    return replay

@@ -1,0 +1,161 @@
+"""Segments in: checked, stored once, indexed in the order of each spool.
+
+The object is stored first, its row second, each durably. A crash in between leaves an object that nobody
+counts; the device, which has seen no answer, sends the same bytes again and completes it. The
+row is written by a compare-and-swap on the spool's position, so that of two requests at once, in one process or in
+several, one advances it and the other looks again.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select, update
+
+from ..cloud import SegmentError, Store
+from ..cloud import segment as segments
+from ..cloud.segment import Header, Segment
+from . import tables
+from .database import Database, insert_new
+from .errors import Refused
+from .identity import Identity
+from .text import printable
+
+LOST = ("rejected", "dropped")  # of a spool's counters: records that never became part of a segment
+MAX_COUNT = 2**63 - 1  # of a column
+MAX_TIME = 253402300799.0  # 9999-12-31, for devices whose clock says more
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A segment that is durable; `new` unless it was before. `expected` is the spool's next number."""
+
+    new: bool
+    sequence: int
+    digest: str
+    expected: int
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """What is known of a segment's spool and number. `expected` is None before the spool's first segment."""
+
+    expected: int | None = None
+    last_digest: str | None = None
+    stored: str | None = None  # digest of the segment that has this number
+    lost: bool = False  # the device has said that the number is lost
+
+
+class Ingest:
+    """Segments into objects under `objects`, a folder or URL (one folder per tenant in it), and rows in `database`."""
+
+    def __init__(self, database: Database, objects: str, clock: Callable[[], float] = time.time):
+        self._database, self._objects, self._clock = database, objects.rstrip("/"), clock
+        self._stores: dict[str, Store] = {}
+        self._lock = threading.Lock()
+
+    def accept(self, device: Identity, key: str, body: bytes, lost_from: int | None = None) -> Accepted:
+        """Make `body` durable under `key`. Raises `Refused`, or what store and database raise while they fail.
+
+        `lost_from`: the device says that the segments from this number up to this one are lost.
+        """
+        try:
+            segment = segments.parse(body, key)
+            segment.check_signature(self._signers(device))
+        except SegmentError as error:
+            raise Refused(422, "segment", str(error)) from error
+        header, digest = segment.header, segment.digest
+        while True:
+            standing = self._look(device, header)
+            if standing.stored == digest:
+                return Accepted(False, header.sequence, digest, standing.expected)
+            _check_order(standing, segment, lost_from)
+            self._store(device.tenant).put_new(key, body)
+            if self._index(device, standing, segment):
+                return Accepted(True, header.sequence, digest, max(header.sequence + 1, standing.expected or 0))
+
+    def read(self, tenant: str, key: str) -> bytes:
+        """The bytes of a stored segment."""
+        return self._store(tenant).get(key)
+
+    def _signers(self, device: Identity) -> set[str]:
+        """The public keys (hex) that the device has enrolled with and that are not revoked."""
+        keys, codes = tables.signing_keys.c, tables.codes.c
+        with self._database.read() as connection:
+            return set(connection.scalars(
+                select(keys.key).join_from(tables.signing_keys, tables.codes)
+                .where(keys.tenant == device.tenant, keys.device == device.name, codes.revoked.is_(None))))
+
+    def _look(self, device: Identity, header: Header) -> _Standing:
+        spool, gaps = _spool(device, header), tables.gaps.c
+        with self._database.read() as connection:
+            position = connection.execute(
+                select(tables.spools.c.expected, tables.spools.c.last_digest).filter_by(**spool)).one_or_none()
+            if position is None:
+                return _Standing()
+            stored = connection.scalar(
+                select(tables.segments.c.digest).filter_by(**spool, sequence=header.sequence))
+            lost = connection.scalar(
+                select(gaps.first).filter_by(**spool)
+                .where(gaps.first <= header.sequence, gaps.last >= header.sequence))
+        return _Standing(*position, stored, lost is not None)
+
+    def _index(self, device: Identity, standing: _Standing, segment: Segment) -> bool:
+        """Write the segment's row and advance the spool past it; False if another request has moved it meanwhile."""
+        header, now, spool = segment.header, self._clock(), _spool(device, segment.header)
+        with self._database.write() as connection:
+            if standing.expected is not None and header.sequence < standing.expected:  # was lost, is found again
+                return insert_new(connection, tables.segments, [_row(spool, segment, now)]) == 1
+            if not _advance(connection, spool, standing.expected, {
+                    "expected": header.sequence + 1, "last_digest": segment.digest, "last_received": now,
+                    "lost_records": min(sum(header.counters.get(name, 0) for name in LOST), MAX_COUNT)}):
+                return False
+            connection.execute(tables.segments.insert().values(_row(spool, segment, now)))
+            if standing.expected is not None and header.sequence > standing.expected:
+                connection.execute(tables.gaps.insert().values(
+                    **spool, first=standing.expected, last=header.sequence - 1, received=now))
+            return True
+
+    def _store(self, tenant: str) -> Store:
+        with self._lock:
+            if tenant not in self._stores:
+                self._stores[tenant] = Store(f"{self._objects}/{tenant}")
+            return self._stores[tenant]
+
+
+def _spool(device: Identity, header: Header) -> dict[str, str]:
+    return {"tenant": device.tenant, "device": device.name, "spool": header.spool}
+
+
+def _row(spool: dict, segment: Segment, now: float) -> dict:
+    """Of the table of segments."""
+    header = segment.header
+    return spool | {
+        "sequence": header.sequence, "digest": segment.digest, "bytes": len(segment.data), "run": header.run,
+        "first": header.first, "last": header.last, "records": header.records, "received": now,
+        "first_time": min(header.from_ms / 1000, MAX_TIME), "last_time": min(header.to_ms / 1000, MAX_TIME),
+        **{name: printable(header.origin.get(name, ""), 256) for name in tables.ORIGIN}}
+
+
+def _advance(connection: Connection, spool: dict, expected: int | None, new: dict) -> bool:
+    if expected is None:
+        return insert_new(connection, tables.spools, [spool | new]) == 1
+    return connection.execute(
+        update(tables.spools).filter_by(**spool, expected=expected).values(**new)).rowcount == 1
+
+
+def _check_order(standing: _Standing, segment: Segment, lost_from: int | None) -> None:
+    """Raises `Refused` unless the segment is the first, the next, the next after a loss, or a lost one found again."""
+    header, expected = segment.header, standing.expected
+    if expected is None or (standing.lost and standing.stored is None):
+        return
+    if standing.stored is not None:
+        raise Refused(409, "conflict", f"segment {header.sequence} is stored with the digest {standing.stored}, "
+                      f"this one has {segment.digest}")
+    if header.sequence == expected:
+        if header.previous != standing.last_digest:
+            raise Refused(409, "conflict", f"segment {header.sequence} names {header.previous!r} as the one before, "
+                          f"the last that is stored is {standing.last_digest}")
+    elif not lost_from == expected < header.sequence:
+        raise Refused(409, "out_of_order", f"segment {header.sequence} came, {expected} is expected", expected=expected)

@@ -1,0 +1,144 @@
+"""The bodies of requests and answers, as the OpenAPI document shows them."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from .identity import Role
+
+MAX_SEQUENCE = 10**12 - 1  # twelve digits in a key
+MAX_PAGE = 1000
+
+
+def _from_seconds(value: object) -> object:
+    return datetime.fromtimestamp(value, UTC) if isinstance(value, float) else value
+
+
+Time = Annotated[datetime, BeforeValidator(_from_seconds)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class EnrolmentRequest(_Strict):
+    """A one-time code, and the keys that it shall stand for."""
+
+    code: str = Field(min_length=1, max_length=128)
+    request: str = Field(max_length=8192, description="PKCS#10 in PEM, signed by the key for TLS (P-256 or Ed25519)")
+    signing_key: str | None = Field(None, max_length=64, description="devices: Ed25519 public key in base64")
+    signing_proof: str | None = Field(None, max_length=128, description="devices: signature by that key in base64, "
+                                      "over `lepton-enrolment/1`, a zero byte and the request in DER")
+
+
+class RotationRequest(_Strict):
+    """The next key."""
+
+    request: str = Field(max_length=8192, description="PKCS#10 in PEM, signed by the new key for TLS")
+
+
+class Certificate(BaseModel):
+    """A certificate of the service."""
+
+    certificate: str = Field(description="PEM")
+    authority: str = Field(description="PEM of the certificate that signed it, and the service's own")
+    tenant: str
+    name: str
+    role: Role
+    expires: Time
+
+
+class Position(BaseModel):
+    """Where a spool of a device stands."""
+
+    device: str
+    spool: str
+    expected: int | None = Field(description="the sequence that comes next; null before the first segment")
+
+
+class Stored(BaseModel):
+    """A segment that is durable."""
+
+    device: str
+    sequence: int
+    digest: str
+    expected: int = Field(description="the sequence that comes next")
+
+
+class SegmentRow(BaseModel):
+    """A segment in the index."""
+
+    device: str
+    spool: str
+    sequence: int
+    digest: str
+    bytes: int
+    run: str = Field(description="empty for one that carries counters only")
+    first: int = Field(description="numbers of the run's records, which may have holes")
+    last: int
+    records: int
+    model_hash: str = Field(description="hashes of what the results were made with, empty if unknown")
+    program_hash: str
+    config_hash: str
+    first_time: Time = Field(description="of its records, by the device's clock")
+    last_time: Time
+    received: Time = Field(description="by the service's clock")
+
+
+class SegmentPage(BaseModel):
+    """Segments in the order of device, spool and sequence."""
+
+    segments: list[SegmentRow]
+    next: str | None = Field(description="`after` of the next page; null on the last")
+
+
+class DeviceRow(BaseModel):
+    """A device and what it has sent."""
+
+    device: str
+    enrolled: Time
+    last_received: Time | None
+    spools: int
+    segments: int
+    records: int
+    lost_segments: int = Field(description="that the device has said are lost")
+    lost_records: int = Field(description="that its spools, being full, did not take or dropped")
+
+
+class DevicePage(BaseModel):
+    """Devices by name."""
+
+    devices: list[DeviceRow]
+    next: str | None
+
+
+class RefusalRow(BaseModel):
+    """A request that was not granted."""
+
+    id: int
+    time: Time
+    role: str | None
+    name: str | None
+    address: str | None
+    request: str
+    status: int
+    reason: str
+    detail: str
+
+
+class RefusalPage(BaseModel):
+    """Refused requests, the newest first."""
+
+    refusals: list[RefusalRow]
+    next: int | None = Field(description="`before` of the next page; null on the last")
+
+
+class Problem(BaseModel):
+    """Why a request was not granted (RFC 9457)."""
+
+    title: str
+    status: int
+    reason: str
+    detail: str
+    expected: int | None = Field(None, description="with `out_of_order`: the sequence that the service waits for")

@@ -1,0 +1,166 @@
+"""The endpoints. Each says in its signature whom it is for: a `Device`, a tenant's `Reader`, either, or a stranger."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from pydantic import AwareDatetime
+from starlette.concurrency import run_in_threadpool
+
+from . import messages
+from .authority import Authority
+from .enrolment import Issued, Peer
+from .errors import Refused
+from .gate import PEER
+from .identity import NAME, Identity
+from .ingest import Ingest
+from .tenant import TenantView
+
+
+def _peer(request: Request) -> Peer:
+    return request.state.peer  # the gate lets strangers in to the open paths only
+
+
+def _device(request: Request) -> Identity:
+    identity = getattr(request.state, PEER).identity
+    if identity.role != "device":
+        raise Refused(403, "not_yours", "only a device may do this, the certificate is a reader's")
+    return identity
+
+
+def _view(request: Request) -> TenantView:
+    identity = getattr(request.state, PEER).identity
+    if identity.role != "reader":
+        raise Refused(403, "not_yours", "only a reader may do this, the certificate is a device's")
+    return TenantView(request.app.state.database, identity.tenant)
+
+
+SPOOL = "[0-9a-f]{32}"
+
+AnyPeer = Annotated[Peer, Depends(_peer)]
+Device = Annotated[Identity, Depends(_device)]
+View = Annotated[TenantView, Depends(_view)]
+DeviceName = Annotated[str, Path(pattern=f"^{NAME}$")]
+SegmentName = Annotated[str, Path(pattern="^[0-9]{12}-[0-9a-f]{64}$", description="`<sequence>-<sha256>`")]
+Spool = Annotated[str, Query(pattern=f"^{SPOOL}$", description="the spool's identity, as segments name it")]
+Limit = Annotated[int, Query(ge=1, le=messages.MAX_PAGE)]
+_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+def refusals(*statuses: int) -> dict:
+    """Responses of an OpenAPI operation: those that every one can have, and `statuses`."""
+    meanings = {400: "malformed", 401: "no valid certificate", 403: "not permitted", 404: "not found",
+                408: "too slow", 409: "out of order, or another segment has the number", 411: "no length",
+                413: "too large", 422: "invalid", 503: "database or store cannot be reached"}
+    return {status: {"description": meanings[status], "content": _PROBLEM}
+            for status in sorted({400, 401, 403, 408, 411, 413, 422, 503, *statuses})}
+
+
+router = APIRouter(prefix="/v1", responses=refusals())
+
+
+@router.post("/enrolment", status_code=201, openapi_extra={"security": []})
+def enrol(body: messages.EnrolmentRequest, request: Request) -> messages.Certificate:
+    """A certificate for whoever has a one-time code."""
+    service = request.app.state
+    return _certificate(service.authority, service.enrolment.enrol(
+        body.code, body.request, body.signing_key, body.signing_proof))
+
+
+@router.post("/certificate", status_code=201)
+def rotate(body: messages.RotationRequest, request: Request, peer: AnyPeer) -> messages.Certificate:
+    """A certificate for the next key; the present one stays valid until it expires."""
+    service = request.app.state
+    return _certificate(service.authority, service.enrolment.rotate(peer, body.request))
+
+
+@router.get("/position")
+def position(request: Request, device: Device, spool: Spool) -> messages.Position:
+    """Where a spool of the device stands."""
+    view = TenantView(request.app.state.database, device.tenant)
+    return messages.Position(device=device.name, spool=spool, expected=view.expected(device.name, spool))
+
+
+@router.put("/results/{device}/{name}", status_code=201, responses={
+    200: {"model": messages.Stored, "description": "It was there already"}, **refusals(409)},
+    openapi_extra={"requestBody": {"required": True, "content": _BYTES}})
+async def upload(request: Request, response: Response, device: DeviceName, name: SegmentName, sender: Device,
+                 lost_from: Annotated[int | None, Header(
+                     alias="Lepton-Lost-From", ge=0, le=messages.MAX_SEQUENCE,
+                     description="the segments from this number up to the one sent are lost")] = None
+                 ) -> messages.Stored:
+    """Store a segment under its key. What is answered with 200 or 201 is durable; sending again is safe."""
+    if device != sender.name:
+        raise Refused(403, "not_yours", f"the certificate is that of device {sender.name}, not of {device}")
+    ingest: Ingest = request.app.state.ingest
+    body = await request.body()
+    accepted = await run_in_threadpool(ingest.accept, sender, f"results/{device}/{name}", body, lost_from)
+    response.status_code = 201 if accepted.new else 200
+    return messages.Stored(device=device, sequence=accepted.sequence, digest=accepted.digest,
+                           expected=accepted.expected)
+
+
+@router.get("/results")
+def list_segments(view: View, device: Annotated[str | None, Query(pattern=f"^{NAME}$")] = None,
+                  model: Annotated[str | None, Query(pattern="^[ -~]{1,256}$")] = None,
+                  since: AwareDatetime | None = None, until: AwareDatetime | None = None,
+                  after: Annotated[str | None, Query(pattern=f"^{NAME}:{SPOOL}:[0-9]{{1,12}}$")] = None,
+                  limit: Limit = 100) -> messages.SegmentPage:
+    """The tenant's segments, of one device, with results of one model (by its hash), with records in a span of time."""
+    rows = view.segments(device=device, model=model, since=_seconds(since), until=_seconds(until),
+                         after=_cursor(after), limit=limit + 1)
+    page, more = rows[:limit], len(rows) > limit
+    return messages.SegmentPage(segments=page, next=_after(page[-1]) if more else None)
+
+
+@router.get("/results/{device}/{name}", response_class=Response, responses={
+    200: {"content": _BYTES, "description": "The segment as the device sent it"}, **refusals(404)})
+def download(request: Request, view: View, device: DeviceName, name: SegmentName) -> Response:
+    """The bytes of a segment."""
+    sequence, digest = name.split("-")
+    if not view.holds(device, int(sequence), digest):
+        raise Refused(404, "not_found", f"there is no segment {name} of a device {device}")
+    body = request.app.state.ingest.read(view.tenant, f"results/{device}/{name}")
+    return Response(body, media_type="application/octet-stream")
+
+
+@router.get("/devices")
+def list_devices(view: View, after: Annotated[str | None, Query(pattern=f"^{NAME}$")] = None,
+                 limit: Limit = 100) -> messages.DevicePage:
+    """The tenant's devices, and how far each has come."""
+    rows = view.devices(after=after, limit=limit + 1)
+    page = rows[:limit]
+    return messages.DevicePage(devices=page, next=page[-1]["device"] if len(rows) > limit else None)
+
+
+@router.get("/refusals")
+def list_refusals(view: View, before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+                  limit: Limit = 100) -> messages.RefusalPage:
+    """Requests of the tenant's devices and readers that were refused, the newest first."""
+    rows = view.refusals(before=before, limit=limit + 1)
+    page = rows[:limit]
+    return messages.RefusalPage(refusals=page, next=page[-1]["id"] if len(rows) > limit else None)
+
+
+def _certificate(authority: Authority, issued: Issued) -> messages.Certificate:
+    identity = issued.identity
+    return messages.Certificate(
+        certificate=issued.pem, authority=authority.root_pem, tenant=identity.tenant, name=identity.name,
+        role=identity.role, expires=issued.certificate.not_valid_after_utc)
+
+
+def _after(row: dict) -> str:
+    return f"{row['device']}:{row['spool']}:{row['sequence']}"
+
+
+def _cursor(after: str | None) -> tuple[str, str, int] | None:
+    """The inverse of `_after`."""
+    if after is None:
+        return None
+    device, spool, sequence = after.split(":")
+    return device, spool, int(sequence)
+
+
+def _seconds(time: datetime | None) -> float | None:
+    return None if time is None else time.astimezone(UTC).timestamp()

@@ -1,0 +1,83 @@
+"""The service as a process: its folder, its socket, its threads."""
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvicorn
+
+from .app import make_app
+from .audit import Audit, Backlog
+from .authority import CLIENT_DAYS, Authority
+from .database import Database
+from .enrolment import Enrolment
+from .gate import Limits
+from .ingest import Ingest
+from .peer import make_context, protocol
+
+DATABASE_VARIABLE = "LEPTON_DATABASE"  # a URL may hold a password, which has no place among arguments
+CONNECTIONS = 1000
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a service keeps its authority and, unless told otherwise, its index and its objects."""
+
+    folder: Path
+    database: str | None = None
+    store: str | None = None
+
+    def open_database(self) -> Database:
+        return Database(self.database or os.environ.get(DATABASE_VARIABLE) or self.folder / "index.db")
+
+    def open_authority(self) -> Authority:
+        return Authority(self.folder / "authority")
+
+    @property
+    def objects(self) -> str:
+        return self.store or str(self.folder / "objects")
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen (port 0: any free one), and under which names devices reach it."""
+
+    host: str = "127.0.0.1"
+    port: int = 8443
+    names: Sequence[str] = field(default=())
+
+    def all_names(self) -> list[str]:
+        return list(dict.fromkeys(["localhost", "127.0.0.1", socket.gethostname(), *self.names]))
+
+
+def serve(home: Home, address: Address, limits: Limits, *, days: float = CLIENT_DAYS,
+          ready: Callable[[int], None] = lambda port: None) -> None:
+    """Answer until SIGINT or SIGTERM. `ready` is called with the port once requests are taken."""
+    database, authority = home.open_database(), home.open_authority()
+    audit = Audit(database)
+    backlog = Backlog(audit)
+    try:
+        enrolment = Enrolment(database, authority, days)
+        app = make_app(database, authority, enrolment, Ingest(database, home.objects), audit, limits)
+        context = make_context(*authority.server_files(address.all_names()), authority.root_file, backlog.put)
+        config = uvicorn.Config(
+            app, host=address.host, port=address.port, http=protocol(backlog.put), ws="none", lifespan="off",
+            ssl_context_factory=lambda _config, _default: context, limit_concurrency=CONNECTIONS, log_level="warning",
+            access_log=False, server_header=False, proxy_headers=False, timeout_graceful_shutdown=10)
+        _Server(config, ready).run()
+    finally:
+        backlog.close()
+        database.close()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: Callable[[int], None]):
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready(self.servers[0].sockets[0].getsockname()[1])

@@ -1,0 +1,99 @@
+"""What a tenant's readers may see. The only module that reads rows for an answer.
+
+Every statement starts from `TenantView._select`, which adds the tenant: no endpoint can forget it, because none
+is given a connection. Each runs in a transaction of its own that ends before the answer is sent: a slow
+reader must not hold a lock.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Select, Table, func, select, tuple_
+
+from . import tables
+from .database import Database
+
+
+@dataclass(frozen=True)
+class TenantView:
+    """The rows of one tenant."""
+
+    database: Database
+    tenant: str
+
+    def _select(self, table: Table, *columns) -> Select:
+        return select(*(columns or [c for c in table.c if c.name != "tenant"])).where(table.c.tenant == self.tenant)
+
+    def _rows(self, statement: Select) -> list[dict]:
+        with self.database.read() as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
+    def segments(self, *, device: str | None = None, model: str | None = None, since: float | None = None,
+                 until: float | None = None, after: tuple[str, str, int] | None = None, limit: int = 100) -> list[dict]:
+        """Up to `limit` segments in the order of device, spool and sequence, those after `after` (the three).
+
+        `model` is a model's hash; `since` and `until` (seconds since 1970) select segments with a record in
+        between, by the clock of the device.
+        """
+        columns = tables.segments.c
+        order = columns.device, columns.spool, columns.sequence
+        statement = self._select(tables.segments)
+        if device is not None:
+            statement = statement.where(columns.device == device)
+        if since is not None:
+            statement = statement.where(columns.last_time >= since)
+        if until is not None:
+            statement = statement.where(columns.first_time < until)
+        if model is not None:
+            statement = statement.where(columns.model_hash == model)
+        if after is not None:
+            statement = statement.where(tuple_(*order) > after)
+        return self._rows(statement.order_by(*order).limit(limit))
+
+    def holds(self, device: str, sequence: int, digest: str) -> bool:
+        """Whether this segment is in the index."""
+        columns = tables.segments.c
+        return bool(self._rows(self._select(tables.segments, columns.sequence).where(
+            columns.device == device, columns.sequence == sequence, columns.digest == digest)))
+
+    def devices(self, *, after: str | None = None, limit: int = 100) -> list[dict]:
+        """Devices by name: what each has sent, and what is lost of it."""
+        devices, spools, segments, gaps = tables.devices, tables.spools, tables.segments, tables.gaps
+        statement = self._select(devices, devices.c.device, devices.c.enrolled)
+        if after is not None:
+            statement = statement.where(devices.c.device > after)
+        rows = self._rows(statement.order_by(devices.c.device).limit(limit))
+        names = [row["device"] for row in rows]
+        for table, empty, columns in (
+                (segments, 0, {"segments": func.count(), "records": func.sum(segments.c.records)}),
+                (spools, 0, {"spools": func.count(), "lost_records": func.sum(spools.c.lost_records)}),
+                (spools, None, {"last_received": func.max(spools.c.last_received)}),
+                (gaps, 0, {"lost_segments": func.sum(gaps.c.last - gaps.c.first + 1 - self._found_again())})):
+            found = {row.pop("device"): row for row in self._rows(
+                self._select(table, table.c.device, *(column.label(name) for name, column in columns.items()))
+                .where(table.c.device.in_(names)).group_by(table.c.device))}
+            rows = [row | found.get(row["device"], dict.fromkeys(columns, empty)) for row in rows]
+        return rows
+
+    def expected(self, device: str, spool: str) -> int | None:
+        """The sequence that comes next; None before the first segment."""
+        spools = tables.spools.c
+        rows = self._rows(self._select(tables.spools, spools.expected)
+                          .where(spools.device == device, spools.spool == spool))
+        return rows[0]["expected"] if rows else None
+
+    def refusals(self, *, before: int | None = None, limit: int = 100) -> list[dict]:
+        """Refused requests, the newest first, those before the row `before`."""
+        refusals = tables.refusals
+        statement = self._select(refusals)
+        if before is not None:
+            statement = statement.where(refusals.c.id < before)
+        return self._rows(statement.order_by(refusals.c.id.desc()).limit(limit))
+
+    @staticmethod
+    def _found_again():
+        """Segments of a gap that came after all."""
+        gaps, segments = tables.gaps.c, tables.segments.c
+        return (select(func.count()).select_from(tables.segments)
+                .where(segments.tenant == gaps.tenant, segments.device == gaps.device, segments.spool == gaps.spool,
+                       segments.sequence.between(gaps.first, gaps.last))
+                .scalar_subquery())

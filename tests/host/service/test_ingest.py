@@ -1,0 +1,268 @@
+"""Segments into store and index: once, in order, on both databases and under races."""
+
+import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from lepton.cloud import Store
+from lepton.cloud.keys import DeviceKeys
+from lepton.service import tables
+from lepton.service.authority import Authority
+from lepton.service.database import Database
+from lepton.service.enrolment import Enrolment
+from lepton.service.errors import Refused
+from lepton.service.identity import Identity
+from lepton.service.ingest import Ingest
+from lepton.service.tenant import TenantView
+from sqlalchemy import func, select
+
+from tests.host.service.senders import Spool, new_request, pem, signing
+
+CAMERA = Identity("device", "acme", "cam7")
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+def enrol(database, authority, identity=CAMERA):
+    keys, request = DeviceKeys.generate(), new_request()
+    enrolment = Enrolment(database, authority)
+    enrolment.enrol(enrolment.invite(identity), pem(request), *signing(keys, request))
+    return keys
+
+
+@pytest.fixture
+def spool(database, authority):
+    return Spool(CAMERA.name, enrol(database, authority))
+
+
+@pytest.fixture
+def objects(tmp_path):
+    return tmp_path / "objects"
+
+
+@pytest.fixture
+def ingest(database, objects):
+    return Ingest(database, str(objects))
+
+
+def send(ingest, segment, lost_from=None, device=CAMERA):
+    return ingest.accept(device, segment.key, segment.data, lost_from)
+
+
+def refusal(ingest, segment, **options):
+    with pytest.raises(Refused) as caught:
+        send(ingest, segment, **options)
+    return caught.value
+
+
+def indexed(database):
+    with database.read() as connection:
+        return connection.execute(select(tables.segments.c.tenant, tables.segments.c.device, tables.segments.c.sequence,
+                                         tables.segments.c.digest).order_by(*tables.segments.primary_key)).all()
+
+
+def stored_keys(objects, tenant="acme"):
+    return sorted(str(path.relative_to(objects / tenant)) for path in (objects / tenant).rglob("*") if path.is_file())
+
+
+def test_stored_and_indexed(ingest, spool, database, objects):
+    segments = [spool.next() for _ in range(3)]
+    for segment in segments:
+        accepted = send(ingest, segment)
+        assert (accepted.new, accepted.sequence, accepted.expected) == (True, segment.header.sequence,
+                                                                        segment.header.sequence + 1)
+    assert [tuple(row)[2:] for row in indexed(database)] == [(s.header.sequence, s.digest) for s in segments]
+    assert stored_keys(objects) == [s.key for s in segments]
+    assert ingest.read("acme", segments[1].key) == segments[1].data
+
+
+def test_replay_stores_nothing_twice(ingest, spool, database, objects):
+    first, second = spool.next(), spool.next()
+    send(ingest, first)
+    send(ingest, second)
+    for segment in (first, second, first):
+        again = send(ingest, segment)
+        assert (again.new, again.expected) == (False, 2)
+    assert len(indexed(database)) == len(stored_keys(objects)) == 2
+
+
+def test_another_segment_with_a_stored_number(ingest, spool, database, objects):
+    first = spool.next()
+    send(ingest, first)
+    spool.sequence, spool.previous = 0, ""
+    refused = refusal(ingest, spool.next(records=3))
+    assert (refused.status, refused.reason) == (409, "conflict")
+    assert "segment 0 is stored with the digest" in refused.detail
+    assert stored_keys(objects) == [first.key]
+
+
+def test_first_segment_may_have_any_number(ingest, spool):
+    spool.sequence = 41
+    assert send(ingest, spool.next()).expected == 42
+
+
+def test_order(ingest, spool, objects):
+    first, second, third = spool.next(), spool.next(), spool.next()
+    send(ingest, first)
+    for lost_from in (None, 0, 2, 99):
+        refused = refusal(ingest, third, lost_from=lost_from)
+        assert (refused.status, refused.reason, refused.members) == (409, "out_of_order", {"expected": 1})
+    assert stored_keys(objects) == [first.key]  # what is refused is not stored
+    send(ingest, second)
+    assert send(ingest, third).expected == 3
+
+
+def test_declared_loss_is_recorded_and_may_be_found_again(ingest, spool, database):
+    segments = [spool.next() for _ in range(6)]
+    send(ingest, segments[0])
+    assert send(ingest, segments[4], lost_from=1).expected == 5
+    view = TenantView(database, "acme")
+    assert view.devices()[0]["lost_segments"] == 3
+    found = send(ingest, segments[2])
+    assert (found.new, found.expected) == (True, 5)
+    assert not send(ingest, segments[2]).new
+    send(ingest, segments[5])
+    assert view.devices()[0]["lost_segments"] == 2
+    assert [row["sequence"] for row in view.segments()] == [0, 2, 4, 5]
+
+
+def test_before_the_first_that_came(ingest, spool):
+    """What was stored elsewhere before the device came to the service does not come late."""
+    early = spool.next()
+    send(ingest, spool.next())
+    assert refusal(ingest, early).members == {"expected": 2}
+
+
+def test_next_must_name_the_last(ingest, spool):
+    send(ingest, spool.next())
+    refused = refusal(ingest, spool.next(previous="e" * 64))
+    assert (refused.status, refused.reason) == (409, "conflict")
+
+
+def test_a_new_spool_begins_anew(ingest, spool, database):
+    send(ingest, spool.next())
+    another = Spool(CAMERA.name, spool.keys)
+    assert send(ingest, another.next()).expected == 1
+    assert TenantView(database, "acme").devices()[0]["spools"] == 2
+
+
+def test_signatures_of_others(ingest, spool, database, authority, objects):
+    stranger = Spool(CAMERA.name, DeviceKeys.generate())
+    neighbour = Spool(CAMERA.name, enrol(database, authority, Identity("device", "acme", "cam8")))
+    namesake = Spool(CAMERA.name, enrol(database, authority, Identity("device", "other", "cam7")))
+    for forged in (stranger, neighbour, namesake):
+        refused = refusal(ingest, forged.next())
+        assert (refused.status, refused.reason) == (422, "segment")
+        assert "which is not trusted" in refused.detail
+    assert not objects.exists()
+
+
+def test_altered_anywhere(ingest, spool):
+    """Every byte counts: magic, length, header, signature, body."""
+    segment = spool.next()
+    for at in range(0, len(segment.data), 7):
+        altered = bytearray(segment.data)
+        altered[at] ^= 0x10
+        with pytest.raises(Refused, match="damaged"):
+            ingest.accept(CAMERA, segment.key, bytes(altered))
+    for truncated in (b"", segment.data[:20], segment.data[:-1], segment.data + b"\0"):
+        with pytest.raises(Refused):
+            ingest.accept(CAMERA, segment.key, truncated)
+    send(ingest, segment)
+
+
+def test_signature_is_checked_where_the_digest_fits(ingest, spool):
+    segment = spool.next()
+    header_bytes = int.from_bytes(segment.data[8:12], "little")
+    forged = bytearray(segment.data)
+    forged[12 + header_bytes + 40] ^= 1
+    key = segment.key[:-64] + hashlib.sha256(forged).hexdigest()
+    with pytest.raises(Refused, match="forged"):
+        ingest.accept(CAMERA, key, bytes(forged))
+
+
+def test_extremes_of_a_header(ingest, spool, database):
+    """What a device may claim about times, counts and names is stored, or cut to what a column holds."""
+    largest = 2**62 - 1
+    send(ingest, spool.next(from_ms=largest, to_ms=largest, counters={"dropped": 10**30, "rejected": 1},
+                            origin={"model_hash": "\0\ud800\u20ac'; DROP TABLE segments", "program_hash": "x" * 256}))
+    send(ingest, spool.next(records=0, run="", first=0, last=-1, from_ms=0, to_ms=0))
+    view = TenantView(database, "acme")
+    rows = view.segments()
+    assert rows[0]["model_hash"] == "\\x00\\ud800\\u20ac'; DROP TABLE segments"
+    assert view.segments(model=rows[0]["model_hash"]) == rows[:1]
+    assert view.devices()[0]["lost_records"] == 0  # of the last segment
+
+
+def test_losses_of_the_spool_are_counted(ingest, spool, database):
+    send(ingest, spool.next(counters={"appended": 9, "rejected": 3, "dropped": 4}))
+    assert TenantView(database, "acme").devices()[0]["lost_records"] == 7
+
+
+def test_crash_between_object_and_row(ingest, spool, database, objects, monkeypatch):
+    segment = spool.next()
+
+    def crash(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest, "_index", crash)
+        with pytest.raises(KeyboardInterrupt):
+            send(ingest, segment)
+    assert (stored_keys(objects), indexed(database)) == ([segment.key], [])
+    assert send(ingest, segment).new
+    assert (stored_keys(objects), len(indexed(database))) == ([segment.key], 1)
+
+
+def test_torn_object_is_replaced(ingest, spool, objects):
+    segment = spool.next()
+    path = objects / "acme" / segment.key
+    path.parent.mkdir(parents=True)
+    path.write_bytes(segment.data[:100])
+    send(ingest, segment)
+    assert path.read_bytes() == segment.data
+
+
+def test_races(where, database, authority, objects):
+    """Several processes' worth of services get each segment at once, some with one that claims the same number."""
+    keys = enrol(database, authority)
+    spool, rounds = Spool(CAMERA.name, keys), 6
+    services = [Ingest(Database(where), str(objects)) for _ in range(4)]
+    with ThreadPoolExecutor(len(services)) as pool:
+        for _ in range(rounds):
+            sequence, previous = spool.sequence, spool.previous
+            rival = spool.next(records=5)
+            spool.sequence, spool.previous = sequence, previous
+            segment = spool.next()
+            barrier = threading.Barrier(len(services))
+
+            def attempt(service, segment, barrier=barrier):
+                barrier.wait()
+                try:
+                    return send(service, segment)
+                except Refused as refused:
+                    return refused
+
+            outcomes = list(pool.map(attempt, services, [segment, segment, segment, rival]))
+            won = [o for o in outcomes if not isinstance(o, Refused) and o.new]
+            assert len(won) == 1
+            assert all(o.reason == "conflict" for o in outcomes if isinstance(o, Refused))
+            spool.previous = won[0].digest
+    rows = indexed(database)
+    assert [row.sequence for row in rows] == list(range(rounds))
+    assert {row.digest for row in rows} <= {key.rpartition("-")[2] for key in stored_keys(objects)}
+    with database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(tables.gaps)) == 0
+
+
+def test_tenants_have_folders_of_their_own(database, authority, ingest, objects):
+    other = replace(CAMERA, tenant="other")
+    for device in (CAMERA, other):
+        send(ingest, Spool(device.name, enrol(database, authority, device)).next(), device=device)
+    assert len(stored_keys(objects)) == len(stored_keys(objects, "other")) == 1
+    assert Store(objects / "acme").keys() != Store(objects / "other").keys()
