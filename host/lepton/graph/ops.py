@@ -2,6 +2,9 @@
 
 "int8" in a contract means int8 with one scale and one zero point per tensor. Where the arithmetic differs between
 frameworks, `Graph.arithmetic` decides; what a kernel does with it is written where it is computed (`compiler`).
+
+`unsigned` (with `Arithmetic.FLOAT`): the framework computes with uint8 values and zero points, 128 above those here.
+The reals are the same, but zero points that are added to a float before it is rounded decide where it is rounded.
 """
 
 from dataclasses import dataclass
@@ -95,6 +98,7 @@ class AveragePool2D(Op):
     padding: Padding = NONE
     clamp: Pair = FULL
     count_padding: bool = False
+    unsigned: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,7 @@ class Add(Op):
     """inputs: a, b int8 (requantized, TFLite ADD) or both of one other type; shapes broadcast as in numpy."""
 
     clamp: Pair = FULL
+    unsigned: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,6 +148,7 @@ class Mul(Op):
     """Like `Add`: a * b."""
 
     clamp: Pair = FULL
+    unsigned: bool = False
 
 
 @dataclass(frozen=True)

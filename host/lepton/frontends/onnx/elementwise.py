@@ -1,0 +1,297 @@
+"""Operators that work element by element, and those between float and int8.
+
+What depends on one int8 tensor only is computed here, by ONNX Runtime, for the 256 values that an element can have.
+The rest stays float and runs on the host.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+
+from lepton.graph import (
+    Add,
+    GraphError,
+    Maximum,
+    Minimum,
+    Mul,
+    Op,
+    Quantize,
+    Sub,
+    Unary,
+)
+
+from .importer import INT8, Importer, attributes, same
+from .layers import finish
+from .quantities import quantization, stated
+from .values import BYTES, Computed, Constant, Pending, Value
+
+FLOAT32 = np.dtype(np.float32)
+UNARY = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Erf": "erf", "Exp": "exp", "Log": "log",
+         "Sqrt": "sqrt", "Neg": "neg", "Abs": "abs", "Floor": "floor", "Ceil": "ceil", "Round": "round",
+         "Reciprocal": "reciprocal", "Not": "not", "Cast": "cast"}
+BINARY = {"Add": Add, "Sub": Sub, "Mul": Mul, "Max": Maximum, "Min": Minimum}
+# Only as functions of one int8 tensor; there is no such operator for the host.
+TABLE_ONLY = ("Selu", "Celu", "Mish", "ThresholdedRelu", "Softsign", "Pow", "Sign", "Sin", "Cos", "FastGelu",
+              "Where", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "And", "Or", "Mod")
+
+
+def as_table(importer: Importer, node: onnx.NodeProto) -> Value | None:
+    """The node's result where it is a function of single elements of one int8 tensor, else None."""
+    operands = [importer.operand(node, i) for i in range(len(node.input))]
+    bases = [value for value in operands if isinstance(value, Computed)]
+    if not bases or any(value.table is None or value.tensor != bases[0].tensor or value.shape != bases[0].shape
+                        for value in bases):
+        return None
+    shape, columns = bases[0].shape, []
+    for value in operands:
+        if value is None:
+            columns.append(None)
+        elif isinstance(value, Computed):
+            columns.append(value.table)
+        elif isinstance(value, Constant) and value.array.size == 1 and len(value.shape) <= max(len(shape), 1):
+            columns.append(value.array.reshape(()))  # of any rank; a scalar does as well
+        else:
+            return None
+    table = importer.evaluate(node, columns)
+    return bases[0].of(table) if table.shape == (256,) else None
+
+
+def elementwise(importer: Importer, node: onnx.NodeProto):
+    """Any operator that works element by element."""
+    name = node.output[0]
+    if node.op_type in ("Relu", "Clip") and isinstance(importer.value(node.input[0]), Pending):
+        importer.values[name] = importer.value(node.input[0]).clipped(*_bounds(importer, node))
+        return
+    result = as_table(importer, node)
+    if result is not None:
+        importer.values[name] = result
+        if result.dtype in BYTES and importer.readers[name] > 1:
+            importer.codes(name)
+    elif node.op_type in _HOST:
+        importer.set_host(name, _HOST[node.op_type](importer, node))
+    else:
+        raise GraphError(f"{importer.where}: supported only as a function of one 8-bit tensor and constants of one "
+                         "element")
+
+
+def quantize(importer: Importer, node: onnx.NodeProto):
+    name, value = node.output[0], importer.value(node.input[0])
+    if isinstance(value, Pending):
+        finish(importer, node, value)
+        return
+    if isinstance(value, Computed) and value.table is not None:
+        elementwise(importer, node)
+        return
+    q = importer.quantities[name]
+    zero = importer.constant(node, 2, "the zero point")
+    dtype = np.dtype(np.uint8) if zero is None else zero.dtype
+    if value.dtype != FLOAT32 or dtype not in BYTES:
+        raise GraphError(f"{importer.where}: from {value.dtype} to {dtype} is not supported, only from float32 to int8 "
+                         "or uint8")
+    # uint8 less 128 is int8 with the zero point less 128: the same rounding, the same saturation.
+    importer.set_codes(name, importer.emit(Quantize(), [importer.host(node.input[0])], name, value.shape, INT8, q),
+                       dtype)
+
+
+def dequantize(importer: Importer, node: onnx.NodeProto):
+    name, value = node.output[0], importer.value(node.input[0])
+    if isinstance(value, Constant):
+        scale = importer.constant(node, 1, "the scale").ravel()
+        zero = importer.constant(node, 2, "the zero point")
+        zero = np.zeros(scale.size, value.dtype) if zero is None else zero.ravel()
+        axis = attributes(node).get("axis", 1) % max(value.array.ndim, 1) if scale.size > 1 else None
+        if value.array.dtype not in (*BYTES, np.int32) or attributes(node).get("block_size", 0):
+            raise GraphError(f"{importer.where}: constants must be int8, uint8 or int32 with one scale or one per "
+                             f"channel, not {value.dtype}")
+        if zero.size != scale.size or (axis is not None and value.shape[axis] != scale.size):
+            raise GraphError(f"{importer.where}: {scale.size} scales and {zero.size} zero points do not fit a tensor "
+                             f"of shape {value.shape}")
+        q = quantization(scale, zero, importer.where, axis)
+        importer.values[name] = Constant(importer.evaluate(node), value.array, q)
+        return
+    if not isinstance(value, Computed) or value.table is None:
+        raise GraphError(f"{importer.where}: only int8 and uint8 values can be dequantized, not {value.dtype}")
+    constants = {n: onnx.numpy_helper.from_array(v.array, n) for n, v in importer.values.items()
+                 if n in node.input and isinstance(v, Constant)}
+    q = stated(node, (1, 2), constants, value.dtype == np.uint8)
+    if value.plain:
+        importer.codes(node.input[0], q)
+    result = as_table(importer, node)
+    if same(q, importer.quantization(node.input[0])):
+        result = replace(result, origin=node.input[0])
+    importer.values[name] = result
+
+
+# On the host, in float
+
+def _bounds(importer: Importer, node: onnx.NodeProto) -> tuple[float, float]:
+    if node.op_type == "Relu":
+        return 0.0, np.inf
+    given = attributes(node)
+    low, high = importer.constant(node, 1, "the lower bound"), importer.constant(node, 2, "the upper bound")
+    low = given.get("min", -np.inf) if low is None else low.item()
+    high = given.get("max", np.inf) if high is None else high.item()
+    if np.isnan(low) or np.isnan(high):
+        raise GraphError(f"{importer.where}: bounds must be numbers, not {low} and {high}")
+    return low, high
+
+
+def _apply(importer: Importer, op: Op, *inputs: str, dtype=None) -> str:
+    tensors = [importer.graph.tensors[name] for name in inputs]
+    shape = np.broadcast_shapes(*(t.shape for t in tensors))
+    return importer.emit(op, list(inputs), importer.label, shape, dtype or tensors[0].dtype)
+
+
+def _number(importer: Importer, value: float, like: str) -> str:
+    dtype = importer.graph.tensors[like].dtype
+    return importer.constant_tensor(f"{importer.label}.number", np.array(value, dtype))
+
+
+def _unary(importer: Importer, node: onnx.NodeProto) -> str:
+    value, dtype = importer.computed(node.input[0]), None
+    if node.op_type == "Cast":
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(attributes(node)["to"]))
+        if dtype not in (np.float32, np.int32, np.int64, np.uint8, np.bool_):
+            raise GraphError(f"{importer.where}: a cast from {value.dtype} to {dtype} is not supported")
+    return _apply(importer, Unary(UNARY[node.op_type]), importer.host(node.input[0]), dtype=dtype)
+
+
+def _binary(importer: Importer, node: onnx.NodeProto) -> str:
+    result = importer.host(node.input[0])
+    for name in node.input[1:]:
+        result = _apply(importer, BINARY[node.op_type](), result, importer.host(name))
+    return result
+
+
+def _div(importer: Importer, node: onnx.NodeProto) -> str:
+    a, divisor = importer.host(node.input[0]), importer.value(node.input[1])
+    if importer.graph.tensors[a].dtype != FLOAT32:
+        raise GraphError(f"{importer.where}: only float32 values can be divided")
+    if isinstance(divisor, Constant):
+        mantissa, _ = np.frexp(divisor.array)
+        if np.all(np.abs(mantissa) == 0.5):  # powers of two: exact
+            return _apply(importer, Mul(), a, importer.constant_tensor(f"{importer.label}.factor", 1 / divisor.array))
+    b = _apply(importer, Unary("reciprocal"), importer.host(node.input[1]))
+    return _apply(importer, Mul(), a, b)
+
+
+def _clip(importer: Importer, node: onnx.NodeProto) -> str:
+    x = importer.host(node.input[0])
+    low, high = _bounds(importer, node)
+    return _clamped(importer, x, low, high)
+
+
+def _clamped(importer: Importer, x: str, low: float, high: float) -> str:
+    if low > -np.inf:
+        x = _apply(importer, Maximum(), x, _number(importer, low, x))
+    if high < np.inf:
+        x = _apply(importer, Minimum(), x, _number(importer, high, x))
+    return x
+
+
+def _two_slopes(importer: Importer, x: str, negative: str) -> str:
+    """relu(x) + `negative`, which is 0 where x is above 0: one of the two is 0, so that the sum is exact."""
+    return _apply(importer, Add(), _apply(importer, Unary("relu"), x), negative)
+
+
+def _below_zero(importer: Importer, x: str) -> str:
+    return _apply(importer, Minimum(), x, _number(importer, 0, x))
+
+
+def _leaky_relu(importer: Importer, node: onnx.NodeProto) -> str:
+    x = importer.host(node.input[0])
+    if node.op_type == "PRelu":
+        slope = importer.host(node.input[1])
+    else:
+        slope = _number(importer, attributes(node).get("alpha", 0.01), x)
+    return _two_slopes(importer, x, _apply(importer, Mul(), _below_zero(importer, x), slope))
+
+
+def _elu(importer: Importer, node: onnx.NodeProto) -> str:
+    x = importer.host(node.input[0])
+    power = _apply(importer, Unary("exp"), _below_zero(importer, x))
+    below = _apply(importer, Sub(), power, _number(importer, 1, x))
+    alpha = _number(importer, attributes(node).get("alpha", 1.0), x)
+    return _two_slopes(importer, x, _apply(importer, Mul(), below, alpha))
+
+
+def _softplus(importer: Importer, node: onnx.NodeProto) -> str:
+    x = importer.host(node.input[0])
+    total = _apply(importer, Add(), _apply(importer, Unary("exp"), x), _number(importer, 1, x))
+    return _apply(importer, Unary("log"), total)
+
+
+def _hard_sigmoid(importer: Importer, node: onnx.NodeProto) -> str:
+    x, given = importer.host(node.input[0]), attributes(node)
+    swish = node.op_type == "HardSwish"
+    alpha, beta = (1 / 6, 0.5) if swish else (given.get("alpha", 0.2), given.get("beta", 0.5))
+    line = _apply(importer, Mul(), x, _number(importer, alpha, x))
+    gate = _clamped(importer, _apply(importer, Add(), line, _number(importer, beta, x)), 0, 1)
+    return _apply(importer, Mul(), x, gate) if swish else gate
+
+
+def _gelu(importer: Importer, node: onnx.NodeProto) -> str:
+    x = importer.host(node.input[0])
+
+    def times(a: str, factor: float) -> str:
+        return _apply(importer, Mul(), a, _number(importer, factor, a))
+
+    if attributes(node).get("approximate", "none") == "tanh":
+        cube = _apply(importer, Mul(), _apply(importer, Mul(), x, x), x)
+        inner = times(_apply(importer, Add(), x, times(cube, 0.044715)), np.sqrt(2 / np.pi))
+        gate = _apply(importer, Unary("tanh"), inner)
+    else:
+        gate = _apply(importer, Unary("erf"), times(x, np.sqrt(0.5)))
+    return _apply(importer, Mul(), times(x, 0.5), _apply(importer, Add(), gate, _number(importer, 1, x)))
+
+
+def _quick_gelu(importer: Importer, node: onnx.NodeProto) -> str:
+    x = importer.host(node.input[0])
+    inner = _apply(importer, Mul(), x, _number(importer, attributes(node).get("alpha", 1.702), x))
+    return _apply(importer, Mul(), x, _apply(importer, Unary("sigmoid"), inner))
+
+
+_HOST = {**dict.fromkeys(UNARY, _unary), **dict.fromkeys(BINARY, _binary), "Div": _div, "Clip": _clip,
+         "LeakyRelu": _leaky_relu, "PRelu": _leaky_relu, "Elu": _elu, "Softplus": _softplus,
+         "HardSigmoid": _hard_sigmoid, "HardSwish": _hard_sigmoid, "Gelu": _gelu, "QuickGelu": _quick_gelu}
+
+
+def qlinear_binary(importer: Importer, node: onnx.NodeProto):
+    """com.microsoft QLinearAdd and QLinearMul."""
+    name = node.output[0]
+    _bind_constants(importer, node)
+    result = as_table(importer, node)
+    if result is not None:
+        importer.values[name] = result
+        if importer.readers[name] > 1:
+            importer.codes(name)
+        return
+    unsigned = importer.value(node.input[0]).dtype == np.uint8
+    op = Add(unsigned=unsigned) if node.op_type == "QLinearAdd" else Mul(unsigned=unsigned)
+    inputs = [importer.codes(node.input[i], _of_operand(importer, node, i)) for i in (0, 3)]
+    shape = np.broadcast_shapes(*(importer.graph.tensors[t].shape for t in inputs))
+    dtype = importer.value(node.input[0]).dtype
+    importer.set_codes(name, importer.emit(op, inputs, name, shape, INT8, importer.quantities[name]), dtype)
+
+
+def _of_operand(importer: Importer, node: onnx.NodeProto, position: int):
+    zero = importer.constant(node, position + 2, "the zero point")
+    value = importer.value(node.input[position])
+    zero = np.zeros(1, value.dtype) if zero is None else zero.ravel()
+    return quantization(importer.constant(node, position + 1, "the scale").ravel(), zero, importer.where)
+
+
+def _bind_constants(importer: Importer, node: onnx.NodeProto):
+    """Constant operands get the quantization that the node states for them."""
+    for i in (0, 3):
+        value = importer.value(node.input[i])
+        if isinstance(value, Constant) and value.dtype in BYTES and node.input[i] not in importer.quantities:
+            importer.quantities[node.input[i]] = _of_operand(importer, node, i)
+
+
+CONVERTERS = {
+    **dict.fromkeys((*_HOST, *TABLE_ONLY, "QLinearSigmoid", "QLinearLeakyRelu"), elementwise),
+    "QuantizeLinear": quantize, "DequantizeLinear": dequantize, "QLinearAdd": qlinear_binary,
+    "QLinearMul": qlinear_binary,
+}

@@ -1,0 +1,169 @@
+"""From a file to an ONNX model that is safe to hand on: parsed, checked, self-contained, of fixed shapes."""
+
+from collections.abc import Mapping
+from math import prod
+from os import PathLike
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+
+from lepton.graph import GraphError
+
+DOMAINS = {"", "ai.onnx", "com.microsoft"}
+OLDEST_OPSET = 7
+LARGEST_TENSOR = 1 << 28  # elements; more would exhaust the memory of the machine that compiles
+MOST_DIMENSIONS = 8
+
+Source = str | PathLike | bytes | bytearray | memoryview | onnx.ModelProto
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def read_model(source: Source, shapes: Shapes | None = None) -> tuple[onnx.ModelProto, str]:
+    """The model with all data inside and every input's shape fixed, and a name for it.
+
+    An open batch (first dimension) becomes 1; other open dimensions need `shapes`, by input name. Raises GraphError
+    for what is malformed or outside the limits above, OSError when a file cannot be read.
+    """
+    model, name, folder = _parse(source)
+    graph = model.graph
+    _check_opsets(model)
+    _check_nodes(graph)
+    _load_external_data(graph, folder)
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in constants]  # IR 3 lists the constants among them
+    del graph.input[:]
+    graph.input.extend(inputs)
+    model.ir_version = max(model.ir_version, 4)  # from here on constants need not be inputs
+    if not inputs or not graph.output:
+        raise GraphError(f"the network has {len(inputs)} inputs and {len(graph.output)} outputs, at least 1 of each "
+                         "is needed")
+    _fix_shapes(inputs, dict(shapes or {}))
+    del graph.value_info[:]
+    for value in graph.output:
+        value.type.tensor_type.ClearField("shape")  # it may name the batch that was open
+    _check_sizes(model)
+    return model, name
+
+
+def _parse(source: Source) -> tuple[onnx.ModelProto, str, Path | None]:
+    if isinstance(source, onnx.ModelProto):
+        model = onnx.ModelProto()
+        model.CopyFrom(source)
+        name, folder = "network", None
+    else:
+        in_memory = isinstance(source, bytes | bytearray | memoryview)
+        data = bytes(source) if in_memory else Path(source).read_bytes()
+        name, folder = ("network", None) if in_memory else (Path(source).stem, Path(source).resolve().parent)
+        try:
+            model = onnx.load_model_from_string(data)
+        except (DecodeError, RuntimeError, ValueError) as error:
+            raise GraphError(f"not an ONNX file, or a damaged one: {error}") from None
+    if not model.graph.node:
+        raise GraphError("not an ONNX file, a damaged one, or a network without operators")
+    return model, model.graph.name if model.graph.name.isidentifier() else name, folder
+
+
+def _check_opsets(model: onnx.ModelProto):
+    newest = onnx.defs.onnx_opset_version()
+    versions = {opset.domain: opset.version for opset in model.opset_import}
+    for domain, version in versions.items():
+        if domain in ("", "ai.onnx") and not OLDEST_OPSET <= version <= newest:
+            raise GraphError(f"the model uses ONNX opset {version}; supported are {OLDEST_OPSET} to {newest}")
+    if not {"", "ai.onnx"} & set(versions):
+        raise GraphError("the model does not say which ONNX opset it uses")
+    for node in model.graph.node:
+        if node.domain not in DOMAINS and not any(f.domain == node.domain for f in model.functions):
+            raise GraphError(f"operator {node.op_type} of domain {node.domain!r} is not supported; supported are the "
+                             "domains ai.onnx and com.microsoft")
+
+
+def _check_nodes(graph: onnx.GraphProto):
+    if graph.sparse_initializer:
+        raise GraphError(f"tensor {graph.sparse_initializer[0].values.name!r} is sparse; only dense tensors are "
+                         "supported")
+    known = {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
+    made = {name for node in graph.node for name in node.output}
+    for node in graph.node:
+        where = f"{node.op_type} {node.name or (node.output[0] if node.output else '')!r}"
+        if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute):
+            raise GraphError(f"{where}: control flow is not supported; the network must be a plain graph")
+        for name in filter(None, node.input):
+            if name not in known:
+                why = ("before any operator has computed it: the graph has a cycle, or is not sorted"
+                       if name in made else "which nothing computes")
+                raise GraphError(f"{where} reads {name!r} {why}")
+        for name in filter(None, node.output):
+            if name in known:
+                raise GraphError(f"{where} computes {name!r}, which is there already")
+            known.add(name)
+    for value in graph.output:
+        if value.name not in known:
+            raise GraphError(f"the network's output {value.name!r} is computed by no operator")
+
+
+def _constants(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
+    return [*graph.initializer, *(a.t for node in graph.node for a in node.attribute if a.HasField("t"))]
+
+
+def _load_external_data(graph: onnx.GraphProto, folder: Path | None):
+    for tensor in filter(uses_external_data, _constants(graph)):
+        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+        if folder is None:
+            raise GraphError(f"tensor {tensor.name!r} lies in the file {location!r} beside the model; give the model's "
+                             "path instead of its bytes")
+        path = (folder / location).resolve()
+        if not location or not path.is_relative_to(folder) or not path.is_file():
+            raise GraphError(f"tensor {tensor.name!r} lies in {location!r}, which must be a file in the model's folder")
+        try:
+            load_external_data_for_tensor(tensor, str(folder))
+        except (onnx.checker.ValidationError, ValueError, RuntimeError, MemoryError, OverflowError) as error:
+            raise GraphError(f"tensor {tensor.name!r} cannot be read from {location!r}: {error}") from None
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        del tensor.external_data[:]
+
+
+def _fix_shapes(inputs: list[onnx.ValueInfoProto], shapes: dict[str, tuple[int, ...]]):
+    for value in inputs:
+        if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
+            raise GraphError(f"input {value.name!r} must be a tensor of known rank")
+        dims = value.type.tensor_type.shape.dim
+        given = shapes.pop(value.name, None)
+        if given is not None and len(given) != len(dims):
+            raise GraphError(f"input {value.name!r} has {len(dims)} dimensions, the shape given for it {tuple(given)}")
+        for axis, dim in enumerate(dims):
+            stated = dim.dim_value if dim.HasField("dim_value") else None
+            extent = stated if stated is not None else 1 if axis == 0 else None
+            if given is not None:
+                if stated not in (None, given[axis]):
+                    raise GraphError(f"input {value.name!r} has {stated} in dimension {axis}, not {given[axis]}")
+                extent = int(given[axis])
+            if extent is None:
+                raise GraphError(f"input {value.name!r} leaves dimension {axis} ({dim.dim_param or 'unnamed'}) open; "
+                                 "only the batch may be: give its shape, as in shapes={"
+                                 f"{value.name!r}: (1, …)}}")
+            if extent < 1:
+                raise GraphError(f"input {value.name!r}: dimension {axis} must be at least 1, not {extent}")
+            dim.dim_value = extent
+        if len(dims) > MOST_DIMENSIONS or prod(dim.dim_value for dim in dims) > LARGEST_TENSOR:
+            raise GraphError(f"input {value.name!r} of shape {tuple(d.dim_value for d in dims)} is too large: at most "
+                             f"{LARGEST_TENSOR} elements in {MOST_DIMENSIONS} dimensions are supported")
+    if shapes:
+        raise GraphError(f"shapes are given for {', '.join(map(repr, shapes))}, which the network does not have")
+
+
+def _check_sizes(model: onnx.ModelProto):
+    """Refuses broken constants, and tensors that the model's own operators would make huge."""
+    try:
+        for tensor in _constants(model.graph):
+            onnx.checker.check_tensor(tensor)
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError,
+            UnicodeDecodeError) as error:
+        raise GraphError(f"the model is malformed: {str(error).strip()}") from None
+    for value in [*inferred.graph.value_info, *inferred.graph.output]:
+        extents = [dim.dim_value for dim in value.type.tensor_type.shape.dim if dim.HasField("dim_value")]
+        if any(extent < 0 for extent in extents) or prod(extents) > LARGEST_TENSOR or len(extents) > MOST_DIMENSIONS:
+            raise GraphError(f"tensor {value.name!r} of shape {tuple(extents)} is too large: at most {LARGEST_TENSOR} "
+                             f"elements in {MOST_DIMENSIONS} dimensions are supported")

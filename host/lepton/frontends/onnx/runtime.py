@@ -1,0 +1,74 @@
+"""What ONNX Runtime makes of a model, and what one of its operators computes.
+
+ONNX Runtime rewrites a network before it runs it: quantize/dequantize pairs around an operator become one integer
+kernel, constants are folded, activations move into the quantization. The result depends on those choices, so the
+import starts from the graph as ONNX Runtime will run it rather than from a second opinion on what it should be.
+"""
+
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from lepton.graph import GraphError
+
+# Fusions of float operators that change no number, and whose parts are easier to take one by one.
+KEPT_APART = ["ConvActivationFusion", "ConvAddActivationFusion", "GemmActivationFusion", "MatMulAddFusion",
+              "MatMulScaleFusion", "MatmulTransposeFusion", "TransposeOptimizer"]
+NEWEST_IR = 10
+
+
+def _options(level) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = level
+    options.log_severity_level = 4
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return options
+
+
+def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` as ONNX Runtime's default options run it on a CPU, less the layouts it chooses for the machine.
+
+    Raises GraphError when ONNX Runtime refuses the model.
+    """
+    options = _options(onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
+    with tempfile.TemporaryDirectory(prefix="lepton") as folder:
+        path = Path(folder, "optimized.onnx")
+        options.optimized_model_filepath = str(path)
+        try:
+            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"],
+                                         disabled_optimizers=KEPT_APART)
+            return onnx.load(path)
+        except Exception as error:  # its exceptions have no common base
+            text = str(error).strip().splitlines()
+            raise GraphError(f"ONNX Runtime cannot load the model: {text[0] if text else type(error).__name__}"
+                             ) from None
+
+
+def evaluate(node: onnx.NodeProto, inputs: list[np.ndarray | None], opsets: tuple[tuple[str, int], ...]) -> np.ndarray:
+    """The first output of one operator as ONNX Runtime computes it; None is an input left out."""
+    attributes = sorted(node.attribute, key=lambda a: a.name)
+    names = tuple("" if array is None else f"x{i}" for i, array in enumerate(inputs))
+    feeds = {name: array for name, array in zip(names, inputs, strict=True) if name}
+    types = tuple((name, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for name, a in feeds.items())
+    key = onnx.NodeProto(op_type=node.op_type, domain=node.domain, input=names, output=["y"], attribute=attributes)
+    try:
+        return _session(key.SerializeToString(deterministic=True), types, opsets).run(["y"], feeds)[0]
+    except Exception as error:
+        raise GraphError(f"{node.op_type} {node.name or node.output[0]!r}: ONNX Runtime cannot compute it: "
+                         f"{str(error).strip().splitlines()[0]}") from None
+
+
+@lru_cache(maxsize=256)
+def _session(node: bytes, types: tuple, opsets: tuple) -> onnxruntime.InferenceSession:
+    graph = onnx.helper.make_graph(
+        [onnx.NodeProto.FromString(node)], "one", [onnx.helper.make_tensor_value_info(*t) for t in types],
+        [onnx.ValueInfoProto(name="y")])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid(*o) for o in opsets],
+                                   ir_version=NEWEST_IR)
+    return onnxruntime.InferenceSession(model.SerializeToString(),
+                                        _options(onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL),
+                                        providers=["CPUExecutionProvider"])
