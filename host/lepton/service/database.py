@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, Table, create_engine, event, func, select
+from sqlalchemy import Connection, Table, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import QueuePool
@@ -37,10 +37,10 @@ class Database:
                 versions = connection.scalars(select(tables.schema.c.version)).all()
         except (DBAPIError, OSError) as error:
             cause = getattr(error, "orig", None) or error
-            raise ServiceError(f"cannot open the database {where}: {cause}") from error
+            raise ServiceError(f"cannot open the database {_shown(where)}: {cause}") from error
         if versions != [tables.SCHEMA_VERSION]:
-            raise ServiceError(f"the database {where} has tables of version {max(versions)}, this program knows "
-                               f"{tables.SCHEMA_VERSION}; use the version of Lepton that made it")
+            raise ServiceError(f"the database {_shown(where)} has tables of version {max(versions)}, this program "
+                               f"knows {tables.SCHEMA_VERSION}; use the version of Lepton that made it")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -67,6 +67,11 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping]) ->
     statement = (_INSERT[connection.dialect.name](table).values(list(rows)).on_conflict_do_nothing()
                  .returning(next(iter(table.primary_key))))
     return len(connection.execute(statement).all())
+
+
+def _shown(where: str | Path) -> str:
+    """For people: without a password."""
+    return make_url(where).render_as_string() if "://" in str(where) else str(where)
 
 
 def _sqlite(path: Path):

@@ -19,7 +19,6 @@ from .peer import CERTIFICATE
 PEER = "peer"  # in the state of a request: `Peer`, or None for a stranger
 OPEN_PATHS = frozenset({"/v1/enrolment"})  # all others need a certificate
 MAX_BODY = 64 << 10  # of all requests but uploads
-BODY_SECONDS = 60.0
 LARGE_BODIES = 8  # in memory at once; further ones wait in their sockets
 RETRY_SECONDS = 5
 
@@ -28,10 +27,11 @@ logger = logging.getLogger("lepton.service")
 
 @dataclass(frozen=True)
 class Limits:
-    """Bytes of an upload, and seconds in which a body must have arrived."""
+    """Bytes of an upload, and seconds in which the head and the body of a request must have arrived."""
 
     segment_bytes: int = MAX_OBJECT_BYTES
-    body_seconds: float = BODY_SECONDS
+    head_seconds: float = 15.0
+    body_seconds: float = 60.0
 
 
 class Gate:

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from .errors import Refused
 
 CERTIFICATE = "peer_certificate"  # in the state: DER, or None
-HEAD_SECONDS = 15.0
+FAREWELL_SECONDS = 0.5
 
 Report = Callable[[str, Refused, str | None], None]  # what was asked for, why not, the peer's address if known
 
@@ -26,6 +26,7 @@ class PeerProtocol(H11Protocol):
     """HTTP/1.1 that knows its peer, and does not wait for ever for a request, nor for the rest of a refused one."""
 
     report: ClassVar[Report]
+    patience: ClassVar[float]  # seconds
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -46,6 +47,12 @@ class PeerProtocol(H11Protocol):
         self._unwatch()
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        """Idle peers need not agree to the end of their connection: TLS would wait for them."""
+        super().shutdown()
+        if self._answered:
+            self.loop.call_later(FAREWELL_SECONDS, self.transport.abort)
+
     def send_400_response(self, msg: str) -> None:
         self.report("HTTP", Refused(400, "malformed", msg), self._address)
         super().send_400_response(msg)
@@ -62,7 +69,7 @@ class PeerProtocol(H11Protocol):
         """The deadline runs while the rest of a head, or of a body whose request was refused, is to come."""
         if self._answered and self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
             if self._deadline is None:
-                self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+                self._deadline = self.loop.call_later(self.patience, self._too_slow)
         else:
             self._unwatch()
 
@@ -74,14 +81,14 @@ class PeerProtocol(H11Protocol):
     def _too_slow(self) -> None:
         if not self.transport.is_closing():
             if self.cycle is None:
-                self.report("HTTP", Refused(408, "slow", f"no request came within {HEAD_SECONDS:g} seconds"),
+                self.report("HTTP", Refused(408, "slow", f"no request came within {self.patience:g} seconds"),
                             self._address)
             self.transport.close()
 
 
-def protocol(report: Report) -> type[PeerProtocol]:
+def protocol(report: Report, patience: float) -> type[PeerProtocol]:
     """`PeerProtocol` for uvicorn, which makes the objects itself."""
-    return type("ReportingPeerProtocol", (PeerProtocol,), {"report": staticmethod(report)})
+    return type("ReportingPeerProtocol", (PeerProtocol,), {"report": staticmethod(report), "patience": patience})
 
 
 def make_context(certificate: Path, key: Path, root: Path, report: Report) -> ssl.SSLContext:

@@ -1,6 +1,6 @@
 """The endpoints. Each says in its signature whom it is for: a `Device`, a tenant's `Reader`, either, or a stranger."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -163,4 +163,4 @@ def _cursor(after: str | None) -> tuple[str, str, int] | None:
 
 
 def _seconds(time: datetime | None) -> float | None:
-    return None if time is None else time.astimezone(UTC).timestamp()
+    return None if time is None else time.timestamp()

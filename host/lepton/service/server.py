@@ -63,9 +63,10 @@ def serve(home: Home, address: Address, limits: Limits, *, days: float = CLIENT_
         app = make_app(database, authority, enrolment, Ingest(database, home.objects), audit, limits)
         context = make_context(*authority.server_files(address.all_names()), authority.root_file, backlog.put)
         config = uvicorn.Config(
-            app, host=address.host, port=address.port, http=protocol(backlog.put), ws="none", lifespan="off",
-            ssl_context_factory=lambda _config, _default: context, limit_concurrency=CONNECTIONS, log_level="warning",
-            access_log=False, server_header=False, proxy_headers=False, timeout_graceful_shutdown=10)
+            app, host=address.host, port=address.port, http=protocol(backlog.put, limits.head_seconds), ws="none",
+            ssl_context_factory=lambda _config, _default: context, limit_concurrency=CONNECTIONS, lifespan="off",
+            log_level="warning", access_log=False, server_header=False, proxy_headers=False,
+            timeout_graceful_shutdown=10)
         _Server(config, ready).run()
     finally:
         backlog.close()

@@ -18,14 +18,24 @@ from lepton.service.server import Home
 from tests.host.service.senders import Spool
 
 START_SECONDS = 60
-LEPTON = (sys.executable, "-c", "from lepton.cli import main; raise SystemExit(main())")
+SERVE = """
+import functools
+from lepton.cli import main
+from lepton.service import gate
+gate.Limits = functools.partial(gate.Limits, {limits})
+raise SystemExit(main())
+"""
 
 
 class Service:
-    """`lepton cloud serve` with its home in `folder`, on any free port. Survives `kill` and `start`."""
+    """`lepton cloud serve` with its home in `folder`, on any free port. Survives `kill` and `start`.
 
-    def __init__(self, folder: Path, database: str | None = None, *options: str):
-        self.folder, self._options = folder, ("--database", database, *options) if database else options
+    `limits` are arguments of `Limits` in place of its defaults.
+    """
+
+    def __init__(self, folder: Path, database: str | None = None, limits: str = ""):
+        self.folder, self._options = folder, ("--database", database) if database else ()
+        self._limits = limits
         self.home = Home(folder / "home", database)
         self.process: subprocess.Popen | None = None
         self.url = ""
@@ -48,7 +58,8 @@ class Service:
     def start(self) -> None:
         listen = f"127.0.0.1:{self.port if self.url else 0}"
         self.process = subprocess.Popen(
-            [*LEPTON, "cloud", "serve", "--home", str(self.home.folder), "--listen", listen, *self._options],
+            [sys.executable, "-c", SERVE.format(limits=self._limits), "cloud", "serve",
+             "--home", str(self.home.folder), "--listen", listen, *self._options],
             stdout=subprocess.PIPE, text=True)
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
@@ -112,7 +123,7 @@ class Client(httpx.Client):
     def spool(self, first: int = 0) -> Spool:
         return Spool(self.identity.name, self.keys, first)
 
-    def send(self, segment, **headers) -> httpx.Response:
+    def upload(self, segment, **headers) -> httpx.Response:
         return self.put(f"/v1/{segment.key}", content=segment.data, headers=headers)
 
 

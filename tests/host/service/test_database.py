@@ -1,0 +1,70 @@
+"""Both databases: durable, shared by processes, and clear about what they cannot do."""
+
+import pytest
+from lepton.service import tables
+from lepton.service.database import Database, insert_new
+from lepton.service.errors import ServiceError
+from sqlalchemy import select, update
+
+
+def test_sqlite_is_durable(tmp_path):
+    database = Database(tmp_path / "folder" / "index.db")
+    with database.read() as connection:
+        pragmas = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+                   for name in ("journal_mode", "synchronous", "foreign_keys")}
+    assert pragmas == {"journal_mode": "truncate", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_opened_again(where):
+    Database(where).close()
+    with Database(where).read() as connection:
+        assert connection.scalars(select(tables.schema.c.version)).all() == [tables.SCHEMA_VERSION]
+
+
+def test_insert_new(database):
+    row = {"tenant": "t", "device": "d", "enrolled": 1.0}
+    with database.write() as connection:
+        assert insert_new(connection, tables.devices, []) == 0
+        assert insert_new(connection, tables.devices, [row, row | {"device": "e"}]) == 2
+        assert insert_new(connection, tables.devices, [row | {"enrolled": 2.0}, row | {"device": "f"}]) == 1
+        assert sorted(connection.scalars(select(tables.devices.c.enrolled))) == [1.0, 1.0, 1.0]
+
+
+def test_failed_transaction_leaves_nothing(database):
+    with pytest.raises(ZeroDivisionError), database.write() as connection:
+        insert_new(connection, tables.devices, [{"tenant": "t", "device": "d", "enrolled": 1.0}])
+        raise ZeroDivisionError
+    with database.read() as connection:
+        assert connection.execute(select(tables.devices)).all() == []
+
+
+def test_other_version(where):
+    database = Database(where)
+    with database.write() as connection:
+        connection.execute(update(tables.schema).values(version=99))
+    database.close()
+    with pytest.raises(ServiceError, match="has tables of version 99, this program knows 1"):
+        Database(where)
+
+
+@pytest.mark.parametrize("where, text", [
+    ("mysql://x/y", "must be a file or a postgresql:// URL, not mysql://"),
+    ("postgresql://x:port/y", "the database URL cannot be read"),
+    ("postgresql://lepton@/x?host=/nowhere", "cannot open the database"),
+    ("/dev/null/index.db", "cannot open the database")])
+def test_cannot_be_opened(where, text):
+    with pytest.raises(ServiceError, match=text):
+        Database(where)
+
+
+def test_password_is_not_shown():
+    with pytest.raises(ServiceError) as caught:
+        Database("postgresql://lepton:secret@/x?host=/nowhere")
+    assert "secret" not in str(caught.value)
+
+
+def test_no_database_file(tmp_path):
+    path = tmp_path / "index.db"
+    path.write_bytes(b"this is no database" * 100)
+    with pytest.raises(ServiceError, match="file is not a database"):
+        Database(path)
