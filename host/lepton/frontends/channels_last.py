@@ -179,6 +179,8 @@ class _ChannelsLast:
         if self.constant(name) is not None or self.views[name].plain:
             return False
         view, output = self.views[name], self.source.tensors[node.outputs[0]]
+        if not view.only_transposed and split_reshape(view) is not None:
+            view = self.transposed(name)
         stored = self.emit(node.op, [view.stored], self.stored(output.name), view.extents, output)
         self.views[output.name] = replace(view, stored=stored)
         return True

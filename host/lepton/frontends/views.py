@@ -57,7 +57,8 @@ class View:
 def split_reshape(view: View) -> tuple[Shape, Order] | None:
     """(extents, order): the view as a transpose by `order` of the stored elements reshaped to `extents`.
 
-    None where elements of a joined dimension do not lie one after the other in the stored tensor.
+    Dimensions of 1 come first. None where elements of a joined dimension do not lie one after the other in the stored
+    tensor.
     """
     runs = _matching_runs(view.transposed, view.shape)
     pieces = []  # (first stored axis, stored axes, axes of the view)
@@ -65,7 +66,8 @@ def split_reshape(view: View) -> tuple[Shape, Order] | None:
         axes = [view.order[i] for i in sources if view.extents[view.order[i]] != 1]
         if axes and axes != [a for a in range(axes[0], axes[-1] + 1) if view.extents[a] != 1]:
             return None
-        pieces.append((axes[0] if axes else -1, targets))
+        pieces.append((-1, [axis for axis in targets if view.shape[axis] == 1]))
+        pieces.append((axes[0] if axes else -1, [axis for axis in targets if view.shape[axis] != 1]))
     ordered = sorted(range(len(pieces)), key=lambda i: pieces[i][0])
     extents = [view.shape[axis] for i in ordered for axis in pieces[i][1]]
     stored_axes = [axis for i in ordered for axis in pieces[i][1]]

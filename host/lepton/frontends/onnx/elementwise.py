@@ -24,7 +24,7 @@ from lepton.graph import (
 from .importer import INT8, Importer, attributes, same
 from .layers import finish
 from .quantities import quantization, stated
-from .values import BYTES, Computed, Constant, Pending, Value
+from .values import BYTES, Computed, Constant, Joined, Pending, Value
 
 FLOAT32 = np.dtype(np.float32)
 UNARY = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Erf": "erf", "Exp": "exp", "Log": "log",
@@ -39,6 +39,15 @@ TABLE_ONLY = ("Selu", "Celu", "Mish", "ThresholdedRelu", "Softsign", "Pow", "Sig
 def as_table(importer: Importer, node: onnx.NodeProto) -> Value | None:
     """The node's result where it is a function of single elements of one int8 tensor, else None."""
     operands = [importer.operand(node, i) for i in range(len(node.input))]
+    joined = next((value for value in operands if isinstance(value, Joined)), None)
+    if joined is None:
+        return _as_table(importer, node, operands)
+    parts = [_as_table(importer, node, [part if value is joined else value for value in operands])
+             for part in joined.parts]
+    return None if None in parts else replace(joined, parts=tuple(parts))
+
+
+def _as_table(importer: Importer, node: onnx.NodeProto, operands: list[Value | None]) -> Computed | None:
     bases = [value for value in operands if isinstance(value, Computed)]
     if not bases or any(value.table is None or value.tensor != bases[0].tensor or value.shape != bases[0].shape
                         for value in bases):
@@ -66,7 +75,7 @@ def elementwise(importer: Importer, node: onnx.NodeProto):
     result = as_table(importer, node)
     if result is not None:
         importer.values[name] = result
-        if result.dtype in BYTES and importer.readers[name] > 1:
+        if result.dtype in BYTES and (importer.readers[name] > 1 or isinstance(result, Joined)):
             importer.codes(name)
     elif node.op_type in _HOST:
         importer.set_host(name, _HOST[node.op_type](importer, node))
@@ -80,7 +89,7 @@ def quantize(importer: Importer, node: onnx.NodeProto):
     if isinstance(value, Pending):
         finish(importer, node, value)
         return
-    if isinstance(value, Computed) and value.table is not None:
+    if isinstance(value, Joined) or (isinstance(value, Computed) and value.table is not None):
         elementwise(importer, node)
         return
     q = importer.quantities[name]

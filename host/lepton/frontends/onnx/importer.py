@@ -8,6 +8,7 @@ from onnx import numpy_helper
 
 from lepton.graph import (
     Arithmetic,
+    Concat,
     Dequantize,
     Gather,
     Graph,
@@ -25,7 +26,7 @@ from lepton.graph import (
 
 from .quantities import quantities
 from .runtime import evaluate
-from .values import BYTES, CODES, Computed, Constant, Pending, Value
+from .values import BYTES, CODES, Computed, Constant, Joined, Pending, Value
 
 INT8 = np.dtype(np.int8)
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -120,7 +121,7 @@ class Importer:
         return name
 
     def constant_tensor(self, name: str, data: np.ndarray, q: Quantization | None = None) -> str:
-        name, data = self.unique(name), np.ascontiguousarray(data)
+        name, data = self.unique(name), np.array(data, order="C")  # keeps numbers without dimensions
         data.flags.writeable = False
         self.graph.tensors[name] = Tensor(name, data.shape, data.dtype, q, data)
         return name
@@ -183,7 +184,25 @@ class Importer:
                 data = (data.astype(np.int16) - 128).astype(np.int8)
             value = Computed(self.constant_tensor(name, data, q), value.shape, value.dtype,
                              CODES.get(value.dtype) if q is not None else None)
+        if isinstance(value, Joined):
+            value = self._join(name, value)
         return value
+
+    def _join(self, name: str, value: Joined) -> Computed:
+        """The one tensor of a value in several parts: int8 if it is, else of its own type."""
+        names = [self.unique(f"{name}.part")]
+        while len(names) < len(value.parts):
+            names.append(f"{names[0]}.{len(names)}")
+        for part_name, part in zip(names, value.parts, strict=True):
+            self.values[part_name] = part
+            if name in self.quantities:
+                self.quantities[part_name] = self.quantities[name]
+        in_bytes = value.dtype in BYTES
+        tensors = [self.codes(n, self.quantities.get(name)) if in_bytes else self.host(n) for n in names]
+        q = self.graph.tensors[tensors[0]].quantization
+        tensor = self.emit(Concat(value.axis), tensors, name, value.shape, INT8 if in_bytes else value.dtype, q)
+        self.values[name] = joined = Computed(tensor, value.shape, value.dtype, CODES.get(value.dtype))
+        return joined
 
     def codes(self, name: str, q: Quantization | None = None) -> str:
         """The int8 tensor of an int8 or uint8 value (uint8 less 128), with quantization `q` where one is stated."""

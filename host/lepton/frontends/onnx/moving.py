@@ -10,7 +10,7 @@ from lepton.graph import Concat, Gather, GraphError, Op, Pad, Slice, Table
 from .importer import INT8, Importer, attributes
 from .pools import checked_axis
 from .quantities import quantization
-from .values import BYTES, CODES, Computed, Constant
+from .values import BYTES, CODES, Computed, Constant, Joined
 
 
 def source_of(importer: Importer, name: str) -> Computed:
@@ -109,6 +109,11 @@ def concat(importer: Importer, node: onnx.NodeProto):
         tensors, table, dtype = [s.tensor for s in sources], first.table, first.dtype
     elif first.dtype in BYTES:
         tensors, table, dtype = [importer.codes(name, q) for name in names], CODES[first.dtype], first.dtype
+    elif all(s.table is not None for s in sources):
+        axis = checked_axis(importer, attributes(node).get("axis", 0), len(first.shape))
+        shape = _joined_shape(importer, [s.shape for s in sources], axis)
+        importer.values[node.output[0]] = Joined(tuple(sources), axis, shape)
+        return
     else:
         tensors, table, dtype, q = [importer.host(name) for name in names], None, first.dtype, None
     tensor = _concat(importer, node, tensors, q)
@@ -118,10 +123,14 @@ def concat(importer: Importer, node: onnx.NodeProto):
 def _concat(importer: Importer, node: onnx.NodeProto, tensors: list[str], q) -> str:
     shapes = [importer.graph.tensors[t].shape for t in tensors]
     axis = checked_axis(importer, attributes(node).get("axis", 0), len(shapes[0]))
+    shape = _joined_shape(importer, shapes, axis)
+    return importer.emit(Concat(axis), tensors, node.output[0], shape, importer.graph.tensors[tensors[0]].dtype, q)
+
+
+def _joined_shape(importer: Importer, shapes: list[tuple[int, ...]], axis: int) -> tuple[int, ...]:
     if any(s[:axis] + s[axis + 1:] != shapes[0][:axis] + shapes[0][axis + 1:] for s in shapes):
         raise GraphError(f"{importer.where}: tensors of shapes {shapes} cannot be joined along axis {axis}")
-    shape = (*shapes[0][:axis], sum(s[axis] for s in shapes), *shapes[0][axis + 1:])
-    return importer.emit(Concat(axis), tensors, node.output[0], shape, importer.graph.tensors[tensors[0]].dtype, q)
+    return (*shapes[0][:axis], sum(s[axis] for s in shapes), *shapes[0][axis + 1:])
 
 
 def qlinear_concat(importer: Importer, node: onnx.NodeProto):

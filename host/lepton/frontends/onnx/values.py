@@ -71,4 +71,17 @@ class Pending:
         return replace(self, bounds=(min(max(a, low), high), min(max(b, low), high)))
 
 
-Value = Constant | Computed | Pending
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """Functions of several int8 tensors, side by side along `axis`: not joined before it is known as what."""
+
+    parts: tuple[Computed, ...]
+    axis: int
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.parts[0].dtype
+
+
+Value = Constant | Computed | Pending | Joined

@@ -1,0 +1,146 @@
+"""Float ONNX networks to int8: ranges from calibration data, by ONNX Runtime's own quantizer."""
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.version_converter
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from lepton.graph import GraphError
+
+from .reader import Shapes, Source, read_model
+
+METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile,
+           "entropy": CalibrationMethod.Entropy}
+PER_CHANNEL_OPSET = 13
+Progress = Callable[[int, int | None], None]
+Calibration = str | PathLike | np.ndarray | Mapping[str, np.ndarray] | Iterable
+
+
+def quantize_onnx(source: Source, calibration: Calibration, *, method: str = "minmax", percentile: float = 99.99,
+                  shapes: Shapes | None = None, progress: Progress | None = None) -> onnx.ModelProto:
+    """A float network as a QDQ network: 8-bit activations, int8 weights with a scale for each output channel.
+
+    Activations are uint8, which is what ONNX Runtime's x86 kernels take, so that it computes all layers with integers.
+
+    `calibration` is the path of a .npy file (one input) or .npz file (an array for each input, by name), such arrays,
+    or an iterable of inputs: arrays, dicts by input name, or tuples whose first items are the inputs (as data loaders
+    give them, with labels behind). A longer first axis than the network's counts as several inputs. `method` says how
+    ranges follow from the values seen: "minmax", "percentile" or "entropy". `progress` is called with the number of
+    inputs done and of all, None where that is not known.
+
+    Raises GraphError for a malformed network and for calibration data that do not fit it or are not finite.
+    """
+    if method not in METHODS:
+        raise GraphError(f"the calibration method must be one of {', '.join(METHODS)}, not {method!r}")
+    if not 50 < percentile <= 100:
+        raise GraphError(f"the percentile must be above 50 and at most 100, not {percentile}")
+    model, _ = read_model(source, shapes)
+    if any(node.op_type in ("QuantizeLinear", "QLinearConv", "QLinearMatMul") for node in model.graph.node):
+        raise GraphError("the network is quantized already; compile it without calibration data")
+    reader = _Reader(model, calibration, progress)
+    model, per_channel = _per_channel(model)
+    options = {"ActivationSymmetric": False, "WeightSymmetric": True, "CalibPercentile": percentile}
+    with tempfile.TemporaryDirectory(prefix="lepton") as folder:
+        plain, prepared, quantized = (Path(folder, f"{name}.onnx") for name in ("plain", "prepared", "quantized"))
+        onnx.save(model, plain)
+        chatty = logging.getLogger().level
+        logging.getLogger().setLevel(logging.ERROR)  # advice on its own command line
+        try:
+            quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+            quantize_static(prepared, quantized, reader, quant_format=QuantFormat.QDQ,
+                            per_channel=per_channel, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                            calibrate_method=METHODS[method], extra_options=options)
+        except GraphError:
+            raise
+        except Exception as error:  # its exceptions have no common base
+            raise GraphError(f"the network cannot be quantized: {str(error).strip() or type(error).__name__}") from None
+        finally:
+            logging.getLogger().setLevel(chatty)
+        if not reader.done:
+            raise GraphError("there are no calibration data: at least one input is needed")
+        return onnx.load(quantized)
+
+
+def _per_channel(model: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+    """The model in an opset that knows scales for channels, and whether there is one."""
+    version = max(opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx"))
+    if version >= PER_CHANNEL_OPSET:
+        return model, True
+    try:
+        return onnx.version_converter.convert_version(model, PER_CHANNEL_OPSET), True
+    except RuntimeError:  # an operator that the converter does not know
+        return model, False
+
+
+class _Reader(CalibrationDataReader):
+    """Hands one input after the other to the calibrator."""
+
+    def __init__(self, model: onnx.ModelProto, calibration: Calibration, progress: Progress | None):
+        self.shapes = {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+                       for value in model.graph.input}
+        self.dtypes = {value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+                       for value in model.graph.input}
+        if isinstance(calibration, str | PathLike):
+            calibration = _load(Path(calibration))
+        self.total = None
+        if isinstance(calibration, np.ndarray | Mapping):
+            self.total = len(list(self._inputs(calibration)))
+            calibration = [calibration]
+        self.feeds = (feeds for batch in calibration for feeds in self._inputs(batch))
+        self.progress, self.done = progress, 0
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        feeds = next(self.feeds, None)
+        if feeds is not None:
+            self.done += 1
+            if self.progress is not None:
+                self.progress(self.done, self.total)
+        return feeds
+
+    def _inputs(self, batch) -> Iterator[dict[str, np.ndarray]]:
+        """The single inputs of a batch."""
+        names = list(self.shapes)
+        if not isinstance(batch, Mapping):
+            items = list(batch) if isinstance(batch, list | tuple) else [batch]
+            if len(items) < len(names):
+                raise GraphError(f"calibration data must have the {len(names)} inputs {', '.join(names)}, "
+                                 f"not {len(items)}")
+            batch = dict(zip(names, items, strict=False))
+        if not set(names) <= set(batch):
+            raise GraphError(f"calibration data must have the inputs {', '.join(names)}, not {', '.join(batch)}")
+        arrays = {name: self._split(name, np.asarray(batch[name])) for name in names}
+        counts = {name: len(parts) for name, parts in arrays.items()}
+        if len(set(counts.values())) != 1:
+            raise GraphError(f"calibration data must hold equally many of each input, not {counts}")
+        for i in range(counts[names[0]]):
+            yield {name: parts[i] for name, parts in arrays.items()}
+
+    def _split(self, name: str, array: np.ndarray) -> list[np.ndarray]:
+        shape, dtype = self.shapes[name], self.dtypes[name]
+        if array.shape == shape[1:]:
+            array = array[None]
+        if array.ndim != len(shape) or array.shape[1:] != shape[1:] or not array.size or array.shape[0] % shape[0]:
+            raise GraphError(f"calibration data for input {name!r} must have the shape {shape}, or several of it along "
+                             f"the first axis, not {array.shape}")
+        if array.dtype != dtype and not (array.dtype.kind == "f" and np.dtype(dtype).kind == "f"):
+            raise GraphError(f"calibration data for input {name!r} must be {np.dtype(dtype)}, not {array.dtype}")
+        if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
+            raise GraphError(f"calibration data for input {name!r} hold values that are not finite")
+        return np.split(array.astype(dtype, copy=False), array.shape[0] // shape[0])
+
+
+def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+    except (ValueError, EOFError, OSError) as error:
+        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+            raise
+        raise GraphError(f"{path}: not a .npy or .npz file of calibration data ({error})") from None
