@@ -1,13 +1,14 @@
 """Front ends: from a framework's network to `lepton.graph.Graph`, and back to TFLite.
 
-`import_tflite` and `export_tflite` need the extra `tflite`, `import_onnx` the extra `onnx`, `quantize` (PyTorch) the
-extra `torch`. None is imported before the function is used.
+`import_tflite` and `export_tflite` need the extra `tflite`; `import_onnx`, `load_onnx` and `quantize_onnx` the extra
+`onnx`; `quantize` (PyTorch) the extra `torch`. None is imported before the function is used.
 """
 
 from .check import check_graph
 from .tflite import export_tflite, import_tflite
 
-__all__ = ["check_graph", "export_tflite", "import_onnx", "import_tflite", "quantize"]
+__all__ = ["check_graph", "export_tflite", "import_onnx", "import_tflite", "load_onnx", "quantize",
+           "quantize_onnx"]
 
 
 def __getattr__(name: str):
@@ -15,8 +16,8 @@ def __getattr__(name: str):
         from .torch import quantize
 
         return quantize
-    if name == "import_onnx":
-        from .onnx import import_onnx
+    if name in ("import_onnx", "load_onnx", "quantize_onnx"):
+        from . import onnx
 
-        return import_onnx
+        return getattr(onnx, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

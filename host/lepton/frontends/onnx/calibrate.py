@@ -60,11 +60,11 @@ def quantize_onnx(source: Source, calibration: Calibration, *, method: str = "mi
         except GraphError:
             raise
         except Exception as error:  # its exceptions have no common base
+            if not reader.done:
+                raise GraphError("there are no calibration data: at least one input is needed") from None
             raise GraphError(f"the network cannot be quantized: {str(error).strip() or type(error).__name__}") from None
         finally:
             logging.getLogger().setLevel(chatty)
-        if not reader.done:
-            raise GraphError("there are no calibration data: at least one input is needed")
         return onnx.load(quantized)
 
 

@@ -1,5 +1,8 @@
 """`import_onnx`: from a file to the graph."""
 
+from os import PathLike
+from pathlib import Path
+
 from lepton.graph import Graph
 
 from ..channels_last import channels_last
@@ -25,3 +28,16 @@ def import_onnx(source: Source, name: str | None = None, shapes: Shapes | None =
     """
     model, found = read_model(source, shapes)
     return channels_last(Importer(prepare(model), name or found, CONVERTERS).graph)
+
+
+def load_onnx(path: Source, calibration=None, progress=None, **options) -> Graph:
+    """`import_onnx` for the command line: with `calibration`, a float network is quantized first (`quantize_onnx`).
+
+    `options` are those of `quantize_onnx`. Raises what the two raise.
+    """
+    if calibration is None:
+        return import_onnx(path, shapes=options.get("shapes"))
+    from .calibrate import quantize_onnx
+
+    name = Path(path).stem if isinstance(path, str | PathLike) else None
+    return import_onnx(quantize_onnx(path, calibration, progress=progress, **options), name)

@@ -63,8 +63,8 @@ class Net:
         graph.ClearField("value_info")
         for value in graph.output:
             value.CopyFrom(types[value.name])
-            if not value.type.HasField("tensor_type"):
-                raise AssertionError(f"no type for {value.name}")
+            if not value.type.HasField("tensor_type"):  # of an operator that is ONNX Runtime's own
+                value.type.tensor_type.elem_type = self.inputs[0].type.tensor_type.elem_type
         return self._wrap(graph)
 
     def _wrap(self, graph) -> onnx.ModelProto:
