@@ -4,10 +4,10 @@
           1    align: the word from the scratchpad, shifted to its first byte
           2    dot array; accumulator row fetched
           3    accumulate
-          4-9  requantize
-         10-17 residual add
-         18    word to the scratchpad
-         19    done
+          4-8  requantize
+          9-14 residual add
+         15    word to the scratchpad
+         16    done
 
 Nothing in it stalls but the issue stage.
 """

@@ -1,16 +1,16 @@
 """One lane of the requantizer: int32 accumulator to int8."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from lepton.arch.commands import PARAM_WORDS
 
-from .rounding import clamp, round_last_bit, rounding_divide, saturate
+from .rounding import POINT, away_from_zero, clamp, float_round_up, round_up, to_float
 
-# bias and left shift, multiply, cut, round and saturate, right shift and zero point, clamp
-STAGES = 6
+# bias and left shift, multiply, right shift, round and zero point, clamp
+STAGES = 5
 # The stages at which parameters are used.
-BIAS, MULTIPLY, ROUND, SHIFT, CLAMP = 0, 1, 3, 4, 5
+BIAS, MULTIPLY, SHIFT, ROUND, CLAMP = range(STAGES)
 
 
 class Requantizer(wiring.Component):
@@ -23,8 +23,9 @@ class Requantizer(wiring.Component):
     valid: bit s is set when stage s holds a row; `value` enters at stage 0, `y` is there at stage STAGES.
     fresh: bit s is set when stage s takes over the next parameters at the coming clock edge, so
         that rows of two commands can be in the pipeline without disturbing each other.
-    single, zero, low, high: per tensor, stable while the stage that uses them holds a row: ROUND,
-        SHIFT, CLAMP, CLAMP.
+    as_float: bit s says that the row at stage s is rounded as FLOAT (BIAS, SHIFT, ROUND).
+    double: the row at SHIFT is rounded as DOUBLE.
+    zero, low, high: per tensor, stable while the stage that uses them holds a row: ROUND, CLAMP, CLAMP.
     """
 
     value: In(signed(32))
@@ -33,7 +34,8 @@ class Requantizer(wiring.Component):
     param_write: In(1)
     param_index: In(4)
     param_data: In(8)
-    single: In(1)
+    as_float: In(STAGES)
+    double: In(1)
     zero: In(signed(8))
     low: In(signed(8))
     high: In(signed(8))
@@ -56,20 +58,21 @@ class Requantizer(wiring.Component):
         with m.If(self.fresh[SHIFT]):
             m.d.sync += right.eq(next_bytes[9])
 
-        shifted, product = Signal(signed(32)), Signal(signed(64))
-        cut = Signal(signed(34))  # one bit below the point is all that rounding half up needs
-        scaled, single = Signal(signed(34)), Signal()
-        wide = Signal(signed(36))
+        biased, factor, product = Signal(signed(32)), Signal(signed(32)), Signal(signed(64))
+        scaled, more = Signal(signed(64)), Signal()  # POINT fraction bits; something above 0 was cut off
+        wide = Signal(signed(35))
+        m.d.comb += biased.eq((self.value + bias)[:32] << left)
         with m.If(self.valid[BIAS]):
-            m.d.sync += shifted.eq((self.value + bias)[:32] << left)
+            m.d.sync += factor.eq(Mux(self.as_float[BIAS], to_float(biased), biased))
         with m.If(self.valid[MULTIPLY]):
-            m.d.sync += product.eq(shifted * multiplier)
-        with m.If(self.valid[2]):
-            m.d.sync += cut.eq(product >> 30)
-        with m.If(self.valid[ROUND]):
-            m.d.sync += [scaled.eq(Mux(self.single, cut, saturate(round_last_bit(cut)))), single.eq(self.single)]
+            m.d.sync += product.eq(factor * multiplier)
         with m.If(self.valid[SHIFT]):
-            m.d.sync += wide.eq(rounding_divide(scaled, right, single) + self.zero)
+            m.d.sync += scaled.eq(away_from_zero(product, POINT - 1, self.double & (right != 0)) >> right)
+            with m.If(self.as_float[SHIFT]):
+                m.d.sync += more.eq((product[:31] & ~(Const(-1, 31) << right)[:31]).any())
+        with m.If(self.valid[ROUND]):
+            up = Mux(self.as_float[ROUND], float_round_up(scaled, more), round_up(scaled))
+            m.d.sync += wide.eq((scaled >> POINT) + self.zero + up)
         with m.If(self.valid[CLAMP]):
             m.d.sync += self.y.eq(clamp(wide, self.low, self.high))
         return m

@@ -1,20 +1,20 @@
-"""One lane of the residual add: TFLite's int8 ADD on a finished value and a residual."""
+"""One lane of the residual add: int8 addition of a finished value and a residual, each with its own scale."""
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .rounding import clamp, doubling_high, rounding_divide_by_pot, saturate
+from .rounding import POINT, away_from_zero, clamp, even_round_up, round_half_up, round_up
 
-# scale both, round, shift and add, scale the sum, round, saturate, shift and zero point, clamp
-STAGES = 8
+# scale both, shift and add, scale the sum, shift, round and zero point, clamp
+STAGES = 6
 # The stages at which parameters are used.
-SCALE, SHIFT, SCALE_SUM, SHIFT_SUM, CLAMP = 0, 2, 3, 6, 7
+SCALE, SUM, SCALE_SUM, SHIFT_SUM, ROUND, CLAMP = range(STAGES)
 
 # ADD scales (x - zero) << 20 by an int32 multiplier (TFLite `add.h`, left_shift = 20); taking
-# the 20 out of the 31 fraction bits saves the shift and keeps the product at 41 bits. Such a
-# product never saturates.
-_INPUT_FRACTION = 31 - 20
+# the 20 out of the 31 fraction bits saves the shift and keeps the product at 41 bits.
+_INPUT_SHIFT = 20
+_INPUT_FRACTION = POINT - _INPUT_SHIFT
 
 
 class ResidualAdd(wiring.Component):
@@ -24,13 +24,15 @@ class ResidualAdd(wiring.Component):
     -------
     valid: bit s is set when stage s holds a row; `y` and `residual` enter at stage 0.
     add and the parameters (`lepton.arch.Tensor`, add_*): each stable while the stage that uses it
-        holds a row (SCALE: zeros and multipliers, SHIFT: shifts, SCALE_SUM: mult_o, SHIFT_SUM:
-        shift_o and zero_o, CLAMP: the rest).
+        holds a row (SCALE: zeros and multipliers, SUM: shifts, SCALE_SUM: mult_o, SHIFT_SUM: shift_o,
+        ROUND: zero_o, CLAMP: the rest).
+    as_float: bit s says that the row at stage s is added as FLOAT (SUM, SCALE_SUM, SHIFT_SUM, ROUND).
     """
 
     y: In(signed(8))
     residual: In(signed(8))
     valid: In(STAGES)
+    as_float: In(STAGES)
     add: In(1)
     zero_a: In(signed(8))
     zero_b: In(signed(8))
@@ -48,35 +50,34 @@ class ResidualAdd(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         product_a, product_b = Signal(signed(41)), Signal(signed(41))
-        rounded_a, rounded_b = Signal(signed(32)), Signal(signed(32))
-        total, product = Signal(signed(32)), Signal(signed(64))
-        rounded, scaled, wide = Signal(signed(33)), Signal(signed(32)), Signal(signed(34))
+        total, product, scaled = Signal(signed(42)), Signal(signed(64)), Signal(signed(64))
+        wide = Signal(signed(35))
         own = [self.y, *(Signal(signed(8), name=f"own{s}") for s in range(1, STAGES))]
         for s in range(STAGES - 1):
             with m.If(self.valid[s]):
                 m.d.sync += own[s + 1].eq(own[s])
+
+        def shifted(value, bit, shift, stage):
+            return away_from_zero(value, bit, (shift != 0) & ~self.as_float[stage]) >> shift
 
         with m.If(self.valid[SCALE]):
             m.d.sync += [
                 product_a.eq((self.y - self.zero_a) * self.mult_a),
                 product_b.eq((self.residual - self.zero_b) * self.mult_b),
             ]
-        with m.If(self.valid[1]):
-            m.d.sync += [
-                rounded_a.eq(doubling_high(product_a, _INPUT_FRACTION)),
-                rounded_b.eq(doubling_high(product_b, _INPUT_FRACTION)),
-            ]
-        with m.If(self.valid[SHIFT]):
-            m.d.sync += total.eq(rounding_divide_by_pot(rounded_a, self.shift_a)
-                                 + rounding_divide_by_pot(rounded_b, self.shift_b))
+        with m.If(self.valid[SUM]):
+            a, b = (shifted(p, _INPUT_FRACTION - 1, shift, SUM)
+                    for p, shift in ((product_a, self.shift_a), (product_b, self.shift_b)))
+            m.d.sync += total.eq(Mux(self.as_float[SUM], a + b, round_half_up(a, _INPUT_FRACTION)
+                                     + round_half_up(b, _INPUT_FRACTION)))
         with m.If(self.valid[SCALE_SUM]):
-            m.d.sync += product.eq(total * self.mult_o)
-        with m.If(self.valid[4]):
-            m.d.sync += rounded.eq(doubling_high(product))
-        with m.If(self.valid[5]):
-            m.d.sync += scaled.eq(saturate(rounded))
+            m.d.sync += product.eq(Mux(self.as_float[SCALE_SUM], (total + self.mult_o) << _INPUT_SHIFT,
+                                       total[:32].as_signed() * self.mult_o))
         with m.If(self.valid[SHIFT_SUM]):
-            m.d.sync += wide.eq(rounding_divide_by_pot(scaled, self.shift_o) + self.zero_o)
+            m.d.sync += scaled.eq(shifted(product, POINT - 1, self.shift_o, SHIFT_SUM))
+        with m.If(self.valid[ROUND]):
+            up = Mux(self.as_float[ROUND], even_round_up(scaled), round_up(scaled))
+            m.d.sync += wide.eq((scaled >> POINT) + self.zero_o + up)
         with m.If(self.valid[CLAMP]):
             m.d.sync += self.out.eq(Mux(self.add, clamp(wide, self.low, self.high), own[CLAMP]))
         return m

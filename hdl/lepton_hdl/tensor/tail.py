@@ -21,17 +21,10 @@ STAGES = requantize.STAGES + residual_add.STAGES  # from a row at `value` to its
 _ADD = requantize.STAGES  # the stage at which the residual add begins
 
 _TENSOR = layout(Tensor)
-# The per-tensor parameters and the stage that uses them.
-_SCALAR_STAGE = {
-    "rounding": requantize.ROUND, "out_zero": requantize.SHIFT,
-    "out_min": requantize.CLAMP, "out_max": requantize.CLAMP,
-    **dict.fromkeys(("add_zero_a", "add_zero_b", "add_mult_a", "add_mult_b"), _ADD + residual_add.SCALE),
-    **dict.fromkeys(("add_shift_a", "add_shift_b"), _ADD + residual_add.SHIFT),
-    "add_mult_o": _ADD + residual_add.SCALE_SUM,
-    **dict.fromkeys(("add_shift_o", "add_zero_o"), _ADD + residual_add.SHIFT_SUM),
-    **dict.fromkeys(("add", "add_min", "add_max"), _ADD + residual_add.CLAMP),
-}
-SCALARS = data.StructLayout({name: _TENSOR[name].shape for name in _SCALAR_STAGE})
+# The per-tensor parameters that go with the rows of a command.
+SCALARS = data.StructLayout({name: _TENSOR[name].shape for name in (
+    "rounding", "out_zero", "out_min", "out_max", "add",
+    *(f"add_{kind}_{operand}" for kind in ("zero", "mult", "shift") for operand in "abo"), "add_min", "add_max")})
 
 
 class Tail(wiring.Component):
@@ -82,17 +75,31 @@ class Tail(wiring.Component):
         waiting = Signal(SCALARS)
         with m.If(self.scalars_write):
             m.d.sync += waiting.eq(self.scalars)
-        scalar = {}
-        for name, stage in _SCALAR_STAGE.items():
-            scalar[name] = Signal(SCALARS[name].shape, name=name)
-            with m.If(take[stage]):
-                m.d.sync += scalar[name].eq(waiting[name])
 
-        # `add` is used at both ends of the residual add.
-        add_now = Signal()
-        with m.If(take[_ADD]):
-            m.d.sync += add_now.eq(waiting.add)
-        m.d.comb += self.residual_take.eq(valid[_ADD] & add_now)
+        def at(stage, name, value=None):
+            """The parameter, or a value made of the waiting ones, as the row at `stage` needs it."""
+            value = waiting[name] if value is None else value
+            copy = Signal.like(value, name=f"{name}_{stage}")
+            with m.If(take[stage]):
+                m.d.sync += copy.eq(value)
+            return copy
+
+        as_float = waiting.rounding == Rounding.FLOAT
+        floats = Cat(at(s, "as_float", as_float) for s in range(STAGES))
+        requantization = {
+            "double": at(requantize.SHIFT, "double", waiting.rounding == Rounding.DOUBLE),
+            "zero": at(requantize.ROUND, "out_zero"),
+            "low": at(requantize.CLAMP, "out_min"), "high": at(requantize.CLAMP, "out_max"),
+        }
+        addition = {
+            "add": at(_ADD + residual_add.CLAMP, "add"),
+            "low": at(_ADD + residual_add.CLAMP, "add_min"), "high": at(_ADD + residual_add.CLAMP, "add_max"),
+        }
+        for stage, names in ((residual_add.SCALE, ("zero_a", "zero_b", "mult_a", "mult_b")),
+                             (residual_add.SUM, ("shift_a", "shift_b")), (residual_add.SCALE_SUM, ("mult_o",)),
+                             (residual_add.SHIFT_SUM, ("shift_o",)), (residual_add.ROUND, ("zero_o",))):
+            addition |= {name: at(_ADD + stage, f"add_{name}") for name in names}
+        m.d.comb += self.residual_take.eq(valid[_ADD] & at(_ADD, "add"))
 
         lanes = []
         for n in range(self.config.columns):
@@ -103,21 +110,16 @@ class Tail(wiring.Component):
                 lane.value.eq(self.value[n]),
                 lane.valid.eq(valid[:_ADD]),
                 lane.fresh.eq(take[:_ADD]),
+                lane.as_float.eq(floats[:_ADD]),
                 lane.param_write.eq(self.param_write),
                 lane.param_index.eq(self.param_index),
                 lane.param_data.eq(self.param_word.word_select(n, 8)),
-                lane.single.eq(scalar["rounding"] == Rounding.SINGLE),
-                lane.zero.eq(scalar["out_zero"]),
-                lane.low.eq(scalar["out_min"]),
-                lane.high.eq(scalar["out_max"]),
                 add.y.eq(lane.y),
                 add.residual.eq(self.residual.word_select(n, 8)),
                 add.valid.eq(valid[_ADD:STAGES]),
-                add.add.eq(scalar["add"]),
-                add.low.eq(scalar["add_min"]),
-                add.high.eq(scalar["add_max"]),
+                add.as_float.eq(floats[_ADD:]),
             ]
-            m.d.comb += [getattr(add, name).eq(scalar[f"add_{name}"]) for name in (
-                "zero_a", "zero_b", "zero_o", "mult_a", "mult_b", "mult_o", "shift_a", "shift_b", "shift_o")]
+            m.d.comb += [getattr(lane, name).eq(value) for name, value in requantization.items()]
+            m.d.comb += [getattr(add, name).eq(value) for name, value in addition.items()]
         m.d.comb += self.out.eq(Cat(lanes))
         return m

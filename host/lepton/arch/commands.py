@@ -50,6 +50,7 @@ class Rounding(IntEnum):
 
     DOUBLE = 0  # TFLite's convolutions and pools: to int32 first, then by the right shift
     SINGLE = 1  # LiteRT's fully connected layers: once, half up
+    FLOAT = 2  # ONNX Runtime and PyTorch: in float32, then half to even
 
 
 class Space(IntEnum):
@@ -220,10 +221,19 @@ the golden model, and TFLite's reference kernels for the rounding):
     x = (row[n] + bias[n]) << left[n], as int32
     DOUBLE: y = RDBPOT(SRDHM(x, multiplier[n]), right[n])            MultiplyByQuantizedMultiplier
     SINGLE: y = (x * multiplier[n] + 2**(30 + right[n])) >> (31 + right[n])
+    FLOAT:  y = rint(float32(float32(x) * multiplier[n]) / 2**(31 + right[n]))     float32(x) taken modulo 2**32
     y = clamp(y + out_zero, out_min, out_max)            compares with the minimum first
-    if add: s = scale(y - add_zero_a, add_mult_a, add_shift_a) + scale(r - add_zero_b, add_mult_b, add_shift_b)
-            y = clamp(RDBPOT(SRDHM(s, add_mult_o), add_shift_o) + add_zero_o, add_min, add_max)
-    with scale(d, m, s) = RDBPOT(SRDHM(d << 20, m), s)""")
+    if add: a = y - add_zero_a;  b = r - add_zero_b
+            s = scale(a, add_mult_a, add_shift_a) + scale(b, add_mult_b, add_shift_b)
+            y = RDBPOT(SRDHM(s, add_mult_o), add_shift_o)
+    FLOAT:  s = (a * add_mult_a >> add_shift_a) + (b * add_mult_b >> add_shift_b) + add_mult_o
+            y = rint((s << 20 >> add_shift_o) / 2**31)
+            y = clamp(y + add_zero_o, add_min, add_max)
+    with scale(d, m, s) = RDBPOT(SRDHM(d << 20, m), s)
+
+float32() rounds to 24 significant bits, half to even, rint() to an integer, half to even. With a multiplier of at most
+24 significant bits FLOAT is what ONNX Runtime's requantization computes with the float32 scale
+multiplier / 2**(31 + right), unless x is 2**31 - 64 or above.""")
 
 # The parameter record of K output channels, in words of the weight memory: word b holds byte b
 # of every channel's (bias: int32, multiplier: int32, left shift: uint8, right shift: uint8).

@@ -4,7 +4,18 @@ import numpy as np
 
 from ..arch import ChipConfig, Rounding, TensorOpcode
 from ..arch.commands import WINDOW_COLUMNS, WINDOW_ROWS
-from ..graph import Add, AveragePool2D, Conv2D, DepthwiseConv2D, FullyConnected, Graph, GraphError, MaxPool2D, Mean
+from ..graph import (
+    Add,
+    Arithmetic,
+    AveragePool2D,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    GraphError,
+    MaxPool2D,
+    Mean,
+)
 from . import quantize
 from .layers import ChipLayer, Image, Part, Window
 from .layouts import Blocked, Rows
@@ -28,6 +39,7 @@ class Lowering:
     def __init__(self, graph: Graph, config: ChipConfig, outside: list[str]):
         self.graph = graph
         self.config, self.lanes = config, config.lanes
+        self.floats = graph.arithmetic is Arithmetic.FLOAT
         self.outside = set(outside)
         self.inputs: dict[str, tuple[str, Blocked | Rows]] = {}  # buffer name -> (tensor, layout)
 
@@ -39,6 +51,8 @@ class Lowering:
             layer = self._dot(node, index)
         else:
             layer = self._lanewise(node, index)
+        if self.floats:
+            layer.rounding = Rounding.FLOAT
         if node.residual is not None:
             self._add_residual(layer, node)
         return layer
@@ -127,7 +141,8 @@ class Lowering:
             self._dot_params(node, values, weights), _zero(output), *op.clamp, weights=tiles, first_block=first)
         layer.parts = [Part((0, out_shape[0]), (0, out_shape[1]))]
         layer.window, layer.arrives = window, node.source in self.outside
-        layer.rounding = Rounding.SINGLE if isinstance(op, FullyConnected) else Rounding.DOUBLE
+        if not self.floats:
+            layer.rounding = Rounding.SINGLE if isinstance(op, FullyConnected) else Rounding.DOUBLE
         layer.macs = out_shape[0] * out_shape[1] * values.size
         layer.weight_bytes = values.size
         layer.input_shape, layer.output_shape = tuple(source.shape), tuple(output.shape)
@@ -143,13 +158,18 @@ class Lowering:
             bias += tensors[node.node.inputs[2]].data.reshape(-1)
         bias -= _zero(source) * values.reshape(outputs, -1).sum(axis=1, dtype=np.int64)
         per_channel = not isinstance(node.node.op, FullyConnected) or weights.quantization.scale.size > 1
-        scales = quantize.conv_scales(source.quantization.scale, weights.quantization.scale.reshape(-1),
-                                      output.quantization.scale, per_channel)
-        pairs = [quantize.quantize_multiplier(float(s)) for s in np.broadcast_to(scales, outputs)]
+        steps = source.quantization.scale, weights.quantization.scale.reshape(-1), output.quantization.scale
+        if self.floats:
+            pairs = [quantize.float_multiplier(s) for s in np.broadcast_to(quantize.float_scales(*steps), outputs)]
+        else:
+            scales = quantize.conv_scales(*steps, per_channel)
+            pairs = [quantize.quantize_multiplier(float(s)) for s in np.broadcast_to(scales, outputs)]
         if max(shift for _, shift in pairs) > 31:
             raise GraphError(f"{label(node.node)}: the scale of input times weights must be less than 2**31 times "
                              "that of the output")
         multiplier, shift = np.array(pairs, np.int64).T
+        if self.floats:
+            quantize.check_float_range(bias, values, shift)
         return [quantize.pack_parameters(bias[o:o + lanes], multiplier[o:o + lanes], shift[o:o + lanes], lanes)
                 for o in range(0, outputs, lanes)]
 
@@ -250,7 +270,12 @@ class Lowering:
         elif isinstance(op, Mean):
             opcode, pad, kernel, zero = TensorOpcode.SUM, 0, node.image[:2], _zero(output)
             count = kernel[0] * kernel[1]
-            multiplier, shift = quantize.mean_multiplier(_scale(source), _scale(output), count)
+            if self.floats:
+                multiplier, shift = quantize.float_multiplier(
+                    quantize.float_average_scale(_scale(source), _scale(output), count))
+                quantize.check_float_range(np.array([-_zero(source) * count]), np.ones((1, count)), np.array([shift]))
+            else:
+                multiplier, shift = quantize.mean_multiplier(_scale(source), _scale(output), count)
             params = [self._uniform(-_zero(source) * count, multiplier, *quantize.split_shift(shift))]
         layer = ChipLayer(
             index, node.name, type(op).__name__, opcode, self._image(node.source, node.image),

@@ -1,4 +1,4 @@
-"""TFLite's integer arithmetic: multipliers, and the parameter records of the chip's tail.
+"""Multipliers of both arithmetics (`Arithmetic`), and the parameter records of the chip's tail.
 
 Formulas are those of TFLite's `kernels/internal/quantization_util.cc`, `kernels/kernel_util.cc` and the
 reference kernels, computed in the same floating-point types, because the last bit of a multiplier shows.
@@ -38,6 +38,60 @@ def conv_scales(source: np.ndarray, weights: np.ndarray, output: np.ndarray, per
     if per_channel:
         return source.astype(np.float64) * weights.astype(np.float64) / output.astype(np.float64)
     return (source * weights).astype(np.float64) / output.astype(np.float64)
+
+
+# FLOAT converts (row + bias) << left to float32 as the frameworks do, as long as the result is an int32.
+_FLOAT_LIMIT = 2**31 - 64
+
+
+def float_multiplier(scale: np.float32) -> tuple[int, int]:
+    """(multiplier, shift) with scale = multiplier * 2**(shift - 31), exactly, for `Rounding.FLOAT`.
+
+    A scale below 2**-32 becomes 0: it brings no int32 above one half. Raises `GraphError` for a scale that is not
+    finite or not positive.
+    """
+    if not (np.isfinite(scale) and scale > 0):
+        raise GraphError(f"the scale of a layer's result must be finite and above 0, not {scale}")
+    mantissa, shift = math.frexp(float(np.float32(scale)))
+    return (0, 0) if shift < -31 else (int(mantissa * 2**31), shift)
+
+
+def float_scales(source: np.ndarray, weights: np.ndarray, output: np.ndarray) -> np.ndarray:
+    """float32 scales of a convolution or matrix product, one per weight scale, as ONNX Runtime computes them."""
+    return np.asarray(source, np.float32) * np.asarray(weights, np.float32) / np.asarray(output, np.float32)
+
+
+def float_average_scale(source: float, output: float, count: int) -> np.float32:
+    """float32 scale of the sum of `count` values, as ONNX Runtime's QLinearGlobalAveragePool computes it
+    (`onnxruntime/core/mlas/lib/qlgavgpool.cpp`; the image is summed in int32, so the chip's result is its byte).
+
+    Averages over windows are another matter: QLinearAveragePool, and an AveragePool between DequantizeLinear and
+    QuantizeLinear, add float32 numbers one by one. Their rounding errors depend on the order and can turn a result
+    that lies on a half, which no function of the sum reproduces. `float_average_is_exact` tells where there are none.
+    """
+    return np.float32(source) / (np.float32(output) * np.float32(count))
+
+
+def float_average_is_exact(source: float, output: float, count: int) -> bool:
+    """Is an average of `count` int8 values in float32 without rounding error before the last step, whatever the order?
+
+    So it is where the input's scale is a power of two, and the division by count and output scale is one, too.
+    """
+    return all(math.frexp(float(np.float32(v)))[0] == 0.5 for v in (source, output, count))
+
+
+def check_float_range(bias: np.ndarray, weights: np.ndarray, shift: np.ndarray) -> None:
+    """Raise `GraphError` where a row could leave the range in which `Rounding.FLOAT` is the frameworks'.
+
+    bias: (O,), the zero point's part included. weights: (O, ...) int8. shift: (O,), positive is left.
+    """
+    reach = np.abs(bias) + 128 * np.abs(weights.reshape(len(weights), -1).astype(np.int64)).sum(axis=1)
+    wide = reach << np.maximum(shift, 0) >= _FLOAT_LIMIT
+    if wide.any():
+        channel = int(wide.argmax())
+        raise GraphError(f"output channel {channel} can reach {reach[channel]} * 2**{max(int(shift[channel]), 0)} "
+                         f"before it is rounded in float32; the chip takes less than {_FLOAT_LIMIT}. Use a larger "
+                         "output scale or smaller weights and bias")
 
 
 def add_parameters(scale_a: float, scale_b: float, scale_o: float) -> dict[str, int]:

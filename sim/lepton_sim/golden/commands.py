@@ -28,6 +28,7 @@ from .addresses import (
 from .errors import CommandError
 from .numerics import (
     multiply_by_quantized_multiplier,
+    multiply_in_float32,
     multiply_rounded_once,
     rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,
@@ -41,6 +42,11 @@ _EXACT_PRODUCTS = 1 << 10
 _ONE_THREAD = 1 << 18
 # Input words gathered at a time, where no weights limit the passes.
 _GATHER_WORDS = 1 << 20
+_RESCALE = {
+    Rounding.DOUBLE: multiply_by_quantized_multiplier,
+    Rounding.SINGLE: multiply_rounded_once,
+    Rounding.FLOAT: multiply_in_float32,
+}
 # What a row that went through the tail holds afterwards: the contents are undefined, so that nobody relies on them.
 UNDEFINED = np.int32(0x5A5A5A5A)
 
@@ -169,16 +175,26 @@ def tail(rows: np.ndarray, params: np.ndarray, residual: np.ndarray | None, fiel
     bias = np.ascontiguousarray(params[0:4].T).view("<i4")[:, 0]
     multiplier = np.ascontiguousarray(params[4:8].T).view("<i4")[:, 0]
     left, right = params[8] & 31, params[9] & 31
-    rescale = multiply_rounded_once if fields["rounding"] == Rounding.SINGLE else multiply_by_quantized_multiplier
+    rescale = _RESCALE[fields["rounding"]]
     scaled = rescale(wrap_int32(rows.astype(np.int64) + bias), multiplier, left, right).astype(np.int64)
     y = _clamp(scaled + fields["out_zero"], fields["out_min"], fields["out_max"])
     if residual is None:
         return y.astype(np.int8)
-    total = sum(
-        _rescale((value.astype(np.int64) - fields[f"add_zero_{name}"]) << 20, fields, name)
-        for name, value in (("a", y), ("b", residual)))
-    y = _rescale(total, fields, "o") + fields["add_zero_o"]
-    return _clamp(y, fields["add_min"], fields["add_max"]).astype(np.int8)
+    a, b = (value.astype(np.int64) - fields[f"add_zero_{name}"] for name, value in (("a", y), ("b", residual)))
+    if fields["rounding"] == Rounding.FLOAT:
+        y = _add_in_float(a, b, fields)
+    else:
+        y = _rescale(_rescale(a << 20, fields, "a") + _rescale(b << 20, fields, "b"), fields, "o")
+    return _clamp(y + fields["add_zero_o"], fields["add_min"], fields["add_max"]).astype(np.int8)
+
+
+def _add_in_float(a: np.ndarray, b: np.ndarray, fields: dict[str, int]) -> np.ndarray:
+    """The sum of two scaled values and an offset, rounded once, half to even; see FLOAT in `lepton.arch.commands`."""
+    total = ((a * fields["add_mult_a"] >> fields["add_shift_a"]) + (b * fields["add_mult_b"] >> fields["add_shift_b"])
+             + fields["add_mult_o"])
+    scaled = total << 20 >> fields["add_shift_o"]
+    whole, fraction = scaled >> 31, scaled & (1 << 31) - 1
+    return whole + (fraction + (whole & 1) > 1 << 30)
 
 
 def _rescale(x: np.ndarray, fields: dict[str, int], name: str) -> np.ndarray:

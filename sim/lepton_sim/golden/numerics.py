@@ -62,6 +62,24 @@ def multiply_rounded_once(x, multiplier, left, right) -> np.ndarray:
     return (product + (np.int64(1) << (30 + right))) >> (31 + right)
 
 
+def _float32(x: np.ndarray) -> np.ndarray:
+    """int64 `x` as the nearest float32, half to even, which int64 holds exactly again."""
+    return x.astype(np.float32).astype(np.int64)
+
+
+def multiply_in_float32(x, multiplier, left, right) -> np.ndarray:
+    """rint(float32(x * 2**left) * float32 scale) with the scale multiplier / 2**31 / 2**right; int64.
+
+    What ONNX Runtime's requantization computes (`onnxruntime/core/mlas/lib/quantize.cpp`, MlasRequantizeOutput): the
+    int32 is converted to float32, multiplied in float32 and rounded to an integer, half to even. The product is
+    worked out exactly before its one rounding, so that the result is defined for a multiplier of more than 24 bits,
+    too. float32(x * 2**left) wraps to int32, which a compiler must rule out: the frameworks do not.
+    """
+    shifted = wrap_int32(np.asarray(x, dtype=np.int64) << np.asarray(left, dtype=np.int64)).astype(np.int64)
+    product = _float32(wrap_int32(_float32(shifted)).astype(np.int64) * np.asarray(multiplier, dtype=np.int64))
+    return np.rint(np.ldexp(product.astype(np.float64), -(31 + np.asarray(right, dtype=np.int64)))).astype(np.int64)
+
+
 def quantize_multiplier(scale: float) -> tuple[int, int, int]:
     """(multiplier, left, right) for a non-negative real factor, as TFLite's `QuantizeMultiplier`.
 

@@ -8,9 +8,11 @@ kernels (common.h, add.h), apart from the golden model, so that the two cannot e
 """
 
 import random
+from fractions import Fraction
 
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly
+from lepton.arch import Rounding
 
 INT_MIN, INT_MAX = -(1 << 31), (1 << 31) - 1
 
@@ -79,15 +81,24 @@ def rounding_divide_by_pot(x: int, exponent: int) -> int:
     return (x >> exponent) + ((x & mask) > (mask >> 1) + (x < 0))
 
 
+def float32(value: int) -> int:
+    """The float32 nearest to an integer, half to even (IEEE 754); floats of this size are integers."""
+    dropped = max(abs(value).bit_length() - 24, 0)
+    nearest = round(Fraction(value, 1 << dropped))  # Python rounds fractions half to even
+    return nearest << dropped
+
+
 def clamp(value: int, low: int, high: int) -> int:
     """Compares with `low` first, which shows only where low > high (a command may say so)."""
     return low if value < low else min(value, high)
 
 
-def requantized(acc: int, single: int, p: dict) -> int:
+def requantized(acc: int, rounding: int, p: dict) -> int:
     """The tail's own value before the residual, as `lepton.arch.commands` defines it."""
     x = signed(signed(acc + p["bias"], 32) << p["left"], 32)
-    if single:
+    if rounding == Rounding.FLOAT:
+        y = round(Fraction(float32(signed(float32(x), 32) * p["multiplier"]), 1 << (31 + p["right"])))
+    elif rounding == Rounding.SINGLE:
         y = (x * p["multiplier"] + (1 << (30 + p["right"]))) >> (31 + p["right"])
     else:
         y = rounding_divide_by_pot(saturating_rounding_doubling_high_mul(x, p["multiplier"]), p["right"])
@@ -95,14 +106,21 @@ def requantized(acc: int, single: int, p: dict) -> int:
 
 
 def residual_added(y: int, r: int, p: dict) -> int:
-    """TFLite's int8 ADD (reference_integer_ops/add.h AddFunc, left_shift 20) with right shifts given as positive."""
+    """TFLite's int8 ADD (reference_integer_ops/add.h AddFunc, left_shift 20) with right shifts given as positive;
+    with `rounding` FLOAT the sum that is rounded once."""
+    a, b = y - p["add_zero_a"], r - p["add_zero_b"]
+    if p.get("rounding") == Rounding.FLOAT:
+        total = ((a * p["add_mult_a"] >> p["add_shift_a"]) + (b * p["add_mult_b"] >> p["add_shift_b"])
+                 + p["add_mult_o"])
+        total = round(Fraction(total << 20 >> p["add_shift_o"], 1 << 31))
+        return clamp(total + p["add_zero_o"], p["add_min"], p["add_max"])
+
     def scale(difference, which):
         return rounding_divide_by_pot(saturating_rounding_doubling_high_mul(
             difference << 20, p[f"add_mult_{which}"]), p[f"add_shift_{which}"])
 
-    total = scale(y - p["add_zero_a"], "a") + scale(r - p["add_zero_b"], "b")
     scaled = rounding_divide_by_pot(
-        saturating_rounding_doubling_high_mul(total, p["add_mult_o"]), p["add_shift_o"])
+        saturating_rounding_doubling_high_mul(scale(a, "a") + scale(b, "b"), p["add_mult_o"]), p["add_shift_o"])
     return clamp(scaled + p["add_zero_o"], p["add_min"], p["add_max"])
 
 

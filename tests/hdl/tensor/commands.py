@@ -58,7 +58,7 @@ def random_command(chip: Chip, rng: np.random.Generator, source: int, target: in
         ix0, iy0 = (int(v) for v in rng.integers(-3, 2, 2))
         pixel, row = unit, unit * w
         fields = dict(
-            opcode=opcode, first=first, last=last, fence=1, pad=rng.integers(-128, 128), rounding=rng.integers(0, 2),
+            opcode=opcode, first=first, last=last, fence=1, pad=rng.integers(-128, 128), rounding=rng.integers(0, 3),
             layer=rng.integers(0, 1 << 16), post=rng.integers(0, 1 << 16), snapshot=rng.integers(0, 2),
             kernel_x=passes_xy[0], kernel_y=passes_xy[1], blocks=rng.integers(1, 4), nx=nx, ny=ny, nz=nz, acc=acc,
             in_addr=source + (0 if aligned else int(rng.integers(0, lanes))) + ix0 * pixel + iy0 * row,

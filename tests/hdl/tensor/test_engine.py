@@ -172,7 +172,7 @@ async def errors_stop_the_engine(dut):
         (dict(nx=0), ErrorCode.ILLEGAL_FIELD, 0),
         (dict(reserved_end=1), ErrorCode.ILLEGAL_FIELD, 1),
         (dict(add_shift_o=32), ErrorCode.ILLEGAL_FIELD, 32),
-        (dict(rounding=2), ErrorCode.ILLEGAL_FIELD, 2),
+        (dict(rounding=3), ErrorCode.ILLEGAL_FIELD, 3),
         (dict(**WINDOW, tap_rows=0), ErrorCode.ILLEGAL_FIELD, 0),
         (dict(**WINDOW, tap_rows=4), ErrorCode.ILLEGAL_FIELD, 4),
         (dict(**WINDOW, tap_rows=1, kernel_x=6), ErrorCode.ILLEGAL_FIELD, 6),

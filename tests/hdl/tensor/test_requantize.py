@@ -1,12 +1,15 @@
-"""One lane of the requantizer against gemmlowp's formulas, row for row, while parameters change."""
+"""One lane of the requantizer against gemmlowp's formulas and IEEE floats, row for row, while parameters change."""
 
 import random
 from dataclasses import dataclass, field
 
 import cocotb
-from lepton_hdl.tensor.requantize import CLAMP, ROUND, SHIFT, STAGES, Requantizer
+import numpy as np
+from lepton.arch import Rounding
+from lepton_hdl.tensor.requantize import BIAS, CLAMP, ROUND, SHIFT, STAGES, Requantizer
 
 from tests.cocotb_harness import run_cocotb
+from tests.float_cases import float_cases
 from tests.hdl.tensor.bench import INT_MAX, INT_MIN, Ports, pick, random_params, requantized
 
 _RECORD = 10
@@ -18,7 +21,7 @@ class Command:
 
     params: dict
     rows: list[int]
-    single: int
+    rounding: Rounding
     record: bytes = field(init=False)
 
     def __post_init__(self):
@@ -27,12 +30,12 @@ class Command:
                        + bytes([p["left"], p["right"]]))
 
     def expected(self, row):
-        return requantized(row, self.single, self.params)
+        return requantized(row, self.rounding, self.params)
 
 
-def command(rows, single=0, **params):
+def command(rows, rounding=Rounding.DOUBLE, **params):
     return Command(dict(dict(bias=0, multiplier=1 << 30, left=0, right=0, out_zero=0, out_min=-128, out_max=127),
-                        **params), rows, single)
+                        **params), rows, rounding)
 
 
 async def run(dut, commands, rng, gaps=0.0):
@@ -79,19 +82,22 @@ def _scalars(line, rng):
     def of(stage, value, bits):
         return value(line[stage + 1][0]) if line[stage + 1] else rng.getrandbits(bits)
 
-    return dict(single=of(ROUND, lambda c: c.single, 1), zero=of(SHIFT, lambda c: c.params["out_zero"], 8),
+    return dict(double=of(SHIFT, lambda c: c.rounding == Rounding.DOUBLE, 1),
+                as_float=sum(of(stage, lambda c: c.rounding == Rounding.FLOAT, 1) << stage
+                             for stage in (BIAS, SHIFT, ROUND)),
+                zero=of(ROUND, lambda c: c.params["out_zero"], 8),
                 low=of(CLAMP, lambda c: c.params["out_min"], 8), high=of(CLAMP, lambda c: c.params["out_max"], 8))
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 async def extremes(dut):
-    """The ends of every range with each other, in both roundings."""
+    """The ends of every range with each other, in every rounding."""
     commands = []
-    for single in (0, 1):
+    for rounding in Rounding:
         for multiplier in (INT_MIN, INT_MIN + 1, -1, 0, 1, 1 << 30, INT_MAX):
             for left, right in ((0, 0), (0, 31), (31, 0), (31, 31), (1, 23)):
                 for bias in (0, INT_MIN):
-                    commands.append(command([INT_MIN, INT_MIN + 1, -1, 0, 1, INT_MAX - 1, INT_MAX], single, bias=bias,
+                    commands.append(command([INT_MIN, INT_MIN + 1, -1, 0, 1, INT_MAX - 1, INT_MAX], rounding, bias=bias,
                                             multiplier=multiplier, left=left, right=right))
     await run(dut, commands, random.Random(1))
 
@@ -100,12 +106,12 @@ async def extremes(dut):
 async def every_shift_with_its_ties(dut):
     """A multiplier of one half and `left` 1 leave the row as it is: rows at and beside each tie, of both signs."""
     commands = []
-    for single in (0, 1):
+    for rounding in Rounding:
         for right in range(32):
             half = (1 << right) >> 1
             rows = [sign * (odd * half + d) for odd in (1, 3, 5, 255) for d in (-1, 0, 1) for sign in (1, -1)]
             rows = [row for row in rows if abs(row) < 1 << 30]
-            commands.append(command(rows, single, multiplier=1 << 30, left=1, right=right))
+            commands.append(command(rows, rounding, multiplier=1 << 30, left=1, right=right))
     await run(dut, commands, random.Random(2))
 
 
@@ -113,10 +119,10 @@ async def every_shift_with_its_ties(dut):
 async def ties_of_the_high_product(dut):
     """Products that end in exactly half, where the two roundings and the signs differ."""
     commands = []
-    for single in (0, 1):
+    for rounding in Rounding:
         for multiplier in (1 << 30, -(1 << 30), INT_MIN, 3 << 28):
             for right in (0, 1, 2):
-                commands.append(command([*range(-12, 13)], single, multiplier=multiplier, right=right))
+                commands.append(command([*range(-12, 13)], rounding, multiplier=multiplier, right=right))
     await run(dut, commands, random.Random(3))
 
 
@@ -128,6 +134,17 @@ async def every_left_shift_wraps(dut):
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
+async def floats_at_their_edges(dut):
+    """Every case of float32 requantization that a shortcut might get wrong, as int8 and in the middle of its range."""
+    by_scale = {}
+    for x, multiplier, right in float_cases(5, 300):
+        by_scale.setdefault((multiplier, right), []).append(x)
+    commands = [command(rows, Rounding.FLOAT, multiplier=multiplier, right=right, out_zero=zero)
+                for (multiplier, right), rows in by_scale.items() for zero in (0, 100 if rows[0] < 0 else -100)]
+    await run(dut, commands, random.Random(5))
+
+
+@cocotb.test(timeout_time=10, timeout_unit="ms")
 @cocotb.parametrize(gaps=[0.0, 0.4])
 async def random_commands(dut, gaps):
     """Random parameters, zero points and clamps (low > high among them), a few rows each."""
@@ -135,7 +152,7 @@ async def random_commands(dut, gaps):
     commands = []
     for _ in range(250):
         commands.append(command([pick(rng, INT_MIN, INT_MAX) for _ in range(rng.choice([1, 2, 7, 25]))],
-                                rng.randrange(2), **random_params(rng), out_zero=pick(rng, -128, 127),
+                                rng.choice([*Rounding]), **random_params(rng), out_zero=pick(rng, -128, 127),
                                 out_min=pick(rng, -128, 127), out_max=pick(rng, -128, 127)))
     await run(dut, commands, rng, gaps)
 
@@ -150,6 +167,17 @@ def test_oracle():
     # a quarter: rounding twice carries it up to one, rounding once does not
     assert (requantized(1, 0, {**p, "right": 1}), requantized(1, 1, {**p, "right": 1})) == (1, 0)
     assert requantized(INT_MIN, 0, {**p, "multiplier": INT_MIN, "right": 31}) == 1  # saturated, then half rounds up
+
+
+def test_float_oracle():
+    """Against numpy's float32, which is the processor's."""
+    x, multiplier, right = np.array(float_cases(6, 1000), np.int64).T
+    scale = np.ldexp(multiplier.astype(np.float32), -(31 + right)).astype(np.float32)
+    y = np.rint(x.astype(np.int32).astype(np.float32) * scale)
+    wide = dict(bias=0, left=0, out_zero=0, out_min=-(1 << 40), out_max=1 << 40)
+    got = [requantized(int(v), Rounding.FLOAT, {**wide, "multiplier": int(m), "right": int(r)})
+           for v, m, r in zip(x, multiplier, right, strict=True)]
+    assert got == y.astype(np.int64).tolist()
 
 
 def test_requantize():

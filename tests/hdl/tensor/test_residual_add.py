@@ -1,17 +1,18 @@
-"""One lane of the residual add against TFLite's int8 ADD, with other parameters in every row."""
+"""One lane of the residual add against TFLite's int8 ADD and the sum rounded once, with other parameters in every row."""
 
 import random
 
 import cocotb
-from lepton_hdl.tensor.residual_add import CLAMP, SCALE, SCALE_SUM, SHIFT, SHIFT_SUM, STAGES, ResidualAdd
+from lepton.arch import Rounding
+from lepton_hdl.tensor.residual_add import CLAMP, ROUND, SCALE, SCALE_SUM, SHIFT_SUM, STAGES, SUM, ResidualAdd
 
 from tests.cocotb_harness import run_cocotb
 from tests.hdl.tensor.bench import INT_MAX, INT_MIN, Ports, pick, residual_added
 
 # The stage that uses each port; in other cycles, and for other rows, it is noise.
 _USED = {
-    **dict.fromkeys(("zero_a", "zero_b", "mult_a", "mult_b"), SCALE), **dict.fromkeys(("shift_a", "shift_b"), SHIFT),
-    "mult_o": SCALE_SUM, "shift_o": SHIFT_SUM, "zero_o": SHIFT_SUM,
+    **dict.fromkeys(("zero_a", "zero_b", "mult_a", "mult_b"), SCALE), **dict.fromkeys(("shift_a", "shift_b"), SUM),
+    "mult_o": SCALE_SUM, "shift_o": SHIFT_SUM, "zero_o": ROUND,
     **dict.fromkeys(("add", "low", "high"), CLAMP),
 }
 _BITS = {name: {"zero": 8, "mult": 32, "shift": 5, "add": 1, "low": 8, "high": 8}[name.split("_")[0]]
@@ -21,7 +22,8 @@ _BITS = {name: {"zero": 8, "mult": 32, "shift": 5, "add": 1, "low": 8, "high": 8
 def expected(row):
     if not row["add"]:
         return row["y"]
-    p = {f"add_{name}": row[name] for name in _USED} | {"add_min": row["low"], "add_max": row["high"]}
+    p = {f"add_{name}": row[name] for name in _USED} | {
+        "add_min": row["low"], "add_max": row["high"], "rounding": row["rounding"]}
     return residual_added(row["y"], row["residual"], p)
 
 
@@ -43,14 +45,17 @@ async def run(dut, rows, rng, gaps=0.0):
         ports.set(valid=sum(1 << s for s in range(STAGES) if line[s]),
                   y=row["y"] if row else rng.getrandbits(8), residual=row["residual"] if row else rng.getrandbits(8),
                   **{name: line[stage][name] if line[stage] else rng.getrandbits(_BITS[name])
-                     for name, stage in _USED.items()})
+                     for name, stage in _USED.items()},
+                  as_float=sum((line[stage]["rounding"] == Rounding.FLOAT if line[stage] else rng.getrandbits(1)) << stage
+                               for stage in (SUM, SCALE_SUM, SHIFT_SUM, ROUND)))
         await ports.tick()
     assert results == len(rows)
 
 
 def row(**values):
     return dict(dict(y=0, residual=0, add=1, zero_a=0, zero_b=0, zero_o=0, mult_a=1 << 30, mult_b=1 << 30,
-                     mult_o=1 << 30, shift_a=0, shift_b=0, shift_o=19, low=-128, high=127), **values)
+                     mult_o=1 << 30, shift_a=0, shift_b=0, shift_o=19, low=-128, high=127,
+                     rounding=Rounding.DOUBLE), **values)
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
@@ -61,8 +66,10 @@ async def extremes(dut):
         for mult in (INT_MIN, -1, 0, 1, INT_MAX):
             for mult_o in (INT_MIN, 1 << 30, INT_MAX):
                 for shift, shift_o in ((0, 0), (0, 31), (31, 0), (1, 20)):
-                    rows.append(row(y=y, residual=y, zero_a=zero, zero_b=zero, mult_a=mult, mult_b=mult,
-                                    mult_o=mult_o, shift_a=shift, shift_b=shift, shift_o=shift_o))
+                    for rounding in (Rounding.DOUBLE, Rounding.FLOAT):
+                        rows.append(row(y=y, residual=y, zero_a=zero, zero_b=zero, mult_a=mult, mult_b=mult,
+                                        mult_o=mult_o, shift_a=shift, shift_b=shift, shift_o=shift_o,
+                                        rounding=rounding))
     await run(dut, rows, random.Random(1))
 
 
@@ -77,13 +84,23 @@ async def ties_at_every_shift(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
+async def ties_of_the_sum(dut):
+    """FLOAT: halves, and a last bit more or less than a half, at every place of the point; negative multipliers."""
+    rows = [row(y=y, residual=r, mult_a=1 << point - 1, mult_b=sign << point - 1, mult_o=off, shift_o=point - 11,
+                rounding=Rounding.FLOAT)
+            for point in range(11, 32) for sign in (1, -1) for y, r in ((4, 1), (5, 1), (4, 3), (-4, 1), (-7, 2))
+            for off in (-1, 0, 1)]
+    await run(dut, rows, random.Random(3))
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
 @cocotb.parametrize(gaps=[0.0, 0.4])
 async def random_rows(dut, gaps):
     """Half plausible, half anything; a quarter does not add and goes through unchanged."""
     rng = random.Random(30 + int(10 * gaps))
     rows = []
     for _ in range(5000):
-        values = dict(add=rng.random() < 0.75, low=pick(rng, -128, 127), high=pick(rng, -128, 127))
+        values = dict(rounding=rng.choice([*Rounding]), add=rng.random() < 0.75, low=pick(rng, -128, 127), high=pick(rng, -128, 127))
         values |= {name: pick(rng, -128, 127) for name in ("y", "residual", "zero_a", "zero_b", "zero_o")}
         if rng.random() < 0.5:
             values |= {f"mult_{n}": rng.randint(1 << 30, INT_MAX) for n in "abo"}
@@ -105,6 +122,9 @@ def test_oracle():
     assert expected(row(y=-3, residual=4, zero_b=4, zero_o=10, **one)) == 7
     assert [expected(row(y=y, residual=0, shift_o=19)) for y in (-3, -1, 1, 3)] == [-2, -1, 1, 2]
     assert expected(row(y=-77, add=0)) == -77
+    # halves of both operands, added without a rounding between
+    half = dict(mult_a=1 << 30, mult_b=1 << 30, mult_o=0, shift_o=20, rounding=Rounding.FLOAT)
+    assert [expected(row(y=y, residual=1, **half)) for y in (-4, -2, -1, 0, 1, 2, 4)] == [-2, 0, 0, 0, 1, 2, 2]
 
 
 def test_residual_add():

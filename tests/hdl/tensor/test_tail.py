@@ -34,7 +34,7 @@ class Command:
     def expected(self, i):
         word = []
         for n in range(LANES):
-            y = requantized(self.rows[i][n], self.scalars["rounding"] == Rounding.SINGLE, self.lanes[n] | self.scalars)
+            y = requantized(self.rows[i][n], self.scalars["rounding"], self.lanes[n] | self.scalars)
             word.append(residual_added(y, self.residuals[i][n], self.scalars) if self.scalars["add"] else y)
         return pack(word)
 
