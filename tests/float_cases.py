@@ -74,6 +74,7 @@ def float_cases(seed: int, random_cases: int = 0):
               for multiplier in (1 << 30, (1 << 31) - (1 << 7)) for right in (0, 1, 23, 24, 30, 31)]
     for _ in range(random_cases):
         size = rng.randrange(1, 26)
-        cases.append((rng.getrandbits(size), scale_of((1 << 23) + rng.getrandbits(23)), max(size - rng.randrange(9), 0)))
+        multiplier = scale_of((1 << 23) + rng.getrandbits(23))
+        cases.append((rng.getrandbits(size), multiplier, max(size - rng.randrange(9), 0)))
     return [(sign * x, multiplier, right) for x, multiplier, right in cases for sign in (1, -1)] + [
         (-2**31, multiplier, right) for multiplier in (1 << 30, 3 << 29) for right in (22, 23, 24, 31)]

@@ -1,4 +1,4 @@
-"""One lane of the residual add against TFLite's int8 ADD and the sum rounded once, with other parameters in every row."""
+"""One lane of the residual add against TFLite's int8 ADD and a sum rounded once; parameters change in every row."""
 
 import random
 
@@ -46,8 +46,8 @@ async def run(dut, rows, rng, gaps=0.0):
                   y=row["y"] if row else rng.getrandbits(8), residual=row["residual"] if row else rng.getrandbits(8),
                   **{name: line[stage][name] if line[stage] else rng.getrandbits(_BITS[name])
                      for name, stage in _USED.items()},
-                  as_float=sum((line[stage]["rounding"] == Rounding.FLOAT if line[stage] else rng.getrandbits(1)) << stage
-                               for stage in (SUM, SCALE_SUM, SHIFT_SUM, ROUND)))
+                  as_float=sum((line[s]["rounding"] == Rounding.FLOAT if line[s] else rng.getrandbits(1)) << s
+                               for s in (SUM, SCALE_SUM, SHIFT_SUM, ROUND)))
         await ports.tick()
     assert results == len(rows)
 
@@ -100,7 +100,8 @@ async def random_rows(dut, gaps):
     rng = random.Random(30 + int(10 * gaps))
     rows = []
     for _ in range(5000):
-        values = dict(rounding=rng.choice([*Rounding]), add=rng.random() < 0.75, low=pick(rng, -128, 127), high=pick(rng, -128, 127))
+        values = dict(rounding=rng.choice([*Rounding]), add=rng.random() < 0.75)
+        values |= {name: pick(rng, -128, 127) for name in ("low", "high")}
         values |= {name: pick(rng, -128, 127) for name in ("y", "residual", "zero_a", "zero_b", "zero_o")}
         if rng.random() < 0.5:
             values |= {f"mult_{n}": rng.randint(1 << 30, INT_MAX) for n in "abo"}
