@@ -19,8 +19,9 @@ bench: $(VENV)/.sim  ## measure networks and layers on the chip (QUICK=1: the sm
 lint: $(VENV)/.test  ## check style
 	@$(BIN)/ruff check .
 
-docs: $(VENV)/.sim  ## rewrite the generated reference pages
+docs: $(VENV)/.test  ## rewrite the generated reference pages
 	@$(BIN)/python -m lepton.arch.docs
+	@$(BIN)/python -m lepton.service.docs
 
 lock:  ## pin the newest versions that pyproject.toml admits
 	@$(PYTHON) tools/lock.py

@@ -23,15 +23,22 @@ from .routes import router
 _REASONS = {400: "malformed", 404: "not_found", 405: "method"}
 
 
+def bare_app() -> FastAPI:
+    """The endpoints with nothing behind them: enough for the OpenAPI document."""
+    app = FastAPI(title="Lepton ingest", version=__version__, openapi_url="/v1/openapi.json", docs_url=None,
+                  redoc_url=None, description="Segments of results, stored and indexed. Every request but an "
+                                              "enrolment needs a client certificate, over TLS 1.3.")
+    app.include_router(router)
+    app.openapi = lambda: _document(app)
+    return app
+
+
 def make_app(database: Database, authority: Authority, enrolment: Enrolment, ingest: Ingest, audit: Audit,
              limits: Limits) -> FastAPI:
     """The service as an ASGI application. It needs the server of `server`, which tells it the peer's certificate."""
-    app = FastAPI(title="Lepton ingest", version=__version__, openapi_url="/v1/openapi.json", docs_url=None,
-                  redoc_url=None, description="Segments of results, stored and indexed. Every request but an "
-                              "enrolment needs a client certificate, over TLS 1.3.")
+    app = bare_app()
     app.state.database, app.state.authority, app.state.enrolment = database, authority, enrolment
     app.state.ingest = ingest
-    app.include_router(router)
     app.add_middleware(Gate, enrolment=enrolment, audit=audit, limits=limits)
 
     @app.exception_handler(Refused)
@@ -58,7 +65,6 @@ def make_app(database: Database, authority: Authority, enrolment: Enrolment, ing
     async def failed(_request: Request, error: Exception) -> Response:
         return unavailable(error)
 
-    app.openapi = lambda: _document(app)
     return app
 
 

@@ -13,12 +13,14 @@ from .audit import Audit, Backlog
 from .authority import CLIENT_DAYS, Authority
 from .database import Database
 from .enrolment import Enrolment
+from .errors import ServiceError
 from .gate import Limits
 from .ingest import Ingest
 from .peer import make_context, protocol
 
 DATABASE_VARIABLE = "LEPTON_DATABASE"  # a URL may hold a password, which has no place among arguments
 CONNECTIONS = 1000
+BACKLOG = 256  # connections that wait to be accepted
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Address:
 def serve(home: Home, address: Address, limits: Limits, *, days: float = CLIENT_DAYS,
           ready: Callable[[int], None] = lambda port: None) -> None:
     """Answer until SIGINT or SIGTERM. `ready` is called with the port once requests are taken."""
+    listener = _listen(address)
     database, authority = home.open_database(), home.open_authority()
     audit = Audit(database)
     backlog = Backlog(audit)
@@ -63,22 +66,31 @@ def serve(home: Home, address: Address, limits: Limits, *, days: float = CLIENT_
         app = make_app(database, authority, enrolment, Ingest(database, home.objects), audit, limits)
         context = make_context(*authority.server_files(address.all_names()), authority.root_file, backlog.put)
         config = uvicorn.Config(
-            app, host=address.host, port=address.port, http=protocol(backlog.put, limits.head_seconds), ws="none",
-            ssl_context_factory=lambda _config, _default: context, limit_concurrency=CONNECTIONS, lifespan="off",
+            app, http=protocol(backlog.put, limits.head_seconds), ws="none", lifespan="off",
+            ssl_context_factory=lambda _config, _default: context, limit_concurrency=CONNECTIONS,
             log_level="warning", access_log=False, server_header=False, proxy_headers=False,
             timeout_graceful_shutdown=10)
-        _Server(config, ready).run()
+        _Server(config, lambda: ready(listener.getsockname()[1])).run([listener])
     finally:
         backlog.close()
         database.close()
+        listener.close()
+
+
+def _listen(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ServiceError(f"cannot listen on {address.host}:{address.port}: {error.strerror or error}") from error
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[int], None]):
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]):
         super().__init__(config)
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            self._ready(self.servers[0].sockets[0].getsockname()[1])
+            self._ready()

@@ -1,0 +1,62 @@
+"""The OpenAPI document, and the running service held against it (schemathesis)."""
+
+import json
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from lepton.service import docs, tables
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from sqlalchemy import func, select
+
+EXAMPLES = 20  # of each operation
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+schema = schemathesis.openapi.from_dict(json.loads(docs.text()))
+
+
+def test_document_is_up_to_date():
+    assert docs.page().read_text(encoding="utf-8") == docs.text(), f"run: {docs.COMMAND}"
+
+
+def test_document_says_who_may_do_what():
+    document = json.loads(docs.text())
+    assert document["security"] == [{"certificate": []}]
+    open_to_all = [path for path, operations in document["paths"].items() for operation in operations.values()
+                   if operation.get("security") == []]
+    assert open_to_all == ["/v1/enrolment"]
+
+
+@pytest.fixture(scope="module")
+def peers(service):
+    """The certificate of whom each operation is for."""
+    camera, reader = service.enrol("device", "acme", "cam7"), service.enrol("reader", "acme", "alice")
+    camera.upload(camera.spool().next())
+    device, user = str(camera.credentials.client), str(reader.credentials.client)
+    own = {("POST", "/v1/enrolment"): None, ("POST", "/v1/certificate"): device, ("GET", "/v1/position"): device,
+           ("PUT", "/v1/results/{device}/{name}"): device}
+    operations = [operation.ok() for operation in schema.get_all_operations()]
+    return {(operation.method.upper(), operation.path): user for operation in operations} | own
+
+
+def refused(service):
+    database = service.open_database()
+    with database.read() as connection:
+        count = connection.scalar(select(func.count()).select_from(tables.refusals))
+    database.close()
+    return count
+
+
+@schema.parametrize()
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
+          suppress_health_check=list(HealthCheck))
+def test_service_is_as_documented(case, service, peers):
+    """Whatever is sent: an answer of the documented kind, and a row in the audit if it is a refusal."""
+    before = refused(service)
+    answer = case.call_and_validate(base_url=service.url, cert=peers[case.method, case.path],
+                                    verify=str(service.authority), checks=CHECKS)
+    assert refused(service) == before + (answer.status_code >= 400)
