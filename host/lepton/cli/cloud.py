@@ -1,44 +1,141 @@
-"""`lepton cloud status`: what became of the results."""
+"""`lepton cloud`: what became of the results, and where they go."""
 
+import time
 from argparse import Namespace
 from pathlib import Path
 
 from . import service
-from .console import columns, facts, grouped, make_console
-from .upload import project_place, user_place
+from .console import columns, facts, grouped, make_console, shortened
+from .upload import project_place, spool_key, user_place
+
+REFRESH_SECONDS = 0.5
+SHOWN = 20
+_LOST = "rejected", "dropped", "damaged"
 
 
 def run(arguments: Namespace) -> int:
-    return service.run(arguments) if arguments.action in service.ACTIONS else _status(arguments)
+    if arguments.action in service.ACTIONS:
+        return service.run(arguments)
+    actions = {"status": _status, "verify": _verify, "up": _up, "down": _down, "salvage": _salvage}
+    return actions[arguments.action](arguments)
 
 
 def _status(arguments: Namespace) -> int:
-    from ..cloud import CloudError, Spool
+    from ..cloud import CloudError
     console = make_console()
-    if arguments.spool:
-        paths = [Path(arguments.spool)]
-    else:
-        paths = [p for p in (project_place().spool, user_place().spool) if p.exists()]
+    mine = user_place().spool
+    paths = [Path(arguments.spool)] if arguments.spool else [
+        p for p in (project_place().spool, mine, *sorted(mine.parent.glob("service-*.db"))) if p.exists()]
     if not paths:
-        raise CloudError(f"no spool was found, neither {project_place().spool} nor {user_place().spool}; "
+        raise CloudError(f"no spool was found, neither {project_place().spool} nor {mine}; "
                          "results appear after `lepton sim` or `lepton run --upload`, or give --spool")
     for path in paths:
         if not path.exists():  # opening would make one
             raise CloudError(f"{path}: there is no such spool")
-        with Spool(path) as spool:
-            status = spool.status()
+    if arguments.watch:
+        _watch(console, paths)
+        return 0
+    for path in paths:
+        console.print(_shown(path))
+    return 0
+
+
+def _watch(console, paths: list[Path]) -> None:
+    from rich.console import Group
+    from rich.live import Live
+    before: dict[Path, tuple[float, int]] = {}
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(Group(*(_shown(path, before) for path in paths)), refresh=True)
+            time.sleep(REFRESH_SECONDS)
+
+
+def _shown(path: Path, before: dict[Path, tuple[float, int]] | None = None):
+    """A spool's state; `before` remembers when how many were stored, for the rate."""
+    from rich.console import Group
+
+    from ..cloud import Spool
+    with Spool(path, key=spool_key()) as spool:
+        status = spool.status()
+    counters = status.counters
+    lines = [("spool", f"{status.path}, {grouped(status.file_bytes)} bytes"), ("device", status.device),
+             ("store", status.upload.get("store", "none yet")), ("last error", status.upload.get("error") or "none")]
+    if before is not None:
+        now = time.monotonic()
+        then, stored = before.get(path, (now, counters["stored"]))
+        before[path] = (now, counters["stored"])
+        rate = (counters["stored"] - stored) / (now - then) if now > then else 0.0
+        lines.append(("rate", f"{rate:,.0f} records a second".replace(",", " ")))
+    table = columns("records", "count")
+    for name, value in (
+            ("waiting", status.waiting), ("in segments on their way", status.sealed), ("stored", counters["stored"]),
+            ("refused by the target", status.refused), ("rejected, spool full", counters["rejected"]),
+            ("dropped, spool full", counters["dropped"]), ("damaged in the spool", counters["damaged"]),
+            ("offered twice, taken once", counters["duplicate"])):
+        table.add_row(name, grouped(value))
+    return Group(facts(lines), table)
+
+
+def _verify(arguments: Namespace) -> int:
+    from ..cloud import DeviceKeys, Store, StoreError
+    from ..cloud.verify import verify
+    from .main import EXIT_DIFFERENT
+    console = make_console()
+    place = project_place() if (Path(project_place().target) / "results").exists() else user_place()
+    where = arguments.store or place.target
+    if "://" not in where and not (Path(where) / "results").is_dir():
+        raise StoreError(f"{where} holds no results; give the folder or URL of the store")
+    keyring = DeviceKeys.load(Path(arguments.keys) if arguments.keys else place.keys).keyring()
+    report = verify(Store(where), keyring, device=arguments.device, run=arguments.run)
+    for spool in report.spools:
+        signers = ", ".join(signer[:16] for signer in sorted(spool.signers)) or "no one"
         console.print(facts([
-            ("spool", f"{status.path}, {grouped(status.file_bytes)} bytes"),
-            ("device", status.device),
-            ("store", status.upload.get("store", "none yet")),
-            ("last error", status.upload.get("error") or "none"),
-        ]))
-        table = columns("records", "count")
-        for name, value in (
-                ("waiting", status.waiting), ("in segments on their way", status.sealed),
-                ("stored", status.counters["stored"]), ("rejected, spool full", status.counters["rejected"]),
-                ("dropped, spool full", status.counters["dropped"]),
-                ("offered twice, taken once", status.counters["duplicate"])):
-            table.add_row(name, grouped(value))
-        console.print(table)
+            ("device", f"{spool.device}, spool {spool.spool[:8]}, signed by {signers}"),
+            ("stored", f"{grouped(spool.records)} records of {spool.runs} runs in {grouped(spool.segments)} segments"),
+            ("lost", ", ".join(f"{spool.counters.get(name, 0)} {name}" for name in _LOST)),
+            *(("note", text) for text in spool.notes[:SHOWN]), *(("ERROR", text) for text in spool.errors[:SHOWN])]))
+    for text in report.errors[:SHOWN]:
+        console.print(f"ERROR {text}", style="red")
+    errors = len(report.errors) + sum(len(spool.errors) for spool in report.spools)
+    if errors > SHOWN:
+        console.print(f"{errors} errors in all")
+    found = "every signature, digest, sequence and count is right" if report.good else "NOT AS THEY WERE SENT"
+    console.print(f"{grouped(report.records)} records in {shortened(where, 60)}: {found}",
+                  style="bold green" if report.good else "bold red")
+    return 0 if report.good else EXIT_DIFFERENT
+
+
+def _up(arguments: Namespace) -> int:
+    from ..cloud import server
+    from .console import working
+    console = make_console()
+    with working(console, "starting SeaweedFS"):
+        found = server.up(arguments.folder)
+    lines = [("server", f"{found.endpoint}, process {found.pid}"), ("store", found.url),
+             ("folder", f"{found.folder} (credentials in server.json)")]
+    if arguments.folder is None:
+        lines.append(("use", f"lepton run ... --upload {found.url}"))
+    else:
+        lines.append(("use", "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from server.json"))
+    console.print(facts(lines))
+    return 0
+
+
+def _down(arguments: Namespace) -> int:
+    from ..cloud import server
+    from .console import working
+    console = make_console()
+    with working(console, "stopping SeaweedFS"):
+        stopped = server.down(arguments.folder)
+    console.print("stopped; its data stay" if stopped else "it did not run")
+    return 0
+
+
+def _salvage(arguments: Namespace) -> int:
+    from ..cloud.salvage import salvage
+    found = salvage(Path(arguments.spool), key=spool_key())
+    make_console().print(facts([
+        ("saved", f"{grouped(found.records)} records, {grouped(found.segments)} segments on their way"),
+        ("lost", f"{grouped(found.lost)} records, counted as damaged"),
+        ("kept", f"the damaged files, as {found.kept}")]))
     return 0

@@ -5,7 +5,7 @@ import importlib
 import sys
 
 from .. import __version__
-from . import service
+from . import cloud_arguments
 
 CONFIGS = ("tiny", "small", "base")  # the presets whose hardware is tested
 DEVICES = ("rtl", "golden")
@@ -31,10 +31,6 @@ def _window(text: str) -> tuple[int, int]:
     return first, last
 
 
-def _add_store(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument("--store", metavar="PATH", help=f"folder or URL (s3://...) for results (default: {default})")
-
-
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lepton", description="An open AI chip: compile networks, run them, "
                                      "see where each cycle went.")
@@ -48,7 +44,8 @@ def make_parser() -> argparse.ArgumentParser:
     sim.add_argument("--device", choices=DEVICES, default="rtl", help="what stands for the chip (default: %(default)s)")
     sim.add_argument("--waves", metavar="FILE", help="write waveforms (FST) of --window")
     sim.add_argument("--window", type=_window, metavar="A:B", help="cycles to put into --waves (default: 0:20000)")
-    _add_store(sim, "the folder build, under results/")
+    sim.add_argument("--store", metavar="URL", help="where results go: folder, store (s3://...) or ingest service "
+                     "(https://...; default: the folder build, under results/)")
 
     compile_ = commands.add_parser("compile", help="compile a quantized TFLite file for a chip")
     compile_.add_argument("network", metavar="NETWORK.tflite")
@@ -61,8 +58,9 @@ def make_parser() -> argparse.ArgumentParser:
                      help="int8 array of the input's shape, or several along its first axis; .npz for several inputs")
     run.add_argument("--output", metavar="Y.npz", help="where the outputs go, by name")
     run.add_argument("--device", choices=DEVICES, default="rtl", help="what stands for the chip (default: %(default)s)")
-    run.add_argument("--upload", action="store_true", help="send the results to --store")
-    _add_store(run, "lepton/ in the user's data folder")
+    run.add_argument("--upload", nargs="?", const="", metavar="URL",
+                     help="stream the results to a folder, store (s3://...) or ingest service (https://...); "
+                     "default: lepton/ in the user's data folder")
 
     profile = commands.add_parser("profile", help="show where each cycle of a network goes")
     profile.add_argument("network", metavar="NETWORK", help="a .tflite file, or a .lepton file that was compiled")
@@ -80,11 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
     bench.add_argument("--output", metavar="FOLDER", default="build",
                        help="where bench.json, bench_layers.json and bench.svg go (default: %(default)s)")
 
-    cloud = commands.add_parser("cloud", help="what became of the results, and the service that takes them")
-    actions = cloud.add_subparsers(dest="action", required=True, metavar="ACTION")
-    status = actions.add_parser("status", help="what is spooled, stored, rejected and lost")
-    status.add_argument("--spool", metavar="FILE", help="default: build/spool.db, or the user's data folder")
-    service.add_actions(actions)
+    cloud_arguments.add_parser(commands)
     return parser
 
 

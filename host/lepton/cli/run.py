@@ -20,23 +20,24 @@ def run(arguments: Namespace) -> int:
     console.print(network_facts(model))
     results, upload = [], None
     with ExitStack() as stack:
-        if arguments.upload:
-            upload = stack.enter_context(Upload(user_place(arguments.store)))
+        log = None
+        if arguments.upload is not None:
+            upload = stack.enter_context(Upload(user_place(arguments.upload or None)))
+            log = upload.log(model=model.name, model_hash=model.source_hash, program_hash=program_hash(model),
+                             config_hash=model.config_hash, device=arguments.device)
         device = stack.enter_context(opened(console, arguments.device, model.config))
         session = stack.enter_context(Session(model, device))
         with progress(console) as bar:
             task = bar.add_task("inputs", total=len(batch), note="")
-            for values in batch:
+            for i, values in enumerate(batch):
                 results.append(session.run(values, progress=lambda step, cycles: bar.update(
                     task, note=f"{step}: {grouped(cycles)} cycles")))
+                if log:
+                    log.add(results[-1].outputs, cycles=results[-1].report.cycles, input=i)
                 bar.advance(task)
         if arguments.output:
             write_outputs(arguments.output, [r.outputs for r in results])
         if upload:
-            log = upload.log(model=model.name, model_hash=model.source_hash, program_hash=program_hash(model),
-                             config_hash=model.config_hash, device=arguments.device)
-            for i, result in enumerate(results):
-                log.add(result.outputs, cycles=result.report.cycles, input=i)
             upload.finish(log)
     console.print()
     console.print(layer_table(results[0].report))

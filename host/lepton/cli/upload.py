@@ -7,25 +7,57 @@ from pathlib import Path
 
 FLUSH_SECONDS = 30.0
 RESULTS_CAP = 256 << 20
+KEY_VARIABLE = "LEPTON_SPOOL_KEY"
 
 
 @dataclass(frozen=True)
 class Place:
-    """A spool file and the store that its records go to (objects lie under results/ in it)."""
+    """A spool file, the target of its records (in a store, objects lie under results/), and the device's keys."""
 
     spool: Path
-    store: str
+    target: str
+    keys: Path
+    device: str | None = None  # as the ingest service knows it
 
 
-def project_place(store: str | None = None) -> Place:
+def project_place(target: str | None = None) -> Place:
     """The folder `build` of the working directory."""
-    return Place(Path("build") / "spool.db", store or "build")
+    if target and target.startswith("https://"):
+        return _service_place(target)
+    return Place(Path("build") / "spool.db", target or "build", Path("build") / "keys")
 
 
-def user_place(store: str | None = None) -> Place:
+def user_place(target: str | None = None) -> Place:
     """`lepton` in the user's data folder (XDG base directory specification)."""
-    base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "lepton"
-    return Place(base / "spool.db", store or str(base))
+    if target and target.startswith("https://"):
+        return _service_place(target)
+    base = _user_folder()
+    return Place(base / "spool.db", target or str(base), base / "keys")
+
+
+def spool_key() -> bytes | None:
+    """The key of encrypted spools: 64 hexadecimal digits in the file that $LEPTON_SPOOL_KEY names."""
+    from ..cloud import SpoolError
+    path = os.environ.get(KEY_VARIABLE)
+    if not path:
+        return None
+    try:
+        return bytes.fromhex(Path(path).read_text().strip())
+    except (OSError, ValueError) as error:
+        raise SpoolError(f"{KEY_VARIABLE} must name a file with 64 hexadecimal digits, not {path!r}: "
+                         f"{error}") from error
+
+
+def _user_folder() -> Path:
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "lepton"
+
+
+def _service_place(target: str) -> Place:
+    """The service takes what the enrolled device has signed, under the name that it was enrolled with."""
+    from ..cloud.credentials import Credentials
+    base = _user_folder()
+    name = Credentials(base / "keys").name()
+    return Place(base / f"service-{name}.db", target, base / "keys", name)
 
 
 class Upload:
@@ -43,10 +75,12 @@ class Upload:
         self.complete = False
 
     def __enter__(self) -> "Upload":
-        from ..cloud import Spool, Store, Uploader
+        from ..cloud import DeviceKeys, Spool, Uploader
         with ExitStack() as stack:
-            self._spool = stack.enter_context(Spool(self.place.spool, max_bytes=RESULTS_CAP))
-            self._uploader = stack.enter_context(Uploader(self._spool, Store(self.place.store)))
+            self._spool = stack.enter_context(Spool(self.place.spool, device=self.place.device, max_bytes=RESULTS_CAP,
+                                                    key=spool_key()))
+            keys = DeviceKeys.load_or_create(self.place.keys)
+            self._uploader = stack.enter_context(Uploader(self._spool, self._target(), keys))
             self._stack = stack.pop_all()
         return self
 
@@ -59,17 +93,28 @@ class Upload:
         return ResultLog(self._spool, **hashes)
 
     def finish(self, log) -> None:
-        """Make the log durable, wait for the store, and say in `summary` where the results are."""
+        """Make the log durable, wait for the target, and say in `summary` where the results are."""
         log.flush()
-        self.complete = self._uploader.flush(FLUSH_SECONDS)
-        count = self._spool.last_number(log.run) + 1
-        if self.complete:
-            where = self.place.store.rstrip("/")
-            self.summary = f"{count} results of run {log.run} in {where}/results/{self._spool.device}/"
-        else:
+        arrived = self._uploader.flush(FLUSH_SECONDS)
+        count, refused = self._spool.last_number(log.run) + 1, self._uploader.status.refused
+        self.complete = arrived and not refused and not log.lost
+        if not arrived:
             why = self._uploader.status.last_error or "the store is slow"
             self.summary = (f"{self._spool.left_until(self._spool.last_record())} results wait in {self.place.spool} "
                             f"({why}); they leave with the next run")
+        elif refused:
+            self.summary = f"{refused} segments were refused and stay in the spool: {self._uploader.status.last_error}"
+        else:
+            where = self.place.target.rstrip("/")
+            self.summary = f"{count} results of run {log.run} in {where}/results/{self._spool.device}/"
         if log.lost:
-            self.complete = False
             self.summary += f"; the spool was full and did not take {log.lost}"
+
+    def _target(self):
+        from ..cloud import open_target
+        if self.place.device is None:
+            return open_target(self.place.target)
+        from ..cloud.credentials import Credentials
+        credentials = Credentials(self.place.keys)
+        return open_target(self.place.target, certificate=credentials.client, key=credentials.client,
+                           ca=credentials.authority)

@@ -1,22 +1,41 @@
 """From the driver to the store: a durable spool, an uploader, object stores.
 
-- `spool`: acknowledged means on disk; a byte cap, and a policy when it is reached
-- `segment`: the objects that are uploaded, and how their keys make uploads idempotent
-- `uploader`: the thread between spool and store
-- `store`: a folder or an S3 bucket
+- `spool`, on `database`, `schema`, `state`, `records`: acknowledged means on disk; a byte cap, and a policy for when
+  it is reached
+- `outbox`: records become segments, and segments leave
+- `segment`, `keys`: the objects that are uploaded, signed and encrypted
+- `uploader`: the threads between spool and target
+- `target`: where segments go: `store` (a folder or an S3 bucket, `s3_multipart`, `s3_config`) or `ingest`, the service
+- `verify`: a stored run, checked from end to end
+- `salvage`: what a damaged spool still holds
+- `server`: a SeaweedFS of one's own
 - `results`: results of inference as records
 
-Needs the extra `lepton[cloud]` (apsw, obstore).
+Needs the extra `lepton-chip[cloud]` (apsw-sqlite3mc, obstore, zstandard, cryptography, httpx).
 """
 
-from .errors import CloudError, SegmentError, SpoolError, SpoolFull, StoreError
+from .errors import (
+    CloudError,
+    KeyFileError,
+    Refused,
+    SegmentError,
+    SpoolDamaged,
+    SpoolError,
+    SpoolFull,
+    StoreError,
+    Unavailable,
+)
+from .keys import DeviceKeys, Keyring
+from .outbox import Outbox
 from .results import ResultLog
-from .segment_v1 import Segment
+from .segment import Segment
 from .spool import POLICIES, Spool, SpoolStatus
 from .store import Store
+from .target import Target, open_target
 from .uploader import Uploader, UploaderStatus
 
 __all__ = [
-    "POLICIES", "CloudError", "ResultLog", "Segment", "SegmentError", "Spool", "SpoolError", "SpoolFull", "SpoolStatus",
-    "Store", "StoreError", "Uploader", "UploaderStatus",
+    "POLICIES", "CloudError", "DeviceKeys", "KeyFileError", "Keyring", "Outbox", "Refused", "ResultLog", "Segment",
+    "SegmentError", "Spool", "SpoolDamaged", "SpoolError", "SpoolFull", "SpoolStatus", "Store", "StoreError", "Target",
+    "Unavailable", "Uploader", "UploaderStatus", "open_target",
 ]

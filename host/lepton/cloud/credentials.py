@@ -74,6 +74,16 @@ class Credentials:
         start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         return (now or datetime.now(UTC)) >= start + RENEW_AT * (end - start)
 
+    def name(self) -> str:
+        """The device's name, from the certificate. Raises `CredentialsError` if there is none."""
+        try:
+            names = x509.load_pem_x509_certificate(self.client.read_bytes()).extensions.get_extension_for_class(
+                x509.SubjectAlternativeName).value.get_values_for_type(x509.UniformResourceIdentifier)
+        except (OSError, ValueError, x509.ExtensionNotFound) as error:
+            raise CredentialsError(f"{self.client} is no certificate of a device ({error}); get one with: "
+                                   "lepton cloud enroll") from error
+        return names[0].rpartition(":")[2] if names else ""
+
     @property
     def _next_key(self) -> Path:
         return self.folder / "next.key"

@@ -13,6 +13,10 @@ class SpoolFull(SpoolError):
     """The spool's byte cap leaves no room. The records were not taken, and are counted as rejected."""
 
 
+class SpoolDamaged(SpoolError):
+    """The spool's file is not intact. `lepton cloud salvage` saves what can be read."""
+
+
 class SegmentError(CloudError):
     """Bytes are not a segment, or not the one that their key names."""
 

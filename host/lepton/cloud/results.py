@@ -16,8 +16,8 @@ BATCH = 64  # records per commit
 class ResultLog:
     """Writes the results of one run to a spool, in commits of up to `BATCH` records.
 
-    `model_hash`, `program_hash` and `config_hash` go into every record, so that each
-    result can be traced to what made it. `flush` (or leaving the `with`) makes
+    `model_hash`, `program_hash` and `config_hash` go into every record and the header of its segment,
+    so that each result can be traced to what made it. `flush` (or leaving the `with`) makes
     the rest durable; before that, up to `BATCH` - 1 results are only in memory.
     A full spool does not stop inference: what it does not take is counted in `lost`, and by the spool as rejected.
     """
@@ -49,7 +49,7 @@ class ResultLog:
         batch, self._batch = self._batch, []
         if batch:
             try:
-                self.spool.append_many(self.run, batch)
+                self.spool.append_many(self.run, batch, origin=self._common)
             except SpoolFull:
                 self.lost += len(batch)
 

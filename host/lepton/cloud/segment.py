@@ -119,7 +119,7 @@ class Segment:
             raise SegmentError(f"segment {self.key} cannot be decrypted: altered, or another key") from error
         except zstandard.ZstdError as error:
             raise SegmentError(f"segment {self.key} cannot be decompressed: {error}") from error
-        if len(plain) != header.plain_bytes or hashlib.sha256(plain).hexdigest() != header.plain_sha256:
+        if len(plain) != header.plain_bytes or sha256(plain) != header.plain_sha256:
             raise SegmentError(f"segment {self.key} holds other records than its header says")
         try:
             records = [json.loads(line) for line in plain.splitlines()]
@@ -143,17 +143,17 @@ def seal(keys: DeviceKeys, records: Sequence[bytes], **about) -> Segment:
     packed = zstandard.ZstdCompressor(level=_LEVEL).compress(plain)
     nonce = secrets.token_bytes(_NONCE_BYTES)
     fixed = {"format": FORMAT, "records": len(records), "codec": CODEC, "plain_bytes": len(plain),
-             "plain_sha256": hashlib.sha256(plain).hexdigest(), "cipher": CIPHER, "key_id": keys.current,
+             "plain_sha256": sha256(plain), "cipher": CIPHER, "key_id": keys.current,
              "nonce": nonce.hex(), "body_bytes": len(packed) + _TAG_BYTES, "body_sha256": "", "signer": keys.public_hex}
     header = Header(**about, **fixed)
     body = AESGCM(keys.data[keys.current]).encrypt(nonce, packed, header.associated)
-    header = Header(**about, **{**fixed, "body_sha256": hashlib.sha256(body).hexdigest()})
+    header = Header(**about, **{**fixed, "body_sha256": sha256(body)})
     _check(header)
     canonical = header.canonical()
     data = b"".join((MAGIC, struct.pack("<I", len(canonical)), canonical, keys.signing.sign(_signed(canonical)), body))
     if len(data) > MAX_OBJECT_BYTES:
         raise SegmentError(f"a segment may have {MAX_OBJECT_BYTES} bytes, not {len(data)}; seal fewer records at once")
-    return Segment(key_of(header.device, header.sequence, hashlib.sha256(data).hexdigest()), header, data)
+    return Segment(key_of(header.device, header.sequence, sha256(data)), header, data)
 
 
 def parse(data: bytes, key: str | None = None) -> Segment:
@@ -161,7 +161,7 @@ def parse(data: bytes, key: str | None = None) -> Segment:
 
     Needs no keys and says nothing about who made it: `check_signature` and `open` do. Raises `SegmentError`.
     """
-    digest = hashlib.sha256(data).hexdigest()
+    digest = sha256(data)
     if key is not None and split_key(key)[2] != digest:
         raise SegmentError(f"segment {key} is damaged: its bytes have the SHA-256 {digest}")
     canonical, _, body = _split(data)
@@ -172,13 +172,17 @@ def parse(data: bytes, key: str | None = None) -> Segment:
             raise SegmentError("a segment's header is not in canonical form")
     except (ValueError, TypeError, RecursionError) as error:
         raise SegmentError(f"a segment's header cannot be read: {error}") from error
-    if len(body) != header.body_bytes or hashlib.sha256(body).hexdigest() != header.body_sha256:
+    if len(body) != header.body_bytes or sha256(body) != header.body_sha256:
         raise SegmentError(f"a segment's body has {len(body)} bytes and not the digest that its header says")
     own = key_of(header.device, header.sequence, digest)
     if key not in (None, own):
         raise SegmentError(f"segment {key} says in its header that it is number {header.sequence} "
                            f"of device {header.device!r}")
     return Segment(own, header, data)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def key_of(device: str, sequence: int, digest: str) -> str:

@@ -1,24 +1,28 @@
-"""Where segments end up: a folder, or an S3 bucket by URL, through one API (`obstore`)."""
+"""Stores: a folder or an S3 bucket, through one API (`obstore`)."""
 
-import hashlib
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import LocalStore, from_url
+from obstore.store import LocalStore, S3Store, from_url
 
-from . import segment_v1 as segments
-from .errors import StoreError
+from . import s3_config
+from . import segment as segments
+from .errors import StoreError, Unavailable
+from .s3_multipart import S3Multipart
+
+MULTIPART_BYTES = 8 << 20  # larger objects go up in parts
 
 
 class Store:
     """An object store that takes each object once.
 
     `where` is a folder, or a URL that obstore knows (`s3://bucket/prefix`, ...);
-    `options` go to obstore (credentials, endpoint, retries). Methods raise
-    `obstore.exceptions.BaseError` or `OSError` while the store does not answer.
+    `options` go to obstore (credentials, endpoint, retries). `put_new` is
+    that of `Target`; reading raises `Unavailable` while the store does not answer.
     """
 
     def __init__(self, where: str | Path, **options):
@@ -26,7 +30,7 @@ class Store:
         self._folder: Path | None = None
         try:
             if "://" in self.where:
-                self._store = from_url(self.where, **options)
+                self._store = from_url(self.where, **{**s3_config.options(self.where), **options})
             else:
                 self._folder = Path(where).expanduser().resolve()
                 self._store = LocalStore(self._folder, mkdir=True)
@@ -35,39 +39,51 @@ class Store:
             raise StoreError(f"cannot open the store {self.where!r}: {reason}; "
                              "it must be a folder that can be written or a URL like s3://bucket/prefix") from error
 
-    def put_new(self, key: str, body: bytes) -> bool:
-        """Store `body`, whose SHA-256 ends `key`; when this returns, it is stored for good.
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Store `data`, whose SHA-256 ends `key`; when this returns, it is stored for good.
 
         False if the object was there already. One that is there with other bytes is the
         torn remainder of a crash, since the key names the digest: it is replaced.
         """
-        try:
-            obstore.put(self._store, key, body, mode="create")
-            new = True
-        except AlreadyExistsError:
-            new = hashlib.sha256(self.get(key)).hexdigest() != key.rpartition("-")[2]
-            if new:
-                obstore.put(self._store, key, body, mode="overwrite")
-        if self._folder is not None:
-            self._make_durable(self._folder / key)
-        return new
+        with self._unavailable():
+            try:
+                self._create(key, data)
+                new = True
+            except AlreadyExistsError:
+                new = segments.sha256(self.get(key)) != key.rpartition("-")[2]
+                if new:
+                    obstore.put(self._store, key, data, mode="overwrite")
+            if self._folder is not None:
+                self._make_durable(self._folder / key)
+            return new
 
     def get(self, key: str) -> bytes:
         """The object's bytes. Raises `StoreError` if there is none."""
-        try:
-            return bytes(obstore.get(self._store, key).bytes())
-        except FileNotFoundError as error:
-            raise StoreError(f"the store {self.where!r} has no object {key!r}") from error
+        with self._unavailable():
+            try:
+                return bytes(obstore.get(self._store, key).bytes())
+            except FileNotFoundError as error:
+                raise StoreError(f"the store {self.where!r} has no object {key!r}") from error
 
     def keys(self, device: str | None = None) -> list[str]:
-        """Keys of the stored segments, of all devices or of one, in order."""
-        prefix = segments.ROOT if device is None else f"{segments.ROOT}/{segments.check_device_name(device)}"
-        return sorted(meta["path"] for batch in obstore.list(self._store, prefix) for meta in batch)
+        """Keys of the stored objects under `results/`, of all devices or of one, in order."""
+        prefix = segments.ROOT if device is None else f"{segments.ROOT}/{segments.check_name(device)}"
+        with self._unavailable():
+            return sorted(meta["path"] for batch in obstore.list(self._store, prefix) for meta in batch)
 
-    def read(self, device: str | None = None) -> Iterator[tuple[dict, list[dict]]]:
-        """(header, records) of the stored segments in order. Raises `SegmentError` for a damaged one."""
-        for key in self.keys(device):
-            yield segments.decode(key, self.get(key))
+    def _create(self, key: str, data: bytes) -> None:
+        if self._folder is None and len(data) > MULTIPART_BYTES and isinstance(self._store, S3Store):
+            S3Multipart.of(self._store).create(key, data)
+        else:
+            obstore.put(self._store, key, data, mode="create", use_multipart=False)
+
+    @contextlib.contextmanager
+    def _unavailable(self) -> Iterator[None]:
+        try:
+            yield
+        except (BaseError, OSError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise Unavailable(f"the store {self.where!r} does not do as asked: {reason}") from error
 
     def _make_durable(self, path: Path) -> None:
         """obstore writes local files without fsync: do it, for the file and the folders that name it."""

@@ -1,50 +1,58 @@
-"""The uploader: a thread that carries the spool's records to the store.
+"""The uploader: two threads that carry the spool's records to a target.
 
-It never gives up and never stands in the way of inference: it works on the
-spool's own connection only for moments, and what fails is tried again after a
-random time that grows (full jitter: uniform in 0..min(cap, base * 2^failures)).
+It never gives up and never stands in the way of inference. One thread seals: it makes segments, also while the
+target does not answer, so that a backlog is small and ready to leave. The other sends: what fails is tried again
+after the time that the target asked for, or a random one that grows (full jitter: uniform in
+0..min(cap, base * 2^failures)). Times are measured by the monotonic clock, so a clock that jumps does no harm.
 """
 
 import contextlib
 import random
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .errors import CloudError
+from .errors import CloudError, Refused, Unavailable
+from .keys import DeviceKeys
+from .outbox import Outbox
 from .spool import Spool
-from .store import Store
+from .target import Target
+
+WINDOW = 8  # segments that are read, and confirmed, together
+CONFIRM_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class UploaderStatus:
-    """`failures` in a row, the text of the last one, and what has been stored since the start."""
+    """`failures` in a row, the text of the last one, and what has been stored and refused since the start."""
 
-    failures: int
-    last_error: str
-    segments: int
-    records: int
+    failures: int = 0
+    last_error: str = ""
+    segments: int = 0
+    records: int = 0
+    refused: int = 0  # segments
 
 
 class Uploader:
-    """Uploads from `spool` to `store` in the background from `start` (or `with`) to `close`.
+    """Uploads from `spool` to `target` in the background from `start` (or `with`) to `close`.
 
-    A segment is made of at most `segment_records` records or `segment_bytes`
-    bytes before compression; fewer leave after `linger` seconds. Backoff times are in seconds.
+    A segment is made of at most `segment_records` records or `segment_bytes` bytes before
+    compression; fewer leave after `linger` seconds. Backoff times are in seconds.
     """
 
-    def __init__(self, spool: Spool, store: Store, *, segment_records: int = 5000, segment_bytes: int = 4 << 20,
-                 linger: float = 0.5, backoff_base: float = 0.5, backoff_cap: float = 300.0,
-                 rng: random.Random | None = None):
-        self.spool, self.store = spool, store
+    def __init__(self, spool: Spool, target: Target, keys: DeviceKeys, *, segment_records: int = 5000,
+                 segment_bytes: int = 4 << 20, linger: float = 0.5, backoff_base: float = 0.5,
+                 backoff_cap: float = 300.0, rng: random.Random | None = None):
+        self.spool, self.target, self.outbox = spool, target, Outbox(spool, keys)
         self._segment_records, self._segment_bytes = segment_records, segment_bytes
         self._linger, self._backoff_base, self._backoff_cap = linger, backoff_base, backoff_cap
         self._rng = rng or random.Random()
         self._changed = threading.Condition()
         self._stop = False
-        self._flush_until = 0  # records up to this identity are not to linger
-        self._status = UploaderStatus(0, "", 0, 0)
-        self._thread: threading.Thread | None = None
+        self._flush_until = -1  # records up to this identity are not to linger
+        self._waiting_since: float | None = None
+        self._status = UploaderStatus()
+        self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> "Uploader":
         self.start()
@@ -58,83 +66,144 @@ class Uploader:
         return self._status
 
     def start(self) -> None:
-        if self._thread is None:
-            # a daemon: leaving the program does not wait for a store; the spool keeps what is left
-            self._thread = threading.Thread(target=self._run, name="lepton-uploader", daemon=True)
-            self._thread.start()
+        if not self._threads:
+            # daemons: leaving the program does not wait for a target; the spool keeps what is left
+            self._threads = [threading.Thread(target=work, name=f"lepton-{work.__name__.strip('_')}", daemon=True)
+                             for work in (self._sealer, self._sender)]
+            for thread in self._threads:
+                thread.start()
 
     def close(self, timeout: float = 5.0) -> None:
         """Stop after the upload that is under way; what is left stays in the spool for the next time."""
         with self._changed:
             self._stop = True
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join(timeout)
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def flush(self, timeout: float) -> bool:
-        """Wait until all records that are in the spool now are stored; False if `timeout` seconds did not suffice."""
-        if self._thread is None or not self._thread.is_alive():
+        """Wait until all that is in the spool now is stored or refused; False if `timeout` seconds did not suffice."""
+        if not any(thread.is_alive() for thread in self._threads):
             raise CloudError("the uploader is not running; call start() before flush()")
         deadline = time.monotonic() + timeout
         target = self.spool.last_record()
         with self._changed:
             self._flush_until = max(self._flush_until, target)
             self._changed.notify_all()
-            while self.spool.left_until(target):
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                self._changed.wait(min(left, 0.25))  # another process may be the one that uploads
-            return True
-
-    def step(self) -> bool:
-        """Upload one segment if there is one to be had; False if there was not. Raises what the store raises."""
-        segment = self.spool.sealed() or self._seal()
-        if segment is None:
-            return False
-        self.store.put_new(segment.key, segment.body)
-        self.spool.confirm(segment)
-        old = self._status
-        with self._changed:
-            self._status = UploaderStatus(0, "", old.segments + 1, old.records + segment.records)
-            self._changed.notify_all()
-        if old.failures:
-            self.spool.note_upload(error="", failures="0")
+        while not self.outbox.settled(target):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            with self._changed:
+                self._changed.wait(min(left, 0.05))  # another process may be the one that uploads
         return True
 
-    def _seal(self):
-        waiting, size = self.spool.waiting()
-        if not waiting:
-            return None
-        if waiting < self._segment_records and size < self._segment_bytes and not self._flushing():
-            self._pause(self._linger)
-        return self.spool.seal(self._segment_records, self._segment_bytes)
+    def step(self) -> bool:
+        """Seal and send up to a window of segments; False if there was none. Raises what the target raises."""
+        if self._send():
+            return True
+        return self.outbox.seal(self._segment_records, self._segment_bytes) is not None and self._send()
 
-    def _run(self) -> None:
-        with contextlib.suppress(CloudError):
-            self.spool.note_upload(store=self.store.where)
+    def _seal(self) -> bool:
+        """Make a segment, if there is one to be made: a full one always, another when it may leave at once."""
+        waiting, size = self.outbox.waiting()
+        now = time.monotonic()
+        self._waiting_since = (self._waiting_since if self._waiting_since is not None else now) if waiting else None
+        if not waiting:
+            return False
+        full = waiting >= self._segment_records or size >= self._segment_bytes
+        lingered = now - self._waiting_since >= self._linger and not self.outbox.backlog()
+        if not (full or lingered or self._flushing()):
+            return False
+        self._waiting_since = None
+        return self.outbox.seal(self._segment_records, self._segment_bytes) is not None
+
+    def _send(self) -> bool:
+        window = self.outbox.next(WINDOW)
+        if not window:
+            return False
+        self.outbox.offer(window)
+        sent, started = [], time.monotonic()
+        try:
+            for sealed in window:
+                if self._stop and sent:
+                    break
+                try:
+                    self.target.put_new(sealed.key, sealed.data)
+                except Refused as error:
+                    self._note_refusal(sealed, error)
+                    continue
+                sent.append(sealed)
+                if time.monotonic() - started > CONFIRM_SECONDS:
+                    self._confirm(sent)
+                    sent, started = [], time.monotonic()
+        finally:
+            self._confirm(sent)
+        return True
+
+    def _confirm(self, sent) -> None:
+        if not sent:
+            return
+        self.outbox.confirm(sent)
+        old = self._status
+        with self._changed:
+            self._status = replace(old, failures=0, last_error="", segments=old.segments + len(sent),
+                                   records=old.records + sum(s.records for s in sent))
+            self._changed.notify_all()
+        if old.failures:
+            self.spool.note(error="", failures="0")
+
+    def _note_refusal(self, sealed, error: Refused) -> None:
+        self.outbox.refuse(sealed, str(error))
+        with self._changed:
+            self._status = replace(self._status, refused=self._status.refused + 1, last_error=str(error))
+            self._changed.notify_all()
+        self.spool.note(error=str(error))
+
+    def _sealer(self) -> None:
         while not self._stop:
             try:
-                if not self.step():
+                if self._seal():
+                    with self._changed:
+                        self._changed.notify_all()  # the sender
+                else:
+                    self._pause(self._linger)
+            except Exception as error:  # the spool itself fails; the sender meets it as well
+                self._pause(self._note_failure(error))
+
+    def _sender(self) -> None:
+        with contextlib.suppress(CloudError):
+            self.spool.note(store=self.target.where)
+            self.outbox.offer_refused()
+        while not self._stop:
+            try:
+                if not self._send():
                     self._pause(self._linger)
             except Exception as error:
-                self._pause(self._note_failure(error))
+                self._pause(self._note_failure(error), failing=True)
 
     def _note_failure(self, error: Exception) -> float:
         """Record the failure; seconds until the next try."""
-        old = self._status
-        failures = old.failures + 1
         text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        self._status = UploaderStatus(failures, text, old.segments, old.records)
+        with self._changed:
+            failures = self._status.failures + 1
+            self._status = replace(self._status, failures=failures, last_error=text)
         with contextlib.suppress(CloudError):  # the spool itself may be what fails
-            self.spool.note_upload(error=text, failures=str(failures))
+            self.spool.note(error=text, failures=str(failures))
+        asked = error.retry_after if isinstance(error, Unavailable) else None
+        if asked is not None:
+            return min(asked, self._backoff_cap)
         delay = self._rng.uniform(0, min(self._backoff_cap, self._backoff_base * 2 ** min(failures - 1, 60)))
         return min(delay, 1.0) if self._flushing() else delay  # someone waits for it
 
     def _flushing(self) -> bool:
-        return self._stop or bool(self._flush_until and self.spool.left_until(self._flush_until))
+        return self._stop or (self._flush_until >= 0 and not self.outbox.settled(self._flush_until))
 
-    def _pause(self, seconds: float) -> None:
+    def _pause(self, seconds: float, *, failing: bool = False) -> None:
+        """Wait until there may be something to do; for a target that fails, the whole time unless someone flushes."""
+        deadline, flush = time.monotonic() + seconds, self._flush_until
         with self._changed:
-            if not self._stop:
-                self._changed.wait(seconds)
+            while not self._stop and (left := deadline - time.monotonic()) > 0:
+                if self._changed.wait(left) and (not failing or self._flush_until != flush):
+                    return

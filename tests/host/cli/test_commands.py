@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from lepton.cli import main
 from lepton.cli.main import EXIT_DIFFERENT, EXIT_USER_ERROR
-from lepton.cloud import Store
+from lepton.cloud import DeviceKeys, Store
+from lepton.cloud.verify import read
 from lepton.compiler import CompiledModel
 
 MODEL = lepton.models.load("mnist")
@@ -31,6 +32,11 @@ def run(*arguments):
     return main(["run", "net.lepton", "--device", "golden", *arguments])
 
 
+def stored(folder):
+    """(header, records) of what a command has stored, keys beside it."""
+    return list(read(Store(folder), DeviceKeys.load(folder / "keys").keyring()))
+
+
 def test_sim_shows_everything_and_uploads(capsys, tmp_path):
     assert main(["sim", "--device", "golden", "--config", "tiny", "--images", "2"]) == 0
     out = capsys.readouterr().out
@@ -40,7 +46,10 @@ def test_sim_shows_everything_and_uploads(capsys, tmp_path):
                  "2 results of run", "in build/results/device-"):
         assert text in out
     assert max(map(len, out.splitlines())) <= 100
-    [(_, records)] = Store(tmp_path / "build").read()
+    [(header, records)] = stored(tmp_path / "build")
+    assert header.origin["model"] == "mnist" and header.origin["program_hash"] == records[0]["program_hash"]
+    assert main(["cloud", "verify"]) == 0
+    assert "2 records in build: every signature, digest, sequence and count is right" in capsys.readouterr().out
     assert [r["image"] for r in records] == [0, 1] and all(r["identical"] for r in records)
     assert records[0]["outputs"][0]["values"] == MODEL.outputs[0].tolist()
     assert all(len(records[0][key]) >= 16 for key in ("model_hash", "program_hash", "config_hash"))
@@ -66,7 +75,7 @@ def test_sim_fails_when_a_single_byte_differs(capsys, monkeypatch):
 
 
 def test_sim_keeps_the_results_when_the_store_is_down(capsys, monkeypatch, tmp_path):
-    def down(self, key, body):
+    def down(self, key, data):
         raise OSError("no route to host")
 
     monkeypatch.setattr(Store, "put_new", down)
@@ -77,7 +86,7 @@ def test_sim_keeps_the_results_when_the_store_is_down(capsys, monkeypatch, tmp_p
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     assert main(["sim", "--device", "golden", "--images", "1"]) == 0
-    assert sum(len(records) for _, records in Store(tmp_path / "build").read()) == 2
+    assert sum(len(records) for _, records in stored(tmp_path / "build")) == 2
 
 
 def test_more_images_than_there_are(capsys, monkeypatch):
@@ -101,7 +110,7 @@ def test_run_writes_outputs_and_uploads(compiled, capsys, tmp_path):
         assert np.array_equal(outputs["classifier"], MODEL.outputs[:2])
     out = " ".join(capsys.readouterr().out.split())
     assert "y.npz, outputs of 2 inputs" in out and "2 results of run" in out
-    [(_, records)] = Store(tmp_path / "data" / "lepton").read()
+    [(_, records)] = stored(tmp_path / "data" / "lepton")
     assert [r["input"] for r in records] == [0, 1]
     assert main(["cloud", "status"]) == 0
 

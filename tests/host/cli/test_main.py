@@ -7,7 +7,7 @@ import time
 import pytest
 from lepton.cli import main
 from lepton.cli.main import EXIT_INTERRUPTED, EXIT_USER_ERROR
-from lepton.cloud import Spool, Store, Uploader
+from lepton.cloud import DeviceKeys, Spool, Store, Uploader
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,7 @@ def test_ctrl_c_and_missing_packages(monkeypatch, capsys):
 def test_cloud_status(tmp_path, capsys):
     with Spool(tmp_path / "build" / "spool.db", device="bench-7") as spool:
         spool.append_many("run", [{}] * 1234)
-        with Uploader(spool, Store(tmp_path / "build")) as uploader:
+        with Uploader(spool, Store(tmp_path / "build"), DeviceKeys.generate()) as uploader:
             assert uploader.flush(20)
         spool.append_many("run", [{}] * 5, first=1230)
     assert main(["cloud", "status"]) == 0

@@ -13,7 +13,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from lepton.cloud import Spool, Store, Uploader
+from lepton.cloud import DeviceKeys, Spool, Store, Uploader
+from lepton.cloud import segment as segments
 
 WORKER = Path(__file__).with_name("worker.py")
 ROUNDS = 10
@@ -48,7 +49,7 @@ def test_nothing_lost_nothing_twice(tmp_path, seed):
         return start("producer", path, "run", last_acknowledged(ledger) + 1, ledger)
 
     def start_uploader():
-        return start("uploader", path, store)
+        return start("uploader", path, store, tmp_path / "keys")
 
     producer, uploader = start_producer(), start_uploader()
     for _ in range(ROUNDS):
@@ -62,16 +63,19 @@ def test_nothing_lost_nothing_twice(tmp_path, seed):
     kill(producer)
     kill(uploader)
 
+    keys = DeviceKeys.load_or_create(tmp_path / "keys")
     with Spool(path, max_bytes=8 << 20) as spool:
-        with Uploader(spool, Store(store)) as work:
+        with Uploader(spool, Store(store), keys) as work:
             assert work.flush(60)
         status = spool.status()
-    found = Counter((r["run"], r["number"]) for _, records in Store(store).read() for r in records)
+    stored = Store(store)
+    read = [segments.parse(stored.get(key), key) for key in stored.keys("alpha")]
+    found = Counter((r["run"], r["number"]) for s in read for r in s.open(keys.keyring()))
     acknowledged = last_acknowledged(ledger)
     assert acknowledged > 0
     assert max(found.values()) == 1, "stored twice"
     assert {n for _, n in found} >= set(range(acknowledged + 1)), "acknowledged, but lost"
     assert sorted(n for _, n in found) == list(range(len(found)))  # and at most the batch in flight beyond
     assert status.counters["appended"] == status.counters["stored"] == len(found)
-    sequences = [header["sequence"] for header, _ in Store(store).read()]
-    assert sequences == list(range(len(sequences)))
+    assert [s.header.sequence for s in read] == list(range(len(read)))
+    assert [s.header.previous for s in read] == ["", *(s.digest for s in read[:-1])]

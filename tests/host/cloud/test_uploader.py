@@ -6,8 +6,9 @@ import time
 
 import numpy as np
 import pytest
-from lepton.cloud import CloudError, ResultLog, Spool, Store, Uploader
-from obstore.exceptions import GenericError
+from lepton.cloud import CloudError, DeviceKeys, ResultLog, Spool, Store, Unavailable, Uploader, verify
+
+KEYS = DeviceKeys.generate()
 
 
 class FailingStore(Store):
@@ -22,7 +23,7 @@ class FailingStore(Store):
         if self.answer_lost:
             super().put_new(key, body)
         if len(self.calls) <= self.failures:
-            raise GenericError("connection reset by peer\nDebug source: ...")
+            raise Unavailable("connection reset by peer\nDebug source: ...")
         return super().put_new(key, body)
 
 
@@ -32,13 +33,18 @@ def spool(tmp_path):
         yield spool
 
 
+def read(store):
+    """(header, records) of the stored segments in order, after every check."""
+    return verify.read(store, KEYS.keyring())
+
+
 def stored(store):
-    return [(r["run"], r["number"]) for _, records in store.read() for r in records]
+    return [(r["run"], r["number"]) for _, records in read(store) for r in records]
 
 
 def test_everything_arrives_once_in_order(spool, tmp_path):
     store = Store(tmp_path / "store")
-    with Uploader(spool, store, segment_records=100) as uploader:
+    with Uploader(spool, store, KEYS, segment_records=100) as uploader:
         for i in range(10):
             spool.append_many("run", [{"i": i}] * 77)
         assert uploader.flush(20)
@@ -49,7 +55,7 @@ def test_everything_arrives_once_in_order(spool, tmp_path):
 
 def test_what_lingers_leaves_by_itself(spool, tmp_path):
     store = Store(tmp_path / "store")
-    with Uploader(spool, store, linger=0.05):
+    with Uploader(spool, store, KEYS, linger=0.05):
         spool.append("run", {})
         deadline = time.monotonic() + 20
         while spool.left_until(spool.last_record()) and time.monotonic() < deadline:
@@ -60,7 +66,7 @@ def test_what_lingers_leaves_by_itself(spool, tmp_path):
 @pytest.mark.parametrize("answer_lost", [False, True])
 def test_a_store_that_fails_for_a_while_loses_and_doubles_nothing(spool, tmp_path, answer_lost):
     store = FailingStore(tmp_path / "store", 6, answer_lost=answer_lost)
-    with Uploader(spool, store, segment_records=50, backoff_base=0.01, rng=random.Random(1)) as uploader:
+    with Uploader(spool, store, KEYS, segment_records=50, backoff_base=0.01, rng=random.Random(1)) as uploader:
         spool.append_many("run", [{}] * 120)
         assert uploader.flush(20)
         assert uploader.status.failures == 0
@@ -71,7 +77,7 @@ def test_a_store_that_fails_for_a_while_loses_and_doubles_nothing(spool, tmp_pat
 
 def test_while_the_store_is_down_inference_goes_on_and_status_says_why(spool, tmp_path):
     store = FailingStore(tmp_path / "store", 10 ** 9)
-    with Uploader(spool, store, linger=0.01, backoff_base=0.01, backoff_cap=0.02) as uploader:
+    with Uploader(spool, store, KEYS, linger=0.01, backoff_base=0.01, backoff_cap=0.02) as uploader:
         started = time.monotonic()
         for _ in range(200):
             spool.append("run", {})
@@ -80,14 +86,14 @@ def test_while_the_store_is_down_inference_goes_on_and_status_says_why(spool, tm
         assert uploader.status.failures > 0
         assert spool.status().upload["error"] == uploader.status.last_error == "connection reset by peer"
     assert spool.left_until(spool.last_record()) == 200
-    with Uploader(spool, Store(tmp_path / "store")) as uploader:  # the next process finishes the work
+    with Uploader(spool, Store(tmp_path / "store"), KEYS) as uploader:  # the next process finishes the work
         assert uploader.flush(20)
     assert sorted(stored(store)) == [("run", n) for n in range(200)]
 
 
 def test_backoff_is_full_jitter_under_a_cap(spool, tmp_path):
-    uploader = Uploader(spool, Store(tmp_path), backoff_base=0.5, backoff_cap=300.0, rng=random.Random(5))
-    delays = [uploader._note_failure(GenericError("down")) for _ in range(400)]
+    uploader = Uploader(spool, Store(tmp_path), KEYS, backoff_base=0.5, backoff_cap=300.0, rng=random.Random(5))
+    delays = [uploader._note_failure(Unavailable("down")) for _ in range(400)]
     for i, delay in enumerate(delays[:9]):
         assert 0 <= delay <= 0.5 * 2 ** i
     late = delays[20:]
@@ -99,7 +105,7 @@ def test_blocked_producer_goes_on_when_the_uploader_has_made_room(tmp_path):
     with Spool(tmp_path / "spool.db", max_bytes=1 << 20, policy="block") as spool:
         store = Store(tmp_path / "store")
         producer = threading.Thread(target=lambda: [spool.append("run", {"text": "x" * 10000}) for _ in range(300)])
-        with Uploader(spool, store, linger=0.01) as uploader:
+        with Uploader(spool, store, KEYS, linger=0.01) as uploader:
             producer.start()
             producer.join(60)
             assert not producer.is_alive()
@@ -114,16 +120,16 @@ def test_losses_are_uploaded_with_the_next_segment(tmp_path):
         for _ in range(300):
             spool.append("run", {"text": "x" * 9000})
         store = Store(tmp_path / "store")
-        with Uploader(spool, store) as uploader:
+        with Uploader(spool, store, KEYS) as uploader:
             assert uploader.flush(20)
-        counters = [header["counters"] for header, _ in store.read()][-1]
+        counters = [header.counters for header, _ in read(store)][-1]
         assert counters["dropped"] == spool.status().counters["dropped"] > 0
         assert len(stored(store)) == 300 - counters["dropped"]
 
 
 def test_flush_needs_a_running_uploader(spool, tmp_path):
     with pytest.raises(CloudError, match=r"not running; call start\(\) before flush"):
-        Uploader(spool, Store(tmp_path)).flush(1)
+        Uploader(spool, Store(tmp_path), KEYS).flush(1)
 
 
 def test_result_records_say_what_made_them(spool, tmp_path):
@@ -132,9 +138,9 @@ def test_result_records_say_what_made_them(spool, tmp_path):
                    device="golden") as log:
         log.add({"logits": np.arange(10, dtype=np.int8).reshape(1, 10)}, cycles=123, image=7)
         log.add({"map": np.zeros((1, 100), np.int8)}, cycles=124, image=8)
-    with Uploader(spool, store) as uploader:
+    with Uploader(spool, store, KEYS) as uploader:
         assert uploader.flush(20)
-    first, second = next(store.read())[1]
+    first, second = next(read(store))[1]
     assert (first["model_hash"], first["program_hash"], first["config_hash"]) == ("m" * 16, "p" * 16, "c" * 16)
     assert (first["run"], first["number"], first["cycles"], first["image"]) == (log.run, 0, 123, 7)
     assert first["outputs"][0]["values"] == list(range(10))

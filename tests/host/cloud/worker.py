@@ -1,14 +1,14 @@
 """Processes that `test_kill` starts and kills.
 
     worker.py producer SPOOL RUN FIRST LEDGER   append records for ever, writing each acknowledged number to LEDGER
-    worker.py uploader SPOOL STORE              upload for ever
+    worker.py uploader SPOOL STORE KEYS              upload for ever
 """
 
 import os
 import random
 import sys
 
-from lepton.cloud import Spool, Store, Uploader
+from lepton.cloud import DeviceKeys, Spool, Store, Uploader
 
 
 def producer(path, run, first, ledger):
@@ -24,9 +24,9 @@ def producer(path, run, first, ledger):
                 print("ready", flush=True)
 
 
-def uploader(path, store):
+def uploader(path, store, keys):
     with Spool(path, max_bytes=8 << 20) as spool:
-        work = Uploader(spool, Store(store), segment_records=40, linger=0.001)
+        work = Uploader(spool, Store(store), DeviceKeys.load_or_create(keys), segment_records=40, linger=0.001)
         print("ready", flush=True)
         while True:
             work.step()

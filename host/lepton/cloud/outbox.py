@@ -1,0 +1,221 @@
+"""The uploader's side of the spool: records become segments, and segments leave.
+
+A batch of records is replaced by its segment in one transaction, so that a crash at any moment leaves either the
+records or the very bytes that may have reached the target.
+"""
+
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from . import records as lines
+from . import segment as segments
+from .database import NoRoom
+from .errors import SpoolError
+from .keys import DeviceKeys
+from .schema import run_crc
+from .spool import Spool
+from .state import State
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A segment on its way: `data` belongs under `key`."""
+
+    sequence: int
+    key: str
+    records: int
+    data: bytes
+
+    @property
+    def digest(self) -> str:
+        return self.key.rpartition("-")[2]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Consecutive rows that make a segment, the `damaged` ones among them left out."""
+
+    ids: list[int]
+    lines: list[bytes]
+    size: int  # bytes of all lines, damaged ones included
+    damaged: int
+    about: dict
+
+
+class _Raced(Exception):
+    """Another uploader was faster, or the records were dropped."""
+
+
+class Outbox:
+    """Segments of a spool, signed and encrypted with a device's keys. Several processes may have one."""
+
+    def __init__(self, spool: Spool, keys: DeviceKeys):
+        self.spool, self.keys = spool, keys
+        self._database = spool.database
+
+    def seal(self, max_records: int, max_bytes: int) -> Sealed | None:
+        """Turn the oldest records, of one run, into a segment, durably; None if there are none.
+
+        Where losses have not been reported and no records wait, the segment has only the counters. Compression
+        happens outside of transactions, so that producers do not wait for it.
+        """
+        max_bytes = min(max_bytes, self._database.max_batch_bytes)
+        while True:
+            with self._database.reading() as db, db:
+                state = self._database.state()
+                batch = self._oldest(state, max_records, max_bytes)
+            if not batch.ids and state.losses == state.reported:
+                self._correct_waiting()
+                return None
+            counters = dict(state.counters)
+            counters["damaged"] += batch.damaged
+            with self._database.translated():
+                made = segments.seal(self.keys, batch.lines, device=state.device, spool=state.spool,
+                                     sequence=state.next_segment, previous=state.previous, counters=counters,
+                                     **batch.about)
+            try:
+                return self._replace(batch, made, state.next_segment, counters)
+            except _Raced:
+                continue
+            except NoRoom as error:
+                raise SpoolError(f"the spool {str(self.spool.path)!r} has no room to make a segment; "
+                                 "free space on its disk") from error
+
+    def next(self, limit: int = 1, max_bytes: int = 16 << 20) -> list[Sealed]:
+        """The oldest segments that are not confirmed, up to `limit`; damaged ones are counted and left out."""
+        found, size = [], 0
+        with self._database.reading() as db:
+            for row in db.execute("SELECT sequence, key, records, data FROM segments WHERE refused IS NULL "
+                                  "ORDER BY sequence LIMIT ?", (limit,)):
+                size += len(row[3])
+                if found and size > max_bytes:
+                    break
+                found.append(Sealed(*row))
+        intact = [s for s in found if segments.sha256(s.data) == s.digest]
+        if len(intact) < len(found):
+            self._give_up([s for s in found if s not in intact])
+        return intact
+
+    def offer(self, sealed: Sequence[Sealed]) -> None:
+        """A target may have these from now on, so they are not dropped any more."""
+        with self._database.transaction():
+            self._database.db.executemany("UPDATE segments SET offered = 1 WHERE sequence = ? AND offered = 0",
+                                          [(s.sequence,) for s in sealed])
+
+    def confirm(self, sealed: Sequence[Sealed]) -> None:
+        """The target has the segments: forget them. Does nothing the second time."""
+        with self._database.transaction() as state:
+            for s in sealed:
+                self._database.db.execute("DELETE FROM segments WHERE sequence = ? AND key = ?", (s.sequence, s.key))
+                if self._database.db.changes():
+                    state.count("stored", s.records)
+                    state.count("segments", 1)
+
+    def refuse(self, sealed: Sealed, reason: str) -> None:
+        """The target will never take the segment: set it aside, so that others can leave."""
+        with self._database.transaction():
+            self._database.db.execute("UPDATE segments SET refused = ? WHERE sequence = ? AND key = ?",
+                                      (reason, sealed.sequence, sealed.key))
+
+    def offer_refused(self) -> None:
+        """Refused segments are to be tried again."""
+        if self._database.value("SELECT count(*) FROM segments WHERE refused IS NOT NULL"):
+            with self._database.transaction():
+                self._database.db.execute("UPDATE segments SET refused = NULL")
+
+    def waiting(self) -> tuple[int, int]:
+        """Records that are not in a segment, and the bytes of their lines; at least 1 while losses are not reported."""
+        with self._database.reading():
+            state = self._database.state()
+            return state.waiting or int(state.losses > state.reported), state.waiting_bytes
+
+    def backlog(self) -> bool:
+        """Whether there is a segment to be sent."""
+        with self._database.reading():
+            return bool(self._database.value("SELECT EXISTS (SELECT 1 FROM segments WHERE refused IS NULL)"))
+
+    def settled(self, record: int) -> bool:
+        """Whether nothing up to this identity is left to be sent, losses included."""
+        with self._database.reading() as db, db:
+            state = self._database.state()
+            return state.losses == state.reported and not self._database.value(
+                "SELECT EXISTS (SELECT 1 FROM records WHERE id <= ?) OR "
+                "EXISTS (SELECT 1 FROM segments WHERE refused IS NULL AND first_record <= ?)", record, record)
+
+    def _oldest(self, state: State, max_records: int, max_bytes: int) -> _Batch:
+        """The oldest rows as far as they are of one run in ascending number."""
+        ids, good, times, size, damaged = [], [], [], 0, 0
+        run, numbers = None, []
+        for identity, time_ms, crc, line in self._database.db.execute(
+                "SELECT id, time_ms, crc, line FROM records ORDER BY id LIMIT ?", (max_records,)):
+            named = lines.tail(line) if zlib.crc32(line) == crc else None
+            if ids and (size + len(line) > max_bytes or
+                        (named and run and (named[0] != run or named[1] <= numbers[-1]))):
+                break
+            ids.append(identity)
+            size += len(line)
+            if named is None:
+                damaged += 1
+                continue
+            run = named[0]
+            numbers.append(named[1])
+            good.append(line)
+            times.append(time_ms)
+        about = {"run": run or "", "first": numbers[0] if numbers else 0, "last": numbers[-1] if numbers else -1,
+                 "from_ms": max(0, times[0]) if times else 0, "to_ms": max(0, times[-1]) if times else 0,
+                 "origin": self._origin(run) if run else {}}
+        return _Batch(ids, good, size, damaged, about)
+
+    def _origin(self, run: str) -> dict[str, str]:
+        for last, origin, crc in self._database.db.execute("SELECT last, origin, crc FROM runs WHERE run = ?", (run,)):
+            if run_crc(run, last, origin) == crc:
+                return json.loads(origin)
+        return {}  # forgotten or altered; each record has it too
+
+    def _replace(self, batch: _Batch, made: segments.Segment, sequence: int, counters: dict[str, int]) -> Sealed:
+        db = self._database.db
+        with self._database.transaction() as state:
+            for first, last in _ranges(batch.ids):
+                db.execute("DELETE FROM records WHERE id BETWEEN ? AND ?", (first, last))
+                if db.changes() != last - first + 1:
+                    raise _Raced
+            if state.next_segment != sequence:
+                raise _Raced
+            state.waiting = max(0, state.waiting - len(batch.ids))
+            state.waiting_bytes = max(0, state.waiting_bytes - batch.size)
+            state.count("damaged", batch.damaged)
+            state.next_segment, state.previous = sequence + 1, made.digest
+            state.reported = sum(counters[name] for name in ("rejected", "dropped", "damaged"))
+            first_record = batch.ids[0] if batch.ids else 0
+            db.execute("INSERT INTO segments VALUES (?, ?, ?, ?, 0, NULL, ?)",
+                       (sequence, made.key, len(batch.lines), first_record, made.data))
+        return Sealed(sequence, made.key, len(batch.lines), made.data)
+
+    def _give_up(self, damaged: Sequence[Sealed]) -> None:
+        with self._database.transaction() as state:
+            for s in damaged:
+                self._database.db.execute("DELETE FROM segments WHERE sequence = ?", (s.sequence,))
+                if self._database.db.changes():
+                    state.count("damaged", s.records)
+
+    def _correct_waiting(self) -> None:
+        """After damage the sums may be off; they only say when to look."""
+        with self._database.reading():
+            if not self._database.state().waiting:
+                return
+        with self._database.transaction() as state:
+            if not self._database.value("SELECT EXISTS (SELECT 1 FROM records)"):
+                state.waiting = state.waiting_bytes = 0
+
+
+def _ranges(ids: list[int]) -> list[tuple[int, int]]:
+    """Ascending identities as runs without holes."""
+    found: list[tuple[int, int]] = []
+    for identity in ids:
+        if found and identity == found[-1][1] + 1:
+            found[-1] = (found[-1][0], identity)
+        else:
+            found.append((identity, identity))
+    return found

@@ -1,0 +1,66 @@
+"""Tables of the spool's file, and how a file of an earlier version becomes one of this.
+
+Rows that matter carry a checksum, because SQLite has none: a record its CRC, a segment its digest in the key.
+"""
+
+import json
+import time
+import zlib
+
+import apsw
+
+from .state import COUNTERS, State
+
+APPLICATION_ID = 0x4C454F4E
+SCHEMA_VERSION = 2
+PAGE = 4096
+
+SCHEMA = """
+CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), body TEXT NOT NULL, crc INTEGER NOT NULL) STRICT;
+CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE runs (run TEXT PRIMARY KEY, last INTEGER NOT NULL, touched INTEGER NOT NULL, origin TEXT NOT NULL,
+                   crc INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE records (id INTEGER PRIMARY KEY AUTOINCREMENT, time_ms INTEGER NOT NULL, crc INTEGER NOT NULL,
+                      line BLOB NOT NULL) STRICT;
+CREATE TABLE segments (sequence INTEGER PRIMARY KEY, key TEXT NOT NULL, records INTEGER NOT NULL,
+                       first_record INTEGER NOT NULL, offered INTEGER NOT NULL, refused TEXT,
+                       data BLOB NOT NULL) STRICT;
+"""
+# offered: a target may have the segment; refused: why no target takes it
+
+
+def run_crc(run: str, last: int, origin: str) -> int:
+    return zlib.crc32(f"{run}\n{last}\n{origin}".encode())
+
+
+def migrate(db: apsw.Connection) -> None:
+    """From version 1, within the caller's transaction. Segments of its format leave as they are."""
+    meta = dict(db.execute("SELECT name, value FROM meta"))
+    counters = dict(db.execute("SELECT name, value FROM counters"))
+    waiting, size = next(iter(db.execute("SELECT count(*), coalesce(sum(length(line)), 0) FROM records")))
+    state = State(device=meta["device"], spool=meta["spool"], next_segment=int(meta["next_segment"]),
+                  previous=meta["previous"], waiting=waiting, waiting_bytes=size,
+                  counters={name: counters.get(name, 0) for name in COUNTERS})
+    state.reported = state.losses
+    for table in ("runs", "records", "segments"):
+        db.execute(f"ALTER TABLE {table} RENAME TO {table}_1")
+    for statement in filter(str.strip, SCHEMA.split(";")):
+        db.execute(statement)
+    now = time.time_ns() // 1_000_000
+    db.execute("INSERT INTO state VALUES (1, ?, ?)", state.pack())
+    db.executemany("INSERT INTO notes VALUES (?, ?)",
+                   [(n.removeprefix("upload_"), v) for n, v in meta.items() if n.startswith("upload_")])
+    for run, last, touched in list(db.execute("SELECT run, last, touched FROM runs_1")):
+        origin = json.dumps({})
+        db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?)", (run, last, touched, origin, run_crc(run, last, origin)))
+    db.create_scalar_function("lepton_crc", zlib.crc32, 1)
+    db.execute("INSERT INTO records SELECT id, ?, lepton_crc(line), line FROM records_1", (now,))
+    # what identities the old table has given out stays given out
+    highest = next(iter(db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name LIKE 'records%'")))[0]
+    db.execute("DELETE FROM sqlite_sequence WHERE name IN ('records', 'records_1')")
+    db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('records', ?)", (highest,))
+    db.execute("INSERT INTO segments SELECT sequence, key, records, last_record - records + 1, 1, NULL, body "
+               "FROM segments_1")
+    for table in ("runs_1", "records_1", "segments_1", "meta", "counters"):
+        db.execute(f"DROP TABLE {table}")
+    db.pragma("user_version", SCHEMA_VERSION)

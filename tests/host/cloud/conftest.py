@@ -1,0 +1,7 @@
+import pytest
+from lepton.cloud import DeviceKeys
+
+
+@pytest.fixture(scope="session")
+def keys():
+    return DeviceKeys.generate()
