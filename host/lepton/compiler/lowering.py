@@ -16,7 +16,7 @@ from ..graph import (
     MaxPool2D,
     Mean,
 )
-from . import quantize
+from . import quantize, residual_fit
 from .layers import ChipLayer, Image, Part, Window
 from .layouts import Blocked, Rows
 from .passes import ChipNode
@@ -265,6 +265,7 @@ class Lowering:
             kernel, stride, padding, clamp = op.kernel, op.stride, op.padding, op.clamp
         elif isinstance(op, AveragePool2D):
             opcode, pad = TensorOpcode.SUM, 0
+            zero = _zero(output) if self.floats else 0
             kernel, stride, padding, clamp = op.kernel, op.stride, op.padding, op.clamp
             parts, params = self._average(node, out_shape)
         elif isinstance(op, Mean):
@@ -301,10 +302,21 @@ class Lowering:
                                      "there is nothing to average")
                 parts.append(Part(rows, columns, len(params)))
                 try:
-                    params.append(self._uniform(0, *quantize.average_multiplier(count_y * count_x)))
+                    params.append(self._average_record(node, count_y * count_x))
                 except GraphError as error:
                     raise GraphError(f"{label(node.node)}: {error}") from error
         return parts, params
+
+    def _average_record(self, node: ChipNode, count: int) -> bytes:
+        if not self.floats:
+            return self._uniform(0, *quantize.average_multiplier(count))
+        source, output = (self.graph.tensors[name] for name in (node.node.inputs[0], node.node.outputs[0]))
+        if not quantize.float_average_is_exact(_scale(source), _scale(output), count):
+            raise GraphError(f"an average over {count} values depends on how float32 rounds sums; the chip takes it "
+                             "where both scales and the count are powers of two")
+        multiplier, shift = quantize.float_multiplier(
+            quantize.float_average_scale(_scale(source), _scale(output), count))
+        return self._uniform(-_zero(source) * count, multiplier, *quantize.split_shift(shift))
 
     # the residual
 
@@ -314,12 +326,21 @@ class Lowering:
         output, residual = tensors[add.outputs[0]], tensors[node.residual]
         layer.residual = self._image(node.residual, (layer.output.height, layer.output.width,
                                                      image_shape(output.shape, label(add))[2]))
-        try:
-            layer.add = quantize.add_parameters(_scale(tensors[own]), _scale(residual), _scale(output))
-        except GraphError as error:
-            raise GraphError(f"{label(add)}: {error}") from error
-        layer.add |= {"add": 1, "add_zero_a": _zero(tensors[own]), "add_zero_b": _zero(residual),
-                      "add_zero_o": _zero(output), "add_min": add.op.clamp[0], "add_max": add.op.clamp[1]}
+        operands = tensors[own], residual, output
+        scales, zeros = tuple(map(_scale, operands)), tuple(map(_zero, operands))
+        if self.floats:
+            table = np.clip(residual_fit.onnx_add_table(scales, zeros), *add.op.clamp).astype(np.int8)
+            fields = residual_fit.fit_float(table, (scales[0] / scales[2], scales[1] / scales[2]), zeros)
+            if fields is None:
+                raise GraphError(f"{label(add)}: no integers give the sums that float32 arithmetic gives")
+            layer.add = fields
+        else:
+            try:
+                layer.add = quantize.add_parameters(*scales)
+            except GraphError as error:
+                raise GraphError(f"{label(add)}: {error}") from error
+            layer.add |= {"add": 1, "add_zero_a": zeros[0], "add_zero_b": zeros[1], "add_zero_o": zeros[2],
+                          "add_min": add.op.clamp[0], "add_max": add.op.clamp[1]}
         if not isinstance(node.node.op, Add):
             layer.op += "+Add"
             layer.output_shape = tuple(output.shape)
