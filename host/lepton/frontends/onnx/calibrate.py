@@ -15,6 +15,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from lepton.graph import GraphError
 
 from .reader import Shapes, Source, read_model
+from .runtime import prepare
 
 METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile,
            "entropy": CalibrationMethod.Entropy}
@@ -44,6 +45,7 @@ def quantize_onnx(source: Source, calibration: Calibration, *, method: str = "mi
     model, _ = read_model(source, shapes)
     if any(node.op_type in ("QuantizeLinear", "QLinearConv", "QLinearMatMul") for node in model.graph.node):
         raise GraphError("the network is quantized already; compile it without calibration data")
+    prepare(model)  # what ONNX Runtime does not take, it says there
     reader = _Reader(model, calibration, progress)
     model, per_channel = _per_channel(model)
     options = {"ActivationSymmetric": False, "WeightSymmetric": True, "CalibPercentile": percentile}

@@ -21,7 +21,7 @@ from lepton.graph import (
     Unary,
 )
 
-from .importer import INT8, Importer, attributes, same
+from .importer import INT8, Importer, attributes, checked_axis, same
 from .layers import finish
 from .quantities import quantization, stated
 from .values import BYTES, Computed, Constant, Joined, Pending, Value
@@ -33,7 +33,7 @@ UNARY = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Erf": "erf", "Ex
 BINARY = {"Add": Add, "Sub": Sub, "Mul": Mul, "Max": Maximum, "Min": Minimum}
 # Only as functions of one int8 tensor; there is no such operator for the host.
 TABLE_ONLY = ("Selu", "Celu", "Mish", "ThresholdedRelu", "Softsign", "Pow", "Sign", "Sin", "Cos", "FastGelu",
-              "Where", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "And", "Or", "Mod")
+              "Where", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "And", "Or")
 
 
 def as_table(importer: Importer, node: onnx.NodeProto) -> Value | None:
@@ -49,6 +49,8 @@ def as_table(importer: Importer, node: onnx.NodeProto) -> Value | None:
 
 def _as_table(importer: Importer, node: onnx.NodeProto, operands: list[Value | None]) -> Computed | None:
     bases = [value for value in operands if isinstance(value, Computed)]
+    if node.op_type == "Div" and any(value.dtype != FLOAT32 for value in operands):
+        return None  # a division of integers by 0 ends the process
     if not bases or any(value.table is None or value.tensor != bases[0].tensor or value.shape != bases[0].shape
                         for value in bases):
         return None
@@ -109,7 +111,9 @@ def dequantize(importer: Importer, node: onnx.NodeProto):
         scale = importer.constant(node, 1, "the scale").ravel()
         zero = importer.constant(node, 2, "the zero point")
         zero = np.zeros(scale.size, value.dtype) if zero is None else zero.ravel()
-        axis = attributes(node).get("axis", 1) % max(value.array.ndim, 1) if scale.size > 1 else None
+        axis = None
+        if scale.size > 1:
+            axis = checked_axis(importer, attributes(node).get("axis", 1), value.array.ndim)
         if value.array.dtype not in (*BYTES, np.int32) or attributes(node).get("block_size", 0):
             raise GraphError(f"{importer.where}: constants must be int8, uint8 or int32 with one scale or one per "
                              f"channel, not {value.dtype}")

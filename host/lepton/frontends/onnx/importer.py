@@ -265,6 +265,13 @@ def dequantized(q: Quantization) -> np.ndarray:
     return (np.arange(-128, 128) - q.zero_point[0]).astype(np.float32) * q.scale[0]
 
 
+def checked_axis(importer: Importer, axis: int, rank: int) -> int:
+    """`axis` counted from the front. Raises GraphError when there is no such axis."""
+    if not -rank <= axis < rank:
+        raise GraphError(f"{importer.where}: axis {axis} is outside the {rank} dimensions of the input")
+    return axis % rank
+
+
 def attributes(node: onnx.NodeProto) -> dict:
     """The node's attributes as Python values, text as str."""
     given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}

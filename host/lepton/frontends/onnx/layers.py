@@ -28,6 +28,7 @@ from .windows import window
 NOT_QUANTIZED = ("works on float32 values; quantize the network first, for instance with calibration data "
                  "(`lepton compile --calibration`)")
 _INT32 = np.iinfo(np.int32)
+LARGEST_ROUNDING = 1 / 64  # of a bias, in steps of the output
 FULL = (-128, 127)
 
 
@@ -76,7 +77,8 @@ def _constants(importer: Importer, weights: np.ndarray, q: Quantization, axis: i
     return names
 
 
-def _input(importer: Importer, node: onnx.NodeProto, position: int = 0) -> str:
+def codes_as_stated(importer: Importer, node: onnx.NodeProto, position: int = 0) -> str:
+    """The int8 tensor of an operand with the scale and zero point that the node states behind it."""
     value = importer.computed(node.input[position])
     zero = importer.constant(node, position + 2, "the zero point")
     zero = np.zeros(1, value.dtype) if zero is None else zero.ravel()
@@ -134,7 +136,7 @@ def _convolution(importer: Importer, given: dict, x: str, weights: np.ndarray, q
 def qlinear_conv(importer: Importer, node: onnx.NodeProto):
     weights, q = _weights(importer, node, (3, 4, 5), 0)
     name, dtype = node.output[0], importer.value(node.input[0]).dtype
-    y = _convolution(importer, attributes(node), _input(importer, node), weights, q,
+    y = _convolution(importer, attributes(node), codes_as_stated(importer, node), weights, q,
                      importer.constant(node, 8, "the bias"), name, importer.quantities[name], FULL)
     importer.set_codes(name, y, dtype)
 
@@ -200,9 +202,9 @@ def qlinear_matmul(importer: Importer, node: onnx.NodeProto):
     b = importer.operand(node, 3)
     if isinstance(b, Constant) and b.array.ndim == 2:
         weights, q = _weights(importer, node, (3, 4, 5), 1)
-        y = _rows(importer, _input(importer, node), weights.T, q, None, name, out_q, FULL)
+        y = _rows(importer, codes_as_stated(importer, node), weights.T, q, None, name, out_q, FULL)
     else:
-        y = _product(importer, _input(importer, node), _input(importer, node, 3), name, out_q, FULL)
+        y = _product(importer, codes_as_stated(importer, node), codes_as_stated(importer, node, 3), name, out_q, FULL)
     importer.set_codes(name, y, dtype)
 
 
@@ -220,7 +222,7 @@ def qgemm(importer: Importer, node: onnx.NodeProto):
         raise GraphError(f"{importer.where}: its result must be quantized, too; quantize every activation to 8 bits")
     by_rows = _plain_gemm(importer, node)
     weights, q = _weights(importer, node, (3, 4, 5), 0 if by_rows else 1)
-    y = _rows(importer, _input(importer, node), weights if by_rows else weights.T, q,
+    y = _rows(importer, codes_as_stated(importer, node), weights if by_rows else weights.T, q,
               importer.constant(node, 6, "the bias"), name, importer.quantities[name], FULL)
     importer.set_codes(name, y, dtype)
 
@@ -269,7 +271,7 @@ def finish(importer: Importer, quantize: onnx.NodeProto, value: Pending):
                              f"(axis {axis % codes.ndim}), not along axis {stated.axis}")
         shift = 128 if codes.dtype == np.uint8 else 0
         weights, q = _as_int8(importer, codes, stated.scale, (stated.zero_point + shift).astype(codes.dtype), axis)
-        bias = _bias(importer, value.inputs[2] if len(value.inputs) > 2 else None, x, q)
+        bias = _bias(importer, value.inputs[2] if len(value.inputs) > 2 else None, x, q, out_q)
         if node.op_type == "Conv":
             y = _convolution(importer, given, x, weights, q, bias, name, out_q, clamp)
         elif node.op_type == "ConvTranspose":
@@ -292,14 +294,19 @@ def _base(importer: Importer, value: Value) -> str:
     return value.tensor
 
 
-def _bias(importer: Importer, value: Value | None, x: str, weights: Quantization) -> np.ndarray | None:
-    """The bias as int32 at the scale of the sums."""
+def _bias(importer: Importer, value: Value | None, x: str, weights: Quantization, output: Quantization
+          ) -> np.ndarray | None:
+    """The bias as int32 at the scale of the sums. Raises GraphError where rounding it could be seen in the output."""
     if value is None:
         return None
     if not isinstance(value, Constant):
         raise GraphError(f"{importer.where}: the bias must be constant")
     scale = importer.graph.tensors[x].quantization.scale.astype(np.float64) * weights.scale
-    bias = np.rint(value.array.astype(np.float64).ravel() / scale)
+    exact = value.array.astype(np.float64).ravel() / scale
+    bias = np.rint(exact)
+    if np.any(np.abs(bias - exact) * scale > LARGEST_ROUNDING * float(output.scale[0])):
+        raise GraphError(f"{importer.where}: the bias is no multiple of input scale times weight scale, and too coarse "
+                         "in it for the output's scale; quantize the bias as ONNX says, to int32 with that scale")
     if not np.all(np.isfinite(bias)) or np.any((bias < _INT32.min) | (bias > _INT32.max)):
         raise GraphError(f"{importer.where}: the bias does not fit 32 bits at the scale of input times weights")
     return bias.astype(np.int32)

@@ -7,8 +7,7 @@ import onnx
 
 from lepton.graph import Concat, Gather, GraphError, Op, Pad, Slice, Table
 
-from .importer import INT8, Importer, attributes
-from .pools import checked_axis
+from .importer import INT8, Importer, attributes, checked_axis
 from .quantities import quantization
 from .values import BYTES, CODES, Computed, Constant, Joined
 

@@ -5,8 +5,8 @@ import onnx
 
 from lepton.graph import AveragePool2D, GraphError, MaxPool2D, Mean, Quantization, Reduce, Softmax
 
-from .importer import INT8, Importer, attributes
-from .layers import from_image, image, pending
+from .importer import INT8, Importer, attributes, checked_axis
+from .layers import codes_as_stated, from_image, image, pending
 from .values import BYTES, Computed
 from .windows import Window, window
 
@@ -67,7 +67,7 @@ def average_pool(importer: Importer, node: onnx.NodeProto):
     quantized = node.op_type == "QLinearAveragePool"
     if quantized and given.get("channels_last", 0):
         raise GraphError(f"{importer.where}: channels_last is not supported")
-    x = importer.codes(node.input[0]) if quantized else importer.host(node.input[0])
+    x = codes_as_stated(importer, node) if quantized else importer.host(node.input[0])
     w, nhwc = _pooled(importer, node, given, x)
     op = AveragePool2D(w.kernel, w.stride, w.padding, count_padding=bool(given.get("count_include_pad", 0)),
                        unsigned=quantized and dtype == np.uint8)
@@ -88,7 +88,7 @@ def global_average(importer: Importer, node: onnx.NodeProto):
         return
     if attributes(node).get("channels_last", 0):
         raise GraphError(f"{importer.where}: channels_last is not supported")
-    x = image(importer, importer.codes(node.input[0]))
+    x = image(importer, codes_as_stated(importer, node))
     y = importer.emit(Mean(), [x], name, (shape[0], 1, 1, shape[1]), INT8, importer.quantities[name])
     importer.set_codes(name, from_image(importer, y, len(shape)), dtype)
 
@@ -108,6 +108,8 @@ def reduce(importer: Importer, node: onnx.NodeProto):
         importer.values[node.output[0]] = value
         return
     axes = tuple(sorted(checked_axis(importer, axis, rank) for axis in (range(rank) if axes is None else axes)))
+    if len(set(axes)) != len(axes):
+        raise GraphError(f"{importer.where}: axes {axes} name a dimension twice")
     kind, keep = REDUCTIONS[node.op_type], bool(given.get("keepdims", 1))
     if kind == "mean" and axes == (2, 3) and rank == 4 and isinstance(value, Computed) and value.table is not None \
             and value.dtype == np.float32:
@@ -129,12 +131,6 @@ def _reduce(importer: Importer, node: onnx.NodeProto, kind: str, axes: tuple[int
         raise GraphError(f"{importer.where}: a {kind} of 8-bit integers is not supported")
 
 
-def checked_axis(importer: Importer, axis: int, rank: int) -> int:
-    if not -rank <= axis < rank:
-        raise GraphError(f"{importer.where}: axis {axis} is outside the {rank} dimensions of the input")
-    return axis % rank
-
-
 def softmax(importer: Importer, node: onnx.NodeProto):
     given, name = attributes(node), node.output[0]
     value = importer.computed(node.input[0])
@@ -142,7 +138,7 @@ def softmax(importer: Importer, node: onnx.NodeProto):
     opset = given.get("opset", importer.opset) if quantized else importer.opset
     axis = checked_axis(importer, given.get("axis", 1 if opset < 13 else -1), len(value.shape))
     dtype = value.dtype
-    x = importer.codes(node.input[0]) if quantized else importer.host(node.input[0])
+    x = codes_as_stated(importer, node) if quantized else importer.host(node.input[0])
     t = importer.graph.tensors[x]
     shape = t.shape
     if opset < 13:  # over all dimensions from `axis` on

@@ -8,6 +8,7 @@ from lepton.graph import GraphError, Quantization
 
 _ONE_TO_ONE = ("QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearSigmoid", "QLinearLeakyRelu",
                "QLinearSoftmax")
+LARGEST_SCALE, SMALLEST_SCALE = 2.0**40, 2.0**-40  # so that scale * scale / scale is a float32
 # Where operators state quantization: position of a value -> positions of its scale and zero point.
 _READS = {
     "DequantizeLinear": {0: (1, 2)}, "QLinearConv": {0: (1, 2)}, "QLinearMatMul": {0: (1, 2), 3: (4, 5)},
@@ -89,6 +90,11 @@ def quantization(scale: np.ndarray, zero: np.ndarray, where: str, axis: int | No
     if not np.all(np.isfinite(scale) & (scale > 0)):
         wrong = scale[~(np.isfinite(scale) & (scale > 0))][0]
         raise GraphError(f"{where}: scales must be finite and above 0, not {wrong}")
+    smallest = SMALLEST_SCALE if axis is None and zero.dtype != np.int32 else np.finfo(np.float32).tiny
+    if np.any((scale < smallest) | (scale > LARGEST_SCALE)):
+        wrong = scale[(scale < smallest) | (scale > LARGEST_SCALE)][0]
+        raise GraphError(f"{where}: scales must lie in {smallest:.3g}..{LARGEST_SCALE:.3g}, not {wrong:.3g}: products "
+                         "and quotients of them would leave float32")
     if zero.dtype not in (np.int8, np.uint8, np.int32):
         raise GraphError(f"{where}: zero points must be int8 or uint8, not {zero.dtype}; only 8-bit networks are "
                          "supported")

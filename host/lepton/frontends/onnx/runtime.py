@@ -5,9 +5,7 @@ kernel, constants are folded, activations move into the quantization. The result
 import starts from the graph as ONNX Runtime will run it rather than from a second opinion on what it should be.
 """
 
-import tempfile
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,37 +13,15 @@ import onnxruntime
 
 from lepton.graph import GraphError
 
-# Fusions of float operators that change no number, and whose parts are easier to take one by one.
-KEPT_APART = ["ConvActivationFusion", "ConvAddActivationFusion", "GemmActivationFusion", "MatMulAddFusion",
-              "MatMulScaleFusion", "MatmulTransposeFusion", "TransposeOptimizer"]
+from .isolated import SHARED
+from .worker import session_options
+
 NEWEST_IR = 10
 
 
-def _options(level) -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = level
-    options.log_severity_level = 4
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return options
-
-
 def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
-    """`model` as ONNX Runtime's default options run it on a CPU, less the layouts it chooses for the machine.
-
-    Raises GraphError when ONNX Runtime refuses the model.
-    """
-    options = _options(onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
-    with tempfile.TemporaryDirectory(prefix="lepton") as folder:
-        path = Path(folder, "optimized.onnx")
-        options.optimized_model_filepath = str(path)
-        try:
-            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"],
-                                         disabled_optimizers=KEPT_APART)
-            return onnx.load(path)
-        except Exception as error:  # its exceptions have no common base
-            text = str(error).strip().splitlines()
-            raise GraphError(f"ONNX Runtime cannot load the model: {text[0] if text else type(error).__name__}"
-                             ) from None
+    """`model` as ONNX Runtime runs it (`worker.prepare`). Raises GraphError when it refuses the model."""
+    return onnx.load_model_from_string(SHARED.prepare(model.SerializeToString()))
 
 
 def evaluate(node: onnx.NodeProto, inputs: list[np.ndarray | None], opsets: tuple[tuple[str, int], ...]) -> np.ndarray:
@@ -70,5 +46,5 @@ def _session(node: bytes, types: tuple, opsets: tuple) -> onnxruntime.InferenceS
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid(*o) for o in opsets],
                                    ir_version=NEWEST_IR)
     return onnxruntime.InferenceSession(model.SerializeToString(),
-                                        _options(onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL),
+                                        session_options(onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL),
                                         providers=["CPUExecutionProvider"])

@@ -1,0 +1,99 @@
+"""What works through a stranger's model in C++: shape inference and ONNX Runtime's optimizer.
+
+Both abort the process on some malformed models, and could be made to compute for very long or to take all memory. So
+this file runs as a process of its own (`isolated`), with limits, and imports nothing from Lepton. Requests come on
+standard input, answers leave on standard output: a length of 8 bytes, then that many; an answer begins with b"+" and
+the model, or with b"-" and why there is none.
+"""
+
+import contextlib
+import os
+import resource
+import struct
+import sys
+import tempfile
+from math import prod
+from pathlib import Path
+
+import onnx
+import onnxruntime
+
+MEMORY = 16 << 30  # bytes of address space
+LARGEST_TENSOR = 1 << 28  # elements; more would exhaust the memory of the machine that compiles
+MOST_DIMENSIONS = 8
+LENGTH = struct.Struct("<Q")
+# Fusions of float operators that change no number, and whose parts are easier to take one by one.
+KEPT_APART = ["ConvActivationFusion", "ConvAddActivationFusion", "GemmActivationFusion", "MatMulAddFusion",
+              "MatMulScaleFusion", "MatmulTransposeFusion", "TransposeOptimizer"]
+
+
+class Refused(ValueError):
+    """The model cannot be used; the text says why."""
+
+
+def session_options(level) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = level
+    options.log_severity_level = 4
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return options
+
+
+def constants(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
+    """Initializers, and tensors in attributes."""
+    return [*graph.initializer, *(a.t for node in graph.node for a in node.attribute if a.HasField("t"))]
+
+
+def prepare(data: bytes) -> bytes:
+    """The model as ONNX Runtime's default options run it on a CPU, less the layouts it chooses for the machine."""
+    model = onnx.load_model_from_string(data)
+    _check_sizes(model)
+    options = session_options(onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
+    with tempfile.TemporaryDirectory(prefix="lepton") as folder:
+        path = Path(folder, "optimized.onnx")
+        options.optimized_model_filepath = str(path)
+        try:
+            with contextlib.redirect_stdout(None):  # it reports some errors there
+                onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"],
+                                             disabled_optimizers=KEPT_APART)
+            return path.read_bytes()
+        except Exception as error:  # its exceptions have no common base
+            text = str(error).strip().splitlines()
+            raise Refused(f"ONNX Runtime cannot load the model: {text[0] if text else type(error).__name__}") from None
+
+
+def _check_sizes(model: onnx.ModelProto):
+    """Refuses broken constants, and tensors that the model's own operators would make huge."""
+    try:
+        for tensor in constants(model.graph):
+            onnx.checker.check_tensor(tensor)
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    except Exception as error:
+        raise Refused(f"the model is malformed: {str(error).strip()}") from None
+    for value in [*inferred.value_info, *inferred.output]:
+        extents = [dim.dim_value for dim in value.type.tensor_type.shape.dim if dim.HasField("dim_value")]
+        if any(extent < 0 for extent in extents) or prod(extents) > LARGEST_TENSOR or len(extents) > MOST_DIMENSIONS:
+            raise Refused(f"tensor {value.name!r} of shape {tuple(extents)} is too large: at most {LARGEST_TENSOR} "
+                          f"elements in {MOST_DIMENSIONS} dimensions are supported")
+
+
+def serve():
+    """Answers requests until standard input ends."""
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # nothing but answers may get there
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    while header := requests.read(LENGTH.size):
+        data = requests.read(*LENGTH.unpack(header))
+        try:
+            answer = b"+" + prepare(data)
+        except Refused as error:
+            answer = b"-" + str(error).encode(errors="replace")
+        except Exception as error:
+            answer = b"-" + f"the model is malformed: {type(error).__name__}: {error}".encode(errors="replace")
+        answers.write(LENGTH.pack(len(answer)) + answer)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    serve()
