@@ -33,11 +33,11 @@ def quantize_multiplier(scale: float) -> tuple[int, int]:
 
 
 def saturating_doubling_high_multiply(a, b):
-    """round(a * b / 2**31), half away from zero, saturated (SaturatingRoundingDoublingHighMul)."""
-    product = np.asarray(a, np.int64) * b
-    nudged = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
-    high = np.where(nudged >= 0, nudged >> 31, -((-nudged) >> 31))  # C division rounds toward zero
-    return np.minimum(high, INT32_MAX)
+    """round(a * b / 2**31), half up, saturated (SaturatingRoundingDoublingHighMul).
+
+    There it is a nudge of either sign and a division that rounds toward zero, which comes to the same.
+    """
+    return np.minimum((np.asarray(a, np.int64) * b + (1 << 30)) >> 31, INT32_MAX)
 
 
 def rounding_divide(x, exponent):

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from .. import device as devices
 from ..arch import PRESETS
 from ..compiler import CompiledModel, compile_graph
+from ..graph import GraphError
 from ..models import topologies
 from ..runtime import CAUSES, ComparingSession, Report
 from .catalog import Entry
@@ -87,6 +88,9 @@ def measure(entry: Entry, config: str = "base", memory: str = "default",
     macs = topologies.count_macs(graph)
     progress("compiling")
     model = compile_graph(graph, config)
+    away = next((row for row in model.placement if row.where == "host" and row.macs), None)
+    if away is not None:  # cycles without all of the network's work would compare with nothing
+        raise GraphError(f"{away.op} {away.name!r} does not run on chip {config}: {away.reason}")
     progress("opening the board")
     size = memory_bytes(model)
     with devices.open("rtl", config=config, memory=memory, memory_bytes=size,

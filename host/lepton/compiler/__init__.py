@@ -1,6 +1,9 @@
 """From a `lepton.graph.Graph` to a `CompiledModel` that the runtime executes (design D4, D5).
 
-    passes     verify the graph, see through Reshape, fuse Add, split into chip and host steps
+    verify     is the graph well formed?
+    partition  what the chip can compute, and why not the rest
+    segments   jobs for the chip and work for the host in turn; Reshapes disappear, Adds are fused
+    host       the host's operators, exactly as the frameworks compute them
     lowering   operators -> `ChipLayer`s: tiles of weights, parameter records, walks
     tiling     which part of a layer one command computes
     placement  what stays in the scratchpad, and where everything lies
@@ -12,9 +15,9 @@
 from .compile import compile_graph
 from .container import ModelFileError
 from .layouts import Blocked, LayoutError, Rows
-from .model import Binding, Buffer, ChipStep, CompiledModel, HostStep, LayerInfo, Stream, TensorInfo
+from .model import Binding, Buffer, ChipStep, CompiledModel, HostStep, LayerInfo, Placed, Stream, TensorInfo
 
 __all__ = [
     "Binding", "Blocked", "Buffer", "ChipStep", "CompiledModel", "HostStep", "LayerInfo", "LayoutError",
-    "ModelFileError", "Rows", "Stream", "TensorInfo", "compile_graph",
+    "ModelFileError", "Placed", "Rows", "Stream", "TensorInfo", "compile_graph",
 ]

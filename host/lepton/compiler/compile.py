@@ -3,15 +3,19 @@
 import hashlib
 from dataclasses import asdict
 
+import numpy as np
+
 from ..arch import PRESETS, ChipConfig, ConfigError, Region
-from ..graph import Graph, Node
+from ..graph import Graph, GraphError, Node
 from .commands import Memory
 from .encode import encode
+from .host.layers import macs
 from .lowering import Lowering
-from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, TensorInfo, quantization_of
-from .passes import Segment, segments
-from .placement import Placer
+from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, Placed, TensorInfo, quantization_of
+from .partition import NotOnChip, refusal
+from .placement import LayerDoesNotFit, Placer
 from .schedule import schedule
+from .segments import Segment, segments, traffic
 from .semaphores import Semaphores
 from .verify import verify
 
@@ -19,20 +23,29 @@ from .verify import verify
 def compile_graph(graph: Graph, config: str | ChipConfig = "base") -> CompiledModel:
     """Compile a network for a chip, given by the name of a preset or a configuration.
 
-    Raises `GraphError` for what is malformed, not supported or does not fit, naming operator, value and limit,
-    `ConfigError` for an unknown preset.
+    What the chip does not take runs on the host; `CompiledModel.placement` says what runs where and why.
+    Raises `GraphError` for what is malformed, naming operator and value, `ConfigError` for an unknown preset.
     """
     if isinstance(config, str):
         if config not in PRESETS:
             raise ConfigError(f"config must be one of {', '.join(PRESETS)} or a ChipConfig, not {config!r}")
         config = PRESETS[config]
     verify(graph)
-    model = CompiledModel(graph.name, config, source_hash(graph), [_info(graph, name) for name in graph.inputs],
-                          [_info(graph, name) for name in graph.outputs])
-    for segment in segments(graph):
-        if segment.chip:
-            model.steps.append(_chip_step(graph, segment, model))
-        model.steps += [_host_step(graph, node) for node in segment.host]
+    digest = source_hash(graph)
+    refused = {id(node): reason for node in graph.nodes if (reason := refusal(graph, node)) is not None}
+    while True:
+        model = CompiledModel(graph.name, config, digest, [_info(graph, name) for name in graph.inputs],
+                              [_info(graph, name) for name in graph.outputs])
+        found = segments(graph, refused)
+        try:
+            for segment in found:
+                if segment.chip:
+                    model.steps.append(_chip_step(graph, segment, model))
+                model.steps += [_host_step(graph, node) for node in segment.host]
+            break
+        except NotOnChip as error:  # the host takes these; what is around them may fall into other jobs
+            refused |= {id(node): reason for node, reason in error.reasons}
+    model.placement = _placement(graph, found, refused, model)
     return model
 
 
@@ -43,7 +56,7 @@ def source_hash(graph: Graph) -> str:
     def add(*values) -> None:
         digest.update(repr(values).encode() + b"\n")
 
-    add(graph.name, graph.inputs, graph.outputs)
+    add(graph.name, graph.inputs, graph.outputs, graph.arithmetic.value)
     for name, tensor in graph.tensors.items():
         add(name, tuple(map(int, tensor.shape)), str(tensor.dtype))
         if tensor.quantization is not None:
@@ -58,20 +71,32 @@ def source_hash(graph: Graph) -> str:
 
 def _info(graph: Graph, name: str) -> TensorInfo:
     tensor = graph.tensors[name]
-    return TensorInfo(name, tuple(map(int, tensor.shape)), "int8", *quantization_of(tensor))
+    return TensorInfo(name, tuple(map(int, tensor.shape)), np.dtype(tensor.dtype).name, *quantization_of(tensor))
 
 
 def _host_step(graph: Graph, node: Node) -> HostStep:
-    name = node.name or node.outputs[0]
-    return HostStep(name, node.op, (_info(graph, node.inputs[0]),), (_info(graph, node.outputs[0]),))
+    inputs = tuple(graph.tensors[name] if name else None for name in node.inputs)
+    return HostStep(node.name or node.outputs[0], node.op, graph.arithmetic, inputs, graph.tensors[node.outputs[0]])
 
 
 def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep:
     config = model.config
     lowering = Lowering(graph, config, segment.inputs)
     first = len(model.layers)
-    layers = [lowering.layer(node, first + i) for i, node in enumerate(segment.chip)]
-    placement = Placer(layers, config, list(lowering.inputs), segment.outputs).place()
+    layers, failed = [], []
+    for i, chip in enumerate(segment.chip):
+        try:
+            layers.append(lowering.layer(chip, first + i))
+        except NotOnChip as error:
+            failed += error.reasons
+        except GraphError as error:
+            failed.append((chip.node, str(error)))
+    if failed:
+        raise NotOnChip(*failed)
+    try:
+        placement = Placer(layers, config, list(lowering.inputs), segment.outputs).place()
+    except LayerDoesNotFit as error:
+        raise NotOnChip((segment.chip[error.position].node, str(error))) from error
     program = schedule(layers, placement, config, list(lowering.inputs), segment.outputs)
     Semaphores(config.lanes, {
         Memory.SCRATCHPAD: config.scratchpad_bytes, Memory.WEIGHTS: config.weight_bytes,
@@ -86,3 +111,24 @@ def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep
     outputs = tuple(Binding(name, offsets[name].offset, lowering.blocked(name)) for name in segment.outputs)
     return ChipStep(f"{graph.name}:{step}", image, streams, inputs, outputs, sizes[Region.INPUT], sizes[Region.OUTPUT],
                     sizes[Region.SCRATCH])
+
+
+def _placement(graph: Graph, found: list[Segment], refused: dict[int, str], model: CompiledModel) -> list[Placed]:
+    """Where each node of the graph went, in the graph's order."""
+    where: dict[int, tuple[str, int]] = {}
+    step = 0
+    for segment in found:
+        where.update({id(node): ("chip", step) for chip in segment.chip for node in chip.nodes})
+        step += bool(segment.chip)
+        for node in segment.host:
+            where[id(node)] = ("host", step)
+            step += 1
+    assert step == len(model.steps)
+    rows = []
+    for node in graph.nodes:
+        tensors = [graph.tensors[name] if name else None for name in node.inputs]
+        place, step = where.get(id(node), ("free", -1))
+        reason = refused.get(id(node), "it changes how channels lie") if place == "host" else ""
+        rows.append(Placed(node.name or node.outputs[0], type(node.op).__name__, place, reason,
+                           macs(node.op, tensors, graph.tensors[node.outputs[0]]), traffic(graph, node), step))
+    return rows

@@ -6,17 +6,22 @@ import zipfile
 import zlib
 from dataclasses import asdict
 
+import numpy as np
+
 from .. import graph
 from ..arch import ChipConfig, Engine
 from ..arch.commands import ENGINE_RECORDS
 from .layouts import Blocked, Rows
-from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, Stream, TensorInfo
+from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, Placed, Stream, TensorInfo
+from .verify import CONTRACTS, verify_node
 
 FORMAT = "lepton-model"
-VERSION = 1
+VERSION = 2
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold; a real one would differ from run to run
 _LAYOUTS = {"blocked": Blocked, "rows": Rows}
-_HOST_OPS = {"Softmax": graph.Softmax, "Reshape": graph.Reshape}
+_HOST_OPS = {op.__name__: op for op in CONTRACTS}
+_DTYPES = {np.dtype(t).str: np.dtype(t) for t in
+           (np.int8, np.uint8, np.int16, np.int32, np.int64, np.float32, np.float64, np.bool_)}
 
 
 # What reading a zip that is none, or a damaged one, may raise (a flipped bit can ask for encryption).
@@ -43,12 +48,46 @@ def _parse_binding(value: dict) -> Binding:
 
 def _step(index: int, step: ChipStep | HostStep) -> dict:
     if isinstance(step, HostStep):
-        return {"kind": "host", "name": step.name, "op": type(step.op).__name__, "parameters": asdict(step.op),
-                "inputs": [asdict(t) for t in step.inputs], "outputs": [asdict(t) for t in step.outputs]}
+        return {"kind": "host", "name": step.name, "op": type(step.op).__name__, "parameters": _parameters(step.op),
+                "arithmetic": step.arithmetic.value, "output": _host_tensor(step.output),
+                "inputs": [None if t is None else _host_tensor(t, _constant_name(index, i))
+                           for i, t in enumerate(step.inputs)]}
     return {"kind": "chip", "name": step.name, "program": f"program{index}.bin",
             "streams": {e.name: [s.offset, s.count] for e, s in step.streams.items()},
             "inputs": [_binding(b) for b in step.inputs], "outputs": [_binding(b) for b in step.outputs],
             "input_size": step.input_size, "output_size": step.output_size, "scratch_size": step.scratch_size}
+
+
+def _constant_name(step: int, operand: int) -> str:
+    return f"constant{step}_{operand}.bin"
+
+
+def _parameters(op: graph.Op) -> dict:
+    return {name: value.hex() if isinstance(value, bytes) else value for name, value in asdict(op).items()}
+
+
+def _host_tensor(tensor: graph.Tensor, constant: str = "") -> dict:
+    """Scales are written as the float64 that equals each float32, so that they come back as they were."""
+    q = tensor.quantization
+    return {
+        "name": tensor.name, "shape": [int(n) for n in tensor.shape], "dtype": np.dtype(tensor.dtype).str,
+        "quantization": None if q is None else {
+            "scale": [float(v) for v in q.scale.reshape(-1)], "zero_point": [int(v) for v in q.zero_point.reshape(-1)],
+            "axis": q.axis},
+        "constant": constant if tensor.data is not None else None,
+    }
+
+
+def _parse_host_tensor(value: dict, blobs) -> graph.Tensor:
+    shape, dtype, q = tuple(value["shape"]), _DTYPES[value["dtype"]], value["quantization"]
+    if not all(isinstance(n, int) and 0 <= n < 1 << 31 for n in shape):
+        raise ValueError(f"shape {shape} of {value['name']!r}")
+    quantization = None if q is None else graph.Quantization(
+        np.array(q["scale"], np.float32), np.array(q["zero_point"], np.int32), q["axis"])
+    data = None
+    if value["constant"] is not None:
+        data = np.frombuffer(blobs(value["constant"]), dtype).reshape(shape)
+    return graph.Tensor(value["name"], shape, dtype, quantization, data)
 
 
 def _tensor(value: dict) -> TensorInfo:
@@ -70,10 +109,29 @@ def _check(step: ChipStep, source: str) -> None:
                                      f"its region of {size} bytes, not at {binding.offset} with {binding.size}")
 
 
+def _check_host(step: HostStep) -> None:
+    """Does the step keep its operator's contract? Raises `GraphError`, a ValueError."""
+    tensors = [t for t in step.inputs if t is not None]
+    network = graph.Graph(step.name, {t.name: t for t in (*tensors, step.output)}, arithmetic=step.arithmetic)
+    network.nodes = [graph.Node(step.op, ["" if t is None else t.name for t in step.inputs], [step.output.name],
+                                step.name)]
+    network.inputs = list(dict.fromkeys(t.name for t in tensors if t.data is None))
+    network.outputs = [step.output.name]
+    verify_node(network, network.nodes[0], set(network.inputs))
+
+
 def _parse_step(value: dict, blobs) -> ChipStep | HostStep:
     if value["kind"] == "host":
-        op = _HOST_OPS[value["op"]](**{k: _tuples(v) for k, v in value["parameters"].items()})
-        return HostStep(value["name"], op, tuple(map(_tensor, value["inputs"])), tuple(map(_tensor, value["outputs"])))
+        kind = _HOST_OPS[value["op"]]
+        parameters = {k: _tuples(v) for k, v in value["parameters"].items()}
+        if kind is graph.Table:
+            parameters["values"] = bytes.fromhex(parameters["values"])
+        step = HostStep(
+            value["name"], kind(**parameters), graph.Arithmetic(value["arithmetic"]),
+            tuple(None if t is None else _parse_host_tensor(t, blobs) for t in value["inputs"]),
+            _parse_host_tensor(value["output"], blobs))
+        _check_host(step)
+        return step
     return ChipStep(
         value["name"], blobs(value["program"]),
         {Engine[name]: Stream(*numbers) for name, numbers in value["streams"].items()},
@@ -94,9 +152,15 @@ def dump(model: CompiledModel) -> bytes:
         "inputs": [asdict(t) for t in model.inputs], "outputs": [asdict(t) for t in model.outputs],
         "steps": [_step(i, s) for i, s in enumerate(model.steps)],
         "layers": [asdict(layer) for layer in model.layers],
+        "placement": [asdict(row) for row in model.placement],
     }
     entries = [("manifest.json", json.dumps(manifest, indent=1, sort_keys=True, default=_plain).encode())]
-    entries += [(f"program{i}.bin", s.program) for i, s in enumerate(model.steps) if isinstance(s, ChipStep)]
+    for i, step in enumerate(model.steps):
+        if isinstance(step, ChipStep):
+            entries.append((f"program{i}.bin", step.program))
+        else:
+            entries += [(_constant_name(i, k), np.ascontiguousarray(t.data).tobytes())
+                        for k, t in enumerate(step.inputs) if t is not None and t.data is not None]
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, data in entries:
@@ -129,7 +193,8 @@ def parse(data: bytes, source: str = "model") -> CompiledModel:
             manifest["name"], config, manifest["source_hash"],
             [_tensor(t) for t in manifest["inputs"]], [_tensor(t) for t in manifest["outputs"]],
             [_parse_step(s, archive.read) for s in manifest["steps"]],
-            [LayerInfo(**{k: _tuples(v) for k, v in layer.items()}) for layer in manifest["layers"]])
+            [LayerInfo(**{k: _tuples(v) for k, v in layer.items()}) for layer in manifest["layers"]],
+            [Placed(**row) for row in manifest["placement"]])
     except ModelFileError:
         raise
     except (LookupError, TypeError, AttributeError, ValueError, *_UNREADABLE) as error:

@@ -17,9 +17,11 @@ from ..graph import (
     Mean,
 )
 from . import quantize, residual_fit
+from .host.layers import centred_weights
 from .layers import ChipLayer, Image, Part, Window
 from .layouts import Blocked, Rows
-from .passes import ChipNode
+from .partition import NotOnChip, rows_of
+from .segments import ChipNode
 from .verify import image_shape, label
 
 _BYTE = 255  # kernel, stride and dilation have 8 bits in a command, image sizes 16
@@ -54,7 +56,10 @@ class Lowering:
         if self.floats:
             layer.rounding = Rounding.FLOAT
         if node.residual is not None:
-            self._add_residual(layer, node)
+            try:
+                self._add_residual(layer, node)
+            except GraphError as error:  # the sum alone is at fault, not the layer that it was fused into
+                raise NotOnChip((node.fused, str(error))) from error
         return layer
 
     # activations
@@ -82,7 +87,7 @@ class Lowering:
         elif isinstance(op, MaxPool2D | AveragePool2D):
             kernel = op.kernel
         elif isinstance(op, FullyConnected | Mean):
-            kernel = node.image[:2]
+            kernel = (1, 1) if isinstance(op, FullyConnected) and rows_of(self.graph, node.node) else node.image[:2]
         else:
             kernel = (1, 1)
         pairs = [("kernel", kernel), ("stride", getattr(op, "stride", (1, 1))),
@@ -103,12 +108,14 @@ class Lowering:
         weights = tensors[node.node.inputs[1]]
         height, width, channels = node.image
         stride, dilation, padding = (1, 1), (1, 1), ((0, 0), (0, 0))
+        data = centred_weights(weights).astype(np.int8)
         if isinstance(op, FullyConnected):
-            values = weights.data.reshape(-1, height, width, channels)
+            rows = rows_of(self.graph, node.node)
+            values = data.reshape(-1, *((1, 1) if rows else (height, width)), channels)
         elif isinstance(op, Conv2D):
-            values, stride, dilation, padding = weights.data, op.stride, op.dilation, op.padding
+            values, stride, dilation, padding = data, op.stride, op.dilation, op.padding
         else:
-            values = weights.data[0].transpose(2, 0, 1)[..., None]
+            values = data[0].transpose(2, 0, 1)[..., None]
             stride, dilation, padding = op.stride, op.dilation, op.padding
         outputs, kernel_y, kernel_x, per_group = values.shape
         # the first input channel that each output channel reads
@@ -329,7 +336,7 @@ class Lowering:
         operands = tensors[own], residual, output
         scales, zeros = tuple(map(_scale, operands)), tuple(map(_zero, operands))
         if self.floats:
-            table = np.clip(residual_fit.onnx_add_table(scales, zeros), *add.op.clamp).astype(np.int8)
+            table = np.clip(self._sums(node, scales, zeros), *add.op.clamp).astype(np.int8)
             fields = residual_fit.fit_float(table, (scales[0] / scales[2], scales[1] / scales[2]), zeros)
             if fields is None:
                 raise GraphError(f"{label(add)}: no integers give the sums that float32 arithmetic gives")
@@ -344,6 +351,16 @@ class Lowering:
         if not isinstance(node.node.op, Add):
             layer.op += "+Add"
             layer.output_shape = tuple(output.shape)
+
+    @staticmethod
+    def _sums(node: ChipNode, scales: tuple[float, float, float], zeros: tuple[int, int, int]) -> np.ndarray:
+        """The framework's sum of every pair, [own value, residual]. It adds the second operand first, so the order
+        of the operands shows."""
+        add, offset = node.fused, 128 if node.fused.op.unsigned else 0
+        if isinstance(node.node.op, Add) or add.inputs[0] == node.node.outputs[0]:
+            return residual_fit.onnx_add_table(scales, zeros, offset)
+        (a, b, output), (za, zb, zo) = scales, zeros
+        return residual_fit.onnx_add_table((b, a, output), (zb, za, zo), offset).T
 
 
 def _equal_counts(outputs: int, extent: int, kernel: int, stride: int,

@@ -8,7 +8,7 @@ Running one means keeping a table of named host arrays and taking the steps in o
                   (`binding.layout.to_device(values[binding.name])` at `binding.offset`), give the job its region
                   sizes and streams, ring the doorbell; then read each of `step.outputs` from region OUTPUT
                   (`values[binding.name] = binding.layout.from_device(...)`)
-        HostStep: lepton.compiler.host_ops.run(step, values)
+        HostStep: lepton.compiler.host.run(step, values)
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..arch import ChipConfig, Engine, Region
-from ..graph import Op
+from ..graph import Arithmetic, Op, Tensor
 from .layouts import Layout
 
 
@@ -85,12 +85,29 @@ class ChipStep:
 
 @dataclass(frozen=True, eq=False)
 class HostStep:
-    """An operator that the CPU executes exactly as the framework's reference kernel would."""
+    """An operator that the CPU executes exactly as the framework's own kernel would.
+
+    `inputs` go with the operands, None for one that is left out; constants carry their data.
+    """
 
     name: str
     op: Op
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
+    arithmetic: Arithmetic
+    inputs: tuple[Tensor | None, ...]
+    output: Tensor
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where one operator of the network runs, and what it costs there."""
+
+    name: str
+    op: str
+    where: str  # "chip", "host", or "free": it only renames memory
+    reason: str  # why not on the chip
+    macs: int
+    bytes: int  # of constants it reads, and of activations that it reads and writes
+    step: int  # index in `CompiledModel.steps`, -1 where it needs none
 
 
 @dataclass(frozen=True)
@@ -118,6 +135,7 @@ class CompiledModel:
     outputs: list[TensorInfo]
     steps: list[ChipStep | HostStep] = field(default_factory=list)
     layers: list[LayerInfo] = field(default_factory=list)
+    placement: list[Placed] = field(default_factory=list)
 
     @property
     def config_hash(self) -> str:
@@ -126,6 +144,7 @@ class CompiledModel:
 
     @property
     def macs(self) -> int:
+        """Of what runs on the chip."""
         return sum(layer.macs for layer in self.layers)
 
     @property

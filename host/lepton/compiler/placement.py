@@ -10,6 +10,14 @@ from .tiling import Streams, Tiling, choose, fixed_weight_bytes, smallest
 MEMORY_ALIGNMENT = 64
 
 
+class LayerDoesNotFit(GraphError):
+    """No tiling of a layer, the one at `position`, fits the chip's memories."""
+
+    def __init__(self, position: int, text: str):
+        super().__init__(text)
+        self.position = position
+
+
 @dataclass(frozen=True)
 class Place:
     """Where an activation lies in memory."""
@@ -87,7 +95,7 @@ class Placer:
         self.resident = {name for name, b in self.buffers.items() if b.image.size <= config.scratchpad_bytes}
 
     def place(self) -> Placement:
-        """Raises `GraphError` for a layer that does not fit."""
+        """Raises `LayerDoesNotFit`."""
         while True:
             tilings = self._tile()
             addresses = self._scratchpad(tilings)
@@ -119,7 +127,7 @@ class Placer:
                 position += 1
                 continue
             if not alive:
-                self._fail(layer)
+                self._fail(position, layer)
             self._demote(alive, position)
             # what lived before now may have more room, and other streams
             position, tilings = 0, []
@@ -139,9 +147,10 @@ class Placer:
             return not (buffer.outside and buffer.uses == 1), -buffer.image.size, name
         self.resident.remove(min(alive, key=worth))
 
-    def _fail(self, layer: ChipLayer) -> None:
+    def _fail(self, position: int, layer: ChipLayer) -> None:
         streams = self._streams(layer)
-        raise GraphError(
+        raise LayerDoesNotFit(
+            position,
             f"layer {layer.name!r} ({layer.op}, {layer.input_shape} to {layer.output_shape}) does not fit chip "
             f"{self.config.name!r}: its smallest tiles need {smallest(layer, self.config, streams)} bytes and the "
             f"scratchpad has {self.config.scratchpad_bytes}; its parameters with one tile of weights need "

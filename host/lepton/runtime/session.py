@@ -75,7 +75,7 @@ class Session:
 
     def run(self, inputs: np.ndarray | Mapping[str, np.ndarray], *, cycle_limit: int = DEFAULT_CYCLE_LIMIT,
             progress: Callable[[str, int], None] | None = None) -> Result:
-        """Run the model on int8 inputs: a dict by name, or the array of a model's only input.
+        """Run the model on its inputs: a dict by name, or the array of a model's only input.
 
         Outputs have the shapes and types of `model.outputs`. `progress` is
         called now and then with the step's name and its cycles so far. Raises `InputError` before
@@ -140,8 +140,8 @@ class Session:
             name=f"{self.model.name}: {step.name}"))
 
     def _run_on_host(self, step, values: dict[str, np.ndarray]) -> None:
-        from ..compiler import host_ops
-        host_ops.run(step, values)
+        from ..compiler import host
+        host.run(step, values)
 
     def _checked(self, inputs) -> dict[str, np.ndarray]:
         expected = {t.name: t for t in self.model.inputs}
@@ -160,7 +160,7 @@ def _check_array(array, info: TensorInfo) -> np.ndarray:
     array = np.asarray(array)
     if array.dtype != np.dtype(info.dtype):
         how = ""
-        if info.scale is not None:
+        if info.scale is not None and info.dtype == "int8":
             how = f"; quantize it: round(x / {info.scale:.9g}) + {info.zero_point}, clamped to -128..127"
         raise InputError(f"input {info.name!r} must have type {info.dtype}, not {array.dtype}{how}")
     if array.shape != tuple(info.shape):

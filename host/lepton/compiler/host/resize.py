@@ -1,0 +1,114 @@
+"""Images of another size: nearest neighbours and bilinear interpolation."""
+
+import numpy as np
+
+from ...graph import Resize
+from .call import Call
+
+
+def resize(call: Call) -> np.ndarray:
+    op, x = call.op, call.x[0]
+    size = call.output.shape[1:3]
+    if op.mode == "nearest":
+        rows, columns = (_nearest(call, axis) for axis in (0, 1))
+        return x[rows][:, columns][None]
+    if call.quantized and call.fixed:
+        return _bilinear_integer(x, size, op)[None]
+    return _bilinear(call, x).astype(x.dtype)[None]
+
+
+def _scale(call: Call, axis: int) -> np.float32:
+    """Output over input size."""
+    if call.op.scales is not None:
+        return np.float32(call.op.scales[axis])
+    return np.float32(call.output.shape[1 + axis]) / np.float32(call.x.shape[1 + axis])
+
+
+def _coordinates(call: Call, axis: int) -> np.ndarray:
+    """float32 places in the input that output pixels look at (ONNX Resize, coordinate_transformation_mode)."""
+    kind, size, source = call.op.coordinates, call.output.shape[1 + axis], call.x.shape[1 + axis]
+    at = np.arange(size, dtype=np.float32)
+    scale = _scale(call, axis)
+    if kind == "asymmetric":
+        return at / scale
+    if kind == "align_corners":
+        return at * np.float32(source - 1) / np.float32(size - 1) if size > 1 else at * 0
+    if kind == "pytorch_half_pixel" and size == 1:
+        return at * 0
+    return (at + np.float32(0.5)) / scale - np.float32(0.5)
+
+
+def _nearest(call: Call, axis: int) -> np.ndarray:
+    limit = call.x.shape[1 + axis] - 1
+    if call.fixed:
+        places = _nearest_fixed(call, axis)
+    else:
+        at, kind = _coordinates(call, axis), call.op.nearest
+        if kind == "floor":
+            places = np.floor(at)
+        elif kind == "ceil":
+            places = np.ceil(at)
+        elif kind == "round_prefer_floor":
+            places = np.ceil(at - np.float32(0.5))
+        else:
+            places = np.floor(at + np.float32(0.5))
+    return np.clip(places, 0, limit).astype(np.int64)
+
+
+def _nearest_fixed(call: Call, axis: int) -> np.ndarray:
+    """TFLite's GetNearestNeighbor: floor of the place, rounded with align_corners."""
+    size, source, kind = call.output.shape[1 + axis], call.x.shape[1 + axis], call.op.coordinates
+    at = np.arange(size, dtype=np.float32)
+    if kind == "align_corners" and size > 1:
+        return np.floor(at * (np.float32(source - 1) / np.float32(size - 1)) + np.float32(0.5))
+    factor = np.float32(source) / np.float32(size)
+    return np.floor((at + np.float32(0.5 if kind == "half_pixel" else 0)) * factor)
+
+
+def _bilinear_integer(x: np.ndarray, size, op: Resize) -> np.ndarray:
+    """TFLite's ResizeBilinearInteger: places and weights with 10 fractional bits."""
+    lows, highs, weights = [], [], []
+    for axis in (0, 1):
+        source, target = x.shape[axis], size[axis]
+        if op.coordinates == "align_corners" and target > 1:
+            step = ((source - 1 << 10) + (target - 1) // 2) // (target - 1)
+        else:
+            step = ((source << 10) + target // 2) // target
+        at = np.arange(target, dtype=np.int64) * step
+        if op.coordinates == "half_pixel":
+            at += step // 2 - (1 << 9)
+        low = np.maximum(at >> 10, 0)
+        lows.append(low)
+        highs.append(np.minimum(np.maximum(at + 1023, 0) >> 10, source - 1))
+        weights.append(at - (low << 10))
+    x = x.astype(np.int64)
+    wy, wx = weights[0][:, None, None], weights[1][None, :, None]
+    total = 0
+    for rows, factor_y in ((lows[0], 1024 - wy), (highs[0], wy)):
+        for columns, factor_x in ((lows[1], 1024 - wx), (highs[1], wx)):
+            total = total + x[rows][:, columns] * (factor_y * factor_x)
+    rounded = np.abs(total) + (1 << 19) >> 20  # half away from zero, then C's division towards zero
+    return np.where(total > 0, rounded, -rounded).astype(np.int8)
+
+
+def _bilinear(call: Call, x: np.ndarray) -> np.ndarray:
+    """ONNX Runtime's UpsampleBilinear, in float32; integers are truncated towards zero."""
+    lows, highs, weights = [], [], []
+    for axis in (0, 1):
+        limit = x.shape[axis] - 1
+        at = np.clip(_coordinates(call, axis), 0, limit).astype(np.float32)
+        low = np.minimum(at.astype(np.int64), limit)
+        high = np.minimum(low + 1, limit)
+        lows.append(low)
+        highs.append(high)
+        near, far = np.abs(at - low), np.abs(at - high)
+        same = low == high
+        weights.append((np.where(same, np.float32(0.5), far), np.where(same, np.float32(0.5), near)))
+    x = x.astype(np.float32)
+    (far_y, near_y), (far_x, near_x) = weights
+    total = np.float32(0)
+    for factor_y, factor_x, rows, columns in (
+            (far_y, far_x, lows[0], lows[1]), (far_y, near_x, lows[0], highs[1]),
+            (near_y, far_x, highs[0], lows[1]), (near_y, near_x, highs[0], highs[1])):
+        total = total + (factor_y[:, None] * factor_x[None])[..., None].astype(np.float32) * x[rows][:, columns]
+    return total

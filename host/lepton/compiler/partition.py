@@ -1,0 +1,135 @@
+"""Which operators the chip computes, and for the others why not: the limits of its commands, as a table of rules.
+
+A rule looks at one node and returns None, or the reason why the host has to take it. Layers that turn out not to fit
+the memories are added by `compile`.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..graph import (
+    Add,
+    AveragePool2D,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    GraphError,
+    MaxPool2D,
+    Mean,
+    Node,
+    Reshape,
+)
+from . import quantize
+from .host.layers import centred_weights, layer_scales
+from .verify import image_shape, label
+
+_BYTE = 255  # kernel, stride and dilation have 8 bits in a command
+_SIGNED = 32767  # image sizes with padding have 16, signed
+
+
+class NotOnChip(GraphError):
+    """The chip cannot take some nodes after all; `reasons` has pairs of a node and the reason."""
+
+    def __init__(self, *reasons: tuple[Node, str]):
+        super().__init__("; ".join(text for _, text in reasons))
+        self.reasons = reasons
+
+
+def refusal(graph: Graph, node: Node) -> str | None:
+    """Why the chip cannot compute a node; None where it can. The graph must have passed the verifier."""
+    rule = RULES.get(type(node.op))
+    if rule is None:
+        return "the chip has no such operation"
+    tensors = [graph.tensors[name] for name in [*node.inputs, *node.outputs] if name]
+    for tensor in tensors:
+        if tensor.data is None and np.dtype(tensor.dtype) != np.int8:
+            return f"{tensor.name!r} is {np.dtype(tensor.dtype)}"
+        if tensor.data is None:
+            try:
+                image_shape(tuple(tensor.shape), label(node))
+            except GraphError:
+                return f"shape {tuple(map(int, tensor.shape))} is not one image"
+    return rule(graph, node)
+
+
+def _image(graph: Graph, name: str) -> tuple[int, int, int]:
+    return image_shape(tuple(graph.tensors[name].shape), name)
+
+
+def _window(image, kernel, stride=(1, 1), dilation=(1, 1), padding=((0, 0), (0, 0))) -> str | None:
+    for what, pair in (("kernel", kernel), ("stride", stride), ("dilation", dilation)):
+        if max(pair) > _BYTE:
+            return f"{what} {tuple(map(int, pair))} is above {_BYTE}"
+    for size, pads in zip(image[:2], padding, strict=True):
+        if size + sum(pads) > _SIGNED:
+            return f"height and width with padding are at most {_SIGNED}, not {size + sum(pads)}"
+    return None
+
+
+def _constants(graph: Graph, node: Node) -> str | None:
+    if any(graph.tensors[name].data is not None for name in node.inputs):
+        return "an operand is constant"
+    return None
+
+
+def _weights(graph: Graph, node: Node) -> str | None:
+    x, weights, output = (graph.tensors[n] for n in (*node.inputs[:2], node.outputs[0]))
+    values = centred_weights(weights)
+    if values.min(initial=0) < -128 or values.max(initial=0) > 127:
+        return "weights less their zero point do not fit 8 bits"
+    scales = layer_scales(node.op, x, weights, output, graph.arithmetic)
+    if quantize.quantize_multiplier(float(np.max(scales)))[1] > 31:
+        return "the scale of input times weights is 2**31 times that of the output"
+    return None
+
+
+def _conv(graph: Graph, node: Node) -> str | None:
+    op, kernel = node.op, graph.tensors[node.inputs[1]].data.shape[1:3]
+    image = _image(graph, node.inputs[0])
+    return _window(image, kernel, op.stride, op.dilation, op.padding) or _weights(graph, node)
+
+
+def rows_of(graph: Graph, node: Node) -> bool:
+    """Does a fully connected layer take the last axis of its input, row by row, rather than all of it at once?"""
+    return int(np.prod(graph.tensors[node.inputs[0]].shape)) != graph.tensors[node.inputs[1]].data.shape[1]
+
+
+def _fully_connected(graph: Graph, node: Node) -> str | None:
+    image = _image(graph, node.inputs[0])
+    return _window(image, (1, 1) if rows_of(graph, node) else image[:2]) or _weights(graph, node)
+
+
+def _max_pool(graph: Graph, node: Node) -> str | None:
+    op = node.op
+    return _constants(graph, node) or _window(_image(graph, node.inputs[0]), op.kernel, op.stride, (1, 1), op.padding)
+
+
+def _average_pool(graph: Graph, node: Node) -> str | None:
+    op = node.op
+    if op.count_padding and np.any(op.padding):
+        return "padding counts in the average"
+    return _max_pool(graph, node)
+
+
+def _mean(graph: Graph, node: Node) -> str | None:
+    image = _image(graph, node.inputs[0])
+    return _constants(graph, node) or _window(image, image[:2])
+
+
+def _add(graph: Graph, node: Node) -> str | None:
+    a, b = (tuple(graph.tensors[name].shape) for name in node.inputs)
+    if a != b:
+        return f"shapes {a} and {b} differ"
+    return _constants(graph, node) or _window(_image(graph, node.inputs[0]), (1, 1))
+
+
+def _reshape(graph: Graph, node: Node) -> str | None:
+    return _constants(graph, node)
+
+
+RULES: dict[type, Callable[[Graph, Node], str | None]] = {
+    Conv2D: _conv, DepthwiseConv2D: _conv, FullyConnected: _fully_connected, MaxPool2D: _max_pool,
+    AveragePool2D: _average_pool, Mean: _mean, Add: _add, Reshape: _reshape,
+}
