@@ -44,7 +44,7 @@ class _Standing:
     expected: int | None = None
     last_digest: str | None = None
     stored: str | None = None  # digest of the segment that has this number
-    lost: bool = False  # the device has said that the number is lost
+    missing: bool = False  # the number lies in a gap
 
 
 class Ingest:
@@ -96,25 +96,25 @@ class Ingest:
                 return _Standing()
             stored = connection.scalar(
                 select(tables.segments.c.digest).filter_by(**spool, sequence=header.sequence))
-            lost = connection.scalar(
+            gap = connection.scalar(
                 select(gaps.first).filter_by(**spool)
                 .where(gaps.first <= header.sequence, gaps.last >= header.sequence))
-        return _Standing(*position, stored, lost is not None)
+        return _Standing(*position, stored, gap is not None)
 
     def _index(self, device: Identity, standing: _Standing, segment: Segment) -> bool:
         """Write the segment's row and advance the spool past it; False if another request has moved it meanwhile."""
         header, now, spool = segment.header, self._clock(), _spool(device, segment.header)
         with self._database.write() as connection:
-            if standing.expected is not None and header.sequence < standing.expected:  # was lost, is found again
+            if standing.expected is not None and header.sequence < standing.expected:  # was missing, has come
                 return insert_new(connection, tables.segments, [_row(spool, segment, now)]) == 1
             if not _advance(connection, spool, standing.expected, {
                     "expected": header.sequence + 1, "last_digest": segment.digest, "last_received": now,
                     "lost_records": min(sum(header.counters.get(name, 0) for name in LOST), MAX_COUNT)}):
                 return False
             connection.execute(tables.segments.insert().values(_row(spool, segment, now)))
-            if standing.expected is not None and header.sequence > standing.expected:
+            if header.sequence > (first := standing.expected or 0):
                 connection.execute(tables.gaps.insert().values(
-                    **spool, first=standing.expected, last=header.sequence - 1, received=now))
+                    **spool, first=first, last=header.sequence - 1, received=now))
             return True
 
     def _store(self, tenant: str) -> Store:
@@ -146,9 +146,9 @@ def _advance(connection: Connection, spool: dict, expected: int | None, new: dic
 
 
 def _check_order(standing: _Standing, segment: Segment, lost_from: int | None) -> None:
-    """Raises `Refused` unless the segment is the first, the next, the next after a loss, or a lost one found again."""
+    """Raises `Refused` unless the segment is the first, the next, the next after a loss, or one that was missing."""
     header, expected = segment.header, standing.expected
-    if expected is None or (standing.lost and standing.stored is None):
+    if expected is None or (standing.missing and standing.stored is None):
         return
     if standing.stored is not None:
         raise Refused(409, "conflict", f"segment {header.sequence} is stored with the digest {standing.stored}, "

@@ -102,7 +102,7 @@ class DeviceRow(BaseModel):
     spools: int
     segments: int
     records: int
-    lost_segments: int = Field(description="that the device has said are lost")
+    missing_segments: int = Field(description="that have not come, though later ones have")
     lost_records: int = Field(description="that its spools, being full, did not take or dropped")
 
 

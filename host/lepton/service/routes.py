@@ -17,18 +17,18 @@ from .ingest import Ingest
 from .tenant import TenantView
 
 
-def _peer(request: Request) -> Peer:
+async def _peer(request: Request) -> Peer:
     return request.state.peer  # the gate lets strangers in to the open paths only
 
 
-def _device(request: Request) -> Identity:
+async def _device(request: Request) -> Identity:
     identity = getattr(request.state, PEER).identity
     if identity.role != "device":
         raise Refused(403, "not_yours", "only a device may do this, the certificate is a reader's")
     return identity
 
 
-def _view(request: Request) -> TenantView:
+async def _view(request: Request) -> TenantView:
     identity = getattr(request.state, PEER).identity
     if identity.role != "reader":
         raise Refused(403, "not_yours", "only a reader may do this, the certificate is a device's")

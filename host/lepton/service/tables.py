@@ -83,7 +83,7 @@ segments = Table(
     Index("segments_by_model", "tenant", "model_hash"),
 )
 
-gaps = Table(  # segments that a device has said are lost
+gaps = Table(  # segments that had not come when a later one was taken
     "gaps", metadata,
     Column("tenant", _Name, primary_key=True),
     Column("device", _Name, primary_key=True),

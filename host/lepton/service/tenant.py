@@ -56,7 +56,7 @@ class TenantView:
             columns.device == device, columns.sequence == sequence, columns.digest == digest)))
 
     def devices(self, *, after: str | None = None, limit: int = 100) -> list[dict]:
-        """Devices by name: what each has sent, and what is lost of it."""
+        """Devices by name: what each has sent, and what of it is missing."""
         devices, spools, segments, gaps = tables.devices, tables.spools, tables.segments, tables.gaps
         statement = self._select(devices, devices.c.device, devices.c.enrolled)
         if after is not None:
@@ -67,7 +67,7 @@ class TenantView:
                 (segments, 0, {"segments": func.count(), "records": func.sum(segments.c.records)}),
                 (spools, 0, {"spools": func.count(), "lost_records": func.sum(spools.c.lost_records)}),
                 (spools, None, {"last_received": func.max(spools.c.last_received)}),
-                (gaps, 0, {"lost_segments": func.sum(gaps.c.last - gaps.c.first + 1 - self._found_again())})):
+                (gaps, 0, {"missing_segments": func.sum(gaps.c.last - gaps.c.first + 1 - self._came_later())})):
             found = {row.pop("device"): row for row in self._rows(
                 self._select(table, table.c.device, *(column.label(name) for name, column in columns.items()))
                 .where(table.c.device.in_(names)).group_by(table.c.device))}
@@ -90,7 +90,7 @@ class TenantView:
         return self._rows(statement.order_by(refusals.c.id.desc()).limit(limit))
 
     @staticmethod
-    def _found_again():
+    def _came_later():
         """Segments of a gap that came after all."""
         gaps, segments = tables.gaps.c, tables.segments.c
         return (select(func.count()).select_from(tables.segments)

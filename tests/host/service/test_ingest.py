@@ -117,25 +117,30 @@ def test_order(ingest, spool, objects):
     assert send(ingest, third).expected == 3
 
 
-def test_declared_loss_is_recorded_and_may_be_found_again(ingest, spool, database):
+def test_declared_loss_is_recorded_and_may_come_later(ingest, spool, database):
     segments = [spool.next() for _ in range(6)]
     send(ingest, segments[0])
     assert send(ingest, segments[4], lost_from=1).expected == 5
     view = TenantView(database, "acme")
-    assert view.devices()[0]["lost_segments"] == 3
+    assert view.devices()[0]["missing_segments"] == 3
     found = send(ingest, segments[2])
     assert (found.new, found.expected) == (True, 5)
     assert not send(ingest, segments[2]).new
     send(ingest, segments[5])
-    assert view.devices()[0]["lost_segments"] == 2
+    assert view.devices()[0]["missing_segments"] == 2
     assert [row["sequence"] for row in view.segments()] == [0, 2, 4, 5]
 
 
-def test_before_the_first_that_came(ingest, spool):
-    """What was stored elsewhere before the device came to the service does not come late."""
+def test_before_the_first_that_came(ingest, spool, database):
+    """A device that had refused segments aside, or had another target, is not told to forget them."""
     early = spool.next()
     send(ingest, spool.next())
-    assert refusal(ingest, early).members == {"expected": 2}
+    view = TenantView(database, "acme")
+    assert view.devices()[0]["missing_segments"] == 1
+    assert send(ingest, early).expected == 2
+    assert view.devices()[0]["missing_segments"] == 0
+    refused = refusal(ingest, spool.next(sequence=0))
+    assert (refused.status, refused.reason) == (409, "conflict")
 
 
 def test_next_must_name_the_last(ingest, spool):

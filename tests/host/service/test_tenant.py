@@ -104,7 +104,7 @@ def test_devices(reader):
     pages.append(reader.get("/v1/devices", params={"limit": 2, "after": pages[0]["next"]}).json())
     assert pages[1]["next"] is None
     rows = [row for page in pages for row in page["devices"]]
-    assert sorted((row["device"], row["segments"], row["records"], row["spools"], row["lost_segments"])
+    assert sorted((row["device"], row["segments"], row["records"], row["spools"], row["missing_segments"])
                   for row in rows) == [(d, 10, 20, 1, 0) for d in ("a", "a.b", "b")]
 
 
