@@ -10,6 +10,7 @@ import numpy as np
 
 from ..graph import (
     Add,
+    Arithmetic,
     AveragePool2D,
     Conv2D,
     DepthwiseConv2D,
@@ -108,6 +109,8 @@ def _max_pool(graph: Graph, node: Node) -> str | None:
 
 def _average_pool(graph: Graph, node: Node) -> str | None:
     op = node.op
+    if op.unsigned and graph.arithmetic is Arithmetic.FIXED:
+        return "averages of uint8 round ties up"
     if op.count_padding and np.any(op.padding):
         return "padding counts in the average"
     return _max_pool(graph, node)

@@ -29,7 +29,7 @@ def compute(op: graph.Op, arithmetic: graph.Arithmetic, tensors: list, values: l
             output: graph.Tensor) -> np.ndarray:
     """The result of one operator: an array of `output`'s shape and type."""
     result = KERNELS[type(op)](Call(op, arithmetic, tensors, values, output))
-    return np.ascontiguousarray(np.broadcast_to(result, output.shape), output.dtype)
+    return np.require(np.broadcast_to(result, output.shape), output.dtype, "C")  # ascontiguousarray has no scalars
 
 
 def run(step: HostStep, values: dict[str, np.ndarray]) -> None:

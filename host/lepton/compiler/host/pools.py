@@ -22,15 +22,18 @@ def max_pool(call: Call) -> np.ndarray:
 
 
 def average_pool(call: Call) -> np.ndarray:
-    """FIXED: integer division, half away from zero. FLOAT: sums of float32 in the order of the window's pixels
-    (ONNX Runtime's QLinearAveragePool)."""
+    """FIXED: integer division, half away from zero, or half up where the framework has uint8.
+
+    FLOAT: sums of float32 in the order of the window's pixels (ONNX Runtime's QLinearAveragePool).
+    """
     op: AveragePool2D = call.op
     x = call.x[0]
     ones = np.ones((*x.shape[:2], 1), np.int64)
     count = np.full((1, 1, 1), op.kernel[0] * op.kernel[1]) if op.count_padding else _taps(call, ones, 0).sum((3, 4))
     if call.quantized and call.fixed:
         total = _taps(call, x.astype(np.int64), 0).sum(axis=(3, 4))
-        mean = np.where(total > 0, (total + count // 2) // count, -((count // 2 - total) // count))
+        up = (total + count // 2) // count
+        mean = up if call.op.unsigned else np.where(total > 0, up, -((count // 2 - total) // count))
         return np.clip(mean, *call.limits()).astype(x.dtype)[None]
     if call.quantized:
         x = scale(call.tensors[0]) * (x.astype(np.int32) - zero_point(call.tensors[0])).astype(np.float32)
