@@ -79,6 +79,8 @@ def elementwise(importer: Importer, node: onnx.NodeProto):
         importer.values[name] = result
         if result.dtype in BYTES and (importer.readers[name] > 1 or isinstance(result, Joined)):
             importer.codes(name)
+    elif importer.computed(node.input[0]).dtype in BYTES and node.op_type != "Cast":
+        _extremes(importer, node)
     elif node.op_type in _HOST:
         importer.set_host(name, _HOST[node.op_type](importer, node))
     else:
@@ -175,6 +177,20 @@ def _binary(importer: Importer, node: onnx.NodeProto) -> str:
     for name in node.input[1:]:
         result = _apply(importer, BINARY[node.op_type](), result, importer.host(name))
     return result
+
+
+def _extremes(importer: Importer, node: onnx.NodeProto):
+    """Max and Min of several 8-bit tensors, which compares codes: those of equal scales stand for the same reals."""
+    if node.op_type not in ("Max", "Min"):
+        raise GraphError(f"{importer.where}: arithmetic with plain 8-bit integers is not supported, only with quantized "
+                         "ones")
+    dtype, result = importer.value(node.input[0]).dtype, importer.codes(node.input[0])
+    q = importer.graph.tensors[result].quantization
+    for name in node.input[1:]:
+        other = importer.codes(name, q)
+        shape = np.broadcast_shapes(*(importer.graph.tensors[t].shape for t in (result, other)))
+        result = importer.emit(BINARY[node.op_type](), [result, other], node.output[0], shape, INT8, q)
+    importer.set_codes(node.output[0], result, dtype)
 
 
 def _div(importer: Importer, node: onnx.NodeProto) -> str:

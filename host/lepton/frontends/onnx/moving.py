@@ -84,6 +84,10 @@ def unsqueeze(importer: Importer, node: onnx.NodeProto):
 
 
 def same(importer: Importer, node: onnx.NodeProto):
+    """Identity, and Dropout, which does nothing in inference."""
+    training = importer.constant(node, 2, "training_mode") if node.op_type == "Dropout" else None
+    if training is not None and training.any():
+        raise GraphError(f"{importer.where} is in training mode; export the network for inference")
     importer.values[node.output[0]] = importer.value(node.input[0])
 
 
@@ -282,7 +286,8 @@ def blocks(importer: Importer, node: onnx.NodeProto):
     if node.op_type == "SpaceToDepth":
         if h % size or w % size:
             raise GraphError(f"{importer.where}: {h} x {w} pixels do not divide into blocks of {size}")
-        steps = (n, c, h // size, size, w // size, size), (0, 3, 5, 1, 2, 4), (n, c * size**2, h // size, w // size)
+        order = (0, 3, 5, 1, 2, 4) if given.get("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
+        steps = (n, c, h // size, size, w // size, size), order, (n, c * size**2, h // size, w // size)
     else:
         if c % size**2:
             raise GraphError(f"{importer.where}: {c} channels do not divide into blocks of {size} x {size}")

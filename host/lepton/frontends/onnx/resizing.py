@@ -5,7 +5,7 @@ import onnx
 
 from lepton.graph import Add, GraphError, Minimum, Quantization, Quantize, Resize, Table, Unary
 
-from .importer import INT8, Importer, attributes
+from .importer import INT8, Importer, attributes, checked_axis
 from .layers import from_image, image
 from .moving import integers, set_moved, source_of
 from .values import BYTES, CODES, Computed
@@ -22,7 +22,12 @@ def resize(importer: Importer, node: onnx.NodeProto):
     sizes = integers(importer, node, 3, "the sizes") if modern else None
     if scales is not None and not scales.size:
         scales = None
-    for option in ("antialias", "exclude_outside", "axes", "keep_aspect_ratio_policy"):
+    if given.get("axes"):
+        axes = [checked_axis(importer, axis, len(shape)) for axis in given["axes"]]
+        sizes = sizes and [dict(zip(axes, sizes, strict=False)).get(i, n) for i, n in enumerate(shape)]
+        if scales is not None:
+            scales = np.array([dict(zip(axes, scales, strict=False)).get(i, 1) for i in range(len(shape))], np.float32)
+    for option in ("antialias", "exclude_outside", "keep_aspect_ratio_policy"):
         if given.get(option) not in (None, 0, "stretch"):
             raise GraphError(f"{importer.where}: {option} {given[option]!r} is not supported")
     if len(shape) != 4 or (sizes is None and scales is None) or len(sizes if scales is None else scales) != 4:

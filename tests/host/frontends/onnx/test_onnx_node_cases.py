@@ -1,0 +1,117 @@
+"""ONNX's own operator tests (`onnx.backend.test.case.node`): float operators on the host within the tests' tolerance,
+quantized ones exactly. Scales, shapes and axes, which those tests feed at run time, are made constants first."""
+
+import re
+import warnings
+from functools import cache
+
+import numpy as np
+import onnx
+import pytest
+from graph_in_numpy import run
+from lepton.frontends.onnx import import_onnx
+from lepton.frontends.onnx.convert import CONVERTERS
+from lepton.graph import GraphError
+from onnx import numpy_helper
+
+NEWEST_OPSET = 21  # of what ONNX Runtime has kernels for; the tests are written for the newest one
+COMPUTED = {"QLinearMatMul": (0, 3)}  # inputs that stay inputs, where more than the first
+SEVERAL = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Concat", "PRelu", "Gather", "MatMul", "Gemm", "Conv",
+           "ConvTranspose", "Where", "Pow")
+
+# How many cases of each operator must pass. The others must be refused for one of the reasons below.
+PASS = {
+    "Abs": 1, "Add": 2, "AveragePool": 13, "Ceil": 2, "Clip": 12, "Concat": 12, "DepthToSpace": 2,
+    "DequantizeLinear": 1, "Div": 3, "Dropout": 4, "Elu": 3, "Erf": 1, "Exp": 2, "Expand": 2, "Flatten": 9, "Floor": 2,
+    "Gather": 4, "Gelu": 4, "GlobalAveragePool": 2, "GlobalMaxPool": 2, "HardSigmoid": 3, "HardSwish": 1,
+    "Identity": 3, "LeakyRelu": 3, "Log": 2, "Max": 8, "MaxPool": 12, "Min": 8, "Mul": 3, "Neg": 2,
+    "PRelu": 2, "Pad": 5, "QLinearConv": 1, "QLinearMatMul": 4, "QuantizeLinear": 1, "Reciprocal": 2, "ReduceMax": 9,
+    "ReduceMean": 8, "ReduceMin": 9, "ReduceProd": 8, "ReduceSum": 10, "Relu": 1, "Reshape": 9, "Resize": 15, "Round": 1,
+    "Sigmoid": 2, "Slice": 7, "Softmax": 7, "Softplus": 2, "SpaceToDepth": 2, "Split": 14, "Sqrt": 2, "Squeeze": 2,
+    "Sub": 3, "Tanh": 2, "Tile": 2, "Transpose": 7, "Unsqueeze": 7, "Upsample": 1,
+}
+NOT_COVERED = {  # what the refusal says: why it is not covered
+    r"must be bool, float32, int32, int64, int8, uint8, not": "data types that quantized networks do not have",
+    r"a cast from \S+ to \S+ is not supported": "the same",
+    r"zero points must be int8 or uint8|to (u?int16|u?int4|u?int2|float\S+) is not supported": "other than 8 bits",
+    r"scales must be float32": "float16 scales",
+    r"activations must have one scale and one zero point": "activations are quantized per tensor",
+    r"only int8 and uint8 values can be dequantized": "the same",
+    r"ONNX Runtime cannot load the model": "ONNX Runtime has no such kernel, so there is nothing to be exact with",
+    r"works on float32 values; quantize the network first": "layers with weights run as integers",
+    r"arithmetic with plain 8-bit integers": "8-bit values stand for reals here",
+    r"supported only as a function of one 8-bit tensor": "no such operator on the host, only as a table",
+    r"only float32 values can be divided": "integer division",
+    r"images (must have|of) 1 or 2 dimensions": "volumes",
+    r"pools with dilations|only the values are supported as a result|only first outputs": "rare options of pools",
+    r"dimension \d must be at least 1, not 0|nothing is left of axis": "empty tensors",
+    r"must be a tensor of known rank": "sequences and optionals",
+    r"training mode": "training",
+    r"mode 'cubic'|half_pixel_symmetric|tf_crop_and_resize|antialias|exclude_outside|aspect_ratio":
+        "cubic and rare coordinates of Resize",
+    r"mode constant, reflect or edge": "wrap-around padding",
+    r"a nearest resize to a smaller image needs opset 11": "its rounding was another",
+    r"only height and width can be resized": "resizing of channels",
+    r"must be a constant; dynamic quantization|must be constant, not computed": "dynamic quantization and shapes",
+    r"the bounds|uses ONNX opset": "older opsets",
+}
+DIFFERENT = {"test_resize_downsample_scales_linear_align_corners"}  # ONNX Runtime computes another size there
+
+
+@cache
+def cases() -> list:
+    from onnx.backend.test.case.node import collect_testcases
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return collect_testcases(None)
+
+
+def with_constants(case, operator) -> onnx.ModelProto:
+    model = onnx.ModelProto()
+    model.CopyFrom(case.model)
+    for opset in model.opset_import:
+        opset.version = min(opset.version, NEWEST_OPSET)
+    if operator not in SEVERAL:
+        kept = {case.model.graph.input[i].name for i in COMPUTED.get(operator, (0,))}
+        for value, data in zip(case.model.graph.input, case.data_sets[0][0], strict=True):
+            if value.name not in kept:
+                model.graph.initializer.append(numpy_helper.from_array(np.asarray(data), value.name))
+    return model
+
+
+@pytest.mark.parametrize("operator", PASS)
+@pytest.mark.filterwarnings("ignore")
+def test_operator(operator):
+    passed = 0
+    for case in cases():
+        if {node.op_type for node in case.model.graph.node} != {operator} or case.name in DIFFERENT:
+            continue
+        if any(isinstance(data, onnx.TensorProto) for data in case.data_sets[0][0]):
+            continue  # of a type that numpy does not have: float8, int4 and the like
+        try:
+            graph = import_onnx(with_constants(case, operator))
+        except GraphError as error:
+            assert any(re.search(text, str(error)) for text in NOT_COVERED), f"{case.name}: {error}"
+            continue
+        inputs, outputs = case.data_sets[0]
+        names = [value.name for value in case.model.graph.input]
+        got = run(graph, {name: np.asarray(data) for name, data in zip(names, inputs, strict=True)
+                          if name in graph.inputs})
+        for result, expected in zip(got, outputs, strict=True):
+            expected = np.asarray(expected)
+            assert result.shape == expected.shape and result.dtype == expected.dtype, case.name
+            if expected.dtype.kind == "f":
+                np.testing.assert_allclose(result, expected, case.rtol, case.atol, err_msg=case.name)
+            else:
+                np.testing.assert_array_equal(result, expected, case.name)
+        passed += 1
+    assert passed == PASS[operator]
+
+
+def test_every_operator_with_cases_is_listed_or_has_none_that_pass():
+    alone = {node.op_type for case in cases() for node in case.model.graph.node if len(case.model.graph.node) == 1}
+    without = {"And", "Cast", "Celu", "Conv", "ConvTranspose", "Cos", "Equal", "Gemm", "Greater", "GreaterOrEqual",
+               "Less", "LessOrEqual", "MatMul", "Mish", "Not", "Or", "Pow", "Selu", "Sign", "Sin", "Softsign",
+               "ThresholdedRelu", "Where"}  # of other types, of layers without quantization, or only as tables
+    assert alone & set(CONVERTERS) == set(PASS) | without
