@@ -182,8 +182,8 @@ def _binary(importer: Importer, node: onnx.NodeProto) -> str:
 def _extremes(importer: Importer, node: onnx.NodeProto):
     """Max and Min of several 8-bit tensors, which compares codes: those of equal scales stand for the same reals."""
     if node.op_type not in ("Max", "Min"):
-        raise GraphError(f"{importer.where}: arithmetic with plain 8-bit integers is not supported, only with quantized "
-                         "ones")
+        raise GraphError(f"{importer.where}: arithmetic with plain 8-bit integers is not supported, only with "
+                         "quantized ones")
     dtype, result = importer.value(node.input[0]).dtype, importer.codes(node.input[0])
     q = importer.graph.tensors[result].quantization
     for name in node.input[1:]:

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from graph_in_numpy import run
 from lepton.frontends.onnx import import_onnx, load_onnx, quantize_onnx
 from lepton.graph import GraphError
-from onnx_models import Net, integer_products_are_exact, reference
+from onnx_models import Net, integer_products_are_exact, reference, run
 
 DATA = Path(__file__).parents[5] / "shared" / "data"
 exact_products = pytest.mark.skipif(
