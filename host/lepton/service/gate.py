@@ -93,11 +93,15 @@ class Gate:
 async def refuse(audit: Audit, scope: Scope, refused: Refused) -> JSONResponse:
     """Write the refusal down, then make its answer (RFC 9457)."""
     peer, client = scope["state"].get(PEER), scope.get("client")
-    try:
-        await run_in_threadpool(audit.write, f"{scope['method']} {scope['path']}", refused,
-                                identity=peer and peer.identity, address=client and client[0])
-    except SQLAlchemyError as error:
-        return unavailable(error)
+    identity = peer.identity if peer else refused.identity
+    request, address = f"{scope['method']} {scope['path']}", client and client[0]
+    if identity is None:
+        audit.put(request, refused, address)
+    else:
+        try:
+            await run_in_threadpool(audit.write, request, refused, identity, address)
+        except SQLAlchemyError as error:
+            return unavailable(error)
     return problem(refused.status, refused.reason, refused.detail, **refused.members)
 
 

@@ -80,7 +80,7 @@ class PeerProtocol(H11Protocol):
 
     def _too_slow(self) -> None:
         if not self.transport.is_closing():
-            if self.cycle is None:
+            if self.cycle is None or self.conn.trailing_data[0]:  # not where a connection has only become idle
                 self.report("HTTP", Refused(408, "slow", f"no request came within {self.patience:g} seconds"),
                             self._address)
             self.transport.close()

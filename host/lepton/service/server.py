@@ -9,7 +9,7 @@ from pathlib import Path
 import uvicorn
 
 from .app import make_app
-from .audit import Audit, Backlog
+from .audit import Audit
 from .authority import CLIENT_DAYS, Authority
 from .database import Database
 from .enrolment import Enrolment
@@ -60,19 +60,18 @@ def serve(home: Home, address: Address, limits: Limits, *, days: float = CLIENT_
     listener = _listen(address)
     database, authority = home.open_database(), home.open_authority()
     audit = Audit(database)
-    backlog = Backlog(audit)
     try:
         enrolment = Enrolment(database, authority, days)
         app = make_app(database, authority, enrolment, Ingest(database, home.objects), audit, limits)
-        context = make_context(*authority.server_files(address.all_names()), authority.root_file, backlog.put)
+        context = make_context(*authority.server_files(address.all_names()), authority.root_file, audit.put)
         config = uvicorn.Config(
-            app, http=protocol(backlog.put, limits.head_seconds), ws="none", lifespan="off",
+            app, http=protocol(audit.put, limits.head_seconds), ws="none", lifespan="off",
             ssl_context_factory=lambda _config, _default: context, limit_concurrency=CONNECTIONS,
             log_level="warning", access_log=False, server_header=False, proxy_headers=False,
             timeout_graceful_shutdown=10)
         _Server(config, lambda: ready(listener.getsockname()[1])).run([listener])
     finally:
-        backlog.close()
+        audit.close()
         database.close()
         listener.close()
 

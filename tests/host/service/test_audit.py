@@ -5,7 +5,7 @@ import threading
 import pytest
 from lepton.service import audit as audits
 from lepton.service import tables
-from lepton.service.audit import Audit, Backlog
+from lepton.service.audit import Audit
 from lepton.service.errors import Refused
 from lepton.service.identity import Identity
 from sqlalchemy import func, select
@@ -26,11 +26,20 @@ def details(database):
         return connection.scalars(select(tables.refusals.c.detail).order_by(tables.refusals.c.id)).all()
 
 
+def put_all(audit, number):
+    """As fast as the audit takes them."""
+    for i in range(number):
+        audit.put("TLS handshake", Refused(401, "certificate_refused", str(i)))
+        while audit._waiting.qsize() > audits.QUEUE // 2:
+            threading.Event().wait(0.001)
+
+
 def test_strangers_cannot_push_out_a_tenants_rows(database):
     audit = Audit(database, kept=100)
     for identity in (ACME, OTHER):
-        audit.write("GET /", WHY, identity=identity)
-    audit.write_rows([audit.row("GET /", WHY) for _ in range(2000)])
+        audit.write("GET /", WHY, identity)
+    put_all(audit, 2000)
+    audit.close()
     kept = counts(database)
     assert (kept["acme"], kept["other"]) == (1, 1)
     assert 100 <= kept[None] <= 100 + 256
@@ -38,14 +47,17 @@ def test_strangers_cannot_push_out_a_tenants_rows(database):
 
 def test_the_oldest_go(database):
     audit = Audit(database, kept=100)
-    audit.write_rows([audit.row("GET /", Refused(403, "x", str(i)), identity=ACME) for i in range(1000)])
+    put_all(audit, 1000)
+    audit.close()
     kept = [int(text) for text in details(database)]
+    assert 100 <= len(kept) <= 100 + 256
     assert kept == list(range(1000 - len(kept), 1000))
 
 
 def test_what_a_stranger_sends_is_made_printable(database):
     audit = Audit(database)
-    audit.write("GET /\x1b[2J\0\u20ac" + "x" * 1000, Refused(400, "x", "\ud800\r\n" + "y" * 5000))
+    audit.put("GET /\x1b[2J\0\u20ac" + "x" * 1000, Refused(400, "x", "\ud800\r\n" + "y" * 5000))
+    audit.close()
     with database.read() as connection:
         row = connection.execute(select(tables.refusals)).one()
     assert row.request.startswith("GET /\\x1b[2J\\x00\\u20acx")
@@ -53,29 +65,27 @@ def test_what_a_stranger_sends_is_made_printable(database):
     assert (len(row.request), len(row.detail)) == (256, 1000)
 
 
-def test_backlog_writes_all(database):
-    backlog = Backlog(Audit(database))
+def test_close_writes_what_waits(database):
+    audit = Audit(database)
     for i in range(500):
-        backlog.put("TLS handshake", Refused(401, "certificate_refused", str(i)))
-    backlog.close()
+        audit.put("TLS handshake", Refused(401, "certificate_refused", str(i)))
+    audit.close()
     assert details(database) == [str(i) for i in range(500)]
 
 
-def test_backlog_counts_what_it_cannot_hold(database, monkeypatch):
-    audit, free = Audit(database), threading.Event()
-    original = Audit.write_rows
+def test_flood_is_counted(database, monkeypatch):
+    free, original = threading.Event(), Audit._write
 
     def blocked(self, rows):
         free.wait(60)
         original(self, rows)
 
-    monkeypatch.setattr(Audit, "write_rows", blocked)
-    backlog = Backlog(audit)
-    sent = 3 * audits.QUEUE
+    monkeypatch.setattr(Audit, "_write", blocked)
+    audit, sent = Audit(database), 3 * audits.QUEUE
     for i in range(sent):
-        backlog.put("TLS handshake", Refused(401, "certificate_refused", str(i)))
+        audit.put("TLS handshake", Refused(401, "certificate_refused", str(i)))
     free.set()
-    backlog.close()
+    audit.close()
     found = details(database)
     listed = [text for text in found if text.isdigit()]
     summed = sum(int(text.split()[0]) for text in found if "further refusals" in text)
@@ -83,24 +93,29 @@ def test_backlog_counts_what_it_cannot_hold(database, monkeypatch):
     assert len(listed) + summed == sent
 
 
-def test_backlog_outlasts_a_database_that_fails(database, monkeypatch):
-    failures = iter([True, True])
-    original = Audit.write_rows
+def test_outlasts_a_database_that_fails(database, monkeypatch):
+    failures, original = iter([True, True]), Audit._write
 
     def failing(self, rows):
         if next(failures, False):
             raise OperationalError("INSERT", {}, Exception("the disk is full"))
         original(self, rows)
 
-    monkeypatch.setattr(Audit, "write_rows", failing)
-    monkeypatch.setattr(audits.time, "sleep", lambda seconds: None)
-    backlog = Backlog(Audit(database))
-    backlog.put("HTTP", Refused(400, "malformed", "kept"))
-    backlog.close()
+    monkeypatch.setattr(Audit, "_write", failing)
+    monkeypatch.setattr(audits, "_RETRY_SECONDS", 0)
+    audit = Audit(database)
+    audit.put("HTTP", Refused(400, "malformed", "kept"))
+    audit.close()
     assert details(database) == ["kept"]
 
 
-@pytest.mark.parametrize("identity", [ACME, None])
-def test_a_refusal_names_whom_it_concerns(database, identity):
-    Audit(database).write("GET /", Refused(401, "certificate_revoked", "x", identity=identity))
-    assert counts(database) == {identity and identity.tenant: 1}
+def test_tells_the_writer_of_a_database_that_fails(database, monkeypatch):
+    """Then the request is answered with 503, not refused without a trace."""
+    def failing(self, rows):
+        raise OperationalError("INSERT", {}, Exception("the disk is full"))
+
+    audit = Audit(database)
+    monkeypatch.setattr(Audit, "_write", failing)
+    with pytest.raises(OperationalError):
+        audit.write("GET /", WHY, ACME)
+    audit.close()
