@@ -10,6 +10,7 @@ import numpy as np
 
 from lepton.graph import (
     Add,
+    Arithmetic,
     AveragePool2D,
     Conv2D,
     DepthwiseConv2D,
@@ -232,7 +233,9 @@ def _pool(graph, node, where, inputs, output):
             raise GraphError(f"{where}: padding {node.op.padding} must be less than the kernel {node.op.kernel}, "
                              "or windows would be empty")
     a, b = inputs[0].quantization, output.quantization
-    if abs(float(a.scale[0]) - float(b.scale[0])) > 1e-6 or a.zero_point[0] != b.zero_point[0]:
+    if isinstance(node.op, AveragePool2D) and graph.arithmetic is Arithmetic.FLOAT:
+        pass  # ONNX Runtime and PyTorch bring the average to any scale
+    elif abs(float(a.scale[0]) - float(b.scale[0])) > 1e-6 or a.zero_point[0] != b.zero_point[0]:
         raise GraphError(f"{where}: input and output must have the same quantization, not scale {a.scale[0]} "
                          f"zero point {a.zero_point[0]} and scale {b.scale[0]} zero point {b.zero_point[0]}")
     _shape(output, (inputs[0].shape[0], *size, inputs[0].shape[3]), where)

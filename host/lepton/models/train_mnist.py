@@ -19,8 +19,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from lepton.frontends import export_tflite
+from lepton.frontends.edges import int8_edges
 from lepton.frontends.torch import quantize
-from lepton.graph import Graph
+from lepton.graph import Arithmetic, Graph
 
 from . import FOLDER, to_int8
 from .mnist_net import MnistNet
@@ -105,8 +106,10 @@ def float_accuracy(net: nn.Module, images: np.ndarray, labels: np.ndarray) -> fl
 def calibrated(net: MnistNet, images: np.ndarray) -> Graph:
     """The int8 network, calibrated with the first training images."""
     batches = [as_input(images[i:i + 64]) for i in range(0, CALIBRATION_IMAGES, 64)]
-    return quantize(net, batches, name="mnist", progress=lambda done: print(
+    graph = quantize(net, batches, name="mnist", progress=lambda done: print(
         f"calibration: batch {done}/{len(batches)}", flush=True))
+    graph.arithmetic = Arithmetic.FIXED  # the file is TFLite's, and so is the rounding
+    return int8_edges(graph)
 
 
 def run_litert(model: bytes, images: np.ndarray) -> np.ndarray:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from frontend_graphs import Builder, difference, every_operator, run_litert
 from lepton.frontends import export_tflite, import_tflite
 from lepton.graph import AveragePool2D, Conv2D, GraphError, MaxPool2D, Node
+
+from tests.host.frontends.frontend_graphs import Builder, difference, every_operator, run_litert
 
 DATA = Path(__file__).parents[5] / "shared/data"
 

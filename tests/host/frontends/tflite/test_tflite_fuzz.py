@@ -5,9 +5,10 @@ import warnings
 
 import numpy as np
 import pytest
-from frontend_graphs import Builder, every_operator
 from lepton.frontends import export_tflite, import_tflite
 from lepton.graph import Conv2D, GraphError
+
+from tests.host.frontends.frontend_graphs import Builder, every_operator
 
 SECONDS = 1.0  # for one import; an honest one of these files takes a few milliseconds
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from frontend_graphs import Builder, difference, every_operator
 from lepton.frontends import export_tflite, import_tflite
 from lepton.frontends.tflite import importer
 from lepton.frontends.tflite.reader import RawQuantization, read_tflite
@@ -20,6 +19,8 @@ from lepton.graph import (
     Reshape,
     Softmax,
 )
+
+from tests.host.frontends.frontend_graphs import Builder, difference, every_operator
 
 DATA = Path(__file__).parents[5] / "shared/data"
 

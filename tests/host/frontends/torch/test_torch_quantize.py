@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
-from frontend_graphs import difference, run_litert
+
+from tests.host.frontends.frontend_graphs import difference, run_litert
 
 torch = pytest.importorskip("torch")
 
-from lepton.frontends import export_tflite, import_tflite, quantize  # noqa: E402
-from lepton.frontends.ranges import Observer, affine  # noqa: E402
+from lepton.frontends import export_tflite, import_tflite  # noqa: E402
+from lepton.frontends import quantize as quantize_module  # noqa: E402
+from lepton.frontends.edges import int8_edges  # noqa: E402
 from lepton.graph import (  # noqa: E402
+    Arithmetic,
     AveragePool2D,
     Conv2D,
     DepthwiseConv2D,
@@ -24,6 +27,13 @@ from torch.nn import functional as F  # noqa: E402
 def seeded():
     torch.manual_seed(0)
     torch.set_num_threads(1)
+
+
+def quantize(module, data, *arguments, **options):
+    """The graph with int8 edges and TFLite's rounding, so that LiteRT can run it."""
+    graph = int8_edges(quantize_module(module, data, *arguments, **options))
+    graph.arithmetic = Arithmetic.FIXED
+    return graph
 
 
 def settle(module: nn.Module) -> nn.Module:

@@ -1,0 +1,58 @@
+"""int8 inputs and outputs: leaves the conversion from and to real numbers to the caller."""
+
+from lepton.graph import Dequantize, Graph, GraphError, Node, Quantize, Reshape, Transpose
+
+_MOVES = (Transpose, Reshape)
+
+
+def int8_edges(graph: Graph) -> Graph:
+    """Takes Quantize, Dequantize and changes of layout off the edges of the network.
+
+    Inputs become what the first layer reads, outputs what the last one makes: int8, channels last, with the names
+    of the float32 tensors that they replace. Changes and returns `graph`. Raises GraphError where an input is not
+    quantized at once, or used in several ways.
+    """
+    graph.inputs = [_inner_input(graph, name) for name in graph.inputs]
+    graph.outputs = [_inner_output(graph, name) for name in graph.outputs]
+    return graph
+
+
+def _users(graph: Graph, name: str) -> list[Node]:
+    return [node for node in graph.nodes if name in node.inputs]
+
+
+def _inner_input(graph: Graph, name: str) -> str:
+    inner, path = name, []
+    while len(users := _users(graph, inner)) == 1 and isinstance(users[0].op, (*_MOVES, Quantize)):
+        path.append(users[0])
+        inner = users[0].outputs[0]
+    if not any(isinstance(node.op, Quantize) for node in path):
+        raise GraphError(f"input {name!r} is not quantized before it is used")
+    return _rename(graph, inner, name, path)
+
+
+def _inner_output(graph: Graph, name: str) -> str:
+    inner, path = name, []
+    while (producer := next((n for n in graph.nodes if inner in n.outputs), None)) is not None and isinstance(
+            producer.op, (*_MOVES, Dequantize)) and not (path and (inner in graph.outputs or len(
+                _users(graph, inner)) > 1)):
+        path.append(producer)
+        inner = producer.inputs[0]
+    if not any(isinstance(node.op, Dequantize) for node in path):
+        raise GraphError(f"output {name!r} is not int8 before it leaves")
+    return _rename(graph, inner, name, path)
+
+
+def _rename(graph: Graph, inner: str, name: str, path: list[Node]) -> str:
+    """The tensor `inner` takes the place and name of `name`, `path` being what lay between."""
+    for node in path:
+        graph.nodes.remove(node)
+        for gone in {*node.inputs, *node.outputs} - {inner}:
+            graph.tensors.pop(gone, None)
+    tensor = graph.tensors.pop(inner)
+    tensor.name = name
+    graph.tensors[name] = tensor
+    for node in graph.nodes:
+        node.inputs = [name if n == inner else n for n in node.inputs]
+        node.outputs = [name if n == inner else n for n in node.outputs]
+    return name

@@ -1,0 +1,16 @@
+"""PyTorch modules to `lepton.graph.Graph`, through torch.export and torchao's PT2E quantization.
+
+    quantizer   what becomes int8, and with which observers (PTQ and QAT)
+    quantize    export, calibrate, convert, import in one call
+    importer    the converted torch.fx graph -> graph
+    layers, tables, moves, floats    one kind of operator each
+    report      signal-to-noise of every layer against float
+"""
+
+from .importer import import_converted
+from .quantize import convert, export_module, load_pt2, prepare_qat, quantize
+from .quantizer import LeptonQuantizer
+from .report import LayerNoise, layer_noise
+
+__all__ = ["LayerNoise", "LeptonQuantizer", "convert", "export_module", "import_converted", "layer_noise", "load_pt2",
+           "prepare_qat", "quantize"]

@@ -1,0 +1,253 @@
+"""Layers of the chip: convolutions, linear layers, sums, pools and means of int8 values."""
+
+import numpy as np
+import torch
+from torch.fx import Node
+
+from lepton.graph import (
+    Add,
+    AveragePool2D,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    MaxPool2D,
+    Mean,
+    Quantization,
+    Resize,
+    Sub,
+    TransposeConv2D,
+)
+
+from ..geometry import same_padding
+from .quantizer import ACTIVATIONS
+
+aten = torch.ops.aten
+_INT32 = 2**31 - 1
+
+
+def layer(imp, quantize: Node, output: str, label: str) -> bool:
+    """Emits the int8 operator between the operands' dequantize nodes and `quantize`; False where there is none."""
+    node, bounds = quantize.args[0], [None, None]
+    while node.target in ACTIVATIONS and node.target not in LAYERS:
+        low, high = _bounds(node)
+        bounds = [_tighter(bounds[0], low, max), _tighter(bounds[1], high, min)]
+        node = node.args[0]
+        if not isinstance(node, Node):
+            return False
+    if node.target not in LAYERS:
+        return False
+    q = imp.tensor(output).quantization
+    clamp = tuple(default if bound is None else _step(bound, q)
+                  for bound, default in zip(bounds, (-128, 127), strict=True))
+    return LAYERS[node.target](imp, node, output, imp.label(node), clamp)
+
+
+def _bounds(node: Node) -> tuple[float | None, float | None]:
+    arguments = [*node.args[1:], None, None]
+    name = str(node.target).removeprefix("aten.").split(".")[0].rstrip("_")
+    if name == "relu":
+        return 0.0, None
+    if name == "relu6":
+        return 0.0, 6.0
+    if name == "hardtanh":
+        return (-1.0 if arguments[0] is None else arguments[0]), (1.0 if arguments[1] is None else arguments[1])
+    if name == "clamp_min":
+        return arguments[0], None
+    if name == "clamp_max":
+        return None, arguments[0]
+    return node.kwargs.get("min", arguments[0]), node.kwargs.get("max", arguments[1])
+
+
+def _tighter(a, b, choose):
+    return b if a is None else a if b is None else choose(a, b)
+
+
+def _step(bound: float, q: Quantization) -> int:
+    """The int8 value of a real bound, as PyTorch quantizes it."""
+    value = float(torch.round(torch.tensor(bound, dtype=torch.float32) * (1.0 / float(q.scale[0]))))
+    return int(min(max(value + int(q.zero_point[0]), -128), 127))
+
+
+def _pair(value) -> tuple[int, int]:
+    pair = tuple(value) if isinstance(value, list | tuple) else (value, value)
+    return (pair * 2)[:2]
+
+
+def _argument(node: Node, position: int, name: str, default):
+    return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
+
+
+def _bias(imp, node: Node, x: str, weights, count: int) -> str | None:
+    """int32 bias in steps of input scale times weight scale; None where it is computed."""
+    bias = _argument(node, 2, "bias", None)
+    if bias is None:
+        return ""
+    values = imp.parameter(bias)
+    if values is None:
+        return None
+    scale = imp.tensor(x).quantization.scale * weights.scale
+    steps = np.rint(values.double().numpy() / scale.astype(np.float64))
+    limited = np.clip(np.broadcast_to(steps, count), -_INT32 // 2, _INT32 // 2).astype(np.int32)
+    return imp.constant(f"{imp.label(node)}.bias", limited,
+                        Quantization(scale.astype(np.float32), np.zeros(scale.shape, np.int32),
+                                     0 if scale.size > 1 else None))
+
+
+def _weighted(imp, node: Node, axis: int):
+    """(input, weights, bias) of a layer with weights along `axis` of PyTorch's array, or None."""
+    x, weights = imp.operand(node.args[0]), imp.weights(node.args[1])
+    if x is None or weights is None or weights.axis not in (None, axis):
+        return None
+    bias = _bias(imp, node, x, weights, weights.data.shape[axis])
+    return None if bias is None else (x, weights, bias)
+
+
+def _constant(imp, node: Node, data: np.ndarray, weights, axis: int) -> str:
+    data = np.ascontiguousarray(data)
+    data.flags.writeable = False
+    axis = axis if weights.scale.size > 1 else None
+    return imp.constant(f"{imp.label(node)}.weight", data, Quantization(weights.scale, weights.zero_point, axis))
+
+
+def _conv2d(imp, node: Node, output: str, label: str, clamp) -> bool:
+    parts = _weighted(imp, node, 0)
+    if parts is None:
+        return False
+    x, weights, bias = parts
+    stride, padding = _pair(_argument(node, 3, "stride", 1)), _argument(node, 4, "padding", 0)
+    dilation, groups = _pair(_argument(node, 5, "dilation", 1)), _argument(node, 6, "groups", 1)
+    _, channels, height, width = imp.tensor(x).shape
+    outputs, _, *kernel = weights.data.shape
+    if isinstance(padding, str):
+        pads = tuple(same_padding(*axis) if padding == "same" else (0, 0)
+                     for axis in zip((height, width), kernel, stride, dilation, strict=True))
+    else:
+        pads = tuple((p, p) for p in _pair(padding))
+    if groups == channels and groups > 1:
+        op = DepthwiseConv2D(stride, dilation, pads, outputs // channels, clamp)
+        constant = _constant(imp, node, weights.data.transpose(1, 2, 3, 0), weights, 3)
+    else:
+        op = Conv2D(stride, dilation, pads, groups, clamp)
+        constant = _constant(imp, node, weights.data.transpose(0, 2, 3, 1), weights, 0)
+    imp.image(op, [x, constant, bias], output, label)
+    return True
+
+
+def _conv_transpose2d(imp, node: Node, output: str, label: str, clamp) -> bool:
+    parts = _weighted(imp, node, 1)
+    groups, dilation = _argument(node, 6, "groups", 1), _pair(_argument(node, 7, "dilation", 1))
+    if parts is None or groups != 1 or dilation != (1, 1):
+        return False
+    x, weights, bias = parts
+    pads = tuple((p, p) for p in _pair(_argument(node, 4, "padding", 0)))
+    op = TransposeConv2D(_pair(_argument(node, 3, "stride", 1)), pads, clamp)
+    imp.image(op, [x, _constant(imp, node, weights.data.transpose(1, 2, 3, 0), weights, 0), bias], output, label)
+    return True
+
+
+def _linear(imp, node: Node, output: str, label: str, clamp) -> bool:
+    parts = _weighted(imp, node, 0)
+    if parts is None:
+        return False
+    x, weights, bias = parts
+    imp.emit(FullyConnected(clamp), [x, _constant(imp, node, weights.data, weights, 0), bias], output, label)
+    return True
+
+
+def _normalization(imp, node: Node, output: str, label: str, clamp) -> bool:
+    """A normalization that no convolution took in: one weight a channel, exact in int8 with the channel's scale."""
+    x = imp.operand(node.args[0])
+    if x is None or len(imp.tensor(x).shape) != 4:
+        return False
+    weight, bias, mean, variance = (None if n is None else imp.parameter(n) for n in node.args[1:5])
+    factor = (1 / torch.sqrt(variance + float(node.args[7])) * (1 if weight is None else weight)).double().numpy()
+    shift = (0 if bias is None else bias.double().numpy()) - mean.double().numpy() * factor
+    scale = np.where(factor == 0, 1.0, np.abs(factor) / 127).astype(np.float32)
+    values = (127 * np.sign(factor)).astype(np.int8).reshape(1, 1, 1, -1)
+    zero = np.zeros(scale.shape, np.int32)
+    weights = imp.constant(f"{label}.weight", values, Quantization(scale, zero, 3))
+    step = imp.tensor(x).quantization.scale * scale
+    steps = np.clip(np.rint(shift / step.astype(np.float64)), -_INT32 // 2, _INT32 // 2).astype(np.int32)
+    bias = imp.constant(f"{label}.bias", steps, Quantization(step, zero, 0))
+    imp.image(DepthwiseConv2D(clamp=clamp), [x, weights, bias], output, label)
+    return True
+
+
+def _sum(imp, node: Node, output: str, label: str, clamp) -> bool:
+    operands = [imp.operand(n) for n in node.args[:2]]
+    if None in operands or node.kwargs.get("alpha", 1) != 1:
+        return False
+    kind = Sub if node.target in (aten.sub.Tensor, aten.sub_.Tensor) else Add
+    imp.emit(kind(clamp), operands, output, label)
+    return True
+
+
+def _pool(imp, node: Node, output: str, label: str, clamp) -> bool:
+    x = imp.operand(node.args[0])
+    if x is None or len(imp.tensor(x).shape) != 4:
+        return False
+    kernel = _pair(node.args[1])
+    stride = _pair(_argument(node, 2, "stride", None) or kernel)
+    padding = _pair(_argument(node, 3, "padding", 0))
+    size, made = imp.tensor(x).shape[2:], imp.tensor(output).shape[2:]
+    # a window may hang over the far edge (ceil_mode)
+    pads = tuple((p, max(p, (m - 1) * s + k - n - p) if (m - 1) * s + k > n + p else 0)
+                 for p, k, s, n, m in zip(padding, kernel, stride, size, made, strict=True))
+    if node.target is aten.max_pool2d.default:
+        if _pair(_argument(node, 4, "dilation", 1)) != (1, 1):
+            return False
+        op = MaxPool2D(kernel, stride, pads, clamp)
+        if not _like(imp, x, output):
+            return False
+    else:
+        counted = _argument(node, 5, "count_include_pad", True) and any(padding)
+        hanging = any(after > p for p, (_, after) in zip(padding, pads, strict=True))
+        if _argument(node, 6, "divisor_override", None) is not None or (counted and hanging):
+            return False
+        op = AveragePool2D(kernel, stride, pads, clamp, bool(counted))
+    imp.image(op, [x], output, label)
+    return True
+
+
+def _like(imp, x: str, y: str) -> bool:
+    from .importer import same
+    return same(imp.tensor(x).quantization, imp.tensor(y).quantization)
+
+
+def _mean(imp, node: Node, output: str, label: str, clamp) -> bool:
+    x = imp.operand(node.args[0])
+    if x is None or len(imp.tensor(x).shape) != 4 or tuple(clamp) != (-128, 127):
+        return False
+    if node.target is aten.adaptive_avg_pool2d.default:
+        size, made = imp.tensor(x).shape[2:], imp.tensor(output).shape[2:]
+        if tuple(made) != (1, 1):
+            if any(n % m for n, m in zip(size, made, strict=True)):
+                return False
+            kernel = tuple(n // m for n, m in zip(size, made, strict=True))
+            imp.image(AveragePool2D(kernel, kernel), [x], output, label)
+            return True
+    elif sorted(axis % 4 for axis in node.args[1] or ()) != [2, 3]:
+        return False
+    if len(imp.tensor(output).shape) == 2:
+        imp.emit(Mean(), [imp.nhwc(x)], output, label)
+    else:
+        imp.image(Mean(), [x], output, label)
+    return True
+
+
+def _upsample(imp, node: Node, output: str, label: str, clamp) -> bool:
+    """Bilinear only: nearest moves values, see `moves`."""
+    x = imp.operand(node.args[0])
+    if x is None or tuple(clamp) != (-128, 127):
+        return False
+    align = bool(node.args[2])
+    imp.image(Resize("bilinear", "align_corners" if align else "half_pixel"), [x], output, label)
+    return True
+
+
+LAYERS = {
+    aten.conv2d.default: _conv2d, aten.conv2d.padding: _conv2d, aten.conv_transpose2d.input: _conv_transpose2d,
+    aten.linear.default: _linear, aten.batch_norm.default: _normalization, aten.add.Tensor: _sum, aten.add_.Tensor: _sum, aten.sub.Tensor: _sum,
+    aten.sub_.Tensor: _sum, aten.max_pool2d.default: _pool, aten.avg_pool2d.default: _pool,
+    aten.adaptive_avg_pool2d.default: _mean, aten.mean.dim: _mean, aten.upsample_bilinear2d.vec: _upsample,
+}

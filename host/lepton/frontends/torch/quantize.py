@@ -1,0 +1,165 @@
+"""From a float module, or a saved program, to a graph in one call."""
+
+import warnings
+from collections.abc import Callable, Iterable
+from itertools import chain
+from os import PathLike
+
+import numpy as np
+import torch
+from torch.fx import GraphModule
+from torchao.quantization.pt2e import (
+    allow_exported_model_train_eval,
+    disable_fake_quant,
+    disable_observer,
+    enable_fake_quant,
+)
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e, prepare_qat_pt2e
+
+from lepton.graph import Graph, GraphError
+
+from .importer import import_converted, is_quantized
+from .quantizer import LeptonQuantizer
+
+
+def quantize(module: torch.nn.Module, calibration: Iterable, input_shape: tuple[int, ...] | None = None, *,
+             quantizer: LeptonQuantizer | None = None, progress: Callable[[int], None] | None = None,
+             name: str = "") -> Graph:
+    """An int8 graph that computes what the float `module` does, as nearly as 8 bits allow.
+
+    module: in eval mode, on the CPU; or a module that `prepare_qat` made, after its training.
+    calibration: batches like the real inputs: float tensors or arrays (N, ...), or tuples that start with one
+        (a DataLoader will do). A few hundred images are enough. For a trained module only the first is used, for
+        its shape.
+    input_shape: of one input with its batch of 1, to be checked against the first batch.
+    quantizer: how ranges are found; `LeptonQuantizer()` by default.
+    progress: called after each batch with the number of batches done.
+
+    The graph has the module's own inputs and outputs: float32, in PyTorch's layout, quantized at the edges.
+    It computes what PyTorch's own converted graph does to within one step of each layer's scale, rounding apart
+    (`Arithmetic.FLOAT`).
+
+    Raises GraphError for a module that cannot be exported, an operator that neither chip nor host has, and for
+    calibration data that is missing, of another shape or not finite.
+    """
+    converted, example = convert(module, calibration, input_shape, quantizer=quantizer, progress=progress)
+    return import_converted(converted, (example,), name or type(module).__name__)
+
+
+def convert(module: torch.nn.Module, calibration: Iterable, input_shape: tuple[int, ...] | None = None, *,
+            quantizer: LeptonQuantizer | None = None,
+            progress: Callable[[int], None] | None = None) -> tuple[GraphModule, torch.Tensor]:
+    """PyTorch's own quantized module, which `import_converted` reads, and an example input (1, ...).
+
+    Arguments and errors are those of `quantize`.
+    """
+    batches = iter(calibration)
+    first = next(batches, None)
+    if first is None:
+        raise GraphError("calibration needs at least one batch")
+    example = _batch(first)[:1]
+    if input_shape is not None and tuple(input_shape) != tuple(example.shape):
+        raise GraphError(f"input_shape {tuple(input_shape)} does not match the calibration's {tuple(example.shape)}")
+    if isinstance(module, GraphModule) and module.meta.get("lepton_qat"):
+        module.eval()
+        module.apply(disable_observer)
+        return convert_pt2e(module), example
+    prepared = prepare_pt2e(export_module(module, example), quantizer or LeptonQuantizer())
+    return _ready(prepared, example, chain([first], batches), progress), example
+
+
+def prepare_qat(module: torch.nn.Module, example: torch.Tensor,
+                quantizer: LeptonQuantizer | None = None) -> GraphModule:
+    """A module to be trained with int8 rounding in its forward pass; then give it to `quantize`.
+
+    example: a float32 batch; its size is the batch size that training must keep.
+    """
+    exported = _traced(lambda: torch.export.export(module, (example,), strict=True).module())
+    prepared = prepare_qat_pt2e(exported, quantizer or LeptonQuantizer("moving_average"))
+    allow_exported_model_train_eval(prepared)
+    prepared.meta["lepton_qat"] = True
+    return prepared
+
+
+def export_module(module: torch.nn.Module, example: torch.Tensor) -> GraphModule:
+    """The module as a torch.fx graph of ATen operators. Raises GraphError where torch.export cannot trace it."""
+    if module.training:
+        raise GraphError("the module is in training mode: call module.eval() first")
+    with torch.no_grad():
+        return _traced(lambda: torch.export.export(module, (example,)).module())
+
+
+def load_pt2(path: str | PathLike, calibration: Iterable | None = None, *,
+             progress: Callable[[int], None] | None = None) -> Graph:
+    """The graph of a program that torch.export.save wrote: converted by PT2E, or float with `calibration` data.
+
+    A .pt2 file can hold pickled objects: load only files from people you trust. Raises GraphError for a file that
+    cannot be read and for what `quantize` refuses.
+    """
+    from pathlib import Path
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        program = torch.export.load(path)
+    except Exception as error:  # the loader raises whatever the damage leads to
+        raise GraphError(f"{path} cannot be read as a torch.export program: {type(error).__name__}: {error}") from None
+    module = program.module()
+    examples = program.example_inputs[0] if program.example_inputs else None
+    if examples is None:
+        raise GraphError(f"{path} has no example inputs: save it with the inputs it was exported with")
+    if is_quantized(module):
+        return import_converted(module, examples, path.stem)
+    if calibration is None:
+        raise GraphError(f"{path} is a float program: give calibration data (--calibration images.npy), or save what "
+                         "convert_pt2e made")
+    quantizer, example = LeptonQuantizer(), examples[0]
+    return import_converted(_ready(prepare_pt2e(module, quantizer), example, calibration, progress), examples,
+                            path.stem)
+
+
+def _traced(export: Callable[[], GraphModule]) -> GraphModule:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own, about its own insides
+            return export()
+    except Exception as error:  # tracing runs the user's code: anything can be raised there
+        raise GraphError(f"torch.export cannot trace the module: {type(error).__name__}: {error}") from error
+
+
+def _ready(prepared: GraphModule, example: torch.Tensor, batches: Iterable, progress) -> GraphModule:
+    """Calibrates one example at a time: the exported program has a batch of 1."""
+    prepared.apply(disable_fake_quant)
+    seen = 0
+    with torch.no_grad():
+        for seen, batch in enumerate(batches, 1):
+            x = _batch(batch)
+            if tuple(x.shape[1:]) != tuple(example.shape[1:]):
+                raise GraphError(f"calibration batch {seen} has the shape {tuple(x.shape)}, the network's input is "
+                                 f"{tuple(example.shape)}")
+            for one in x.split(len(example)):
+                result = prepared(one)
+                for value in result if isinstance(result, tuple | list) else [result]:
+                    if not torch.isfinite(value).all():
+                        raise GraphError(f"calibration batch {seen} computes values that are not finite")
+            if progress is not None:
+                progress(seen)
+    if not seen:
+        raise GraphError("calibration needs at least one batch")
+    prepared.apply(enable_fake_quant)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return convert_pt2e(prepared)
+
+
+def _batch(batch) -> torch.Tensor:
+    batch = batch[0] if isinstance(batch, tuple | list) else batch
+    tensor = torch.from_numpy(batch) if isinstance(batch, np.ndarray) else batch
+    usable = isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and tensor.ndim >= 2
+    if not usable or not len(tensor):
+        raise GraphError("a calibration batch must be a float tensor or array (N, ...), "
+                         f"not {getattr(tensor, 'dtype', type(tensor).__name__)} {tuple(getattr(tensor, 'shape', ()))}")
+    tensor = tensor.float()
+    if not torch.isfinite(tensor).all():
+        raise GraphError("a calibration batch must be finite")
+    return tensor
