@@ -17,6 +17,7 @@ from lepton.graph import (
     Op,
     Reduce,
     Reshape,
+    Resize,
     Softmax,
     Sub,
     Transpose,
@@ -110,6 +111,19 @@ def _matmul(steps: _Steps, a, b) -> str:
     return steps.do(MatMul(), steps.operand(a), steps.operand(b), shape=tuple(steps.imp.made[steps.node].shape))
 
 
+def _bilinear(steps: _Steps, x, size, align_corners=False, scales=None, *more) -> str:
+    made, imp = tuple(steps.imp.made[steps.node].shape), steps.imp
+    name, output = steps.operand(x), imp.add(steps.node.name, made, np.float32)
+    inputs = imp.tensor(name).shape[2:]
+    stated = None
+    if scales is not None and not align_corners:  # PyTorch then looks at these, not at the sizes
+        stated = tuple(float(s) for s in (scales if isinstance(scales, list | tuple) else (scales, *more)))
+        if all(s == m / n for s, m, n in zip(stated, made[2:], inputs, strict=True)):
+            stated = None
+    op = Resize("bilinear", "align_corners" if align_corners else "half_pixel", scales=stated)
+    return imp.image(op, [name], output, steps.node.name)
+
+
 def _power(steps: _Steps, x, exponent) -> str:
     if exponent != 2:
         raise GraphError(f"{steps.imp.where(steps.node)}: only the power of 2 is supported, not of {exponent}")
@@ -199,8 +213,9 @@ def _attention(steps: _Steps, query, key, value, mask=None, dropout=0.0, causal=
     return steps.do(MatMul(), steps.do(Softmax(axis=-1), scores), v, shape=(*shape[:-1], steps.shape(v)[-1]))
 
 
-_COMPOSED = {aten.div: _divide, aten.softmax: _softmax, aten._softmax: _softmax, aten.matmul: _matmul,
-             aten.bmm: _matmul, aten.pow: _power, aten.rsqrt: _rsqrt, aten.silu: _silu, aten.gelu: _gelu,
-             aten.clamp: _clamp, aten.hardtanh: _clamp, aten.layer_norm: _layer_norm, aten.group_norm: _group_norm,
-             aten.batch_norm: _batch_norm,
-             aten.scaled_dot_product_attention: _attention}
+_COMPOSED = {
+    aten.div: _divide, aten.softmax: _softmax, aten._softmax: _softmax, aten.matmul: _matmul, aten.bmm: _matmul,
+    aten.upsample_bilinear2d: _bilinear, aten.pow: _power, aten.rsqrt: _rsqrt, aten.silu: _silu, aten.gelu: _gelu,
+    aten.clamp: _clamp, aten.hardtanh: _clamp, aten.layer_norm: _layer_norm, aten.group_norm: _group_norm,
+    aten.batch_norm: _batch_norm, aten.scaled_dot_product_attention: _attention,
+}

@@ -6,6 +6,7 @@ computed in float32, on the host, as PyTorch does.
 """
 
 import warnings
+from collections import Counter
 
 import numpy as np
 import torch
@@ -85,7 +86,8 @@ class Importer:
         self.int8: dict[Node, str] = {}  # quantize nodes and moved values: name of the int8 tensor
         self.float: dict[Node, str] = {}  # values as float32 tensors of the graph
         self.turned: dict[str, str] = {}  # NCHW tensor: its NHWC twin
-        self.module = module
+        self.members = Counter(self.module_of(node) for node in module.graph.nodes if node.op == "call_function"
+                               and node.target not in (*QUANTIZE, *DEQUANTIZE, *DEQUANTIZE_CHANNELS))
         for node in module.graph.nodes:
             if node.op == "placeholder":
                 self.graph.inputs.append(self.add(node.name, self.made[node]))
@@ -151,9 +153,7 @@ class Importer:
     def label(self, node: Node) -> str:
         """What to call the node's operator: its module's path where the module has no other, else its own name."""
         path = self.module_of(node)
-        alone = path and sum(self.module_of(n) == path for n in self.module.graph.nodes
-                             if n.op == "call_function" and n.target not in (*QUANTIZE, *DEQUANTIZE)) == 1
-        return path if alone else node.name
+        return path if path and self.members[path] == 1 else node.name
 
     def where(self, node: Node) -> str:
         path = self.module_of(node)

@@ -13,7 +13,6 @@ from lepton.graph import (
     MaxPool2D,
     Mean,
     Quantization,
-    Resize,
     Sub,
     TransposeConv2D,
 )
@@ -235,19 +234,10 @@ def _mean(imp, node: Node, output: str, label: str, clamp) -> bool:
     return True
 
 
-def _upsample(imp, node: Node, output: str, label: str, clamp) -> bool:
-    """Bilinear only: nearest moves values, see `moves`."""
-    x = imp.operand(node.args[0])
-    if x is None or tuple(clamp) != (-128, 127):
-        return False
-    align = bool(node.args[2])
-    imp.image(Resize("bilinear", "align_corners" if align else "half_pixel"), [x], output, label)
-    return True
-
-
 LAYERS = {
     aten.conv2d.default: _conv2d, aten.conv2d.padding: _conv2d, aten.conv_transpose2d.input: _conv_transpose2d,
-    aten.linear.default: _linear, aten.batch_norm.default: _normalization, aten.add.Tensor: _sum, aten.add_.Tensor: _sum, aten.sub.Tensor: _sum,
+    aten.linear.default: _linear, aten.batch_norm.default: _normalization,
+    aten.add.Tensor: _sum, aten.add_.Tensor: _sum, aten.sub.Tensor: _sum,
     aten.sub_.Tensor: _sum, aten.max_pool2d.default: _pool, aten.avg_pool2d.default: _pool,
-    aten.adaptive_avg_pool2d.default: _mean, aten.mean.dim: _mean, aten.upsample_bilinear2d.vec: _upsample,
+    aten.adaptive_avg_pool2d.default: _mean, aten.mean.dim: _mean,
 }

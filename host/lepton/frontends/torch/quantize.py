@@ -72,9 +72,10 @@ def prepare_qat(module: torch.nn.Module, example: torch.Tensor,
                 quantizer: LeptonQuantizer | None = None) -> GraphModule:
     """A module to be trained with int8 rounding in its forward pass; then give it to `quantize`.
 
-    example: a float32 batch; its size is the batch size that training must keep.
+    example: a float32 batch of at least 2; others may have other sizes.
     """
-    exported = _traced(lambda: torch.export.export(module, (example,), strict=True).module())
+    batch = ({0: torch.export.Dim.AUTO},)  # training's batches, and 1 afterwards
+    exported = _traced(lambda: torch.export.export(module, (example,), dynamic_shapes=batch).module(check_guards=False))
     prepared = prepare_qat_pt2e(exported, quantizer or LeptonQuantizer("moving_average"))
     allow_exported_model_train_eval(prepared)
     prepared.meta["lepton_qat"] = True

@@ -34,7 +34,7 @@ UNARY = (aten.sigmoid.default, aten.sigmoid_.default, aten.tanh.default, aten.ta
          aten.silu_.default, aten.gelu.default, aten.leaky_relu.default, aten.leaky_relu_.default, aten.elu.default,
          aten.elu_.default, aten.abs.default, aten.neg.default, aten.exp.default, aten.mish.default,
          aten.softplus.default)
-POOLS = (aten.max_pool2d.default, aten.avg_pool2d.default, aten.upsample_bilinear2d.vec)
+POOLS = (aten.max_pool2d.default, aten.avg_pool2d.default)
 # The result is on the same grid as the operand: no rounding at all.
 SAME = (aten.max_pool2d.default, aten.avg_pool2d.default, aten.flatten.using_ints, aten.view.default,
         aten._unsafe_view.default, aten.unflatten.int,
@@ -42,7 +42,7 @@ SAME = (aten.max_pool2d.default, aten.avg_pool2d.default, aten.flatten.using_int
         aten.permute.default, aten.transpose.int, aten.slice.Tensor, aten.select.int,
         aten.contiguous.default, aten.clone.default,
         aten.pad.default, aten.constant_pad_nd.default, aten.upsample_nearest2d.vec, aten.upsample_nearest2d.default,
-        aten.upsample_bilinear2d.vec, aten.upsample_bilinear2d.default, aten.pixel_shuffle.default,
+        aten.pixel_shuffle.default,
         aten.pixel_unshuffle.default, aten.channel_shuffle.default, aten.dropout.default, aten.dropout_.default,
         aten.maximum.default, aten.minimum.default, aten.expand.default, aten.t.default, aten.movedim.int)
 SPLITS = (aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default, aten.unbind.int)

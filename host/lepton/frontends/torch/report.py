@@ -7,6 +7,7 @@ import torch
 from torch.fx import GraphModule, Interpreter
 
 from .importer import DEQUANTIZE, DEQUANTIZE_CHANNELS, QUANTIZE
+from .quantizer import CONVOLUTIONS, LINEAR, NORMALIZATIONS
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class _Recorder(Interpreter):
         if n.op == "call_function" and isinstance(value, torch.Tensor) and value.is_floating_point() and (
                 n.target not in (*QUANTIZE, *DEQUANTIZE, *DEQUANTIZE_CHANNELS)):
             self.values[n.name] = value
+            source = n.args[0] if n.args else None
+            if n.target in NORMALIZATIONS and len(source.users) == 1 and source.target in (*CONVOLUTIONS, *LINEAR):
+                self.values[source.name] = value  # conversion folds the normalization into the layer before it
         return value
 
 

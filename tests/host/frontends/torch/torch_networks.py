@@ -1,0 +1,102 @@
+"""Small networks in the styles that people bring, for the tests of the PyTorch front end."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def conv_bn(inputs, outputs, kernel, stride=1, groups=1):
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+                         nn.BatchNorm2d(outputs))
+
+
+class Residual(nn.Module):
+    """ResNet: sums with a projection."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.a, self.b = conv_bn(3, 16, 3), conv_bn(16, 32, 3, 2), conv_bn(32, 32, 3)
+        self.shortcut, self.head = conv_bn(16, 32, 1, 2), nn.Linear(32, 10)
+
+    def forward(self, x):
+        x = F.relu(self.stem(x))
+        x = F.relu(self.b(F.relu(self.a(x))) + self.shortcut(x))
+        return self.head(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
+
+
+class Mobile(nn.Module):
+    """MobileNetV3: depthwise 5x5, hard-swish, squeeze and excite."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.expand, self.depth = conv_bn(3, 16, 3, 2), conv_bn(16, 32, 1), conv_bn(32, 32, 5, 1, 32)
+        self.squeeze, self.excite = nn.Conv2d(32, 8, 1), nn.Conv2d(8, 32, 1)
+        self.project, self.head = conv_bn(32, 16, 1), nn.Linear(16, 10)
+
+    def forward(self, x):
+        x = F.hardswish(self.stem(x))
+        y = F.hardswish(self.depth(F.hardswish(self.expand(x))))
+        y = y * F.hardsigmoid(self.excite(F.relu(self.squeeze(F.adaptive_avg_pool2d(y, 1)))))
+        return self.head((x + self.project(y)).mean((2, 3)))
+
+
+class UNet(nn.Module):
+    """Transposed convolution, concatenation, both kinds of upsampling."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.middle = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1)
+        self.up, self.merge = nn.ConvTranspose2d(32, 16, 2, 2), nn.Conv2d(32, 16, 3, padding=1)
+        self.head = nn.Conv2d(16, 2, 1)
+
+    def forward(self, x):
+        a = F.relu(self.down(x))
+        x = self.up(F.relu(self.middle(F.max_pool2d(a, 2))))
+        x = F.leaky_relu(self.merge(torch.cat([x, a], 1)), 0.1)
+        x = F.interpolate(F.interpolate(x, scale_factor=2), scale_factor=0.5, mode="bilinear")
+        return self.head(x)
+
+
+class Shuffle(nn.Module):
+    """ShuffleNet: channel split and shuffle, groups; DenseNet's normalization before the convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.branch = conv_bn(3, 16, 3, 2), conv_bn(8, 8, 3, 1, 2)
+        self.norm, self.head = nn.BatchNorm2d(16), nn.Conv2d(16, 4, 1)
+
+    def forward(self, x):
+        a, b = F.relu(self.stem(x)).chunk(2, 1)
+        x = torch.cat([a, F.silu(self.branch(b))], 1)
+        x = x.view(x.shape[0], 2, 8, *x.shape[2:]).transpose(1, 2).flatten(1, 2)
+        return F.avg_pool2d(self.head(F.relu(self.norm(x))), 2, padding=1)
+
+
+class Attention(nn.Module):
+    """A transformer's block over a sequence of tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.qkv, self.out = nn.LayerNorm(16), nn.Linear(16, 48), nn.Linear(16, 16)
+        self.up, self.down = nn.Linear(16, 32), nn.Linear(32, 16)
+
+    def forward(self, x):
+        q, k, v = self.qkv(self.norm(x)).reshape(x.shape[0], -1, 3, 4, 4).permute(2, 0, 3, 1, 4).unbind(0)
+        y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
+        x = x + self.out(y)
+        return x + self.down(F.gelu(self.up(x)))
+
+
+NETWORKS = {"residual": (Residual, (3, 16, 12)), "mobile": (Mobile, (3, 24, 24)), "unet": (UNet, (3, 12, 16)),
+            "shuffle": (Shuffle, (3, 16, 16)), "attention": (Attention, (10, 16))}
+
+
+def settled(module: nn.Module) -> nn.Module:
+    """In eval mode, with normalizations that do something."""
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.uniform_(part.running_mean, -0.5, 0.5)
+            nn.init.uniform_(part.running_var, 0.5, 2.0)
+            nn.init.uniform_(part.weight, 0.5, 1.5)
+            nn.init.uniform_(part.bias, -0.3, 0.3)
+    return module.eval()
