@@ -1,24 +1,51 @@
-"""`lepton compile`: from a quantized TFLite file to a program for a chip."""
+"""`lepton compile`: from a network's file to a program for a chip, and what of it runs where."""
 
 from argparse import Namespace
 from pathlib import Path
 
 from ..arch import PRESETS
 from .console import facts, grouped, make_console, working
-from .files import write_atomically
+from .files import FileError, write_atomically
+from .placement import explain_table, host_table, placement_facts
 from .tables import network_facts
 
 
 def run(arguments: Namespace) -> int:
     from ..compiler import compile_graph
-    from ..frontends import import_tflite
+    from ..compiler.passes import PASSES
+    from ..compiler.printer import graph_text
+    from ..frontends import load
+    unknown = set(arguments.print_after) - {*PASSES, "all"}
+    if unknown:
+        raise FileError(f"--print-after must name one of {', '.join(PASSES)} or all, not {sorted(unknown)[0]}")
     console = make_console()
     source = Path(arguments.network)
     output = Path(arguments.output) if arguments.output else source.with_suffix(".lepton")
-    with working(console, f"compiling {source} for {arguments.config}"):
-        model = compile_graph(import_tflite(source), PRESETS[arguments.config])
+
+    def observe(name: str, graph) -> None:
+        wanted = arguments.print_ir if name == "import" else {name, "all"} & set(arguments.print_after)
+        if wanted:
+            console.print(f"after {name}:", style="bold")
+            console.print(graph_text(graph), soft_wrap=True)
+
+    with working(console, f"compiling {source} for {arguments.config}") as say:
+        graph = load(source, arguments.calibration, _progress(say))
+        model = compile_graph(graph, PRESETS[arguments.config], observe=observe)
         write_atomically(output, model.save)
     console.print(network_facts(model))
+    console.print(facts(placement_facts(model)))
+    if any(row.where == "host" for row in model.placement):
+        console.print(host_table(model))
+    if arguments.explain:
+        console.print(explain_table(model))
     console.print(facts([("written", f"{output}, {grouped(output.stat().st_size)} bytes, "
                                      f"for configuration {arguments.config} ({model.config_hash})")]))
     return 0
+
+
+def _progress(say):
+    """Front ends call with the inputs done, and with how many there are where they know."""
+    def report(done: int, total: int | None = None) -> None:
+        say(f"calibration, {done}{f' of {total}' if total else ''} inputs")
+
+    return report

@@ -47,15 +47,23 @@ def make_parser() -> argparse.ArgumentParser:
     sim.add_argument("--store", metavar="URL", help="where results go: folder, store (s3://...) or ingest service "
                      "(https://...; default: the folder build, under results/)")
 
-    compile_ = commands.add_parser("compile", help="compile a quantized TFLite file for a chip")
-    compile_.add_argument("network", metavar="NETWORK.tflite")
+    compile_ = commands.add_parser("compile", help="compile a network from TFLite, ONNX or PyTorch for a chip")
+    compile_.add_argument("network", metavar="NETWORK", help="a .tflite, .onnx or .pt2 file")
     compile_.add_argument("-o", "--output", metavar="FILE.lepton", help="default: the network's name with .lepton")
     compile_.add_argument("--config", choices=CONFIGS, default="base", help="the chip (default: %(default)s)")
+    compile_.add_argument("--calibration", metavar="X.npy", help="inputs like the real ones, to quantize a float "
+                          "network; .npz for several inputs")
+    compile_.add_argument("--explain", action="store_true",
+                          help="show each layer's tiles and predicted cycles, and why")
+    compile_.add_argument("--print-ir", action="store_true", help="print the graph as the compiler gets it")
+    compile_.add_argument("--print-after", metavar="PASS", action="append", default=[],
+                          help="print the graph after a pass of the compiler, or after all")
 
     run = commands.add_parser("run", help="run a compiled network on arrays")
     run.add_argument("model", metavar="FILE.lepton")
     run.add_argument("--input", required=True, metavar="X.npy",
-                     help="int8 array of the input's shape, or several along its first axis; .npz for several inputs")
+                     help="array of the input's shape and type, or several along its first axis; .npz for several "
+                     "inputs")
     run.add_argument("--output", metavar="Y.npz", help="where the outputs go, by name")
     run.add_argument("--device", choices=DEVICES, default="rtl", help="what stands for the chip (default: %(default)s)")
     run.add_argument("--upload", nargs="?", const="", metavar="URL",

@@ -1,6 +1,7 @@
 """From a `lepton.graph.Graph` to a `CompiledModel` that the runtime executes (design D4, D5).
 
     verify     is the graph well formed?
+    passes     graph to graph: constants, paddings, tables, what nobody reads
     partition  what the chip can compute, and why not the rest
     segments   jobs for the chip and work for the host in turn; Reshapes disappear, Adds are fused
     host       the host's operators, exactly as the frameworks compute them

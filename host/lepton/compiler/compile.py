@@ -1,29 +1,34 @@
 """The entry: `compile_graph`."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
 
 from ..arch import PRESETS, ChipConfig, ConfigError, Region
 from ..graph import Graph, GraphError, Node
+from . import passes
 from .commands import Memory
 from .encode import encode
 from .host.layers import macs
 from .lowering import Lowering
-from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, Placed, TensorInfo, quantization_of
+from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, LayerPlan, Placed, TensorInfo, quantization_of
 from .partition import NotOnChip, refusal
 from .placement import LayerDoesNotFit, Placer
 from .schedule import schedule
 from .segments import Segment, segments, traffic
 from .semaphores import Semaphores
+from .tiling import Tiling
 from .verify import verify
 
 
-def compile_graph(graph: Graph, config: str | ChipConfig = "base") -> CompiledModel:
+def compile_graph(graph: Graph, config: str | ChipConfig = "base", *,
+                  observe: Callable[[str, Graph], None] | None = None) -> CompiledModel:
     """Compile a network for a chip, given by the name of a preset or a configuration.
 
-    What the chip does not take runs on the host; `CompiledModel.placement` says what runs where and why.
+    What the chip does not take runs on the host; `CompiledModel.placement` says what runs where and why. `observe` is
+    called with a name and the graph: "import", then each pass (`passes.PASSES`).
     Raises `GraphError` for what is malformed, naming operator and value, `ConfigError` for an unknown preset.
     """
     if isinstance(config, str):
@@ -32,6 +37,9 @@ def compile_graph(graph: Graph, config: str | ChipConfig = "base") -> CompiledMo
         config = PRESETS[config]
     verify(graph)
     digest = source_hash(graph)
+    if observe is not None:
+        observe("import", graph)
+    graph = passes.run(graph, observe)
     refused = {id(node): reason for node in graph.nodes if (reason := refusal(graph, node)) is not None}
     while True:
         model = CompiledModel(graph.name, config, digest, [_info(graph, name) for name in graph.inputs],
@@ -106,11 +114,18 @@ def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep
     step, offsets, sizes = len(model.steps), placement.memory, placement.sizes
     model.layers += [
         LayerInfo(layer.index, layer.name, layer.op, tuple(map(int, layer.input_shape)),
-                  tuple(map(int, layer.output_shape)), layer.macs, layer.weight_bytes, step) for layer in layers]
+                  tuple(map(int, layer.output_shape)), layer.macs, layer.weight_bytes, step, _plan(tiling))
+        for layer, tiling in zip(layers, placement.tilings, strict=True)]
     inputs = tuple(Binding(tensor, offsets[name].offset, layout) for name, (tensor, layout) in lowering.inputs.items())
     outputs = tuple(Binding(name, offsets[name].offset, lowering.blocked(name)) for name in segment.outputs)
     return ChipStep(f"{graph.name}:{step}", image, streams, inputs, outputs, sizes[Region.INPUT], sizes[Region.OUTPUT],
                     sizes[Region.SCRATCH])
+
+
+def _plan(tiling: Tiling) -> LayerPlan:
+    streams = tuple(name for name in ("source", "output", "residual") if getattr(tiling.streams, name))
+    return LayerPlan((tiling.rows, tiling.columns, tiling.blocks), len(tiling.tiles), streams,
+                     *(round(float(v), 1) for v in (tiling.cycles, *tiling.costs)), tiling.tried)
 
 
 def _placement(graph: Graph, found: list[Segment], refused: dict[int, str], model: CompiledModel) -> list[Placed]:

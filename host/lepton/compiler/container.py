@@ -12,7 +12,7 @@ from .. import graph
 from ..arch import ChipConfig, Engine
 from ..arch.commands import ENGINE_RECORDS
 from .layouts import Blocked, Rows
-from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, Placed, Stream, TensorInfo
+from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, LayerPlan, Placed, Stream, TensorInfo
 from .verify import CONTRACTS, verify_node
 
 FORMAT = "lepton-model"
@@ -92,6 +92,13 @@ def _parse_host_tensor(value: dict, blobs) -> graph.Tensor:
 
 def _tensor(value: dict) -> TensorInfo:
     return TensorInfo(**{k: _tuples(v) for k, v in value.items()})
+
+
+def _layer(value: dict) -> LayerInfo:
+    fields = {k: _tuples(v) for k, v in value.items()}
+    if value["plan"] is not None:
+        fields["plan"] = LayerPlan(**{k: _tuples(v) for k, v in value["plan"].items()})
+    return LayerInfo(**fields)
 
 
 def _check(step: ChipStep, source: str) -> None:
@@ -193,7 +200,7 @@ def parse(data: bytes, source: str = "model") -> CompiledModel:
             manifest["name"], config, manifest["source_hash"],
             [_tensor(t) for t in manifest["inputs"]], [_tensor(t) for t in manifest["outputs"]],
             [_parse_step(s, archive.read) for s in manifest["steps"]],
-            [LayerInfo(**{k: _tuples(v) for k, v in layer.items()}) for layer in manifest["layers"]],
+            [_layer(layer) for layer in manifest["layers"]],
             [Placed(**row) for row in manifest["placement"]])
     except ModelFileError:
         raise

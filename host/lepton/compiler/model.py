@@ -111,6 +111,26 @@ class Placed:
 
 
 @dataclass(frozen=True)
+class LayerPlan:
+    """How the compiler means to run a layer, and what it reckons with."""
+
+    tile: tuple[int, int, int]  # output rows, columns, and channel blocks of one command
+    tiles: int
+    streams: tuple[str, ...]  # of "source", "output", "residual": those that pass through memory
+    cycles: float
+    compute_cycles: float  # that the array needs
+    read_cycles: float  # that the bus needs for activations
+    weight_cycles: float  # and for weights and parameters
+    tried: int  # tilings that fitted the memories
+
+    @property
+    def bound(self) -> str:
+        """What takes longest: "compute", "read" or "weights"."""
+        costs = {"compute": self.compute_cycles, "read": self.read_cycles, "weights": self.weight_cycles}
+        return max(costs, key=costs.get)
+
+
+@dataclass(frozen=True)
 class LayerInfo:
     """One row of the report; `index` is the `layer` field of its commands and its counter slot."""
 
@@ -122,6 +142,7 @@ class LayerInfo:
     macs: int  # of the network, without padding to lanes; 0 for pooling and addition
     weight_bytes: int  # int8 weights of the network, without padding or parameters
     step: int = 0  # index of the ChipStep in `CompiledModel.steps`
+    plan: LayerPlan | None = None
 
 
 @dataclass(eq=False)

@@ -63,6 +63,7 @@ class Tiling:
         self.layer, self.config, self.streams = layer, config, streams
         self.rows, self.columns, self.blocks = rows, columns, blocks
         self.dot = layer.weighted
+        self.tried = 1  # tilings that fitted, of which this was the best
 
     @cached_property
     def tiles(self) -> list[Tile]:
@@ -154,6 +155,13 @@ class Tiling:
     @property
     def cycles(self) -> float:
         """Estimate of the layer's cycles with this tiling."""
+        compute, activations, weights = self.costs
+        traffic = activations + weights
+        return max(compute, traffic) + 0.1 * min(compute, traffic)
+
+    @property
+    def costs(self) -> tuple[float, float, float]:
+        """Cycles that the array needs, and the bus for activations and for weights."""
         lanes, layer = self.config.lanes, self.layer
         count = len(self.tiles)
         pixels = self.rows * self.columns
@@ -167,14 +175,14 @@ class Tiling:
             passes = layer.kernel[0] * layer.kernel[1]
             commands = len(self.block_groups)
             compute = count * commands * (passes * pixels * self.blocks + _COMMAND_CYCLES)
-        traffic = self.weight_bytes
+        traffic, weights = 0, self.weight_bytes
         if self.streams.source:
             traffic += count * (1 if self.source_loads_once else commands) * self.source_bytes
             if self.weight_bytes > self.config.weight_bytes:
-                traffic += (count - 1) * self.weight_bytes
+                weights += (count - 1) * self.weight_bytes
         if self.streams.residual:
             traffic += count * len(self.block_groups) * self.output_bytes
-        return max(compute, traffic / self.config.bus_bytes) + 0.1 * min(compute, traffic / self.config.bus_bytes)
+        return compute, traffic / self.config.bus_bytes, weights / self.config.bus_bytes
 
 
 def _split(box: Box, blocks: int, passes: int) -> list[Box]:
@@ -203,7 +211,7 @@ def choose(layer: ChipLayer, config: ChipConfig, streams: Streams, budget: int) 
         most = layer.output.blocks
     else:
         most = max(len(w) for w in layer.weights) if streams.source else layer.source.blocks
-    best, best_key = None, None
+    best, best_key, tried = None, None, 0
     for blocks in _halvings(most) if streams.source or not dot else [most]:
         for columns in _halvings(width):
             for rows in _even_splits(height):
@@ -212,11 +220,14 @@ def choose(layer: ChipLayer, config: ChipConfig, streams: Streams, budget: int) 
                 tiling = Tiling(layer, config, streams, rows, columns, blocks)
                 if tiling.bytes > budget:
                     continue
+                tried += 1
                 key = (tiling.cycles, len(tiling.tiles))
                 if best is None or key < best_key:
                     best, best_key = tiling, key
             if best is not None and columns * 2 <= best.columns:
                 break
+    if best is not None:
+        best.tried = tried
     return best
 
 

@@ -1,13 +1,15 @@
 """Front ends: from a framework's network to `lepton.graph.Graph`, and back to TFLite.
 
-`import_tflite` and `export_tflite` need the extra `tflite`; `import_onnx`, `load_onnx` and `quantize_onnx` the extra
-`onnx`; `quantize` (PyTorch) the extra `torch`. None is imported before the function is used.
+`load` takes a file of any of them. `import_tflite` and `export_tflite` need the extra `tflite`; `import_onnx`,
+`load_onnx` and `quantize_onnx` the extra `onnx`; `quantize` (PyTorch) the extra `torch`. None is imported before the
+function is used.
 """
 
 from .check import check_graph
+from .load import load
 from .tflite import export_tflite, import_tflite
 
-__all__ = ["check_graph", "export_tflite", "import_onnx", "import_tflite", "load_onnx", "quantize",
+__all__ = ["check_graph", "export_tflite", "import_onnx", "import_tflite", "load", "load_onnx", "quantize",
            "quantize_onnx"]
 
 

@@ -1,0 +1,25 @@
+"""Operators on constants alone are computed now."""
+
+import numpy as np
+
+from ...graph import Graph, Tensor
+from .. import host
+from .rewrite import with_nodes
+
+_MOST_BYTES = 1 << 24  # a larger result would rather be computed when it is needed than kept in the file
+
+
+def fold_constants(graph: Graph) -> Graph:
+    nodes, tensors = [], dict(graph.tensors)
+    for node in graph.nodes:
+        operands = [tensors[name] if name else None for name in node.inputs]
+        output = tensors[node.outputs[0]]
+        size = int(np.prod(output.shape, dtype=np.int64)) * np.dtype(output.dtype).itemsize
+        if (output.name in graph.outputs or size > _MOST_BYTES
+                or any(t is not None and t.data is None for t in operands)):
+            nodes.append(node)
+            continue
+        values = [None if t is None else t.data for t in operands]
+        data = host.compute(node.op, graph.arithmetic, operands, values, output)
+        tensors[output.name] = Tensor(output.name, output.shape, output.dtype, output.quantization, data)
+    return with_nodes(graph, nodes, tensors)

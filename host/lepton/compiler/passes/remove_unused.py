@@ -1,0 +1,14 @@
+"""Operators whose results nothing reads go, and tensors that belong to none."""
+
+from ...graph import Graph
+from .rewrite import with_nodes
+
+
+def remove_unused(graph: Graph) -> Graph:
+    needed, nodes = set(graph.outputs), []
+    for node in reversed(graph.nodes):
+        if node.outputs[0] in needed:
+            nodes.append(node)
+            needed.update(filter(None, node.inputs))
+    needed.update(graph.inputs)
+    return with_nodes(graph, nodes[::-1], {n: t for n, t in graph.tensors.items() if n in needed})

@@ -1,0 +1,98 @@
+"""What each pass does to a graph, and that the result does not change."""
+
+import numpy as np
+import pytest
+from compiler_graphs import Builder, quantization, random_inputs
+from lepton.compiler import compile_graph, host
+from lepton.compiler.passes import PASSES, run
+from lepton.compiler.printer import graph_text
+from lepton.graph import Add, Conv2D, Node, Pad, Table, Tensor
+
+
+def operators(graph):
+    return [type(node.op).__name__ for node in graph.nodes]
+
+
+def same(graph, changed):
+    inputs = random_inputs(graph, 1)
+    wanted, got = host.evaluate(graph, inputs), host.evaluate(changed, inputs)
+    for name in graph.outputs:
+        np.testing.assert_array_equal(got[name], wanted[name])
+
+
+def padded(value=None, users=1):
+    b = Builder((1, 5, 6, 3), 2)
+    zero = int(b.graph.tensors["image"].quantization.zero_point[0])
+    x = b.node(Pad(((0, 0), (1, 2), (0, 1), (0, 0)), zero if value is None else zero + value), ["image"], (1, 8, 7, 3),
+               same=True)
+    outputs = [b.conv(x, 4, (3, 3), padding=((1, 0), (0, 0))), b.depthwise(x, (2, 2))]
+    return b.done(*outputs, *([x] if users > 2 else []))
+
+
+def test_padding_moves_into_convolutions():
+    graph = padded()
+    changed = PASSES["fold-pads"](graph)
+    assert operators(changed) == ["Conv2D", "DepthwiseConv2D"]
+    assert changed.nodes[0].op.padding == ((2, 2), (0, 1)) and changed.nodes[1].op.padding == ((1, 2), (0, 1))
+    same(graph, changed)
+    assert operators(graph)[0] == "Pad", "the graph that was given must stay as it was"
+
+
+@pytest.mark.parametrize("graph", [padded(value=1), padded(users=3)], ids=["another value", "an output"])
+def test_padding_that_stays(graph):
+    changed = PASSES["fold-pads"](graph)
+    assert operators(changed) == operators(graph)
+    same(graph, changed)
+
+
+def table(b, x, seed):
+    values = np.random.default_rng(seed).integers(-128, 128, 256).astype(np.int8).tobytes()
+    return b.node(Table(values), [x], b.shape(x))
+
+
+def test_tables_in_a_row_are_joined():
+    b = Builder((1, 4, 4, 3), 1)
+    x = table(b, table(b, table(b, "image", 1), 2), 3)
+    graph = b.done(x)
+    changed = PASSES["join-tables"](graph)
+    assert operators(changed) == ["Table"]
+    same(graph, changed)
+    b = Builder((1, 4, 4, 3), 1)
+    y = table(b, "image", 1)
+    graph = b.done(table(b, y, 2), y)
+    assert operators(PASSES["join-tables"](graph)) == ["Table", "Table"]
+
+
+def test_constants_are_computed():
+    b = Builder((1, 2, 2, 3), 1)
+    for name in ("p", "q"):
+        data = b.random.integers(-128, 128, (1, 1, 1, 3)).astype(np.int8)
+        b.graph.tensors[name] = Tensor(name, data.shape, data.dtype, quantization(0.02, 3), data)
+    x = b.node(Add(), ["p", "q"], (1, 1, 1, 3))
+    b.graph.tensors["sum"] = Tensor("sum", (1, 2, 2, 3), np.dtype(np.int8), quantization(0.03, 1))
+    b.graph.nodes.append(Node(Add(), ["image", x], ["sum"], "sum"))
+    graph = b.done("sum")
+    changed = PASSES["fold-constants"](graph)
+    assert operators(changed) == ["Add"] and changed.tensors[x].data is not None
+    same(graph, changed)
+
+
+def test_what_nobody_reads_goes():
+    b = Builder((1, 4, 4, 3), 1)
+    x = b.conv("image", 4, (1, 1))
+    b.conv(b.conv(x, 8, (1, 1)), 8, (1, 1))
+    graph = b.done(x)
+    changed = PASSES["remove-unused"](graph)
+    assert operators(changed) == ["Conv2D"] and set(changed.tensors) == {"image", x, "w0", "w0b"}
+    same(graph, changed)
+
+
+def test_passes_are_shown_in_order():
+    graph, seen = padded(), []
+    compile_graph(graph, "tiny", observe=lambda name, g: seen.append((name, graph_text(g))))
+    assert [name for name, _ in seen] == ["import", *PASSES]
+    texts = dict(seen)
+    assert "= Pad(image)" in texts["import"] and "Pad" not in texts["fold-pads"]
+    assert "Conv2D(image, w1: int8[4,3,3,3] 4 scales along 0" in texts["fold-pads"]
+    assert "{padding=((2, 2), (0, 1))}" in texts["fold-pads"]
+    assert isinstance(run(graph).nodes[0].op, Conv2D)
