@@ -3,8 +3,9 @@
 "int8" in a contract means int8 with one scale and one zero point per tensor. Where the arithmetic differs between
 frameworks, `Graph.arithmetic` decides; what a kernel does with it is written where it is computed (`compiler`).
 
-`unsigned` (with `Arithmetic.FLOAT`): the framework computes with uint8 values and zero points, 128 above those here.
-The reals are the same, but zero points that are added to a float before it is rounded decide where it is rounded.
+`unsigned`: the framework computes with uint8 values and zero points, 128 above those here. The reals are the same,
+but rounding is not: with `Arithmetic.FLOAT` zero points are added to a float before it is rounded, and TFLite's
+averages of uint8 round ties up, those of int8 away from zero.
 """
 
 from dataclasses import dataclass

@@ -144,7 +144,9 @@ def _pool(imp, operator: RawOperator, where: str) -> None:
     kernel = operator.options["kernel_y"], operator.options["kernel_x"]
     kind = MaxPool2D if operator.name == "MAX_POOL_2D" else AveragePool2D
     x = imp.activation(operator.inputs[0], where)
-    op: Op = kind(kernel=kernel, **_window(imp, operator, where, kernel), clamp=imp.clamp(operator, where))
+    # averages of uint8 are of positive numbers, so that ties go up; those of int8 go away from zero
+    legacy = {"unsigned": True} if kind is AveragePool2D and imp.is_legacy(imp.raw.tensors[operator.inputs[0]]) else {}
+    op: Op = kind(kernel=kernel, **_window(imp, operator, where, kernel), clamp=imp.clamp(operator, where), **legacy)
     imp.emit(op, [x], operator.outputs[0], where)
 
 
@@ -157,6 +159,8 @@ def _reduce(imp, operator: RawOperator, where: str) -> None:
     if keep != (len(imp.shape(operator.outputs[0])) == len(x)):
         raise GraphError(f"{where}: keep_dims does not match the output's shape")
     name = imp.value(operator.inputs[0], where)
+    if operator.name == "SUM" and imp.of(name).dtype == np.int8:
+        raise GraphError(f"{where}: a sum of int8 values is not supported (LiteRT's kernel for it is not reproduced)")
     if operator.name == "MEAN" and len(x) == 4 and axes == (1, 2) and imp.of(name).dtype == np.int8:
         op: Op = Mean()
     else:
