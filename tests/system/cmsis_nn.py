@@ -142,14 +142,14 @@ def _fully_connected(b: _Builder) -> Case:
 
 def _pool(b: _Builder) -> Case:
     c = b.config
-    x = b.input("input_tensor", (c["INPUT_N"], c["INPUT_H"], c["INPUT_W"], c["INPUT_C"]), 0)
+    x = b.input("input_tensor", (c["BATCH_SIZE"], c["INPUT_H"], c["INPUT_W"], c["INPUT_C"]), 0)
     pads = []
     for side in "HW":
         after = (c[f"OUTPUT_{side}"] - 1) * c[f"STRIDE_{side}"] + c[f"FILTER_{side}"] - c[f"INPUT_{side}"]
         pads.append((c[f"PADDING_{side}"], max(after - c[f"PADDING_{side}"], 0)))
     kind = MaxPool2D if b.graph.name.startswith("max") else AveragePool2D
     op = kind((c["FILTER_H"], c["FILTER_W"]), (c["STRIDE_H"], c["STRIDE_W"]), tuple(pads), b.clamp)
-    return b.done(op, [x], (c["INPUT_N"], c["OUTPUT_H"], c["OUTPUT_W"], c["OUTPUT_C"]), 0, "output")
+    return b.done(op, [x], (c["BATCH_SIZE"], c["OUTPUT_H"], c["OUTPUT_W"], c["OUTPUT_C"]), 0, "output")
 
 
 def _extremum(b: _Builder) -> Case:

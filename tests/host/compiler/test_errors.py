@@ -38,7 +38,7 @@ def test_unknown_operator():
 def test_batch():
     graph = one_conv()
     graph.tensors["image"].shape = (2, 8, 8, 4)
-    refused(graph, "Conv2D 'n0': the batch must be 1, not 2; import the network with batch 1")
+    refused(graph, "Conv2D 'n0': the output must have the input's batch of 2, not 1")
 
 
 def test_data_type():

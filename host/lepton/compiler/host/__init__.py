@@ -4,6 +4,8 @@
 of `lepton.graph` has a kernel here, so that whatever the chip does not take still runs, with the same result.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from ... import graph
@@ -24,10 +26,17 @@ KERNELS = {
     graph.Slice: move.take_slice, graph.Pad: move.pad, graph.Gather: move.gather, graph.Resize: resize.resize,
 }
 
+_IMAGES = (graph.Conv2D, graph.DepthwiseConv2D, graph.TransposeConv2D, graph.MaxPool2D, graph.AveragePool2D, graph.Mean,
+           graph.Resize)
+
 
 def compute(op: graph.Op, arithmetic: graph.Arithmetic, tensors: list, values: list,
             output: graph.Tensor) -> np.ndarray:
     """The result of one operator: an array of `output`'s shape and type."""
+    if isinstance(op, _IMAGES) and values[0].ndim == 4 and len(values[0]) > 1:
+        one = replace(output, shape=(1, *output.shape[1:]))
+        images = [compute(op, arithmetic, tensors, [image[None], *values[1:]], one) for image in values[0]]
+        return np.concatenate(images)
     result = KERNELS[type(op)](Call(op, arithmetic, tensors, values, output))
     return np.require(np.broadcast_to(result, output.shape), output.dtype, "C")  # ascontiguousarray has no scalars
 

@@ -50,7 +50,9 @@ class Check:
             raise GraphError(f"{self.where}: {text}")
 
     def image(self, tensor: Tensor) -> tuple[int, int, int]:
-        return image_shape(tuple(map(int, tensor.shape)), self.where)
+        """(height, width, channels) of a batch of any size; more than one runs on the host."""
+        shape = tuple(map(int, tensor.shape))
+        return image_shape((1, *shape[1:]) if len(shape) == 4 else shape, self.where)
 
     def dtype(self, tensor: Tensor, *allowed) -> None:
         names = [np.dtype(d).name for d in allowed]
@@ -103,6 +105,9 @@ class Check:
                      f"{tensor.name!r} must have shape {tuple(map(int, expected))}, not {tuple(tensor.shape)}")
 
     def image_output(self, expected: tuple[int, int, int]) -> None:
+        x, y = self.x.shape, self.output.shape
+        self.require(len(x) != 4 or len(y) != 4 or x[0] == y[0],
+                     f"the output must have the input's batch of {x[0]}, not {y[0]}")
         self.require(self.image(self.output) == tuple(expected), "the output must have (height, width, channels) "
                      f"{tuple(map(int, expected))}, not shape {tuple(self.output.shape)}")
 
