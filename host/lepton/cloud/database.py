@@ -66,12 +66,11 @@ class Database:
 
     def value(self, sql: str, *bindings, default=None):
         """The first column of the first row."""
-        for (value,) in self.db.execute(sql, bindings):
-            return value
-        return default
+        rows = self.db.execute(sql, bindings).fetchall()
+        return rows[0][0] if rows else default
 
     def state(self) -> State:
-        for row in self.db.execute("SELECT body, crc FROM state"):
+        for row in self.db.execute("SELECT body, crc FROM state").fetchall():
             return State.unpack(*row)
         raise SpoolDamaged("the row with its state is missing")
 
@@ -116,7 +115,7 @@ class Database:
     def _write_back(self, grows: bool) -> None:
         """Keep the log within its share; a reader of another process may hold it for a while."""
         if self._size("-wal") > self._wal_bytes:
-            with contextlib.suppress(apsw.BusyError):
+            with contextlib.suppress(apsw.BusyError, apsw.LockedError):
                 self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             if grows and self._size("-wal") > self._wal_bytes + self.max_batch_bytes:
                 raise NoRoom(self.cap_text)

@@ -5,14 +5,13 @@ records or the very bytes that may have reached the target.
 """
 
 import json
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import records as lines
 from . import segment as segments
 from .database import NoRoom
-from .errors import SpoolError
+from .errors import SpoolDamaged, SpoolError
 from .keys import DeviceKeys
 from .schema import run_crc
 from .spool import Spool
@@ -31,6 +30,12 @@ class Sealed:
     @property
     def digest(self) -> str:
         return self.key.rpartition("-")[2]
+
+    @property
+    def intact(self) -> bool:
+        """Whether its bytes are what the key says; a damaged file can hold anything."""
+        return (isinstance(self.data, bytes) and isinstance(self.key, str) and isinstance(self.records, int)
+                and self.key.startswith(f"{segments.ROOT}/") and segments.sha256(self.data) == self.digest)
 
 
 @dataclass(frozen=True)
@@ -89,11 +94,11 @@ class Outbox:
         with self._database.reading() as db:
             for row in db.execute("SELECT sequence, key, records, data FROM segments WHERE refused IS NULL "
                                   "ORDER BY sequence LIMIT ?", (limit,)):
-                size += len(row[3])
+                size += len(row[3]) if isinstance(row[3], bytes) else 0
                 if found and size > max_bytes:
                     break
                 found.append(Sealed(*row))
-        intact = [s for s in found if segments.sha256(s.data) == s.digest]
+        intact = [s for s in found if s.intact]
         if len(intact) < len(found):
             self._give_up([s for s in found if s not in intact])
         return intact
@@ -112,6 +117,8 @@ class Outbox:
                 if self._database.db.changes():
                     state.count("stored", s.records)
                     state.count("segments", 1)
+                elif self._database.value("SELECT count(*) FROM segments WHERE +sequence = ?", s.sequence):  # a scan
+                    raise SpoolDamaged("a segment that it lists cannot be found")
 
     def refuse(self, sealed: Sealed, reason: str) -> None:
         """The target will never take the segment: set it aside, so that others can leave."""
@@ -150,26 +157,28 @@ class Outbox:
         run, numbers = None, []
         for identity, time_ms, crc, line in self._database.db.execute(
                 "SELECT id, time_ms, crc, line FROM records ORDER BY id LIMIT ?", (max_records,)):
-            named = lines.tail(line) if zlib.crc32(line) == crc else None
-            if ids and (size + len(line) > max_bytes or
+            named = lines.tail(line) if lines.sound(line, crc) else None
+            length = len(line) if named else 0
+            if ids and (size + length > max_bytes or
                         (named and run and (named[0] != run or named[1] <= numbers[-1]))):
                 break
             ids.append(identity)
-            size += len(line)
+            size += length
             if named is None:
                 damaged += 1
                 continue
             run = named[0]
             numbers.append(named[1])
             good.append(line)
-            times.append(time_ms)
+            times.append(time_ms if isinstance(time_ms, int) else 0)
         about = {"run": run or "", "first": numbers[0] if numbers else 0, "last": numbers[-1] if numbers else -1,
                  "from_ms": max(0, times[0]) if times else 0, "to_ms": max(0, times[-1]) if times else 0,
                  "origin": self._origin(run) if run else {}}
         return _Batch(ids, good, size, damaged, about)
 
     def _origin(self, run: str) -> dict[str, str]:
-        for last, origin, crc in self._database.db.execute("SELECT last, origin, crc FROM runs WHERE run = ?", (run,)):
+        for last, origin, crc in self._database.db.execute("SELECT last, origin, crc FROM runs WHERE run = ?",
+                                                           (run,)).fetchall():
             if run_crc(run, last, origin) == crc:
                 return json.loads(origin)
         return {}  # forgotten or altered; each record has it too
@@ -177,12 +186,12 @@ class Outbox:
     def _replace(self, batch: _Batch, made: segments.Segment, sequence: int, counters: dict[str, int]) -> Sealed:
         db = self._database.db
         with self._database.transaction() as state:
+            if (state.next_segment, state.counters["dropped"]) != (sequence, counters["dropped"]):
+                raise _Raced
             for first, last in _ranges(batch.ids):
                 db.execute("DELETE FROM records WHERE id BETWEEN ? AND ?", (first, last))
                 if db.changes() != last - first + 1:
-                    raise _Raced
-            if state.next_segment != sequence:
-                raise _Raced
+                    raise SpoolDamaged("records that it lists cannot be found")
             state.waiting = max(0, state.waiting - len(batch.ids))
             state.waiting_bytes = max(0, state.waiting_bytes - batch.size)
             state.count("damaged", batch.damaged)
@@ -198,7 +207,7 @@ class Outbox:
             for s in damaged:
                 self._database.db.execute("DELETE FROM segments WHERE sequence = ?", (s.sequence,))
                 if self._database.db.changes():
-                    state.count("damaged", s.records)
+                    state.count("damaged", s.records if isinstance(s.records, int) else 0)
 
     def _correct_waiting(self) -> None:
         """After damage the sums may be off; they only say when to look."""

@@ -15,7 +15,6 @@ from pathlib import Path
 import apsw
 
 from . import records as lines
-from . import segment as segments
 from .database import Database, NoRoom
 from .errors import SpoolDamaged, SpoolError
 from .outbox import Sealed
@@ -67,10 +66,9 @@ def _read(path: Path, key: bytes | None) -> _Found:
             for row in db.execute("SELECT body, crc FROM state"):
                 state = State.unpack(*row)
         records = {line: (time_ms, line) for _, time_ms, crc, line in _rows(db, "records", "id", "time_ms, crc, line")
-                   if isinstance(line, bytes) and zlib.crc32(line) == crc and lines.tail(line)}
-        sealed = [Sealed(sequence, name, count, data)
-                  for sequence, name, count, data in _rows(db, "segments", "sequence", "key, records, data")
-                  if isinstance(data, bytes) and segments.sha256(data) == str(name).rpartition("-")[2]]
+                   if lines.sound(line, crc)}
+        sealed = [s for s in (Sealed(*row) for row in _rows(db, "segments", "sequence", "key, records, data"))
+                  if s.intact]
         runs = []
         with contextlib.suppress(apsw.Error):
             runs.extend(db.execute("SELECT run, last, touched, origin, crc FROM runs"))

@@ -241,7 +241,8 @@ class Spool:
 
     def _last(self, run: str) -> tuple[int, str]:
         """Last number and origin of a run."""
-        for last, origin, crc in self.database.db.execute("SELECT last, origin, crc FROM runs WHERE run = ?", (run,)):
+        for last, origin, crc in self.database.db.execute("SELECT last, origin, crc FROM runs WHERE run = ?",
+                                                          (run,)).fetchall():
             if run_crc(run, last, origin) != crc:
                 raise SpoolDamaged(f"what it knows of run {run!r} is altered")
             return last, origin
@@ -257,8 +258,9 @@ class Spool:
         """The oldest segment, unless a target may have it: then it would be counted as lost and be there."""
         db = self.database.db
         for sequence, count in db.execute("SELECT sequence, records FROM segments WHERE offered = 0 "
-                                          "ORDER BY sequence LIMIT 1"):
+                                          "ORDER BY sequence LIMIT 1").fetchall():
             db.execute("DELETE FROM segments WHERE sequence = ?", (sequence,))
+            self._check_changes(1)
             state.count("dropped", count)
             return True
         return False
@@ -268,10 +270,15 @@ class Spool:
         old = list(db.execute("SELECT id, length(line) FROM records ORDER BY id LIMIT 64"))
         if old:
             db.execute("DELETE FROM records WHERE id <= ?", (old[-1][0],))
+            self._check_changes(len(old))
             state.count("dropped", len(old))
             state.waiting -= len(old)
-            state.waiting_bytes -= sum(size for _, size in old)
+            state.waiting_bytes -= sum(size or 0 for _, size in old)
         return bool(old)
+
+    def _check_changes(self, count: int) -> None:
+        if self.database.db.changes() != count:
+            raise SpoolDamaged("rows that it lists cannot be found")
 
     def _reject(self, count: int) -> None:
         with self.database.lock:

@@ -55,7 +55,7 @@ class State:
     @classmethod
     def unpack(cls, body: str, checksum: int) -> "State":
         """Raises `SpoolDamaged`."""
-        if zlib.crc32(body.encode()) != checksum:
+        if not isinstance(body, str) or zlib.crc32(body.encode()) != checksum:
             raise SpoolDamaged("the row with its state is altered")
         return cls(**json.loads(body))
 
