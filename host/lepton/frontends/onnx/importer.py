@@ -63,8 +63,7 @@ class Importer:
                 continue
             converters[node.op_type](self, node)
         self.where, self.label = "the network's output", ""
-        for value in model.graph.output:
-            self._output(value.name)
+        self._outputs([value.name for value in model.graph.output])
 
     # Edges of the network
 
@@ -84,17 +83,27 @@ class Importer:
             name = self.emit(Recenter(), [name], name, shape, INT8, Quantization(q.scale, q.zero_point - 128))
         self.values[value.name] = Computed(name, shape, dtype, CODES.get(dtype))
 
-    def _output(self, name: str):
-        tensor = self.host(name)
-        if self.graph.tensors[tensor].data is not None:
-            raise GraphError(f"the network's output {name!r} does not depend on its inputs")
-        t = self.graph.tensors[tensor]
-        if tensor != name:  # a tensor may be several outputs, or an input: each gets its own
+    def _outputs(self, names: list[str]):
+        """Gives the outputs' tensors the outputs' names."""
+        tensors = [self.host(name) for name in names]
+        for name, tensor in zip(names, tensors, strict=True):
+            t = self.graph.tensors[tensor]
+            if t.data is not None:
+                raise GraphError(f"the network's output {name!r} does not depend on its inputs")
+            if tensor == name and name not in self.graph.inputs:
+                continue
             if name in self.graph.tensors:
-                self._rename(name, self.unique(name))
-            self.graph.tensors[name] = Tensor(name, t.shape, t.dtype, t.quantization)
-            self.graph.nodes.append(Node(Reshape(), [tensor], [name], name))
-        self.graph.outputs.append(name)
+                if name in self.graph.inputs:
+                    raise GraphError(f"the network's output {name!r} is an input")
+                other = self.unique(name)
+                self._rename(name, other)
+                tensors = [other if x == name else x for x in tensors]
+            if tensor in self.graph.inputs or tensors.count(tensor) > 1:  # each output gets a tensor of its own
+                self.graph.tensors[name] = Tensor(name, t.shape, t.dtype, t.quantization)
+                self.graph.nodes.append(Node(Reshape(), [tensor], [name], name))
+            else:
+                self._rename(tensor, name)
+        self.graph.outputs = names
 
     def _rename(self, old: str, new: str):
         tensor = self.graph.tensors.pop(old)

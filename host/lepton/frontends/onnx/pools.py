@@ -6,7 +6,8 @@ import onnx
 from lepton.graph import AveragePool2D, GraphError, MaxPool2D, Mean, Quantization, Reduce, Softmax
 
 from .importer import INT8, Importer, attributes, checked_axis
-from .layers import codes_as_stated, from_image, image, pending
+from .layers import pending
+from .operands import codes_as_stated, from_image, image
 from .values import BYTES, Computed
 from .windows import Window, window
 

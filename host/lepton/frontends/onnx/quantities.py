@@ -13,7 +13,7 @@ LARGEST_SCALE, SMALLEST_SCALE = 2.0**40, 2.0**-40  # so that scale * scale / sca
 _READS = {
     "DequantizeLinear": {0: (1, 2)}, "QLinearConv": {0: (1, 2)}, "QLinearMatMul": {0: (1, 2), 3: (4, 5)},
     "QGemm": {0: (1, 2)}, "QLinearAdd": {0: (1, 2), 3: (4, 5)}, "QLinearMul": {0: (1, 2), 3: (4, 5)},
-    **{name: {0: (1, 2)} for name in _ONE_TO_ONE},
+    "MatMulIntegerToFloat": {0: (2, 4)}, **{name: {0: (1, 2)} for name in _ONE_TO_ONE},
 }
 _WRITES = {
     "QuantizeLinear": (1, 2), "QLinearConv": (6, 7), "QLinearMatMul": (6, 7), "QGemm": (7, 8), "QLinearAdd": (6, 7),

@@ -6,8 +6,8 @@ import onnx
 from lepton.graph import Add, GraphError, Minimum, Quantization, Quantize, Resize, Table, Unary
 
 from .importer import INT8, Importer, attributes, checked_axis
-from .layers import from_image, image
 from .moving import integers, set_moved, source_of
+from .operands import from_image, image
 from .values import BYTES, CODES, Computed
 
 

@@ -210,3 +210,29 @@ def test_a_network_has_no_transposes_inside(dtype):
     assert found.count("Transpose") == 1, found  # the input's
     assert "Gather" in found  # the shuffle
     assert not {"Recenter", "Unary"} & set(found)
+
+
+@exact_products
+@pytest.mark.parametrize("dtype", BYTES)
+@pytest.mark.parametrize("kind", ("Gemm", "MatMul"))
+def test_a_classifier_whose_result_stays_float(kind, dtype):
+    rng = np.random.default_rng(10)
+    net = Net()
+    x = net.qdq(net.input((1, 12)), 0.05, 3, dtype)
+    codes = rng.integers(-127, 128, (7, 12)).astype(np.int8)
+    if kind == "Gemm":
+        y = net("Gemm", x, net.weights(codes, 0.01), net.weights(rng.integers(-999, 999, 7).astype(np.int32), 0.0005),
+                transB=1)
+    else:
+        y = net("MatMul", x, net.weights(np.ascontiguousarray(codes.T), rng.uniform(0.01, 0.02, 7), 1))
+    model = net.model(y, net("Relu", y))
+    assert difference(model, rng) == 0
+    assert "FullyConnected" not in operators(model)
+
+
+def test_outputs_that_share_a_tensor_or_have_its_name():
+    net = Net()
+    x = net.qdq(net.input(SHAPE), 0.05, 3)
+    y = net("Identity", x)
+    model = net.model(y, x, net("Flatten", y))
+    assert difference(model, np.random.default_rng(11)) == 0

@@ -1,0 +1,104 @@
+"""Fully connected layers and matrix products: ONNX Runtime's integer kernels."""
+
+import numpy as np
+import onnx
+
+from lepton.graph import Add, FullyConnected, GraphError, MatMul, Mul, Op, Quantization, Sub, Unary
+
+from .importer import INT8, Importer, attributes
+from .operands import FULL, as_int8, codes_as_stated, constant_weights, layer_constants
+from .values import Constant
+
+
+def rows(importer: Importer, x: str, weights: np.ndarray, q: Quantization, bias: np.ndarray | None, output: str,
+          out_q: Quantization, clamp: tuple[int, int]) -> str:
+    """x (..., I) times weights (O, I)."""
+    shape = importer.graph.tensors[x].shape
+    if weights.ndim != 2 or not shape or shape[-1] != weights.shape[1]:
+        raise GraphError(f"{importer.where}: weights for {weights.shape[-1]} inputs do not fit an input of shape "
+                         f"{shape}")
+    return importer.emit(FullyConnected(clamp), [x, *layer_constants(importer, weights, q, 0, bias, x)], output,
+                         (*shape[:-1], weights.shape[0]), INT8, out_q)
+
+
+def product(importer: Importer, a: str, b: str, output: str, out_q: Quantization, clamp: tuple[int, int]) -> str:
+    """Both operands computed."""
+    shapes = [importer.graph.tensors[name].shape for name in (a, b)]
+    if min(map(len, shapes)) < 2 or shapes[0][-1] != shapes[1][-2]:
+        raise GraphError(f"{importer.where}: matrices of shapes {shapes[0]} and {shapes[1]} cannot be multiplied")
+    batch = np.broadcast_shapes(shapes[0][:-2], shapes[1][:-2])
+    return importer.emit(MatMul(clamp), [a, b], output, (*batch, shapes[0][-2], shapes[1][-1]), INT8, out_q)
+
+
+def qlinear_matmul(importer: Importer, node: onnx.NodeProto):
+    name, dtype, out_q = node.output[0], importer.value(node.input[0]).dtype, importer.quantities[node.output[0]]
+    b = importer.operand(node, 3)
+    if isinstance(b, Constant) and b.array.ndim == 2:
+        weights, q = constant_weights(importer, node, (3, 4, 5), 1)
+        y = rows(importer, codes_as_stated(importer, node), weights.T, q, None, name, out_q, FULL)
+    else:
+        y = product(importer, codes_as_stated(importer, node), codes_as_stated(importer, node, 3), name, out_q, FULL)
+    importer.set_codes(name, y, dtype)
+
+
+def plain_gemm(importer: Importer, node: onnx.NodeProto) -> bool:
+    """Checks the options of a Gemm; is B given as (O, I)?"""
+    given = attributes(node)
+    if given.get("transA", 0) or given.get("alpha", 1.0) != 1.0 or given.get("beta", 1.0) != 1.0:
+        raise GraphError(f"{importer.where}: transA must be 0, alpha and beta 1")
+    return bool(given.get("transB", 0))
+
+
+def qgemm(importer: Importer, node: onnx.NodeProto):
+    """com.microsoft QGemm: an int8 result, or a float one where no output scale is given."""
+    name, dtype = node.output[0], importer.value(node.input[0]).dtype
+    by_rows = plain_gemm(importer, node)
+    weights, q = constant_weights(importer, node, (3, 4, 5), 0 if by_rows else 1)
+    x, bias = codes_as_stated(importer, node), importer.constant(node, 6, "the bias")
+    weights = weights if by_rows else weights.T
+    if name in importer.quantities:
+        importer.set_codes(name, rows(importer, x, weights, q, bias, name, importer.quantities[name], FULL), dtype)
+    else:
+        importer.set_host(name, float_rows(importer, x, weights, q, bias, name))
+
+
+def integer_to_float(importer: Importer, node: onnx.NodeProto):
+    """com.microsoft MatMulIntegerToFloat: int8 times int8, a float result, a float bias or none."""
+    b = importer.constant(node, 1, "the second matrix")
+    scale, zero = importer.constant(node, 3, "its scale"), importer.constant(node, 5, "its zero point")
+    if b.ndim != 2:
+        raise GraphError(f"{importer.where}: the second matrix must have 2 dimensions, not shape {b.shape}")
+    zero = np.zeros(scale.size, b.dtype) if zero is None else zero
+    weights, q = as_int8(importer, b, scale.ravel(), zero.ravel(), 1)
+    x = codes_as_stated(importer, node, places=(2, 4))
+    importer.set_host(node.output[0], float_rows(importer, x, weights.T, q, None, node.output[0],
+                                                 importer.constant(node, 6, "the bias")))
+
+
+def float_rows(importer: Importer, x: str, weights: np.ndarray, q: Quantization, bias: np.ndarray | None, output: str,
+               float_bias: np.ndarray | None = None) -> str:
+    """x (..., I) times weights (O, I), in float32: exact int32 sums on the host, times one scale for each column.
+
+    `bias` is int32 and joins the sums, `float_bias` the result.
+    """
+    t = importer.graph.tensors[x]
+    shape = (*t.shape[:-1], weights.shape[0])
+    if not t.shape or t.shape[-1] != weights.shape[1]:
+        raise GraphError(f"{importer.where}: weights for {weights.shape[1]} inputs do not fit an input of shape "
+                         f"{t.shape}")
+
+    def emit(op: Op, inputs: list, dtype, shape=shape) -> str:
+        names = [i if isinstance(i, str) else importer.constant_tensor(f"{output}.constant", i) for i in inputs]
+        return importer.emit(op, names, output, shape, dtype)
+
+    centred = emit(Sub(), [emit(Unary("cast"), [x], np.int32, t.shape), t.quantization.zero_point.reshape(())],
+                   np.int32, t.shape)
+    zero = q.zero_point.reshape(-1, 1) if q.zero_point.size > 1 else q.zero_point
+    total = emit(MatMul(), [centred, (weights.astype(np.int32) - zero).T], np.int32)
+    if bias is not None:
+        total = emit(Add(), [total, bias.ravel()], np.int32)
+    result = emit(Mul(), [emit(Unary("cast"), [total], np.float32), t.quantization.scale * q.scale], np.float32)
+    return result if float_bias is None else emit(Add(), [result, float_bias], np.float32)
+
+
+CONVERTERS = {"QLinearMatMul": qlinear_matmul, "QGemm": qgemm, "MatMulIntegerToFloat": integer_to_float}
