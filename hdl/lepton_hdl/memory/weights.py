@@ -11,7 +11,7 @@ from lepton.arch import ChipConfig
 class WeightMemory(wiring.Component):
     """`config.weight_words` words of `config.lanes` bytes; one read and one write a cycle, never stalled.
 
-    `data` follows a `read` one cycle later.
+    `data` follows a `read` one cycle later and stays until the next.
     """
 
     def __init__(self, config: ChipConfig):

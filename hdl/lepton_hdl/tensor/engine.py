@@ -4,7 +4,7 @@
           1    align: the word from the scratchpad, shifted to its first byte
           2    dot array; accumulator row fetched
           3    accumulate
-          4-8  requantize
+          4-8  requantize; the table is read with the clock edge after 8
           9-14 residual add
          15    word to the scratchpad
          16    done
@@ -153,7 +153,9 @@ class TensorEngine(wiring.Component):
         m.d.comb += [
             tail.param_write.eq(feeder.param_write), tail.param_index.eq(feeder.param_index),
             tail.param_word.eq(feeder.param_word),
-            tail.scalars_write.eq(feeder.scalars_write), tail.scalars.eq(feeder.scalars),
+            tail.scalars_write.eq(feeder.scalars_write), tail.scalars.eq(feeder.scalars), tail.bank.eq(feeder.bank),
+            tail.table_write.eq(feeder.table_write), tail.table_bank.eq(feeder.table_bank),
+            tail.table_index.eq(feeder.table_index), tail.table_beat.eq(feeder.table_beat),
             feeder.params_free.eq(tail.taken),
             residual.take.eq(tail.residual_take), tail.residual.eq(residual.word),
             self.scratch_write.valid.eq(tail.out_valid),
@@ -191,6 +193,7 @@ class TensorEngine(wiring.Component):
             job.kernel_x.eq(Mux(record.opcode == TensorOpcode.WINDOW, 1, record.kernel_x)),
             job.kernel_y.eq(record.kernel_y), job.blocks.eq(record.blocks),
             job.weights.eq(record.weights), job.params.eq(record.params),
+            job.load_table.eq(record.load_table), job.table_at.eq(record.table_at),
             job.index.eq(command.p.index), job.layer.eq(record.layer),
         ]
         m.d.comb += [job.scalars[name].eq(record[name]) for name, _ in job.scalars.shape()]

@@ -26,6 +26,7 @@ class Requantizer(wiring.Component):
     as_float: bit s says that the row at stage s is rounded as FLOAT (BIAS, SHIFT, ROUND).
     double: the row at SHIFT is rounded as DOUBLE.
     zero, low, high: per tensor, stable while the stage that uses them holds a row: ROUND, CLAMP, CLAMP.
+    clamped: what `y` becomes at the coming clock edge, for a memory that is read at it.
     """
 
     value: In(signed(32))
@@ -39,6 +40,7 @@ class Requantizer(wiring.Component):
     zero: In(signed(8))
     low: In(signed(8))
     high: In(signed(8))
+    clamped: Out(signed(8))
     y: Out(signed(8))
 
     def elaborate(self, platform):
@@ -73,6 +75,7 @@ class Requantizer(wiring.Component):
         with m.If(self.valid[ROUND]):
             up = Mux(self.as_float[ROUND], float_round_up(scaled, more), round_up(scaled))
             m.d.sync += wide.eq((scaled >> POINT) + self.zero + up)
+        m.d.comb += self.clamped.eq(clamp(wide, self.low, self.high))
         with m.If(self.valid[CLAMP]):
-            m.d.sync += self.y.eq(clamp(wide, self.low, self.high))
+            m.d.sync += self.y.eq(self.clamped)
         return m

@@ -5,7 +5,7 @@ rows: each stage keeps its own copy and takes the next command's when that
 command's first row is about to enter the stage.
 """
 
-from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -13,9 +13,10 @@ from lepton.arch import ChipConfig, Rounding, Tensor
 from lepton.arch.commands import PARAM_WORDS
 
 from ..layouts import layout
-from . import requantize, residual_add
+from . import requantize, residual_add, table
 from .requantize import Requantizer
 from .residual_add import ResidualAdd
+from .table import Table
 
 STAGES = requantize.STAGES + residual_add.STAGES  # from a row at `value` to its word at `out`
 _ADD = requantize.STAGES  # the stage at which the residual add begins
@@ -23,20 +24,23 @@ _ADD = requantize.STAGES  # the stage at which the residual add begins
 _TENSOR = layout(Tensor)
 # The per-tensor parameters that go with the rows of a command.
 SCALARS = data.StructLayout({name: _TENSOR[name].shape for name in (
-    "rounding", "out_zero", "out_min", "out_max", "add",
+    "rounding", "out_zero", "out_min", "out_max", "table", "add",
     *(f"add_{kind}_{operand}" for kind in ("zero", "mult", "shift") for operand in "abo"), "add_min", "add_max")})
 
 
 class Tail(wiring.Component):
-    """Requantizes rows and adds the residual.
+    """Requantizes rows, looks them up and adds the residual.
 
     Members
     -------
     enter: a row will be at `value` in the next cycle; enter_fresh: it is its command's first.
     value: N int32.
     param_write, param_index, param_word: word `param_index` of the next parameter record.
-    scalars_write, scalars: the next command's per-tensor parameters.
-    taken: the next parameters have reached the last stage; they may be overwritten.
+    scalars_write, scalars, bank: the next command's per-tensor parameters, and the bank of tables that it uses.
+    table_write, table_bank, table_index, table_beat: a part of a table; its bank must not be that of a command with
+        rows in the tail.
+    taken: the next parameters have reached the last stage; they may be overwritten. Only rows of the command that
+        took them are left.
     residual_take, residual: the residual of the row that begins its residual add; taken when it is used.
     out_valid, out: the finished word, `STAGES` cycles after the row was at `value`.
     """
@@ -52,6 +56,11 @@ class Tail(wiring.Component):
             "param_word": In(8 * config.lanes),
             "scalars_write": In(1),
             "scalars": In(SCALARS),
+            "bank": In(range(table.BANKS)),
+            "table_write": In(1),
+            "table_bank": In(range(table.BANKS)),
+            "table_index": In(range(table.BEATS)),
+            "table_beat": In(8 * table.BEAT_BYTES),
             "taken": Out(1),
             "residual_take": Out(1),
             "residual": In(8 * config.lanes),
@@ -72,9 +81,9 @@ class Tail(wiring.Component):
             self.out_valid.eq(valid[STAGES]),
         ]
 
-        waiting = Signal(SCALARS)
+        waiting, waiting_bank = Signal(SCALARS), Signal.like(self.bank)
         with m.If(self.scalars_write):
-            m.d.sync += waiting.eq(self.scalars)
+            m.d.sync += [waiting.eq(self.scalars), waiting_bank.eq(self.bank)]
 
         def at(stage, name, value=None):
             """The parameter, or a value made of the waiting ones, as the row at `stage` needs it."""
@@ -101,9 +110,13 @@ class Tail(wiring.Component):
             addition |= {name: at(_ADD + stage, f"add_{name}") for name in names}
         m.d.comb += self.residual_take.eq(valid[_ADD] & at(_ADD, "add"))
 
+        bank, looks, looked = (at(requantize.CLAMP, "bank", waiting_bank), at(requantize.CLAMP, "table"),
+                               at(_ADD, "table"))
+
         lanes = []
         for n in range(self.config.columns):
             m.submodules[f"requantize{n}"] = lane = Requantizer()
+            m.submodules[f"table{n}"] = entries = Table()
             m.submodules[f"add{n}"] = add = ResidualAdd()
             lanes.append(add.out)
             m.d.comb += [
@@ -114,7 +127,10 @@ class Tail(wiring.Component):
                 lane.param_write.eq(self.param_write),
                 lane.param_index.eq(self.param_index),
                 lane.param_data.eq(self.param_word.word_select(n, 8)),
-                add.y.eq(lane.y),
+                entries.write.eq(self.table_write), entries.write_bank.eq(self.table_bank),
+                entries.index.eq(self.table_index), entries.beat.eq(self.table_beat),
+                entries.look.eq(valid[requantize.CLAMP] & looks), entries.bank.eq(bank), entries.q.eq(lane.clamped),
+                add.y.eq(Mux(looked, entries.y, lane.y)),
                 add.residual.eq(self.residual.word_select(n, 8)),
                 add.valid.eq(valid[_ADD:STAGES]),
                 add.as_float.eq(floats[_ADD:]),

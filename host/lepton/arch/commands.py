@@ -125,7 +125,7 @@ Tensor = Record("Tensor", 128, (*_HEADER,
     Field("snapshot", 1, "when finished, copy the counters to the slot of `layer`"),
     Field("add", 1, "the tail adds the residual"),
     Field("rounding", 2, "how the tail rounds", enum=Rounding),
-    Field("reserved_flags", 1, "zero"),
+    Field("table", 1, "the tail looks results up in the table, before the residual is added"),
     Field("pad", 8, "value of an input pixel outside the image", signed=True),
     Field("kernel_x", 8, "passes along x, at least 1"),
     Field("kernel_y", 8, "passes along y, at least 1"),
@@ -181,7 +181,9 @@ Tensor = Record("Tensor", 128, (*_HEADER,
     Field("res_x", 32, "bytes per x", signed=True),
     Field("res_y", 32, "bytes per y", signed=True),
     Field("res_z", 32, "bytes per z", signed=True),
-    Field("reserved_end", 32, "zero"),
+    Field("table_at", 16, "weight memory word of the first entry of a table, that for -128 (load_table)"),
+    Field("load_table", 1, "with `last`: the table at `table_at` becomes the table"),
+    Field("reserved_end", 15, "zero"),
 ), doc="""DOT, SUM, MAX and WINDOW: one walk over the scratchpad through the array and the tail.
 
     for p, (block, ky, kx) in enumerate(product(range(blocks), range(kernel_y), range(kernel_x))):
@@ -223,6 +225,7 @@ the golden model, and TFLite's reference kernels for the rounding):
     SINGLE: y = (x * multiplier[n] + 2**(30 + right[n])) >> (31 + right[n])
     FLOAT:  y = rint(float32(float32(x) * multiplier[n]) / 2**(31 + right[n]))     float32(x) taken modulo 2**32
     y = clamp(y + out_zero, out_min, out_max)            compares with the minimum first
+    if table: y = entry y + 128 of the table
     if add: a = y - add_zero_a;  b = r - add_zero_b
             s = scale(a, add_mult_a, add_shift_a) + scale(b, add_mult_b, add_shift_b)
             y = RDBPOT(SRDHM(s, add_mult_o), add_shift_o)
@@ -231,13 +234,17 @@ the golden model, and TFLite's reference kernels for the rounding):
             y = clamp(y + add_zero_o, add_min, add_max)
     with scale(d, m, s) = RDBPOT(SRDHM(d << 20, m), s)
 
-float32() rounds to 24 significant bits, half to even, rint() to an integer, half to even. With a multiplier of at most
+There is one table of TABLE_BYTES int8 for all lanes. It stays until a command brings another; a job must not rely on
+that of the job before. float32() rounds to 24 significant bits, half to even, rint() to an integer, half to even. With a multiplier of at most
 24 significant bits FLOAT is what ONNX Runtime's requantization computes with the float32 scale
 multiplier / 2**(31 + right), unless x is 2**31 - 64 or above.""")
 
 # The parameter record of K output channels, in words of the weight memory: word b holds byte b
 # of every channel's (bias: int32, multiplier: int32, left shift: uint8, right shift: uint8).
 PARAM_WORDS = 10
+
+# A function of int8: the results for -128, -127, ..., 127.
+TABLE_BYTES = 256
 
 ENGINE_RECORDS = {Engine.LOAD: Dma, Engine.TENSOR: Tensor, Engine.STORE: Dma}
 ENGINE_OPCODES = {

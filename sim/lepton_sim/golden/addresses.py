@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from lepton.arch import ChipConfig, ErrorCode, Rounding, Space
-from lepton.arch.commands import PARAM_WORDS, REGIONS, Dma, DmaOpcode, Tensor, TensorOpcode
+from lepton.arch.commands import PARAM_WORDS, REGIONS, TABLE_BYTES, Dma, DmaOpcode, Tensor, TensorOpcode
 
 from .errors import CommandError
 from .window import check_order, check_window_fields, check_window_shape, tap_addresses, taps
@@ -146,7 +146,7 @@ class TensorWalk:
 def tensor_walk(fields: dict[str, int], config: ChipConfig) -> TensorWalk:
     """The walk of a command whose fields were checked.
 
-    Raises LOCAL_BOUNDS (the word address) where weight tiles or the parameter record leave the weight
+    Raises LOCAL_BOUNDS (the word address) where weight tiles, the table or the parameter record leave the weight
     memory. A walk with too many pixels is cut after the first one that has no accumulator row.
     """
     nx, ny, nz, lanes = fields["nx"], fields["ny"], fields["nz"], config.lanes
@@ -154,6 +154,8 @@ def tensor_walk(fields: dict[str, int], config: ChipConfig) -> TensorWalk:
         fitting = max(0, config.weight_words - fields["weights"]) // lanes
         if tiles(fields) > fitting:
             raise CommandError(ErrorCode.LOCAL_BOUNDS, fields["weights"] + fitting * lanes)
+    if loads_table(fields) and fields["table_at"] + TABLE_BYTES // lanes > config.weight_words:
+        raise CommandError(ErrorCode.LOCAL_BOUNDS, fields["table_at"])
     if fields["last"] and fields["params"] + PARAM_WORDS > config.weight_words:
         raise CommandError(ErrorCode.LOCAL_BOUNDS, fields["params"])
     rows = max(0, config.accumulator_rows - fields["acc"])
@@ -171,6 +173,11 @@ def tensor_walk(fields: dict[str, int], config: ChipConfig) -> TensorWalk:
         out=address("out", "out_addr") & _MASK,
         residual=address("res", "res_addr") & _MASK,
     )
+
+
+def loads_table(fields: dict[str, int]) -> bool:
+    """Does a command bring a table?"""
+    return bool(fields["last"] and fields["load_table"])
 
 
 def tiles(fields: dict[str, int]) -> int:

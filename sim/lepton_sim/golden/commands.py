@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 from lepton.arch import ChipConfig, DmaOpcode, ErrorCode, Rounding, Space, TensorOpcode
-from lepton.arch.commands import PARAM_WORDS
+from lepton.arch.commands import PARAM_WORDS, TABLE_BYTES
 
 from .addresses import (
     DmaRows,
@@ -21,6 +21,7 @@ from .addresses import (
     check_walk,
     dma_rows,
     input_addresses,
+    loads_table,
     passes,
     tensor_walk,
     tiles,
@@ -63,28 +64,34 @@ class AccessLog(Protocol):
     def accumulate(self, first: int, count: int, starts: bool, ends: bool) -> None:
         """Accumulator rows of a walk; `starts`: they start anew, `ends`: undefined afterwards."""
 
+    def look_up(self, loads: bool) -> None:
+        """Results go through the table, which the command itself brings if `loads`."""
+
     def overlap(self, address: int) -> None:
         """A walk reads, at a later pixel, the scratchpad byte that an earlier one wrote."""
 
 
 @dataclass
 class Chip:
-    """On-chip state: `scratchpad` and `weights` are uint8 bytes, `accumulators` int32 of shape (rows, K)."""
+    """On-chip state: `scratchpad` and `weights` are uint8 bytes, `accumulators` int32 of shape (rows, K), `table`
+    TABLE_BYTES int8."""
 
     config: ChipConfig
     scratchpad: np.ndarray
     weights: np.ndarray
     accumulators: np.ndarray
+    table: np.ndarray
 
     @classmethod
     def blank(cls, config: ChipConfig) -> "Chip":
         """A chip whose memories are all zero."""
         return cls(config, np.zeros(config.scratchpad_bytes, np.uint8), np.zeros(config.weight_bytes, np.uint8),
-                   np.zeros((config.accumulator_rows, config.lanes), np.int32))
+                   np.zeros((config.accumulator_rows, config.lanes), np.int32), np.zeros(TABLE_BYTES, np.int8))
 
     def copy(self) -> "Chip":
         """A chip in the same state."""
-        return Chip(self.config, self.scratchpad.copy(), self.weights.copy(), self.accumulators.copy())
+        return Chip(self.config, self.scratchpad.copy(), self.weights.copy(), self.accumulators.copy(),
+                    self.table.copy())
 
     def local(self, space: int) -> np.ndarray:
         """The on-chip memory that a transfer names."""
@@ -165,11 +172,12 @@ def _multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return product
 
 
-def tail(rows: np.ndarray, params: np.ndarray, residual: np.ndarray | None, fields: dict[str, int]) -> np.ndarray:
+def tail(rows: np.ndarray, params: np.ndarray, residual: np.ndarray | None, table: np.ndarray | None,
+         fields: dict[str, int]) -> np.ndarray:
     """What becomes of finished accumulator rows: int8 (M, K).
 
     rows: int32 (M, K). params: the parameter record, uint8 (PARAM_WORDS, K). residual: int8 (M, K) or
-    None. Arithmetic as in TFLite's int8 kernels (`reference/integer_ops/conv.h`, `.../add.h`); the
+    None. table: TABLE_BYTES int8 or None. Arithmetic as in TFLite's int8 kernels (`reference/integer_ops/conv.h`, `.../add.h`); the
     bias is added modulo 2**32, the zero point is not.
     """
     bias = np.ascontiguousarray(params[0:4].T).view("<i4")[:, 0]
@@ -178,6 +186,8 @@ def tail(rows: np.ndarray, params: np.ndarray, residual: np.ndarray | None, fiel
     rescale = _RESCALE[fields["rounding"]]
     scaled = rescale(wrap_int32(rows.astype(np.int64) + bias), multiplier, left, right).astype(np.int64)
     y = _clamp(scaled + fields["out_zero"], fields["out_min"], fields["out_max"])
+    if table is not None:
+        y = table[y + 128]
     if residual is None:
         return y.astype(np.int8)
     a, b = (value.astype(np.int64) - fields[f"add_zero_{name}"] for name, value in (("a", y), ("b", residual)))
@@ -208,7 +218,7 @@ def _clamp(x: np.ndarray, low: int, high: int) -> np.ndarray:
 
 
 def walk(fields: dict[str, int], chip: Chip, log: AccessLog | None = None) -> None:
-    """DOT, SUM, MAX and WINDOW. Raises `CommandError`; the scratchpad is as before then."""
+    """DOT, SUM, MAX and WINDOW. Raises `CommandError`; scratchpad and table are as before then."""
     config, lanes = chip.config, chip.config.lanes
     check_tensor_fields(fields, config)
     path = tensor_walk(fields, config)
@@ -223,6 +233,9 @@ def walk(fields: dict[str, int], chip: Chip, log: AccessLog | None = None) -> No
         address, inside = input_addresses(fields, path, p, here)
         emits = bool(fields["last"]) and p + here == count
         check_walk(fields, config, path, address, inside, emits)
+        if emits and fields["load_table"]:
+            start = fields["table_at"] * lanes
+            chip.table = chip.weights[start:start + TABLE_BYTES].view(np.int8).copy()
         if log is not None:
             # The bytes of an unaligned pixel lie in two words.
             log.read("scratchpad", address[inside] // lanes)
@@ -248,6 +261,10 @@ def walk(fields: dict[str, int], chip: Chip, log: AccessLog | None = None) -> No
         log.read("weights", fields["weights"] + np.arange(tiles(fields) * lanes))
         if fields["last"]:
             log.read("weights", fields["params"] + np.arange(PARAM_WORDS))
+            if loads_table(fields):
+                log.read("weights", fields["table_at"] + np.arange(TABLE_BYTES // lanes))
+            if fields["table"]:
+                log.look_up(loads_table(fields))
             log.write("scratchpad", path.out // lanes)
             if fields["add"]:
                 log.read("scratchpad", path.residual // lanes)
@@ -300,7 +317,8 @@ def _emit(fields: dict[str, int], chip: Chip, path: TensorWalk, rows: np.ndarray
     params = chip.weights[start:start + PARAM_WORDS * lanes].reshape(PARAM_WORDS, lanes)
     view = _windows(chip.scratchpad.view(np.int8), lanes)
     residual = view[path.residual[which]] if fields["add"] else None
-    view[path.out[which]] = tail(rows, params, residual, fields)
+    table = chip.table if fields["table"] else None
+    view[path.out[which]] = tail(rows, params, residual, table, fields)
 
 
 def _emit_in_order(fields: dict[str, int], chip: Chip, path: TensorWalk, address: np.ndarray, inside: np.ndarray,

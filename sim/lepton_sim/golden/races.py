@@ -99,6 +99,7 @@ class RaceChecker:
         self._clock = np.zeros((len(Engine), len(Engine)), np.int64)
         self._posted = [[[] for _ in Engine] for _ in range(SEMAPHORES)]  # clocks at each post
         self._taken = np.zeros((len(Engine), SEMAPHORES), np.int64)
+        self._has_table = False
         self._layers = [[] for _ in Engine]
         self._seen = set()
         self._now = None
@@ -164,6 +165,13 @@ class RaceChecker:
             self._report(None, "adds to a row with undefined contents", "accumulators", row,
                          "the first command of a sum must set `first`, and only its last one may set `last`")
         self._started[rows] = not ends
+
+    def look_up(self, loads: bool) -> None:
+        """See `AccessLog`."""
+        self._has_table |= loads
+        if not self._has_table:
+            self._report(None, "looks up in a table that this job has not loaded", "table", 0,
+                         "the first command that uses a table must set `load_table`")
 
     def overlap(self, address: int) -> None:
         """See `AccessLog`."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 from lepton.arch import ChipConfig, Tensor, TensorOpcode
+from lepton.arch.commands import TABLE_BYTES
 from lepton_sim.golden.commands import Chip, walk
 from lepton_sim.golden.errors import CommandError
 
@@ -74,6 +75,8 @@ def random_command(chip: Chip, rng: np.random.Generator, source: int, target: in
             **{f"add_zero_{n}": rng.integers(-128, 128) for n in "abo"}, add_min=-128, add_max=rng.integers(100, 128),
             **{f"add_mult_{n}": rng.integers(1 << 30, 1 << 31) for n in "abo"},
             add_shift_a=rng.integers(0, 6), add_shift_b=rng.integers(0, 6), add_shift_o=rng.integers(14, 24),
+            table=rng.random() < 0.4, load_table=rng.random() < 0.3 or not chip.table.any(),
+            table_at=rng.integers(0, config.weight_words - TABLE_BYTES // lanes + 1),
         )
         fields = Tensor.unpack(Tensor.pack(**fields))
         if like is not None and like["opcode"] != TensorOpcode.MAX and fields["opcode"] == TensorOpcode.MAX:

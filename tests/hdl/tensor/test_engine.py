@@ -1,5 +1,6 @@
 """The TENSOR engine with its memories: random command streams, byte for byte as the golden model."""
 
+import itertools
 import random
 
 import cocotb
@@ -11,6 +12,7 @@ from lepton.arch import ErrorCode, Tensor, TensorOpcode
 from lepton.arch.commands import PARAM_WORDS
 from lepton_hdl.datapath import Datapath
 from lepton_hdl.interfaces import DONE, ERROR, command_layout, word_write_layout
+from lepton_hdl.tensor.table import BEATS
 
 from tests.cocotb_harness import parameters, run_cocotb
 from tests.hdl.tensor.commands import SMALL, blank_chip, random_command, random_window, write_params
@@ -192,6 +194,8 @@ async def errors_stop_the_engine(dut):
         (dict(add=1, res_addr=size), ErrorCode.LOCAL_BOUNDS, size),
         (dict(weights=config.weight_words - lanes + 1), ErrorCode.LOCAL_BOUNDS, config.weight_words - lanes + 1),
         (dict(params=config.weight_words - 9), ErrorCode.LOCAL_BOUNDS, config.weight_words - 9),
+        (dict(load_table=1, table_at=config.weight_words - 256 // lanes + 1), ErrorCode.LOCAL_BOUNDS,
+         config.weight_words - 256 // lanes + 1),
         (dict(acc=config.accumulator_rows), ErrorCode.ACCUMULATOR_BOUNDS, config.accumulator_rows),
     ]
     bench = Bench(dut, config)
@@ -236,6 +240,22 @@ async def full_rate(dut):
     await bench.wait_done(3)
     first, second, third = (cycle for cycle, *_ in bench.done)
     assert second - first == third - second == pixels * passes
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def full_rate_with_tables(dut):
+    """As above, with a table of its own for each command: 64 cycles more to hide in one pass, if it is that long."""
+    config = _config()
+    bench = Bench(dut, config)
+    await bench.start()
+    hidden = config.lanes + PARAM_WORDS + BEATS
+    pixels, passes = min(hidden, config.accumulator_rows), 8
+    record = Tensor.pack(**{**BASIC, "nx": pixels, "kernel_x": 2, "kernel_y": 4, "in_w": 1, "out_x": 0, "table": 1,
+                            "load_table": 1})
+    cocotb.start_soon(bench.issue([record] * 4))
+    await bench.wait_done(4)
+    cycles = [cycle for cycle, *_ in bench.done]
+    assert {b - a for a, b in itertools.pairwise(cycles)} == {pixels * passes + hidden - pixels}
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")

@@ -6,8 +6,9 @@ from collections import deque
 import cocotb
 import pytest
 from cocotb.triggers import Timer
-from lepton.arch.commands import PARAM_WORDS
+from lepton.arch.commands import PARAM_WORDS, TABLE_BYTES
 from lepton_hdl.tensor.feeder import JOB, Feeder
+from lepton_hdl.tensor.table import BEATS
 from lepton_hdl.tensor.tail import SCALARS
 
 from tests.cocotb_harness import parameters, run_cocotb
@@ -30,6 +31,8 @@ class Bench:
     def fresh(self):
         self.answer = 0
         self.shadow, self.record, self.scalars = {}, {}, None
+        self.banks, self.bank, self.table = [{}, {}], None, None  # beats in each bank; the bank in use; its address
+        self.newest = None
         self.tiles, self.records = deque(), deque()  # that are due, in order: word addresses; (address, scalars)
         self.in_use = None  # the record that the tail holds, and in how many cycles it lets go
         self.now, self.tile_cycles, self.reads = 0, [], []
@@ -44,7 +47,7 @@ class Bench:
         self.fresh()
 
     def job(self, **fields):
-        return dict(dict(tiles=1, emits=1, kernel_x=1, kernel_y=1, blocks=1, weights=0, params=0, index=7, layer=9,
+        return dict(dict(tiles=1, emits=1, load_table=0, table_at=0, kernel_x=1, kernel_y=1, blocks=1, weights=0, params=0, index=7, layer=9,
                          scalars=self.rng.getrandbits(SCALARS.size)), **fields)
 
     async def cycle(self, job=None, take=1.0, release=lambda: 16):
@@ -69,6 +72,11 @@ class Bench:
         if ports.get("scalars_write"):
             assert self.in_use is None, "scalars were overwritten while in use"
             self.scalars = ports.get("scalars")
+            self.bank = ports.get("bank")
+        if ports.get("table_write"):
+            bank = ports.get("table_bank")
+            assert self.in_use is None or bank != self.in_use[2], "a table was overwritten while in use"
+            self.banks[bank][ports.get("table_index")] = ports.get("table_beat")
         if ports.get("param_write"):
             assert self.in_use is None, "parameters were overwritten while in use"
             self.record[ports.get("param_index")] = ports.get("param_word")
@@ -82,20 +90,25 @@ class Bench:
         elif self.in_use:
             self.in_use[1] -= 1
         if takes_params:
-            address, scalars = self.records.popleft()
+            address, scalars, table_at = self.records.popleft()
             assert self.record == dict(enumerate(self.memory[address:address + PARAM_WORDS])), f"record at {address}"
             assert self.scalars == scalars
-            self.in_use = [address, release()]
+            if table_at is not None:
+                words = self.memory[table_at:table_at + TABLE_BYTES // k]
+                content = b"".join(word.to_bytes(k, "little") for word in words)
+                self.table = {i: int.from_bytes(content[4 * i:4 * i + 4], "little") for i in range(BEATS)}
+            if self.table is not None:
+                assert self.banks[self.bank] == self.table, f"table at {table_at}"
+            self.in_use = [address, release(), self.bank]
         if ports.get("read__valid"):
             self.reads.append((self.now, ports.get("read__payload")))
-            self.answer = self.memory[self.reads[-1][1]]
-        else:
-            self.answer = rng.getrandbits(8 * k)
+            self.answer = self.memory[self.reads[-1][1]]  # which stays until the next read
         if accepted:
             passes = job["blocks"] * job["kernel_y"] * job["kernel_x"] if job["tiles"] else 0
             self.tiles.extend(job["weights"] + k * p for p in range(passes))
             if job["emits"]:
-                self.records.append((job["params"], job["scalars"]))
+                table_at = job["table_at"] if job["load_table"] else None
+                self.records.append((job["params"], job["scalars"], table_at))
         self.now += 1
         await ports.tick()
         return accepted
@@ -133,7 +146,8 @@ async def random_jobs(dut, take):
         passes = kernel[0] * kernel[1] * kernel[2]
         jobs.append(bench.job(tiles=rng.random() < 0.8, emits=rng.random() < 0.7, kernel_x=kernel[0],
                               kernel_y=kernel[1], blocks=kernel[2], weights=rng.randint(0, words - k * passes),
-                              params=rng.randint(0, words - PARAM_WORDS)))
+                              params=rng.randint(0, words - PARAM_WORDS), load_table=rng.random() < 0.3,
+                              table_at=rng.randint(0, words - TABLE_BYTES // k)))
     await bench.run(jobs, take, rng.choice([0.3, 1.0]), lambda: rng.randrange(40))
 
 
@@ -143,7 +157,8 @@ async def the_ends_of_the_memory_fit(dut):
     await bench.start()
     k, words = bench.config.lanes, bench.config.weight_words
     await bench.run([bench.job(weights=words - 2 * k, blocks=2, params=0),
-                     bench.job(weights=0, params=words - PARAM_WORDS)])
+                     bench.job(weights=0, params=words - PARAM_WORDS),
+                     bench.job(load_table=1, table_at=words - TABLE_BYTES // k)])
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -191,7 +206,8 @@ async def leaving_the_memory(dut):
              (dict(weights=words - k + 1, emits=0), 0, None),
              (dict(weights=65535, emits=0), 0, 65535),
              (dict(tiles=0, params=words - PARAM_WORDS + 1), 0, None),
-             (dict(tiles=0, params=65535), 0, 65535)]
+             (dict(tiles=0, params=65535), 0, 65535),
+             (dict(tiles=0, load_table=1, table_at=words - TABLE_BYTES // k + 1), 0, words - TABLE_BYTES // k + 1)]
     for fields, served, address in cases:
         await bench.again()
         job = bench.job(index=0xABCD1234, layer=4321, **fields)

@@ -5,7 +5,8 @@ from collections import deque
 from dataclasses import dataclass
 
 import cocotb
-from lepton.arch.commands import PARAM_WORDS, Rounding
+from lepton.arch.commands import PARAM_WORDS, TABLE_BYTES, Rounding
+from lepton_hdl.tensor.table import BEAT_BYTES, BEATS
 from lepton_hdl.tensor.tail import SCALARS, STAGES, Tail
 
 from tests.cocotb_harness import run_cocotb
@@ -24,6 +25,9 @@ class Command:
     scalars: dict
     rows: list[list[int]]
     residuals: list[list[int]]
+    table: list[int]  # in use
+    loads: bool = False  # it is new
+    bank: int = 0
 
     def record(self):
         """The parameter record as words: word b holds byte b of every lane."""
@@ -35,6 +39,7 @@ class Command:
         word = []
         for n in range(LANES):
             y = requantized(self.rows[i][n], self.scalars["rounding"], self.lanes[n] | self.scalars)
+            y = self.table[y + 128] if self.scalars["table"] else y
             word.append(residual_added(y, self.residuals[i][n], self.scalars) if self.scalars["add"] else y)
         return pack(word)
 
@@ -43,9 +48,23 @@ def pack(values):
     return int.from_bytes(bytes(v & 255 for v in values), "little")
 
 
+def command_stream(rng, counts, likely=0.3):
+    """Commands of so many rows; every now and then one brings a table, which those after it use, too, or leave."""
+    table, bank, commands = None, 0, []
+    for rows in counts:
+        loads = table is None or rng.random() < likely
+        if loads:
+            table, bank = [rng.randint(-128, 127) for _ in range(TABLE_BYTES)], 1 - bank
+        command = random_command(rng, rows)
+        command.table, command.loads, command.bank = table, loads, bank
+        commands.append(command)
+    return commands
+
+
 def random_command(rng, rows):
     wild = rng.random() < 0.3
     scalars = dict(rounding=rng.choice(list(Rounding)), out_zero=pick(rng, -128, 127), add=rng.random() < 0.5,
+                   table=rng.random() < 0.5,
                    **{f"add_zero_{n}": pick(rng, -128, 127) for n in "abo"})
     for low, high in (("out_min", "out_max"), ("add_min", "add_max")):
         scalars |= {low: pick(rng, -128, 127), high: pick(rng, -128, 127)} if wild else {low: -128, high: 127}
@@ -54,7 +73,7 @@ def random_command(rng, rows):
         scalars[f"add_shift_{n}"] = rng.randrange(32) if wild else rng.choice(shifts)
     return Command([random_params(rng) for _ in range(LANES)], scalars,
                    [[pick(rng, INT_MIN, INT_MAX) for _ in range(LANES)] for _ in range(rows)],
-                   [[pick(rng, -128, 127) for _ in range(LANES)] for _ in range(rows)])
+                   [[pick(rng, -128, 127) for _ in range(LANES)] for _ in range(rows)], [])
 
 
 async def run(dut, commands, rng, gaps=0.0):
@@ -63,12 +82,12 @@ async def run(dut, commands, rng, gaps=0.0):
     Returns the cycles between a command's first row and the last row before it.
     """
     ports = Ports(dut)
-    await ports.start(enter=0, param_write=0, scalars_write=0)
+    await ports.start(enter=0, param_write=0, scalars_write=0, table_write=0)
     todo = deque((c, i) for c in commands for i in range(len(c.rows)))
     residuals = deque(r for c in commands if c.scalars["add"] for r in c.residuals)
     line = deque([None] * (STAGES + 2))  # line[0] enters, line[1] is at `value`, line[-1] leaves
     feeding = deque(commands)
-    word, loaded, free = 0, 0, True  # next word of the record; commands loaded; the next parameters may be written
+    beat, word, loaded, free = 0, 0, 0, True  # next beat of the table; next word of the record; commands loaded; the next parameters may be written
     distance, since = [], 0
     first_of = {id(c): i for i, c in enumerate(commands)}
     while todo or any(line):
@@ -85,7 +104,14 @@ async def run(dut, commands, rng, gaps=0.0):
         line.appendleft(entering)
         line.pop()
 
-        feed = bool(feeding) and free and rng.random() >= gaps
+        fill = bool(feeding) and free and feeding[0].loads and beat < BEATS and rng.random() >= gaps
+        feed = bool(feeding) and free and (beat == BEATS or not feeding[0].loads) and rng.random() >= gaps
+        entries = feeding[0].table[BEAT_BYTES * beat:BEAT_BYTES * (beat + 1)] if fill else None
+        ports.set(table_write=fill, table_bank=feeding[0].bank if fill else rng.getrandbits(1),
+                  table_index=beat if fill else rng.randrange(BEATS),
+                  table_beat=pack(entries) if fill else rng.getrandbits(8 * BEAT_BYTES),
+                  bank=feeding[0].bank if feed and word == 0 else rng.getrandbits(1))
+        beat += fill
         ports.set(
             enter=entering is not None, enter_fresh=entering is not None and entering[1] == 0,
             param_write=feed, param_index=word if feed else rng.randrange(16),
@@ -106,7 +132,7 @@ async def run(dut, commands, rng, gaps=0.0):
             word += 1
             if word == PARAM_WORDS:
                 feeding.popleft()
-                word, loaded, free = 0, loaded + 1, False
+                beat, word, loaded, free = 0, 0, loaded + 1, False
         if ports.get("taken"):
             assert not free, "taken before they were complete"
             free = True
@@ -119,15 +145,30 @@ async def run(dut, commands, rng, gaps=0.0):
 @cocotb.parametrize(gaps=[0.0, 0.3])
 async def random_commands(dut, gaps):
     rng = random.Random(40 + int(10 * gaps))
-    await run(dut, [random_command(rng, rng.choice([1, 2, 14, 40])) for _ in range(120)], rng, gaps)
+    await run(dut, command_stream(rng, [rng.choice([1, 2, 14, 40]) for _ in range(120)]), rng, gaps)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def commands_follow_without_a_gap(dut):
     """A command as long as the tail and a parameter record hides the parameters of the next."""
     rng = random.Random(42)
-    distance = await run(dut, [random_command(rng, STAGES + PARAM_WORDS + 2) for _ in range(8)], rng)
+    distance = await run(dut, command_stream(rng, [STAGES + PARAM_WORDS + 2] * 8, likely=0), rng)
     assert distance[1:] == [1] * 7
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def every_command_with_its_own_table(dut):
+    """They change without a gap, too, where commands are long enough to hide it; every entry is looked up."""
+    rng = random.Random(43)
+    commands = command_stream(rng, [max(STAGES + PARAM_WORDS + BEATS + 2, TABLE_BYTES)] * 5, likely=1)
+    for command in commands:
+        command.scalars |= dict(table=1, add=0, rounding=Rounding.DOUBLE, out_zero=0, out_min=-128, out_max=127)
+        for lane in command.lanes:
+            lane |= dict(bias=0, multiplier=1 << 30, left=1, right=0)
+        order = [rng.sample(range(-128, 128), TABLE_BYTES) for _ in range(LANES)]
+        command.rows = [list(row) for row in zip(*order, strict=True)]
+    distance = await run(dut, commands, rng)
+    assert distance[1:] == [1] * 4
 
 
 def test_tail():

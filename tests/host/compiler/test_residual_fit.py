@@ -59,7 +59,7 @@ def golden_table(fields, rounding):
     ones = np.ones(256, np.int64)
     record = np.frombuffer(pack_parameters(0 * ones, ones << 30, (1, 0), 256), np.uint8).reshape(PARAM_WORDS, 256)
     command = Tensor.unpack(Tensor.pack(rounding=rounding, out_min=-128, out_max=127, **fields))
-    return tail(a.astype(np.int32), record, b.astype(np.int8), command)
+    return tail(a.astype(np.int32), record, b.astype(np.int8), None, command)
 
 
 @pytest.mark.parametrize("rounding", [Rounding.DOUBLE, Rounding.FLOAT])
