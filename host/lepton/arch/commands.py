@@ -235,9 +235,9 @@ the golden model, and TFLite's reference kernels for the rounding):
     with scale(d, m, s) = RDBPOT(SRDHM(d << 20, m), s)
 
 There is one table of TABLE_BYTES int8 for all lanes. It stays until a command brings another; a job must not rely on
-that of the job before. float32() rounds to 24 significant bits, half to even, rint() to an integer, half to even. With a multiplier of at most
-24 significant bits FLOAT is what ONNX Runtime's requantization computes with the float32 scale
-multiplier / 2**(31 + right), unless x is 2**31 - 64 or above.""")
+that of the job before. float32() rounds to 24 significant bits, half to even, rint() to an integer, half to even.
+With a multiplier of at most 24 significant bits FLOAT is what ONNX Runtime's requantization computes with the float32
+scale multiplier / 2**(31 + right), unless x is 2**31 - 64 or above.""")
 
 # The parameter record of K output channels, in words of the weight memory: word b holds byte b
 # of every channel's (bias: int32, multiplier: int32, left shift: uint8, right shift: uint8).

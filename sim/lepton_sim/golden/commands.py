@@ -177,7 +177,8 @@ def tail(rows: np.ndarray, params: np.ndarray, residual: np.ndarray | None, tabl
     """What becomes of finished accumulator rows: int8 (M, K).
 
     rows: int32 (M, K). params: the parameter record, uint8 (PARAM_WORDS, K). residual: int8 (M, K) or
-    None. table: TABLE_BYTES int8 or None. Arithmetic as in TFLite's int8 kernels (`reference/integer_ops/conv.h`, `.../add.h`); the
+    None. table: TABLE_BYTES int8 or None.
+    Arithmetic as in TFLite's int8 kernels (`reference/integer_ops/conv.h`, `.../add.h`); the
     bias is added modulo 2**32, the zero point is not.
     """
     bias = np.ascontiguousarray(params[0:4].T).view("<i4")[:, 0]

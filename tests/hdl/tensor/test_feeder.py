@@ -32,7 +32,6 @@ class Bench:
         self.answer = 0
         self.shadow, self.record, self.scalars = {}, {}, None
         self.banks, self.bank, self.table = [{}, {}], None, None  # beats in each bank; the bank in use; its address
-        self.newest = None
         self.tiles, self.records = deque(), deque()  # that are due, in order: word addresses; (address, scalars)
         self.in_use = None  # the record that the tail holds, and in how many cycles it lets go
         self.now, self.tile_cycles, self.reads = 0, [], []
@@ -47,7 +46,8 @@ class Bench:
         self.fresh()
 
     def job(self, **fields):
-        return dict(dict(tiles=1, emits=1, load_table=0, table_at=0, kernel_x=1, kernel_y=1, blocks=1, weights=0, params=0, index=7, layer=9,
+        return dict(dict(tiles=1, emits=1, load_table=0, table_at=0, kernel_x=1, kernel_y=1, blocks=1,
+                         weights=0, params=0, index=7, layer=9,
                          scalars=self.rng.getrandbits(SCALARS.size)), **fields)
 
     async def cycle(self, job=None, take=1.0, release=lambda: 16):

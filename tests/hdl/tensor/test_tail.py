@@ -87,7 +87,8 @@ async def run(dut, commands, rng, gaps=0.0):
     residuals = deque(r for c in commands if c.scalars["add"] for r in c.residuals)
     line = deque([None] * (STAGES + 2))  # line[0] enters, line[1] is at `value`, line[-1] leaves
     feeding = deque(commands)
-    beat, word, loaded, free = 0, 0, 0, True  # next beat of the table; next word of the record; commands loaded; the next parameters may be written
+    beat, word, loaded = 0, 0, 0  # next beat of the table; next word of the record; commands loaded
+    free = True  # the next parameters may be written
     distance, since = [], 0
     first_of = {id(c): i for i, c in enumerate(commands)}
     while todo or any(line):
