@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from lepton.arch import PRESETS, ChipConfig
 from lepton.arch.registers import ADDRESS_BITS, REGISTERS, Control
 from lepton.device import DeviceError
 
+from . import training
 from .build import build_cached, build_component
 from .cache import digest
 from .compile import Progress, quiet
@@ -304,7 +306,8 @@ def open_board(config: str | ChipConfig = "base", *, memory: str | MemoryProfile
 
         return Chip(chosen)
 
-    library = build_cached(_sources_key(chosen), chip, waves=waves is not None, progress=report)
+    trainer = None if waves is not None else partial(training.command, chosen)
+    library = build_cached(_sources_key(chosen), chip, waves=waves is not None, progress=report, trainer=trainer)
     return RtlDevice(library, chosen, checked, memory_bytes, waves, wave_window, report)
 
 

@@ -8,9 +8,13 @@ from pathlib import Path
 from amaranth.lib import wiring
 
 from .cache import build_root, digest, making_folder
-from .compile import Flags, Progress, link, model_objects, quiet, runtime_objects, verilate
+from .compile import INSTRUMENT, PROFILE, Flags, Progress, link, model_objects, quiet, run, runtime_objects, verilate
+from .toolchain import compiler
 from .verilog import generate
 
+Trainer = Callable[[Path], list[str]]  # from a library to the command that runs it
+
+TRAINING = Path(__file__).parent / "training.py"
 HARNESS = Path(__file__).parent / "harness"
 TOP = "lepton_chip"  # name of the Verilog module
 LIBRARY = "board.so"
@@ -35,34 +39,52 @@ def build_component(component: wiring.Component, *, waves: bool = False, progres
     return build_verilog(generate(component, TOP), waves=waves, progress=progress)
 
 
-def build_verilog(verilog: str, *, waves: bool = False, progress: Progress = quiet) -> Path:
-    """Like `build_component`, from Verilog text with module `lepton_chip`."""
+def build_verilog(verilog: str, *, waves: bool = False, progress: Progress = quiet,
+                  trainer: Trainer | None = None) -> Path:
+    """Like `build_component`, from Verilog text with module `lepton_chip`.
+
+    `trainer` gives the command that lets a library run something typical. What is
+    compiled in the end has the branches taken there close together.
+    """
     flags = Flags((*_VERILATOR, *(["--trace-fst", "--trace-structs"] if waves else [])), _OPTIMIZE)
-    key = digest(verilog, flags.key, *(path.read_bytes() for path in harness_sources()))
+    if not compiler().profiles:
+        trainer = None
+    trained_by = TRAINING.read_bytes() if trainer else b""
+    key = digest(verilog, flags.key, trained_by, *(path.read_bytes() for path in harness_sources()))
     final = build_root() / "board" / key
     with making_folder(final, progress) as folder:
         if folder is not None:
-            _build(verilog, folder, flags, progress)
+            _build(verilog, folder, flags, progress, trainer)
     return final / LIBRARY
 
 
-def _build(verilog: str, folder: Path, flags: Flags, progress: Progress) -> None:
+def _build(verilog: str, folder: Path, flags: Flags, progress: Progress, trainer: Trainer | None) -> None:
     start = time.monotonic()
     work = folder / "work"
     progress("running Verilator")
     generated = verilate(verilog, TOP, work, flags)
     shim = HARNESS / "fst_shim"
-    objects = model_objects(generated, flags, [HARNESS / "board.cpp"], [f"-I{HARNESS}", f"-I{shim}"], progress)
-    objects += runtime_objects(generated, flags, [shim], progress)
-    progress("linking")
-    link(objects, folder / LIBRARY, ["-shared", f"-Wl,--version-script={HARNESS / 'exports.map'}"])
+
+    def library(target: Path, profile: tuple[str, ...] = ()) -> None:
+        objects = model_objects(generated, flags, [HARNESS / "board.cpp"], [f"-I{HARNESS}", f"-I{shim}"], progress,
+                                profile)
+        objects += runtime_objects(generated, flags, [shim], progress)
+        progress("linking")
+        instrumented = ["-fprofile-generate"] if profile == INSTRUMENT else []
+        link(objects, target, ["-shared", f"-Wl,--version-script={HARNESS / 'exports.map'}", *instrumented])
+
+    if trainer is not None:
+        library(work / LIBRARY, INSTRUMENT)
+        progress("training")
+        run(trainer(work / LIBRARY), "training")
+    library(folder / LIBRARY, PROFILE if trainer else ())
     (work / f"{TOP}.v").rename(folder / f"{TOP}.v")
     shutil.rmtree(work)
     progress(f"built the board in {time.monotonic() - start:.1f} s")
 
 
 def build_cached(sources_key: str, make: Callable[[], wiring.Component], *, waves: bool = False,
-                 progress: Progress = quiet) -> Path:
+                 progress: Progress = quiet, trainer: Trainer | None = None) -> Path:
     """Like `build_component`, without elaborating a design whose sources have not changed.
 
     `sources_key` names everything that `make()` depends on. Elaborating and
@@ -70,10 +92,10 @@ def build_cached(sources_key: str, make: Callable[[], wiring.Component], *, wave
     """
     remembered = build_root() / "verilog" / f"{TOP}-from-sources-{sources_key}.v"
     if remembered.exists():
-        return build_verilog(remembered.read_text(), waves=waves, progress=progress)
+        return build_verilog(remembered.read_text(), waves=waves, progress=progress, trainer=trainer)
     progress("generating Verilog")
     verilog = generate(make(), TOP)
     temporary = remembered.with_suffix(f".{time.time_ns()}")
     temporary.write_text(verilog)
     temporary.replace(remembered)
-    return build_verilog(verilog, waves=waves, progress=progress)
+    return build_verilog(verilog, waves=waves, progress=progress, trainer=trainer)

@@ -128,11 +128,16 @@ def runtime_objects(generated: Generated, flags: Flags, include: Iterable[Path] 
     return [final / f"{name}.o" for name in generated.runtime]
 
 
+# A profile is found by the name of the object it was made with. What did not run has none, and that is no mistake.
+INSTRUMENT = ("-fprofile-generate", "-fprofile-update=single")
+PROFILE = ("-fprofile-use", "-Wno-missing-profile")
+
+
 def model_objects(generated: Generated, flags: Flags, extra: Iterable[Path] = (), extra_options: Iterable[str] = (),
-                  progress: Progress = quiet) -> list[Path]:
-    """Compile a design's C++ and the `extra` sources that use it."""
+                  progress: Progress = quiet, profile: tuple[str, ...] = ()) -> list[Path]:
+    """Compile a design's C++ and the `extra` sources that use it; `profile` is empty, INSTRUMENT or PROFILE."""
     base = [*flags.compile, *generated.defines, f"-I{generated.folder}", *include_options()]
-    fast, slow = [*base, *flags.optimize], [*base, "-O0"]
+    fast, slow = [*base, *flags.optimize, *profile], [*base, "-O0"]
     header = generated.folder / f"{PREFIX}__pch.h"
     tasks = [(source, generated.folder / f"{source.stem}.o", [*fast, *extra_options]) for source in extra]
     if len(generated.fast) + len(generated.slow) > 8:
@@ -147,7 +152,8 @@ def model_objects(generated: Generated, flags: Flags, extra: Iterable[Path] = ()
             unity = generated.folder / f"all_{kind}.cpp"
             unity.write_text("".join(f'#include "{name}.cpp"\n' for name in names))
             tasks.append((unity, generated.folder / f"all_{kind}.o", options))
-    compile_objects(tasks, progress)
+    # Slow files take no profile: those of the instrumented build serve.
+    compile_objects([task for task in tasks if not (profile == PROFILE and "-O0" in task[2])], progress)
     return [target for _, target, _ in tasks]
 
 

@@ -52,6 +52,11 @@ class Compiler:
     version: str
     native: str
 
+    @property
+    def profiles(self) -> bool:
+        """Does it take GCC's options for profiles? Clang's work differently."""
+        return "clang" not in self.version
+
 
 def _output(command: list[str], environment: dict[str, str] | None = None) -> str:
     try:

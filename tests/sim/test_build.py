@@ -30,7 +30,7 @@ def test_unchanged_is_not_rebuilt_and_changes_are(monkeypatch, tmp_path):
     assert messages == ["generating Verilog"]
     keys = {compile.Flags(("-O3",)).key, compile.Flags(("-O2",)).key, compile.Flags(("-O3",), ("-O3",)).key}
     assert len(keys) == 3
-    monkeypatch.setattr(build, "_build", lambda verilog, folder, flags, progress: (folder / build.LIBRARY).touch())
+    monkeypatch.setattr(build, "_build", lambda verilog, folder, *options: (folder / build.LIBRARY).touch())
     monkeypatch.setattr(build, "harness_sources", lambda: [tmp_path / "changed.h"])
     (tmp_path / "changed.h").write_text("// another harness")
     monkeypatch.setenv("LEPTON_BUILD", str(tmp_path))
