@@ -1,5 +1,6 @@
 """The service as a real process, and clients with real certificates."""
 
+import os
 import selectors
 import signal
 import ssl
@@ -33,9 +34,11 @@ class Service:
     `limits` are arguments of `Limits` in place of its defaults.
     """
 
-    def __init__(self, folder: Path, database: str | None = None, limits: str = ""):
-        self.folder, self._options = folder, ("--database", database) if database else ()
-        self._limits = limits
+    def __init__(self, folder: Path, database: str | None = None, limits: str = "", store: str | None = None,
+                 environment: dict[str, str] | None = None):
+        self.folder, self._limits, self._environment = folder, limits, {**os.environ, **(environment or {})}
+        self._options = [part for option, value in (("--database", database), ("--store", store)) if value
+                         for part in (option, value)]
         self.home = Home(folder / "home", database)
         self.process: subprocess.Popen | None = None
         self.url = ""
@@ -60,7 +63,7 @@ class Service:
         self.process = subprocess.Popen(
             [sys.executable, "-c", SERVE.format(limits=self._limits), "cloud", "serve",
              "--home", str(self.home.folder), "--listen", listen, *self._options],
-            stdout=subprocess.PIPE, text=True)
+            stdout=subprocess.PIPE, text=True, env=self._environment)
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             assert selector.select(START_SECONDS), "the service does not start"
