@@ -115,6 +115,4 @@ class Upload:
         if self.place.device is None:
             return open_target(self.place.target)
         from ..cloud.credentials import Credentials
-        credentials = Credentials(self.place.keys)
-        return open_target(self.place.target, certificate=credentials.client, key=credentials.client,
-                           ca=credentials.authority)
+        return open_target(self.place.target, credentials=Credentials(self.place.keys))

@@ -7,6 +7,7 @@ on disk before it is sent for signing, so that an answer that got lost can be as
 
 import base64
 import os
+import secrets
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,49 +54,68 @@ class Credentials:
             raise CredentialsError(f"cannot read the authority's certificate {authority}: {error.strerror}") from error
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _replace(self.authority, trusted)
-        request = self._request()
+        key, request = self._request()
         proof = keys.signing.sign(PROOF_CONTEXT + request.public_bytes(serialization.Encoding.DER))
-        return self._obtain(self._context(), service, "/v1/enrolment", request, {
-            "code": code, "signing_key": base64.b64encode(keys.signing.public_key().public_bytes_raw()).decode(),
+        return self._obtain(self._context(), service, "/v1/enrolment", key, {
+            "request": _pem(request), "code": code,
+            "signing_key": base64.b64encode(keys.signing.public_key().public_bytes_raw()).decode(),
             "signing_proof": base64.b64encode(proof).decode()})
 
     def rotate(self, service: str) -> dict:
         """A certificate for a new key in place of the present one; the service's answer."""
+        key, request = self._request()
+        return self._obtain(self.context(), service, "/v1/certificate", key, {"request": _pem(request)})
+
+    def context(self) -> ssl.SSLContext:
+        """TLS 1.3 to the service, with the certificate shown."""
         context = self._context()
         try:
             context.load_cert_chain(self.client)
         except (OSError, ssl.SSLError) as error:
-            raise CredentialsError(f"cannot use {self.client}: {error}; enrol with a code") from error
-        return self._obtain(context, service, "/v1/certificate", self._request(), {})
+            raise CredentialsError(f"cannot use {self.client}: {error}; get a certificate with: lepton cloud enroll"
+                                   ) from error
+        return context
+
+    def version(self) -> str:
+        """Tells the present certificate from others: its serial number."""
+        return f"{self._certificate().serial_number:x}"
 
     def due(self, now: datetime | None = None) -> bool:
         """Whether the certificate has come to the part of its life in which it is to be rotated."""
-        certificate = x509.load_pem_x509_certificate(self.client.read_bytes())
+        certificate = self._certificate()
         start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         return (now or datetime.now(UTC)) >= start + RENEW_AT * (end - start)
 
     def name(self) -> str:
         """The device's name, from the certificate. Raises `CredentialsError` if there is none."""
         try:
-            names = x509.load_pem_x509_certificate(self.client.read_bytes()).extensions.get_extension_for_class(
+            names = self._certificate().extensions.get_extension_for_class(
                 x509.SubjectAlternativeName).value.get_values_for_type(x509.UniformResourceIdentifier)
-        except (OSError, ValueError, x509.ExtensionNotFound) as error:
+        except x509.ExtensionNotFound as error:
             raise CredentialsError(f"{self.client} is no certificate of a device ({error}); get one with: "
                                    "lepton cloud enroll") from error
         return names[0].rpartition(":")[2] if names else ""
+
+    def _certificate(self) -> x509.Certificate:
+        try:
+            return x509.load_pem_x509_certificate(self.client.read_bytes())
+        except (OSError, ValueError) as error:
+            raise CredentialsError(f"{self.client} is no certificate of a device ({error}); get one with: "
+                                   "lepton cloud enroll") from error
 
     @property
     def _next_key(self) -> Path:
         return self.folder / "next.key"
 
-    def _request(self) -> x509.CertificateSigningRequest:
-        """A request for the next key, which stays the same until its certificate has come."""
+    def _request(self) -> tuple[bytes, x509.CertificateSigningRequest]:
+        """The next key, which stays the same until its certificate has come, and a request for it."""
         if not self._next_key.exists():
             key = ec.generate_private_key(ec.SECP256R1())
             _replace(self._next_key, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                                                        serialization.NoEncryption()))
-        key = serialization.load_pem_private_key(self._next_key.read_bytes(), None)
-        return x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+        pem = self._next_key.read_bytes()
+        key = serialization.load_pem_private_key(pem, None)
+        return pem, x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
 
     def _context(self) -> ssl.SSLContext:
         try:
@@ -106,9 +126,7 @@ class Credentials:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         return context
 
-    def _obtain(self, context: ssl.SSLContext, service: str, path: str, request: x509.CertificateSigningRequest,
-                more: dict) -> dict:
-        body = {"request": request.public_bytes(serialization.Encoding.PEM).decode(), **more}
+    def _obtain(self, context: ssl.SSLContext, service: str, path: str, key: bytes, body: dict) -> dict:
         try:
             with httpx.Client(base_url=service.rstrip("/"), verify=context, timeout=TIMEOUT_SECONDS,
                               trust_env=False) as client:
@@ -118,15 +136,18 @@ class Credentials:
             raise CredentialsError(f"{service} gives no certificate: {error or type(error).__name__}") from error
         if response.status_code != 201:
             raise CredentialsError(f"{service} gives no certificate: {answer.get('detail', response.reason_phrase)}")
-        _replace(self.client, self._next_key.read_bytes() + answer["certificate"].encode())
-        self._next_key.unlink()
+        _replace(self.client, key + answer["certificate"].encode())
+        self._next_key.unlink(missing_ok=True)  # two processes of a device may rotate at once
         return answer
+
+
+def _pem(request: x509.CertificateSigningRequest) -> str:
+    return request.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def _replace(path: Path, content: bytes) -> None:
     """Durably, whole or not at all, for the owner only."""
-    staging = path.with_name(path.name + ".part")
-    staging.unlink(missing_ok=True)
+    staging = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     with open(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
         file.flush()

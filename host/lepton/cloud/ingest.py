@@ -1,44 +1,59 @@
 """The ingest service as a target: each segment is one PUT over mutual TLS 1.3 (docs/cloud-service.md)."""
 
-import ssl
+import time
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 
 import httpx
 
 from . import segment as segments
-from .errors import Refused, StoreError, Unavailable
+from .credentials import Credentials
+from .errors import CredentialsError, Refused, Unavailable
 
 # What no repetition mends: malformed, conflict or order, no length, too large, not what it says it is.
 _PERMANENT = {400, 409, 411, 413, 422}
+CHECK_SECONDS = 600.0  # between looks at the certificate's age
 
 
 class IngestTarget:
     """The service at `where` (`https://host:port`), reached with a device's certificate.
 
-    `certificate`, `key`, `ca`: PEM files of the device's certificate, its private key and
-    the authority that signed the service's. Raises `StoreError` if they cannot be used.
+    The certificate is rotated in time, and taken anew from its file where another process has done so. Raises
+    `CredentialsError` if there is none.
     """
 
-    def __init__(self, where: str, *, certificate: str | Path, key: str | Path, ca: str | Path, timeout: float = 30.0):
+    def __init__(self, where: str, *, credentials: Credentials, timeout: float = 30.0):
         self.where = where.rstrip("/")
-        try:
-            context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(ca))
-            context.minimum_version = ssl.TLSVersion.TLSv1_3
-            context.load_cert_chain(str(certificate), str(key))
-        except (OSError, ssl.SSLError) as error:
-            raise StoreError(f"cannot use the certificate {certificate}, its key {key} or the authority {ca}: {error}; "
-                             "enrol the device again, or give the right files") from error
-        self._client = httpx.Client(base_url=self.where, verify=context, timeout=timeout, trust_env=False)
+        self._credentials, self._timeout = credentials, timeout
+        self._client = self._connect()
 
     def close(self) -> None:
         self._client.close()
+
+    def _connect(self) -> httpx.Client:
+        self._version, self._next_check = self._credentials.version(), time.monotonic() + CHECK_SECONDS
+        return httpx.Client(base_url=self.where, verify=self._credentials.context(), timeout=self._timeout,
+                            trust_env=False)
+
+    def _renew(self) -> None:
+        """Whatever goes wrong with it, the present certificate serves until it expires."""
+        if time.monotonic() < self._next_check:
+            return
+        self._next_check = time.monotonic() + CHECK_SECONDS
+        try:
+            if self._credentials.due():
+                self._credentials.rotate(self.where)
+            if self._credentials.version() != self._version:
+                self._client.close()
+                self._client = self._connect()
+        except CredentialsError:
+            return
 
     def put_new(self, key: str, data: bytes) -> bool:
         """See `Target`. Segments of a spool must be offered oldest first.
 
         Where the service waits for an earlier one, there is none any more: it is told so, and counts the gap.
         """
+        self._renew()
         answer = self._put(key, data)
         expected = _problem(answer).get("expected")
         if answer.status_code == 409 and type(expected) is int and 0 <= expected < segments.split_key(key)[1]:

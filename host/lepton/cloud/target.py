@@ -21,7 +21,7 @@ class Target(Protocol):
 def open_target(where: str | Path, **options) -> Target:
     """The target of a URL: the ingest service for `https://…`, else a `Store` (a folder, `s3://bucket/prefix`, …).
 
-    `options` go to the one that it is: for the service `certificate`, `key` and `ca`, paths of PEM files; for
+    `options` go to the one that it is: for the service `credentials`, those of the device; for
     a store what obstore takes.
     """
     if str(where).startswith("https://"):

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from lepton.cloud import credentials as module
+from lepton.cloud import ingest
 from lepton.cloud.credentials import Credentials
 from lepton.cloud.errors import CredentialsError
 from lepton.cloud.ingest import IngestTarget
@@ -44,8 +45,7 @@ def certificate(credentials):
 
 
 def put(service, credentials, segment):
-    target = IngestTarget(service.url, certificate=credentials.client, key=credentials.client,
-                          ca=credentials.authority)
+    target = IngestTarget(service.url, credentials=credentials)
     try:
         return target.put_new(segment.key, segment.data)
     finally:
@@ -102,6 +102,44 @@ def test_lost_answer_to_a_rotation(service, enrolled, keys, monkeypatch):
     assert put(service, enrolled, Spool(CAMERA.name, keys).next())
 
 
+def test_uploader_rotates_in_time(service, enrolled, keys, monkeypatch):
+    """In the middle of uploading, and without a pause in it."""
+    spool, before = Spool(CAMERA.name, keys), certificate(enrolled)
+    target = IngestTarget(service.url, credentials=enrolled)
+    monkeypatch.setattr(ingest, "CHECK_SECONDS", 0.0)
+    assert target.put_new((segment := spool.next()).key, segment.data)
+    assert certificate(enrolled) == before  # it is not due
+    monkeypatch.setattr(module, "RENEW_AT", 0.0)
+    target._next_check = 0.0
+    for _ in range(3):
+        assert target.put_new((segment := spool.next()).key, segment.data)
+    assert certificate(enrolled).public_key() != before.public_key()
+    target.close()
+
+
+def test_uploader_takes_what_another_process_has_rotated(service, enrolled, keys, monkeypatch):
+    spool, target = Spool(CAMERA.name, keys), IngestTarget(service.url, credentials=enrolled)
+    first = target._version
+    enrolled.rotate(service.url)
+    target._next_check = 0.0
+    assert target.put_new((segment := spool.next()).key, segment.data)
+    assert target._version == enrolled.version() != first
+    target.close()
+
+
+def test_rotation_that_fails_does_not_stop_uploads(service, enrolled, keys, monkeypatch):
+    spool, target = Spool(CAMERA.name, keys), IngestTarget(service.url, credentials=enrolled)
+    monkeypatch.setattr(module, "RENEW_AT", 0.0)
+
+    def refuse(*_):
+        raise CredentialsError("not now")
+
+    monkeypatch.setattr(Credentials, "rotate", refuse)
+    target._next_check = 0.0
+    assert target.put_new((segment := spool.next()).key, segment.data)
+    target.close()
+
+
 def test_due(enrolled):
     assert not enrolled.due()
     assert not enrolled.due(datetime.now(UTC) + timedelta(days=59))
@@ -134,5 +172,5 @@ def test_files_that_are_missing(credentials, keys, tmp_path, service):
         credentials.enrol(service.url, "code", tmp_path / "text.pem", keys)
     Credentials(tmp_path / "empty").folder.mkdir()
     (tmp_path / "empty" / "authority.pem").write_bytes(service.authority.read_bytes())
-    with pytest.raises(CredentialsError, match="enrol with a code"):
+    with pytest.raises(CredentialsError, match="get a certificate with: lepton cloud enroll"):
         Credentials(tmp_path / "empty").rotate(service.url)

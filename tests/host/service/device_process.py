@@ -24,8 +24,7 @@ def produce(path: str, first: int, ledger: str) -> None:
 
 
 def upload(path: str, service: str, folder: str, keys: str) -> None:
-    credentials = Credentials(Path(folder))
-    target = open_target(service, certificate=credentials.client, key=credentials.client, ca=credentials.authority)
+    target = open_target(service, credentials=Credentials(Path(folder)))
     with Spool(path, max_bytes=CAP) as spool, \
             Uploader(spool, target, DeviceKeys.load(keys), segment_records=200, linger=0.02, backoff_cap=0.2):
         print("ready", flush=True)

@@ -47,9 +47,7 @@ class Device:
 
     def drain(self) -> None:
         """Upload what is left, in this process."""
-        credentials = self._credentials
-        target = open_target(self._service.url, certificate=credentials.client, key=credentials.client,
-                             ca=credentials.authority)
+        target = open_target(self._service.url, credentials=self._credentials)
         with Spool(self.spool, max_bytes=CAP) as spool, \
                 Uploader(spool, target, DeviceKeys.load(self.keys), backoff_cap=0.2) as uploader:
             assert uploader.flush(60)

@@ -28,8 +28,7 @@ class Sender(threading.Thread):
         super().__init__(daemon=True)
         self.spool, self.acknowledged, self.errors = client.spool(), [], []
         self.enough = threading.Event()
-        self._target = IngestTarget(str(client.base_url), certificate=client.credentials.client,
-                                    key=client.credentials.client, ca=client.credentials.authority)
+        self._target = IngestTarget(str(client.base_url), credentials=client.credentials)
 
     def run(self):
         try:
