@@ -14,13 +14,14 @@ from ..cloud.segment import MAX_OBJECT_BYTES
 from .audit import Audit
 from .enrolment import Enrolment
 from .errors import Refused
+from .identity import Identity
 from .peer import CERTIFICATE
 
 PEER = "peer"  # in the state of a request: `Peer`, or None for a stranger
 OPEN_PATHS = frozenset({"/v1/enrolment"})  # all others need a certificate
 MAX_BODY = 64 << 10  # of all requests but uploads
 LARGE_BODIES = 8  # in memory at once; further ones wait in their sockets
-RETRY_SECONDS = 5
+_RETRY = {"Retry-After": "5"}
 
 logger = logging.getLogger("lepton.service")
 
@@ -40,14 +41,17 @@ class Gate:
     def __init__(self, app: ASGIApp, enrolment: Enrolment, audit: Audit, limits: Limits):
         self._app, self._enrolment, self._audit, self._limits = app, enrolment, audit, limits
         self._large = asyncio.Semaphore(LARGE_BODIES)
+        self._sending: set[Identity] = set()  # who sends a large body: one of each, so that none takes all the room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         scope["state"][PEER] = None
         try:
-            scope["state"][PEER] = await self._identify(scope)
+            scope["state"][PEER] = peer = await self._identify(scope)
             length = self._length(scope)
+            if length > MAX_BODY and peer.identity in self._sending:
+                raise Refused(429, "busy", f"{peer.identity} is sending another segment; send one after the other")
         except Refused as refused:
             answer = await refuse(self._audit, scope, refused)
             return await answer(scope, receive, send)
@@ -55,8 +59,12 @@ class Gate:
             return await unavailable(error)(scope, receive, send)
         if length <= MAX_BODY:
             return await self._enter(scope, receive, send)
-        async with self._large:
-            await self._enter(scope, receive, send)
+        self._sending.add(peer.identity)
+        try:
+            async with self._large:
+                await self._enter(scope, receive, send)
+        finally:
+            self._sending.remove(peer.identity)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -84,7 +92,8 @@ class Gate:
         if "transfer-encoding" in headers:
             raise Refused(411, "length_required", "a body needs a Content-Length, chunks are not read")
         length = int(headers.get("content-length", "0"))  # uvicorn has checked that it is a number
-        limit = self._limits.segment_bytes if scope["method"] == "PUT" else MAX_BODY
+        upload = scope["method"] == "PUT" and scope["state"][PEER] is not None
+        limit = self._limits.segment_bytes if upload else MAX_BODY
         if length > limit:
             raise Refused(413, "too_large", f"the body has {length} bytes, at most {limit} are taken")
         return length
@@ -102,14 +111,15 @@ async def refuse(audit: Audit, scope: Scope, refused: Refused) -> JSONResponse:
             await run_in_threadpool(audit.write, request, refused, identity, address)
         except SQLAlchemyError as error:
             return unavailable(error)
-    return problem(refused.status, refused.reason, refused.detail, **refused.members)
+    headers = _RETRY if refused.status == 429 else None
+    return problem(refused.status, refused.reason, refused.detail, headers, **refused.members)
 
 
 def unavailable(error: Exception) -> JSONResponse:
     """The answer while database or store fail; the log has the reason, which is none of the peer's business."""
     logger.error("unavailable: %s", error)
     return problem(503, "unavailable", "the service cannot reach its database or store; try again later",
-                   {"Retry-After": str(RETRY_SECONDS)})
+                   _RETRY)
 
 
 def problem(status: int, reason: str, detail: str, headers: dict[str, str] | None = None, **members) -> JSONResponse:

@@ -18,7 +18,7 @@ from .tenant import TenantView
 
 
 async def _peer(request: Request) -> Peer:
-    return request.state.peer  # the gate lets strangers in to the open paths only
+    return getattr(request.state, PEER)  # the gate lets strangers in to the open paths only
 
 
 async def _device(request: Request) -> Identity:
@@ -52,9 +52,9 @@ def refusals(*statuses: int) -> dict:
     """Responses of an OpenAPI operation: those that every one can have, and `statuses`."""
     meanings = {400: "malformed", 401: "no valid certificate", 403: "not permitted", 404: "not found",
                 408: "too slow", 409: "out of order, or another segment has the number", 411: "no length",
-                413: "too large", 422: "invalid", 503: "database or store cannot be reached"}
+                413: "too large", 422: "invalid", 429: "busy", 503: "database or store cannot be reached"}
     return {status: {"description": meanings[status], "content": _PROBLEM}
-            for status in sorted({400, 401, 403, 408, 411, 413, 422, 503, *statuses})}
+            for status in sorted({400, 401, 403, 408, 411, 413, 422, 503} | set(statuses))}
 
 
 router = APIRouter(prefix="/v1", responses=refusals())
@@ -83,7 +83,7 @@ def position(request: Request, device: Device, spool: Spool) -> messages.Positio
 
 
 @router.put("/results/{device}/{name}", status_code=201, responses={
-    200: {"model": messages.Stored, "description": "It was there already"}, **refusals(409)},
+    200: {"model": messages.Stored, "description": "It was there already"}, **refusals(409, 429)},
     openapi_extra={"requestBody": {"required": True, "content": _BYTES}})
 async def upload(request: Request, response: Response, device: DeviceName, name: SegmentName, sender: Device,
                  lost_from: Annotated[int | None, Header(
