@@ -3,7 +3,7 @@
     verify     is the graph well formed?
     passes     graph to graph: constants, paddings, tables, what nobody reads
     partition  what the chip can compute, and why not the rest
-    segments   jobs for the chip and work for the host in turn; Reshapes disappear, Adds are fused
+    segments   jobs for the chip and work for the host in turn; Reshapes disappear, Tables and Adds are fused
     host       the host's operators, exactly as the frameworks compute them
     lowering   operators -> `ChipLayer`s: tiles of weights, parameter records, walks
     tiling     which part of a layer one command computes

@@ -103,6 +103,7 @@ class ChipLayer:
     out_min: int
     out_max: int
     rounding: Rounding = Rounding.DOUBLE
+    table: bytes | None = None  # 256 results, through which the tail's own go
     window: "Window | None" = None  # for WINDOW, whose `kernel` counts groups of kernel rows
     weights: list[np.ndarray] | None = None
     first_block: list[int] = field(default_factory=list)

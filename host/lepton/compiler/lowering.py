@@ -15,6 +15,7 @@ from ..graph import (
     GraphError,
     MaxPool2D,
     Mean,
+    Table,
 )
 from . import quantize, residual_fit
 from .host.layers import centred_weights
@@ -55,6 +56,12 @@ class Lowering:
             layer = self._lanewise(node, index)
         if self.floats:
             layer.rounding = Rounding.FLOAT
+        if node.table is not None:
+            layer.table = node.table.op.values
+            layer.op += "+Table"
+            layer.output_shape = tuple(self.graph.tensors[node.table.outputs[0]].shape)
+        elif isinstance(op, Table):
+            layer.table = op.values
         if node.residual is not None:
             try:
                 self._add_residual(layer, node)
@@ -263,7 +270,7 @@ class Lowering:
     def _lanewise(self, node: ChipNode, index: int) -> ChipLayer:
         op, tensors = node.node.op, self.graph.tensors
         source, output = tensors[node.node.inputs[0]], tensors[node.node.outputs[0]]
-        out_shape = node.image if isinstance(op, Add) else image_shape(output.shape, label(node.node))
+        out_shape = node.image if isinstance(op, Add | Table) else image_shape(output.shape, label(node.node))
         kernel, stride, padding = (1, 1), (1, 1), ((0, 0), (0, 0))
         opcode, pad, zero, clamp = TensorOpcode.MAX, -128, 0, (-128, 127)
         parts = [Part((0, out_shape[0]), (0, out_shape[1]))]
@@ -329,11 +336,10 @@ class Lowering:
 
     def _add_residual(self, layer: ChipLayer, node: ChipNode) -> None:
         tensors, add = self.graph.tensors, node.fused
-        own = node.node.inputs[0] if isinstance(node.node.op, Add) else node.node.outputs[0]
         output, residual = tensors[add.outputs[0]], tensors[node.residual]
         layer.residual = self._image(node.residual, (layer.output.height, layer.output.width,
                                                      image_shape(output.shape, label(add))[2]))
-        operands = tensors[own], residual, output
+        operands = tensors[node.own], residual, output
         scales, zeros = tuple(map(_scale, operands)), tuple(map(_zero, operands))
         if self.floats:
             table = np.clip(self._sums(node, scales, zeros), *add.op.clamp).astype(np.int8)

@@ -21,6 +21,7 @@ from ..graph import (
     Mean,
     Node,
     Reshape,
+    Table,
 )
 from . import quantize
 from .host.layers import centred_weights, layer_scales
@@ -128,11 +129,15 @@ def _add(graph: Graph, node: Node) -> str | None:
     return _constants(graph, node) or _window(_image(graph, node.inputs[0]), (1, 1))
 
 
+def _table(graph: Graph, node: Node) -> str | None:
+    return _constants(graph, node) or _window(_image(graph, node.inputs[0]), (1, 1))
+
+
 def _reshape(graph: Graph, node: Node) -> str | None:
     return _constants(graph, node)
 
 
 RULES: dict[type, Callable[[Graph, Node], str | None]] = {
     Conv2D: _conv, DepthwiseConv2D: _conv, FullyConnected: _fully_connected, MaxPool2D: _max_pool,
-    AveragePool2D: _average_pool, Mean: _mean, Add: _add, Reshape: _reshape,
+    AveragePool2D: _average_pool, Mean: _mean, Add: _add, Table: _table, Reshape: _reshape,
 }

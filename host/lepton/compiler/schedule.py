@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import groupby, pairwise
 
 from ..arch import ChipConfig, DmaOpcode, Engine, Region
-from ..arch.commands import PARAM_WORDS
+from ..arch.commands import PARAM_WORDS, TABLE_BYTES
 from .commands import Access, Area, Command, Memory, Program, tile_area, transfer, weight_transfer
 from .layers import Box, ChipLayer, Image
 from .placement import Placement
@@ -33,6 +33,7 @@ class _State:
         self.placement, self.config, self.program = placement, config, program
         self.inputs, self.outputs = inputs, outputs
         self.memory = WeightMemory(config)
+        self.table: bytes | None = None  # what the tail holds
         self.loaded_rows: dict[tuple[str, int], int] = {}  # resident inputs: rows of a block that have been loaded
 
     def resident(self, image: Image) -> Area | None:
@@ -49,7 +50,11 @@ class _LayerScheduler:
         self.program = state.program
         self.tiling = state.placement.tilings[position]
         self.slots = state.placement.slots[position]
-        self.weights = LayerWeights(position, self.tiling, self.config, self.program.constants)
+        # The table stays in the tail; a layer brings its own where that of the layer before is another one.
+        self.brings_table = layer.table not in (None, state.table)
+        state.table = layer.table or state.table
+        self.weights = LayerWeights(position, self.tiling, self.config, self.program.constants,
+                                    layer.table if self.brings_table else None)
         self.dot = layer.weighted
         self.source_keys: dict[object, int] = {}  # what the source's tile buffers hold
         self.turns = {"source": 0, "output": 0, "residual": 0}
@@ -262,6 +267,12 @@ class _LayerScheduler:
         if last:
             command.fields["params"] = params
             command.reads.append(Access(Memory.WEIGHTS, params * lanes, (params + PARAM_WORDS) * lanes))
+            command.fields["table"] = self.layer.table is not None
+            if self.brings_table:
+                at = self._weights(self.weights.table_batch)
+                command.fields |= {"load_table": 1, "table_at": at}
+                command.reads.append(Access(Memory.WEIGHTS, at * lanes, at * lanes + TABLE_BYTES))
+                self.brings_table = False
 
     def _add_tail(self, command: Command, tile: Tile, blocks: tuple[int, int], area: Area,
                   residual: Area | None) -> None:

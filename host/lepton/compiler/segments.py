@@ -1,20 +1,21 @@
 """The graph as jobs for the chip and work for the host in turn, as few jobs as the graph allows.
 
-Reshapes that only rename memory disappear, additions are fused into the layer before them.
+Reshapes that only rename memory disappear, tables and additions are fused into the layer before them.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..graph import Add, FullyConnected, Graph, Node, Reshape
+from ..graph import Add, FullyConnected, Graph, Node, Reshape, Table
 from .partition import rows_of
 from .verify import image_shape, label
 
 
 @dataclass(eq=False)
 class ChipNode:
-    """A node for the chip; with `residual`, the Add `fused` is computed in its tail.
+    """A node for the chip; with `table`, its results go through that Table, with `residual`, the Add `fused` is
+    computed in its tail, behind the table.
 
     `source` is the tensor as it lies in memory, `image` the (height, width, channels) that the operator sees:
     they differ where a Reshape was folded away.
@@ -26,6 +27,14 @@ class ChipNode:
     output: str
     residual: str | None = None
     fused: Node | None = None
+    table: Node | None = None
+
+    @property
+    def own(self) -> str:
+        """The tensor that the residual is added to."""
+        if isinstance(self.node.op, Add):
+            return self.node.inputs[0]
+        return (self.table or self.node).outputs[0]
 
     @property
     def name(self) -> str:
@@ -34,7 +43,7 @@ class ChipNode:
     @property
     def nodes(self) -> list[Node]:
         """The nodes of the graph that it computes."""
-        return [self.node] + ([self.fused] if self.fused not in (None, self.node) else [])
+        return [self.node] + [n for n in (self.table, self.fused) if n not in (None, self.node)]
 
     def reads(self) -> list[str]:
         return [self.source] + ([self.residual] if self.residual else [])
@@ -84,7 +93,8 @@ class Segmenter:
             name = source
 
     def _chip_nodes(self) -> list[ChipNode]:
-        """The nodes for the chip, in order; Adds are fused into the last computed of their producers that allows it."""
+        """The nodes for the chip, in order; Tables and Adds are fused into the last computed of their producers that
+        allows it. The tail looks up before it adds, so a Table behind an Add is a node of its own."""
         work = [n for n in self.graph.nodes if not self._on_host(n) and not isinstance(n.op, Reshape)]
         sources = {id(n): [self._seen_through(n, name) if self.graph.tensors[name].data is None else name
                            for name in n.inputs if name] for n in work}
@@ -103,7 +113,14 @@ class Segmenter:
                     result.remove(producer)
                     other = reads[1] if reads[0] == producer.output else reads[0]
                     result.append(ChipNode(producer.node, producer.source, producer.image, node.outputs[0], other,
-                                           node))
+                                           node, producer.table))
+                    continue
+            if isinstance(node.op, Table):
+                producer = next((c for c in result if c.output == node.inputs[0] and c.residual is None
+                                 and c.table is None and not isinstance(c.node.op, Table)
+                                 and users[c.output] == 1 and c.output not in self.graph.outputs), None)
+                if producer is not None:
+                    producer.table, producer.output = node, node.outputs[0]
                     continue
             any_shape = isinstance(node.op, FullyConnected) and not rows_of(self.graph, node)
             seen = reads[0] if any_shape else node.inputs[0]

@@ -25,9 +25,13 @@ class Batch:
 
 
 class LayerWeights:
-    """A layer's constants, appended to `constants`, in batches of units in the order of their use."""
+    """A layer's constants, appended to `constants`, in batches of units in the order of their use.
 
-    def __init__(self, layer_position: int, tiling: Tiling, config: ChipConfig, constants: bytearray):
+    A `table` that the layer brings is the last batch, `table_batch`.
+    """
+
+    def __init__(self, layer_position: int, tiling: Tiling, config: ChipConfig, constants: bytearray,
+                 table: bytes | None = None):
         self.batches: list[Batch] = []
         self.units: dict[tuple[int, int], Unit] = {}  # (output block, box index) -> unit; (0, 0) for SUM and MAX
         lanes, layer = config.lanes, tiling.layer
@@ -45,9 +49,7 @@ class LayerWeights:
         if not layer.weighted:
             self.units[0, 0] = Unit(0, 0, 0)
             pending += b"".join(layer.params)
-            flush()
-            return
-        for ob, boxes in enumerate(tiling.boxes):
+        for ob, boxes in enumerate(tiling.boxes if layer.weighted else []):
             for i, box in enumerate(boxes):
                 data = layer.box_weights(ob, box)
                 tiles = len(data) // lanes
@@ -60,6 +62,10 @@ class LayerWeights:
                 if not self.batches:  # the first command need not wait for more than its own
                     flush()
         flush()
+        self.table_batch = len(self.batches)
+        if table is not None:
+            pending += table
+            flush()
 
     @property
     def size(self) -> int:

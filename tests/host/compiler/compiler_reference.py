@@ -6,7 +6,7 @@ An oracle for what cannot be put into a TFLite file: any clamp range, any paddin
 import math
 
 import numpy as np
-from lepton.graph import Add, AveragePool2D, Conv2D, DepthwiseConv2D, FullyConnected, MaxPool2D, Mean, Reshape
+from lepton.graph import Add, AveragePool2D, Conv2D, DepthwiseConv2D, FullyConnected, MaxPool2D, Mean, Reshape, Table
 
 
 def _multiplier(real):
@@ -132,6 +132,8 @@ def reference(graph, inputs):
             result = _mean(graph, node, x)
         elif isinstance(node.op, Add):
             result = _add(graph, node, x, values[node.inputs[1]])
+        elif isinstance(node.op, Table):
+            result = np.frombuffer(node.op.values, np.int8)[x.astype(int) + 128]
         else:
             assert isinstance(node.op, Reshape)
             result = x.reshape(graph.tensors[node.outputs[0]].shape)
