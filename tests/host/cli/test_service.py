@@ -1,8 +1,12 @@
 """`lepton cloud invite`, `enroll`, `rotate`, `revoke` and `serve`, as an operator and a device use them."""
 
+import re
+
 import pytest
 from lepton.cli import main
 from lepton.cli.main import EXIT_USER_ERROR
+from lepton.service.identity import Identity
+from lepton.service.tenant import TenantView
 
 from tests.host.service.running import Service
 
@@ -43,6 +47,22 @@ def test_life_of_a_device(service, tmp_path, capsys):
     status, said = lepton("revoke", "acme", "cam7", *home)
     assert status == EXIT_USER_ERROR
     assert "there is nothing to revoke" in said.err
+
+
+def test_results_stream_to_the_service(service, tmp_path, monkeypatch, capsys):
+    """What a person sees: enrol once, then run with the service as the target."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    code = service.invite(Identity("device", "acme", "cam9"))
+    assert main(["cloud", "enroll", service.url, "--code", code, "--authority", str(service.authority)]) == 0
+    assert main(["sim", "--device", "golden", "--config", "tiny", "--images", "2", "--store", service.url]) == 0
+    assert f"{service.url}/results/cam9/" in capsys.readouterr().out.replace("\n", "")
+
+    view = TenantView(service.open_database(), "acme")
+    rows = view.segments(device="cam9")
+    view.database.close()
+    assert sum(row["records"] for row in rows) == 2
+    assert all(re.fullmatch("[0-9a-f]{16,64}", row[name])
+               for row in rows for name in ("model_hash", "program_hash", "config_hash"))
 
 
 @pytest.mark.parametrize("arguments, text", [
