@@ -4,6 +4,7 @@
 - `measure`: one row, compiled, run on the RTL and held against the golden model
 - `worker`: rows in processes of their own
 - `roofline`: the chart
+- `cloud`: the way of results to a store
 - `trace`: one inference as a timeline for Perfetto
 """
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ..arch import PRESETS
 from ..bench import Measurement, run_rows, select
+from ..bench.cloud import CLOUD_ROWS, CloudMeasurement, measure_rows
 from ..bench.roofline import chart
 from ..runtime import CAUSES
 from .console import columns, facts, grouped, make_console, percent, scaled, shortened
@@ -33,28 +34,36 @@ class RowError(ValueError):
 
 def run(arguments: Namespace) -> int:
     console = make_console()
+    cloud = [name for name in CLOUD_ROWS if name in arguments.names or not arguments.names]
+    names = [name for name in arguments.names if name not in CLOUD_ROWS]
     try:
-        entries = select(arguments.names, arguments.quick)
+        entries = select(names, arguments.quick) if names or not arguments.names else []
     except ValueError as error:
         raise RowError(str(error)) from error
     folder = Path(arguments.output)
     folder.mkdir(parents=True, exist_ok=True)
-    started, done = time.monotonic(), []
-    console.print(chip_facts(PRESETS[arguments.config], "rtl"))
+    started, done, ways = time.monotonic(), [], []
+    if entries:
+        console.print(chip_facts(PRESETS[arguments.config], "rtl"))
     with _progress(console, len(entries), started) as show:
         for measurement in run_rows(entries, arguments.config, arguments.memory,
                                     lambda entry, text, seconds: show(len(done), entry.name, text, seconds)):
             done.append(measurement)
             console.print(_line(measurement))
-            _write(folder, done)
+            _write(folder, done, ways)
+    for way in measure_rows(cloud, folder):
+        ways.append(way)
+        console.print(_cloud_line(way))
+        _write(folder, done, ways)
     console.print()
-    console.print(result_table(done))
+    if done:
+        console.print(result_table(done))
     if any(len(m.layers) > 2 for m in done):
         console.print()
         console.print(worst_table(done))
     console.print()
-    console.print(facts(_summary(done, folder, time.monotonic() - started)))
-    return 0 if all(m.exact and not m.error for m in done) else EXIT_DIFFERENT
+    console.print(facts(_summary(done, ways, folder, time.monotonic() - started)))
+    return 0 if all(m.exact and not m.error for m in done) and not any(w.error for w in ways) else EXIT_DIFFERENT
 
 
 @contextmanager
@@ -126,17 +135,27 @@ def worst_table(measurements: list[Measurement]) -> Group:
     return Group(table, Text(_WORST_CAPTION, style="dim"))
 
 
-def _write(folder: Path, done: list[Measurement]) -> None:
+def _cloud_line(m: CloudMeasurement) -> Text:
+    if m.error:
+        return Text(f"{m.name}: {m.error}", style="bold red")
+    goal = f"goal {'at least' if m.least else 'at most'} {m.goal:g}, {'reached' if m.reached else 'missed'}"
+    value = f"{m.value:.1f}" if m.value < 1000 else grouped(round(m.value))
+    return Text(f"{m.name}: {value} {m.unit}, {goal}; the disk gave {grouped(round(m.disk_syncs))} syncs a second",
+                style="" if m.reached else "yellow")
+
+
+def _write(folder: Path, done: list[Measurement], ways: list[CloudMeasurement]) -> None:
     """After every row, so that what was measured outlives an interruption."""
-    for name, text in (("bench.json", json.dumps([m.record() for m in done], indent=1)),
+    for name, text in (("bench.json", json.dumps([m.record() for m in (*done, *ways)], indent=1)),
                        ("bench_layers.json", json.dumps([m.details() for m in done], indent=1)),
                        ("bench.svg", chart(done))):
         write_atomically(folder / name, lambda path, text=text: path.write_text(text + "\n", encoding="utf-8"))
 
 
-def _summary(done: list[Measurement], folder: Path, seconds: float) -> list[tuple[str, str]]:
-    with_goal = [m for m in done if m.goal_cycles is not None]
-    lines = [("exact", f"{sum(m.exact for m in done)} of {len(done)}")]
+def _summary(done: list[Measurement], ways: list[CloudMeasurement], folder: Path,
+             seconds: float) -> list[tuple[str, str]]:
+    with_goal = [*(m for m in done if m.goal_cycles is not None), *ways]
+    lines = [("exact", f"{sum(m.exact for m in done)} of {len(done)}")] if done else []
     if with_goal:
         lines.append(("goals reached", f"{sum(bool(m.reached) for m in with_goal)} of {len(with_goal)}"))
     speeds = [m.simulated_hz for m in done if m.cycles]

@@ -128,6 +128,7 @@ class Database:
         db.pragma("journal_mode", "wal")
         db.pragma("synchronous", "FULL")
         db.pragma("mmap_size", 0)
+        db.pragma("secure_delete", "FAST")  # nothing is written only to blot out what has left
         db.pragma("wal_autocheckpoint", min(1000, self._wal_bytes // 2 // PAGE))
         db.pragma("journal_size_limit", self._wal_bytes)
         db.execute("BEGIN IMMEDIATE")

@@ -10,15 +10,16 @@ import numpy as np
 from .errors import SpoolFull
 from .spool import Spool
 
-BATCH = 64  # records per commit
+BATCH = 256  # records per commit,
+BATCH_SECONDS = 1.0  # or those of so long
 
 
 class ResultLog:
-    """Writes the results of one run to a spool, in commits of up to `BATCH` records.
+    """Writes the results of one run to a spool, in commits of up to `BATCH` records or `BATCH_SECONDS`.
 
     `model_hash`, `program_hash` and `config_hash` go into every record and the header of its segment,
     so that each result can be traced to what made it. `flush` (or leaving the `with`) makes
-    the rest durable; before that, up to `BATCH` - 1 results are only in memory.
+    the rest durable; before that, the last results are only in memory.
     A full spool does not stop inference: what it does not take is counted in `lost`, and by the spool as rejected.
     """
 
@@ -30,6 +31,8 @@ class ResultLog:
                         "config_hash": config_hash, "backend": device}
         self.lost = 0
         self._batch: list[dict] = []
+        self._limit = min(BATCH, spool.database.max_batch_bytes // 4096)
+        self._since = 0.0  # when the first of the batch came
 
     def __enter__(self) -> "ResultLog":
         return self
@@ -41,7 +44,9 @@ class ResultLog:
         """One inference: digests of its outputs, their values where small, its cycles, and what else is known of it."""
         self._batch.append({**self._common, "time": time.time(), "cycles": cycles,
                             "outputs": [_describe(name, array) for name, array in outputs.items()], **fields})
-        if len(self._batch) >= BATCH:
+        if len(self._batch) == 1:
+            self._since = time.monotonic()
+        if len(self._batch) >= self._limit or time.monotonic() - self._since >= BATCH_SECONDS:
             self.flush()
 
     def flush(self) -> None:

@@ -10,7 +10,7 @@ import json
 import os
 import struct
 import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import SpoolDamaged
@@ -49,7 +49,7 @@ class State:
 
     def pack(self) -> tuple[str, int]:
         """The row: text and checksum."""
-        body = json.dumps(asdict(self), separators=(",", ":"))
+        body = json.dumps(vars(self), separators=(",", ":"))
         return body, zlib.crc32(body.encode())
 
     @classmethod

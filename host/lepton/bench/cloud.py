@@ -1,0 +1,190 @@
+"""The way of results to a store: what the spool takes, what uploading costs inference, and how fast a backlog leaves.
+
+Records are those of the shipped network; spool and store lie on the disk of the output folder.
+"""
+
+import itertools
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import device as devices
+from .. import models
+from ..arch import PRESETS
+from ..compiler import compile_graph
+from ..runtime import Session, program_hash
+
+SECONDS = 2.0  # that a rate is measured for
+PAIRS = 9  # of blocks with and without uploading,
+BLOCK = 64  # of so many inferences
+BACKLOG = 60_000
+OUTAGES = 3
+
+
+@dataclass(frozen=True)
+class CloudMeasurement:
+    """A figure and its goal, at least or (where `least` is not set) at most."""
+
+    name: str
+    value: float | None
+    unit: str
+    goal: float
+    least: bool = True
+    disk_syncs: float | None = None  # a second, that the disk gave at the time: no spool can commit faster
+    error: str | None = None
+
+    @property
+    def reached(self) -> bool:
+        return self.value is not None and (self.value >= self.goal if self.least else self.value <= self.goal)
+
+    def record(self) -> dict:
+        """The row of bench.json."""
+        row = {"name": self.name, "value": self.value and round(self.value, 3), "unit": self.unit,
+               "goal": self.goal, "reached": self.reached,
+               "disk_syncs": self.disk_syncs and round(self.disk_syncs)}
+        return {**row, "error": self.error} if self.error else row
+
+
+def measure_cloud(name: str, folder: Path) -> CloudMeasurement:
+    """One of `CLOUD_ROWS`, with its files in a folder of its own under `folder`, which disappears."""
+    unit, goal, least, measure = CLOUD_ROWS[name]
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=f"{name}-") as place:
+            before = _disk_syncs(Path(place))
+            value = measure(Path(place))
+            return CloudMeasurement(name, value, unit, goal, least, (before + _disk_syncs(Path(place))) / 2)
+    except Exception as error:
+        return CloudMeasurement(name, None, unit, goal, least, error=f"{type(error).__name__}: {error}")
+
+
+def _disk_syncs(place: Path) -> float:
+    """Appends of a page a second, each waited for: what the disk allows, whatever the database."""
+    handle = os.open(place / "syncs", os.O_WRONLY | os.O_CREAT)
+    try:
+        count, started = 0, time.monotonic()
+        while (elapsed := time.monotonic() - started) < SECONDS / 8:
+            os.pwrite(handle, bytes(4096), 4096 * count)
+            os.fdatasync(handle)
+            count += 1
+        return count / elapsed
+    finally:
+        os.close(handle)
+
+
+def _record(number: int) -> dict:
+    """As `ResultLog` writes for the shipped network."""
+    return {"model": "mnist", "model_hash": "0" * 64, "program_hash": "1" * 64, "config_hash": "2" * 64,
+            "backend": "golden", "time": 1.8e9 + number, "cycles": 14_000 + number % 7, "image": number,
+            "outputs": [{"name": "classifier", "shape": [1, 10], "dtype": "int8", "sha256": f"{number * 7919:064x}",
+                         "values": [(number * k) % 256 - 128 for k in range(10)]}]}
+
+
+def _rate(append: Callable[[int], int]) -> float:
+    """Records a second that `append`, given a count of records so far, takes."""
+    count, started = 0, time.monotonic()
+    while (elapsed := time.monotonic() - started) < SECONDS:
+        count += append(count)
+    return count / elapsed
+
+
+def _batched(place: Path) -> float:
+    from ..cloud import Spool
+    from ..cloud.results import BATCH
+    with Spool(place / "spool.db") as spool:
+        batches = itertools.cycle([[_record(b * BATCH + n) for n in range(BATCH)] for b in range(16)])
+        return _rate(lambda _: spool.append_many("run", next(batches)))
+
+
+def _single(place: Path) -> float:
+    from ..cloud import Spool
+    with Spool(place / "spool.db") as spool:
+        records = itertools.cycle([_record(n) for n in range(256)])
+        return _rate(lambda _: spool.append("run", next(records)))
+
+
+def _slowdown(place: Path) -> float:
+    """Percent that an inference on the golden device takes longer while results are spooled and uploaded.
+
+    Blocks with and without take turns, so that what else the machine does weighs on both; the median of their ratios.
+    """
+    from ..cloud import DeviceKeys, ResultLog, Spool, Store, Uploader
+    model = models.load("mnist")
+    compiled = compile_graph(model.graph(), PRESETS["base"])
+    with Spool(place / "spool.db") as spool, devices.open("golden", config=compiled.config) as device, \
+            Session(compiled, device) as session, \
+            Uploader(spool, Store(place / "store"), DeviceKeys.generate(), linger=0.1):
+        log = ResultLog(spool, model=compiled.name, model_hash=compiled.source_hash,
+                        program_hash=program_hash(compiled), config_hash=compiled.config_hash, device="golden")
+
+        def block(uploading: bool) -> float:
+            started = time.monotonic()
+            for i in range(BLOCK):
+                result = session.run(model.inputs[i % len(model.inputs)][None])
+                if uploading:
+                    log.add(result.outputs, cycles=0, image=i)
+            return time.monotonic() - started
+
+        block(True)  # everything is loaded, and the first segments leave
+        ratios = []
+        for pair in range(PAIRS):
+            times = {uploading: block(uploading) for uploading in ((True, False) if pair % 2 else (False, True))}
+            ratios.append(times[True] / times[False])
+        return 100 * (statistics.median(ratios) - 1)
+
+
+def _drain(place: Path) -> float:
+    """Percent of the store's own rate at which a backlog leaves after an outage; the median of several."""
+    from ..cloud import DeviceKeys, Spool, Store, Uploader
+    ratios = []
+    for outage in range(OUTAGES):
+        here = place / str(outage)
+        target = _Outage(Store(here / "store"))
+        with Spool(here / "spool.db") as spool, \
+                Uploader(spool, target, DeviceKeys.generate(), backoff_base=0.2, backoff_cap=0.2) as uploader:
+            for first in range(0, BACKLOG, 1000):
+                spool.append_many("run", [_record(first + n) for n in range(1000)])
+            while spool.status().waiting >= 5000:  # segments are made while the store is away
+                time.sleep(0.05)
+            started = time.monotonic()
+            target.down = False
+            if not uploader.flush(120):
+                raise TimeoutError(f"the backlog did not leave within 120 s: {uploader.status.last_error}")
+            taken = time.monotonic() - started
+        objects = [(key, target.store.get(key)) for key in target.store.keys(spool.device)]
+        again = Store(here / "again")
+        started = time.monotonic()
+        for key, data in objects:
+            again.put_new(key, data)
+        ratios.append(100 * (time.monotonic() - started) / taken)
+    return statistics.median(ratios)
+
+
+class _Outage:
+    """A store that is away at first."""
+
+    def __init__(self, store):
+        self.store, self.where, self.down = store, store.where, True
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        from ..cloud import Unavailable
+        if self.down:
+            raise Unavailable("the store is away", 0.2)
+        return self.store.put_new(key, data)
+
+
+CLOUD_ROWS: dict[str, tuple[str, float, bool, Callable[[Path], float]]] = {
+    "spool_batched": ("results/s", 20_000.0, True, _batched),
+    "spool_single": ("results/s", 2_000.0, True, _single),
+    "upload_slowdown": ("%", 3.0, False, _slowdown),
+    "upload_drain": ("% of the store's rate", 90.0, True, _drain),
+}
+
+
+def measure_rows(names: list[str], folder: Path) -> Iterator[CloudMeasurement]:
+    """The rows of these names, one after the other."""
+    for name in names:
+        yield measure_cloud(name, folder)

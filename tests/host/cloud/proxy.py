@@ -1,0 +1,68 @@
+"""A network that misbehaves: a TCP proxy whose rules change while it runs."""
+
+import contextlib
+import random
+import socket
+import threading
+import time
+
+
+class Proxy:
+    """Passes connections to `port` on the loopback interface.
+
+    `down`: connections are refused at once. `cut_after`: a connection breaks after so many bytes towards the server.
+    `delay`: seconds before each piece. `lossy`: the share of pieces at which a connection breaks.
+    `answers_lost`: what the server says is thrown away, and the connection cut.
+    """
+
+    def __init__(self, port: int, seed: int = 0):
+        self._port, self._rng = port, random.Random(seed)
+        self.down, self.cut_after, self.delay, self.lossy, self.answers_lost = False, None, 0.0, 0.0, False
+        self.cuts = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._open = True
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> "Proxy":
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self._open = False
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while self._open:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if self.down:
+                client.close()
+                continue
+            try:
+                server = socket.create_connection(("127.0.0.1", self._port), 5)
+            except OSError:
+                client.close()
+                continue
+            for source, sink, upward in ((client, server, True), (server, client, False)):
+                threading.Thread(target=self._carry, args=(source, sink, upward), daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket, upward: bool) -> None:
+        passed = 0
+        with contextlib.suppress(OSError):
+            while piece := source.recv(16 << 10):
+                time.sleep(self.delay)
+                broken = self.down or self._rng.random() < self.lossy or (not upward and self.answers_lost)
+                if upward and self.cut_after is not None and passed + len(piece) > self.cut_after:
+                    sink.sendall(piece[:self.cut_after - passed])
+                    broken = True
+                if broken:
+                    self.cuts += 1
+                    break
+                sink.sendall(piece)
+                passed += len(piece)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()

@@ -1,0 +1,156 @@
+"""On a real S3 server: conditional puts, races, wrong secrets, parts that resume, and what kills and outages do."""
+
+import hashlib
+import json
+import os
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from lepton.cli import main
+from lepton.cloud import Spool, Store, Unavailable, Uploader, server
+from lepton.cloud import store as stores
+from lepton.cloud.s3_multipart import PART_BYTES, S3Multipart
+from lepton.cloud.verify import verify
+from proxy import Proxy
+from seaweed import kill, seaweed, store
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("seaweed")
+
+
+@pytest.fixture(scope="module")
+def s3(folder):
+    with seaweed(folder) as started:
+        yield started
+
+
+def an_object(size, seed=0):
+    data = random.Random(seed).randbytes(size)
+    return f"results/alpha/{seed:012d}-{hashlib.sha256(data).hexdigest()}", data
+
+
+def test_each_object_once(s3):
+    found, (key, data) = store(s3, prefix="once"), an_object(1000)
+    assert found.put_new(key, data) is True
+    assert found.put_new(key, data) is False
+    assert found.get(key) == data and found.keys("alpha") == [key] and found.keys("beta") == []
+
+
+def test_one_of_sixteen_writers_wins(s3):
+    found, (key, data) = store(s3, prefix="race"), an_object(50_000, 1)
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(lambda _: found.put_new(key, data), range(16))) == 1
+
+
+def test_wrong_secrets_are_refused(s3):
+    options = {**s3.options(), "secret_access_key": "guessed"}
+    wrong = Store(s3.url, **options)
+    with pytest.raises(Unavailable, match="does not do as asked"):
+        wrong.put_new(*an_object(10))
+    with pytest.raises(Unavailable, match="does not do as asked"):
+        wrong.put_new(*an_object(stores.MULTIPART_BYTES + 1))
+
+
+def test_parts_go_on_where_they_were_cut_off(s3):
+    key, data = an_object(4 * PART_BYTES + 12345, 2)
+    sent = []
+    with Proxy(s3.ports["s3"]) as proxy:
+        found = store(s3, proxy.port, "parts")
+        proxy.cut_after = 2 * PART_BYTES + 500_000  # in the third part; requests share a connection
+        with pytest.raises(Unavailable):
+            found.put_new(key, data)
+        assert proxy.cuts
+    multipart = S3Multipart.of(store(s3, prefix="parts")._store)
+    call = multipart._call
+
+    def counted(client, method, key, query, body=b"", headers=None):
+        sent.append((method, len(body), dict(query)))
+        return call(client, method, key, query, body, headers)
+
+    multipart._call = counted
+    multipart.create(key, data)
+    parts = [query["partNumber"] for method, _, query in sent if method == "PUT"]
+    assert parts == ["3", "4", "5"]
+    again = store(s3, prefix="parts")
+    assert again.get(key) == data
+    assert again.put_new(key, data) is False
+
+
+def test_the_ledger_holds_over_a_bad_network_and_a_killed_server(s3, folder, tmp_path, keys):
+    """Producer, uploader, store and reader count the same through cuts, losses, lost answers, outages and SIGKILL."""
+    rng = random.Random(9)
+    with Proxy(s3.ports["s3"]) as proxy, Spool(tmp_path / "spool.db", device="ledger") as spool:
+        done = threading.Event()
+
+        def produce():
+            while not done.is_set():
+                spool.append_many("run", [{"text": rng.randbytes(rng.randint(0, 300)).hex()} for _ in range(20)])
+                time.sleep(0.01)
+
+        producer = threading.Thread(target=produce)
+        found = store(s3, proxy.port, "ledger")
+        with Uploader(spool, found, keys, segment_records=60, linger=0.02, backoff_base=0.02,
+                      backoff_cap=0.2) as uploader:
+            producer.start()
+            for rule, value in (("cut_after", 3000), ("answers_lost", True), ("lossy", 0.2), ("delay", 0.02),
+                                ("down", True)):
+                usual = getattr(proxy, rule)
+                setattr(proxy, rule, value)
+                time.sleep(0.7)
+                setattr(proxy, rule, usual)
+            kill(folder)
+            time.sleep(0.3)
+            assert server.up(folder).ports == s3.ports
+            done.set()
+            producer.join()
+            assert uploader.flush(60), uploader.status
+        counters = spool.status().counters
+        count = spool.last_number("run") + 1
+    assert proxy.cuts > 3
+    assert counters["appended"] == counters["stored"] == count > 100
+    report = verify(store(s3, prefix="ledger"), keys.keyring())
+    assert report.good, report
+    assert report.records == count
+
+
+def test_up_and_verify_from_the_command_line(s3, folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert main(["cloud", "up", "--folder", str(folder)]) == 0  # it runs already
+    shown = capsys.readouterr().out
+    found = server.find(folder)
+    assert found.endpoint in shown and "s3://lepton" in shown and found.secret_key not in shown
+    assert (folder / "server.json").stat().st_mode & 0o777 == 0o600
+    assert (folder / "identities.json").stat().st_mode & 0o777 == 0o600
+    for name, value in (("AWS_ENDPOINT_URL", found.endpoint), ("AWS_ACCESS_KEY_ID", found.access_key),
+                        ("AWS_SECRET_ACCESS_KEY", found.secret_key)):
+        monkeypatch.setenv(name, value)
+    assert main(["sim", "--device", "golden", "--config", "tiny", "--images", "2", "--store", "s3://lepton/sim"]) == 0
+    assert "2 results of run" in capsys.readouterr().out
+    assert main(["cloud", "verify", "s3://lepton/sim", "--keys", "build/keys"]) == 0
+    assert "2 records in s3://lepton/sim: every signature, digest, sequence and count is right" in \
+        capsys.readouterr().out
+
+
+def test_the_default_server_needs_no_variables(s3, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    assert server.access("lepton") == {}
+    (tmp_path / "lepton").mkdir()
+    (tmp_path / "lepton" / "server").symlink_to(folder)
+    assert Store("s3://lepton/default").put_new(*an_object(10)) is True
+    assert server.access("other") == {}
+
+
+def test_down_of_what_does_not_run(tmp_path, capsys):
+    assert main(["cloud", "down", "--folder", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("it did not run")
+    (tmp_path / "server.json").write_text(json.dumps({"folder": "x"}))
+    assert main(["cloud", "down", "--folder", str(tmp_path)]) == 2
+    assert "is damaged" in capsys.readouterr().err
