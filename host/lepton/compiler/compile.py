@@ -89,12 +89,14 @@ def _host_step(graph: Graph, node: Node) -> HostStep:
 
 def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep:
     config = model.config
-    lowering = Lowering(graph, config, segment.inputs)
+    lowering = Lowering(graph, config, segment)
     first = len(model.layers)
-    layers, failed = [], []
-    for i, chip in enumerate(segment.chip):
+    layers, owners, failed = [], [], []
+    for chip in segment.chip:
         try:
-            layers.append(lowering.layer(chip, first + i))
+            made = lowering.layers(chip, first + len(layers))
+            layers += made
+            owners += [chip] * len(made)
         except NotOnChip as error:
             failed += error.reasons
         except GraphError as error:
@@ -104,7 +106,7 @@ def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep
     try:
         placement = Placer(layers, config, list(lowering.inputs), segment.outputs).place()
     except LayerDoesNotFit as error:
-        raise NotOnChip((segment.chip[error.position].node, str(error))) from error
+        raise NotOnChip((owners[error.position].node, str(error))) from error
     program = schedule(layers, placement, config, list(lowering.inputs), segment.outputs)
     Semaphores(config.lanes, {
         Memory.SCRATCHPAD: config.scratchpad_bytes, Memory.WEIGHTS: config.weight_bytes,

@@ -47,6 +47,8 @@ class Image:
     pixel_bytes: int
     row_bytes: int
     folded: bool = False
+    first_block: int = 0  # where it begins in its buffer
+    of_blocks: int = 0  # blocks of the buffer, if it is not all of it
 
     @property
     def block_bytes(self) -> int:
@@ -55,6 +57,21 @@ class Image:
     @property
     def size(self) -> int:
         return self.blocks * self.block_bytes
+
+    @property
+    def offset(self) -> int:
+        """Bytes from the start of the buffer."""
+        return self.first_block * self.block_bytes
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Size of the buffer that it is a part of."""
+        return (self.of_blocks or self.blocks) * self.block_bytes
+
+    @property
+    def lane_count(self) -> int:
+        """Channels in a pixel of a block."""
+        return self.pixel_bytes
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Operators to `ChipLayer`s: weight tiles, parameter records and walks (design D4)."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..arch import ChipConfig, Rounding, TensorOpcode
@@ -8,6 +10,7 @@ from ..graph import (
     Add,
     Arithmetic,
     AveragePool2D,
+    Concat,
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
@@ -22,8 +25,9 @@ from .host.layers import centred_weights
 from .layers import ChipLayer, Image, Part, Window
 from .layouts import Blocked, Rows
 from .partition import NotOnChip, rows_of
-from .segments import ChipNode
+from .segments import ChipNode, Segment
 from .verify import image_shape, label
+from .views import View, side_by_side
 
 _BYTE = 255  # kernel, stride and dilation have 8 bits in a command, image sizes 16
 
@@ -39,15 +43,28 @@ def _scale(tensor) -> float:
 class Lowering:
     """Lowers the nodes of one segment. `inputs` collects the device layouts of the tensors from outside."""
 
-    def __init__(self, graph: Graph, config: ChipConfig, outside: list[str]):
+    def __init__(self, graph: Graph, config: ChipConfig, segment: Segment):
         self.graph = graph
         self.config, self.lanes = config, config.lanes
         self.floats = graph.arithmetic is Arithmetic.FLOAT
-        self.outside = set(outside)
+        self.outside, self.wanted = set(segment.inputs), set(segment.outputs)
         self.inputs: dict[str, tuple[str, Blocked | Rows]] = {}  # buffer name -> (tensor, layout)
 
-    def layer(self, node: ChipNode, index: int) -> ChipLayer:
-        """The chip's work for a node. Raises `GraphError` where a command cannot express it."""
+        self.views: dict[str, View] = {}  # tensors that have no buffer of their own
+        self._join(segment)
+
+    def layers(self, node: ChipNode, index: int) -> list[ChipLayer]:
+        """The chip's work for a node: usually one layer, none for what only renames lanes, more where channels have
+        to be moved first. `index` is that of the first. Raises `GraphError` where a command cannot express it."""
+        if node.moves:
+            return self._move(node, index)
+        weighted = isinstance(node.node.op, Conv2D | FullyConnected)
+        moved = [name for name in dict.fromkeys(node.reads())
+                 if not (weighted and name == node.source) and name in self.views and not self.views[name].plain]
+        made = [self._gather(name, name, index + i) for i, name in enumerate(moved)]
+        return [*made, self._layer(node, index + len(made))]
+
+    def _layer(self, node: ChipNode, index: int) -> ChipLayer:
         op = node.node.op
         self._limits(node)
         if isinstance(op, Conv2D | DepthwiseConv2D | FullyConnected):
@@ -80,6 +97,8 @@ class Lowering:
     def _image(self, tensor: str, shape: tuple[int, int, int]) -> Image:
         height, width, channels = shape
         name = tensor
+        if tensor in self.views:
+            return replace(self.views[tensor].image, height=height, width=width, row_bytes=width * self.lanes)
         if tensor in self.outside:
             layout = self.blocked(tensor)
             if (layout.height, layout.width) != (height, width):  # seen through a Reshape
@@ -142,7 +161,7 @@ class Lowering:
             dilation = (window.rows, 1)
         elif folded is None:
             image = self._image(node.source, node.image)
-            tiles, first = self._tiles(values, starts)
+            tiles, first = self._tiles(values, starts, self._lanes_of(node.source, channels))
             kernel, origin = (kernel_y, kernel_x), (padding[0][0], padding[1][0])
             column_bytes = self.lanes * dilation[1]
         else:
@@ -187,21 +206,96 @@ class Lowering:
         return [quantize.pack_parameters(bias[o:o + lanes], multiplier[o:o + lanes], shift[o:o + lanes], lanes)
                 for o in range(0, outputs, lanes)]
 
-    def _tiles(self, values: np.ndarray, starts: np.ndarray) -> tuple[list[np.ndarray], list[int]]:
-        """Tiles of every output block over the input blocks that its channels read."""
+    def _lanes_of(self, tensor: str, channels: int) -> np.ndarray:
+        """Lane of each channel, counted through the blocks."""
+        view = self.views.get(tensor)
+        return np.arange(channels) if view is None else view.lanes
+
+    def _tiles(self, values: np.ndarray, starts: np.ndarray,
+               place: np.ndarray) -> tuple[list[np.ndarray], list[int]]:
+        """Tiles of every output block over the input blocks that its channels read; channel c is in lane place[c]."""
         lanes, (outputs, kernel_y, kernel_x, per_group) = self.lanes, values.shape
         tiles, first = [], []
         for o in range(0, outputs, lanes):
-            some = starts[o:o + lanes]
-            low, high = int(some.min()) // lanes, (int(some.max()) + per_group - 1) // lanes + 1
+            read = [place[start:start + per_group] for start in starts[o:o + lanes]]
+            low = min(int(r.min()) for r in read) // lanes
+            high = max(int(r.max()) for r in read) // lanes + 1
             dense = np.zeros((lanes, kernel_y, kernel_x, (high - low) * lanes), np.int8)
-            for n, start in enumerate(some):
-                at = int(start) - low * lanes
-                dense[n, :, :, at:at + per_group] = values[o + n]
+            for n, where in enumerate(read):
+                dense[n][:, :, where - low * lanes] = values[o + n]
             blocked = dense.reshape(lanes, kernel_y, kernel_x, high - low, lanes)
             tiles.append(np.ascontiguousarray(blocked.transpose(3, 1, 2, 0, 4)))
             first.append(low)
         return tiles, first
+
+    # channels that lie elsewhere
+
+    def _join(self, segment: Segment) -> None:
+        """Places for the operands of concatenations, where the layers that make them can write them at once."""
+        made = {chip.output for chip in segment.chip if not chip.moves}
+        for chip in segment.chip:
+            if not isinstance(chip.node.op, Concat):
+                continue
+            for name, part in zip(chip.reads(), self._parts(chip)[1], strict=True):
+                same_shape = self._shape(name) == self._shape(chip.output)[:2] + self._shape(name)[2:]
+                if name in made and name not in self.wanted and name not in self.views and same_shape:
+                    self.views[name] = part
+
+    def _shape(self, tensor: str) -> tuple[int, int, int]:
+        return image_shape(tuple(map(int, self.graph.tensors[tensor].shape)), f"tensor {tensor!r}")
+
+    def _parts(self, node: ChipNode) -> tuple[View, list[View]]:
+        height, width, _ = self._shape(node.output)
+        image = Image(f"{node.output}@parts", 0, height, width, self.lanes, width * self.lanes)
+        return side_by_side(image, [self._shape(name)[2] for name in node.reads()])
+
+    def _view(self, tensor: str) -> View:
+        return self.views.get(tensor) or View(self._image(tensor, self._shape(tensor)),
+                                              np.arange(self._shape(tensor)[2]))
+
+    def _move(self, node: ChipNode, index: int) -> list[ChipLayer]:
+        """Concat: copies of the operands that do not lie in their places yet. Slice: a view. What is needed outside
+        gets a buffer of its own."""
+        op, layers = node.node.op, []
+        if isinstance(op, Concat):
+            view, parts = self._parts(node)
+            for name, part in zip(node.reads(), parts, strict=True):
+                if self.views.get(name) is not part and not self._lies(name, part):
+                    layers.append(self._select(name, self._view(name), part.image, index + len(layers)))
+        else:
+            end = op.end[-1] if op.end[-1] >= 0 else None
+            view = self._view(node.source).part(slice(op.begin[-1], end, op.step[-1]))
+        self.views[node.output] = view
+        if node.output in self.wanted:
+            layers.append(self._gather(node.output, node.output, index + len(layers)))
+        return layers
+
+    def _lies(self, name: str, part: View) -> bool:
+        view = self.views.get(name)
+        return view is not None and view.image == part.image and np.array_equal(view.lanes, part.lanes)
+
+    def _gather(self, tensor: str, name: str, index: int) -> ChipLayer:
+        """A layer that gives a tensor a buffer of its own."""
+        view, (height, width, channels) = self.views.pop(tensor), self._shape(tensor)
+        image = Image(name, -(-channels // self.lanes), height, width, self.lanes, width * self.lanes)
+        return self._select(tensor, view, image, index)
+
+    def _select(self, tensor: str, view: View, output: Image, index: int) -> ChipLayer:
+        """Channels of `view` to the lanes of `output`: a copy, or sums with weights 0 and 1."""
+        shape = (1, output.height, output.width, len(view.lanes))
+        source = replace(view.image, height=output.height, width=output.width, row_bytes=output.row_bytes)
+        common = {"kernel": (1, 1), "stride": (1, 1), "dilation": (1, 1), "origin": (0, 0), "column_bytes": self.lanes,
+                  "checks_columns": True, "out_zero": 0, "out_min": -128, "out_max": 127, "input_shape": shape,
+                  "output_shape": shape, "rounding": Rounding.FLOAT if self.floats else Rounding.DOUBLE,
+                  "parts": [Part((0, output.height), (0, output.width))]}
+        if view.plain:
+            return ChipLayer(index, tensor, "Copy", TensorOpcode.MAX, source, output, pad=-128,
+                             params=[self._uniform(0, 1 << 30, 1, 0)], **common)
+        ones = np.ones((len(view.lanes), 1, 1, 1), np.int8)
+        tiles, first = self._tiles(ones, np.arange(len(ones)), view.lanes)
+        return ChipLayer(index, tensor, "Select", TensorOpcode.DOT, source, output, pad=0,
+                         params=[self._uniform(0, 1 << 30, 1, 0)] * len(tiles), weights=tiles, first_block=first,
+                         **common)
 
     # depthwise: the window unit, where the kernel fits it
 
@@ -363,7 +457,7 @@ class Lowering:
         """The framework's sum of every pair, [own value, residual]. It adds the second operand first, so the order
         of the operands shows."""
         add, offset = node.fused, 128 if node.fused.op.unsigned else 0
-        if isinstance(node.node.op, Add) or add.inputs[0] == node.node.outputs[0]:
+        if isinstance(node.node.op, Add) or add.inputs[0] == node.own:
             return residual_fit.onnx_add_table(scales, zeros, offset)
         (a, b, output), (za, zb, zo) = scales, zeros
         return residual_fit.onnx_add_table((b, a, output), (zb, za, zo), offset).T

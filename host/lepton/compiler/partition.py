@@ -12,6 +12,7 @@ from ..graph import (
     Add,
     Arithmetic,
     AveragePool2D,
+    Concat,
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
@@ -21,6 +22,7 @@ from ..graph import (
     Mean,
     Node,
     Reshape,
+    Slice,
     Table,
 )
 from . import quantize
@@ -133,11 +135,27 @@ def _table(graph: Graph, node: Node) -> str | None:
     return _constants(graph, node) or _window(_image(graph, node.inputs[0]), (1, 1))
 
 
+def _channels(graph: Graph, node: Node) -> str | None:
+    """Concat and Slice of channels only rename lanes; other axes are the host's."""
+    op, shape = node.op, tuple(graph.tensors[node.inputs[0]].shape)
+    last = len(shape) - 1
+    if isinstance(op, Concat):
+        if op.axis % len(shape) != last:
+            return f"axis {op.axis} is not that of channels"
+    elif any((b, e, s) != (0, n, 1) for b, e, s, n in zip(op.begin[:last], op.end[:last], op.step[:last], shape[:last],
+                                                         strict=True)):
+        return "it takes more than channels away"
+    elif 0 in graph.tensors[node.outputs[0]].shape:
+        return "nothing is left"
+    return _constants(graph, node)
+
+
 def _reshape(graph: Graph, node: Node) -> str | None:
     return _constants(graph, node)
 
 
 RULES: dict[type, Callable[[Graph, Node], str | None]] = {
     Conv2D: _conv, DepthwiseConv2D: _conv, FullyConnected: _fully_connected, MaxPool2D: _max_pool,
-    AveragePool2D: _average_pool, Mean: _mean, Add: _add, Table: _table, Reshape: _reshape,
+    AveragePool2D: _average_pool, Mean: _mean, Add: _add, Table: _table, Reshape: _reshape, Concat: _channels,
+    Slice: _channels,
 }

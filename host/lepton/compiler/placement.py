@@ -54,6 +54,10 @@ class _Buffer:
     outside: bool = False
     uses: int = 0
 
+    @property
+    def size(self) -> int:
+        return self.image.buffer_bytes
+
 
 @dataclass(frozen=True)
 class _Item:
@@ -91,8 +95,9 @@ class Placer:
                     buffer = self.buffers.setdefault(image.name, _Buffer(image, position, position, outside=True))
                     buffer.last = position
                     buffer.uses += 1
-            self.buffers[layer.output.name] = _Buffer(layer.output, position, position)
-        self.resident = {name for name, b in self.buffers.items() if b.image.size <= config.scratchpad_bytes}
+            buffer = self.buffers.setdefault(layer.output.name, _Buffer(layer.output, position, position))
+            buffer.last = position  # others may have written other blocks
+        self.resident = {name for name, b in self.buffers.items() if b.size <= config.scratchpad_bytes}
 
     def place(self) -> Placement:
         """Raises `LayerDoesNotFit`."""
@@ -120,7 +125,7 @@ class Placer:
         while position < len(self.layers):
             layer = self.layers[position]
             alive = self._alive(position)
-            room = self.config.scratchpad_bytes - sum(self.buffers[name].image.size for name in alive)
+            room = self.config.scratchpad_bytes - sum(self.buffers[name].size for name in alive)
             tiling = choose(layer, self.config, self._streams(layer), room) if room >= 0 else None
             if tiling is not None and (self._reasonable(tiling) or not alive):
                 tilings.append(tiling)
@@ -144,7 +149,7 @@ class Placer:
         """Let one resident tensor travel: rather one that is only read once from outside, then the largest."""
         def worth(name: str):
             buffer = self.buffers[name]
-            return not (buffer.outside and buffer.uses == 1), -buffer.image.size, name
+            return not (buffer.outside and buffer.uses == 1), -buffer.size, name
         self.resident.remove(min(alive, key=worth))
 
     def _fail(self, position: int, layer: ChipLayer) -> None:
@@ -159,7 +164,7 @@ class Placer:
 
     def _scratchpad(self, tilings: list[Tiling]) -> dict[object, int] | None:
         """Addresses of resident tensors (by name) and tile buffers (by layer); None after another demotion."""
-        items = [_Item(name, self.buffers[name].image.size, self.buffers[name].first, self.buffers[name].last)
+        items = [_Item(name, self.buffers[name].size, self.buffers[name].first, self.buffers[name].last)
                  for name in sorted(self.resident)]
         items += [_Item(position, t.bytes, position, position) for position, t in enumerate(tilings) if t.bytes]
         addresses = _first_fit(items, self.config.lanes)
@@ -188,11 +193,11 @@ class Placer:
         for region, names in ((Region.INPUT, self.inputs), (Region.OUTPUT, self.outputs)):
             for name in names:
                 memory[name] = Place(region, sizes[region])
-                end = sizes[region] + self.buffers[name].image.size
+                end = sizes[region] + self.buffers[name].size
                 sizes[region] = -(-end // MEMORY_ALIGNMENT) * MEMORY_ALIGNMENT
-        spilled = [_Item(name, b.image.size, b.first, b.last) for name, b in self.buffers.items()
+        spilled = [_Item(name, b.size, b.first, b.last) for name, b in self.buffers.items()
                    if name not in self.resident and name not in memory]
         for name, offset in _first_fit(spilled, MEMORY_ALIGNMENT).items():
             memory[name] = Place(Region.SCRATCH, offset)
-            sizes[Region.SCRATCH] = max(sizes[Region.SCRATCH], offset + self.buffers[name].image.size)
+            sizes[Region.SCRATCH] = max(sizes[Region.SCRATCH], offset + self.buffers[name].size)
         return memory, sizes

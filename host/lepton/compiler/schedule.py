@@ -40,7 +40,8 @@ class _State:
         address = self.placement.resident.get(image.name)
         if address is None:
             return None
-        return Area(address, (0, image.blocks), (0, image.height), (0, image.width), image.pixel_bytes, image.row_bytes)
+        return Area(address + image.offset, (0, image.blocks), (0, image.height), (0, image.width), image.pixel_bytes,
+                    image.row_bytes)
 
 
 class _LayerScheduler:
@@ -144,8 +145,8 @@ class _LayerScheduler:
 
     def _transfer(self, opcode: DmaOpcode, image: Image, area: Area, part: Area) -> None:
         place = self.state.placement.memory[image.name]
-        self.program.commands.append(transfer(opcode, self.layer.index, place.region, place.offset, area, part,
-                                              image.block_bytes, image.row_bytes))
+        self.program.commands.append(transfer(opcode, self.layer.index, place.region, place.offset + image.offset,
+                                              area, part, image.block_bytes, image.row_bytes))
 
     def _slot(self, kind: str) -> int:
         addresses = getattr(self.slots, kind)
@@ -158,13 +159,13 @@ class _LayerScheduler:
         area = self.state.resident(image)
         if area is not None and image.name in self.state.inputs:
             loaded = self.state.loaded_rows
-            for done, run in groupby(range(*blocks), key=lambda block: loaded.get((image.name, block), 0)):
+            for done, run in groupby(range(*blocks), key=lambda b: loaded.get((image.name, image.first_block + b), 0)):
                 if rows[1] > done:
                     run = list(run)
                     part = Area(area.address, (run[0], run[-1] + 1), (done, rows[1]), area.columns, area.pixel_bytes,
                                 area.row_bytes)
                     self._load(image, area, part)
-                    loaded |= dict.fromkeys(((image.name, block) for block in run), rows[1])
+                    loaded |= dict.fromkeys(((image.name, image.first_block + block) for block in run), rows[1])
         return area
 
     def _source(self, tile: Tile, blocks: tuple[int, int]) -> Area:

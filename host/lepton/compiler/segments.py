@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..graph import Add, FullyConnected, Graph, Node, Reshape, Table
+from ..graph import Add, Concat, FullyConnected, Graph, Node, Reshape, Slice, Table
 from .partition import rows_of
 from .verify import image_shape, label
 
@@ -28,6 +28,7 @@ class ChipNode:
     residual: str | None = None
     fused: Node | None = None
     table: Node | None = None
+    others: tuple[str, ...] = ()  # a concatenation's operands after the first
 
     @property
     def own(self) -> str:
@@ -35,6 +36,11 @@ class ChipNode:
         if isinstance(self.node.op, Add):
             return self.node.inputs[0]
         return (self.table or self.node).outputs[0]
+
+    @property
+    def moves(self) -> bool:
+        """Does it only say where channels lie?"""
+        return isinstance(self.node.op, Concat | Slice)
 
     @property
     def name(self) -> str:
@@ -46,7 +52,7 @@ class ChipNode:
         return [self.node] + [n for n in (self.table, self.fused) if n not in (None, self.node)]
 
     def reads(self) -> list[str]:
-        return [self.source] + ([self.residual] if self.residual else [])
+        return [self.source, *self.others] + ([self.residual] if self.residual else [])
 
 
 @dataclass(eq=False)
@@ -106,7 +112,7 @@ class Segmenter:
         for node in work:
             reads = sources[id(node)]
             if isinstance(node.op, Add):
-                producer = next((c for c in reversed(result) if c.output in reads and c.residual is None
+                producer = next((c for c in reversed(result) if c.output in reads and c.residual is None and not c.moves
                                  and users[c.output] == 1 and c.output not in self.graph.outputs), None)
                 if producer is not None:
                     # it moves to the place of the Add, where the other operand is there as well
@@ -117,7 +123,7 @@ class Segmenter:
                     continue
             if isinstance(node.op, Table):
                 producer = next((c for c in result if c.output == node.inputs[0] and c.residual is None
-                                 and c.table is None and not isinstance(c.node.op, Table)
+                                 and c.table is None and not isinstance(c.node.op, Table) and not c.moves
                                  and users[c.output] == 1 and c.output not in self.graph.outputs), None)
                 if producer is not None:
                     producer.table, producer.output = node, node.outputs[0]
@@ -128,6 +134,8 @@ class Segmenter:
             chip = ChipNode(node, reads[0], image, node.outputs[0])
             if isinstance(node.op, Add):
                 chip.residual, chip.fused = reads[1], node
+            elif chip.moves:
+                chip.others = tuple(reads[1:])
             result.append(chip)
         return result
 

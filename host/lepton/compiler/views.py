@@ -1,0 +1,46 @@
+"""Tensors that are channels of other buffers: results of Concat and Slice, which cost nothing where nobody minds.
+
+A concatenation's operands lie one after the other in one buffer, each from a whole block on; their producers write
+them there. What reads it by weighted sums takes channels from wherever they lie; for others, and for the host,
+channels are moved to where they belong by a layer of weights 0 and 1.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .layers import Image
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Where a tensor's channels lie: channel c in lane `lanes[c]` of `image`, counted through its blocks."""
+
+    image: Image
+    lanes: np.ndarray
+
+    @property
+    def plain(self) -> bool:
+        """Do channels lie one after the other from the first lane on?"""
+        return np.array_equal(self.lanes, np.arange(len(self.lanes)))
+
+    def part(self, which: slice) -> "View":
+        """The view of some of the channels; of the blocks between the first and the last of them."""
+        lanes = self.lanes[which]
+        width = self.image.lane_count
+        low, high = int(lanes.min()) // width, int(lanes.max()) // width + 1
+        blocks = self.image.of_blocks or self.image.blocks
+        image = replace(self.image, first_block=self.image.first_block + low, blocks=high - low, of_blocks=blocks)
+        return View(image, lanes - low * width)
+
+
+def side_by_side(image: Image, parts: list[int]) -> tuple[View, list[View]]:
+    """The view of a concatenation of so many channels each in the buffer of `image`, and those of its operands."""
+    width = image.lane_count
+    blocks = [-(-channels // width) for channels in parts]
+    starts = np.cumsum([0, *blocks])
+    whole = replace(image, blocks=int(starts[-1]), first_block=0, of_blocks=int(starts[-1]))
+    views = [View(replace(whole, blocks=n, first_block=int(start)), np.arange(channels))
+             for channels, n, start in zip(parts, blocks, starts[:-1], strict=True)]
+    lanes = np.concatenate([view.lanes + int(start) * width for view, start in zip(views, starts[:-1], strict=True)])
+    return View(whole, lanes), views
