@@ -1,6 +1,9 @@
 """Float ONNX networks to int8: ranges from calibration data, by ONNX Runtime's own quantizer."""
 
+import contextlib
+import io
 import logging
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from os import PathLike
@@ -20,6 +23,7 @@ from .runtime import prepare
 METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile,
            "entropy": CalibrationMethod.Entropy}
 PER_CHANNEL_OPSET = 13
+MOVEMENTS = {"Concat", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather"}
 Progress = Callable[[int, int | None], None]
 Calibration = str | PathLike | np.ndarray | Mapping[str, np.ndarray] | Iterable
 
@@ -48,17 +52,19 @@ def quantize_onnx(source: Source, calibration: Calibration, *, method: str = "mi
     prepare(model)  # what ONNX Runtime does not take, it says there
     reader = _Reader(model, calibration, progress)
     model, per_channel = _per_channel(model)
-    options = {"ActivationSymmetric": False, "WeightSymmetric": True, "CalibPercentile": percentile}
+    options, extra = {}, {"ActivationSymmetric": False, "WeightSymmetric": True, "CalibPercentile": percentile}
     with tempfile.TemporaryDirectory(prefix="lepton") as folder:
         plain, prepared, quantized = (Path(folder, f"{name}.onnx") for name in ("plain", "prepared", "quantized"))
         onnx.save(model, plain)
         chatty = logging.getLogger().level
         logging.getLogger().setLevel(logging.ERROR)  # advice on its own command line
         try:
-            quant_pre_process(plain, prepared, skip_symbolic_shape=True)
-            quantize_static(prepared, quantized, reader, quant_format=QuantFormat.QDQ,
-                            per_channel=per_channel, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                            calibrate_method=METHODS[method], extra_options=options)
+            with contextlib.redirect_stdout(io.StringIO()):  # it narrates
+                quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+                options["nodes_to_exclude"] = _last_movements(onnx.load(prepared).graph)
+                quantize_static(prepared, quantized, reader, quant_format=QuantFormat.QDQ, per_channel=per_channel,
+                                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                                calibrate_method=METHODS[method], extra_options=extra, **options)
         except GraphError:
             raise
         except Exception as error:  # its exceptions have no common base
@@ -81,6 +87,24 @@ def _per_channel(model: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
         return model, False
 
 
+def _last_movements(graph: onnx.GraphProto) -> list[str]:
+    """Names of the operators at the outputs that only join and move values.
+
+    They stay float, so that each of the values joined keeps a scale of its own: a detector's probabilities would
+    be lost in the scale of the coordinates beside them.
+    """
+    readers: dict[str, set[str]] = {value.name: set() for value in graph.output}
+    left: set[str] = set()
+    for node in reversed(graph.node):
+        outside = set().union(*(readers.get(name, set()) for name in node.output)) - left
+        at_end = any(name in readers for name in node.output) and not outside
+        if node.op_type in MOVEMENTS and at_end and node.name:
+            left.add(node.name)
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.name)
+    return sorted(left)
+
+
 class _Reader(CalibrationDataReader):
     """Hands one input after the other to the calibrator."""
 
@@ -97,13 +121,15 @@ class _Reader(CalibrationDataReader):
             calibration = [calibration]
         self.feeds = (feeds for batch in calibration for feeds in self._inputs(batch))
         self.progress, self.done = progress, 0
+        self.stdout = sys.stdout  # for `progress`, while the quantizer is kept quiet
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         feeds = next(self.feeds, None)
         if feeds is not None:
             self.done += 1
             if self.progress is not None:
-                self.progress(self.done, self.total)
+                with contextlib.redirect_stdout(self.stdout):
+                    self.progress(self.done, self.total)
         return feeds
 
     def _inputs(self, batch) -> Iterator[dict[str, np.ndarray]]:
