@@ -13,6 +13,7 @@ from lepton.graph import (
     Add,
     Concat,
     Dequantize,
+    Div,
     FullyConnected,
     Gather,
     Graph,
@@ -41,7 +42,7 @@ from .movement import collapse_movement
 from .views import View, grouped_order, split_reshape
 
 _ALONE = (Table, Unary, Quantize, Dequantize, Recenter)
-_TOGETHER = (Add, Sub, Mul, Maximum, Minimum, Prelu)
+_TOGETHER = (Add, Sub, Mul, Div, Maximum, Minimum, Prelu)
 
 
 def channels_last(graph: Graph) -> Graph:

@@ -13,6 +13,7 @@ from .ops import (
     Conv2D,
     DepthwiseConv2D,
     Dequantize,
+    Div,
     FullyConnected,
     Gather,
     MatMul,
@@ -38,7 +39,7 @@ from .ops import (
 )
 
 __all__ = [
-    "Add", "Arithmetic", "AveragePool2D", "Concat", "Conv2D", "DepthwiseConv2D", "Dequantize", "FullyConnected",
+    "Add", "Arithmetic", "AveragePool2D", "Concat", "Conv2D", "DepthwiseConv2D", "Dequantize", "Div", "FullyConnected",
     "Gather", "Graph", "GraphError", "MatMul", "MaxPool2D", "Maximum", "Mean", "Minimum", "Mul", "Node", "Op", "Pad",
     "Prelu", "Quantization", "Quantize", "Recenter", "Reduce", "Reshape", "Resize", "Slice", "Softmax", "Sub", "Table",
     "Tensor", "Transpose", "TransposeConv2D", "Unary",

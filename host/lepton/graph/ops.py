@@ -153,6 +153,11 @@ class Mul(Op):
 
 
 @dataclass(frozen=True)
+class Div(Op):
+    """inputs: a, b float32; a / b, shapes broadcast as in numpy."""
+
+
+@dataclass(frozen=True)
 class Maximum(Op):
     """inputs: a, b of the same type and quantization; shapes broadcast as in numpy."""
 
@@ -164,7 +169,7 @@ class Minimum(Op):
 
 @dataclass(frozen=True)
 class Prelu(Op):
-    """inputs: x int8, alpha int8 constant with its own quantization, broadcast as in numpy."""
+    """inputs: x int8, alpha int8 constant with its own quantization, or both float32; broadcast as in numpy."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ KERNELS = {
     graph.Reduce: pools.reduce,
     graph.Table: elementwise.table, graph.Add: elementwise.add_or_sub, graph.Sub: elementwise.add_or_sub,
     graph.Mul: elementwise.multiply, graph.Maximum: elementwise.maximum, graph.Minimum: elementwise.minimum,
+    graph.Div: elementwise.divide,
     graph.Prelu: elementwise.prelu, graph.Unary: elementwise.unary, graph.Softmax: softmax.softmax,
     graph.Quantize: convert.quantize, graph.Dequantize: convert.dequantize, graph.Recenter: convert.recenter,
     graph.Reshape: move.reshape, graph.Transpose: move.transpose, graph.Concat: move.concat,

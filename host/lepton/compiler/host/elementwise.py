@@ -78,6 +78,11 @@ def multiply(call: Call) -> np.ndarray:
     return np.clip(result, *call.limits()).astype(output.dtype)
 
 
+def divide(call: Call) -> np.ndarray:
+    with np.errstate(all="ignore"):  # infinities and NaN are results here, as in the framework
+        return call.values[0] / call.values[1]
+
+
 def maximum(call: Call) -> np.ndarray:
     return np.maximum(*call.values)
 

@@ -40,7 +40,7 @@ CONTRACTS = {
     graph.Sub: Contract(2, 2, elementwise.addition),
     graph.Mul: Contract(2, 2, elementwise.arithmetic),
     graph.Maximum: Contract(2, 2, elementwise.extreme),
-    graph.Minimum: Contract(2, 2, elementwise.extreme),
+    graph.Minimum: Contract(2, 2, elementwise.extreme), graph.Div: Contract(2, 2, elementwise.division),
     graph.Prelu: Contract(2, 2, elementwise.prelu),
     graph.Unary: Contract(1, 1, elementwise.unary),
     graph.Softmax: Contract(1, 1, elementwise.softmax),

@@ -27,6 +27,13 @@ def arithmetic(check: Check) -> None:
         check.int8(a, b, check.output)
 
 
+def division(check: Check) -> None:
+    a, b = check.inputs
+    check.same_dtype(a, b, check.output)
+    check.shape(check.broadcast(a, b))
+    check.require(np.dtype(a.dtype) == np.float32, f"only float32 can be divided, not {np.dtype(a.dtype)}")
+
+
 def addition(check: Check) -> None:
     arithmetic(check)
     a, b = check.inputs

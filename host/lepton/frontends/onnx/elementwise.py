@@ -11,11 +11,13 @@ import onnx
 
 from lepton.graph import (
     Add,
+    Div,
     GraphError,
     Maximum,
     Minimum,
     Mul,
     Op,
+    Prelu,
     Quantize,
     Sub,
     Unary,
@@ -194,15 +196,10 @@ def _extremes(importer: Importer, node: onnx.NodeProto):
 
 
 def _div(importer: Importer, node: onnx.NodeProto) -> str:
-    a, divisor = importer.host(node.input[0]), importer.value(node.input[1])
+    a, b = (importer.host(name) for name in node.input)
     if importer.graph.tensors[a].dtype != FLOAT32:
         raise GraphError(f"{importer.where}: only float32 values can be divided")
-    if isinstance(divisor, Constant):
-        mantissa, _ = np.frexp(divisor.array)
-        if np.all(np.abs(mantissa) == 0.5):  # powers of two: exact
-            return _apply(importer, Mul(), a, importer.constant_tensor(f"{importer.label}.factor", 1 / divisor.array))
-    b = _apply(importer, Unary("reciprocal"), importer.host(node.input[1]))
-    return _apply(importer, Mul(), a, b)
+    return _apply(importer, Div(), a, b)
 
 
 def _clip(importer: Importer, node: onnx.NodeProto) -> str:
@@ -230,11 +227,11 @@ def _below_zero(importer: Importer, x: str) -> str:
 
 def _leaky_relu(importer: Importer, node: onnx.NodeProto) -> str:
     x = importer.host(node.input[0])
-    if node.op_type == "PRelu":
-        slope = importer.host(node.input[1])
-    else:
-        slope = _number(importer, attributes(node).get("alpha", 0.01), x)
-    return _two_slopes(importer, x, _apply(importer, Mul(), _below_zero(importer, x), slope))
+    if node.op_type == "LeakyRelu":
+        return _apply(importer, Prelu(), x, _number(importer, attributes(node).get("alpha", 0.01), x))
+    if isinstance(importer.value(node.input[1]), Constant):
+        return _apply(importer, Prelu(), x, importer.host(node.input[1]))
+    return _two_slopes(importer, x, _apply(importer, Mul(), _below_zero(importer, x), importer.host(node.input[1])))
 
 
 def _elu(importer: Importer, node: onnx.NodeProto) -> str:

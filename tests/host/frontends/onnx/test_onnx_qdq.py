@@ -105,7 +105,7 @@ def test_other_operators(name, same, dtype):
 
 
 @pytest.mark.parametrize("dtype", BYTES)
-@pytest.mark.parametrize("name", ("Add", "Sub", "Mul", "Max", "Min", "Concat", "MatMul"))
+@pytest.mark.parametrize("name", ("Add", "Sub", "Mul", "Div", "Max", "Min", "Concat", "MatMul"))
 @pytest.mark.parametrize("shape", (SHAPE, (1, 4, 1, 1)))
 def test_two_operands(name, dtype, shape):
     if (name == "Concat" and shape != SHAPE) or not integer_products_are_exact():
