@@ -120,7 +120,7 @@ def _for_the_user(error: Exception) -> bool:
 def _one_line(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in _OURS:
         return (f"the package {error.name!r} is missing; install it with: "
-                "pip install 'lepton-chip[cli,cloud,tflite,sim]'")
+                "pip install 'lepton-chip[cli,cloud,service,tflite,sim]'")
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__

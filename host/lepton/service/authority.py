@@ -5,9 +5,11 @@ certificate is good is decided by the database (`enrolment`), which knows every 
 signature of the root only keeps strangers out before they cost a query.
 """
 
+import contextlib
 import datetime
 import ipaddress
 import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,22 +29,29 @@ _SKEW = datetime.timedelta(minutes=5)  # of clocks of devices that check the ser
 
 
 class Authority:
-    """Root certificate and key in `folder`, made when they are not there yet."""
+    """The root in `folder`, made when the folder is new.
+
+    `authority.key` has the key and its certificate, `authority.pem` the certificate alone, to be handed out.
+    """
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         self.root_file = self.folder / "authority.pem"
-        self._key_file = self.folder / "authority.key"
-        if not self._key_file.exists():
-            self._make()
+        key_file = self.folder / "authority.key"
+        if not key_file.exists():
+            if self.root_file.exists():  # a new root would lock out every device
+                raise ServiceError(f"{key_file} is missing; restore it from a backup, or begin anew in another folder")
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _write(key_file, _new_root(), 0o600, replace=False)  # or another process was quicker
+        pem = key_file.read_bytes()
         try:
-            self._key = serialization.load_pem_private_key(self._key_file.read_bytes(), None)
-            self.root = x509.load_pem_x509_certificate(self.root_file.read_bytes())
+            self._key = serialization.load_pem_private_key(pem, None)
+            self.root = x509.load_pem_x509_certificate(pem)
         except ValueError as error:
-            raise ServiceError(f"{self.folder}: the authority's key or certificate cannot be read ({error}); "
-                               "restore both files from a backup, or begin anew in another folder") from error
-        if self.root.public_key() != self._key.public_key():
-            raise ServiceError(f"{self._key_file} is not the key of {self.root_file}; restore both from one backup")
+            raise ServiceError(f"{key_file} cannot be read ({error}); restore it from a backup, or begin anew in "
+                               "another folder") from error
+        if not self.root_file.exists():
+            _write(self.root_file, self.root_pem.encode(), 0o644)
 
     @property
     def root_pem(self) -> str:
@@ -54,15 +63,12 @@ class Authority:
         return self._sign(request.public_key(), identity.name, [x509.UniformResourceIdentifier(identity.uri)],
                           ExtendedKeyUsageOID.CLIENT_AUTH, datetime.timedelta(days=days))
 
-    def server_files(self, names: Sequence[str]) -> tuple[Path, Path]:
-        """Certificate and key files of a server that is reached under `names` (host names and IP addresses)."""
+    def server_pem(self, names: Sequence[str]) -> bytes:
+        """A new key and its certificate for a server that is reached under `names` (host names, IP addresses)."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = self._sign(key.public_key(), "Lepton ingest", [_general_name(name) for name in names],
                                  ExtendedKeyUsageOID.SERVER_AUTH, datetime.timedelta(days=SERVER_DAYS))
-        certificate_file, key_file = self.folder / "server.pem", self.folder / "server.key"
-        _write(key_file, _private_pem(key), 0o600)
-        _write(certificate_file, _pem(certificate).encode(), 0o644)
-        return certificate_file, key_file
+        return _private_pem(key) + _pem(certificate).encode()
 
     def _sign(self, public_key, common_name: str, names: list[x509.GeneralName], usage, validity: datetime.timedelta
               ) -> x509.Certificate:
@@ -78,21 +84,21 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
 
-    def _make(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        key = ec.generate_private_key(ec.SECP256R1())
-        now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-        builder = _builder("Lepton ingest authority", key.public_key(), now - _SKEW,
-                           now + datetime.timedelta(days=ROOT_DAYS))
-        root = (
-            builder.issuer_name(_subject("Lepton ingest authority"))
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        _write(self.root_file, _pem(root).encode(), 0o644)
-        _write(self._key_file, _private_pem(key), 0o600)  # last: an authority is there once its key is
+
+def _new_root() -> bytes:
+    """PEM of a key and the certificate that it signs for itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    name = "Lepton ingest authority"
+    root = (
+        _builder(name, key.public_key(), now - _SKEW, now + datetime.timedelta(days=ROOT_DAYS))
+        .issuer_name(_subject(name))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return _private_pem(key) + _pem(root).encode()
 
 
 def read_request(pem: str) -> x509.CertificateSigningRequest:
@@ -142,12 +148,16 @@ def _private_pem(key) -> bytes:
                              serialization.NoEncryption())
 
 
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Whole or not at all, and never readable by others even for a moment."""
-    part = path.with_suffix(path.suffix + ".part")
-    part.unlink(missing_ok=True)
+def _write(path: Path, content: bytes, mode: int, *, replace: bool = True) -> None:
+    """Whole or not at all, never readable by others even for a moment; what is there stays unless `replace`."""
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    part.replace(path)
+    if replace:
+        part.replace(path)
+    else:
+        with contextlib.suppress(FileExistsError):
+            os.link(part, path)
+        part.unlink()

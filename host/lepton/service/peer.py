@@ -7,6 +7,7 @@ sees it, is told to a `Report`.
 
 import asyncio
 import ssl
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -91,14 +92,17 @@ def protocol(report: Report, patience: float) -> type[PeerProtocol]:
     return type("ReportingPeerProtocol", (PeerProtocol,), {"report": staticmethod(report), "patience": patience})
 
 
-def make_context(certificate: Path, key: Path, root: Path, report: Report) -> ssl.SSLContext:
-    """TLS 1.3 with certificates of `root` only.
+def make_context(server_pem: bytes, root: Path, report: Report) -> ssl.SSLContext:
+    """TLS 1.3 with the server's key and certificate, and with clients' certificates of `root` only.
 
     A client may come without one, because enrolment must: the application refuses it all other requests.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_cert_chain(certificate, key)
+    with tempfile.NamedTemporaryFile() as file:  # the module ssl reads keys from files only
+        file.write(server_pem)
+        file.flush()
+        context.load_cert_chain(file.name)
     context.load_verify_locations(root)
     context.verify_mode = ssl.CERT_OPTIONAL
     context.verify_flags |= ssl.VERIFY_X509_STRICT

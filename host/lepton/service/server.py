@@ -63,7 +63,7 @@ def serve(home: Home, address: Address, limits: Limits, *, days: float = CLIENT_
     try:
         enrolment = Enrolment(database, authority, days)
         app = make_app(database, authority, enrolment, Ingest(database, home.objects), audit, limits)
-        context = make_context(*authority.server_files(address.all_names()), authority.root_file, audit.put)
+        context = make_context(authority.server_pem(address.all_names()), authority.root_file, audit.put)
         config = uvicorn.Config(
             app, http=protocol(audit.put, limits.head_seconds), ws="none", lifespan="off",
             ssl_context_factory=lambda _config, _default: context, limit_concurrency=CONNECTIONS,

@@ -105,15 +105,15 @@ class Service:
         credentials.enrol(self.url, self.invite(identity), self.authority, keys)
         return Client(self, identity, keys, credentials)
 
-    def context(self, client: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
+    def context(self, client: Path | None = None) -> ssl.SSLContext:
         """TLS of a client that trusts the service and shows the certificate in the file `client`."""
         context = ssl.create_default_context(cafile=str(self.authority))
         if client:
-            context.load_cert_chain(client, key)
+            context.load_cert_chain(client)
         return context
 
-    def http(self, client: Path | None = None, key: Path | None = None) -> httpx.Client:
-        return httpx.Client(base_url=self.url, verify=self.context(client, key), timeout=30, trust_env=False)
+    def http(self, client: Path | None = None) -> httpx.Client:
+        return httpx.Client(base_url=self.url, verify=self.context(client), timeout=30, trust_env=False)
 
 
 class Client(httpx.Client):
