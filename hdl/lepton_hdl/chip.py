@@ -9,11 +9,13 @@
 from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, ResetInserter, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
-from lepton.arch import ChipConfig
+from lepton.arch import ChipConfig, Engine
 from lepton.arch.registers import ADDRESS_BITS
 
 from .axi import Axi4LiteSignature, Axi4Signature
 from .control.control import Control
+from .controller.controller import Controller
+from .controller.write_share import WriteShare
 from .datapath import Datapath
 from .dma.load import LoadEngine
 from .dma.read_port import ReadPort
@@ -26,14 +28,18 @@ def _pins(config: ChipConfig) -> dict:
         "host": In(Axi4LiteSignature(ADDRESS_BITS)),
         "memory": Out(Axi4Signature(config.bus_bytes)),
         "irq": Out(1),
-    }
+    } | ({"clock_enable": Out(len(Engine) + 1)} if config.controller else {})
 
 
 class Core(wiring.Component):
-    """The blocks of the chip, wired."""
+    """The blocks of the chip, wired. `rom`: words of the controller's ROM, where there is one."""
 
-    def __init__(self, config: ChipConfig):
+    def __init__(self, config: ChipConfig, rom: list[int] | None = None):
+        if config.controller and not rom:
+            raise ValueError("a chip with controller=True needs its boot ROM; give Chip the words of "
+                             "lepton.firmware.build.rom()")
         self.config = config
+        self._rom = rom
         super().__init__(_pins(config))
 
     def elaborate(self, platform):
@@ -42,14 +48,14 @@ class Core(wiring.Component):
         # Engines start every job as after reset; the memory ports keep order on the bus and do not.
         renew_engine, renew_port = ResetInserter(control.engine_reset), ResetInserter(control.bus_reset)
         load, store, datapath = LoadEngine(self.config), StoreEngine(self.config), Datapath(self.config)
-        read_port, write_port = ReadPort(self.config, clients=2), WritePort(self.config)
+        controlled = self.config.controller
+        read_port, write_port = ReadPort(self.config, clients=2 + controlled), WritePort(self.config)
         m.submodules.load = renew_engine(load)
         m.submodules.store = renew_engine(store)
         m.submodules.datapath = renew_engine(datapath)
         m.submodules.read_port = renew_port(read_port)
         m.submodules.write_port = renew_port(write_port)
 
-        connect(m, host=flipped(self.host), control=control.host)
         connect(m, control=control.load, load=load.control)
         connect(m, control=control.tensor, datapath=datapath.control)
         connect(m, control=control.store, store=store.control)
@@ -57,14 +63,19 @@ class Core(wiring.Component):
         connect(m, load=load.read, port=read_port.clients[1])
         connect(m, load=load.write, datapath=datapath.load_write)
         connect(m, store=store.read, datapath=datapath.store_read)
-        connect(m, store=store.write, port=write_port.client)
+        if controlled:
+            write_share = renew_port(WriteShare(self.config))
+            self._add_controller(m, control, datapath, store, read_port, write_share, write_port)
+        else:
+            connect(m, host=flipped(self.host), control=control.host)
+            connect(m, store=store.write, port=write_port.client)
+            m.d.comb += self.irq.eq(control.irq)
         for port in (read_port, write_port):
             for path, member, _ in port.bus.signature.flatten(port.bus):
                 (name,) = path
                 inner, outer = getattr(port.bus, name), getattr(self.memory, name)
                 m.d.comb += outer.eq(inner) if member.flow == Out else inner.eq(outer)
         m.d.comb += [
-            self.irq.eq(control.irq),
             load.regions.eq(control.regions), store.regions.eq(control.regions),
             read_port.timeout.eq(control.timeout), write_port.timeout.eq(control.timeout),
             control.read_timed_out.eq(read_port.timed_out), control.write_timed_out.eq(write_port.timed_out),
@@ -74,6 +85,32 @@ class Core(wiring.Component):
             control.tensor_activity.eq(datapath.activity),
         ]
         return m
+
+    def _add_controller(self, m, control, datapath, store, read_port, write_share, write_port):
+        """The controller between the host's pins and the register file, and beside the engines on the memory ports."""
+        m.submodules.controller = controller = Controller(self.config, self._rom)
+        m.submodules.write_share = write_share
+        connect(m, host=flipped(self.host), controller=controller.host)
+        connect(m, controller=controller.chip, control=control.host)
+        connect(m, controller=controller.read, port=read_port.clients[2])
+        connect(m, store=store.write, share=write_share.clients[0])
+        connect(m, controller=controller.write, share=write_share.clients[1])
+        connect(m, share=write_share.port, port=write_port.client)
+        m.d.comb += [
+            self.irq.eq(controller.irq | (control.irq & ~controller.owned)),
+            controller.job_running.eq(control.running), controller.bus_reset.eq(control.bus_reset),
+            datapath.bist_start.eq(controller.bist_start), controller.bist_busy.eq(datapath.bist_busy),
+            controller.bist_failed.eq(datapath.bist_failed),
+        ]
+        # What may be clocked off outside: an engine has no command and has been quiet for a while.
+        for engine, active in enumerate((control.load, control.tensor, control.store)):
+            quiet = Signal(4, name=f"quiet{engine}")
+            m.d.comb += self.clock_enable[engine].eq(~quiet.all())
+            with m.If(active.busy | active.command.valid | control.engine_reset | datapath.bist_busy):
+                m.d.sync += quiet.eq(0)
+            with m.Elif(~quiet.all()):
+                m.d.sync += quiet.eq(quiet + 1)
+        m.d.comb += self.clock_enable[len(Engine)].eq(controller.awake)
 
 
 class Chip(wiring.Component):
@@ -86,10 +123,13 @@ class Chip(wiring.Component):
     host: AXI4-Lite subordinate, the registers of `lepton.arch.registers`.
     memory: AXI4 manager, `config.bus_bytes` wide.
     irq: high while an enabled interrupt is pending.
+    clock_enable: LOAD, TENSOR, STORE, processor: low while its clock may be stopped. With `config.controller` only,
+        as `rom`, the words of the controller's boot ROM.
     """
 
-    def __init__(self, config: ChipConfig):
+    def __init__(self, config: ChipConfig, rom: list[int] | None = None):
         self.config = config
+        self._rom = rom
         super().__init__(_pins(config))
 
     def elaborate(self, platform):
@@ -98,11 +138,13 @@ class Chip(wiring.Component):
         m.domains.core = ClockDomain()
         m.d.sync += reset.eq(ResetSignal("sync"))
         m.d.comb += [ClockSignal("core").eq(ClockSignal("sync")), ResetSignal("core").eq(reset)]
-        core = Core(self.config)
+        core = Core(self.config, self._rom)
         m.submodules.core = DomainRenamer("core")(core)
         self._connect_host(m, core.host, reset)
         connect(m, core=core.memory, memory=flipped(self.memory))
         m.d.comb += self.irq.eq(core.irq)
+        if self.config.controller:
+            m.d.comb += self.clock_enable.eq(core.clock_enable)
         return m
 
     def _connect_host(self, m, core, reset):

@@ -1,12 +1,13 @@
 """The TENSOR engine with the on-chip memories, and the way of LOAD and STORE into them."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Cat, Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from lepton.arch import ChipConfig, Space, Tensor
 
 from .control.counters import Activity
 from .interfaces import EngineSignature, WordReadSignature, word_write_layout
+from .memory.bist import March
 from .memory.scratchpad import Scratchpad
 from .memory.weights import WeightMemory
 from .tensor.engine import TensorEngine
@@ -17,6 +18,8 @@ class Datapath(wiring.Component):
     -------
     control: the TENSOR engine's commands. activity: what it does, for the counters.
     load_write: words from LOAD for either memory. store_read: the scratchpad for STORE.
+    bist_start, bist_busy, bist_failed (scratchpad, weights): the memories' self-test, with `config.controller` only;
+    no engine may work meanwhile.
     """
 
     def __init__(self, config: ChipConfig):
@@ -26,7 +29,7 @@ class Datapath(wiring.Component):
             "activity": Out(Activity),
             "load_write": In(stream.Signature(word_write_layout(config))),
             "store_read": In(WordReadSignature(config)),
-        })
+        } | ({"bist_start": In(1), "bist_busy": Out(1), "bist_failed": Out(2)} if config.controller else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -56,4 +59,27 @@ class Datapath(wiring.Component):
             m.d.comb += [weights.write.valid.eq(load.valid), load.ready.eq(weights.write.ready)]
         with m.Else():
             m.d.comb += [scratchpad.load_write.valid.eq(load.valid), load.ready.eq(scratchpad.load_write.ready)]
+        if self.config.controller:
+            self._add_self_test(m, scratchpad, weights)
         return m
+
+    def _add_self_test(self, m, scratchpad, weights):
+        """The marches take the memories' ports while they run; a later assignment wins over the engines'."""
+        marches = March(self.config, self.config.scratchpad_words), March(self.config, self.config.weight_words)
+        m.submodules.scratchpad_march, m.submodules.weight_march = marches
+        for march in marches:
+            m.d.comb += march.start.eq(self.bist_start)
+        m.d.comb += [self.bist_busy.eq(marches[0].busy | marches[1].busy),
+                     self.bist_failed.eq(Cat(marches[0].failed, marches[1].failed))]
+        for march, write in zip(marches, (scratchpad.load_write, weights.write), strict=True):
+            m.d.comb += march.write.ready.eq(march.busy & write.ready)
+            with m.If(march.busy):
+                m.d.comb += [write.valid.eq(march.write.valid), write.payload.eq(march.write.payload)]
+        march, request = marches[0].read, scratchpad.store_read.request
+        m.d.comb += [march.request.ready.eq(request.ready), march.data.eq(scratchpad.store_read.data)]
+        with m.If(marches[0].busy):
+            m.d.comb += [request.valid.eq(march.request.valid), request.payload.eq(march.request.payload)]
+        march = marches[1].read
+        m.d.comb += [march.request.ready.eq(1), march.data.eq(weights.data)]
+        with m.If(marches[1].busy):
+            m.d.comb += [weights.read.valid.eq(march.request.valid), weights.read.payload.eq(march.request.payload)]

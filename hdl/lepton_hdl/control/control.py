@@ -30,7 +30,7 @@ class Control(wiring.Component):
     """`host` is the AXI4-Lite subordinate. `read` is the client through which programs are fetched.
 
     `engine_reset` puts the engines back to their start, in the first cycle of every job and with
-    CONTROL.RESET; `bus_reset`, with CONTROL.RESET only, does so with the memory ports.
+    CONTROL.RESET; `bus_reset`, with CONTROL.RESET only, does so with the memory ports. `running`: a job is under way.
     `read_timed_out` and `write_timed_out` stay high until `bus_reset`; `*_timeout_address` is the address that
     was not answered. `read_beat` and `write_beat` are high in each cycle in which a beat is transferred.
     """
@@ -45,6 +45,7 @@ class Control(wiring.Component):
             "timeout": Out(32),
             "engine_reset": Out(1),
             "bus_reset": Out(1),
+            "running": Out(1),
             "read_timed_out": In(1),
             "read_timeout_address": In(64),
             "write_timed_out": In(1),
@@ -96,6 +97,7 @@ class Control(wiring.Component):
             job.start.eq(registers.doorbell_write),
             job.irq_clear.eq(registers.irq_status_clear),
             registers.locked.eq(job.running),
+            self.running.eq(job.running),
             registers.status.eq(job.status),
             registers.irq_status.eq(job.irq_status),
             registers.error_code.eq(job.error.code),

@@ -34,6 +34,7 @@ class ChipConfig:
     semaphores: int = 16
     layer_slots: int = 256  # per-layer counter snapshots
     window_columns: int = 256  # widest image of a depthwise walk; 0: no window unit
+    controller: bool = False  # a processor that serves several clients; the host drives the chip directly without it
     clock_mhz: int = 100  # the clock that latency figures are stated at
 
     def __post_init__(self):
@@ -52,6 +53,9 @@ class ChipConfig:
                 "a row of outputs is a word of the next input")
         if self.semaphores != 16:
             raise ConfigError(f"semaphores must be 16, the width of the wait and post masks, not {self.semaphores!r}")
+        if self.controller and self.layer_slots != 256:
+            raise ConfigError(f"layer_slots must be 256 with a controller, not {self.layer_slots!r}: "
+                              "its firmware reads the snapshots of all layers")
         if self.weight_words > 65536:
             raise ConfigError(
                 f"weight_kib must be at most {64 * self.lanes} for {self.lanes} lanes, not {self.weight_kib}: "
@@ -81,7 +85,7 @@ class ChipConfig:
     def hash(self) -> str:
         """Hex digest of everything a compiled program depends on."""
         values = asdict(self)
-        del values["name"], values["clock_mhz"]
+        del values["name"], values["clock_mhz"], values["controller"]
         return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:16]
 
     def with_(self, **changes) -> "ChipConfig":

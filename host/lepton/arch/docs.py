@@ -10,6 +10,7 @@ from dataclasses import fields
 from itertools import groupby
 from pathlib import Path
 
+from . import controller
 from .commands import (
     ENGINE_OPCODES,
     ENGINE_RECORDS,
@@ -37,7 +38,8 @@ def folder() -> Path:
 
 def pages() -> dict[str, str]:
     """The text of every page by file name."""
-    made = {"commands.md": _commands(), "registers.md": _registers(), "errors.md": _errors(), "config.md": _config()}
+    made = {"commands.md": _commands(), "registers.md": _registers(), "errors.md": _errors(), "config.md": _config(),
+            "controller.md": _controller()}
     return {name: "\n".join(lines) + "\n" for name, lines in made.items()}
 
 
@@ -137,6 +139,26 @@ def _errors() -> Iterator[str]:
     yield ""
     engines = ", ".join(f"{int(engine)} for {engine.name}" for engine in Engine)
     yield f"ERROR_ENGINE is {engines}. Of several causes the first counts."
+
+
+def _controller() -> Iterator[str]:
+    first, *rest = controller.__doc__.strip("\n").splitlines()
+    yield from _heading("Controller", f"{first} From `lepton.arch.controller`.")
+    yield ""
+    yield from _prose_and_code(rest)
+    yield from ("", "## Registers", "")
+    yield (f"The host finds them at `{controller.HOST_BASE:#x}` + offset, the processor at "
+           f"`{controller.PERIPHERAL_BASE:#x}` + offset.")
+    yield ""
+    yield from _table(("Offset", "Register", "Host", "Processor", "Meaning"), (
+        (f"`{r.offset:#05x}`", r.name, r.host, r.processor, r.doc) for r in controller.CONTROLLER_REGISTERS.values()))
+    for record in controller.RECORDS:
+        yield from record_section(record)
+    for enum in (*controller.ENUMS, *controller.FLAGS):
+        yield from ("", f"## {enum.__name__}", "")
+        has_text = hasattr(enum, "text")
+        yield from _table(("Value", "Name", "Meaning") if has_text else ("Value", "Name"), (
+            (int(member), member.name, member.text) if has_text else (int(member), member.name) for member in enum))
 
 
 def _config() -> Iterator[str]:

@@ -3,21 +3,22 @@
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from ..arch import COUNTERS, REGISTERS, Engine, ErrorCode, Region
-from ..arch.registers import IDENTIFICATION, SNAPSHOT_COUNTERS, VERSION, Control, Interrupt, State, snapshot_offset
+from ..arch import REGISTERS
+from ..arch.registers import IDENTIFICATION, VERSION
 from ..device import Device, DeviceError
-from .errors import ChipError, DriverError, JobTimeout
-from .job import Completion, Job, JobHandle, Stream
+from .direct import DirectPort
+from .errors import DriverError, JobTimeout
+from .job import Completion, Job, JobHandle
 from .memory import Allocator, Buffer
+
+if TYPE_CHECKING:
+    from .rings import Client
 
 DEFAULT_CYCLE_LIMIT = 2_000_000_000
 MAX_CYCLE_LIMIT = (1 << 32) - 1  # the chip's cycle counter has 32 bits
 WAIT_CHUNK = 100_000  # cycles between two calls of `progress`: a fraction of a second on the simulated board
-ABORT_GRACE = 1_000_000  # cycles for open bus transfers to end after an abort, before the chip is reset
-
-_ERROR_REGISTERS = ("STATUS", "ERROR_CODE", "ERROR_ENGINE", "ERROR_COMMAND", "ERROR_LAYER",
-                    "ERROR_ADDRESS", "ERROR_ADDRESS_HI")
 
 
 class Driver:
@@ -26,12 +27,13 @@ class Driver:
         with lepton.device.open("rtl") as device, Driver(device) as driver:
             completion = driver.wait(driver.submit(job))
 
-    Jobs run in the order in which they were submitted, one at a time; the
-    methods may be called from several threads. Raises `DriverError` when the
+    With `client` (of a `Controller`), jobs go through its rings, beside those of other clients, and memory is
+    that of its window; without, the host has the chip to itself. Jobs run in the order in which they were
+    submitted, one at a time; the methods may be called from several threads. Raises `DriverError` when the
     board carries another chip than `device.config` says.
     """
 
-    def __init__(self, device: Device):
+    def __init__(self, device: Device, client: "Client | None" = None):
         self.device = device
         self.config = device.config
         self._lock = threading.RLock()
@@ -39,7 +41,10 @@ class Driver:
         self._buffers: set[Buffer] = set()
         self._closed = False
         self._identify()
-        self._memory = Allocator(device.memory_bytes)
+        if client is None:
+            self._port, self._memory = DirectPort(device), Allocator(device.memory_bytes)
+        else:
+            self._port, self._memory = client, Allocator(client.memory_bytes, client.memory_base)
 
     def __enter__(self) -> "Driver":
         return self
@@ -54,9 +59,8 @@ class Driver:
                 return
             try:
                 if self._queue and self._queue[0].started:
-                    self._abort()
-                if self._queue:
-                    self._write("IRQ_ENABLE", 0)
+                    self._port.abort(self._queue)
+                self._port.close(self._queue)
             finally:
                 self._queue.clear()
                 for buffer in list(self._buffers):
@@ -103,7 +107,7 @@ class Driver:
                 buffer._jobs += 1
             self._queue.append(handle)
             try:
-                self._start_next()
+                self._port.feed(self._queue)
             except BaseException:
                 if handle in self._queue:
                     self._retire(handle)
@@ -137,79 +141,33 @@ class Driver:
         """`wait(submit(job), **options)`."""
         return self.wait(self.submit(job), **options)
 
-    def _start_next(self) -> None:
-        if not self._queue or self._queue[0].started:
-            return
-        job = self._queue[0].job
-        for engine in Engine:
-            stream = job.streams.get(engine, Stream(0, 0))
-            self._write(f"{engine.name}_PROGRAM", stream.offset)
-            self._write(f"{engine.name}_COUNT", stream.count)
-        for region in Region:
-            buffer = job.regions.get(region)
-            address, size = (buffer.address, buffer.size) if buffer else (0, 0)
-            self._write(f"{region.name}_BASE", address & 0xFFFF_FFFF)
-            self._write(f"{region.name}_BASE_HI", address >> 32)
-            self._write(f"{region.name}_SIZE", size)
-        self._write("TIMEOUT", job.timeout)
-        self._write("IRQ_STATUS", Interrupt.DONE | Interrupt.ERROR)
-        self._write("IRQ_ENABLE", Interrupt.DONE | Interrupt.ERROR)
-        self._write("DOORBELL", 1)
-        self._queue[0].started = True
-
     def _finish(self, handle: JobHandle, cycle_limit: int, progress) -> None:
         """Run the first job of the queue to its end, record what became of it, start the next."""
         try:
-            self._start_next()
+            self._port.feed(self._queue)
             waited = 0
-            while not self.device.wait_interrupt(min(WAIT_CHUNK, cycle_limit - waited)):
+            while not self._port.wait(handle, min(WAIT_CHUNK, cycle_limit - waited)):
                 waited += min(WAIT_CHUNK, cycle_limit - waited)
                 if progress:
                     progress(waited)
                 if waited >= cycle_limit:
-                    self._abort()
+                    self._port.abort(self._queue)
                     handle.error = JobTimeout(handle.job.name, cycle_limit)
                     break
             else:
-                self._collect(handle)
+                self._port.collect(handle)
         except BaseException:
             # a lost board, or the user's Ctrl-C: the job must not block those behind it
             if not handle.done:
                 self._abandon(handle)
             raise
         self._retire(handle)
-        self._start_next()
-
-    def _collect(self, handle: JobHandle) -> None:
-        status = self._read("STATUS")
-        if status == State.DONE:
-            handle.completion = self._completion(handle.job)
-        elif status == State.ERROR:
-            handle.error = ChipError(handle.job.name, {name: self._read(name) for name in _ERROR_REGISTERS})
-            if handle.error.code == ErrorCode.AXI_TIMEOUT:
-                self._write("CONTROL", Control.RESET)  # transfers that never ended would block the next job
-        else:
-            raise DriverError(f"the chip raised its interrupt with STATUS={status}, which must be "
-                              f"{State.DONE:d} (done) or {State.ERROR:d} (error)")
-        self._write("IRQ_STATUS", Interrupt.DONE | Interrupt.ERROR)
-
-    def _completion(self, job: Job) -> Completion:
-        counters = {name: self._read(name) for name, _ in COUNTERS}
-        snapshots = {layer: {name: self.device.read_register(snapshot_offset(layer, name))
-                             for name, _ in SNAPSHOT_COUNTERS} for layer in job.layers}
-        return Completion(job.name, counters["CYCLES"], counters, snapshots)
-
-    def _abort(self) -> None:
-        """Stop the job in the chip and leave the chip ready for the next one."""
-        self._write("CONTROL", Control.ABORT)
-        if not self.device.wait_interrupt(ABORT_GRACE):
-            self._write("CONTROL", Control.RESET)
-        self._write("IRQ_STATUS", Interrupt.DONE | Interrupt.ERROR)
+        self._port.feed(self._queue)
 
     def _abandon(self, handle: JobHandle) -> None:
         try:
             if handle.started:
-                self._abort()
+                self._port.abort(self._queue)
         except (DeviceError, OSError):
             pass  # the board itself is gone; the first error is the one to show
         finally:
@@ -244,9 +202,6 @@ class Driver:
 
     def _read(self, register: str) -> int:
         return self.device.read_register(REGISTERS[register].offset)
-
-    def _write(self, register: str, value: int) -> None:
-        self.device.write_register(REGISTERS[register].offset, int(value))
 
     def _check_open(self) -> None:
         if self._closed:

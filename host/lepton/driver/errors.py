@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from ..arch import Engine, ErrorCode
+from ..arch.controller import Refusal
 
 
 class DriverError(RuntimeError):
@@ -25,6 +26,14 @@ class JobTimeout(DriverError):
         super().__init__(
             f"job {job_name!r} did not finish within cycle_limit={cycle_limit} cycles and was aborted; "
             "give wait() a larger cycle_limit if the network is expected to take longer")
+
+
+class JobRefused(DriverError):
+    """The controller refused the job's record; nothing of the job was done. `reason` is a `Refusal`."""
+
+    def __init__(self, job_name: str, reason: Refusal):
+        self.reason = reason
+        super().__init__(f"the controller refused job {job_name!r} with {reason.name}: {reason.text}")
 
 
 class ChipError(RuntimeError):

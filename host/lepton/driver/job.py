@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ..arch import Engine, Region
 from ..arch.commands import ENGINE_RECORDS
+from ..arch.controller import PRIORITIES
 from .errors import BufferUseError, ChipError, DriverError
 from .memory import Buffer
 
@@ -29,6 +30,10 @@ class Job:
     `layers` are the snapshot slots that the program fills (its commands with
     `snapshot` set), in order of execution. `timeout` is in cycles without an answer from
     memory (0: wait for ever).
+
+    With a controller, `priority` (0..3, higher first) decides between clients, and a job that takes more than
+    `time_limit` cycles (0: the client's limit) is stopped by the chip, whatever the host does. Without one,
+    neither has an effect.
     """
 
     regions: Mapping[Region, Buffer]
@@ -36,6 +41,8 @@ class Job:
     layers: tuple[int, ...] = ()
     timeout: int = 100_000
     name: str = "job"
+    priority: int = 0
+    time_limit: int = 0
 
     def check(self, driver, layer_slots: int) -> None:
         """Raise `DriverError` or `BufferUseError` for anything that must not reach the chip."""
@@ -69,6 +76,10 @@ class Job:
                                   f"the chip keeps those of layers 0..{layer_slots - 1}")
         if not 0 <= self.timeout < 1 << 32:
             raise DriverError(f"timeout must be in 0..{(1 << 32) - 1} cycles, not {self.timeout}")
+        if not 0 <= self.priority < PRIORITIES:
+            raise DriverError(f"priority of job {self.name!r} must be in 0..{PRIORITIES - 1}, not {self.priority}")
+        if not 0 <= self.time_limit < 1 << 32:
+            raise DriverError(f"time_limit must be in 0..{(1 << 32) - 1} cycles, not {self.time_limit}")
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,7 @@ class JobHandle:
 
     job: Job
     started: bool = False
+    sequence: int = 0  # of its record in a client's ring
     completion: Completion | None = None
     error: ChipError | DriverError | None = None
 

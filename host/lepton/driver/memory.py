@@ -75,6 +75,7 @@ class Buffer:
         self.size = size
         self.name = name
         self.freed = False
+        self.generation = 0  # changes with every write
 
     def __repr__(self):
         freed = " (freed)" if self.freed else ""
@@ -101,6 +102,7 @@ class Buffer:
         self._check(offset, data.size, "write")
         with self._driver._lock:
             self._check_idle("written")
+            self.generation += 1
             if data.size:
                 self._driver.device.write_memory(self.address + offset, data)
 

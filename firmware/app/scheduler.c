@@ -1,0 +1,427 @@
+#include "scheduler.h"
+
+#include <stddef.h>
+
+#include "dif_chip.h"
+#include "dif_copy.h"
+#include "dif_launcher.h"
+#include "validate.h"
+
+#define CHECK_BYTES 2048u      // of a program that are hashed in one step
+#define ABORT_GRACE 100000u    // cycles for open bus transfers to end before the chip is reset
+#define CONTROL_ENABLE 1u
+#define CONTROL_PRIORITY_SHIFT 4
+
+static uint32_t client_register(uint32_t client, uint32_t first) {
+    return controller_read(first + client * LEPTON_WINDOW_STRIDE);
+}
+
+static void set_client_register(uint32_t client, uint32_t first, uint32_t value) {
+    controller_write(first + client * LEPTON_WINDOW_STRIDE, value);
+}
+
+void scheduler_time(uint32_t time[2]) {
+    uint32_t high = controller_read(LEPTON_REG_TIME_HI);
+    do {
+        time[1] = high;
+        time[0] = controller_read(LEPTON_REG_TIME);
+        high = controller_read(LEPTON_REG_TIME_HI);
+    } while (high != time[1]);
+}
+
+void scheduler_log(scheduler_t *s, lepton_event_kind_t kind, uint32_t client, const uint32_t arguments[4]) {
+    lepton_event_record_t *event = &s->out.event;
+    *event = (lepton_event_record_t){
+        .sequence = s->events,
+        .kind = (uint8_t)kind,
+        .client = (uint8_t)client,
+        .arg0 = arguments[0],
+        .arg1 = arguments[1],
+        .arg2 = arguments[2],
+        .arg3 = arguments[3],
+    };
+    scheduler_time(event->time);
+    const uint32_t offset = (s->events % LEPTON_LOG_EVENTS) * (uint32_t)sizeof *event;
+    // A log that cannot be written must not stop the jobs: the count says that an entry is missing.
+    const result_t written = dif_copy_write(LEPTON_CONTROLLER_WINDOW, offset, event, sizeof *event);
+    (void)written;
+    s->events += 1;
+    controller_write(LEPTON_REG_LOG_COUNT, s->events);
+}
+
+result_t scheduler_init(scheduler_t *s) {
+    if (s == NULL) {
+        return RESULT_BAD_ARGUMENT;
+    }
+    *s = (scheduler_t){.waiting = (1u << LEPTON_CLIENTS) - 1, .last = LEPTON_CLIENTS - 1};
+    for (uint32_t i = 0; i < LEPTON_CLIENTS; ++i) {
+        set_client_register(i, LEPTON_REG_CLIENT0_HEAD, 0);
+        set_client_register(i, LEPTON_REG_CLIENT0_DONE, 0);
+    }
+    return RESULT_OK;
+}
+
+static bool has_job(const scheduler_t *s, uint32_t client) {
+    return (s->running.valid && s->running.client == client) || (s->staged.valid && s->staged.client == client);
+}
+
+// Writes s->out.completion, whose sequence is the client's next, and tells the host.
+static void complete(scheduler_t *s, uint32_t client) {
+    client_t *c = &s->clients[client];
+    const uint32_t slot = c->done % LEPTON_RING_ENTRIES;
+    const uint32_t offset = LEPTON_COMPLETION_RING + slot * LEPTON_COMPLETION_BYTES;
+    const result_t written = dif_copy_write(client, offset, &s->out.completion, sizeof s->out.completion);
+    c->done += 1;
+    set_client_register(client, LEPTON_REG_CLIENT0_DONE, c->done);
+    controller_write(LEPTON_REG_CLIENT_IRQ, 1u << client);
+    s->waiting |= 1u << client;
+    if (written != RESULT_OK) {
+        scheduler_log(s, LEPTON_EVENT_KIND_MEMORY_FAULT, client,
+                      (const uint32_t[4]){offset, sizeof s->out.completion, 0, 0});
+    }
+}
+
+static void answer_refusal(scheduler_t *s, uint32_t client) {
+    client_t *c = &s->clients[client];
+    const lepton_refusal_t reason = c->refusal;
+    s->out.completion = (lepton_completion_record_t){
+        .sequence = c->done,
+        .status = LEPTON_JOB_STATUS_REFUSED,
+        .reason = (uint8_t)reason,
+        .tag = {c->record.tag[0], c->record.tag[1]},
+        .accepted = {c->accepted[0], c->accepted[1]},
+        .program_hash = c->record.program_hash,
+    };
+    c->state = RECORD_NONE;
+    const uint32_t sequence = c->done;
+    complete(s, client);
+    scheduler_log(s, LEPTON_EVENT_KIND_REFUSED, client, (const uint32_t[4]){sequence, (uint32_t)reason, 0, 0});
+}
+
+static void refuse(client_t *c, lepton_refusal_t reason) {
+    c->refusal = reason;
+    c->state = RECORD_REFUSED;
+}
+
+// Takes the client's next record, if there is one.
+static void fetch(scheduler_t *s, uint32_t client) {
+    client_t *c = &s->clients[client];
+    s->waiting &= ~(1u << client);
+    const uint32_t control = client_register(client, LEPTON_REG_CLIENT0_CONTROL);
+    const uint32_t tail = client_register(client, LEPTON_REG_CLIENT0_TAIL);
+    if ((control & CONTROL_ENABLE) == 0 || tail == c->head) {
+        return;
+    }
+    if (tail - c->done > LEPTON_RING_ENTRIES || tail - c->head > LEPTON_RING_ENTRIES) {  // or it is behind HEAD
+        scheduler_log(s, LEPTON_EVENT_KIND_BAD_DOORBELL, client, (const uint32_t[4]){tail, c->head, 0, 0});
+        return;
+    }
+    s->waiting |= 1u << client;
+    const uint32_t offset = (c->head % LEPTON_RING_ENTRIES) * LEPTON_JOB_BYTES;
+    dif_copy_crc_start();
+    result_t read = dif_copy_read(client, offset, mmio_local(&c->record), sizeof c->record - sizeof c->record.crc);
+    const uint32_t crc = dif_copy_crc();
+    if (read == RESULT_OK) {
+        read = dif_copy_read(client, offset + (uint32_t)offsetof(lepton_job_record_t, crc), mmio_local(&c->record.crc),
+                             sizeof c->record.crc);
+    }
+    scheduler_time(c->accepted);
+    const uint32_t sequence = c->head;
+    c->head += 1;
+    set_client_register(client, LEPTON_REG_CLIENT0_HEAD, c->head);
+    if (read != RESULT_OK) {
+        c->record = (lepton_job_record_t){0};
+        refuse(c, LEPTON_REFUSAL_MEMORY);
+        return;
+    }
+    const uint32_t window_bytes = client_register(client, LEPTON_REG_CLIENT0_SIZE);
+    lepton_refusal_t reason = validate_job(&c->record, sequence, window_bytes);
+    if (reason != LEPTON_REFUSAL_MAGIC && crc != c->record.crc) {
+        reason = LEPTON_REFUSAL_CRC;
+    }
+    if (reason != LEPTON_REFUSAL_NONE) {
+        refuse(c, reason);
+        return;
+    }
+    const uint32_t highest = (control >> CONTROL_PRIORITY_SHIFT) % LEPTON_PRIORITIES;
+    c->priority = c->record.priority < highest ? c->record.priority : highest;
+    c->passed = 0;
+    c->checked = 0;
+    c->crc = DIF_CRC_START;
+    c->state = (c->record.flags & LEPTON_JOB_FLAG_VERIFY) != 0 ? RECORD_VERIFYING : RECORD_READY;
+}
+
+// Hashes the next piece of the client's program.
+static void verify(client_t *c, uint32_t client) {
+    const uint32_t bytes = c->record.program_size & ~3u;
+    const uint32_t left = bytes - c->checked;
+    const uint32_t piece = left < CHECK_BYTES ? left : CHECK_BYTES;
+    if (piece != 0) {
+        const result_t result = dif_copy_check(client, c->record.program_offset + c->checked, piece, &c->crc);
+        if (result != RESULT_OK) {
+            refuse(c, LEPTON_REFUSAL_MEMORY);
+            return;
+        }
+        c->checked += piece;
+    }
+    if (c->checked == bytes) {
+        if (~c->crc == c->record.program_hash) {
+            c->state = RECORD_READY;
+        } else {
+            refuse(c, LEPTON_REFUSAL_PROGRAM_HASH);
+        }
+    }
+}
+
+// The client whose job goes next, LEPTON_CLIENTS if none is ready: one that was passed over too often, else the highest
+// priority; of several the next in turn.
+static uint32_t choose(const scheduler_t *s) {
+    uint32_t best = LEPTON_CLIENTS;
+    uint32_t best_rank = 0;
+    uint32_t i = s->last;
+    for (unsigned n = 0; n < LEPTON_CLIENTS; ++n) {
+        i = (i + 1) % LEPTON_CLIENTS;
+        const client_t *c = &s->clients[i];
+        if (c->state != RECORD_READY) {
+            continue;
+        }
+        const uint32_t rank = c->passed >= LEPTON_PATIENCE ? LEPTON_PRIORITIES : c->priority;
+        if (best == LEPTON_CLIENTS || rank > best_rank) {
+            best = i;
+            best_rank = rank;
+        }
+    }
+    return best;
+}
+
+static uint32_t time_limit(uint32_t wanted, uint32_t highest) {
+    return wanted == 0 || (highest != 0 && highest < wanted) ? highest : wanted;
+}
+
+static bool stage(scheduler_t *s) {
+    const uint32_t client = choose(s);
+    if (client == LEPTON_CLIENTS) {
+        return false;
+    }
+    client_t *c = &s->clients[client];
+    const lepton_job_record_t *record = &c->record;
+    const uint32_t limit = time_limit(record->time_limit, client_register(client, LEPTON_REG_CLIENT0_LIMIT));
+    if (dif_launcher_stage(client, record, limit) != RESULT_OK) {
+        return false;
+    }
+    for (uint32_t i = 0; i < LEPTON_CLIENTS; ++i) {
+        s->clients[i].passed += 1;  // counts from the client's last fetch, which sets it to 0
+    }
+    s->last = client;
+    s->staged = (job_t){
+        .valid = true,
+        .client = client,
+        .sequence = record->sequence,
+        .flags = record->flags,
+        .limit = limit,
+        .tag = {record->tag[0], record->tag[1]},
+        .hash = record->program_hash,
+        .accepted = {c->accepted[0], c->accepted[1]},
+        .snapshot_offset = record->snapshot_offset,
+        .snapshot_count = record->snapshot_count,
+    };
+    c->state = RECORD_NONE;
+    s->waiting |= 1u << client;
+    return true;
+}
+
+// The staged job has left the launcher's waiting place: it runs, or hardware has refused it.
+static void promote(scheduler_t *s, uint32_t status) {
+    const job_t job = s->staged;
+    s->staged.valid = false;
+    if ((status & LEPTON_LAUNCH_STATUS_REFUSED) != 0) {
+        if (!job.forgotten) {
+            s->out.completion = (lepton_completion_record_t){
+                .sequence = job.sequence,
+                .status = LEPTON_JOB_STATUS_REFUSED,
+                .reason = LEPTON_REFUSAL_REGION,
+                .tag = {job.tag[0], job.tag[1]},
+                .accepted = {job.accepted[0], job.accepted[1]},
+                .program_hash = job.hash,
+            };
+            complete(s, job.client);
+            scheduler_log(s, LEPTON_EVENT_KIND_REFUSED, job.client,
+                          (const uint32_t[4]){job.sequence, LEPTON_REFUSAL_REGION, 0, 0});
+        }
+        return;
+    }
+    s->running = job;
+    if (job.forgotten) {
+        dif_chip_abort();
+        controller_write(LEPTON_REG_TIMER, ABORT_GRACE);
+        s->running.aborted = true;
+    }
+    scheduler_log(s, LEPTON_EVENT_KIND_START, job.client, (const uint32_t[4]){job.sequence, job.hash, job.limit, 0});
+}
+
+static void copy_snapshots(scheduler_t *s, const job_t *job) {
+    uint32_t word = 0;
+    for (uint32_t slot = 0; slot < job->snapshot_count; ++slot) {
+        for (unsigned i = 0; i < LEPTON_SNAPSHOT_BYTES / 4; ++i) {
+            s->out.snapshot[i] = dif_chip_snapshot_word(word++);
+        }
+        const uint32_t offset = job->snapshot_offset + slot * LEPTON_SNAPSHOT_BYTES;
+        if (dif_copy_write(job->client, offset, s->out.snapshot, sizeof s->out.snapshot) != RESULT_OK) {
+            scheduler_log(s, LEPTON_EVENT_KIND_MEMORY_FAULT, job->client,
+                          (const uint32_t[4]){offset, LEPTON_SNAPSHOT_BYTES, 0, 0});
+            return;
+        }
+    }
+}
+
+// The running job has ended: its results are in the launcher.
+static void finish(scheduler_t *s) {
+    const job_t job = s->running;
+    s->running.valid = false;
+    controller_write(LEPTON_REG_TIMER, 0);
+    s->out.completion = (lepton_completion_record_t){
+        .sequence = job.sequence,
+        .tag = {job.tag[0], job.tag[1]},
+        .accepted = {job.accepted[0], job.accepted[1]},
+        .program_hash = job.hash,
+    };
+    lepton_completion_record_t *completion = &s->out.completion;
+    uint32_t chip = 0;
+    const result_t read = dif_launcher_results(completion, &chip);
+    (void)read;  // its arguments are right
+    const bool done = chip == LEPTON_STATE_DONE;
+    if (chip == LEPTON_STATE_IDLE && !job.aborted) {  // the memory ports were reset under it, see dif_copy
+        completion->error_code = LEPTON_ERROR_CODE_AXI_TIMEOUT;
+    }
+    const uint32_t code = completion->error_code;
+    const bool stopped = job.aborted && (code == LEPTON_ERROR_CODE_ABORTED || code == LEPTON_ERROR_CODE_NONE);
+    completion->status = done      ? LEPTON_JOB_STATUS_DONE
+                         : stopped ? LEPTON_JOB_STATUS_TIME_LIMIT
+                                   : LEPTON_JOB_STATUS_ERROR;
+    const uint32_t outcome[4] = {job.sequence, completion->status, completion->cycles, code};
+    if (!done && code == LEPTON_ERROR_CODE_AXI_TIMEOUT) {  // transfers that never end would block the next job
+        dif_chip_reset();
+    }
+    if (!job.forgotten) {
+        if (done && (job.flags & LEPTON_JOB_FLAG_SNAPSHOTS) != 0) {
+            const lepton_completion_record_t kept = *completion;
+            copy_snapshots(s, &job);
+            *completion = kept;
+        }
+        complete(s, job.client);
+    }
+    dif_launcher_acknowledge();
+    scheduler_log(s, LEPTON_EVENT_KIND_END, job.client, outcome);
+}
+
+// The host has asked to forget a client's jobs. False while one of them still runs.
+static bool reset_client(scheduler_t *s, uint32_t client) {
+    client_t *c = &s->clients[client];
+    c->state = RECORD_NONE;
+    if (s->staged.valid && s->staged.client == client && !s->staged.forgotten) {
+        s->staged.forgotten = true;
+        dif_launcher_cancel();
+    }
+    if (s->running.valid && s->running.client == client && !s->running.forgotten) {
+        s->running.forgotten = true;
+        if (!s->running.aborted) {
+            s->running.aborted = true;
+            dif_chip_abort();
+            controller_write(LEPTON_REG_TIMER, ABORT_GRACE);
+        }
+    }
+    if (has_job(s, client)) {
+        return false;
+    }
+    c->head = 0;
+    c->done = 0;
+    c->passed = 0;
+    set_client_register(client, LEPTON_REG_CLIENT0_HEAD, 0);
+    set_client_register(client, LEPTON_REG_CLIENT0_DONE, 0);
+    s->waiting |= 1u << client;
+    controller_write(LEPTON_REG_CLIENT_RESET, 1u << client);
+    scheduler_log(s, LEPTON_EVENT_KIND_CLIENT_RESET, client, (const uint32_t[4]){0, 0, 0, 0});
+    return true;
+}
+
+// What the launcher says: a job has started, ended, been refused or forgotten, or has used up its time.
+static bool follow_launcher(scheduler_t *s, uint32_t events) {
+    const uint32_t status = dif_launcher_status();
+    const bool ended = (status & LEPTON_LAUNCH_STATUS_RESULT) != 0;
+    if (s->staged.valid && (status & LEPTON_LAUNCH_STATUS_STAGED) == 0) {
+        // It has started if the launcher is busy with a job that is not the one known to run.
+        const bool started = !s->running.valid && (ended || (status & LEPTON_LAUNCH_STATUS_RUNNING) != 0);
+        if (s->staged.forgotten && !started && !(s->running.valid && ended)) {
+            s->staged.valid = false;  // cancelled in time
+            return true;
+        }
+        if (!s->running.valid) {
+            promote(s, status);
+            return true;
+        }
+    }
+    if (!s->running.valid) {
+        return false;
+    }
+    if (ended) {
+        finish(s);
+        return true;
+    }
+    if ((status & LEPTON_LAUNCH_STATUS_EXPIRED) != 0 && !s->running.aborted) {
+        s->running.aborted = true;
+        dif_chip_abort();
+        controller_write(LEPTON_REG_TIMER, ABORT_GRACE);
+        scheduler_log(s, LEPTON_EVENT_KIND_TIME_LIMIT, s->running.client,
+                      (const uint32_t[4]){s->running.sequence, s->running.limit, 0, 0});
+        return true;
+    }
+    if (s->running.aborted && (events & LEPTON_EVENT_TIMER) != 0) {
+        dif_chip_reset();
+        scheduler_log(s, LEPTON_EVENT_KIND_ENGINE_RESET, s->running.client,
+                      (const uint32_t[4]){s->running.sequence, 0, 0, 0});
+    }
+    return false;
+}
+
+static bool serve_clients(scheduler_t *s) {
+    const uint32_t rung = controller_read(LEPTON_REG_DOORBELLS);
+    if (rung != 0) {
+        controller_write(LEPTON_REG_DOORBELLS, rung);
+        s->waiting |= rung;
+    }
+    const uint32_t resets = controller_read(LEPTON_REG_CLIENT_RESET);
+    bool more = false;
+    for (uint32_t i = 0; i < LEPTON_CLIENTS; ++i) {
+        client_t *c = &s->clients[i];
+        if ((resets >> i & 1u) != 0) {
+            more |= reset_client(s, i);
+            continue;
+        }
+        if (c->state == RECORD_NONE && (s->waiting >> i & 1u) != 0) {
+            fetch(s, i);
+        }
+        if (c->state == RECORD_VERIFYING) {
+            verify(c, i);
+            more = true;
+        }
+        if (c->state == RECORD_REFUSED && !has_job(s, i)) {
+            answer_refusal(s, i);
+            more = true;
+        }
+    }
+    return more;
+}
+
+result_t scheduler_step(scheduler_t *s, uint32_t events, bool *more) {
+    if (s == NULL || more == NULL) {
+        return RESULT_BAD_ARGUMENT;
+    }
+    *more = follow_launcher(s, events);
+    *more |= serve_clients(s);
+    // The snapshots of a job must be copied before the next one overwrites them.
+    const bool keep = s->running.valid && (s->running.flags & LEPTON_JOB_FLAG_SNAPSHOTS) != 0;
+    if (!s->staged.valid && !keep) {
+        *more |= stage(s);
+    }
+    return RESULT_OK;
+}

@@ -1,0 +1,74 @@
+// Which client's job runs next, and what happens to it.
+//
+// Every client has at most one record prepared (fetched, checked), one job staged in the launcher and one running. The
+// record of the next job is staged while the last one runs, so that the chip goes from one to the other by itself.
+#ifndef LEPTON_SCHEDULER_H
+#define LEPTON_SCHEDULER_H
+
+#include <stdbool.h>
+
+#include "lepton_arch.h"
+#include "result.h"
+
+typedef enum {
+    RECORD_NONE = 0,
+    RECORD_VERIFYING,  // its program's hash is being computed, a piece at a time
+    RECORD_READY,
+    RECORD_REFUSED,  // to be answered when the client's earlier jobs are
+} record_state_t;
+
+typedef struct {
+    lepton_job_record_t record;
+    uint32_t accepted[2];
+    uint32_t checked;  // bytes of the program that are in `crc`
+    uint32_t crc;
+    record_state_t state;
+    lepton_refusal_t refusal;
+    uint32_t priority;
+    uint32_t passed;  // how often another client was taken while this one was ready
+    uint32_t head;    // records taken
+    uint32_t done;    // completions written
+} client_t;
+
+// A job that the launcher has, as far as its completion needs it.
+typedef struct {
+    bool valid;
+    bool forgotten;  // its client was reset: no completion
+    bool aborted;    // an abort or a reset is under way
+    uint32_t client;
+    uint32_t sequence;
+    uint32_t flags;
+    uint32_t limit;
+    uint32_t tag[2];
+    uint32_t hash;
+    uint32_t accepted[2];
+    uint32_t snapshot_offset;
+    uint32_t snapshot_count;
+} job_t;
+
+typedef struct {
+    client_t clients[LEPTON_CLIENTS];
+    job_t running;
+    job_t staged;
+    uint32_t waiting;  // bit i: client i may have records that were not taken
+    uint32_t last;     // the client taken last
+    uint32_t events;   // written to the log
+    union {            // what is being copied to memory
+        lepton_completion_record_t completion;
+        lepton_event_record_t event;
+        uint32_t snapshot[LEPTON_SNAPSHOT_BYTES / 4];
+    } out;
+} scheduler_t;
+
+MUST_USE result_t scheduler_init(scheduler_t *s);
+
+// Does one piece of work of bounded length; sets `*more` if there may be another.
+MUST_USE result_t scheduler_step(scheduler_t *s, uint32_t events, bool *more);
+
+// Writes an entry of the event log. `client` may be LEPTON_CLIENTS: the controller itself.
+void scheduler_log(scheduler_t *s, lepton_event_kind_t kind, uint32_t client, const uint32_t arguments[4]);
+
+// TIME, both halves.
+void scheduler_time(uint32_t time[2]);
+
+#endif

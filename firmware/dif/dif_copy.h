@@ -1,0 +1,23 @@
+// The copy engine: the firmware's only way to memory. Addresses are offsets in a window; hardware checks them.
+#ifndef LEPTON_DIF_COPY_H
+#define LEPTON_DIF_COPY_H
+
+#include "mmio.h"
+#include "result.h"
+
+// Copies `bytes` (a multiple of 4) from `offset` of `window` to the processor's address `local`; waits for the end.
+MUST_USE result_t dif_copy_read(uint32_t window, uint32_t offset, uint32_t local, uint32_t bytes);
+
+// Copies `bytes` from `data` to `offset` of `window`; when it returns, memory has the bytes.
+MUST_USE result_t dif_copy_write(uint32_t window, uint32_t offset, const void *data, uint32_t bytes);
+
+// Continues the CRC32 `*state` over `bytes` of `window`. It starts as DIF_CRC_START; the CRC is ~*state.
+MUST_USE result_t dif_copy_check(uint32_t window, uint32_t offset, uint32_t bytes, uint32_t *state);
+
+#define DIF_CRC_START 0xFFFFFFFFu
+
+// Begins a new CRC32 over what dif_copy_read reads, and returns what it has become.
+void dif_copy_crc_start(void);
+MUST_USE uint32_t dif_copy_crc(void);
+
+#endif

@@ -1,0 +1,173 @@
+"""The controller's only way to memory: copies between a window and the processor's memories."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+from lepton.arch import ChipConfig
+from lepton.arch.controller import (
+    CODE_BASE,
+    CODE_BYTES,
+    CONTROLLER_WINDOW,
+    DATA_BASE,
+    DATA_BYTES,
+    WINDOW_STRIDE,
+    CopyMode,
+)
+
+from ..interfaces import ReadClientSignature, WriteClientSignature
+from .bus import BusSignature
+from .crc import crc32_word
+from .stored import WORD_BITS
+
+LOCAL_BITS = exact_log2(CODE_BYTES // 4)  # of a word address in the larger memory
+WINDOWS_AT = 0x80 // 4  # first window's word in the stored registers
+TIMEOUT_BITS = 20
+
+
+class CopyEngine(wiring.Component):
+    """`start` begins a copy of `length` bytes between `offset` of `window` and the local address `local`,
+    all multiples of 4. Nothing is read or written when it would leave the window or the local memory, or
+    write code memory while `locked`: then `bounds` is high. `failed`: memory answered an error or not at all.
+    Both hold until the next start, `busy` until the copy has ended; a write has then been answered by memory.
+
+    `crc` is the state after every word read, in every mode but WRITE; `crc_write` replaces it.
+    `stuck`: memory has not answered for 2**20 cycles; the copy has `failed`, and the next one starts only after the
+    memory ports and this engine have been reset.
+    """
+
+    def __init__(self, config: ChipConfig):
+        self.config = config
+        super().__init__({
+            "start": In(1), "mode": In(CopyMode), "window": In(4), "offset": In(32), "local": In(32), "length": In(32),
+            "locked": In(1),
+            "busy": Out(1), "bounds": Out(1), "failed": Out(1), "stuck": Out(1),
+            "crc": Out(32, init=0xFFFF_FFFF), "crc_write": In(1), "crc_data": In(32),
+            "registers": Out(BusSignature(WORD_BITS)),
+            "read": Out(ReadClientSignature(config.bus_bytes)),
+            "write": Out(WriteClientSignature(config.bus_bytes)),
+            "address": Out(LOCAL_BITS), "data": In(32), "read_enable": Out(1),
+            "write_data": Out(32), "write_code": Out(1), "write_memory": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        registers, lanes = self.registers, self.config.bus_bytes // 4
+        lane_bits = exact_log2(lanes)
+        base, step = Signal(64), Signal(range(3))
+        code = Signal()
+        last_byte, left, lane = Signal(33), Signal(30), Signal(max(lane_bits, 1))
+        mode = Signal(CopyMode)
+        last_lane = lane == lanes - 1
+        next_lane = lane + 1 if lanes > 1 else 0
+        waited = Signal(TIMEOUT_BITS + 1)
+        segment = Signal(64)
+        m.d.comb += [
+            segment.eq(base + self.offset),
+            last_byte.eq(self.offset + self.length),
+            registers.address.eq(WINDOWS_AT + self.window * (WINDOW_STRIDE // 4) + step),
+        ]
+        for port in (self.read, self.write):
+            m.d.comb += [port.segment.p.address.eq(segment), port.segment.p.length.eq(self.length)]
+
+        in_data, in_code, local_end = Signal(), Signal(), Signal(33)
+        m.d.comb += [
+            local_end.eq(self.local[:28] + self.length),
+            in_data.eq((self.local[28:] == DATA_BASE >> 28) & (local_end <= DATA_BYTES)),
+            in_code.eq((self.local[28:] == CODE_BASE >> 28) & (local_end <= CODE_BYTES) & ~self.locked
+                       & (mode == CopyMode.READ)),
+        ]
+        word, take = Signal(32), Signal()
+        beat = self.read.beat
+        bad = Signal()
+        m.d.comb += [
+            word.eq(beat.p.data.word_select(lane, 32)),
+            self.write_data.eq(word),
+            self.write_code.eq(take & code & (mode == CopyMode.READ)),
+            self.write_memory.eq(take & ~code & (mode == CopyMode.READ)),
+            bad.eq(beat.p.resp[1]),
+        ]
+        with m.If(take):
+            m.d.sync += self.crc.eq(crc32_word(self.crc, word))
+        with m.If(self.crc_write):
+            m.d.sync += self.crc.eq(self.crc_data)
+
+        out, strobe = Signal(8 * self.config.bus_bytes), Signal(self.config.bus_bytes)
+        m.d.comb += [self.write.beat.p.data.eq(out), self.write.beat.p.strobe.eq(strobe)]
+        with m.If(self.busy):
+            m.d.sync += waited.eq(waited + 1)
+
+        with m.FSM():
+            with m.State("IDLE"), m.If(self.start):
+                m.d.sync += [self.busy.eq(1), self.bounds.eq(0), self.failed.eq(0), mode.eq(self.mode),
+                             step.eq(0), waited.eq(0), strobe.eq(0)]
+                m.next = "WINDOW"
+            with m.State("WINDOW"):
+                m.d.comb += registers.valid.eq(1)
+                with m.If(registers.done):
+                    m.d.sync += step.eq(step + 1)
+                    with m.Switch(step):
+                        with m.Case(0):
+                            m.d.sync += base[:32].eq(registers.read_data)
+                        with m.Case(1):
+                            m.d.sync += base[32:].eq(registers.read_data)
+                        with m.Default():
+                            m.d.sync += [left.eq(self.length[2:]), lane.eq(segment[2:] if lanes > 1 else 0),
+                                         code.eq(in_code), self.address.eq(self.local[2:])]
+                            m.next = "SEGMENT"
+                            with m.If((last_byte > registers.read_data) | (self.window > CONTROLLER_WINDOW)
+                                      | (self.length == 0) | ((self.length | self.offset | self.local)[:2] != 0)
+                                      | ~(in_data | in_code | (mode == CopyMode.CHECK))):
+                                m.d.sync += self.bounds.eq(1)
+                                m.next = "END"
+            with m.State("SEGMENT"):
+                with m.If(mode == CopyMode.WRITE):
+                    m.d.comb += [self.write.segment.valid.eq(1), self.read_enable.eq(1)]
+                    with m.If(self.write.segment.ready):
+                        m.d.sync += self.address.eq(self.address + 1)
+                        m.next = "GATHER"
+                with m.Else():
+                    m.d.comb += self.read.segment.valid.eq(1)
+                    with m.If(self.read.segment.ready):
+                        m.next = "READ"
+            with m.State("READ"):
+                final = Signal()
+                m.d.comb += [final.eq(left == 1), take.eq(beat.valid & (left != 0)),
+                             beat.ready.eq(last_lane | final | (left == 0))]
+                with m.If(beat.valid):
+                    m.d.sync += lane.eq(next_lane)
+                    with m.If(left != 0):
+                        m.d.sync += [left.eq(left - 1), self.address.eq(self.address + 1)]
+                    with m.If(bad):
+                        m.d.sync += self.failed.eq(1)
+                    with m.If(beat.ready & beat.p.last):
+                        m.next = "END"
+            with m.State("GATHER"):  # `data` is the word that was asked for a cycle ago
+                with m.Switch(lane):
+                    for i in range(lanes):
+                        with m.Case(i):
+                            m.d.sync += [out[32 * i:32 * i + 32].eq(self.data), strobe[4 * i:4 * i + 4].eq(15)]
+                m.d.sync += [left.eq(left - 1), lane.eq(next_lane)]
+                m.d.comb += self.read_enable.eq(1)
+                with m.If(last_lane | (left == 1)):
+                    m.next = "SEND"
+                with m.Else():
+                    m.d.sync += self.address.eq(self.address + 1)
+            with m.State("SEND"):
+                m.d.comb += self.write.beat.valid.eq(1)
+                with m.If(self.write.beat.ready):
+                    m.d.sync += strobe.eq(0)
+                    m.next = "ANSWER"
+                    with m.If(left != 0):
+                        m.d.sync += self.address.eq(self.address + 1)
+                        m.next = "GATHER"
+            with m.State("ANSWER"), m.If(self.write.response.valid):
+                m.d.sync += self.failed.eq(self.write.response.p.resp[1])
+                m.next = "END"
+            with m.State("END"):
+                m.d.sync += self.busy.eq(0)
+                m.next = "IDLE"
+        m.d.comb += self.stuck.eq(waited[TIMEOUT_BITS])
+        with m.If(self.stuck):
+            m.d.sync += [self.failed.eq(1), self.busy.eq(0), waited.eq(waited)]
+        return m

@@ -1,0 +1,186 @@
+"""Starts the staged job as soon as the chip is free, and saves what the last one counted."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from lepton.arch import REGISTERS, Region
+from lepton.arch.controller import (
+    CONTROLLER_REGISTERS,
+    LAUNCH_COPIED,
+    RESULT_COUNTERS,
+    RESULT_ERRORS,
+    STORED_BASE,
+    WINDOW_BASE,
+    WINDOW_STRIDE,
+)
+from lepton.arch.registers import ADDRESS_BITS, State
+
+from .bus import BusSignature
+from .stored import WORD_BITS
+
+
+def _word(name: str) -> int:
+    return (CONTROLLER_REGISTERS[name].offset - STORED_BASE) // 4
+
+
+# (stored word, the chip's register) pairs, in the order in which they are copied.
+COPIED = [(_word(f"LAUNCH_{name}"), REGISTERS[name].offset) for name in LAUNCH_COPIED]
+RESULTS = [(_word(f"RESULT_{name}"), REGISTERS[name].offset)
+           for name in ("STATUS", *RESULT_COUNTERS, *RESULT_ERRORS)]
+DONE_RESULTS = 1 + len(RESULT_COUNTERS)  # after a job that is done, the error registers say nothing
+OFFSETS = [_word(f"LAUNCH_{region.name}") for region in Region]
+BASES = [REGISTERS[f"{region.name}_BASE"].offset for region in Region]
+STARTED_BITS = 8
+
+
+class Launcher(wiring.Component):
+    """`stage` (with `window` and `limit`) makes a job of the LAUNCH registers wait for the chip; `cancel` forgets it
+    while it waits. Regions are added to the window's base; a job with a region beyond the window's end is
+    `refused` and not started. The words of the LAUNCH registers may be written when `staged` is low again.
+
+    When a job has ended (`job_running` is low), its counters are copied to the RESULT registers;
+    then `result` is high until `acknowledge`. If it ended in an error the next job also waits for that (`held`).
+
+    `event`: a result is there, or a job was refused. `limit_event`: the running job has
+    used up its limit; `expired` holds that until the next start.
+    `started` counts the jobs started; `time` was `start_time` at the last start.
+    """
+
+    def __init__(self):
+        super().__init__({
+            "stage": In(1), "cancel": In(1), "acknowledge": In(1), "window": In(4), "limit": In(32), "time": In(64),
+            "staged": Out(1), "running": Out(1), "result": Out(1), "held": Out(1), "refused": Out(1), "expired": Out(1),
+            "started": Out(STARTED_BITS), "start_time": Out(64),
+            "event": Out(1), "limit_event": Out(1),
+            "job_running": In(1),
+            "stored": Out(BusSignature(WORD_BITS)),
+            "chip": Out(BusSignature(ADDRESS_BITS)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        stored, chip = self.stored, self.chip
+        step = Signal(range(max(len(RESULTS), len(COPIED)) + 1))
+        region = Signal(range(len(Region)))
+        base, size = Signal(64), Signal(32)  # of the window
+        address, length = Signal(64), Signal(32)  # of the region
+        left = Signal(32)
+        failed, cancelling = Signal(), Signal()
+        m.d.sync += [self.event.eq(0), self.limit_event.eq(0)]
+
+        with m.If(self.acknowledge):
+            m.d.sync += [self.result.eq(0), self.held.eq(0)]
+        with m.If(self.stage):
+            m.d.sync += [self.staged.eq(1), self.refused.eq(0)]
+        with m.If(self.cancel):
+            m.d.sync += cancelling.eq(self.staged)
+        with m.If(self.running & (left != 0)):
+            m.d.sync += left.eq(left - 1)
+            with m.If(left == 1):
+                m.d.sync += [self.expired.eq(1), self.limit_event.eq(1)]
+
+        def pick(table, index, name):
+            """An entry of a constant table."""
+            value = Signal(range(max(table) + 1), name=name)
+            with m.Switch(index):
+                for i, entry in enumerate(table):
+                    with m.Case(i):
+                        m.d.comb += value.eq(entry)
+            return value
+
+        copy_from = pick([word for word, _ in COPIED], step, "copy_from")
+        copy_to = pick([register for _, register in COPIED], step, "copy_to")
+        save_to = pick([word for word, _ in RESULTS], step, "save_to")
+        save_from = pick([register for _, register in RESULTS], step, "save_from")
+        offset_word = pick(OFFSETS, region, "offset_word")
+        base_register = pick(BASES, region, "base_register")
+
+        def read_stored(word):
+            m.d.comb += [stored.valid.eq(1), stored.address.eq(word)]
+            return m.If(stored.done)
+
+        def write_chip(register, value):
+            m.d.comb += [chip.valid.eq(1), chip.write.eq(1), chip.address.eq(register), chip.write_data.eq(value)]
+            return m.If(chip.done)
+
+        window_word = (WINDOW_BASE - STORED_BASE) // 4 + self.window * (WINDOW_STRIDE // 4)
+        value = Signal(32)
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.sync += [step.eq(0), region.eq(0)]
+                with m.If(cancelling):
+                    m.d.sync += [self.staged.eq(0), cancelling.eq(0)]
+                with m.Elif(self.staged & ~self.held):
+                    m.next = "WINDOW"
+            with m.State("WINDOW"), read_stored(window_word + step):
+                m.d.sync += step.eq(step + 1)
+                with m.Switch(step):
+                    with m.Case(0):
+                        m.d.sync += base[:32].eq(stored.read_data)
+                    with m.Case(1):
+                        m.d.sync += base[32:].eq(stored.read_data)
+                    with m.Default():
+                        m.d.sync += [size.eq(stored.read_data), step.eq(0)]
+                        m.next = "OFFSET"
+            # All regions are written before any stream; a refusal leaves no trace but in registers that the next job
+            # writes anew.
+            with m.State("OFFSET"), read_stored(offset_word):
+                m.d.sync += [address.eq(base + stored.read_data), value.eq(stored.read_data)]
+                m.next = "SIZE"
+            with m.State("SIZE"), read_stored(offset_word + 1):
+                m.d.sync += length.eq(stored.read_data)
+                m.next = "BASE"
+                with m.If(value + stored.read_data > size):
+                    m.next = "REFUSE"
+            with m.State("BASE"), write_chip(base_register, address[:32]):
+                m.next = "BASE_HI"
+            with m.State("BASE_HI"), write_chip(base_register + 4, address[32:]):
+                m.next = "LENGTH"
+            with m.State("LENGTH"), write_chip(base_register + 8, length):
+                m.d.sync += region.eq(region + 1)
+                m.next = "OFFSET"
+                with m.If(region == len(Region) - 1):
+                    m.next = "TAKE"
+            with m.State("TAKE"), read_stored(copy_from):
+                m.d.sync += value.eq(stored.read_data)
+                m.next = "GIVE"
+            with m.State("GIVE"), write_chip(copy_to, value):
+                m.d.sync += step.eq(step + 1)
+                m.next = "TAKE"
+                with m.If(step == len(COPIED) - 1):
+                    m.next = "DOORBELL"
+            with m.State("DOORBELL"):
+                with m.If(cancelling):  # the last moment for it
+                    m.next = "IDLE"
+                with m.Else():
+                    m.next = "RING"
+            with m.State("RING"), write_chip(REGISTERS["DOORBELL"].offset, 1):
+                m.d.sync += [self.staged.eq(0), self.running.eq(1), self.started.eq(self.started + 1),
+                             left.eq(self.limit), self.start_time.eq(self.time), step.eq(0), cancelling.eq(0),
+                             self.expired.eq(0)]
+                m.next = "RUN"
+            with m.State("RUN"):
+                with m.If(cancelling):
+                    m.d.sync += [self.staged.eq(0), cancelling.eq(0)]
+                with m.If(~self.job_running & ~self.result):
+                    m.next = "READ"
+            with m.State("READ"):
+                m.d.comb += [chip.valid.eq(1), chip.address.eq(save_from)]
+                with m.If(chip.done):
+                    m.d.sync += value.eq(chip.read_data)
+                    m.next = "SAVE"
+            with m.State("SAVE"):
+                m.d.comb += [stored.valid.eq(1), stored.write.eq(1), stored.address.eq(save_to),
+                             stored.write_data.eq(value)]
+                with m.If(stored.done):
+                    m.d.sync += step.eq(step + 1)
+                    m.next = "READ"
+                    with m.If(step == 0):
+                        m.d.sync += failed.eq(value != State.DONE)
+                    with m.Elif(step == Mux(failed, len(RESULTS), DONE_RESULTS) - 1):
+                        m.d.sync += [self.running.eq(0), self.result.eq(1), self.held.eq(failed), self.event.eq(1)]
+                        m.next = "IDLE"
+            with m.State("REFUSE"):
+                m.d.sync += [self.staged.eq(0), self.refused.eq(1), self.event.eq(1)]
+                m.next = "IDLE"
+        return m

@@ -1,0 +1,1 @@
+"""The controller's firmware: `build` compiles it, `image` packs, signs and verifies what the driver loads."""

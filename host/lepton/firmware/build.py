@@ -1,0 +1,161 @@
+"""Compiles the controller's firmware with the C compiler of PyPI's `ziglang`: `python -m lepton.firmware.build`.
+
+What is built lies in `build/firmware`, keyed by the sources and the compiler, and is complete or absent.
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..arch.controller import CODE_BASE, CODE_BYTES, DATA_BASE, DATA_BYTES, ROM_BASE, ROM_BYTES
+
+TARGET = ("-target", "riscv32-freestanding-none", "-mcpu=generic_rv32")  # RV32I, as the processor is built
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes",
+            "-Wundef", "-Wcast-align", "-Wvla", "-Wunused-result")
+OPTIONS = ("-std=c11", "-ffreestanding", "-nostdlib", "-fno-builtin", "-fno-stack-protector", "-ffunction-sections",
+           f"-DSTACK_TOP={DATA_BASE + DATA_BYTES:#x}")
+PROGRAMS = {"rom": ("rom", "dif"), "app": ("app", "dif")}
+OPTIMIZE = {"rom": "-Os", "app": "-O2"}  # the path from doorbell to job is short, and there is room
+
+
+class BuildError(RuntimeError):
+    """The compiler is missing, or refused the sources."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A linked program: `code` to be placed at `base`; `variables` and `stack` bytes of data memory, the latter an
+    upper bound: the frames of all functions, as none is recursive."""
+
+    name: str
+    base: int
+    code: bytes
+    variables: int
+    stack: int
+
+    def report(self) -> str:
+        room = ROM_BYTES if self.base == ROM_BASE else CODE_BYTES
+        return (f"{self.name}: code {len(self.code)} of {room} bytes, variables {self.variables} and stack at most "
+                f"{self.stack} of {DATA_BYTES} bytes")
+
+
+def sources() -> Path:
+    """The folder firmware/ of the source tree that this module lies in. Raises `BuildError`."""
+    folder = Path(__file__).resolve().parents[3] / "firmware"
+    if not folder.is_dir():
+        raise BuildError(f"the firmware's sources are not at {folder}; a chip with a controller needs a checkout")
+    return folder
+
+
+def key() -> str:
+    """Changes with the sources, the compiler and its options."""
+    total = hashlib.sha256(Path(__file__).read_bytes())
+    total.update(_zig_version().encode())
+    for path in sorted(p for p in sources().rglob("*") if p.suffix in (".c", ".h", ".S", ".ld")):
+        total.update(str(path.relative_to(sources())).encode() + path.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def rom() -> list[int]:
+    """Words of the boot ROM."""
+    code = program("rom").code
+    return list(struct.unpack(f"<{len(code) // 4}I", code))
+
+
+def program(name: str) -> Program:
+    """"rom" or "app", compiled if it is not there. Raises `BuildError`."""
+    final = _folder() / key() / name
+    if not final.exists():
+        final.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=final.parent))
+        try:
+            _compile(name, work)
+            os.rename(work, final)
+        except OSError:
+            if not final.exists():  # otherwise another process was faster
+                raise
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return _load(name, final)
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("LEPTON_BUILD") or sources().parent / "build").absolute() / "firmware"
+
+
+def _zig_version() -> str:
+    if importlib.util.find_spec("ziglang") is None:
+        raise BuildError("the firmware is compiled with the package ziglang, which is not installed; "
+                         "install it with pip install 'lepton[firmware]'")
+    return importlib.metadata.version("ziglang")
+
+
+def compile_c(arguments: list[str], folder: Path) -> None:
+    """Run the compiler for the processor in `folder`. Raises `BuildError` with its message."""
+    _zig_version()
+    command = [sys.executable, "-m", "ziglang", "cc", *TARGET, *OPTIONS, *arguments]
+    cache = {"ZIG_LOCAL_CACHE_DIR": str(folder / "zig"), "ZIG_GLOBAL_CACHE_DIR": str(_folder() / "zig")}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=os.environ | cache)
+    if done.returncode:
+        raise BuildError(f"the firmware's compiler failed (status {done.returncode}):\n{done.stderr[-4000:]}")
+
+
+def _compile(name: str, folder: Path) -> None:
+    top = sources()
+    units = [path for part in PROGRAMS[name] for path in sorted((top / part).glob("*.[cS]"))]
+    include = [f"-I{top / part}" for part in ("include", "dif", "app")]
+    objects = []
+    for path in units:
+        target = folder / f"{path.stem}-{path.parent.name}.o"
+        stack = ["-Xclang", "-stack-usage-file", "-Xclang", f"{target.stem}.su"] if path.suffix == ".c" else []
+        compile_c([*WARNINGS, OPTIMIZE[name], *include, *stack, "-c", str(path), "-o", target.name], folder)
+        objects.append(target.name)
+    compile_c(["-Wl,--gc-sections", *objects, "-T", str(top / name / "link.ld"), "-o", f"{name}.elf"], folder)
+    shutil.rmtree(folder / "zig", ignore_errors=True)
+
+
+def _load(name: str, folder: Path) -> Program:
+    elf = (folder / f"{name}.elf").read_bytes()
+    base = ROM_BASE if name == "rom" else CODE_BASE
+    code, variables = b"", 0
+    for kind, offset, address, file_bytes, memory_bytes in _segments(elf):
+        if kind == 1 and address == base:
+            code = elf[offset:offset + file_bytes]
+        elif kind == 1 and address == DATA_BASE:
+            variables = memory_bytes
+    code += bytes(-len(code) % 4)
+    frames = [int(m[1]) for path in folder.glob("*.su")
+              for m in re.finditer(r"\t(\d+)\t(?:static|dynamic,bounded)$", path.read_text(), re.MULTILINE)]
+    found = Program(name, base, code, variables, sum(frames))
+    if not code or found.variables + found.stack > DATA_BYTES:
+        raise BuildError(f"the firmware does not fit: {found.report()}")
+    return found
+
+
+def _segments(elf: bytes):
+    """Type, file offset, address, bytes in the file and in memory of each segment of a 32-bit ELF file."""
+    start, = struct.unpack_from("<I", elf, 28)
+    size, count = struct.unpack_from("<HH", elf, 42)
+    for i in range(count):
+        kind, offset, address, _, file_bytes, memory_bytes = struct.unpack_from("<6I", elf, start + i * size)
+        yield kind, offset, address, file_bytes, memory_bytes
+
+
+def main() -> int:
+    """Build both programs and report their sizes."""
+    for name in PROGRAMS:
+        print(program(name).report())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
