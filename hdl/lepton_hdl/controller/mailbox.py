@@ -92,7 +92,9 @@ class Mailbox(wiring.Component):
         self._side(m, "processor", values, actions, held, None)
 
         status = shared["CONTROLLER_STATUS"]
-        with m.If(self.halt & self.started & (status != BootState.HALTED)):
+        halted = Signal()  # a cycle later, when the address is there
+        m.d.sync += halted.eq(self.halt)
+        with m.If(halted & self.started & (status != BootState.HALTED)):
             m.d.sync += [status.eq(BootState.HALTED), shared["DETAIL"].eq(self.halt_address)]
             m.d.comb += irq_set[STATUS_CHANGED].eq(1)
         with m.If(start):

@@ -49,6 +49,7 @@ class Processor(wiring.Component):
 
     The core stands still while `run` is low, and begins at the ROM when it rises. `trap`: it met an illegal
     instruction, an unaligned or an unmapped address or an access that was refused; it stays so until `run` is low.
+    `trap_address`: of the last access, from the cycle after.
     `stop` gates its clock off; only while it waits for `peripheral` or `chip`.
 
     `copy_*`: the copy engine's port to code and data memory; data follow a read one cycle later.
@@ -115,7 +116,9 @@ class Processor(wiring.Component):
         with m.If(valid & (~inside | (self.peripheral.done & self.peripheral.error)
                            | (self.chip.done & self.chip.error))):
             m.d.sync += [fault.eq(1), self.trap_address.eq(address)]
-        with m.If(core_trap & ~self.trap):
+        trapped = Signal()
+        m.d.sync += trapped.eq(core_trap)
+        with m.If(core_trap & ~trapped & ~fault):
             m.d.sync += self.trap_address.eq(address)
         with m.If(~self.run):
             m.d.sync += fault.eq(0)
