@@ -88,13 +88,16 @@ class Completion:
 
     `counters` has every name of `lepton.arch.COUNTERS`; `snapshots[layer]` the
     counters (since the doorbell) at the end of that layer, by the names of
-    `SNAPSHOT_COUNTERS`. A backend without timing counts 0 everywhere.
+    `SNAPSHOT_COUNTERS`. A backend without timing counts 0 everywhere. `start` and `accepted`, with a controller:
+    cycles since the chip's reset when the job began, and when its record was taken.
     """
 
     job: str
     cycles: int
     counters: dict[str, int]
     snapshots: dict[int, dict[str, int]]
+    start: int = 0
+    accepted: int = 0
 
 
 @dataclass(eq=False)

@@ -94,7 +94,8 @@ class Client:
         status = JobStatus(values["status"])
         if status == JobStatus.DONE:
             counters = {name: values[name.lower()] for name, _ in COUNTERS}
-            handle.completion = Completion(job.name, counters["CYCLES"], counters, self._snapshots(job, slot))
+            handle.completion = Completion(job.name, counters["CYCLES"], counters, self._snapshots(job, slot),
+                                           values["start"], values["accepted"])
         elif status == JobStatus.REFUSED:
             handle.error = JobRefused(job.name, Refusal(values["reason"]))
         elif status == JobStatus.TIME_LIMIT:

@@ -1,0 +1,106 @@
+"""What going through the controller costs against driving the chip directly."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+
+from .. import device as devices
+from ..arch import PRESETS, Region
+from ..compiler import compile_graph
+from ..driver import Controller, Driver, Job
+from ..models import topologies
+from ..runtime import Session
+from .measure import PAGE, memory_bytes
+
+NETWORK = "tiny_ic"  # ResNet-8
+JOBS = 8  # back to back
+SPARE_MEMORY = 1 << 20  # windows and rings
+
+GOALS = {"loss": 0.01, "submission_cycles": 2000, "boot_cycles": 300_000, "simulation_loss": 0.1}
+
+
+@dataclass(frozen=True)
+class ControllerMeasurement:
+    """`cycles` from one job's start to the next's, queued ahead; `direct_cycles` from doorbell to completion without
+    a controller; `loss` what the first is longer by, as a share. `submission_cycles`: from the doorbell of an idle
+    client's ring to that of the chip; its first command follows as in direct mode. `simulation_loss`: share of the
+    simulation's speed while the network runs."""
+
+    config: str
+    memory: str
+    network: str
+    cycles: float
+    direct_cycles: int
+    loss: float
+    submission_cycles: int
+    boot_cycles: int
+    simulated_hz: float
+    direct_simulated_hz: float
+    simulation_loss: float
+    exact: bool
+
+    @property
+    def reached(self) -> dict[str, bool]:
+        """Which of GOALS hold."""
+        return {name: getattr(self, name) <= goal for name, goal in GOALS.items()}
+
+    def record(self) -> dict:
+        """The row of bench.json."""
+        return {"name": "controller"} | asdict(self)
+
+
+def measure_controller(config: str = "base", memory: str = "default",
+                       progress: Callable[[str], None] = lambda text: None) -> ControllerMeasurement:
+    """Run ResNet-8 on two boards, with and without the controller, and compare. Raises what running raises."""
+    graph = topologies.build(NETWORK)
+    model = compile_graph(graph, config)
+    inputs = topologies.random_inputs(graph)
+    size = memory_bytes(model) + -(-SPARE_MEMORY // PAGE) * PAGE
+    progress("the chip without a controller")
+    with devices.open("rtl", config=config, memory=memory, memory_bytes=size) as board, Driver(board) as driver, \
+            Session(model, driver) as session:
+        result = session.run(inputs)
+        job = _job(session)
+        direct = driver.run(job).cycles
+        direct_hz = _speed(board, driver, job)
+        expected = job_output(job)
+    progress("the chip with a controller")
+    chip = PRESETS[config].with_(controller=True)
+    with devices.open("rtl", config=chip, memory=memory, memory_bytes=size) as board:
+        before = board.cycles
+        with Controller(board) as controller, Driver(board, controller.client()) as driver, \
+                Session(model, driver) as session:
+            boot = board.cycles - before
+            exact = all((session.run(inputs).outputs[name] == value).all() for name, value in result.outputs.items())
+            job = _job(session)
+            driver.run(job)
+            time_before = controller.read("TIME")
+            submission = driver.run(job).start - time_before
+            done = [driver.wait(handle) for handle in [driver.submit(job) for _ in range(JOBS)]]
+            cycles = (done[-1].start - done[0].start) / (JOBS - 1)
+            exact = exact and job_output(job) == expected
+            speed = _speed(board, driver, job)
+    return ControllerMeasurement(config, memory, NETWORK, cycles, direct, cycles / direct - 1, submission, boot,
+                                 speed, direct_hz, 1 - speed / direct_hz, exact)
+
+
+def job_output(job: Job) -> bytes:
+    """What a job has written to its region OUTPUT."""
+    return job.regions[Region.OUTPUT].read().tobytes()
+
+
+def _job(session: Session) -> Job:
+    """The session's only job, without the copy of its layers' counters."""
+    job, = (job for job in session._jobs if job is not None)
+    return replace(job, layers=())
+
+
+def _speed(board, driver: Driver, job: Job) -> float:
+    """Cycles a second of processor time while jobs run; the best of three, as other processes disturb."""
+    best = 0.0
+    for _ in range(3):
+        cycles, start = board.cycles, time.process_time()
+        for handle in [driver.submit(job) for _ in range(JOBS)]:
+            driver.wait(handle)
+        best = max(best, (board.cycles - cycles) / (time.process_time() - start))
+    return best
