@@ -67,7 +67,7 @@ class _Shapes(Interpreter):
 
 
 class Weights:
-    """Constant int8 weights as PyTorch has them, and their quantization."""
+    """Constant int8 weights or int32 biases as PyTorch has them, and their quantization."""
 
     def __init__(self, data: np.ndarray, scale: np.ndarray, zero_point: np.ndarray, axis: int | None):
         self.data, self.scale, self.zero_point, self.axis = data, scale, zero_point, axis
@@ -168,11 +168,11 @@ class Importer:
         return None
 
     def weights(self, node: Node) -> Weights | None:
-        """What a dequantize node makes of constant int8 weights, else None."""
+        """What a dequantize node makes of constant int8 weights or int32 biases, else None."""
         if not isinstance(node, Node) or node.target not in (*DEQUANTIZE, *DEQUANTIZE_CHANNELS):
             return None
         data = self.parameter(node.args[0])
-        if data is None or data.dtype != torch.int8:
+        if data is None or data.dtype not in (torch.int8, torch.int32):
             return None
         scale, zero = (torch.as_tensor(self.made[a] if isinstance(a, Node) else a) for a in node.args[1:3])
         axis = node.args[3] if node.target in DEQUANTIZE_CHANNELS else None

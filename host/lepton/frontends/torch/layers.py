@@ -81,11 +81,14 @@ def _bias(imp, node: Node, x: str, weights, count: int) -> str | None:
     bias = _argument(node, 2, "bias", None)
     if bias is None:
         return ""
-    values = imp.parameter(bias)
-    if values is None:
-        return None
-    scale = imp.tensor(x).quantization.scale * weights.scale
-    steps = np.rint(values.double().numpy() / scale.astype(np.float64))
+    scale, stored = imp.tensor(x).quantization.scale * weights.scale, imp.weights(bias)
+    if stored is not None and np.allclose(stored.scale, scale, rtol=1e-5, atol=0):
+        steps = stored.data
+    else:  # a float bias, of a normalization that training kept apart
+        values = imp.parameter(bias)
+        if values is None:
+            return None
+        steps = np.rint(values.double().numpy() / scale.astype(np.float64))
     limited = np.clip(np.broadcast_to(steps, count), -_INT32 // 2, _INT32 // 2).astype(np.int32)
     return imp.constant(f"{imp.label(node)}.bias", limited,
                         Quantization(scale.astype(np.float32), np.zeros(scale.shape, np.int32),

@@ -7,7 +7,7 @@ from os import PathLike
 
 import numpy as np
 import torch
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e import (
     allow_exported_model_train_eval,
     disable_fake_quant,
@@ -18,8 +18,8 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e, 
 
 from lepton.graph import Graph, GraphError
 
-from .importer import import_converted, is_quantized
-from .quantizer import LeptonQuantizer
+from .importer import DEQUANTIZE, DEQUANTIZE_CHANNELS, import_converted, is_quantized
+from .quantizer import CONVOLUTIONS, LINEAR, LeptonQuantizer
 
 
 def quantize(module: torch.nn.Module, calibration: Iterable, input_shape: tuple[int, ...] | None = None, *,
@@ -63,7 +63,7 @@ def convert(module: torch.nn.Module, calibration: Iterable, input_shape: tuple[i
     if isinstance(module, GraphModule) and module.meta.get("lepton_qat"):
         module.eval()
         module.apply(disable_observer)
-        return convert_pt2e(module), example
+        return _with_integer_biases(convert_pt2e(module)), example
     prepared = prepare_pt2e(export_module(module, example), quantizer or LeptonQuantizer())
     return _ready(prepared, example, chain([first], batches), progress), example
 
@@ -126,6 +126,31 @@ def _traced(export: Callable[[], GraphModule]) -> GraphModule:
             return export()
     except Exception as error:  # tracing runs the user's code: anything can be raised there
         raise GraphError(f"torch.export cannot trace the module: {type(error).__name__}: {error}") from error
+
+
+def _with_integer_biases(converted: GraphModule) -> GraphModule:
+    """Rounds the biases that folding a trained normalization made, to steps of input scale times weight scale.
+
+    Others were quantized with the rest of the network.
+    """
+    def scale(node):
+        value = node.args[1]
+        return _attribute(converted, value.target) if isinstance(value, Node) else torch.tensor(value)
+
+    for node in converted.graph.nodes:
+        bias = node.args[2] if node.target in (*CONVOLUTIONS, *LINEAR) and len(node.args) > 2 else None
+        dequantized = (*DEQUANTIZE, *DEQUANTIZE_CHANNELS)
+        if isinstance(bias, Node) and bias.op == "get_attr" and all(n.target in dequantized for n in node.args[:2]):
+            step, values = scale(node.args[0]) * scale(node.args[1]), _attribute(converted, bias.target)
+            with torch.no_grad():
+                values.copy_(torch.round(values / step) * step)
+    return converted
+
+
+def _attribute(module: torch.nn.Module, path: str) -> torch.Tensor:
+    for name in path.split("."):
+        module = getattr(module, name)
+    return module
 
 
 def _ready(prepared: GraphModule, example: torch.Tensor, batches: Iterable, progress) -> GraphModule:

@@ -12,6 +12,7 @@ from torchao.quantization.pt2e import (
     PerChannelMinMaxObserver,
 )
 from torchao.quantization.pt2e.quantizer import (
+    DerivedQuantizationSpec,
     QuantizationAnnotation,
     QuantizationSpec,
     Quantizer,
@@ -94,7 +95,10 @@ class LeptonQuantizer(Quantizer):
                 weights = self.per_channel[1]
             elif node.target in CONVOLUTIONS or self.per_channel_linear:
                 weights = self.per_channel[0]
-            self._chain(node, {node.args[0]: self.activation, node.args[1]: weights}, normalized=True)
+            operands = {node.args[0]: self.activation, node.args[1]: weights}
+            if len(node.args) > 2 and isinstance(node.args[2], Node):
+                operands[node.args[2]] = _bias(node, weights.qscheme == torch.per_channel_symmetric)
+            self._chain(node, operands, normalized=True)
         elif node.target in JOINS:
             self._join(node)
         elif node.target in SAME:
@@ -145,6 +149,18 @@ def _spec(observer, low: int, high: int, scheme: torch.qscheme, axis: int | None
     options = {} if axis is None else {"ch_axis": axis}
     return QuantizationSpec(torch.int8, FakeQuantize.with_args(observer=observer, eps=_EPS, **options), low, high,
                             scheme, axis)
+
+
+def _bias(node: Node, per_channel: bool) -> DerivedQuantizationSpec:
+    """int32 in steps of input scale times weight scale, what the chip adds: PyTorch's own result has it too then."""
+    def derive(observers):
+        (x, _), (weights, _) = (observer.calculate_qparams() for observer in observers)
+        scale = (x * weights).to(torch.float32)
+        return scale, torch.zeros_like(scale, dtype=torch.int32)
+
+    scheme = torch.per_channel_symmetric if per_channel else torch.per_tensor_symmetric
+    return DerivedQuantizationSpec([(node.args[0], node), (node.args[1], node)], derive, torch.int32, -(2**31),
+                                   2**31 - 1, scheme, 0 if per_channel else None)
 
 
 def _annotated(node: Node) -> bool:
