@@ -24,6 +24,7 @@ class Disk(apsw.VFS):
     def __init__(self, rng: random.Random):
         self.rng, self.files = rng, {}
         self.operations, self.fails_at = 0, None
+        self.full = False
         super().__init__("power-loss", "unix", makedefault=True)
 
     def __enter__(self) -> "Disk":
@@ -86,6 +87,8 @@ class _File(apsw.VFSFile):
 
     def xWrite(self, data, offset):
         self.disk.work()
+        if self.disk.full:
+            raise apsw.FullError("no space left on device")
         super().xWrite(data, offset)
         self.disk.files[self.path][1].append((offset, bytes(data)))
 

@@ -6,7 +6,22 @@ import time
 
 import numpy as np
 import pytest
-from lepton.cloud import CloudError, DeviceKeys, ResultLog, Spool, Store, Unavailable, Uploader, verify
+from lepton.cloud import (
+    CloudError,
+    DeviceKeys,
+    Refused,
+    ResultLog,
+    Spool,
+    SpoolFull,
+    Store,
+    Unavailable,
+    Uploader,
+    open_target,
+    verify,
+)
+from lepton.cloud.credentials import Credentials
+from lepton.cloud.ingest import retry_after
+from power_loss import Disk
 
 KEYS = DeviceKeys.generate()
 
@@ -157,3 +172,108 @@ def test_a_full_spool_does_not_stop_inference_but_is_counted(tmp_path):
         counters = spool.status().counters
         assert log.lost == counters["rejected"] > 0
         assert counters["appended"] == 5000 - log.lost
+
+
+def test_what_the_target_asks_for_is_done(spool, tmp_path):
+    uploader = Uploader(spool, Store(tmp_path), KEYS, backoff_cap=300.0)
+    assert uploader._note_failure(Unavailable("busy", 17.0)) == 17.0
+    assert uploader._note_failure(Unavailable("busy", 10_000.0)) == 300.0
+    assert uploader._note_failure(Unavailable("busy", 0.0)) == 0.0
+
+
+@pytest.mark.parametrize(("headers", "seconds"), [
+    ({"retry-after": "120"}, 120.0),
+    ({"retry-after": "Fri, 31 Dec 1999 23:59:59 GMT", "date": "Fri, 31 Dec 1999 23:59:29 GMT"}, 30.0),
+    ({"retry-after": "Fri, 31 Dec 1999 23:59:59 GMT", "date": "Sat, 01 Jan 2000 23:59:29 GMT"}, 0.0),
+    ({"retry-after": "Fri, 31 Dec 1999 23:59:59 GMT"}, None),
+    ({"retry-after": "soon"}, None), ({"retry-after": "-5"}, None), ({"retry-after": "\u0663"}, None), ({}, None),
+])
+def test_retry_after(headers, seconds):
+    assert retry_after(headers) == seconds
+
+
+def test_a_refused_segment_does_not_hold_up_the_others(spool, tmp_path):
+    class Choosy(Store):
+        refuses = True
+
+        def put_new(self, key, data):
+            if self.refuses and "000000000001-" in key:
+                raise Refused("409: another segment has its place")
+            return super().put_new(key, data)
+
+    store = Choosy(tmp_path / "store")
+    with Uploader(spool, store, KEYS, segment_records=10) as uploader:
+        spool.append_many("run", [{}] * 40)
+        assert uploader.flush(20)
+        assert uploader.status.refused == 1
+    assert sorted(n for _, n in stored(store)) == [*range(10), *range(20, 40)]
+    assert spool.status().refused == 10 and spool.status().upload["error"] == "409: another segment has its place"
+    store.refuses = False
+    with Uploader(spool, store, KEYS) as uploader:  # a later start tries it again
+        assert uploader.flush(20)
+        while spool.status().refused or spool.status().sealed:
+            time.sleep(0.01)
+    assert sorted(n for _, n in stored(store)) == list(range(40))
+
+
+def test_clock_jumps_do_no_harm(spool, tmp_path, monkeypatch):
+    """The wall clock jumps by years, both ways, while records are spooled and uploaded."""
+    jumps = random.Random(4)
+    monkeypatch.setattr(time, "time_ns", lambda: jumps.randrange(4 * 10 ** 18))
+    monkeypatch.setattr(time, "time", lambda: jumps.random() * 4e9)
+    store = FailingStore(tmp_path / "store", 4)
+    with Uploader(spool, store, KEYS, segment_records=7, backoff_base=0.01, linger=0.01) as uploader:
+        for _ in range(30):
+            spool.append_many("run", [{}] * 3)
+        assert uploader.flush(20)
+    assert stored(store) == [("run", n) for n in range(90)]
+    assert verify.verify(store, KEYS.keyring()).good
+
+
+def test_requests_that_come_twice_or_in_another_order_store_each_segment_once(spool, tmp_path):
+    class Restless(Store):
+        held = ()
+
+        def put_new(self, key, data):
+            for older in self.held:  # delivered late, and again
+                super().put_new(*older)
+            self.held = (*self.held, (key, data))[-3:]
+            super().put_new(key, data)
+            return super().put_new(key, data)
+
+    store = Restless(tmp_path / "store")
+    with Uploader(spool, store, KEYS, segment_records=10) as uploader:
+        spool.append_many("run", [{}] * 95)
+        assert uploader.flush(20)
+    assert stored(store) == [("run", n) for n in range(95)]
+
+
+def test_segments_are_made_while_the_target_is_away(spool, tmp_path):
+    with Uploader(spool, FailingStore(tmp_path / "store", 10 ** 9), KEYS, segment_records=10, linger=0.01,
+                  backoff_base=5.0):
+        spool.append_many("run", [{}] * 95)
+        deadline = time.monotonic() + 20
+        while spool.status().waiting > 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        status = spool.status()
+        assert (status.sealed, status.waiting) == (90, 5)
+
+
+def test_targets_by_url(tmp_path):
+    assert isinstance(open_target(tmp_path / "store"), Store)
+    assert isinstance(open_target("memory:///"), Store)
+    with pytest.raises(CloudError, match=r"is no certificate of a device .*get one with: lepton cloud enroll"):
+        open_target("https://127.0.0.1:1", credentials=Credentials(tmp_path / "none"))
+
+
+def test_a_disk_that_is_full_rejects_counts_and_recovers(tmp_path):
+    with Disk(random.Random(0)) as disk, Spool(tmp_path / "spool.db") as spool:
+        spool.append("run", {})
+        disk.full = True
+        for _ in range(3):  # not even the counter can be written
+            with pytest.raises(SpoolFull, match="has no room for 2 records on its disk; they were rejected"):
+                spool.append_many("run", [{}] * 2)
+        disk.full = False
+        assert spool.append("run", {}) == 1
+        assert spool.status().counters["rejected"] == 6
+        assert (spool.last_number("run"), spool.status().waiting) == (1, 2)

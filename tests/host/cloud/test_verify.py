@@ -1,0 +1,118 @@
+"""`verify` finds what was altered, forged, removed, repeated or lost in a store, and says so."""
+
+import random
+import shutil
+
+import pytest
+from lepton.cloud import DeviceKeys, Outbox, Spool, Store
+from lepton.cloud.database import MIN_MAX_BYTES
+from lepton.cloud.verify import verify
+
+
+@pytest.fixture
+def store(tmp_path, keys):
+    """Two runs in five segments of a device."""
+    store = Store(tmp_path / "store")
+    with Spool(tmp_path / "spool.db", device="alpha") as spool:
+        send(spool, store, keys, "one", 30)
+        send(spool, store, keys, "two", 20)
+    return store
+
+
+def send(spool, store, keys, run, count, records=10):
+    spool.append_many(run, [{"i": i} for i in range(count)])
+    outbox = Outbox(spool, keys)
+    while sealed := outbox.seal(records, 1 << 20):
+        store.put_new(sealed.key, sealed.data)
+        outbox.confirm([sealed])
+
+
+def path(store, index):
+    return store._folder / store.keys("alpha")[index]
+
+
+def test_a_good_store(store, keys):
+    report = verify(store, keys.keyring())
+    [spool] = report.spools
+    assert report.good and (spool.segments, spool.records, spool.runs, spool.holes) == (5, 50, 2, 0)
+    assert spool.signers == {keys.public_hex} and not spool.notes
+    assert verify(store, keys.keyring(), run="two").records == 20
+    assert verify(store, keys.keyring(), device="beta").records == 0
+    assert verify(store, keys.keyring(), run="none").errors == [
+        f"the store {store.where!r} has no record of run 'none'"]
+
+
+def test_altered(store, keys):
+    data = bytearray(path(store, 2).read_bytes())
+    data[-20] ^= 1
+    path(store, 2).write_bytes(data)
+    report = verify(store, keys.keyring())
+    assert not report.good
+    assert "is damaged: its bytes have the SHA-256" in report.errors[0]
+    assert report.spools[0].errors == ["segments 2 to 2 are missing, and the device has counted no loss"]
+
+
+def test_signed_by_another(store, keys):
+    report = verify(store, DeviceKeys.generate().keyring())
+    assert len(report.errors) == 5 and all("which is not trusted" in text for text in report.errors)
+
+
+@pytest.mark.parametrize(("index", "text"), [
+    (1, "segments 1 to 1 are missing, and the device has counted no loss"),
+    (0, "10 records are missing; the device has counted only 0 as lost"),
+])
+def test_removed(store, keys, index, text):
+    path(store, index).unlink()
+    report = verify(store, keys.keyring(), run=None)
+    assert not report.good if index else report.spools[0].notes
+    found = report.spools[0].errors + report.spools[0].notes
+    assert text in found or "begins with segment 1: those before went elsewhere" in found
+
+
+def test_exchanged_for_another_genuine_segment(tmp_path, store, keys):
+    """The device's own segment with the same number, from another life of its spool."""
+    other = Store(tmp_path / "other")
+    shutil.copy(tmp_path / "spool.db", tmp_path / "copy.db")  # before: a state that has sent nothing since
+    for name in ("spool.db", "copy.db"):
+        with Spool(tmp_path / name) as spool:
+            send(spool, store if name == "spool.db" else other, keys, "three", 10)
+    [forked] = other.keys("alpha")
+    data = other.get(forked)
+    store.put_new(forked, data)
+    report = verify(store, keys.keyring())
+    assert any("segment 5 is there twice" in text for text in report.spools[0].errors)
+    genuine = next(key for key in store.keys("alpha") if key[:27] == forked[:27] and key != forked)
+    (store._folder / genuine).unlink()
+    with Spool(tmp_path / "spool.db") as spool:
+        send(spool, store, keys, "four", 10)
+    assert any("segment 6 follows another than the one that is stored" in text
+               for text in verify(store, keys.keyring()).spools[0].errors)
+
+
+def test_records_twice(tmp_path, store, keys):
+    with Spool(tmp_path / "spool.db") as spool:
+        send(spool, store, keys, "three", 10)
+        with spool.database.transaction():
+            spool.database.db.execute("DELETE FROM runs")  # the spool forgets what it had
+        send(spool, store, keys, "three", 12)
+    report = verify(store, keys.keyring())
+    assert "10 records are stored twice" in report.spools[0].errors
+
+
+def test_counted_losses_explain_holes(tmp_path, keys):
+    store = Store(tmp_path / "store")
+    with Spool(tmp_path / "spool.db", max_bytes=MIN_MAX_BYTES, policy="drop_oldest") as spool:
+        noise = random.Random(3)
+        for _ in range(60):
+            spool.append_many("run", [{"text": noise.randbytes(3000).hex()} for _ in range(6)])
+            Outbox(spool, keys).seal(6, 1 << 20)
+        send(spool, store, keys, "run", 5)
+        outbox = Outbox(spool, keys)
+        while window := outbox.next(10):
+            for sealed in window:
+                store.put_new(sealed.key, sealed.data)
+            outbox.confirm(window)
+        dropped = spool.status().counters["dropped"]
+    report = verify(store, keys.keyring())
+    assert report.good, report
+    assert dropped > 0 and report.records == 365 - dropped
