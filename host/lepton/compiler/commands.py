@@ -48,6 +48,7 @@ class Area:
     columns: tuple[int, int]
     pixel_bytes: int
     row_bytes: int
+    inset: int = 0  # bytes before the first pixel that belong to the same rows
 
     @property
     def block_bytes(self) -> int:
@@ -65,7 +66,7 @@ class Area:
         return [Access(Memory.SCRATCHPAD, self._row(b, rows[0]), self._row(b, rows[1])) for b in range(*blocks)]
 
     def _row(self, block: int, row: int) -> int:
-        return self.at(block, row, self.columns[0] * self.pixel_bytes)
+        return self.at(block, row, self.columns[0] * self.pixel_bytes) - self.inset
 
 
 def tile_area(address: int, blocks: tuple[int, int], tile: Tile, lanes: int) -> Area:
@@ -74,20 +75,24 @@ def tile_area(address: int, blocks: tuple[int, int], tile: Tile, lanes: int) -> 
 
 
 def transfer(opcode: DmaOpcode, layer: int, region: Region, offset: int, area: Area, part: Area, memory_block: int,
-             memory_row: int) -> Command:
+             memory_row: int, memory_pixel: int) -> Command:
     """LOAD or STORE of `part`'s blocks, rows and columns between its place in `area` and memory.
 
-    `offset` is where the tensor starts in the region, `memory_block` and `memory_row` its strides there.
+    `offset` is where the tensor starts in the region, `memory_block`, `memory_row` and `memory_pixel` its strides
+    there.
     """
     (b0, b1), (r0, r1), (c0, c1) = part.blocks, part.rows, part.columns
     columns, rows, blocks = (c1 - c0) * part.pixel_bytes, r1 - r0, b1 - b0
     if part.columns == area.columns and area.row_bytes == memory_row:
         columns = area.row_bytes  # whole rows, with what follows the last pixel
-    offset += b0 * memory_block + r0 * memory_row + c0 * part.pixel_bytes
+    offset += b0 * memory_block + r0 * memory_row + c0 * memory_pixel
     local = area.at(b0, r0, c0 * part.pixel_bytes)
     # what is contiguous on both sides becomes one row
     runs = [(rows, memory_row, area.row_bytes), (blocks, memory_block, area.block_bytes)]
     length, steps = columns, []
+    if memory_pixel != part.pixel_bytes:  # pixel by pixel
+        length, runs = part.pixel_bytes, [(c1 - c0, memory_pixel, part.pixel_bytes), *runs]
+        columns = (c1 - c0 - 1) * memory_pixel + part.pixel_bytes
     for count, memory_step, local_step in runs:
         if count == 1:
             continue

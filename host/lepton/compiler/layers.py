@@ -1,7 +1,7 @@
 """`ChipLayer`: one operator as the chip computes it, before anything is placed or tiled."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -49,6 +49,7 @@ class Image:
     folded: bool = False
     first_block: int = 0  # where it begins in its buffer
     of_blocks: int = 0  # blocks of the buffer, if it is not all of it
+    inset: int = 0  # bytes from there to the first pixel, where pixels are every so many of the buffer's
 
     @property
     def block_bytes(self) -> int:
@@ -60,13 +61,19 @@ class Image:
 
     @property
     def offset(self) -> int:
-        """Bytes from the start of the buffer."""
-        return self.first_block * self.block_bytes
+        """Bytes from the start of the buffer to the first pixel."""
+        return self.first_block * self.block_bytes + self.inset
 
     @property
     def buffer_bytes(self) -> int:
         """Size of the buffer that it is a part of."""
         return (self.of_blocks or self.blocks) * self.block_bytes
+
+    def phase(self, steps: tuple[int, int], place: tuple[int, int]) -> "Image":
+        """Every `steps` (y, x) pixel from `place` on, the steps dividing height and width."""
+        (y, x), inset = steps, place[0] * self.row_bytes + place[1] * self.pixel_bytes
+        return replace(self, height=self.height // y, width=self.width // x, row_bytes=self.row_bytes * y,
+                       pixel_bytes=self.pixel_bytes * x, inset=inset)
 
     @property
     def lane_count(self) -> int:

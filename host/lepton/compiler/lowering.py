@@ -18,13 +18,15 @@ from ..graph import (
     GraphError,
     MaxPool2D,
     Mean,
+    Resize,
     Table,
+    TransposeConv2D,
 )
 from . import quantize, residual_fit
 from .host.layers import centred_weights
 from .layers import ChipLayer, Image, Part, Window
 from .layouts import Blocked, Rows
-from .partition import NotOnChip, rows_of
+from .partition import NotOnChip, phase_steps, rows_of
 from .segments import ChipNode, Segment
 from .verify import image_shape, label
 from .views import View, side_by_side
@@ -58,16 +60,23 @@ class Lowering:
         to be moved first. `index` is that of the first. Raises `GraphError` where a command cannot express it."""
         if node.moves:
             return self._move(node, index)
-        weighted = isinstance(node.node.op, Conv2D | FullyConnected)
+        weighted = isinstance(node.node.op, Conv2D | FullyConnected | TransposeConv2D)
         moved = [name for name in dict.fromkeys(node.reads())
                  if not (weighted and name == node.source) and name in self.views and not self.views[name].plain]
         made = [self._gather(name, name, index + i) for i, name in enumerate(moved)]
-        return [*made, self._layer(node, index + len(made))]
+        phases = [None]
+        if isinstance(node.node.op, Resize | TransposeConv2D):
+            phases = list(np.ndindex(*phase_steps(self.graph, node.node)))
+        return made + [self._layer(node, index + i, phase) for i, phase in enumerate(phases, len(made))]
 
-    def _layer(self, node: ChipNode, index: int) -> ChipLayer:
+    def _layer(self, node: ChipNode, index: int, phase: tuple[int, int] | None) -> ChipLayer:
         op = node.node.op
         self._limits(node)
-        if isinstance(op, Conv2D | DepthwiseConv2D | FullyConnected):
+        if isinstance(op, Resize):
+            layer = self._nearest(node, index, phase)
+        elif isinstance(op, TransposeConv2D):
+            layer = self._transposed(node, index, phase)
+        elif isinstance(op, Conv2D | DepthwiseConv2D | FullyConnected):
             layer = self._dot(node, index)
         else:
             layer = self._lanewise(node, index)
@@ -283,7 +292,7 @@ class Lowering:
     def _select(self, tensor: str, view: View, output: Image, index: int) -> ChipLayer:
         """Channels of `view` to the lanes of `output`: a copy, or sums with weights 0 and 1."""
         shape = (1, output.height, output.width, len(view.lanes))
-        source = replace(view.image, height=output.height, width=output.width, row_bytes=output.row_bytes)
+        source = replace(view.image, height=output.height, width=output.width, row_bytes=output.width * self.lanes)
         common = {"kernel": (1, 1), "stride": (1, 1), "dilation": (1, 1), "origin": (0, 0), "column_bytes": self.lanes,
                   "checks_columns": True, "out_zero": 0, "out_min": -128, "out_max": 127, "input_shape": shape,
                   "output_shape": shape, "rounding": Rounding.FLOAT if self.floats else Rounding.DOUBLE,
@@ -358,6 +367,47 @@ class Lowering:
         padded[:outputs, :, :kernel_x * channels] = values.reshape(outputs, kernel_y, kernel_x * channels)
         blocked = padded.reshape(-1, lanes, kernel_y, passes, lanes).transpose(0, 2, 3, 1, 4)
         return [np.ascontiguousarray(tile)[None] for tile in blocked]
+
+    # images of more pixels: a layer for each place of an output pixel among those of an input pixel
+
+    def _phase_image(self, node: ChipNode, phase: tuple[int, int]) -> Image:
+        return self._image(node.output, self._shape(node.output)).phase(phase_steps(self.graph, node.node), phase)
+
+    def _nearest(self, node: ChipNode, index: int, phase: tuple[int, int]) -> ChipLayer:
+        image = self._image(node.source, node.image)
+        layer = self._select(node.name, View(image, np.arange(node.image[2])), self._phase_image(node, phase), index)
+        layer.op = "Resize"
+        layer.output_shape = tuple(self.graph.tensors[node.node.outputs[0]].shape)
+        return layer
+
+    def _transposed(self, node: ChipNode, index: int, phase: tuple[int, int]) -> ChipLayer:
+        """A convolution over the taps that meet the output pixels of one phase. Output row s*y + p takes kernel row k
+        where s divides p + top - k, times input row y + (p + top - k) / s: kernel rows from last to first."""
+        op, tensors = node.node.op, self.graph.tensors
+        weights = tensors[node.node.inputs[1]]
+        values = centred_weights(weights).astype(np.int8)
+        origin = []
+        for axis in (0, 1):
+            step, before = op.stride[axis], phase[axis] + op.padding[axis][0]
+            taps = [k for k in reversed(range(values.shape[1 + axis] if not axis else values.shape[2]))
+                    if (before - k) % step == 0]
+            if taps:
+                values = values[:, taps] if not axis else values[:, :, taps]
+                origin.append((taps[0] - before) // step)
+            else:  # no tap meets these pixels: they are the bias alone
+                values = np.zeros_like(values[:, :1] if not axis else values[:, :, :1])
+                origin.append(0)
+        source, output = tensors[node.node.inputs[0]], tensors[node.node.outputs[0]]
+        outputs, *kernel, channels = values.shape
+        tiles, first = self._tiles(values, np.zeros(outputs, np.int64), self._lanes_of(node.source, channels))
+        image, target = self._image(node.source, node.image), self._phase_image(node, phase)
+        layer = ChipLayer(
+            index, node.name, "TransposeConv2D", TensorOpcode.DOT, image, target, tuple(kernel), (1, 1), (1, 1),
+            tuple(origin), self.lanes, True, _zero(source), self._dot_params(node, values, weights), _zero(output),
+            *op.clamp, weights=tiles, first_block=first, parts=[Part((0, target.height), (0, target.width))],
+            macs=target.height * target.width * values.size, weight_bytes=values.size,
+            input_shape=tuple(source.shape), output_shape=tuple(output.shape))
+        return layer
 
     # pooling, mean, addition: lane by lane
 

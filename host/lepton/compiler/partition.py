@@ -5,6 +5,7 @@ the memories are added by `compile`.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,14 +23,20 @@ from ..graph import (
     Mean,
     Node,
     Reshape,
+    Resize,
     Slice,
     Table,
+    Tensor,
+    TransposeConv2D,
 )
 from . import quantize
+from .host.call import Call
 from .host.layers import centred_weights, layer_scales
+from .host.resize import resize
 from .verify import image_shape, label
 
 _BYTE = 255  # kernel, stride and dilation have 8 bits in a command
+_PHASES = 8  # each is a layer of its own
 _SIGNED = 32767  # image sizes with padding have 16, signed
 
 
@@ -135,6 +142,45 @@ def _table(graph: Graph, node: Node) -> str | None:
     return _constants(graph, node) or _window(_image(graph, node.inputs[0]), (1, 1))
 
 
+def phase_steps(graph: Graph, node: Node) -> tuple[int, int]:
+    """Output pixels for each input pixel of a Resize or TransposeConv2D, (y, x)."""
+    if isinstance(node.op, TransposeConv2D):
+        return node.op.stride
+    source, output = (_image(graph, name) for name in (node.inputs[0], node.outputs[0]))
+    return output[0] // source[0], output[1] // source[1]
+
+
+def _resize(graph: Graph, node: Node) -> str | None:
+    """Nearest neighbours where every input pixel becomes a rectangle of output pixels."""
+    source, output = (graph.tensors[name] for name in (node.inputs[0], node.outputs[0]))
+    if node.op.mode != "nearest":
+        return f"{node.op.mode} interpolation is not a sum of products"
+    steps = phase_steps(graph, node)
+    for axis, step in enumerate(steps):
+        size = source.shape[1 + axis]
+        if not 1 <= step <= _PHASES or output.shape[1 + axis] != size * step:
+            return "the image does not grow by a whole factor"
+        rows = np.arange(size, dtype=np.int32)
+        # what the host's kernel does with the numbers of rows or columns themselves
+        place = Tensor("places", (1, size, 1, 1), np.dtype(np.int32), None)
+        one = replace(node.op, scales=None if node.op.scales is None else (node.op.scales[axis], 1.0))
+        result = Tensor("resized", (1, size * step, 1, 1), np.dtype(np.int32), None)
+        places = resize(Call(one, graph.arithmetic, [place], [rows.reshape(1, size, 1, 1)], result))
+        if not np.array_equal(places.reshape(-1), np.repeat(rows, step)):
+            return "output pixels do not lie evenly among the input's"
+    return _constants(graph, node)
+
+
+def _transposed(graph: Graph, node: Node) -> str | None:
+    op, output = node.op, _image(graph, node.outputs[0])
+    if max(op.stride) > _PHASES:
+        return f"stride {op.stride} is above {_PHASES}"
+    if output[0] % op.stride[0] or output[1] % op.stride[1]:
+        return f"height and width of the output are no multiples of stride {op.stride}"
+    kernel = graph.tensors[node.inputs[1]].data.shape[1:3]
+    return _window(_image(graph, node.inputs[0]), kernel) or _weights(graph, node)
+
+
 def _channels(graph: Graph, node: Node) -> str | None:
     """Concat and Slice of channels only rename lanes; other axes are the host's."""
     op, shape = node.op, tuple(graph.tensors[node.inputs[0]].shape)
@@ -157,5 +203,5 @@ def _reshape(graph: Graph, node: Node) -> str | None:
 RULES: dict[type, Callable[[Graph, Node], str | None]] = {
     Conv2D: _conv, DepthwiseConv2D: _conv, FullyConnected: _fully_connected, MaxPool2D: _max_pool,
     AveragePool2D: _average_pool, Mean: _mean, Add: _add, Table: _table, Reshape: _reshape, Concat: _channels,
-    Slice: _channels,
+    Slice: _channels, Resize: _resize, TransposeConv2D: _transposed,
 }

@@ -97,7 +97,10 @@ class Placer:
                     buffer.uses += 1
             buffer = self.buffers.setdefault(layer.output.name, _Buffer(layer.output, position, position))
             buffer.last = position  # others may have written other blocks
-        self.resident = {name for name, b in self.buffers.items() if b.size <= config.scratchpad_bytes}
+        # what is written pixel by pixel in several layers leaves in the same way, from tile buffers
+        scattered = {layer.output.name for layer in layers if layer.output.inset} & set(outputs)
+        self.resident = {name for name, b in self.buffers.items()
+                         if b.size <= config.scratchpad_bytes and name not in scattered}
 
     def place(self) -> Placement:
         """Raises `LayerDoesNotFit`."""

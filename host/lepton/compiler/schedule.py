@@ -41,7 +41,7 @@ class _State:
         if address is None:
             return None
         return Area(address + image.offset, (0, image.blocks), (0, image.height), (0, image.width), image.pixel_bytes,
-                    image.row_bytes)
+                    image.row_bytes, image.inset)
 
 
 class _LayerScheduler:
@@ -146,7 +146,7 @@ class _LayerScheduler:
     def _transfer(self, opcode: DmaOpcode, image: Image, area: Area, part: Area) -> None:
         place = self.state.placement.memory[image.name]
         self.program.commands.append(transfer(opcode, self.layer.index, place.region, place.offset + image.offset,
-                                              area, part, image.block_bytes, image.row_bytes))
+                                              area, part, image.block_bytes, image.row_bytes, image.pixel_bytes))
 
     def _slot(self, kind: str) -> int:
         addresses = getattr(self.slots, kind)
@@ -279,7 +279,8 @@ class _LayerScheduler:
                   residual: Area | None) -> None:
         layer, lanes = self.layer, self.config.lanes
         command.fields |= {
-            "last": 1, "out_addr": area.at(blocks[0], tile.rows[0], tile.columns[0] * lanes), "out_x": lanes,
+            "last": 1, "out_addr": area.at(blocks[0], tile.rows[0], tile.columns[0] * area.pixel_bytes),
+            "out_x": area.pixel_bytes,
             "out_y": area.row_bytes, "out_z": area.block_bytes,
             "out_zero": layer.out_zero, "out_min": layer.out_min, "out_max": layer.out_max,
             "rounding": layer.rounding,

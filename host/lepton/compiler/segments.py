@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..graph import Add, Concat, FullyConnected, Graph, Node, Reshape, Slice, Table
+from ..graph import Add, Concat, FullyConnected, Graph, Node, Reshape, Resize, Slice, Table, TransposeConv2D
 from .partition import rows_of
 from .verify import image_shape, label
 
@@ -41,6 +41,11 @@ class ChipNode:
     def moves(self) -> bool:
         """Does it only say where channels lie?"""
         return isinstance(self.node.op, Concat | Slice)
+
+    @property
+    def scatters(self) -> bool:
+        """Does it take other than one layer, so that no addition can be fused into it?"""
+        return self.moves or isinstance(self.node.op, Resize | TransposeConv2D)
 
     @property
     def name(self) -> str:
@@ -112,7 +117,8 @@ class Segmenter:
         for node in work:
             reads = sources[id(node)]
             if isinstance(node.op, Add):
-                producer = next((c for c in reversed(result) if c.output in reads and c.residual is None and not c.moves
+                producer = next((c for c in reversed(result)
+                                 if c.output in reads and c.residual is None and not c.scatters
                                  and users[c.output] == 1 and c.output not in self.graph.outputs), None)
                 if producer is not None:
                     # it moves to the place of the Add, where the other operand is there as well

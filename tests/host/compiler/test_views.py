@@ -2,38 +2,11 @@
 
 import numpy as np
 import pytest
-from compiler_graphs import CRAMPED, Builder, golden, quantization, random_inputs
+from compiler_graphs import CRAMPED, golden, random_inputs
+from compiler_moves import builder, concat, conv, random_moves, take
 from lepton.arch import PRESETS
 from lepton.compiler import compile_graph, host
-from lepton.graph import Arithmetic, Concat, Slice
-
-Q = quantization(0.05, -3)
-
-
-def concat(b, *names):
-    shape = b.shape(names[0])
-    out = b.node(Concat(len(shape) - 1), names, (*shape[:-1], sum(b.shape(n)[-1] for n in names)), same=True)
-    return out
-
-
-def take(b, x, begin, end, step=1):
-    shape = b.shape(x)
-    count = len(range(begin, end, step))
-    op = Slice((0,) * (len(shape) - 1) + (begin,), (*shape[:-1], end), (1,) * (len(shape) - 1) + (step,))
-    return b.node(op, [x], (*shape[:-1], count), same=True)
-
-
-def conv(b, x, channels, kernel=(1, 1), **attributes):
-    """All tensors here have one quantization, so that any of them may be joined."""
-    x = b.conv(x, channels, kernel, **attributes)
-    b.graph.tensors[x].quantization = Q
-    return x
-
-
-def builder(shape, seed):
-    b = Builder(shape, seed)
-    b.graph.tensors["image"].quantization = Q
-    return b
+from lepton.graph import Arithmetic, Concat
 
 
 def exact(graph, config, seed=1):
@@ -110,37 +83,10 @@ def test_shuffle_units(config, arithmetic):
     assert sum(hasattr(step, "program") for step in model.steps) == 1
 
 
-def random_graph(seed):
-    random = np.random.default_rng(seed)
-    b = builder((1, *map(int, random.integers(1, 9, 2)), int(random.integers(1, 40))), seed)
-    made = ["image"]
-    for _ in range(int(random.integers(3, 9))):
-        x = str(random.choice(made))
-        channels = b.shape(x)[-1]
-        kind = random.choice(["conv", "concat", "slice", "pool", "depthwise", "add"])
-        if kind == "concat":
-            made.append(concat(b, *map(str, random.choice(made, int(random.integers(1, 4))))))
-        elif kind == "slice":
-            begin, step = int(random.integers(0, channels)), int(random.integers(1, 4))
-            made.append(take(b, x, begin, int(random.integers(begin + 1, channels + 1)), step))
-        elif kind == "pool":
-            made.append(b.max_pool(x, kernel=(1, 1), stride=(1, 1)))
-        elif kind == "add":
-            made.append(b.add(x, x))
-            b.graph.tensors[made[-1]].quantization = Q
-        elif kind == "depthwise":
-            made.append(b.depthwise(x, (3, 3), padding=((1, 1), (1, 1))))
-            b.graph.tensors[made[-1]].quantization = Q
-        else:
-            made.append(conv(b, x, int(random.integers(1, 40)), (3, 3), padding=((1, 1), (1, 1))))
-    chosen = list(dict.fromkeys([made[-1], *map(str, random.choice(made[1:], 2))]))
-    return b.done(*chosen)
-
-
 @pytest.mark.parametrize("config", ["tiny", "base", *CRAMPED])
 @pytest.mark.parametrize("seed", range(8))
 def test_random_moves(seed, config):
-    exact(random_graph(seed), config, seed)
+    exact(random_moves(seed), config, seed)
 
 
 def test_other_axes_run_on_the_host():

@@ -1,0 +1,25 @@
+"""Concatenations, slices and larger images on the RTL: every byte as the golden model's, outputs as the host's."""
+
+import numpy as np
+import pytest
+from compiler_graphs import random_inputs
+from compiler_moves import random_moves
+from lepton.arch import PRESETS
+from lepton.compiler import compile_graph, host
+from lepton.graph import Arithmetic
+from lepton.runtime import ComparingSession
+
+
+@pytest.mark.parametrize("config", ["tiny", "base"])
+@pytest.mark.parametrize("seed", range(6))
+def test_random_moves(boards, config, seed):
+    graph = random_moves(100 + seed)
+    graph.arithmetic = list(Arithmetic)[seed % 2]
+    model = compile_graph(graph, config)
+    inputs = random_inputs(graph, seed)
+    with ComparingSession(model, boards(PRESETS[config]), boards.golden(PRESETS[config])) as session:
+        compared = session.run(inputs)
+    assert not compared.differences, compared.differences
+    wanted = host.evaluate(graph, inputs)
+    for name in graph.outputs:
+        np.testing.assert_array_equal(compared.result.outputs[name], wanted[name], err_msg=name)
