@@ -175,14 +175,16 @@ class _ChannelsLast:
         return True
 
     def alone(self, node: Node) -> bool:
-        """One input, element by element: works on the elements as they are stored."""
-        name = node.inputs[0]
-        if self.constant(name) is not None or self.views[name].plain:
+        """One computed input, element by element: works on the elements as they are stored."""
+        computed = [name for name in node.inputs if self.constant(name) is None]
+        if len(computed) != 1 or self.views[computed[0]].plain:
             return False
+        name = computed[0]
         view, output = self.views[name], self.source.tensors[node.outputs[0]]
         if not view.only_transposed and split_reshape(view) is not None:
             view = self.transposed(name)
-        stored = self.emit(node.op, [view.stored], self.stored(output.name), view.extents, output)
+        inputs = [view.stored if source == name else self.tensor(source) for source in node.inputs]
+        stored = self.emit(node.op, inputs, self.stored(output.name), view.extents, output)
         self.views[output.name] = replace(view, stored=stored)
         return True
 
@@ -248,6 +250,8 @@ class _ChannelsLast:
     def along_axes(self, node: Node) -> bool:
         """Operators with one computed input that name axes, and keep their number or drop some."""
         name = node.inputs[0]
+        if isinstance(node.op, Gather) and (values := self.constant(name)) is not None and values.data.ndim == 1:
+            return self.alone(node)  # looks each index up
         if self.constant(name) is not None or self.views[name].plain:
             return False
         if isinstance(node.op, Gather) and (

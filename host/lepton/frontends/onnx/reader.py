@@ -39,6 +39,8 @@ def read_model(source: Source, shapes: Shapes | None = None) -> tuple[onnx.Model
     if not inputs or not graph.output:
         raise GraphError(f"the network has {len(inputs)} inputs and {len(graph.output)} outputs, at least 1 of each "
                          "is needed")
+    for node in graph.node:  # so that layers keep a name the author knows when ONNX Runtime fuses them
+        node.name = node.name or next(filter(None, node.output), "")
     _fix_shapes(list(graph.input), dict(shapes or {}))
     del graph.value_info[:]
     for value in graph.output:
