@@ -177,7 +177,7 @@ def _wait(server: Server, folder: Path) -> None:
 
 
 def _make_bucket(server: Server) -> None:
-    import httpx
+    import httpx  # only here: `store` asks this file for credentials, and is to load quickly
 
     from .s3_multipart import S3Multipart
     caller = S3Multipart(server.endpoint, server.bucket, "", REGION, server.access_key, server.secret_key, timeout=5.0)

@@ -12,7 +12,6 @@ from obstore.store import LocalStore, S3Store, from_url
 from . import s3_config
 from . import segment as segments
 from .errors import StoreError, Unavailable
-from .s3_multipart import S3Multipart
 
 MULTIPART_BYTES = 8 << 20  # larger objects go up in parts
 
@@ -73,6 +72,7 @@ class Store:
 
     def _create(self, key: str, data: bytes) -> None:
         if self._folder is None and len(data) > MULTIPART_BYTES and isinstance(self._store, S3Store):
+            from .s3_multipart import S3Multipart  # brings an HTTP client that nothing else here needs
             S3Multipart.of(self._store).create(key, data)
         else:
             obstore.put(self._store, key, data, mode="create", use_multipart=False)

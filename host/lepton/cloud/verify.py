@@ -16,8 +16,6 @@ from .errors import SegmentError
 from .keys import Keyring
 from .store import Store
 
-_V1_MAGIC = b"\x1f\x8b"
-
 
 @dataclass
 class SpoolReport:
@@ -96,7 +94,7 @@ def read(store: Store, keyring: Keyring, device: str | None = None) -> Iterator[
 
 
 def _read(key: str, data: bytes, keyring: Keyring) -> tuple[tuple[str, str], _Piece]:
-    if data[:2] == _V1_MAGIC:
+    if data.startswith(segment_v1.MAGIC):
         header, records = segment_v1.decode(key, data)
         return (header["device"], header["spool"]), _Piece(key, header["sequence"], header["previous"], "",
                                                            header["counters"], _digests(records))
