@@ -94,7 +94,7 @@ class Upload:
 
     def finish(self, log) -> None:
         """Make the log durable, wait for the target, and say in `summary` where the results are."""
-        log.flush()
+        log.close()
         arrived = self._uploader.flush(FLUSH_SECONDS)
         count, refused = self._spool.last_number(log.run) + 1, self._uploader.status.refused
         self.complete = arrived and not refused and not log.lost

@@ -18,7 +18,7 @@ from .outbox import Outbox
 from .spool import Spool
 from .target import Target
 
-WINDOW = 8  # segments that are read, and confirmed, together
+WINDOW = 32  # segments that are read, and confirmed, together; a confirmation is one more wait for the disk
 CONFIRM_SECONDS = 0.5
 
 

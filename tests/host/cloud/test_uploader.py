@@ -277,3 +277,43 @@ def test_a_disk_that_is_full_rejects_counts_and_recovers(tmp_path):
         assert spool.append("run", {}) == 1
         assert spool.status().counters["rejected"] == 6
         assert (spool.last_number("run"), spool.status().waiting) == (1, 2)
+
+
+def test_inference_does_not_wait_for_the_disk(tmp_path, monkeypatch):
+    with Spool(tmp_path / "spool.db") as spool:
+        free, entered = threading.Event(), threading.Event()
+        append_many = spool.append_many
+
+        def slow(*arguments, **options):
+            entered.set()
+            assert free.wait(20)
+            return append_many(*arguments, **options)
+
+        monkeypatch.setattr(spool, "append_many", slow)
+        with ResultLog(spool, model="net", model_hash="", program_hash="", config_hash="", device="golden") as log:
+            for i in range(1000):
+                log.add({"logits": np.zeros((1, 4), np.int8)}, cycles=i)
+            assert entered.wait(20)
+            free.set()
+        assert spool.last_number(log.run) == 999 and log.lost == 0
+
+
+def test_results_are_committed_by_themselves_after_a_while(tmp_path):
+    with Spool(tmp_path / "spool.db") as spool:
+        log = ResultLog(spool, model="net", model_hash="", program_hash="", config_hash="", device="golden")
+        log.add({}, cycles=1)
+        deadline = time.monotonic() + 20
+        while spool.last_number(log.run) < 0 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert spool.last_number(log.run) == 0
+        log.close()
+
+
+def test_an_error_of_the_spool_reaches_inference(tmp_path):
+    spool = Spool(tmp_path / "spool.db")
+    log = ResultLog(spool, model="net", model_hash="", program_hash="", config_hash="", device="golden")
+    log.add({}, cycles=1)
+    spool.close()
+    with pytest.raises(CloudError, match="cannot be used: The connection has been closed"):
+        log.close()
+    assert log.lost == 1
