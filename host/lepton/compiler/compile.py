@@ -22,6 +22,8 @@ from .semaphores import Semaphores
 from .tiling import Tiling
 from .verify import verify
 
+REGION_LIMIT = 1 << 32  # bytes
+
 
 def compile_graph(graph: Graph, config: str | ChipConfig = "base", *,
                   observe: Callable[[str, Graph], None] | None = None) -> CompiledModel:
@@ -87,6 +89,14 @@ def _host_step(graph: Graph, node: Node) -> HostStep:
     return HostStep(node.name or node.outputs[0], node.op, graph.arithmetic, inputs, graph.tensors[node.outputs[0]])
 
 
+def check_sizes(name: str, sizes: dict[Region, int]) -> None:
+    """Raise `GraphError` for a region that the commands' 32-bit offsets do not reach."""
+    for region, size in sizes.items():
+        if size > REGION_LIMIT:
+            raise GraphError(f"network {name!r} needs {size} bytes in region {region.name}; a region has at most "
+                             f"{REGION_LIMIT} bytes: use smaller images or split the network")
+
+
 def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep:
     config = model.config
     lowering = Lowering(graph, config, segment)
@@ -107,12 +117,14 @@ def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep
         placement = Placer(layers, config, list(lowering.inputs), segment.outputs).place()
     except LayerDoesNotFit as error:
         raise NotOnChip((owners[error.position].node, str(error))) from error
+    check_sizes(graph.name, placement.sizes)
     program = schedule(layers, placement, config, list(lowering.inputs), segment.outputs)
     Semaphores(config.lanes, {
         Memory.SCRATCHPAD: config.scratchpad_bytes, Memory.WEIGHTS: config.weight_bytes,
         Memory.SCRATCH: placement.sizes[Region.SCRATCH], Memory.OUTPUT: placement.sizes[Region.OUTPUT],
     }).run(program.commands)
     image, streams = encode(program, {layer.index: layer.name for layer in layers})
+    check_sizes(graph.name, {Region.PROGRAM: len(image)})
     step, offsets, sizes = len(model.steps), placement.memory, placement.sizes
     model.layers += [
         LayerInfo(layer.index, layer.name, layer.op, tuple(map(int, layer.input_shape)),

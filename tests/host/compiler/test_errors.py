@@ -101,6 +101,13 @@ def test_limits_of_commands():
     on_host(b.done(), r"stride \(256, 1\) is above 255")
 
 
+def test_a_network_larger_than_the_memory_map():
+    b = Builder((1, 32000, 32000, 8))
+    b.max_pool("image", kernel=(1, 1), stride=(255, 255))
+    refused(b.done(), "network 'network' needs 8192000000 bytes in region INPUT; a region has at most 4294967296 "
+            "bytes: use smaller images or split the network")
+
+
 def test_a_window_of_nothing_but_padding():
     b = Builder((1, 4, 4, 4))
     b.average_pool("image", kernel=(2, 2), stride=(1, 1), padding=((2, 0), (0, 0)))

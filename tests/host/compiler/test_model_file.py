@@ -7,8 +7,10 @@ import zipfile
 import numpy as np
 import pytest
 from compiler_graphs import Builder
-from lepton.compiler import ChipStep, CompiledModel, ModelFileError, compile_graph
+from lepton.arch import PRESETS
+from lepton.compiler import ChipStep, CompiledModel, ModelFileError, compile_graph, host
 from lepton.compiler.container import dump, parse
+from lepton.graph import Table, Transpose
 
 
 def graph():
@@ -40,6 +42,24 @@ def test_round_trip(tmp_path, data):
     assert host.op == model.steps[1].op
     image = np.arange(147, dtype=np.int8).reshape(1, 7, 7, 3)
     assert chip.inputs[0].layout.to_device(image) == model.steps[0].inputs[0].layout.to_device(image)
+
+
+def test_host_steps_keep_their_constants_and_tables():
+    b = Builder((1, 4, 300, 3), 2)
+    x = b.conv("image", 4, (1, 280))
+    x = b.node(Table(bytes(range(256))), [x], b.shape(x))
+    graph = b.done(b.node(Transpose((0, 3, 1, 2)), [x], (1, 4, 4, 21), same=True))
+    model = compile_graph(graph, PRESETS["tiny"].with_(name="toy", scratchpad_kib=1))
+    loaded = parse(dump(model))
+    assert dump(loaded) == dump(model) and loaded.placement == model.placement
+    values = {"image": np.random.default_rng(1).integers(-128, 128, (1, 4, 300, 3)).astype(np.int8)}
+    wanted = host.evaluate(graph, values)[graph.outputs[0]]
+    steps = [step for step in loaded.steps if not isinstance(step, ChipStep)]
+    assert [type(step.op).__name__ for step in steps] == ["Conv2D", "Transpose"]
+    values[steps[1].inputs[0].name] = host.evaluate(graph, values)[x]
+    host.run(steps[0], dict(values))
+    host.run(steps[1], values)
+    np.testing.assert_array_equal(values[graph.outputs[0]], wanted)
 
 
 def test_every_truncation_is_refused(data):
