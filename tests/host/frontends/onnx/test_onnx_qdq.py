@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from onnx_models import Net, array, difference, integer_products_are_exact, operators
+from lepton.frontends.onnx import import_onnx
+from onnx import helper
+from onnx_models import Net, array, difference, integer_products_are_exact, operators, reference, run
 
 BYTES = (np.int8, np.uint8)
 SHAPE = (1, 4, 7, 6)
@@ -236,3 +238,51 @@ def test_outputs_that_share_a_tensor_or_have_its_name():
     y = net("Identity", x)
     model = net.model(y, x, net("Flatten", y))
     assert difference(model, np.random.default_rng(11)) == 0
+
+
+@exact_products
+def test_attention():
+    """Products of computed matrices, and transposes that no image explains."""
+    rng, net = np.random.default_rng(12), Net()
+
+    def q(x, scale=0.1, zero=100):
+        return net.qdq(x, scale, zero, np.uint8)
+
+    def linear(x):
+        return q(net("MatMul", x, net.weights(rng.integers(-127, 128, (8, 8)).astype(np.int8), 0.01)))
+
+    x = q(net.input((1, 6, 8)), 0.05, 3)
+    queries, keys, values = (q(net("Transpose", q(net("Reshape", linear(x), array([1, 6, 2, 4], np.int64))),
+                                   perm=[0, 2, 1, 3])) for _ in range(3))
+    scores = q(net("MatMul", queries, q(net("Transpose", keys, perm=[0, 1, 3, 2]))), 0.3, 128)
+    shares = q(net("Softmax", q(net("Mul", scores, array(0.5, np.float32)), 0.15, 128), axis=-1), 1 / 256, 0)
+    y = q(net("Transpose", q(net("MatMul", shares, values)), perm=[0, 2, 1, 3]))
+    model = net.model(linear(q(net("Reshape", y, array([1, 6, 8], np.int64)))))
+    assert difference(model, rng) == 0
+    assert operators(model).count("MatMul") == 2
+
+
+@exact_products
+def test_shapes_computed_from_an_open_batch_are_folded():
+    rng, net = np.random.default_rng(13), Net()
+    x = net.input(("batch", 4, 6, 5))
+    batch = net("Unsqueeze", net("Gather", net("Shape", x), array(0, np.int64)), array([0], np.int64))
+    shape = net("Concat", batch, array([-1], np.int64), axis=0)
+    flat = net.qdq(net("Reshape", net.qdq(x, 0.05, 3, np.uint8), shape), 0.05, 3, np.uint8)
+    y = net("Gemm", flat, net.weights(rng.integers(-127, 128, (5, 120)).astype(np.int8), 0.01), transB=1)
+    model = net.model(net.qdq(y, 0.5, 7, np.uint8))
+    graph, feeds = import_onnx(model), {x: rng.uniform(-4, 4, (1, 4, 6, 5)).astype(np.float32)}
+    assert graph.tensors[x].shape == (1, 4, 6, 5)
+    np.testing.assert_array_equal(run(graph, feeds)[0], reference(model, feeds)[0])
+
+
+def test_old_files_list_their_constants_among_the_inputs():
+    rng, net = np.random.default_rng(14), Net(10)
+    up = net("Resize", net.qdq(net.input((1, 3, 4, 4)), 0.05, 3), array([1, 1, 2, 2], np.float32), mode="nearest")
+    model = net.model(net.qdq(up, 0.05, 3))
+    model.ir_version = 3
+    for constant in model.graph.initializer:
+        model.graph.input.append(helper.make_tensor_value_info(constant.name, constant.data_type, constant.dims))
+    graph, feeds = import_onnx(model), {"x0": rng.uniform(-4, 4, (1, 3, 4, 4)).astype(np.float32)}
+    assert graph.inputs == ["x0"]
+    np.testing.assert_array_equal(run(graph, feeds)[0], reference(model, feeds)[0])
