@@ -128,7 +128,9 @@ class Outbox:
 
     def offer_refused(self) -> None:
         """Refused segments are to be tried again."""
-        if self._database.value("SELECT count(*) FROM segments WHERE refused IS NOT NULL"):
+        with self._database.reading():
+            refused = self._database.value("SELECT count(*) FROM segments WHERE refused IS NOT NULL")
+        if refused:
             with self._database.transaction():
                 self._database.db.execute("UPDATE segments SET refused = NULL")
 

@@ -24,6 +24,8 @@ class Store:
     that of `Target`; reading raises `Unavailable` while the store does not answer.
     """
 
+    lanes = 4
+
     def __init__(self, where: str | Path, **options):
         self.where = str(where)
         self._folder: Path | None = None

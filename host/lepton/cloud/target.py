@@ -8,6 +8,7 @@ class Target(Protocol):
     """A store, or a service that stores."""
 
     where: str  # for people: a folder or URL
+    lanes: int = 1  # segments that may be under way at once; one where their order matters
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Store a segment under its key; when this returns, it is stored for good. False if it was there already.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from .errors import CloudError, Refused, Unavailable
 from .keys import DeviceKeys
-from .outbox import Outbox
+from .outbox import Outbox, Sealed
 from .spool import Spool
 from .target import Target
 
@@ -44,6 +44,7 @@ class Uploader:
                  segment_bytes: int = 4 << 20, linger: float = 0.5, backoff_base: float = 0.5,
                  backoff_cap: float = 300.0, rng: random.Random | None = None):
         self.spool, self.target, self.outbox = spool, target, Outbox(spool, keys)
+        self._lanes = getattr(target, "lanes", 1)
         self._segment_records, self._segment_bytes = segment_records, segment_bytes
         self._linger, self._backoff_base, self._backoff_cap = linger, backoff_base, backoff_cap
         self._rng = rng or random.Random()
@@ -126,21 +127,40 @@ class Uploader:
         self.outbox.offer(window)
         sent, started = [], time.monotonic()
         try:
-            for sealed in window:
-                if self._stop and sent:
-                    break
-                try:
-                    self.target.put_new(sealed.key, sealed.data)
-                except Refused as error:
-                    self._note_refusal(sealed, error)
-                    continue
-                sent.append(sealed)
-                if time.monotonic() - started > CONFIRM_SECONDS:
+            while window and not (self._stop and sent):
+                # a target that failed is tried with one segment
+                group = [window.pop(0) for _ in range(min(len(window), 1 if self._status.failures else self._lanes))]
+                outcomes = self._put(group)
+                sent += [sealed for sealed, error in zip(group, outcomes, strict=True) if error is None]
+                for sealed, error in zip(group, outcomes, strict=True):
+                    if isinstance(error, Refused):
+                        self._note_refusal(sealed, error)
+                    elif error is not None:
+                        raise error
+                if self._status.failures or time.monotonic() - started > CONFIRM_SECONDS:
                     self._confirm(sent)
                     sent, started = [], time.monotonic()
         finally:
             self._confirm(sent)
         return True
+
+    def _put(self, group: list[Sealed]) -> list[Exception | None]:
+        """Put the segments of a group at the same time; what came of each."""
+        outcomes: list[Exception | None] = [None] * len(group)
+
+        def put(index: int) -> None:
+            try:
+                self.target.put_new(group[index].key, group[index].data)
+            except Exception as error:
+                outcomes[index] = error
+
+        threads = [threading.Thread(target=put, args=(i,), daemon=True) for i in range(1, len(group))]
+        for thread in threads:
+            thread.start()
+        put(0)
+        for thread in threads:
+            thread.join()
+        return outcomes
 
     def _confirm(self, sent) -> None:
         if not sent:
