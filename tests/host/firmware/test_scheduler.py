@@ -1,0 +1,92 @@
+"""The firmware's scheduler on this machine: random streams against a model, under the sanitizers, and single cases."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.host.firmware import firmware_host
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="the host build of the firmware needs gcc")
+
+CASES = """
+from pathlib import Path
+import sys
+from tests.host.firmware.firmware_host import *
+hardware = Hardware(Path(sys.argv[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    return firmware_host.build(tmp_path_factory.mktemp("firmware"))
+
+
+def run(*arguments):
+    """Python with the address sanitizer's library in front, as the firmware's library needs it."""
+    asan = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
+    environment = os.environ | {"LD_PRELOAD": asan, "ASAN_OPTIONS": "detect_leaks=0",
+                                "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment)
+
+
+def test_random_streams_of_eight_clients_agree_with_the_model(library):
+    done = run("-m", "tests.host.firmware.firmware_host", str(library), "0", "12")
+    assert done.returncode == 0 and "streams agree" in done.stdout, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("case", [
+    # A doorbell beyond the ring, and one behind HEAD, are ignored; a right one is served.
+    """
+hardware.values["CLIENT0_TAIL"] = 17; hardware.values["DOORBELLS"] = 1; hardware.settle()
+assert not hardware.started and hardware.values["CLIENT0_HEAD"] == 0
+hardware.values["CLIENT0_TAIL"] = 0; hardware.submit(0, record(0)); hardware.settle()
+assert hardware.started == [0]
+hardware.values["CLIENT0_TAIL"] = 0; hardware.values["DOORBELLS"] = 1; hardware.settle()
+assert hardware.values["CLIENT0_HEAD"] == 1 and hardware.starts == 1
+""",
+    # A disabled client is not looked at.
+    """
+hardware.values["CLIENT3_CONTROL"] = 0; hardware.submit(3, record(0)); hardware.settle()
+assert not hardware.started and hardware.values["CLIENT3_HEAD"] == 0
+hardware.values["CLIENT3_CONTROL"] = 1; hardware.values["DOORBELLS"] = 8; hardware.settle()
+assert hardware.started == [3]
+""",
+    # The lower of the job's and the client's limits holds.
+    """
+hardware.values["CLIENT1_LIMIT"] = 500
+for n, (wanted, limit) in enumerate(((0, 500), (100, 100), (900, 500))):
+    hardware.submit(1, record(n, time_limit=wanted)); hardware.settle()
+    assert hardware.running == (1, limit); hardware.end(); hardware.settle()
+""",
+    # A client cannot claim more priority than it has.
+    """
+hardware.values["CLIENT2_CONTROL"] = 1
+hardware.submit(0, record(0)); hardware.submit(0, record(1)); hardware.settle()
+hardware.submit(2, record(0, priority=3)); hardware.submit(1, record(0, priority=1)); hardware.settle()
+for _ in range(3): hardware.end(); hardware.settle()
+assert hardware.started == [0, 0, 1, 2], hardware.started
+""",
+    # A reset forgets what is staged and aborts what runs; the other client goes on.
+    """
+hardware.submit(0, record(0)); hardware.submit(0, record(1)); hardware.submit(5, record(0)); hardware.settle()
+hardware.values["CLIENT0_TAIL"] = 0; hardware.values["CLIENT_RESET"] = 1; hardware.settle()
+hardware.settle()  # woken by the end of the aborted job
+assert hardware.aborts == 1 and hardware.values["CLIENT_RESET"] == 0
+assert hardware.values["CLIENT0_DONE"] == hardware.values["CLIENT0_HEAD"] == 0
+assert hardware.running == (5, 0); hardware.end(); hardware.settle()
+assert hardware.completion(5, 0)["status"] == JobStatus.DONE
+hardware.submit(0, record(0)); hardware.settle(); assert hardware.running == (0, 0)
+""",
+    # Memory that no longer answers is reset before the next job starts.
+    """
+hardware.submit(0, record(0)); hardware.submit(1, record(0)); hardware.settle()
+hardware.end(State.ERROR, ErrorCode.AXI_TIMEOUT); assert hardware.running is None
+hardware.settle(); assert hardware.resets == 1 and hardware.running == (1, 0)
+""",
+])
+def test_cases(library, case):
+    done = run("-c", CASES + case, str(library))
+    assert done.returncode == 0, done.stderr[-3000:]
