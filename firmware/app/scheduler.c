@@ -10,6 +10,7 @@
 #define CHECK_BYTES 2048u      // of a program that are hashed in one step
 #define ABORT_GRACE 100000u    // cycles for open bus transfers to end before the chip is reset
 #define CONTROL_ENABLE 1u
+#define CRC_RESIDUE 0x2144DF1Cu  // CRC32 of anything that ends in its own CRC32
 #define CONTROL_PRIORITY_SHIFT 4
 
 static uint32_t client_register(uint32_t client, uint32_t first) {
@@ -103,6 +104,10 @@ static void refuse(client_t *c, lepton_refusal_t reason) {
     c->state = RECORD_REFUSED;
 }
 
+static bool is_open(const client_t *c) {
+    return c->state == RECORD_VERIFYING || c->state == RECORD_REFUSED;
+}
+
 // Takes the client's next record, if there is one.
 static void fetch(scheduler_t *s, uint32_t client) {
     client_t *c = &s->clients[client];
@@ -119,12 +124,8 @@ static void fetch(scheduler_t *s, uint32_t client) {
     s->waiting |= 1u << client;
     const uint32_t offset = (c->head % LEPTON_RING_ENTRIES) * LEPTON_JOB_BYTES;
     dif_copy_crc_start();
-    result_t read = dif_copy_read(client, offset, mmio_local(&c->record), sizeof c->record - sizeof c->record.crc);
-    const uint32_t crc = dif_copy_crc();
-    if (read == RESULT_OK) {
-        read = dif_copy_read(client, offset + (uint32_t)offsetof(lepton_job_record_t, crc), mmio_local(&c->record.crc),
-                             sizeof c->record.crc);
-    }
+    const result_t read = dif_copy_read(client, offset, mmio_local(&c->record), sizeof c->record);
+    const bool whole = dif_copy_crc() == CRC_RESIDUE;
     scheduler_time(c->accepted);
     const uint32_t sequence = c->head;
     c->head += 1;
@@ -136,7 +137,7 @@ static void fetch(scheduler_t *s, uint32_t client) {
     }
     const uint32_t window_bytes = client_register(client, LEPTON_REG_CLIENT0_SIZE);
     lepton_refusal_t reason = validate_job(&c->record, sequence, window_bytes);
-    if (reason != LEPTON_REFUSAL_MAGIC && crc != c->record.crc) {
+    if (reason != LEPTON_REFUSAL_MAGIC && !whole) {
         reason = LEPTON_REFUSAL_CRC;
     }
     if (reason != LEPTON_REFUSAL_NONE) {
@@ -391,8 +392,12 @@ static bool serve_clients(scheduler_t *s) {
     }
     const uint32_t resets = controller_read(LEPTON_REG_CLIENT_RESET);
     bool more = false;
-    for (uint32_t i = 0; i < LEPTON_CLIENTS; ++i) {
+    uint32_t attention = s->waiting | s->open | resets;
+    for (uint32_t i = 0; attention != 0; ++i, attention >>= 1) {
         client_t *c = &s->clients[i];
+        if ((attention & 1u) == 0) {
+            continue;
+        }
         if ((resets >> i & 1u) != 0) {
             more |= reset_client(s, i);
             continue;
@@ -408,6 +413,7 @@ static bool serve_clients(scheduler_t *s) {
             answer_refusal(s, i);
             more = true;
         }
+        s->open = is_open(c) ? s->open | 1u << i : s->open & ~(1u << i);
     }
     return more;
 }

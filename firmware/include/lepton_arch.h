@@ -55,7 +55,7 @@
 #define LEPTON_REG_LAUNCH_STATUS 0x084u  // ro: `LaunchStatus`; bits 15:8 count the jobs started
 #define LEPTON_REG_LAUNCH_WINDOW 0x088u  // wo: window of the staged job
 #define LEPTON_REG_LAUNCH_LIMIT 0x08cu  // wo: cycles until Event.LIMIT; 0: never
-#define LEPTON_REG_RESULT_START 0x090u  // ro: TIME at the last doorbell, low half
+#define LEPTON_REG_RESULT_START 0x090u  // ro: TIME at the doorbell of the last job, low half
 #define LEPTON_REG_RESULT_START_HI 0x094u  // ro: high half
 #define LEPTON_REG_LAUNCH_TIMEOUT 0x100u  // rw: TIMEOUT of the staged job
 #define LEPTON_REG_LAUNCH_LOAD_PROGRAM 0x104u  // rw: LOAD_PROGRAM of the staged job

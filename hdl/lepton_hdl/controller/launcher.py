@@ -43,7 +43,7 @@ class Launcher(wiring.Component):
 
     `event`: a result is there, or a job was refused. `limit_event`: the running job has
     used up its limit; `expired` holds that until the next start.
-    `started` counts the jobs started; `time` was `start_time` at the last start.
+    `started` counts the jobs started; `time` was `start_time` when the job of the results began.
     """
 
     def __init__(self):
@@ -66,6 +66,7 @@ class Launcher(wiring.Component):
         address, length = Signal(64), Signal(32)  # of the region
         left = Signal(32)
         failed, cancelling = Signal(), Signal()
+        started_at = Signal(64)  # of the running job
         m.d.sync += [self.event.eq(0), self.limit_event.eq(0)]
 
         with m.If(self.acknowledge):
@@ -156,7 +157,7 @@ class Launcher(wiring.Component):
                     m.next = "RING"
             with m.State("RING"), write_chip(REGISTERS["DOORBELL"].offset, 1):
                 m.d.sync += [self.staged.eq(0), self.running.eq(1), self.started.eq(self.started + 1),
-                             left.eq(self.limit), self.start_time.eq(self.time), step.eq(0), cancelling.eq(0),
+                             left.eq(self.limit), started_at.eq(self.time), step.eq(0), cancelling.eq(0),
                              self.expired.eq(0)]
                 m.next = "RUN"
             with m.State("RUN"):
@@ -176,7 +177,7 @@ class Launcher(wiring.Component):
                     m.d.sync += step.eq(step + 1)
                     m.next = "READ"
                     with m.If(step == 0):
-                        m.d.sync += failed.eq(value != State.DONE)
+                        m.d.sync += [failed.eq(value != State.DONE), self.start_time.eq(started_at)]
                     with m.Elif(step == Mux(failed, len(RESULTS), DONE_RESULTS) - 1):
                         m.d.sync += [self.running.eq(0), self.result.eq(1), self.held.eq(failed), self.event.eq(1)]
                         m.next = "IDLE"

@@ -254,7 +254,7 @@ def _registers():
     yield ControllerRegister("LAUNCH_STATUS", 0x084, "", "ro", "`LaunchStatus`; bits 15:8 count the jobs started")
     yield ControllerRegister("LAUNCH_WINDOW", 0x088, "", "wo", "window of the staged job")
     yield ControllerRegister("LAUNCH_LIMIT", 0x08C, "", "wo", "cycles until Event.LIMIT; 0: never")
-    yield ControllerRegister("RESULT_START", 0x090, "", "ro", "TIME at the last doorbell, low half")
+    yield ControllerRegister("RESULT_START", 0x090, "", "ro", "TIME at the doorbell of the last job, low half")
     yield ControllerRegister("RESULT_START_HI", 0x094, "", "ro", "high half")
     for i, name in enumerate(LAUNCH_COPIED):
         yield ControllerRegister(f"LAUNCH_{name}", LAUNCH_BASE + 4 * i, "", "rw", f"{name} of the staged job", True)

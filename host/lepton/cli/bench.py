@@ -14,6 +14,7 @@ from rich.text import Text
 from ..arch import PRESETS
 from ..bench import Measurement, run_rows, select
 from ..bench.cloud import CLOUD_ROWS, CloudMeasurement, measure_rows
+from ..bench.controller import ControllerMeasurement, measure_controller
 from ..bench.roofline import chart
 from ..runtime import CAUSES
 from .console import columns, facts, grouped, make_console, percent, scaled, shortened
@@ -21,6 +22,7 @@ from .files import write_atomically
 from .main import EXIT_DIFFERENT
 from .tables import chip_facts
 
+CONTROLLER = "controller"  # the row of what going through it costs
 WORST = 3  # layers shown of every network
 _CAPTION = ("bound: MACs / (MACs a cycle), the fewest cycles possible. util %: bound / cycles. exact: every byte that "
             "the programs wrote is golden's. Others: cycles, or utilization in %.")
@@ -35,7 +37,8 @@ class RowError(ValueError):
 def run(arguments: Namespace) -> int:
     console = make_console()
     cloud = [name for name in CLOUD_ROWS if name in arguments.names or not arguments.names]
-    names = [name for name in arguments.names if name not in CLOUD_ROWS]
+    names = [name for name in arguments.names if name not in CLOUD_ROWS and name != CONTROLLER]
+    with_controller = CONTROLLER in arguments.names or not (arguments.names or arguments.quick)
     try:
         entries = select(names, arguments.quick) if names or not arguments.names else []
     except ValueError as error:
@@ -55,6 +58,10 @@ def run(arguments: Namespace) -> int:
         ways.append(way)
         console.print(_cloud_line(way))
         _write(folder, done, ways)
+    cost = measure_controller(arguments.config, arguments.memory) if with_controller else None
+    if cost is not None:
+        _write(folder, done, ways, cost)
+        console.print(facts(controller_facts(cost)))
     console.print()
     if done:
         console.print(result_table(done))
@@ -63,7 +70,8 @@ def run(arguments: Namespace) -> int:
         console.print(worst_table(done))
     console.print()
     console.print(facts(_summary(done, ways, folder, time.monotonic() - started)))
-    return 0 if all(m.exact and not m.error for m in done) and not any(w.error for w in ways) else EXIT_DIFFERENT
+    good = all(m.exact and not m.error for m in done) and not any(w.error for w in ways)
+    return 0 if good and (cost is None or cost.exact) else EXIT_DIFFERENT
 
 
 @contextmanager
@@ -144,9 +152,24 @@ def _cloud_line(m: CloudMeasurement) -> Text:
                 style="" if m.reached else "yellow")
 
 
-def _write(folder: Path, done: list[Measurement], ways: list[CloudMeasurement]) -> None:
+def controller_facts(cost: ControllerMeasurement) -> list[tuple[str, str]]:
+    """What the controller costs, beside its goals."""
+    missed = {name: "" if ok else ", goal missed" for name, ok in cost.reached.items()}
+    return [
+        ("controller", f"{cost.network} every {grouped(round(cost.cycles))} cycles, "
+                       f"{grouped(cost.direct_cycles)} without: {100 * cost.loss:.2f} % lost{missed['loss']}"),
+        ("submission", f"{grouped(cost.submission_cycles)} cycles to the chip's doorbell{missed['submission_cycles']}"),
+        ("boot", f"{grouped(cost.boot_cycles)} cycles{missed['boot_cycles']}"),
+        ("simulation", f"{scaled(cost.simulated_hz)} cycles a second, {scaled(cost.direct_simulated_hz)} without"
+                       f"{missed['simulation_loss']}"),
+        ("results", "exact" if cost.exact else "NOT EXACT")]
+
+
+def _write(folder: Path, done: list[Measurement], ways: list[CloudMeasurement],
+           cost: ControllerMeasurement | None = None) -> None:
     """After every row, so that what was measured outlives an interruption."""
-    for name, text in (("bench.json", json.dumps([m.record() for m in (*done, *ways)], indent=1)),
+    for name, text in (("bench.json", json.dumps([m.record() for m in (*done, *ways, *([cost] if cost else []))],
+                                                   indent=1)),
                        ("bench_layers.json", json.dumps([m.details() for m in done], indent=1)),
                        ("bench.svg", chart(done))):
         write_atomically(folder / name, lambda path, text=text: path.write_text(text + "\n", encoding="utf-8"))

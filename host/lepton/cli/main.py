@@ -79,7 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser("bench", help="measure networks and layers of known shape against their goals")
     bench.add_argument("names", nargs="*", metavar="NAME", help="rows to measure (default: all), like resnet50, "
-                       "gemm_64x64x64 or conv_3x3_16x16x32_32")
+                       "gemm_64x64x64 or conv_3x3_16x16x32_32; controller: what it costs")
     bench.add_argument("--quick", action="store_true", help="only single layers and MLPerf Tiny")
     bench.add_argument("--config", choices=CONFIGS, default="base", help="the chip (default: %(default)s)")
     bench.add_argument("--memory", choices=MEMORIES, default="default", help="memory profile (default: %(default)s)")
@@ -87,6 +87,9 @@ def make_parser() -> argparse.ArgumentParser:
                        help="where bench.json, bench_layers.json and bench.svg go (default: %(default)s)")
 
     cloud_arguments.add_parser(commands)
+    log = commands.add_parser("log", help="boot the chip's controller and show its event log")
+    log.add_argument("network", metavar="NETWORK", nargs="?", help="a .tflite or .lepton file to run through it")
+    log.add_argument("--config", choices=CONFIGS, help="the chip (default: base, or what the file is for)")
     return parser
 
 

@@ -127,7 +127,7 @@ def _load(name: str, folder: Path) -> Program:
     elf = (folder / f"{name}.elf").read_bytes()
     base = ROM_BASE if name == "rom" else CODE_BASE
     code, variables = b"", 0
-    for kind, offset, address, file_bytes, memory_bytes in _segments(elf):
+    for kind, offset, address, file_bytes, memory_bytes in segments(elf):
         if kind == 1 and address == base:
             code = elf[offset:offset + file_bytes]
         elif kind == 1 and address == DATA_BASE:
@@ -141,7 +141,7 @@ def _load(name: str, folder: Path) -> Program:
     return found
 
 
-def _segments(elf: bytes):
+def segments(elf: bytes):
     """Type, file offset, address, bytes in the file and in memory of each segment of a 32-bit ELF file."""
     start, = struct.unpack_from("<I", elf, 28)
     size, count = struct.unpack_from("<HH", elf, 42)

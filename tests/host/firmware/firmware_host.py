@@ -27,8 +27,6 @@ from lepton.arch.controller import (
     PRIORITIES,
     RING_ENTRIES,
     RINGS_BYTES,
-    WINDOW_BASE,
-    WINDOW_STRIDE,
     CompletionRecord,
     CopyMode,
     CopyStatus,
@@ -130,7 +128,7 @@ class Hardware:
         where = slice(offset, offset + length)
         at = self.values["COPY_LOCAL"] - DATA_BASE
         if mode != CopyMode.CHECK:
-            assert 0 <= at and at + length <= self.local_size, "outside the firmware's memory"
+            assert at >= 0 and at + length <= self.local_size, "outside the firmware's memory"
         if mode == CopyMode.WRITE:
             self.memory[window][where] = ctypes.string_at(self.local + at, length)
             return 0

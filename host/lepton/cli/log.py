@@ -1,0 +1,37 @@
+"""`lepton log`: what the controller did, from the event log that it keeps in memory."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from ..arch import PRESETS
+from ..arch.controller import CLIENTS
+from ..bench.measure import memory_bytes
+from ..driver import Controller, Driver
+from ..runtime import Session
+from .console import columns, grouped, make_console
+from .devices import opened
+from .profile import _inputs, _model
+from .tables import chip_facts
+
+SPARE_MEMORY = 1 << 20  # windows and rings
+
+
+def run(arguments: Namespace) -> int:
+    """Boot the controller, run the network through it if one is given, and show the log."""
+    console = make_console()
+    model = _model(console, Path(arguments.network), arguments.config) if arguments.network else None
+    config = (model.config if model else PRESETS[arguments.config or "base"]).with_(controller=True)
+    size = (memory_bytes(model) if model else 0) + SPARE_MEMORY
+    console.print(chip_facts(config, "rtl"))
+    with opened(console, "rtl", config, memory_bytes=size) as device, Controller(device) as controller:
+        if model:
+            with Driver(device, controller.client()) as driver, Session(model, driver) as session:
+                session.run(_inputs(model, None))
+        events = controller.log()
+    table = columns("event", "cycle", "who", "what", "arguments", left=4)
+    for event in events:
+        who = f"client {event.client}" if event.client < CLIENTS else "controller"
+        table.add_row(str(event.sequence), grouped(event.time), who, event.kind.name,
+                      " ".join(f"{value:#x}" if value > 0xFFFFF else str(value) for value in event.arguments))
+    console.print(table)
+    return 0
