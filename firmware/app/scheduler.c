@@ -102,6 +102,7 @@ static void answer_refusal(scheduler_t *s, uint32_t client) {
 static void refuse(client_t *c, lepton_refusal_t reason) {
     c->refusal = reason;
     c->state = RECORD_REFUSED;
+    scheduler_time(c->accepted);
 }
 
 static bool is_open(const client_t *c) {
@@ -126,7 +127,6 @@ static void fetch(scheduler_t *s, uint32_t client) {
     dif_copy_crc_start();
     const result_t read = dif_copy_read(client, offset, mmio_local(&c->record), sizeof c->record);
     const bool whole = dif_copy_crc() == CRC_RESIDUE;
-    scheduler_time(c->accepted);
     const uint32_t sequence = c->head;
     c->head += 1;
     set_client_register(client, LEPTON_REG_CLIENT0_HEAD, c->head);
@@ -179,16 +179,16 @@ static void verify(client_t *c, uint32_t client) {
 static uint32_t choose(const scheduler_t *s) {
     uint32_t best = LEPTON_CLIENTS;
     uint32_t best_rank = 0;
-    uint32_t i = s->last;
-    for (unsigned n = 0; n < LEPTON_CLIENTS; ++n) {
-        i = (i + 1) % LEPTON_CLIENTS;
-        const client_t *c = &s->clients[i];
-        if (c->state != RECORD_READY) {
+    uint32_t i = s->last + 1;
+    uint32_t turn = (s->ready | s->ready << LEPTON_CLIENTS) >> i;
+    for (turn &= (1u << LEPTON_CLIENTS) - 1; turn != 0; turn >>= 1, ++i) {
+        if ((turn & 1u) == 0) {
             continue;
         }
+        const client_t *c = &s->clients[i % LEPTON_CLIENTS];
         const uint32_t rank = c->passed >= LEPTON_PATIENCE ? LEPTON_PRIORITIES : c->priority;
         if (best == LEPTON_CLIENTS || rank > best_rank) {
-            best = i;
+            best = i % LEPTON_CLIENTS;
             best_rank = rank;
         }
     }
@@ -210,8 +210,11 @@ static bool stage(scheduler_t *s) {
     if (dif_launcher_stage(client, record, limit) != RESULT_OK) {
         return false;
     }
-    for (uint32_t i = 0; i < LEPTON_CLIENTS; ++i) {
-        s->clients[i].passed += 1;  // counts from the client's last fetch, which sets it to 0
+    s->ready &= ~(1u << client);
+    client_t *other = s->clients;
+    scheduler_time(c->accepted);  // here, as it would delay the start before
+    for (uint32_t others = s->ready; others != 0; others >>= 1, ++other) {
+        other->passed += others & 1u;
     }
     s->last = client;
     s->staged = (job_t){
@@ -319,6 +322,7 @@ static void finish(scheduler_t *s) {
 static bool reset_client(scheduler_t *s, uint32_t client) {
     client_t *c = &s->clients[client];
     c->state = RECORD_NONE;
+    s->ready &= ~(1u << client);
     if (s->staged.valid && s->staged.client == client && !s->staged.forgotten) {
         s->staged.forgotten = true;
         dif_launcher_cancel();
@@ -347,6 +351,9 @@ static bool reset_client(scheduler_t *s, uint32_t client) {
 
 // What the launcher says: a job has started, ended, been refused or forgotten, or has used up its time.
 static bool follow_launcher(scheduler_t *s, uint32_t events) {
+    if (!s->running.valid && !s->staged.valid) {
+        return false;
+    }
     const uint32_t status = dif_launcher_status();
     const bool ended = (status & LEPTON_LAUNCH_STATUS_RESULT) != 0;
     if (s->staged.valid && (status & LEPTON_LAUNCH_STATUS_STAGED) == 0) {
@@ -414,6 +421,7 @@ static bool serve_clients(scheduler_t *s) {
             more = true;
         }
         s->open = is_open(c) ? s->open | 1u << i : s->open & ~(1u << i);
+        s->ready = c->state == RECORD_READY ? s->ready | 1u << i : s->ready & ~(1u << i);
     }
     return more;
 }

@@ -237,7 +237,7 @@ class Model:
         top = max(self.prepared[i][1] for i in ready)
         among = impatient or [i for i in ready if self.prepared[i][1] == top]
         chosen = min(among, key=lambda i: (i - self.last - 1) % CLIENTS)
-        self.passed = [n + 1 for n in self.passed]
+        self.passed = [n + (i in ready) for i, n in enumerate(self.passed)]
         self.staged, self.last = (chosen, *self.prepared[chosen][1:]), chosen
         self.prepared[chosen] = None
         return True
