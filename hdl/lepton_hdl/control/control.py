@@ -17,6 +17,7 @@ from .dispatch import Dispatcher
 from .fetch import ProgramFetcher
 from .job import JobController
 from .registers import RegisterFile
+from .repeat import Repeater
 from .semaphores import Semaphores
 
 PORTS = [engine.name.lower() for engine in Engine]
@@ -67,8 +68,12 @@ class Control(wiring.Component):
         m.submodules.deadlock = deadlock = DeadlockDetector()
         dispatchers = []
         for engine in Engine:
-            dispatcher = renew(Dispatcher(engine, config))
-            m.submodules[f"{PORTS[engine]}_dispatch"] = dispatcher
+            name = PORTS[engine]
+            m.submodules[f"{name}_repeat"] = repeater = renew(Repeater(ENGINE_RECORDS[engine]))
+            m.submodules[f"{name}_dispatch"] = dispatcher = renew(Dispatcher(engine, config))
+            wiring.connect(m, fetch=getattr(fetch, name), repeater=repeater.i)
+            wiring.connect(m, repeater=repeater.o, dispatcher=dispatcher.i)
+            m.d.comb += dispatcher.last.eq(repeater.last)
             dispatchers.append(dispatcher)
 
         wiring.connect(m, host=wiring.flipped(self.host), registers=registers.bus)
@@ -76,7 +81,7 @@ class Control(wiring.Component):
         self._connect_registers(m, registers, job)
         self._connect_programs(m, registers, fetch, job)
         for engine, dispatcher in zip(Engine, dispatchers, strict=True):
-            self._connect_engine(m, engine, dispatcher, fetch, semaphores, registers, job)
+            self._connect_engine(m, engine, dispatcher, semaphores, registers, job)
         self._connect_faults(m, job, fetch, semaphores, deadlock, dispatchers)
         self._connect_counters(m, registers, job, counters, dispatchers[Engine.TENSOR])
 
@@ -127,10 +132,9 @@ class Control(wiring.Component):
                 fetch.programs[engine].count.eq(getattr(registers, f"{name}_count")),
             ]
 
-    def _connect_engine(self, m, engine, dispatcher, fetch, semaphores, registers, job):
+    def _connect_engine(self, m, engine, dispatcher, semaphores, registers, job):
         name = PORTS[engine]
         port = getattr(self, name)
-        wiring.connect(m, fetch=getattr(fetch, name), dispatcher=dispatcher.i)
         wiring.connect(m, dispatcher=dispatcher.command, engine=wiring.flipped(port.command))
         wiring.connect(m, engine=wiring.flipped(port.done), dispatcher=dispatcher.done)
         wiring.connect(m, dispatcher=dispatcher.semaphores, semaphores=getattr(semaphores, name))

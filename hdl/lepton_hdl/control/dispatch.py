@@ -1,7 +1,7 @@
 """The dispatcher of one engine: takes its commands in order, checks them, and takes their semaphores."""
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 from lepton.arch import ChipConfig, Engine, ErrorCode
 from lepton.arch.commands import ENGINE_OPCODES, ENGINE_RECORDS, SEMAPHORES
@@ -11,9 +11,12 @@ from ..layouts import layout
 from .faults import fault_stream
 from .semaphores import SemaphoreSignature
 
+# Commands that may be with the engine; more than any engine takes at once.
+_IN_FLIGHT = 64
+
 
 class Dispatcher(wiring.Component):
-    """From the fetcher (`i`) to the engine (`command`), and back (`done`).
+    """From the repeater (`i`; `last`: it is the last round of its record) to the engine (`command`), and back (`done`).
 
     A command is checked when it becomes the next one: ILLEGAL_OPCODE (address = the opcode) or
     ILLEGAL_FIELD (a header byte that must be zero, or the layer of a snapshot for which the chip has
@@ -22,8 +25,8 @@ class Dispatcher(wiring.Component):
     as streams demand, and the engine is to leave it.
 
     `blocked` are the semaphores for which the next command waits, zero if it does not wait. `layer` is its layer,
-    `issued` its index. `finished`: as many commands as `count` have finished. `outstanding`: some have been issued
-    and have not finished.
+    `issued` its index, that of its record. `finished`: as many records as `count` have finished. `outstanding`: some
+    commands have been issued and have not finished.
     """
 
     def __init__(self, engine: Engine, config: ChipConfig):
@@ -34,6 +37,7 @@ class Dispatcher(wiring.Component):
             "count": In(32),
             "halt": In(1),
             "i": In(stream.Signature(layout(record))),
+            "last": In(1),
             "command": Out(stream.Signature(command_layout(record))),
             "done": In(stream.Signature(DONE, always_ready=True)),
             "semaphores": Out(SemaphoreSignature()),
@@ -50,8 +54,10 @@ class Dispatcher(wiring.Component):
         head = self.i.p
         acquired, faulty = Signal(), Signal()
         checking, legal = Signal(), Signal()
+        # For each command with the engine: is it the last of its record?
+        m.submodules.under_way = under_way = fifo.SyncFIFO(width=1, depth=_IN_FLIGHT)
         m.d.comb += [
-            checking.eq(self.i.valid & ~acquired & ~self.halt & ~faulty),
+            checking.eq(self.i.valid & ~acquired & ~self.halt & ~faulty & under_way.w_rdy),
             self.layer.eq(head.layer),
             self.semaphores.wait.eq(head.wait),
             self.command.p.record.eq(head),
@@ -71,18 +77,19 @@ class Dispatcher(wiring.Component):
         with m.Elif(self.command.ready):
             m.d.sync += acquired.eq(0)
         with m.If(self.i.ready):
-            m.d.sync += self.issued.eq(self.issued + 1)
+            m.d.sync += self.issued.eq(self.issued + self.last)
 
         done = Signal(32)
         with m.If(self.done.valid):
-            m.d.sync += done.eq(done + 1)
+            m.d.sync += done.eq(done + under_way.r_data)
         m.d.comb += [
             self.semaphores.post_valid.eq(self.done.valid),
             self.semaphores.post.eq(self.done.p.post),
             self.semaphores.post_index.eq(done),
             self.semaphores.post_layer.eq(self.done.p.layer),
             self.finished.eq(done == self.count),
-            self.outstanding.eq(done != self.issued),
+            self.outstanding.eq(under_way.level != 0),
+            under_way.w_data.eq(self.last), under_way.w_en.eq(self.i.ready), under_way.r_en.eq(self.done.valid),
         ]
         return m
 

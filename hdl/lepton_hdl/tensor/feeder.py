@@ -10,7 +10,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 from lepton.arch import ChipConfig
-from lepton.arch.commands import PARAM_WORDS
+from lepton.arch.commands import PARAM_WORDS, UNIFORM_PARAM_WORDS
 
 from . import table
 from .tail import SCALARS
@@ -95,6 +95,7 @@ class Feeder(wiring.Component):
         want_params, want_table = Signal(), Signal()
         want_tile = Signal()
         params_fit, table_fits, tile_fits = Signal(), Signal(), Signal()
+        record = Signal(range(PARAM_WORDS + 1))  # words of a parameter record
         # The first tile goes before the parameters, which are needed only on the last pass.
         may_prepare = idle & params_left & ~first_tile & ~params_full
         m.d.comb += [
@@ -104,7 +105,8 @@ class Feeder(wiring.Component):
             want_params.eq(may_prepare & ~table_left),
             want_tile.eq(idle & tiles_left & ~want_params & ~want_table & (~tile_full | self.tile_take)),
             table_fits.eq(job.table_at <= words - table.BEATS // beats_per_word),
-            params_fit.eq(job.params <= words - PARAM_WORDS),
+            record.eq(Mux(job.scalars.uniform, UNIFORM_PARAM_WORDS, PARAM_WORDS)),
+            params_fit.eq(job.params + record <= words),
             tile_fits.eq(tile <= words - columns),
             self.out_of_bounds.eq((want_params & ~params_fit) | (want_table & ~table_fits) | (want_tile & ~tile_fits)),
             self.bad_address.eq(Mux(want_table, job.table_at, job.params)),
@@ -149,7 +151,7 @@ class Feeder(wiring.Component):
                 m.d.sync += [tabling.eq(0), table_left.eq(0)]
         with m.If(read_param):
             m.d.sync += [param.eq(param + 1), fetching.eq(1)]
-            with m.If(param == PARAM_WORDS - 1):
+            with m.If(param == record - 1):
                 m.d.sync += [param.eq(0), fetching.eq(0), params_left.eq(0), params_full.eq(1)]
         with m.If(self.params_take):
             m.d.sync += params_claimed.eq(1)

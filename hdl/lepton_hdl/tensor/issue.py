@@ -264,6 +264,7 @@ class Issue(wiring.Component):
                 checks.append((field == 0, 0))
         checks += [(command[name] > 31, command[name]) for name in ("add_shift_a", "add_shift_b", "add_shift_o")]
         checks.append((command.rounding > max(Rounding), command.rounding))
+        checks.append((command.uniform & command.add, 1))
         checks += window_checks(command, self.config)
         illegal = Signal()
         m.d.comb += illegal.eq(Cat(wrong for wrong, _ in checks).any())

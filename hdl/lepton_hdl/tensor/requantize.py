@@ -3,7 +3,7 @@
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from lepton.arch.commands import PARAM_WORDS
+from lepton.arch.commands import PARAM_WORDS, UNIFORM_PARAM_WORDS
 
 from .rounding import POINT, away_from_zero, clamp, float_round_up, round_up, to_float
 
@@ -20,6 +20,8 @@ class Requantizer(wiring.Component):
     -------
     param_write, param_index, param_data: byte `param_index` of the next parameter record of this
         lane (bias, multiplier, left shift, right shift; `lepton.arch.commands.PARAM_WORDS`).
+    uniform_write, uniform_multiplier, uniform_left, uniform_right: multiplier and shifts of the next record, whose
+        bytes are only the bias then.
     valid: bit s is set when stage s holds a row; `value` enters at stage 0, `y` is there at stage STAGES.
     fresh: bit s is set when stage s takes over the next parameters at the coming clock edge, so
         that rows of two commands can be in the pipeline without disturbing each other.
@@ -35,6 +37,10 @@ class Requantizer(wiring.Component):
     param_write: In(1)
     param_index: In(4)
     param_data: In(8)
+    uniform_write: In(1)
+    uniform_multiplier: In(32)
+    uniform_left: In(5)
+    uniform_right: In(5)
     as_float: In(STAGES)
     double: In(1)
     zero: In(signed(8))
@@ -50,6 +56,11 @@ class Requantizer(wiring.Component):
             for i, byte in enumerate(next_bytes):
                 with m.Case(i):
                     m.d.sync += byte.eq(self.param_data)
+                    if i == UNIFORM_PARAM_WORDS - 1:  # what an int24 is as an int32; a longer record goes on
+                        m.d.sync += next_bytes[i + 1].eq(self.param_data[-1].replicate(8))
+        with m.If(self.uniform_write):
+            m.d.sync += [Cat(next_bytes[4:8]).eq(self.uniform_multiplier),
+                         next_bytes[8].eq(self.uniform_left), next_bytes[9].eq(self.uniform_right)]
 
         bias, multiplier = Signal(signed(32)), Signal(signed(32))
         left, right = Signal(5), Signal(5)

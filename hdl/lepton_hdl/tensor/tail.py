@@ -24,7 +24,7 @@ _ADD = requantize.STAGES  # the stage at which the residual add begins
 _TENSOR = layout(Tensor)
 # The per-tensor parameters that go with the rows of a command.
 SCALARS = data.StructLayout({name: _TENSOR[name].shape for name in (
-    "rounding", "out_zero", "out_min", "out_max", "table", "add",
+    "uniform", "rounding", "out_zero", "out_min", "out_max", "table", "add",
     *(f"add_{kind}_{operand}" for kind in ("zero", "mult", "shift") for operand in "abo"), "add_min", "add_max")})
 
 
@@ -127,6 +127,9 @@ class Tail(wiring.Component):
                 lane.param_write.eq(self.param_write),
                 lane.param_index.eq(self.param_index),
                 lane.param_data.eq(self.param_word.word_select(n, 8)),
+                lane.uniform_write.eq(self.scalars_write & self.scalars.uniform),
+                lane.uniform_multiplier.eq(self.scalars.add_mult_a),
+                lane.uniform_left.eq(self.scalars.add_shift_a), lane.uniform_right.eq(self.scalars.add_shift_b),
                 entries.write.eq(self.table_write), entries.write_bank.eq(self.table_bank),
                 entries.index.eq(self.table_index), entries.beat.eq(self.table_beat),
                 entries.look.eq(valid[requantize.CLAMP] & looks), entries.bank.eq(bank), entries.q.eq(lane.clamped),

@@ -7,6 +7,7 @@ them, the golden model that executes them, and the generated reference pages.
 - `config`: what can vary between chips (`ChipConfig`, `PRESETS`)
 - `record`: how a record of bit fields is declared, packed and unpacked
 - `commands`: what the engines execute
+- `repeat`: commands that stand for several
 - `registers`: what the host sees over AXI4-Lite
 - `errors`: why a job stops
 """

@@ -7,6 +7,10 @@ semaphore in `wait` is above zero, and takes one from each; when it has finished
 (its last byte has landed) it adds one to each semaphore in `post`. All
 semaphores are zero when a job starts.
 
+A command with `repeat` stands for as many commands as its outermost loop has
+rounds, each a round with semaphores of its own (`lepton.arch.repeat`); so a
+program for many output channels is short, and its commands never come late.
+
 Units: on-chip addresses of the scratchpad are bytes; those of the weight memory
 are words of K = `lanes` bytes; steps have the unit of what they step.
 """
@@ -85,18 +89,25 @@ _HEADER = (
     Field("post", 16, "semaphores to give when finished, one bit each"),
 )
 
+_ROUNDS = (
+    Field("first_wait", 4, "one more semaphore to take, by the first of a repeated command only; 0: none"),
+    Field("last_post", 4, "one more semaphore to give, by the last of a repeated command only; 0: none"),
+)
+
 Dma = Record("Dma", 64, (*_HEADER,
     Field("region", 8, "memory region", enum=Region),
     Field("space", 8, "on-chip memory (STORE: scratchpad only)", enum=Space),
     Field("fill", 8, "byte that fills a row's last word (LOAD), or everything (FILL)", signed=True),
-    Field("reserved_dma", 8, "zero"),
+    Field("repeat", 1, "the outermost loop (count3) is that many commands"),
+    Field("reserved_dma", 7, "zero"),
     Field("offset", 32, "bytes from the start of the region"),
     Field("local", 32, "first on-chip byte address, a multiple of K"),
     Field("row_bytes", 32, "bytes that are contiguous in memory, at least 1"),
     Field("count1", 16, "rows"),
     Field("count2", 16, "times that repeats"),
     Field("count3", 16, "times that repeats"),
-    Field("reserved_count", 16, "zero"),
+    *_ROUNDS,
+    Field("reserved_count", 8, "zero"),
     Field("mem_step1", 32, "bytes between rows in memory", signed=True),
     Field("mem_step2", 32, "bytes", signed=True),
     Field("mem_step3", 32, "bytes", signed=True),
@@ -113,7 +124,8 @@ Dma = Record("Dma", 64, (*_HEADER,
         FILL:  on_chip[0 : words*K] = fill                (memory is not touched)
         STORE: memory[0 : row_bytes] = on_chip[0 : row_bytes]
 
-where words = ceil(row_bytes / K). Offsets are taken modulo 2**32 and every row must lie
+where words = ceil(row_bytes / K). With `repeat`, every k is a command. Offsets are
+taken modulo 2**32 and every row must lie
 inside the region; every on-chip row must lie inside its memory. Weight memory addresses are
 bytes here (word address times K).""")
 
@@ -131,7 +143,9 @@ Tensor = Record("Tensor", 128, (*_HEADER,
     Field("kernel_y", 8, "passes along y, at least 1"),
     Field("blocks", 16, "passes along input-channel blocks, at least 1"),
     Field("tap_rows", 8, "kernel rows per pass (WINDOW), 1..3"),
-    Field("reserved_blocks", 8, "zero"),
+    Field("repeat", 1, "the outermost loop (z) is that many commands"),
+    Field("uniform", 1, "multiplier and shifts are the same for all channels and stand here; not with `add`"),
+    Field("acc_z", 6, "accumulator rows per z (repeat)"),
     Field("nx", 16, "output pixels along x, at least 1"),
     Field("ny", 16, "output pixels along y, at least 1"),
     Field("nz", 16, "output pixels along z (channel blocks, for lane-wise work), at least 1"),
@@ -170,13 +184,13 @@ Tensor = Record("Tensor", 128, (*_HEADER,
     Field("add_zero_o", 8, "zero point of the sum", signed=True),
     Field("add_min", 8, "lowest sum", signed=True),
     Field("add_max", 8, "highest sum", signed=True),
-    Field("add_mult_a", 32, "multiplier of the tail's own value", signed=True),
+    Field("add_mult_a", 32, "multiplier of the tail's own value; `uniform`: of all channels", signed=True),
     Field("add_mult_b", 32, "multiplier of the residual", signed=True),
     Field("add_mult_o", 32, "multiplier of the sum", signed=True),
-    Field("add_shift_a", 8, "right shift, 0..31"),
-    Field("add_shift_b", 8, "right shift, 0..31"),
+    Field("add_shift_a", 8, "right shift, 0..31; `uniform`: left shift of all channels"),
+    Field("add_shift_b", 8, "right shift, 0..31; `uniform`: right shift of all channels"),
     Field("add_shift_o", 8, "right shift, 0..31"),
-    Field("reserved_add", 8, "zero"),
+    *_ROUNDS,
     Field("res_addr", 32, "byte address of the residual at x=y=z=0, a multiple of K"),
     Field("res_x", 32, "bytes per x", signed=True),
     Field("res_y", 32, "bytes per y", signed=True),
@@ -215,6 +229,10 @@ its window has come; so outputs must follow one another in that order (ILLEGAL_F
 one does not, or where a window lies beside the image). Needs `nz` and `blocks` 1, `in_w` from `kernel_x`,
 but at least 2, to the chip's `window_columns`, and 5*(tap_rows - 1) + kernel_x <= K.
 
+With `repeat`, every z is a command with nz = 1: the outer loop of a layer is over its output blocks then. The tiles
+of the next one begin where this one's parameter record ends (or would end), its record lies as far behind them;
+`acc` goes on by `acc_z`. `fence` belongs to the first of them and `snapshot` to the last.
+
 The input address need not be a multiple of K. Accumulators hold int32 and wrap; the contents of
 rows that have gone through the tail are undefined afterwards. Output and residual addresses and
 steps must be multiples of K. The tail, per lane n (see `tail` in
@@ -240,8 +258,10 @@ With a multiplier of at most 24 significant bits FLOAT is what ONNX Runtime's re
 scale multiplier / 2**(31 + right), unless x is 2**31 - 64 or above.""")
 
 # The parameter record of K output channels, in words of the weight memory: word b holds byte b
-# of every channel's (bias: int32, multiplier: int32, left shift: uint8, right shift: uint8).
+# of every channel's (bias: int32, multiplier: int32, left shift: uint8, right shift: uint8). With `uniform`
+# it has only the bias, as int24.
 PARAM_WORDS = 10
+UNIFORM_PARAM_WORDS = 3
 
 # A function of int8: the results for -128, -127, ..., 127.
 TABLE_BYTES = 256

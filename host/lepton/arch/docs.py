@@ -18,6 +18,7 @@ from .commands import (
     SEMAPHORES_READ,
     SEMAPHORES_WEIGHTS,
     SEMAPHORES_WRITE,
+    UNIFORM_PARAM_WORDS,
     Engine,
     Region,
     Space,
@@ -80,7 +81,8 @@ def _commands() -> Iterator[str]:
         yield from _table(("Value", "Name"), ((int(value), value.name) for value in values))
     yield from ("", "## Parameter record", "")
     yield (f"{PARAM_WORDS} words of the weight memory for K output channels; byte n of a word belongs to channel n: "
-           "bias (4 words, int32), multiplier (4 words, int32), left shift (1), right shift (1).")
+           "bias (4 words, int32), multiplier (4 words, int32), left shift (1), right shift (1). "
+           f"With `uniform`, {UNIFORM_PARAM_WORDS} words: bias (int24).")
 
 
 def record_section(record: Record) -> Iterator[str]:

@@ -30,6 +30,11 @@ class Field:
     def maximum(self) -> int:
         return (1 << (self.bits - self.signed)) - 1
 
+    def wrap(self, value: int) -> int:
+        """`value` as a register of this width holds it."""
+        value &= (1 << self.bits) - 1
+        return value - (1 << self.bits) if self.signed and value >> (self.bits - 1) else value
+
 
 @dataclass(frozen=True)
 class Record:
@@ -78,12 +83,13 @@ class Record:
         word = int.from_bytes(data, "little")
         values = {}
         for f in self.fields:
-            value = word & ((1 << f.bits) - 1)
-            if f.signed and value >> (f.bits - 1):
-                value -= 1 << f.bits
-            values[f.name] = value
+            values[f.name] = f.wrap(word)
             word >>= f.bits
         return values
+
+    def find(self, name: str) -> Field:
+        """The field of that name."""
+        return self._by_name[name]
 
     def offset(self, name: str) -> int:
         """Bit offset of a field from the start of the record."""

@@ -113,6 +113,7 @@ def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep
             failed.append((chip.node, str(error)))
     if failed:
         raise NotOnChip(*failed)
+    layers[-1].finishes = True
     try:
         placement = Placer(layers, config, list(lowering.inputs), segment.outputs).place()
     except LayerDoesNotFit as error:

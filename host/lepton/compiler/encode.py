@@ -6,6 +6,7 @@ from ..arch.record import RecordError
 from ..graph import GraphError
 from .commands import Program
 from .model import Stream
+from .repeat import merge
 
 _ALIGNMENT = 64  # of a stream, and of constants to whole bus beats
 
@@ -19,12 +20,12 @@ def encode(program: Program, names: dict[int, str]) -> tuple[bytes, dict[Engine,
     streams = {}
     for engine in Engine:
         image.extend(bytes(-len(image) % _ALIGNMENT))
-        commands = [c for c in program.commands if c.engine == engine]
+        commands = merge(ENGINE_RECORDS[engine], (c.fields for c in program.commands if c.engine == engine))
         streams[engine] = Stream(len(image) if commands else 0, len(commands))
-        for command in commands:
+        for fields in commands:
             try:
-                image.extend(ENGINE_RECORDS[engine].pack(**command.fields))
+                image.extend(ENGINE_RECORDS[engine].pack(**fields))
             except RecordError as error:
-                name = names[command.fields["layer"]]
+                name = names[fields["layer"]]
                 raise GraphError(f"layer {name!r} cannot be expressed in commands: {error}") from error
     return bytes(image), streams

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from ..arch import Rounding, TensorOpcode
+from ..arch.commands import PARAM_WORDS, UNIFORM_PARAM_WORDS
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,10 @@ class ChipLayer:
     first_block: list[int] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
     arrives: bool = False  # the source comes from outside while the layer computes
+    finishes: bool = False  # it is the last of its job
     residual: Image | None = None
-    add: dict[str, int] = field(default_factory=dict)  # the command's add_* fields
+    add: dict[str, int] = field(default_factory=dict)  # the command's fields for the residual
+    uniform: dict[str, int] = field(default_factory=dict)  # and for a scale that all channels have
     macs: int = 0
     weight_bytes: int = 0
     input_shape: tuple[int, ...] = ()
@@ -144,6 +147,11 @@ class ChipLayer:
     def weighted(self) -> bool:
         """Does it take weight tiles?"""
         return self.weights is not None
+
+    @property
+    def param_words(self) -> int:
+        """Words of a parameter record."""
+        return UNIFORM_PARAM_WORDS if self.uniform else PARAM_WORDS
 
     @property
     def reach(self) -> tuple[int, int]:

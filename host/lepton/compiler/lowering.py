@@ -180,7 +180,8 @@ class Lowering:
         layer = ChipLayer(
             index, node.name, type(op).__name__, opcode, image, self._image(node.output, out_shape),
             kernel, tuple(stride), tuple(dilation), origin, column_bytes, folded is None, _zero(source),
-            self._dot_params(node, values, weights), _zero(output), *op.clamp, weights=tiles, first_block=first)
+            [], _zero(output), *op.clamp, weights=tiles, first_block=first)
+        self._set_params(layer, node, values, weights)
         layer.parts = [Part((0, out_shape[0]), (0, out_shape[1]))]
         layer.window, layer.arrives = window, node.source in self.outside
         if not self.floats:
@@ -190,8 +191,11 @@ class Lowering:
         layer.input_shape, layer.output_shape = tuple(source.shape), tuple(output.shape)
         return layer
 
-    def _dot_params(self, node: ChipNode, values: np.ndarray, weights) -> list[bytes]:
-        """Records per output block. The input's zero point is in the bias: sum(w*(x - z)) = sum(w*x) - z*sum(w)."""
+    def _set_params(self, layer: ChipLayer, node: ChipNode, values: np.ndarray, weights) -> None:
+        """Parameter records per output block; short ones where all channels have the same scale.
+
+        The zero point of the input is in the bias: sum(w*(x - z)) = sum(w*x) - z*sum(w).
+        """
         tensors, lanes = self.graph.tensors, self.lanes
         source, output = tensors[node.node.inputs[0]], tensors[node.node.outputs[0]]
         outputs = len(values)
@@ -212,8 +216,13 @@ class Lowering:
         multiplier, shift = np.array(pairs, np.int64).T
         if self.floats:
             quantize.check_float_range(bias, values, shift)
-        return [quantize.pack_parameters(bias[o:o + lanes], multiplier[o:o + lanes], shift[o:o + lanes], lanes)
-                for o in range(0, outputs, lanes)]
+        blocks = [slice(o, o + lanes) for o in range(0, outputs, lanes)]
+        if len(set(pairs)) == 1 and node.residual is None and quantize.fits_uniform(bias):
+            layer.params = [quantize.pack_uniform(bias[block], lanes) for block in blocks]
+            left, right = quantize.split_shift(int(shift[0]))
+            layer.uniform = {"uniform": 1, "add_mult_a": int(multiplier[0]), "add_shift_a": left, "add_shift_b": right}
+        else:
+            layer.params = [quantize.pack_parameters(bias[b], multiplier[b], shift[b], lanes) for b in blocks]
 
     def _lanes_of(self, tensor: str, channels: int) -> np.ndarray:
         """Lane of each channel, counted through the blocks."""

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from ..arch.commands import PARAM_WORDS
+from ..arch.commands import PARAM_WORDS, UNIFORM_PARAM_WORDS
 from ..graph import GraphError
 
 _INT32_MAX = 2**31 - 1
@@ -151,6 +151,20 @@ def mean_multiplier(scale_in: float, scale_out: float, count: int) -> tuple[int,
 def split_shift(shift: int) -> tuple[int, int]:
     """(left, right) of a TFLite shift."""
     return max(shift, 0), max(-shift, 0)
+
+
+def fits_uniform(bias: np.ndarray) -> bool:
+    """Do biases (int64) fit the int24 of a record of a `uniform` command?"""
+    limit = 1 << (8 * UNIFORM_PARAM_WORDS - 1)
+    return bool((bias >= -limit).all() and (bias < limit).all())
+
+
+def pack_uniform(bias: np.ndarray, lanes: int) -> bytes:
+    """The parameter record of up to `lanes` channels for a `uniform` command; see `fits_uniform`."""
+    record = np.zeros((UNIFORM_PARAM_WORDS, lanes), np.uint8)
+    planes = bias.astype("<i4").view(np.uint8).reshape(-1, 4).T
+    record[:, :len(bias)] = planes[:UNIFORM_PARAM_WORDS]
+    return record.tobytes()
 
 
 def pack_parameters(bias, multiplier, shift, lanes: int) -> bytes:

@@ -7,7 +7,7 @@ before the commands that need them, so that the LOAD engine runs ahead as far as
 from dataclasses import replace
 from itertools import groupby, pairwise
 
-from ..arch import ChipConfig, DmaOpcode, Engine, Region
+from ..arch import ChipConfig, DmaOpcode, Engine, Region, Tensor
 from ..arch.commands import PARAM_WORDS, TABLE_BYTES
 from .commands import Access, Area, Command, Memory, Program, tile_area, transfer, weight_transfer
 from .layers import Box, ChipLayer, Image
@@ -65,12 +65,17 @@ class _LayerScheduler:
         self.state.memory.make_room(self.weights.batches)
         if self._source_was_spilled():
             self._prefetch_weights()
-        work = [(tile, ob) for group in self._groups() for tile in self.tiling.tiles for ob in group]
-        for tile, ob in work[:-1]:
-            self._output_block(tile, self.tiling.block_groups[ob], ob)
-        tile, ob = work[-1]
-        for part in self._last_parts(tile):
-            self._output_block(part, self.tiling.block_groups[ob], ob)
+        if self.tiling.interleaved:
+            for i in range(len(self.tiling.boxes[0])):
+                for ob in range(len(self.tiling.block_groups)):
+                    self._output_block(self.tiling.tiles[0], ob, slice(i, i + 1))
+        else:
+            work = [(tile, ob) for group in self._groups() for tile in self.tiling.tiles for ob in group]
+            for tile, ob in work[:-1]:
+                self._output_block(tile, ob)
+            tile, ob = work[-1]
+            for part in self._last_parts(tile):
+                self._output_block(part, ob)
         if self.last is not None and self.layer.index < self.config.layer_slots:
             self.last.fields["snapshot"] = 1
 
@@ -194,13 +199,15 @@ class _LayerScheduler:
 
     # compute
 
-    def _output_block(self, tile: Tile, blocks: tuple[int, int], group: int) -> None:
+    def _output_block(self, tile: Tile, group: int, which: slice = slice(None)) -> None:
+        """Compute a group of output blocks (`Tiling.block_groups`), or some parts of its reduction, and store it."""
         image = self.layer.output
         kernel = self.layer.kernel
+        blocks = self.tiling.block_groups[group]
         boxes = self.tiling.boxes[group] if self.dot else [Box(blocks, (0, kernel[0]), (0, kernel[1]))]
         area = self.state.resident(image)
         stored = area is None or image.name in self.state.outputs
-        for i, box in enumerate(boxes):
+        for i, box in list(enumerate(boxes))[which]:
             unit = self.weights.units[(group, i) if self.dot else (0, 0)]
             source = self._source(tile, box.blocks)
             base = self._weights(unit.batch)
@@ -211,12 +218,15 @@ class _LayerScheduler:
                 if area is None:
                     area = tile_area(self._slot("output"), blocks, tile, self.config.lanes)
             command = self._command(tile, blocks, box, source, i == 0)
-            self._add_weights(command, base + unit.tiles, base + unit.params + tile.part.index * PARAM_WORDS, box, last)
+            if self.tiling.interleaved:
+                command.fields["acc"] = group * tile.pixels
+            params = base + unit.params + tile.part.index * self.layer.param_words
+            self._add_weights(command, base + unit.tiles, params, box, last)
             if last:
                 self._add_tail(command, tile, blocks, area, residual)
             self.program.commands.append(command)
             self.last = command
-        if stored:
+        if stored and last:
             part = Area(area.address, blocks, tile.rows, tile.columns, self.config.lanes, area.row_bytes)
             self._transfer(DmaOpcode.STORE, image, area, part)
 
@@ -264,10 +274,13 @@ class _LayerScheduler:
         lanes = self.config.lanes
         if self.dot:
             command.fields["weights"] = tiles
-            command.reads.append(Access(Memory.WEIGHTS, tiles * lanes, (tiles + box.passes * lanes) * lanes))
+            end = tiles + box.passes * lanes
+            command.reads.append(Access(Memory.WEIGHTS, tiles * lanes, end * lanes))
+            # without a record, where the next tiles of a repeated command begin
+            command.fields["params"] = Tensor.find("params").wrap(end - PARAM_WORDS)
         if last:
             command.fields["params"] = params
-            command.reads.append(Access(Memory.WEIGHTS, params * lanes, (params + PARAM_WORDS) * lanes))
+            command.reads.append(Access(Memory.WEIGHTS, params * lanes, (params + self.layer.param_words) * lanes))
             command.fields["table"] = self.layer.table is not None
             if self.brings_table:
                 at = self._weights(self.weights.table_batch)
@@ -284,7 +297,7 @@ class _LayerScheduler:
             "out_y": area.row_bytes, "out_z": area.block_bytes,
             "out_zero": layer.out_zero, "out_min": layer.out_min, "out_max": layer.out_max,
             "rounding": layer.rounding,
-        }
+        } | layer.uniform
         command.writes += area.accesses(blocks, tile.rows)
         if residual is not None:
             command.fields |= layer.add | {

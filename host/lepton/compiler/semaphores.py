@@ -18,7 +18,7 @@ from .commands import Command, Memory
 
 # (producer, consumer) -> semaphore; loads of weights have one of their own
 _ALLOTMENT = {
-    (Engine.LOAD, Engine.TENSOR): SEMAPHORES_READ[0],
+    (Engine.LOAD, Engine.TENSOR): SEMAPHORES_READ[1],  # `first_wait` cannot name semaphore 0
     (Engine.TENSOR, Engine.LOAD): SEMAPHORES_WRITE[0],
     (Engine.TENSOR, Engine.STORE): SEMAPHORES_WRITE[1],
     (Engine.STORE, Engine.TENSOR): SEMAPHORES_WRITE[2],
@@ -35,6 +35,7 @@ class _Issued:
     """A command in its engine's stream. `known[e]` is the last command of engine e that has finished when it starts."""
 
     index: int
+    layer: int
     known: list[int]
     done: list[int] = field(default_factory=list)  # the same when it has finished
     wait: int = 0
@@ -72,9 +73,10 @@ class Semaphores:
     def _issue(self, command: Command) -> None:
         engine, stream = command.engine, self.issued[command.engine]
         before = stream[-1] if stream else None
-        current = _Issued(len(stream), list(before.known) if before else [-1] * len(Engine))
+        known = list(before.known) if before else [-1] * len(Engine)
+        current = _Issued(len(stream), command.fields.get("layer", 0), known)
         stream.append(current)
-        edges, own = self._dependencies(command)
+        edges, own = self._dependencies(command, current.known)
         self._limit_lead(engine, edges)
         edges = {(e, s): i for (e, s), i in edges.items() if i > current.known[e]}
         # what another of this command's waits implies needs none of its own
@@ -92,7 +94,7 @@ class Semaphores:
         current.done[engine] = current.index
         self._record(command, current.index)
 
-    def _dependencies(self, command: Command) -> tuple[dict[tuple[Engine, int], int], int]:
+    def _dependencies(self, command: Command, known: list[int]) -> tuple[dict[tuple[Engine, int], int], int]:
         """{(engine, semaphore): last command of another engine to wait for}, and the last of the own engine whose
         result is read (only TENSOR can start a command before the results of earlier ones have landed)."""
         edges: dict[tuple[Engine, int], int] = {}
@@ -110,12 +112,26 @@ class Semaphores:
                     last = np.maximum(last, history.readers[:, words].max(axis=1))
                 for producer in Engine:
                     if producer != command.engine and last[producer] >= 0:
-                        semaphore = _ALLOTMENT[producer, command.engine]
+                        semaphore, index = _ALLOTMENT[producer, command.engine], int(last[producer])
+                        if access.where == Memory.WEIGHTS and producer == Engine.TENSOR and index > known[producer]:
+                            index = self._beyond(index)
                         if access.where == Memory.WEIGHTS and command.engine == Engine.TENSOR:
                             semaphore = _WEIGHTS
                         key = (producer, semaphore)
-                        edges[key] = max(edges.get(key, -1), int(last[producer]))
+                        edges[key] = max(edges.get(key, -1), index)
         return edges, own
+
+    def _beyond(self, index: int) -> int:
+        """A TENSOR command to wait for in place of an earlier one.
+
+        The loads that follow need no wait of their own then, and are alike (`repeat`). It is at most half of the way
+        from there to the latest, where a layer ends if one does.
+        """
+        stream = self.issued[Engine.TENSOR]
+        middle = index + (len(stream) - 1 - index) // 2
+        ends = (i for i in range(middle, index - 1, -1)
+                if i + 1 < len(stream) and stream[i].layer != stream[i + 1].layer)
+        return next(ends, middle)
 
     def _pair(self, producer: Engine, index: int, consumer: Engine, by: int, semaphore: int) -> None:
         self.issued[producer][index].post |= 1 << semaphore

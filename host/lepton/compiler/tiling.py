@@ -7,11 +7,12 @@ enter it, against what memory needs for the bytes that travel.
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..arch import ChipConfig
-from ..arch.commands import PARAM_WORDS
+from ..arch import ChipConfig, Tensor
 from .layers import Box, ChipLayer, Part
 
 _COMMAND_CYCLES = 24  # about what it takes to fetch and start a command
+# Passes of a command of an interleaved layer; and of a job's last, where memory does not run ahead any more.
+_PASSES, _LAST_PASSES = 20, 4
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,27 @@ class Tiling:
         return _spans((0, self.layer.output.blocks), 1 if self.dot else self.blocks)
 
     @cached_property
+    def interleaved(self) -> bool:
+        """Does every output block have accumulators of its own, so that all take one part of the reduction before any
+        takes the next?
+
+        Where a layer has few pixels, weights come no faster than the array takes them, and a command starts when all of
+        its weights are there: the array stays a command behind, and small commands are best. In this order they are
+        alike, one record for all blocks.
+        """
+        layer, pixels = self.layer, self.rows * self.columns
+        return (self.dot and layer.window is None and not self.streams.source
+                and len(self.tiles) == len(self._reductions) == 1 and pixels < self.config.lanes
+                and pixels <= Tensor.find("acc_z").maximum
+                and pixels * layer.output.blocks <= self.config.accumulator_rows)
+
+    @cached_property
     def boxes(self) -> list[list[Box]]:
         """The parts of the reduction of every output block, one command each."""
+        if self.interleaved:
+            passes = _LAST_PASSES if self.layer.finishes else _PASSES
+            parts = _split(self.layer.full_box(0), self.layer.source.blocks, min(passes, self._box_passes))
+            return [parts] * self.layer.output.blocks
         split = {box: boxes for box, boxes, _ in self._reductions}
         boxes = [split[self.layer.full_box(ob)] for ob in range(self.layer.output.blocks)]
         if (self.layer.arrives and not self.streams.source and self.layer.window is None
@@ -97,7 +117,7 @@ class Tiling:
     @property
     def _box_passes(self) -> int:
         """Tiles that half of the weight memory holds next to a parameter record."""
-        return max((self.config.weight_words // 2 - PARAM_WORDS) // self.config.lanes, 1)
+        return max((self.config.weight_words // 2 - self.layer.param_words) // self.config.lanes, 1)
 
     @cached_property
     def _source_blocks(self) -> int:
@@ -150,7 +170,7 @@ class Tiling:
         """Bytes of weights and parameters that one walk over the layer reads."""
         lanes, layer = self.config.lanes, self.layer
         tiles = sum(w.size for w in layer.weights) if self.dot else 0
-        return tiles + len(layer.params) * PARAM_WORDS * lanes
+        return tiles + len(layer.params) * layer.param_words * lanes
 
     @property
     def cycles(self) -> float:
@@ -235,8 +255,8 @@ def fixed_weight_bytes(layer: ChipLayer, config: ChipConfig) -> int:
     """Weight memory that a layer needs at least at a time, of which there are two: a tile and its parameters, or all
     parameters of a layer without weights."""
     if layer.weights is None:
-        return len(layer.params) * PARAM_WORDS * config.lanes
-    return (config.lanes + PARAM_WORDS) * config.lanes
+        return len(layer.params) * layer.param_words * config.lanes
+    return (config.lanes + layer.param_words) * config.lanes
 
 
 def smallest(layer: ChipLayer, config: ChipConfig, streams: Streams) -> int:

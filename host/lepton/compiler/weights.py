@@ -1,14 +1,20 @@
-"""Weights on their way: constants cut into batches, and the weight memory as a ring of batches."""
+"""Weights on their way: constants cut into batches, and the weight memory as a ring of batches.
+
+Every command has a batch of its own: so it waits for nothing but what it needs, and the commands of a layer are alike
+enough to become a single record (`repeat`).
+"""
 
 from dataclasses import dataclass
 
 from ..arch import ChipConfig
 from .tiling import Tiling
 
+_ALIGNMENT = 64  # whole bus beats
+
 
 @dataclass(frozen=True)
 class Unit:
-    """Weights of one command: words from the start of the batch, where the parameter record follows the tiles."""
+    """Weights of one command: words from the start of the batch; the parameter record follows the tiles."""
 
     batch: int  # index in the layer
     tiles: int
@@ -17,7 +23,7 @@ class Unit:
 
 @dataclass(eq=False)
 class Batch:
-    """Units that one LOAD brings: `size` bytes at `offset` of the constants."""
+    """What one LOAD brings: `size` bytes at `offset` of the constants."""
 
     layer: int
     offset: int
@@ -35,37 +41,28 @@ class LayerWeights:
         self.batches: list[Batch] = []
         self.units: dict[tuple[int, int], Unit] = {}  # (output block, box index) -> unit; (0, 0) for SUM and MAX
         lanes, layer = config.lanes, tiling.layer
-        # small enough that the first one is there soon and several fit, large enough for long bursts
-        limit = config.weight_bytes // 16
-        pending = bytearray()
 
-        def flush():
-            if pending:
-                constants.extend(bytes(-len(constants) % 64))
-                self.batches.append(Batch(layer_position, len(constants), len(pending)))
-                constants.extend(pending)
-                pending.clear()
+        def add(data: bytes) -> int:
+            constants.extend(bytes(-len(constants) % _ALIGNMENT))
+            self.batches.append(Batch(layer_position, len(constants), len(data)))
+            constants.extend(data)
+            return len(self.batches) - 1
 
         if not layer.weighted:
-            self.units[0, 0] = Unit(0, 0, 0)
-            pending += b"".join(layer.params)
-        for ob, boxes in enumerate(tiling.boxes if layer.weighted else []):
-            for i, box in enumerate(boxes):
-                data = layer.box_weights(ob, box)
-                tiles = len(data) // lanes
-                data += layer.params[ob] if i == len(boxes) - 1 else b""
-                if len(pending) + len(data) > limit:
-                    flush()
-                start = len(pending) // lanes
-                self.units[ob, i] = Unit(len(self.batches), start, start + tiles)
-                pending += data
-                if not self.batches:  # the first command need not wait for more than its own
-                    flush()
-        flush()
+            self.units[0, 0] = Unit(add(b"".join(layer.params)), 0, 0)
+        order = [(ob, i) for ob, boxes in enumerate(tiling.boxes if layer.weighted else [])
+                 for i in range(len(boxes))]
+        if tiling.interleaved:
+            order.sort(key=lambda unit: unit[1])
+        for ob, i in order:
+            boxes = tiling.boxes[ob]
+            data = layer.box_weights(ob, boxes[i])
+            tiles = len(data) // lanes
+            data += layer.params[ob] if i == len(boxes) - 1 else b""
+            self.units[ob, i] = Unit(add(data), 0, tiles)
         self.table_batch = len(self.batches)
         if table is not None:
-            pending += table
-            flush()
+            add(table)
 
     @property
     def size(self) -> int:

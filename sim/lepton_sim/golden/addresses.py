@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from lepton.arch import ChipConfig, ErrorCode, Rounding, Space
-from lepton.arch.commands import PARAM_WORDS, REGIONS, TABLE_BYTES, Dma, DmaOpcode, Tensor, TensorOpcode
+from lepton.arch.commands import REGIONS, TABLE_BYTES, Dma, DmaOpcode, Tensor, TensorOpcode
+from lepton.arch.repeat import record_words
 
 from .errors import CommandError
 from .window import check_order, check_window_fields, check_window_shape, tap_addresses, taps
@@ -49,7 +50,8 @@ def _check_aligned(fields: dict[str, int], names: tuple[str, ...], lanes: int) -
 def check_tensor_fields(fields: dict[str, int], config: ChipConfig) -> None:
     """Raise `CommandError` for what is wrong with a walk wherever it goes.
 
-    ILLEGAL_FIELD: reserved bits, zero counts, a shift above 31, an unknown rounding. LOCAL_ALIGNMENT: an
+    ILLEGAL_FIELD: reserved bits, zero counts, a shift above 31, an unknown rounding, `uniform` with `add`.
+    LOCAL_ALIGNMENT: an
     address or step of the output, or of the residual, that is used and not a multiple of K.
     """
     if fields["reserved_header"] == 0 and fields["snapshot"] and fields["layer"] >= config.layer_slots:
@@ -63,6 +65,8 @@ def check_tensor_fields(fields: dict[str, int], config: ChipConfig) -> None:
             raise CommandError(ErrorCode.ILLEGAL_FIELD, fields[name])
     if fields["rounding"] > max(Rounding):
         raise CommandError(ErrorCode.ILLEGAL_FIELD, fields["rounding"])
+    if fields["uniform"] and fields["add"]:
+        raise CommandError(ErrorCode.ILLEGAL_FIELD, 1)
     if window:
         check_window_shape(fields, config)
     if fields["last"]:
@@ -156,7 +160,7 @@ def tensor_walk(fields: dict[str, int], config: ChipConfig) -> TensorWalk:
             raise CommandError(ErrorCode.LOCAL_BOUNDS, fields["weights"] + fitting * lanes)
     if loads_table(fields) and fields["table_at"] + TABLE_BYTES // lanes > config.weight_words:
         raise CommandError(ErrorCode.LOCAL_BOUNDS, fields["table_at"])
-    if fields["last"] and fields["params"] + PARAM_WORDS > config.weight_words:
+    if fields["last"] and fields["params"] + record_words(fields) > config.weight_words:
         raise CommandError(ErrorCode.LOCAL_BOUNDS, fields["params"])
     rows = max(0, config.accumulator_rows - fields["acc"])
     m = np.arange(min(nx * ny * nz, rows + 1))

@@ -11,7 +11,8 @@ from typing import Protocol
 
 import numpy as np
 from lepton.arch import ChipConfig, DmaOpcode, ErrorCode, Rounding, Space, TensorOpcode
-from lepton.arch.commands import PARAM_WORDS, TABLE_BYTES
+from lepton.arch.commands import TABLE_BYTES
+from lepton.arch.repeat import record_words
 
 from .addresses import (
     DmaRows,
@@ -176,14 +177,18 @@ def tail(rows: np.ndarray, params: np.ndarray, residual: np.ndarray | None, tabl
          fields: dict[str, int]) -> np.ndarray:
     """What becomes of finished accumulator rows: int8 (M, K).
 
-    rows: int32 (M, K). params: the parameter record, uint8 (PARAM_WORDS, K). residual: int8 (M, K) or
+    rows: int32 (M, K). params: the parameter record, uint8 (`record_words`, K). residual: int8 (M, K) or
     None. table: TABLE_BYTES int8 or None.
     Arithmetic as in TFLite's int8 kernels (`reference/integer_ops/conv.h`, `.../add.h`); the
     bias is added modulo 2**32, the zero point is not.
     """
-    bias = np.ascontiguousarray(params[0:4].T).view("<i4")[:, 0]
-    multiplier = np.ascontiguousarray(params[4:8].T).view("<i4")[:, 0]
-    left, right = params[8] & 31, params[9] & 31
+    if fields.get("uniform"):
+        bias = _int32(np.concatenate([np.zeros_like(params[:1]), params])) >> 8
+        lanes = np.ones_like(bias)
+        multiplier = fields["add_mult_a"] * lanes
+        left, right = fields["add_shift_a"] * lanes, fields["add_shift_b"] * lanes
+    else:
+        bias, multiplier, left, right = _int32(params[0:4]), _int32(params[4:8]), params[8] & 31, params[9] & 31
     rescale = _RESCALE[fields["rounding"]]
     scaled = rescale(wrap_int32(rows.astype(np.int64) + bias), multiplier, left, right).astype(np.int64)
     y = _clamp(scaled + fields["out_zero"], fields["out_min"], fields["out_max"])
@@ -206,6 +211,11 @@ def _add_in_float(a: np.ndarray, b: np.ndarray, fields: dict[str, int]) -> np.nd
     scaled = total << 20 >> fields["add_shift_o"]
     whole, fraction = scaled >> 31, scaled & (1 << 31) - 1
     return whole + (fraction + (whole & 1) > 1 << 30)
+
+
+def _int32(planes: np.ndarray) -> np.ndarray:
+    """Values whose bytes lie in four rows, the lowest first."""
+    return np.ascontiguousarray(planes.T).view("<i4")[:, 0]
 
 
 def _rescale(x: np.ndarray, fields: dict[str, int], name: str) -> np.ndarray:
@@ -261,7 +271,7 @@ def walk(fields: dict[str, int], chip: Chip, log: AccessLog | None = None) -> No
         log.accumulate(rows.start, len(path.out), bool(fields["first"]), bool(fields["last"]))
         log.read("weights", fields["weights"] + np.arange(tiles(fields) * lanes))
         if fields["last"]:
-            log.read("weights", fields["params"] + np.arange(PARAM_WORDS))
+            log.read("weights", fields["params"] + np.arange(record_words(fields)))
             if loads_table(fields):
                 log.read("weights", fields["table_at"] + np.arange(TABLE_BYTES // lanes))
             if fields["table"]:
@@ -315,7 +325,7 @@ def _emit(fields: dict[str, int], chip: Chip, path: TensorWalk, rows: np.ndarray
     """Send accumulator rows (int32) of the pixels `which` through the tail."""
     lanes = chip.config.lanes
     start = fields["params"] * lanes
-    params = chip.weights[start:start + PARAM_WORDS * lanes].reshape(PARAM_WORDS, lanes)
+    params = chip.weights[start:start + record_words(fields) * lanes].reshape(-1, lanes)
     view = _windows(chip.scratchpad.view(np.int8), lanes)
     residual = view[path.residual[which]] if fields["add"] else None
     table = chip.table if fields["table"] else None

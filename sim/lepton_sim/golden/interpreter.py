@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from lepton.arch import ChipConfig, Engine, ErrorCode, Region
 from lepton.arch.commands import ENGINE_OPCODES, ENGINE_RECORDS, SEMAPHORES
+from lepton.arch.repeat import repetition, repetitions, unroll
 
 from .commands import Chip, execute
 from .errors import CommandError
@@ -92,6 +93,8 @@ class _Run:
         self._on = interpreter
         self._job = job
         self._next = [0] * len(Engine)
+        self._round = [0] * len(Engine)  # which command of a `repeat` is the next,
+        self._rounds = [1] * len(Engine)  # and of how many
         self._semaphores = [0] * SEMAPHORES
         self._checker = None
         if interpreter._check_races:
@@ -116,17 +119,17 @@ class _Run:
             for engine in order:
                 layer = 0
                 try:
-                    data = self._fetch(engine, self._next[engine])
-                    wait, layer = int.from_bytes(data[4:6], "little"), int.from_bytes(data[2:4], "little")
-                    if self._missing(wait):
+                    fields = self._upcoming(engine)
+                    layer = fields["layer"]
+                    if self._missing(fields["wait"]):
                         continue
-                    self._step(engine, data)
+                    self._step(engine, fields)
                 except (_Stop, CommandError) as stop:
                     return JobError(stop.code, engine, self._next[engine], layer, stop.address)
                 break
             else:
                 engine = waiting[0]
-                fields = self._fields(engine, self._fetch(engine, self._next[engine]))
+                fields = self._upcoming(engine)
                 return JobError(ErrorCode.DEADLOCK, engine, self._next[engine], fields["layer"],
                                 self._missing(fields["wait"]))
 
@@ -159,8 +162,14 @@ class _Run:
         """Mask of the semaphores in `wait` that are at zero."""
         return sum(1 << s for s in range(SEMAPHORES) if wait >> s & 1 and self._semaphores[s] == 0) if wait else 0
 
-    def _step(self, engine: Engine, data: bytes) -> None:
-        fields = self._fields(engine, data)
+    def _upcoming(self, engine: Engine) -> dict[str, int]:
+        """The next command of an engine."""
+        record = ENGINE_RECORDS[engine]
+        stored = self._fields(engine, self._fetch(engine, self._next[engine]))
+        self._rounds[engine] = repetitions(record, stored)
+        return repetition(record, stored, self._round[engine])
+
+    def _step(self, engine: Engine, fields: dict[str, int]) -> None:
         for s in range(SEMAPHORES):
             self._semaphores[s] -= fields["wait"] >> s & 1
         if fields["opcode"] not in tuple(ENGINE_OPCODES[engine]):
@@ -177,7 +186,9 @@ class _Run:
             raise _Stop(ErrorCode.SEMAPHORE_OVERFLOW, overflow)
         for s in range(SEMAPHORES):
             self._semaphores[s] += fields["post"] >> s & 1
-        self._next[engine] += 1
+        self._round[engine] += 1
+        if self._round[engine] == self._rounds[engine]:
+            self._next[engine], self._round[engine] = self._next[engine] + 1, 0
 
     def _count_posts(self) -> np.ndarray:
         """Posts of the whole job, shape (engines, SEMAPHORES)."""
@@ -186,10 +197,11 @@ class _Run:
             # A stream that is longer than memory stops the job before it starts.
             for index in range(min(self._job.streams[engine][1], len(self._on.memory))):
                 try:
-                    post = self._fields(engine, self._fetch(engine, index))["post"]
+                    fields = self._fields(engine, self._fetch(engine, index))
                 except _Stop:
                     break  # the job will stop there, if it gets that far
-                total[engine] += [post >> s & 1 for s in range(SEMAPHORES)]
+                for single in unroll(ENGINE_RECORDS[engine], fields):
+                    total[engine] += [single["post"] >> s & 1 for s in range(SEMAPHORES)]
         return total
 
     def _touched_memory(self) -> range:

@@ -17,6 +17,7 @@ async def _open(dut, **fields):
     for name in ("halt", "command__ready", "done__valid", "done__payload", "semaphores__grant", "semaphores__missing"):
         getattr(dut, name).value = 0
     dut.count.value = 3
+    dut.last.value = 1
     dut.i__payload.value = int.from_bytes(Dma.pack(**{"opcode": 0x10, "wait": 6, "layer": 11} | fields), "little")
     dut.i__valid.value = 0
     await start(dut)
@@ -94,18 +95,24 @@ async def an_illegal_command_is_reported_once_and_never_shown(dut):
 
 @cocotb.test(timeout_time=10, timeout_unit="us")
 async def it_has_finished_when_all_have_and_says_what_it_waits_for(dut):
+    """The last of three records is a repeated one; its index and its end are those of the record."""
     await _open(dut)
+    dut.command__ready.value = 1
+    for i, last in enumerate((1, 1, 0, 0, 1)):
+        assert int(dut.issued.value) == min(i, 2)
+        dut.last.value = last
+        await _grant(dut)
     dut.semaphores__missing.value = 4
     await cycles(dut, 2)
     assert int(dut.blocked.value) == 4 and int(dut.layer.value) == 11
-    for i in range(3):
+    for i in (0, 1, 2, 2, 2):
         assert not dut.finished.value
         assert int(dut.semaphores__post_index.value) == i
         dut.done__valid.value = 1
         await RisingEdge(dut.clk)
         dut.done__valid.value = 0
         await cycles(dut, 2)
-    assert dut.finished.value
+    assert dut.finished.value and not dut.outstanding.value
 
 
 def test_dispatch():

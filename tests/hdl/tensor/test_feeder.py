@@ -6,7 +6,7 @@ from collections import deque
 import cocotb
 import pytest
 from cocotb.triggers import Timer
-from lepton.arch.commands import PARAM_WORDS, TABLE_BYTES
+from lepton.arch.commands import PARAM_WORDS, TABLE_BYTES, UNIFORM_PARAM_WORDS
 from lepton_hdl.tensor.feeder import JOB, Feeder
 from lepton_hdl.tensor.table import BEATS
 from lepton_hdl.tensor.tail import SCALARS
@@ -45,10 +45,11 @@ class Bench:
         self.ports.set(rst=0)
         self.fresh()
 
-    def job(self, **fields):
+    def job(self, uniform=False, **fields):
+        flag = 1 << SCALARS["uniform"].offset
         return dict(dict(tiles=1, emits=1, load_table=0, table_at=0, kernel_x=1, kernel_y=1, blocks=1,
                          weights=0, params=0, index=7, layer=9,
-                         scalars=self.rng.getrandbits(SCALARS.size)), **fields)
+                         scalars=self.rng.getrandbits(SCALARS.size) & ~flag | flag * uniform), **fields)
 
     async def cycle(self, job=None, take=1.0, release=lambda: 16):
         """One cycle; True where `job` was accepted. `take`: how likely what is ready is taken."""
@@ -91,7 +92,9 @@ class Bench:
             self.in_use[1] -= 1
         if takes_params:
             address, scalars, table_at = self.records.popleft()
-            assert self.record == dict(enumerate(self.memory[address:address + PARAM_WORDS])), f"record at {address}"
+            words = UNIFORM_PARAM_WORDS if scalars >> SCALARS["uniform"].offset & 1 else PARAM_WORDS
+            assert self.record == dict(enumerate(self.memory[address:address + words])), f"record at {address}"
+            self.record.clear()
             assert self.scalars == scalars
             if table_at is not None:
                 words = self.memory[table_at:table_at + TABLE_BYTES // k]
@@ -144,8 +147,9 @@ async def random_jobs(dut, take):
     for _ in range(60):
         kernel = [rng.randint(1, 3) for _ in range(3)]
         passes = kernel[0] * kernel[1] * kernel[2]
-        jobs.append(bench.job(tiles=rng.random() < 0.8, emits=rng.random() < 0.7, kernel_x=kernel[0],
-                              kernel_y=kernel[1], blocks=kernel[2], weights=rng.randint(0, words - k * passes),
+        jobs.append(bench.job(uniform=rng.random() < 0.5, tiles=rng.random() < 0.8, emits=rng.random() < 0.7,
+                              kernel_x=kernel[0], kernel_y=kernel[1], blocks=kernel[2],
+                              weights=rng.randint(0, words - k * passes),
                               params=rng.randint(0, words - PARAM_WORDS), load_table=rng.random() < 0.3,
                               table_at=rng.randint(0, words - TABLE_BYTES // k)))
     await bench.run(jobs, take, rng.choice([0.3, 1.0]), lambda: rng.randrange(40))
@@ -158,7 +162,8 @@ async def the_ends_of_the_memory_fit(dut):
     k, words = bench.config.lanes, bench.config.weight_words
     await bench.run([bench.job(weights=words - 2 * k, blocks=2, params=0),
                      bench.job(weights=0, params=words - PARAM_WORDS),
-                     bench.job(load_table=1, table_at=words - TABLE_BYTES // k)])
+                     bench.job(load_table=1, table_at=words - TABLE_BYTES // k),
+                     bench.job(uniform=True, params=words - UNIFORM_PARAM_WORDS)])
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")

@@ -5,7 +5,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import cocotb
-from lepton.arch.commands import PARAM_WORDS, TABLE_BYTES, Rounding
+from lepton.arch.commands import PARAM_WORDS, TABLE_BYTES, UNIFORM_PARAM_WORDS, Rounding
 from lepton_hdl.tensor.table import BEAT_BYTES, BEATS
 from lepton_hdl.tensor.tail import SCALARS, STAGES, Tail
 
@@ -33,7 +33,8 @@ class Command:
         """The parameter record as words: word b holds byte b of every lane."""
         bytes_of = [p["bias"].to_bytes(4, "little", signed=True) + p["multiplier"].to_bytes(4, "little", signed=True)
                     + bytes([p["left"], p["right"]]) for p in self.lanes]
-        return [int.from_bytes(bytes(lane[b] for lane in bytes_of), "little") for b in range(PARAM_WORDS)]
+        words = UNIFORM_PARAM_WORDS if self.scalars["uniform"] else PARAM_WORDS
+        return [int.from_bytes(bytes(lane[b] for lane in bytes_of), "little") for b in range(words)]
 
     def expected(self, i):
         word = []
@@ -71,7 +72,15 @@ def random_command(rng, rows):
     for n, shifts in (("a", range(6)), ("b", range(6)), ("o", range(14, 24))):
         scalars[f"add_mult_{n}"] = pick(rng, INT_MIN, INT_MAX) if wild else rng.randint(1 << 30, INT_MAX)
         scalars[f"add_shift_{n}"] = rng.randrange(32) if wild else rng.choice(shifts)
-    return Command([random_params(rng) for _ in range(LANES)], scalars,
+    lanes = [random_params(rng) for _ in range(LANES)]
+    scalars["uniform"] = not scalars["add"] and rng.random() < 0.5
+    if scalars["uniform"]:
+        for p in lanes:
+            p |= {name: lanes[0][name] for name in ("multiplier", "left", "right")}
+            p["bias"] = pick(rng, -1 << 23, (1 << 23) - 1)
+        scalars |= {"add_mult_a": lanes[0]["multiplier"], "add_shift_a": lanes[0]["left"],
+                    "add_shift_b": lanes[0]["right"]}
+    return Command(lanes, scalars,
                    [[pick(rng, INT_MIN, INT_MAX) for _ in range(LANES)] for _ in range(rows)],
                    [[pick(rng, -128, 127) for _ in range(LANES)] for _ in range(rows)], [])
 
@@ -131,7 +140,7 @@ async def run(dut, commands, rng, gaps=0.0):
             residuals.popleft()
         if feed:
             word += 1
-            if word == PARAM_WORDS:
+            if word == len(feeding[0].record()):
                 feeding.popleft()
                 beat, word, loaded, free = 0, 0, loaded + 1, False
         if ports.get("taken"):

@@ -10,19 +10,38 @@ from compiler_random import network
 from compiler_reference import reference
 from lepton.arch import PRESETS, DmaOpcode, Engine, Region, Space, TensorOpcode
 from lepton.arch.commands import ENGINE_RECORDS, SEMAPHORES_READ, SEMAPHORES_WEIGHTS
+from lepton.arch.repeat import unroll
 from lepton.compiler import compile_graph
 from lepton.compiler.commands import Access, Command, Memory
+from lepton.compiler.model import Stream
 from lepton.compiler.semaphores import Semaphores
 from lepton.runtime import Session
 
 # A command that waits for input and weights waits twice for LOAD, although the later load implies the earlier:
 # so the counters say which it was that came late.
-BOTH_LOADS = 1 << SEMAPHORES_READ[0] | 1 << SEMAPHORES_WEIGHTS[0]
+BOTH_LOADS = 1 << SEMAPHORES_READ[1] | 1 << SEMAPHORES_WEIGHTS[0]
+
+
+def stored(step, engine):
+    """The records of a stream."""
+    record, stream = ENGINE_RECORDS[engine], step.streams[engine]
+    return [record.unpack(step.program[stream.offset + i * record.size:][:record.size]) for i in range(stream.count)]
 
 
 def commands(step, engine):
-    record, stream = ENGINE_RECORDS[engine], step.streams[engine]
-    return [record.unpack(step.program[stream.offset + i * record.size:][:record.size]) for i in range(stream.count)]
+    """What the engine executes: repeated commands one by one."""
+    return [single for fields in stored(step, engine) for single in unroll(ENGINE_RECORDS[engine], fields)]
+
+
+def unrolled(model):
+    """The model of one step with a record for every command."""
+    step, program, streams = model.steps[0], bytearray(model.steps[0].program), {}
+    for engine, record in ENGINE_RECORDS.items():
+        program.extend(bytes(-len(program) % 64))
+        singles = commands(step, engine)
+        streams[engine] = Stream(len(program), len(singles))
+        program.extend(b"".join(record.pack(**fields) for fields in singles))
+    return replace(model, steps=[replace(step, program=bytes(program), streams=streams)])
 
 
 def deep(channels=32, size=8, layers=3, seed=1):
@@ -134,7 +153,7 @@ def test_no_wait_and_no_fence_can_be_left_out():
     """Each wait is needed: without it, and without the post it takes, the golden model finds a race."""
     graph = deep(8, 12, 2)
     chip = PRESETS["tiny"].with_(name="toy", scratchpad_kib=2, weight_kib=1, accumulator_rows=64)
-    model = compile_graph(graph, chip)
+    model = unrolled(compile_graph(graph, chip))
     inputs, tried = random_inputs(graph, 1), 0
     step = model.steps[0]
     for engine in Engine:

@@ -1,0 +1,48 @@
+"""Runs of commands that one record can stand for (`lepton.arch.repeat`) become one."""
+
+from collections.abc import Iterable
+
+from ..arch import Tensor
+from ..arch.record import Record
+from ..arch.repeat import COUNT, STEPS, repetition
+
+
+def merge(record: Record, commands: Iterable[dict[str, int]]) -> list[dict[str, int]]:
+    """The fields of an engine's commands, in order, with `repeat` where it saves some. Execution is the same."""
+    merged: list[dict[str, int]] = []
+    count = 0  # commands that the last of `merged` stands for
+    for fields in commands:
+        fields = {field.name: int(fields.get(field.name, 0)) for field in record.fields}
+        longer = _extend(record, merged[-1], count, fields) if merged else None
+        if longer is None:
+            merged.append(fields)
+            count = 1
+        else:
+            merged[-1] = longer
+            count += 1
+    return merged
+
+
+def _extend(record: Record, run: dict[str, int], count: int, fields: dict[str, int]) -> dict[str, int] | None:
+    """`run`, which stands for `count` commands, with one more; None where `fields` are not what would follow."""
+    outer, steps = COUNT[record.name], STEPS[record.name]
+    if (fields[outer], run[outer]) != (1, count) or count == record.find(outer).maximum:
+        return None
+    longer = run | {"repeat": 1, outer: count + 1}
+    if count == 1:
+        longer |= {step: record.find(step).wrap(fields[name] - run[name]) for name, step in steps}
+    extra_wait, extra_post = run["wait"] & ~fields["wait"], fields["post"] & ~run["post"]
+    if run["last_post"]:
+        return None
+    if count == 1 and extra_wait:
+        longer |= {"wait": fields["wait"], "first_wait": extra_wait.bit_length() - 1}
+    if extra_post:
+        longer["last_post"] = extra_post.bit_length() - 1
+    if record is Tensor:
+        if run["snapshot"]:
+            return None
+        longer["snapshot"] = fields["snapshot"]
+    free = {outer, "repeat", "first_wait", "last_post", *(step for _, step in steps)}
+    same = all(repetition(record, longer, n)[name] == commands[name]
+               for n, commands in ((0, repetition(record, run, 0)), (count, fields)) for name in fields.keys() - free)
+    return longer if same else None
