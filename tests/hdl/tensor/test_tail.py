@@ -172,7 +172,8 @@ async def every_command_with_its_own_table(dut):
     rng = random.Random(43)
     commands = command_stream(rng, [max(STAGES + PARAM_WORDS + BEATS + 2, TABLE_BYTES)] * 5, likely=1)
     for command in commands:
-        command.scalars |= dict(table=1, add=0, rounding=Rounding.DOUBLE, out_zero=0, out_min=-128, out_max=127)
+        command.scalars |= dict(table=1, add=0, uniform=0, rounding=Rounding.DOUBLE, out_zero=0, out_min=-128,
+                                out_max=127)
         for lane in command.lanes:
             lane |= dict(bias=0, multiplier=1 << 30, left=1, right=0)
         order = [rng.sample(range(-128, 128), TABLE_BYTES) for _ in range(LANES)]
