@@ -412,10 +412,11 @@ class Lowering:
         image, target = self._image(node.source, node.image), self._phase_image(node, phase)
         layer = ChipLayer(
             index, node.name, "TransposeConv2D", TensorOpcode.DOT, image, target, tuple(kernel), (1, 1), (1, 1),
-            tuple(origin), self.lanes, True, _zero(source), self._dot_params(node, values, weights), _zero(output),
+            tuple(origin), self.lanes, True, _zero(source), [], _zero(output),
             *op.clamp, weights=tiles, first_block=first, parts=[Part((0, target.height), (0, target.width))],
             macs=target.height * target.width * values.size, weight_bytes=values.size,
             input_shape=tuple(source.shape), output_shape=tuple(output.shape))
+        self._set_params(layer, node, values, weights)
         return layer
 
     # pooling, mean, addition: lane by lane
