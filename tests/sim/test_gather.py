@@ -1,4 +1,4 @@
-"""Registers and their logic grouped by enable. Every test of hardware goes through it and shows that the meaning stays."""
+"""Registers and logic grouped by enable. That the meaning stays, every test of hardware shows: all go through it."""
 
 import re
 
@@ -26,8 +26,9 @@ def test_registers_of_one_enable_share_a_block_and_its_logic():
 
 def test_logic_used_elsewhere_stays():
     both = register("p", "\\s$1 ") + register("q", "~ \\s$1 ")
-    for use in ("  assign y = \\s$1 ;\n", register("r", "\\s$1 ", enable="other"),
-                register("r", "a", enable="\\s$1 [0]"), register("r", "a", reset="\\s$1 [0]"), "  sub sub (\n    .x(\\s$1 )\n  );\n"):
+    uses = ("  assign y = \\s$1 ;\n", register("r", "\\s$1 ", enable="other"), register("r", "a", enable="\\s$1 [0]"),
+            register("r", "a", reset="\\s$1 [0]"), "  sub sub (\n    .x(\\s$1 )\n  );\n")
+    for use in uses:
         assert "assign \\s$1  = a + b;" in gather(HEAD + SUM + both + use + "endmodule\n"), use
 
 
