@@ -33,6 +33,7 @@ DEFAULT_MEMORY = 256 << 20
 _RESET_CYCLES = 8
 _HOST_LIMIT = 100_000  # cycles that a register access may take
 _PAGE = 4096
+_TRAINED_LANES = 16  # chips from here on run whole networks; those below serve tests, shorter than a second compilation
 _CHUNK_SECONDS = 0.25  # how long C++ runs before Python may be interrupted
 _NO_ANSWER, _STOPPED = -1, -2
 _RESPONSES = {2: "SLVERR", 3: "DECERR"}
@@ -310,7 +311,8 @@ def open_board(config: str | ChipConfig = "base", *, memory: str | MemoryProfile
 
         return Chip(chosen, boot_rom() if chosen.controller else None)
 
-    trainer = None if waves is not None else partial(training.command, chosen)
+    trained = waves is None and chosen.lanes >= _TRAINED_LANES
+    trainer = partial(training.command, chosen) if trained else None
     library = build_cached(_sources_key(chosen), chip, waves=waves is not None, progress=report, trainer=trainer)
     return RtlDevice(library, chosen, checked, memory_bytes, waves, wave_window, report)
 

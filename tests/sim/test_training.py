@@ -5,7 +5,7 @@ import pytest
 from lepton.arch import PRESETS, Engine, Tensor, TensorOpcode
 from lepton.arch.registers import REGISTERS, State
 from lepton.device import open as open_device
-from lepton_sim import training
+from lepton_sim import board, training
 from lepton_sim.board import RtlDevice
 from lepton_sim.build import build_verilog
 from lepton_sim.memory_profile import DEFAULT
@@ -61,3 +61,18 @@ def test_a_board_is_trained_and_works(monkeypatch, tmp_path):
     with RtlDevice(library, PRESETS["tiny"], DEFAULT, 1 << 16) as device:
         device.run(100)
         assert device.cycles > 100
+
+
+@pytest.mark.parametrize(("name", "waves", "trained"), [
+    ("base", None, True), ("large", None, True), ("base", "x.fst", False), ("small", None, False)])
+def test_only_boards_that_run_long_are_compiled_twice(monkeypatch, name, waves, trained):
+    class Asked(Exception):
+        pass
+
+    def build(*arguments, trainer, **options):
+        raise Asked(trainer is not None)
+
+    monkeypatch.setattr(board, "build_cached", build)
+    with pytest.raises(Asked) as asked:
+        board.open_board(name, waves=waves)
+    assert asked.value.args == (trained,)
