@@ -20,7 +20,7 @@ _ASSIGNMENT = re.compile(rf"^  assign ({_NAME}) = (.*);\n", re.MULTILINE)
 _WIRE = re.compile(rf"^  wire((?: \[\d+:0\])?) ({_NAME});\n", re.MULTILINE)
 _PORT = re.compile(rf"^  (?:input|output)(?: \[\d+:0\])? ({_NAME});\n", re.MULTILINE)
 _DECLARATION = re.compile(rf"^  (?:wire|reg|input|output)(?: \[\d+:0\])? {_NAME};\n", re.MULTILINE)
-_WORK = re.compile(r" [-+*<>?] | <<|>>|>=|<=")  # an operator that is worth a variable
+_WORK = re.compile(r" [-+*<>?^] | <<|>>|>=|<=")  # an operator that is worth a variable
 
 
 @dataclass

@@ -20,7 +20,7 @@ from .cache import build_root, digest
 from .gather import gather
 from .simplify import simplify
 
-REVISION = 4  # of this file's output; part of the cache's key
+REVISION = 5  # of this file's output; part of the cache's key
 
 # Amaranth's own script leaves every register's next value as combinational logic that is
 # evaluated each cycle, enabled or not. Extracting the enables (opt_dff) lets Verilator skip the
