@@ -13,7 +13,7 @@ test: $(VENV)/.test  ## run all tests
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 	@$(BIN)/ruff check .
 
-bench: $(VENV)/.sim  ## measure networks and layers on the chip (QUICK=1: the small ones)
+bench: $(VENV)/.bench  ## measure networks and layers on the chip (QUICK=1: the small ones)
 	@$(BIN)/lepton bench $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
 
 lint: $(VENV)/.test  ## check style
@@ -32,9 +32,13 @@ clean:  ## remove what was built, but not the environment
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-# Two levels of set-up: `make sim` stays quick because it needs neither torch nor LiteRT.
+# Levels of set-up: `make sim` stays quick because it needs neither torch nor LiteRT, `make bench` adds the
+# controller's compiler and the S3 server.
 $(VENV)/.sim: requirements/sim.txt pyproject.toml tools/setup.sh
 	@tools/setup.sh sim $(PYTHON) $(VENV)
+
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.sim
+	@tools/setup.sh bench $(PYTHON) $(VENV)
 
 $(VENV)/.test: requirements/test.txt $(VENV)/.sim
 	@tools/setup.sh test $(PYTHON) $(VENV)

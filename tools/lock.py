@@ -1,4 +1,4 @@
-"""Pins every package that Lepton installs: requirements/sim.txt and requirements/test.txt.
+"""Pins every package that Lepton installs: requirements/sim.txt, bench.txt and test.txt.
 
 `make lock` resolves the extras of pyproject.toml with pip, in a throw-away
 environment of its own, and writes exact versions. The files hold names and
@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SETS = {
     "sim": ["cloud", "cli", "tflite", "sim"],
+    "bench": ["cloud", "store", "cli", "tflite", "sim", "firmware"],
     "test": ["cloud", "service", "store", "cli", "tflite", "onnx", "sim", "firmware", "torch", "test"],
 }
 BUILD = ["setuptools>=77"]  # pyproject.toml's build system, installed so that no build needs the network

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Brings .venv to the pinned packages: tools/setup.sh sim|test PYTHON VENV
+# Brings .venv to the pinned packages: tools/setup.sh sim|bench|test PYTHON VENV
 set -eu
 set_name=$1 python=$2 venv=$3
 
