@@ -1,0 +1,68 @@
+"""Writes docs/performance.md: cycles and utilization over chip sizes and memory rates, measured on the RTL.
+
+    .venv/bin/python tools/performance.py [ROW ...]
+
+Every figure is exact against the golden model while it is measured; a row that is not ends the program.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from lepton.arch import PRESETS
+from lepton.bench.catalog import ROWS, Entry
+from lepton.bench.measure import measure
+from lepton.graph import GraphError
+from lepton_sim.memory_profile import DEFAULT
+
+PAGE = Path(__file__).resolve().parents[1] / "docs/performance.md"
+SIZES = ("small", "base", "large")
+RATES = (8, 16, 32)
+
+HEAD = """# Cycles by size and memory
+
+Written by `tools/performance.py`; every run is byte-exact against the golden model. Doorbell to completion, batch 1.
+Utilization is MACs / (MACs a cycle x cycles). Memory: the default profile (64 cycles to the first data, 16 bursts
+in flight, 32 of 1024 cycles of refresh), at the rate of the bus in both directions.
+
+"""
+
+
+def table(title: str, columns: list[str], rows: list[list[str]]) -> str:
+    lines = [f"## {title}", "", f"| | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n\n"
+
+
+def cell(entry: Entry, config, memory) -> str:
+    print(f"{entry.name} on {config.name}, {memory.bytes_per_cycle} bytes a cycle", file=sys.stderr, flush=True)
+    try:
+        m = measure(entry, config, memory)
+    except GraphError as error:
+        return f"does not fit: {error}"
+    if not m.exact or m.error:
+        raise SystemExit(f"{entry.name} on {config.name}: {m.error}")
+    return f"{m.cycles:,} ({m.utilization:.1%})".replace(",", " ")
+
+
+def main() -> None:
+    wanted = sys.argv[1:]
+    entries = [row for row in ROWS if (row.name in wanted if wanted else row.quick)]
+    sizes, rates, known = [], [], {}
+    for entry in entries:
+        for name in SIZES:
+            config = PRESETS[name]
+            known[entry.name, name] = cell(entry, config, DEFAULT.with_(bytes_per_cycle=config.bus_bytes))
+        sizes.append([entry.name, *(known[entry.name, name] for name in SIZES)])
+        base = PRESETS["base"]
+        rates.append([entry.name, *(
+            known[entry.name, "base"] if rate == base.bus_bytes else
+            cell(entry, replace(base, name=f"base-{rate}", bus_bytes=rate), DEFAULT.with_(bytes_per_cycle=rate))
+            for rate in RATES)])
+    sizes_title = ", ".join(f"`{name}` {PRESETS[name].lanes} x {PRESETS[name].columns}" for name in SIZES)
+    PAGE.write_text(HEAD + table(f"Sizes: {sizes_title}", [f"`{name}`" for name in SIZES], sizes)
+                    + table("`base` with 8, 16 and 32 bytes a cycle", [f"{rate} bytes" for rate in RATES], rates))
+    print(f"wrote {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
