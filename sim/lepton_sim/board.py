@@ -64,12 +64,18 @@ def _load(path: Path) -> ctypes.CDLL:
         ("violation", ctypes.c_char_p, [handle, u64]),
         ("add_fault", None, [handle, ctypes.POINTER(CFault)]),
         ("clear_faults", None, [handle]),
+        ("record", None, [handle, i32]),
+        ("events", u64, [handle, ctypes.c_void_p, u64]),
         ("trace", i32, [handle, ctypes.c_char_p, u64, u64]),
         ("flush", None, [handle]),
     ):
         function = getattr(library, f"lepton_{name}")
         function.restype, function.argtypes = result, arguments
     return library
+
+
+# harness/recorder.h: what `RtlDevice.events` holds.
+EVENT = np.dtype([("first", "u8"), ("last", "u8"), ("address", "u8"), ("beats", "u4"), ("kind", "u4")])
 
 
 class RtlDevice:
@@ -187,6 +193,21 @@ class RtlDevice:
     def clear_faults(self) -> None:
         """Memory is whole again. A burst that hangs goes on hanging until the chip is reset."""
         self._call("clear_faults")
+
+    def record(self, on: bool = True) -> None:
+        """Forget recorded events, and record from now on (or no longer): what `events` gives."""
+        self._call("record", on)
+
+    @property
+    def events(self) -> np.ndarray:
+        """Bursts and register writes since `record`, in the order in which they ended: `EVENT` records, shape (n,).
+
+        `first` and `last` are cycles: of a burst its address and its last beat or response. At most 2**22.
+        """
+        count = self._library.lepton_events(self._open(), None, 0)
+        found = np.zeros(count, EVENT)
+        self._library.lepton_events(self._open(), found.ctypes.data, count)
+        return found
 
     def flush_waves(self) -> None:
         """Write the recorded waves to their file."""

@@ -5,13 +5,17 @@ layer before to the end of this one; what happened when within it, the counters 
 the read rate are averages over the span.
 """
 
+from collections.abc import Iterable
+
 from ..runtime import CAUSES, FINISH, Report
+from .bursts import TRACKS, Span
 
 PROCESS, TENSOR = 1, 1
 
 
-def chrome_trace(report: Report, name: str) -> dict:
-    """The JSON object of a trace: layers on track TENSOR, causes and read traffic as counters.
+def chrome_trace(report: Report, name: str, bursts: Iterable[Span] = ()) -> dict:
+    """The JSON object of a trace: layers on track TENSOR, bursts (of `spans`) on tracks of their own, causes and read
+    traffic as counters.
 
     Times are microseconds at `report.config.clock_mhz`, from the first doorbell; jobs follow one
     another without the host's time between them, which the chip does not count.
@@ -38,13 +42,22 @@ def chrome_trace(report: Report, name: str) -> dict:
         at += row.cycles
     events.append(_counter("cycles by cause, %", at / clock, dict.fromkeys(CAUSES, 0)))
     events.append(_counter("read, bytes a cycle", at / clock, {"average": 0}))
+    for number, track in enumerate(TRACKS, TENSOR + 1):
+        inside = [span for span in bursts if span.track == track]
+        if inside:
+            events.append(_name("thread_name", track, number))
+        events += [{"cat": "burst", "ph": "X", "pid": PROCESS, "tid": number, "name": span.name,
+                    "ts": span.first / clock, "dur": span.cycles / clock,
+                    "args": {"first cycle": span.first, "cycles": span.cycles, "address": hex(span.address),
+                             "bytes": span.bytes}} for span in inside]
     return {"traceEvents": events, "displayTimeUnit": "ns",
             "otherData": {"network": name, "config": report.config.name, "clock_mhz": clock, "cycles": report.cycles,
+                          "read_bytes": report.counters["READ_BEATS"] * report.config.bus_bytes,
                           "write_bytes": report.counters["WRITE_BEATS"] * report.config.bus_bytes}}
 
 
-def _name(what: str, value: str) -> dict:
-    return {"ph": "M", "pid": PROCESS, "tid": TENSOR, "name": what, "args": {"name": value}}
+def _name(what: str, value: str, track: int = TENSOR) -> dict:
+    return {"ph": "M", "pid": PROCESS, "tid": track, "name": what, "args": {"name": value}}
 
 
 def _counter(name: str, ts: float, values: dict) -> dict:

@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Console
 
 from ..arch import PRESETS
+from ..bench.bursts import spans
 from ..bench.measure import memory_bytes
 from ..bench.trace import chrome_trace
 from ..compiler import CompiledModel, compile_graph
@@ -28,8 +29,10 @@ def run(arguments: Namespace) -> int:
     console.print(network_facts(model))
     with opened(console, "rtl", model.config, memory=arguments.memory, memory_bytes=memory_bytes(model)) as device, \
             Session(model, device) as session, working(console, "running") as say:
+        device.record()
         report = session.run(inputs, progress=lambda step, cycles: console.is_terminal and say(
             f"{step}, {grouped(cycles)} cycles")).report
+        bursts = spans(session, report, device.events) if arguments.trace else ()
     console.print()
     console.print(layer_table(report))
     lines = speed_facts(report)
@@ -39,7 +42,7 @@ def run(arguments: Namespace) -> int:
                                        f"({report.counters[counter] * bus / report.cycles:.2f} a cycle)"
                                        for what, counter in (("read", "READ_BEATS"), ("written", "WRITE_BEATS")))))
     if arguments.trace:
-        text = json.dumps(chrome_trace(report, model.name))
+        text = json.dumps(chrome_trace(report, model.name, bursts))
         write_atomically(arguments.trace, lambda path: path.write_text(text, encoding="utf-8"))
         lines.append(("timeline", f"{arguments.trace}; open it at ui.perfetto.dev"))
     console.print(facts(lines))

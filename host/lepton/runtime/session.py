@@ -105,6 +105,11 @@ class Session:
         outputs = {t.name: values[t.name] for t in self.model.outputs}
         return Result(outputs, Report(self.model.config, tuple(rows), counters, time.perf_counter() - started))
 
+    def placed(self) -> list[tuple[ChipStep, dict[Region, Buffer]]]:
+        """Every job with the device buffers of its regions, in order."""
+        return [(step, buffers) for step, buffers in zip(self.model.steps, self._buffers, strict=True)
+                if isinstance(step, ChipStep)]
+
     def results_memory(self) -> dict[tuple[int, Region], np.ndarray]:
         """Every byte that the programs may have written: (step, OUTPUT or SCRATCH) -> uint8 array."""
         return {(index, region): buffers[region].read()

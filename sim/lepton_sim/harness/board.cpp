@@ -1,4 +1,5 @@
 // The C interface of the board, for ctypes. board.py holds its declarations on the Python side.
+#include <algorithm>
 #include <new>
 
 #include "board.h"
@@ -53,6 +54,15 @@ const char* lepton_violation(void* handle, uint64_t index) { return board(handle
 void lepton_add_fault(void* handle, const lepton::Fault* fault) { board(handle)->store().faults.push_back(*fault); }
 
 void lepton_clear_faults(void* handle) { board(handle)->store().faults.clear(); }
+
+void lepton_record(void* handle, int32_t on) { board(handle)->recorder().start(on != 0); }
+
+// How many events there are; the first `room` of them go to `events`.
+uint64_t lepton_events(void* handle, lepton::Event* events, uint64_t room) {
+    const auto& found = board(handle)->recorder().events();
+    std::copy_n(found.begin(), std::min<uint64_t>(room, found.size()), events);
+    return found.size();
+}
 
 int32_t lepton_trace(void* handle, const char* path, uint64_t first, uint64_t last) {
     return board(handle)->trace(path, first, last);

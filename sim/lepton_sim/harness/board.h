@@ -29,7 +29,7 @@ public:
     static_assert(BYTES >= 4 && BYTES <= 64 && (BYTES & (BYTES - 1)) == 0, "the bus must be 32 to 512 bits wide");
 
     Board(uint8_t* bytes, uint64_t size, const Profile& profile)
-        : profile_(profile), store_(bytes, size), memory_(store_, profile_, violations_, traffic_),
+        : profile_(profile), store_(bytes, size), memory_(store_, profile_, violations_, traffic_, recorder_),
           checker_(violations_), random_(profile.seed + 1) {
         context_->traceEverOn(VM_TRACE);
         top_ = std::make_unique<Vtop>(context_.get(), "");
@@ -93,6 +93,7 @@ public:
             if (host_.bdone) resp = host_.resp;
             if (violations_.count() != broken) resp = STOPPED;
         }
+        if (resp == 0) recorder_.add(EventKind::REGISTER, now_, now_, offset, 1);
         drive_host_idle();
         host_write_ = false;
         if (resets) {
@@ -151,6 +152,7 @@ public:
     }
 
     Store& store() { return store_; }
+    Recorder& recorder() { return recorder_; }
     const Violations& violations() const { return violations_; }
     const Traffic& traffic() const { return traffic_; }
     uint64_t cycles() const { return now_; }
@@ -258,6 +260,7 @@ private:
     const Profile profile_;
     Violations violations_;
     Traffic traffic_;
+    Recorder recorder_;
     Store store_;
     Memory<BYTES> memory_;
     Checker<BYTES> checker_;

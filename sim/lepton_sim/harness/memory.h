@@ -7,6 +7,7 @@
 #include <deque>
 
 #include "profile.h"
+#include "recorder.h"
 #include "signals.h"
 #include "violations.h"
 
@@ -19,8 +20,9 @@ struct Traffic {
 template <size_t BYTES>
 class Memory {
 public:
-    Memory(Store& store, const Profile& profile, Violations& violations, Traffic& traffic)
-        : store_(store), profile_(profile), violations_(violations), traffic_(traffic), random_(profile.seed) {
+    Memory(Store& store, const Profile& profile, Violations& violations, Traffic& traffic, Recorder& recorder)
+        : store_(store), profile_(profile), violations_(violations), traffic_(traffic), recorder_(recorder),
+          random_(profile.seed) {
         beats_.resize(size_t{profile.outstanding} * 256 + EARLY_BEATS);
         // A beat costs BYTES of credit; the cap lets a fraction carry over and no more.
         credit_cap_ = BYTES + profile.bytes_per_cycle - 1;
@@ -46,10 +48,16 @@ public:
         if (drive.rvalid && chip.rready) {
             drive.rvalid = false;
             ++traffic_.read_beats;
-            if (drive.rlast) reads_.pop_front();
+            if (drive.rlast) {
+                const Burst& burst = reads_.front();
+                recorder_.add(EventKind::READ, burst.accepted, now, burst.address, burst.beats);
+                reads_.pop_front();
+            }
         }
         if (drive.bvalid && chip.bready) {
             drive.bvalid = false;
+            const Burst& burst = writes_.front();
+            recorder_.add(EventKind::WRITE, burst.accepted, now, burst.address, burst.beats);
             writes_.pop_front();
             --filling_;
         }
@@ -81,15 +89,16 @@ private:
         uint64_t address;  // of the first beat, aligned to the bus
         uint32_t beats;
         uint32_t done;
+        uint64_t accepted;  // cycle of the address
         uint64_t ready;  // first cycle in which its data or response may be offered
         uint32_t skip;   // bytes before an unaligned start, in the first beat
         bool plain;
     };
 
-    Burst make_burst(const AddressChannel& a, bool write) const {
+    Burst make_burst(uint64_t now, const AddressChannel& a, bool write) const {
         const uint64_t first = a.address & ~uint64_t{BYTES - 1};
         const uint32_t beats = a.length + 1u;
-        return {first, beats, 0, 0, static_cast<uint32_t>(a.address - first),
+        return {first, beats, 0, now, 0, static_cast<uint32_t>(a.address - first),
                 store_.plain(first, first + uint64_t{beats} * BYTES - 1, write)};
     }
 
@@ -108,7 +117,7 @@ private:
 
     void accept_read(uint64_t now, const AddressChannel& channel) {
         ++traffic_.read_bursts;
-        Burst burst = make_burst(channel, false);
+        Burst burst = make_burst(now, channel, false);
         burst.ready = hangs(burst, false)
                           ? NEVER
                           : std::max(read_ready_, now + profile_.read_latency + random_.up_to(profile_.latency_jitter));
@@ -118,7 +127,7 @@ private:
 
     void accept_write(uint64_t now, const AddressChannel& channel) {
         ++traffic_.write_bursts;
-        writes_.push_back(make_burst(channel, true));
+        writes_.push_back(make_burst(now, channel, true));
         // Data that came ahead of this address.
         for (size_t at = beat_tail_ - early_beats_; early_beats_ && filling_ < writes_.size(); ++at) {
             --early_beats_;
@@ -200,6 +209,7 @@ private:
     const Profile& profile_;
     Violations& violations_;
     Traffic& traffic_;
+    Recorder& recorder_;
     Random random_;
     std::deque<Burst> reads_, writes_;
     size_t filling_ = 0;  // writes_[0 .. filling_) have all their data

@@ -10,6 +10,7 @@ import lepton.models
 import pytest
 from lepton.arch import PRESETS
 from lepton.bench import run_rows
+from lepton.bench.bursts import FETCH, LOAD, STORE
 from lepton.cli import main
 from lepton.runtime import CAUSES
 
@@ -67,9 +68,10 @@ def test_profile_writes_a_timeline_that_adds_up(tmp_path, capsys):
     assert "classifier" in shown and "MACs a cycle x cycles" in shown and "traffic" in shown
     content = json.loads(trace.read_text())
     clock = PRESETS["tiny"].clock_mhz
-    (track,) = [e["args"]["name"] for e in content["traceEvents"] if e["name"] == "thread_name"]
-    spans = [e for e in content["traceEvents"] if e["ph"] == "X"]
-    assert track == "TENSOR" and spans[0]["name"] == "stem.conv" and spans[-1]["name"] == "finish"
+    tracks = {e["tid"]: e["args"]["name"] for e in content["traceEvents"] if e["name"] == "thread_name"}
+    assert list(tracks.values()) == ["TENSOR", LOAD, FETCH, STORE]
+    spans = [e for e in content["traceEvents"] if e["ph"] == "X" and tracks[e["tid"]] == "TENSOR"]
+    assert spans[0]["name"] == "stem.conv" and spans[-1]["name"] == "finish"
     at = 0
     for span in spans:
         arguments = span["args"]
@@ -77,6 +79,16 @@ def test_profile_writes_a_timeline_that_adds_up(tmp_path, capsys):
         assert sum(arguments[cause] for cause in CAUSES) == arguments["cycles"] > 0
         at += arguments["cycles"]
     assert at == content["otherData"]["cycles"]
+    moved = dict.fromkeys(tracks.values(), 0)
+    for number, track in tracks.items():
+        end = 0
+        for burst in (e for e in content["traceEvents"] if e["ph"] == "X" and e["tid"] == number):
+            assert burst["ts"] >= end - 1e-9 and burst["dur"] > 0 and burst["name"] != "unknown"
+            end = burst["ts"] + burst["dur"]
+            moved[track] += burst["args"].get("bytes", 0)
+        assert end <= (at + 1) / clock
+    assert moved[LOAD] + moved[FETCH] == content["otherData"]["read_bytes"]
+    assert moved[STORE] == content["otherData"]["write_bytes"] > 0 < moved[FETCH]
     for event in content["traceEvents"]:
         if event["ph"] == "C" and event["name"].startswith("cycles") and event["ts"] < at / clock:
             assert sum(event["args"].values()) == pytest.approx(100, abs=0.1)
