@@ -1,10 +1,12 @@
 """Whole networks on the RTL: every byte equal to the golden model's, every output to LiteRT's."""
 
+import lepton.device
 import lepton.models
 import networks
 import numpy as np
 import pytest
 from lepton.compiler import compile_graph
+from lepton.frontends import import_tflite
 from lepton.runtime import ComparingSession
 
 
@@ -51,3 +53,22 @@ def test_networks_of_mlperf_tiny(boards, name, config, count):
     outputs = compare(boards, graph, config, samples)
     np.testing.assert_array_equal(outputs, networks.litert(path, samples))
     assert (outputs.argmax(1) == labels[:count]).mean() >= 0.5, "labels do not fit: were the inputs quantized wrongly?"
+
+
+def test_mobilenet_v2_of_a_converter():
+    """Legacy uint8 edges, 1.6 million cycles; every output LiteRT's."""
+    path = networks.DATA / "imagenet" / "mobilenet_v2_1.0_224_ptq.tflite"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    model = compile_graph(import_tflite(path), "base")
+    assert [tensor.name for tensor in model.inputs] == ["input"] and model.inputs[0].dtype == "uint8"
+    grid = np.add.outer(np.arange(224), np.arange(224))
+    image = np.stack([(grid * step) % 256 for step in (1, 3, 7)], -1).astype(np.uint8)[None]
+    memory = {"memory_bytes": 1 << 25}
+    with (lepton.device.open("rtl", config="base", **memory) as rtl,
+          lepton.device.open("golden", config="base", **memory) as golden,
+          ComparingSession(model, rtl, golden) as session):
+        compared = session.run(image)
+    assert not compared.differences, str(compared.differences[0])
+    (output,) = compared.result.outputs.values()
+    np.testing.assert_array_equal(output, networks.litert(path, image))

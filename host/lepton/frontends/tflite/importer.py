@@ -25,6 +25,7 @@ SUPPORTED_OPERATORS = tuple(CONVERT)
 MAX_CONSTANT = 4096  # elements of a constant that says how, not what, to compute: axes, shapes, paddings
 
 _LONGEST_LABEL = 40
+_OUTSIDE = "\0uint8"  # no name in a file has it
 _ZERO_POINTS = {"INT8": (-128, 127), "UINT8": (0, 255)}
 
 
@@ -75,6 +76,8 @@ class Importer:
                                  f"supported are {_counts(arity)} and {'1 output' if outputs else 'some outputs'}")
             function(self, operator, where)
         self.graph.outputs = [self.network_output(i) for i in raw.outputs]
+        for name in [n.removesuffix(_OUTSIDE) for n in self.graph.tensors if n.endswith(_OUTSIDE)]:
+            self.exchange(name)
 
     # Edges of the network
 
@@ -94,13 +97,26 @@ class Importer:
         return raw.dtype == "UINT8" and raw.quantization is not None
 
     def recentered(self, name: str, raw: RawTensor, inward: bool) -> str:
-        outside, q = f"{name}@uint8", self.graph.tensors[name].quantization
+        outside, q = name + _OUTSIDE, self.graph.tensors[name].quantization
         if outside not in self.graph.tensors:
             self.graph.tensors[outside] = Tensor(outside, raw.shape, np.dtype(np.uint8),
                                                  Quantization(q.scale, q.zero_point + 128))
             ends = ([outside], [name]) if inward else ([name], [outside])
             self.graph.nodes.append(Node(Recenter(), *ends, outside))
         return outside
+
+    def exchange(self, name: str) -> None:
+        """The file's name goes to the uint8 tensor that people see, the int8 one behind it is marked."""
+        new = {name: f"{name}@int8", name + _OUTSIDE: name}
+        tensors = self.graph.tensors
+        for tensor in tensors.values():
+            tensor.name = new.get(tensor.name, tensor.name)
+        self.graph.tensors = {tensor.name: tensor for tensor in tensors.values()}
+        for node in self.graph.nodes:
+            node.inputs = [new.get(n, n) for n in node.inputs]
+            node.outputs = [new.get(n, n) for n in node.outputs]
+        self.graph.inputs = [new.get(n, n) for n in self.graph.inputs]
+        self.graph.outputs = [new.get(n, n) for n in self.graph.outputs]
 
     # Tensors
 
