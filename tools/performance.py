@@ -25,6 +25,10 @@ Written by `tools/performance.py`; every run is byte-exact against the golden mo
 Utilization is MACs / (MACs a cycle x cycles). Memory: the default profile (64 cycles to the first data, 16 bursts
 in flight, 32 of 1024 cycles of refresh), at the rate of the bus in both directions.
 
+How to read it: work goes up with the square of the array's side, traffic does not. `large` needs layers of 32 channels
+and more and a few hundred pixels to be full, `small` is full nearly always. Matrix-vector rows and tiny_ad are bound by
+weights: 8 bytes a cycle halve them, 32 gain nothing, because one word of K bytes a cycle enters the array.
+
 """
 
 
