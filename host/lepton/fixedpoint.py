@@ -15,7 +15,7 @@ def quantize_multiplier(scale: float) -> tuple[int, int]:
     """(multiplier Q0.31, shift) with scale = multiplier / 2**31 * 2**shift; shift above 0 is to the left.
 
     QuantizeMultiplier of quantization_util.cc; a scale below 2**-31 becomes 0. Raises ValueError for a
-    scale that is negative or not finite, or too large for the shift.
+    scale that is negative or not finite.
     """
     if not math.isfinite(scale) or scale < 0:
         raise ValueError(f"a scale must be finite and at least 0, not {scale}")
@@ -27,8 +27,6 @@ def quantize_multiplier(scale: float) -> tuple[int, int]:
         multiplier, shift = multiplier // 2, shift + 1
     if shift < -31:
         return 0, 0
-    if shift > 30:
-        raise ValueError(f"a scale must be below 2**30, not {scale}")
     return multiplier, shift
 
 

@@ -1,7 +1,8 @@
 """Graphs of the CMSIS-NN test vectors (../shared/data/cmsis_nn): one operator, its inputs and expected output each.
 
 The vectors come from TFLite Micro's reference kernels. They state multipliers and shifts rather than scales, so the
-graphs get float64 scales that lead to exactly these.
+graphs get the scales that belong to them. The compiler rounds these to float32, as files hold scales, so the last bits
+of a multiplier may differ from the stated ones; the expected outputs must come out all the same.
 """
 
 import json

@@ -9,23 +9,10 @@ import math
 import numpy as np
 
 from ..arch.commands import PARAM_WORDS, UNIFORM_PARAM_WORDS
+from ..fixedpoint import quantize_multiplier
 from ..graph import GraphError
 
 _INT32_MAX = 2**31 - 1
-
-
-def quantize_multiplier(real: float) -> tuple[int, int]:
-    """(multiplier, shift) with real = multiplier * 2**(shift - 31), as TFLite's QuantizeMultiplier."""
-    if real == 0:
-        return 0, 0
-    mantissa, shift = math.frexp(real)
-    multiplier = math.floor(mantissa * 2**31 + 0.5)  # std::round, for a mantissa that is not negative
-    if multiplier == 2**31:
-        multiplier //= 2
-        shift += 1
-    if shift < -31:
-        return 0, 0
-    return multiplier, shift
 
 
 def conv_scales(source: np.ndarray, weights: np.ndarray, output: np.ndarray, per_channel: bool) -> np.ndarray:

@@ -34,9 +34,16 @@ def _round(x: np.ndarray) -> np.ndarray:
     return np.copysign(np.floor(np.abs(x) + np.asarray(x).dtype.type(0.5)), x)
 
 
+def _multiplier(real: float) -> tuple[int, int]:
+    multiplier, shift = fixedpoint.quantize_multiplier(real)
+    if shift > 30:  # what int32 can be shifted by
+        raise ValueError(f"a scale must be below 2**30, not {real}")
+    return multiplier, shift
+
+
 def _multiply(values: np.ndarray, real: float, where: str) -> np.ndarray:
     try:
-        return fixedpoint.multiply_by_quantized_multiplier(values, *fixedpoint.quantize_multiplier(real))
+        return fixedpoint.multiply_by_quantized_multiplier(values, *_multiplier(real))
     except ValueError as error:
         raise GraphError(f"{where}: {error}") from None
 
@@ -76,7 +83,7 @@ def _looked_up(x: Tensor, y: Tensor, function) -> bytes:
 
 def logistic(x: Tensor, y: Tensor) -> bytes:
     """The sigmoid in Q4.27 (reference_integer_ops::Logistic); y has scale 1/256 and zero point -128."""
-    multiplier, shift = fixedpoint.quantize_multiplier(float(_scale(x)) * 2.0 ** (31 - 4))
+    multiplier, shift = _multiplier(float(_scale(x)) * 2.0 ** (31 - 4))
     radius = _radius(4, max(shift, 0))
     centered = _Q - _zero(x)
     scaled = fixedpoint.multiply_by_quantized_multiplier(centered, multiplier, shift)
@@ -87,7 +94,7 @@ def logistic(x: Tensor, y: Tensor) -> bytes:
 
 def tanh(x: Tensor, y: Tensor) -> bytes:
     """The hyperbolic tangent in Q4.27 (reference_integer_ops::Tanh); y has scale 1/128 and zero point 0."""
-    multiplier, shift = fixedpoint.quantize_multiplier(float(_scale(x)) * 2.0 ** (31 - 4))
+    multiplier, shift = _multiplier(float(_scale(x)) * 2.0 ** (31 - 4))
     radius = _radius(4, max(shift, 0))
     centered = _Q - _zero(x)
     scaled = fixedpoint.multiply_by_quantized_multiplier(centered, multiplier, shift)
@@ -106,7 +113,7 @@ def hard_swish(x: Tensor, y: Tensor, where: str) -> bytes:
     hires, output = np.float32(1 / 128) * _scale(x), _scale(y)
     multipliers = []
     for real in (hires / output, hires / np.float32(3 / 32768)):
-        multiplier, exponent = fixedpoint.quantize_multiplier(float(real))
+        multiplier, exponent = _multiplier(float(real))
         # DownScaleInt32ToInt16Multiplier
         multipliers.append((min((multiplier + (1 << 15)) >> 16, 2**15 - 1), exponent))
     (output_multiplier, output_exponent), (slope_multiplier, slope_exponent) = multipliers
