@@ -64,6 +64,7 @@ async def a_snapshot_needs_a_slot(dut):
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def an_engine_s_error_halts_all_and_waits_for_quiet(dut):
     bench = await Bench.open(dut)
+    waited_for = 0
     for engine in EngineName:
         address = random.getrandbits(64)
         bench.engines[engine].fails = {1: (ErrorCode.LOCAL_BOUNDS, address)}
@@ -79,9 +80,11 @@ async def an_engine_s_error_halts_all_and_waits_for_quiet(dut):
         assert await bench.finish() is State.ERROR
         # Of the engines that had work left when halted the slowest decides.
         assert bench.ended - halted >= max((peer.quiet_after for peer in busy), default=0), (bench.ended, halted, busy)
+        waited_for += len(busy)
         assert await bench.error() == (ErrorCode.LOCAL_BOUNDS, engine, 1, 40 + engine, address)
         assert dut.load__halt.value, "halt must stay until the next job"
         bench.engines[engine].fails = {}
+    assert waited_for, "no engine had work left in any of the jobs: nothing was shown"
     await _still_works(bench)
 
 
