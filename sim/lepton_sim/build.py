@@ -18,8 +18,10 @@ TRAINING = Path(__file__).parent / "training.py"
 HARNESS = Path(__file__).parent / "harness"
 TOP = "lepton_chip"  # name of the Verilog module
 LIBRARY = "board.so"
+SIGN_EXTEND = "sign_extend.h"  # of the harness; every file of the generated C++ includes it
 
-_VERILATOR = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert")
+_VERILATOR = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert",
+              "--compiler-include", SIGN_EXTEND)
 _OPTIMIZE = ("-O3", "-march=native")
 
 
@@ -63,6 +65,7 @@ def _build(verilog: str, folder: Path, flags: Flags, progress: Progress, trainer
     work = folder / "work"
     progress("running Verilator")
     generated = verilate(verilog, TOP, work, flags)
+    shutil.copy(HARNESS / SIGN_EXTEND, work)
     shim = HARNESS / "fst_shim"
 
     def library(target: Path, profile: tuple[str, ...] = ()) -> None:

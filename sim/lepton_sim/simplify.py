@@ -15,6 +15,8 @@ _PART = re.compile(rf"({_NAME})(?:\[(\d+)(?::(\d+))?\])?")
 _COPIES = re.compile(rf"({_NAME}\[\d+\])(?:, \1){{2,}}(?=[, ])")
 # Copies of a bit before the vector that begins with it: `{{ x[7], x[7], x[7:2] }}`.
 _SIGN = re.compile(rf"\$signed\(\{{ ({_NAME})\[(\d+)\](?:, \1\[\2\])*, (\1\[\2:\d+\]) \}}\)")
+# The same before the whole vector: `{{ x[7], x[7], x }}`.
+_SIGN_OF_ALL = re.compile(rf"\$signed\(\{{ ({_NAME})\[(\d+)\](?:, \1\[\2\])*, \1 \}}\)")
 
 
 def simplify(verilog: str) -> str:
@@ -29,16 +31,18 @@ def simplify(verilog: str) -> str:
         elif match := _JOINED.match(line):
             parts = [(part[0].strip(), _width(part, widths)) for part in _PART.finditer(match["parts"])]
             if all(width for _, width in parts):
-                lines += _split(f"lepton_joined_{joined}", parts, _extend(match["value"]))
+                lines += _split(f"lepton_joined_{joined}", parts, _extend(match["value"], widths))
                 joined += 1
                 continue
-        lines.append(_extend(line) if " = " in line or " <= " in line else line)
+        lines.append(_extend(line, widths) if " = " in line or " <= " in line else line)
     return "\n".join(lines) + "\n"
 
 
-def _extend(text: str) -> str:
+def _extend(text: str, widths: dict[str, int]) -> str:
     """A signed operand is extended by the operator it stands in; elsewhere copies become a replication."""
     text = _SIGN.sub(r"$signed(\3)", text)
+    text = _SIGN_OF_ALL.sub(
+        lambda m: f"$signed({m[1]})" if widths.get(m[1].strip()) == int(m[2]) + 1 else m[0], text)
     return _COPIES.sub(lambda copies: f"{{ {copies[0].count(copies[1])}{{ {copies[1]} }} }}", text)
 
 

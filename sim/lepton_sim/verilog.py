@@ -18,9 +18,10 @@ from amaranth.lib.wiring import In, Out
 
 from .cache import build_root, digest
 from .gather import gather
+from .narrow import narrow
 from .simplify import simplify
 
-REVISION = 5  # of this file's output; part of the cache's key
+REVISION = 7  # of this file's output; part of the cache's key
 
 # Amaranth's own script leaves every register's next value as combinational logic that is
 # evaluated each cycle, enabled or not. Extracting the enables (opt_dff) lets Verilator skip the
@@ -88,7 +89,7 @@ def _converted(text: str, name: str) -> str:
     cached = build_root() / "verilog" / f"{name}-{digest(text, _yosys_version(), str(REVISION))}.v"
     if cached.exists():
         return cached.read_text()
-    verilog = gather(simplify(shorten_initial_blocks(_yosys(text))))
+    verilog = gather(narrow(simplify(shorten_initial_blocks(_yosys(text)))))
     cached.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=cached.parent)
     with open(descriptor, "w") as file:

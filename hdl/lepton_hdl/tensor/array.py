@@ -9,6 +9,9 @@ from lepton.arch import ChipConfig
 from .window import tap_lanes
 
 
+_SUM = 32  # bits
+
+
 class DotArray(wiring.Component):
     """Column n computes sum over k of x[k] * w[n][k] in one cycle.
 
@@ -56,13 +59,22 @@ class DotArray(wiring.Component):
             with m.If(self.enable):
                 with m.If(self.bypass):
                     m.d.sync += self.dot[n].eq(self.x[n])
+                if self.taps_count:
+                    with m.Elif(self.window):
+                        taps = (self.taps[k].word_select(n, 8).as_signed() for k in range(self.taps_count))
+                        m.d.sync += self.dot[n].eq(_dot(taps, active))
                 with m.Else():
-                    m.d.sync += self.dot[n].eq(sum(self._operand(n, k) * active[k] for k in lanes))
+                    m.d.sync += self.dot[n].eq(_dot(self.x, active))
         return m
 
-    def _operand(self, n: int, k: int):
-        """What lane `k` of column `n` multiplies."""
-        if not self.taps_count:
-            return self.x[k]
-        tap = self.taps[k].word_select(n, 8).as_signed() if k < self.taps_count else Const(0, signed(8))
-        return Mux(self.window, tap, self.x[k])
+
+def _dot(x, w):
+    """Sum of the products of two sequences of int8, the shorter one's length, in 32 bits.
+
+    All partial sums have the width of the last: the simulator would mask and extend narrower ones.
+    """
+    first, *products = (a * b for a, b in zip(x, w, strict=False))
+    total = first | Const(0, signed(_SUM))
+    for product in products:
+        total = (total + product)[:_SUM].as_signed()
+    return total
