@@ -14,7 +14,8 @@ from ..layouts import layout
 class Repeater(wiring.Component):
     """A register for one command between fetch and dispatch; it steps while the command has rounds left.
 
-    `last`: what `o` shows is the last round of its record.
+    `last`: what `o` shows is the last round of its record. Every field of `o` is a register: what differs from the
+    record is computed when a round begins, not in every cycle in which it waits.
     """
 
     def __init__(self, record: Record):
@@ -27,38 +28,48 @@ class Repeater(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        record = self._record
-        current = Signal(layout(record))
-        first = Signal()
-        left = current[COUNT[record.name]]  # rounds, this one included
-        done = Signal()
+        record, given, shown = self._record, self.i.p, self.o.p
+        count = COUNT[record.name]
+        # What the record asks for and the rounds before the last, or after the first, do not show.
+        wait, post, left = Signal.like(given.wait), Signal.like(given.post), Signal.like(given[count])
+        snapshot = Signal()
+        many = Signal()
         m.d.comb += [
-            self.last.eq(~current.repeat | (left <= 1)),
-            done.eq(self.o.valid & self.o.ready & self.last),
-            self.i.ready.eq(~self.o.valid | done),
-            self.o.p.eq(current),
+            many.eq(given.repeat & (given[count] > 1)),
+            self.i.ready.eq(~self.o.valid | (self.o.ready & self.last)),
         ]
-        with m.If(first & (current.first_wait != 0)):
-            m.d.comb += self.o.p.wait.eq(current.wait | (1 << current.first_wait))
-        with m.If(self.last & (current.last_post != 0)):
-            m.d.comb += self.o.p.post.eq(current.post | (1 << current.last_post))
-        with m.If(current.repeat & (left != 0)):  # the engine reports a count of zero
-            m.d.comb += self.o.p[COUNT[record.name]].eq(1)
         with m.If(self.i.ready):
             m.d.sync += self.o.valid.eq(self.i.valid)
             with m.If(self.i.valid):
-                m.d.sync += [current.eq(self.i.p), first.eq(1)]
-        with m.Elif(self.o.ready):
-            m.d.sync += [left.eq(left - 1), first.eq(0)]
-            m.d.sync += [current[name].eq(current[name] + current[step]) for name, step in STEPS[record.name]]
+                m.d.sync += [
+                    shown.eq(given), wait.eq(given.wait), post.eq(given.post), left.eq(given[count]),
+                    self.last.eq(~many), shown.wait.eq(given.wait | _one(given.first_wait)),
+                ]
+                with m.If(given.repeat & (given[count] != 0)):  # the engine reports a count of zero
+                    m.d.sync += shown[count].eq(1)
+                with m.If(~many):
+                    m.d.sync += shown.post.eq(given.post | _one(given.last_post))
+                if record is Tensor:
+                    m.d.sync += snapshot.eq(given.snapshot)
+                    with m.If(many):
+                        m.d.sync += shown.snapshot.eq(0)
+        with m.Elif(self.o.valid & self.o.ready):
+            m.d.sync += [left.eq(left - 1), shown.wait.eq(wait), self.last.eq(left == 2)]
+            with m.If(left == 2):
+                m.d.sync += shown.post.eq(post | _one(shown.last_post))
+                if record is Tensor:
+                    m.d.sync += shown.snapshot.eq(snapshot)
+            m.d.sync += [shown[name].eq(shown[name] + shown[step]) for name, step in STEPS[record.name]]
             if record is Tensor:
                 end, unit = Signal(16), Signal(16)
                 m.d.comb += [
-                    end.eq(current.params + Mux(current.uniform, UNIFORM_PARAM_WORDS, PARAM_WORDS)),
-                    unit.eq(end - current.weights),
+                    end.eq(shown.params + Mux(shown.uniform, UNIFORM_PARAM_WORDS, PARAM_WORDS)),
+                    unit.eq(end - shown.weights),
                 ]
-                m.d.sync += [current.weights.eq(end), current.params.eq(current.params + unit), current.fence.eq(0)]
-        if record is Tensor:
-            with m.If(~self.last):
-                m.d.comb += self.o.p.snapshot.eq(0)
+                m.d.sync += [shown.weights.eq(end), shown.params.eq(shown.params + unit), shown.fence.eq(0)]
         return m
+
+
+def _one(semaphore):
+    """The mask of a semaphore that a record names by its number; of none for 0, which stands for none."""
+    return Mux(semaphore != 0, 1 << semaphore, 0)

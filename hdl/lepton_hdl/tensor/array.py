@@ -1,13 +1,12 @@
 """The dot-product array: K by N multipliers, weights stationary and double-buffered."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, signed
+from amaranth.hdl import Const, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 from lepton.arch import ChipConfig
 
 from .window import tap_lanes
-
 
 _SUM = 32  # bits
 

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from lepton.arch.commands import PARAM_WORDS, UNIFORM_PARAM_WORDS
 
-from .rounding import POINT, away_from_zero, clamp, float_round_up, round_up, to_float
+from .rounding import POINT, away_from_zero, clamp, float_round_up, round_up, to_float, whole
 
 # bias and left shift, multiply, right shift, round and zero point, clamp
 STAGES = 5
@@ -85,7 +85,7 @@ class Requantizer(wiring.Component):
                 m.d.sync += more.eq((product[:31] & ~(Const(-1, 31) << right)[:31]).any())
         with m.If(self.valid[ROUND]):
             up = Mux(self.as_float[ROUND], float_round_up(scaled, more), round_up(scaled))
-            m.d.sync += wide.eq((scaled >> POINT) + self.zero + up)
+            m.d.sync += wide.eq(whole(scaled) + self.zero + up)
         m.d.comb += self.clamped.eq(clamp(wide, self.low, self.high))
         with m.If(self.valid[CLAMP]):
             m.d.sync += self.y.eq(self.clamped)

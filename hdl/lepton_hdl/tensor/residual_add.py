@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .rounding import POINT, away_from_zero, clamp, even_round_up, round_half_up, round_up
+from .rounding import POINT, away_from_zero, clamp, even_round_up, round_half_up, round_up, whole
 
 # scale both, shift and add, scale the sum, shift, round and zero point, clamp
 STAGES = 6
@@ -23,9 +23,9 @@ class ResidualAdd(wiring.Component):
     Members
     -------
     valid: bit s is set when stage s holds a row; `y` and `residual` enter at stage 0.
-    add and the parameters (`lepton.arch.Tensor`, add_*): each stable while the stage that uses it
-        holds a row (SCALE: zeros and multipliers, SUM: shifts, SCALE_SUM: mult_o, SHIFT_SUM: shift_o,
-        ROUND: zero_o, CLAMP: the rest).
+    adds: bit s says that the row at stage s is added; the others pass, and no multiplier moves for them.
+    The parameters (`lepton.arch.Tensor`, add_*): each stable while the stage that uses it holds a row (SCALE: zeros
+        and multipliers, SUM: shifts, SCALE_SUM: mult_o, SHIFT_SUM: shift_o, ROUND: zero_o, CLAMP: the rest).
     as_float: bit s says that the row at stage s is added as FLOAT (SUM, SCALE_SUM, SHIFT_SUM, ROUND).
     """
 
@@ -33,7 +33,7 @@ class ResidualAdd(wiring.Component):
     residual: In(signed(8))
     valid: In(STAGES)
     as_float: In(STAGES)
-    add: In(1)
+    adds: In(STAGES)
     zero_a: In(signed(8))
     zero_b: In(signed(8))
     zero_o: In(signed(8))
@@ -52,6 +52,7 @@ class ResidualAdd(wiring.Component):
         product_a, product_b = Signal(signed(41)), Signal(signed(41))
         total, product, scaled = Signal(signed(42)), Signal(signed(64)), Signal(signed(64))
         wide = Signal(signed(35))
+        active = self.valid & self.adds
         own = [self.y, *(Signal(signed(8), name=f"own{s}") for s in range(1, STAGES))]
         for s in range(STAGES - 1):
             with m.If(self.valid[s]):
@@ -60,24 +61,24 @@ class ResidualAdd(wiring.Component):
         def shifted(value, bit, shift, stage):
             return away_from_zero(value, bit, (shift != 0) & ~self.as_float[stage]) >> shift
 
-        with m.If(self.valid[SCALE]):
+        with m.If(active[SCALE]):
             m.d.sync += [
                 product_a.eq((self.y - self.zero_a) * self.mult_a),
                 product_b.eq((self.residual - self.zero_b) * self.mult_b),
             ]
-        with m.If(self.valid[SUM]):
+        with m.If(active[SUM]):
             a, b = (shifted(p, _INPUT_FRACTION - 1, shift, SUM)
                     for p, shift in ((product_a, self.shift_a), (product_b, self.shift_b)))
             m.d.sync += total.eq(Mux(self.as_float[SUM], a + b, round_half_up(a, _INPUT_FRACTION)
                                      + round_half_up(b, _INPUT_FRACTION)))
-        with m.If(self.valid[SCALE_SUM]):
+        with m.If(active[SCALE_SUM]):
             m.d.sync += product.eq(Mux(self.as_float[SCALE_SUM], (total + self.mult_o) << _INPUT_SHIFT,
                                        total[:32].as_signed() * self.mult_o))
-        with m.If(self.valid[SHIFT_SUM]):
+        with m.If(active[SHIFT_SUM]):
             m.d.sync += scaled.eq(shifted(product, POINT - 1, self.shift_o, SHIFT_SUM))
-        with m.If(self.valid[ROUND]):
+        with m.If(active[ROUND]):
             up = Mux(self.as_float[ROUND], even_round_up(scaled), round_up(scaled))
-            m.d.sync += wide.eq((scaled >> POINT) + self.zero_o + up)
+            m.d.sync += wide.eq(whole(scaled) + self.zero_o + up)
         with m.If(self.valid[CLAMP]):
-            m.d.sync += self.out.eq(Mux(self.add, clamp(wide, self.low, self.high), own[CLAMP]))
+            m.d.sync += self.out.eq(Mux(self.adds[CLAMP], clamp(wide, self.low, self.high), own[CLAMP]))
         return m

@@ -35,7 +35,7 @@ def away_from_zero(value, bit: int, enable):
 
 def round_half_up(value, fraction: int):
     """value / 2**fraction, rounded half up."""
-    return ((value >> (fraction - 1)) + 1) >> 1
+    return (value[fraction - 1:].as_signed() + 1) >> 1
 
 
 def to_float(value):
@@ -47,6 +47,11 @@ def to_float(value):
         nudge = Mux(reaches, (1 << dropped - 1) - 1 + value[dropped], nudge)
         keep = Mux(reaches, Const(-1 << dropped, 32), keep)
     return ((value + nudge) & keep)[:32].as_signed()
+
+
+def whole(value):
+    """The integer at or below `value`, which has POINT fraction bits; a slice, since `>>` keeps the width."""
+    return value[POINT:].as_signed()
 
 
 def round_up(value):

@@ -100,15 +100,16 @@ class Tail(wiring.Component):
             "zero": at(requantize.ROUND, "out_zero"),
             "low": at(requantize.CLAMP, "out_min"), "high": at(requantize.CLAMP, "out_max"),
         }
+        adds = Cat(at(_ADD + s, "add") for s in range(residual_add.STAGES))
         addition = {
-            "add": at(_ADD + residual_add.CLAMP, "add"),
+            "adds": adds,
             "low": at(_ADD + residual_add.CLAMP, "add_min"), "high": at(_ADD + residual_add.CLAMP, "add_max"),
         }
         for stage, names in ((residual_add.SCALE, ("zero_a", "zero_b", "mult_a", "mult_b")),
                              (residual_add.SUM, ("shift_a", "shift_b")), (residual_add.SCALE_SUM, ("mult_o",)),
                              (residual_add.SHIFT_SUM, ("shift_o",)), (residual_add.ROUND, ("zero_o",))):
             addition |= {name: at(_ADD + stage, f"add_{name}") for name in names}
-        m.d.comb += self.residual_take.eq(valid[_ADD] & at(_ADD, "add"))
+        m.d.comb += self.residual_take.eq(valid[_ADD] & adds[0])
 
         bank, looks, looked = (at(requantize.CLAMP, "bank", waiting_bank), at(requantize.CLAMP, "table"),
                                at(_ADD, "table"))

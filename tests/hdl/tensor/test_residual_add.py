@@ -13,9 +13,9 @@ from tests.hdl.tensor.bench import INT_MAX, INT_MIN, Ports, pick, residual_added
 _USED = {
     **dict.fromkeys(("zero_a", "zero_b", "mult_a", "mult_b"), SCALE), **dict.fromkeys(("shift_a", "shift_b"), SUM),
     "mult_o": SCALE_SUM, "shift_o": SHIFT_SUM, "zero_o": ROUND,
-    **dict.fromkeys(("add", "low", "high"), CLAMP),
+    **dict.fromkeys(("low", "high"), CLAMP),
 }
-_BITS = {name: {"zero": 8, "mult": 32, "shift": 5, "add": 1, "low": 8, "high": 8}[name.split("_")[0]]
+_BITS = {name: {"zero": 8, "mult": 32, "shift": 5, "low": 8, "high": 8}[name.split("_")[0]]
          for name in _USED}
 
 
@@ -47,7 +47,8 @@ async def run(dut, rows, rng, gaps=0.0):
                   **{name: line[stage][name] if line[stage] else rng.getrandbits(_BITS[name])
                      for name, stage in _USED.items()},
                   as_float=sum((line[s]["rounding"] == Rounding.FLOAT if line[s] else rng.getrandbits(1)) << s
-                               for s in (SUM, SCALE_SUM, SHIFT_SUM, ROUND)))
+                               for s in (SUM, SCALE_SUM, SHIFT_SUM, ROUND)),
+                  adds=sum(int(line[s]["add"] if line[s] else rng.getrandbits(1)) << s for s in range(STAGES)))
         await ports.tick()
     assert results == len(rows)
 
