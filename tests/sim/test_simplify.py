@@ -28,6 +28,15 @@ def test_sign_extensions(before, after):
     assert simplify(module(before)) == module(after)
 
 
+@pytest.mark.parametrize("declared, after", [
+    ("wire [7:0] x;", "assign y = $signed(x) + $signed(z);"),
+    ("wire [8:0] x;", "assign y = $signed({ x[7], x[7], x }) + $signed(z);"),  # x[7] is not its sign
+])
+def test_a_whole_signal_with_copies_of_its_sign(declared, after):
+    before = "assign y = $signed({ x[7], x[7], x }) + $signed(z);"
+    assert simplify(module(declared, before)) == module(declared, after)
+
+
 def test_joined_targets_become_one_assignment_each():
     declared = ["wire [41:0] \\$9 ;", "output [3:0] y;", "reg z = 1'h0;"]
     assert simplify(module(*declared, "assign { \\$9 [41], \\$9 [39:2], y, z } = a + b;")) == module(

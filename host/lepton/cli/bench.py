@@ -183,7 +183,6 @@ def _summary(done: list[Measurement], ways: list[CloudMeasurement], folder: Path
         lines.append(("goals reached", f"{sum(bool(m.reached) for m in with_goal)} of {len(with_goal)}"))
     speeds = [m.simulated_hz for m in done if m.cycles]
     if speeds:
-        lines.append(("simulation", f"{scaled(min(speeds))} to {scaled(max(speeds))} cycles a second, "
-                                    "beside the golden model"))
+        lines.append(("simulation", f"{scaled(min(speeds))} to {scaled(max(speeds))} cycles a second"))
     return [*lines, ("written", f"{folder / 'bench.json'}, {folder / 'bench_layers.json'} (layer by layer), "
                                 f"{folder / 'bench.svg'} (roofline)"), ("took", f"{seconds:.0f} s")]
