@@ -223,12 +223,14 @@ class Issue(wiring.Component):
             with m.If(final):
                 m.d.sync += active.eq(0)
 
+        # The checks go nowhere but into registers that a command's start writes: the simulator makes them then only.
         code, fault = self._check(m, self.command.p.record)
+        m.d.comb += self.failed.eq(self.code != ErrorCode.NONE)
         m.d.comb += self.command.ready.eq((~active | (issue & final & counts)) & self.room & ~self.halt & ~self.failed)
         with m.If(self.command.valid & self.command.ready):
             new = self.command.p.record
             m.d.sync += [
-                c.eq(new), active.eq(code == ErrorCode.NONE), waiting_fence.eq(new.fence),
+                c.eq(new), active.eq(1), self.code.eq(code), self.bad_address.eq(fault), waiting_fence.eq(new.fence),
                 waiting_residual.eq(new.add & new.last),
                 x.eq(0), y.eq(0), z.eq(0), kx.eq(0), ky.eq(0), block.eq(0), first_pass.eq(1),
                 first_word.eq(1), first_pixel.eq(1), row.eq(new.acc),
@@ -239,10 +241,7 @@ class Issue(wiring.Component):
                 address, row_address, plane_address, pass_address, kernel_row_address, block_address)]
             m.d.sync += [o.eq(new.out_addr) for o in (out, row_out, plane_out)]
             raster.restart(m, new.iy0)
-            with m.If(code != ErrorCode.NONE):
-                m.d.sync += [self.failed.eq(1), self.code.eq(code), self.bad_address.eq(fault)]
         with m.Elif(ready & bad):
-            m.d.sync += self.failed.eq(1)
             with m.If(row_bad):
                 m.d.sync += [self.code.eq(ErrorCode.ACCUMULATOR_BOUNDS), self.bad_address.eq(row)]
             with m.Elif(raster.missed):
