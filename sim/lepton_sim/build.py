@@ -1,5 +1,6 @@
 """From a component with the chip's ports to a loadable simulation of the board."""
 
+import platform
 import shutil
 import time
 from collections.abc import Callable
@@ -22,7 +23,9 @@ SIGN_EXTEND = "sign_extend.h"  # of the harness; every file of the generated C++
 
 _VERILATOR = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert",
               "--compiler-include", SIGN_EXTEND)
-_OPTIMIZE = ("-O3", "-march=native")
+# Without AVX gcc does not spill integers into vector registers, whose way back costs more than memory's.
+_X86 = platform.machine() in ("x86_64", "AMD64")
+_OPTIMIZE = ("-O3", "-march=native", *(["-mno-avx"] if _X86 else []))
 
 
 def harness_sources() -> list[Path]:
