@@ -21,6 +21,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from . import durable
 from .errors import StoreError
 
 BUCKET = "lepton"
@@ -236,10 +237,4 @@ def _start_time(pid: int) -> int:
 
 
 def _write(path: Path, content: dict) -> None:
-    staging = path.with_suffix(".new")
-    staging.unlink(missing_ok=True)
-    with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    staging.replace(path)
+    durable.replace(path, json.dumps(content, indent=1).encode())
