@@ -88,12 +88,15 @@ class Outbox:
                 raise SpoolError(f"the spool {str(self.spool.path)!r} has no room to make a segment; "
                                  "free space on its disk") from error
 
-    def next(self, limit: int = 1, max_bytes: int = 16 << 20) -> list[Sealed]:
-        """The oldest segments that are not confirmed, up to `limit`; damaged ones are counted and left out."""
+    def next(self, limit: int = 1, max_bytes: int = 16 << 20, *, after: int = -1) -> list[Sealed]:
+        """The oldest segments that are not confirmed, up to `limit`, of those `after` a sequence number.
+
+        Damaged ones are counted and left out.
+        """
         found, size = [], 0
         with self._database.reading() as db:
             for row in db.execute("SELECT sequence, key, records, data FROM segments WHERE refused IS NULL "
-                                  "ORDER BY sequence LIMIT ?", (limit,)):
+                                  "AND sequence > ? ORDER BY sequence LIMIT ?", (after, limit)):
                 size += len(row[3]) if isinstance(row[3], bytes) else 0
                 if found and size > max_bytes:
                     break
