@@ -6,7 +6,7 @@ records or the very bytes that may have reached the target.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from . import records as lines
 from . import segment as segments
@@ -26,6 +26,7 @@ class Sealed:
     key: str
     records: int
     data: bytes
+    offered: bool = field(default=False, compare=False)  # when it was read: a target may have it
 
     @property
     def digest(self) -> str:
@@ -95,7 +96,7 @@ class Outbox:
         """
         found, size = [], 0
         with self._database.reading() as db:
-            for row in db.execute("SELECT sequence, key, records, data FROM segments WHERE refused IS NULL "
+            for row in db.execute("SELECT sequence, key, records, data, offered FROM segments WHERE refused IS NULL "
                                   "AND sequence > ? ORDER BY sequence LIMIT ?", (after, limit)):
                 size += len(row[3]) if isinstance(row[3], bytes) else 0
                 if found and size > max_bytes:
@@ -108,16 +109,23 @@ class Outbox:
 
     def offer(self, sealed: Sequence[Sealed]) -> None:
         """A target may have these from now on, so they are not dropped any more."""
-        with self._database.transaction():
-            self._database.db.executemany("UPDATE segments SET offered = 1 WHERE sequence = ? AND offered = 0",
-                                          [(s.sequence,) for s in sealed])
+        self.exchange((), sealed)
 
     def confirm(self, sealed: Sequence[Sealed]) -> None:
         """The target has the segments: forget them. Does nothing the second time."""
+        self.exchange(sealed, ())
+
+    def exchange(self, stored: Sequence[Sealed], offered: Sequence[Sealed]) -> None:
+        """Confirm some and offer others, with one wait for the disk."""
+        offered = [s for s in offered if not s.offered]
+        if not (stored or offered):
+            return
+        db = self._database.db
         with self._database.transaction() as state:
-            for s in sealed:
-                self._database.db.execute("DELETE FROM segments WHERE sequence = ? AND key = ?", (s.sequence, s.key))
-                if self._database.db.changes():
+            db.executemany("UPDATE segments SET offered = 1 WHERE sequence = ?", [(s.sequence,) for s in offered])
+            for s in stored:
+                db.execute("DELETE FROM segments WHERE sequence = ? AND key = ?", (s.sequence, s.key))
+                if db.changes():
                     state.count("stored", s.records)
                     state.count("segments", 1)
                 elif self._database.value("SELECT count(*) FROM segments WHERE +sequence = ?", s.sequence):  # a scan
