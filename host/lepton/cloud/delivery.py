@@ -21,7 +21,7 @@ CONFIRM_SECONDS = 0.5  # that what is stored may wait for others to be confirmed
 class Delivery:
     """Segments to `target` until none is left or one fails; `stored` and `refused` are told what came of them.
 
-    A target that has failed is offered one segment first (`probe`). `stopping` says whether to begin no more.
+    A target that has failed is sent one segment first (`probe`). `stopping` says whether to begin no more.
     """
 
     def __init__(self, outbox: Outbox, target: Target, *, stored: Callable[[Sequence[Sealed]], None],
@@ -74,20 +74,21 @@ class Delivery:
         return self._more and (not (self._under_way or self._ready) if self._probe else len(self._ready) < LOW)
 
     def _due(self) -> bool:
-        return bool(self._settled) and (len(self._settled) >= LOW or self._patience() <= 0)
+        """Whether to confirm what has come back; when only the last are under way, they are waited for."""
+        worth = len(self._settled) >= LOW and (self._more or self._ready)
+        return bool(self._settled and (worth or self._patience() <= 0))
 
     def _patience(self) -> float:
         """Seconds that what has come back may still wait for others."""
         return self._since + CONFIRM_SECONDS - time.monotonic()
 
     def _read(self) -> None:
-        window = self._outbox.next(1 if self._probe else self._window, after=self._last)
+        window = self._outbox.next(self._window, after=self._last)
         self._settle(window)
         with self._lock:
             self._more = bool(window)
             if window:
-                self._last = window[-1].sequence
-                self._window = self._window if self._probe else min(2 * self._window, WINDOW)
+                self._last, self._window = window[-1].sequence, min(2 * self._window, WINDOW)
             self._ready.extend(window)
             self._work.notify(len(window))
             while len(self._threads) < min(self._lanes, self._under_way + len(self._ready)):
@@ -97,7 +98,7 @@ class Delivery:
     def _lane(self) -> None:
         with self._lock:
             while True:
-                while not (self._ready or self._ended):
+                while not (self._ended or (self._ready and not (self._probe and self._under_way))):
                     self._work.wait()
                 if self._ended or self._stopping():
                     self._news.notify()
@@ -121,7 +122,9 @@ class Delivery:
         if error is not None and not isinstance(error, Refused):
             self._error, self._ended = self._error or error, True
             return
-        self._probe = False
+        if self._probe:
+            self._probe = False
+            self._work.notify_all()
         self._since = self._since if self._settled else time.monotonic()
         self._settled.append((sealed, error))
 
