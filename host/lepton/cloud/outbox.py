@@ -6,7 +6,7 @@ records or the very bytes that may have reached the target.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from . import records as lines
 from . import segment as segments
@@ -26,7 +26,6 @@ class Sealed:
     key: str
     records: int
     data: bytes
-    offered: bool = field(default=False, compare=False)  # when it was read: a target may have it
 
     @property
     def digest(self) -> str:
@@ -96,7 +95,7 @@ class Outbox:
         """
         found, size = [], 0
         with self._database.reading() as db:
-            for row in db.execute("SELECT sequence, key, records, data, offered FROM segments WHERE refused IS NULL "
+            for row in db.execute("SELECT sequence, key, records, data FROM segments WHERE refused IS NULL "
                                   "AND sequence > ? ORDER BY sequence LIMIT ?", (after, limit)):
                 size += len(row[3]) if isinstance(row[3], bytes) else 0
                 if found and size > max_bytes:
@@ -108,7 +107,7 @@ class Outbox:
         return intact
 
     def offer(self, sealed: Sequence[Sealed]) -> None:
-        """A target may have these from now on, so they are not dropped any more."""
+        """A target may have these from now on, so neither they nor those before are dropped any more."""
         self.exchange((), sealed)
 
     def confirm(self, sealed: Sequence[Sealed]) -> None:
@@ -117,12 +116,13 @@ class Outbox:
 
     def exchange(self, stored: Sequence[Sealed], offered: Sequence[Sealed]) -> None:
         """Confirm some and offer others, with one wait for the disk."""
-        offered = [s for s in offered if not s.offered]
-        if not (stored or offered):
-            return
+        last = max((s.sequence for s in offered), default=-1)
+        with self._database.reading():
+            if not stored and last <= self._database.state().offered:
+                return
         db = self._database.db
         with self._database.transaction() as state:
-            db.executemany("UPDATE segments SET offered = 1 WHERE sequence = ?", [(s.sequence,) for s in offered])
+            state.offered = max(state.offered, last)
             for s in stored:
                 db.execute("DELETE FROM segments WHERE sequence = ? AND key = ?", (s.sequence, s.key))
                 if db.changes():
@@ -211,7 +211,7 @@ class Outbox:
             state.next_segment, state.previous = sequence + 1, made.digest
             state.reported = sum(counters[name] for name in ("rejected", "dropped", "damaged"))
             first_record = batch.ids[0] if batch.ids else 0
-            db.execute("INSERT INTO segments VALUES (?, ?, ?, ?, 0, NULL, ?)",
+            db.execute("INSERT INTO segments VALUES (?, ?, ?, ?, NULL, ?)",
                        (sequence, made.key, len(batch.lines), first_record, made.data))
         return Sealed(sequence, made.key, len(batch.lines), made.data)
 
