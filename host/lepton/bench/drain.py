@@ -6,7 +6,7 @@ uploader reads them from its spool, checks them, and confirms them on disk. Its 
 outage to the last confirmation: what it takes to find out that the store is back counts.
 """
 
-import hashlib
+import os
 import shutil
 import statistics
 import threading
@@ -16,10 +16,9 @@ from pathlib import Path
 
 from .records import record
 
-BACKLOG = 500_000  # records
+BACKLOG = 600_000  # records
 OUTAGES = 9
 PATIENCE = 120.0  # seconds
-_FIRST = f"results/before/{0:012d}-{hashlib.sha256().hexdigest()}"  # without bytes: the store has been used before
 
 
 def drain_folder(place: Path) -> float:
@@ -55,15 +54,20 @@ class Outage:
 def _drain(place: Path, open_store: Callable) -> float:
     """The median over `OUTAGES`, with the same backlog each; store and uploader take turns in being measured first."""
     from ..cloud import DeviceKeys, Outbox, Spool
+    from ..cloud.segment import key_of, sha256
     keys = DeviceKeys.generate()
     backlog = place / "backlog.db"
     _make_backlog(backlog, keys, open_store("away"))
     with Spool(backlog) as spool:
         objects = [(s.key, s.data) for s in Outbox(spool, keys).next(BACKLOG, BACKLOG * 4096)]
+        before = key_of(spool.device, len(objects), sha256(b""))
     ratios = []
     for outage in range(OUTAGES):
         spool, alone, uploaded = place / f"{outage}.db", open_store(f"alone{outage}"), open_store(f"uploaded{outage}")
         shutil.copy(backlog, spool)
+        for store in (alone, uploaded):
+            store.put_new(before, b"")  # there has been something from this device before
+        os.sync()  # the copy is not to be written while it is measured
         if outage % 2:
             own = _put_all(alone, objects)
             taken = _upload(spool, keys, uploaded)
@@ -87,7 +91,6 @@ def _make_backlog(path: Path, keys, store) -> None:
 def _upload(path: Path, keys, store) -> float:
     """Seconds until the backlog has left."""
     from ..cloud import Spool, Uploader
-    store.put_new(_FIRST, b"")
     target = Outage(store)
     with Spool(path) as spool, Uploader(spool, target, keys, backoff_base=0.2, backoff_cap=0.2) as uploader:
         while not uploader.status.failures:
@@ -118,7 +121,6 @@ def _put_all(store, objects: list[tuple[str, bytes]]) -> float:
         except Exception as error:
             errors.append(error)
 
-    store.put_new(_FIRST, b"")
     writers = [threading.Thread(target=write) for _ in range(store.lanes)]
     started = time.monotonic()
     for writer in writers:

@@ -13,8 +13,8 @@ from .errors import Refused
 from .outbox import Outbox, Sealed
 from .target import Target
 
-WINDOW = 32  # segments that are read and offered together, once it goes well
-LOW = 16  # ready segments with which reading begins again, and stored ones that are worth a confirmation
+WINDOW = 64  # segments that are read and offered together, once it goes well
+LOW = 32  # ready segments with which reading begins again, and stored ones that are worth a confirmation
 CONFIRM_SECONDS = 0.5  # that what is stored may wait for others to be confirmed with
 
 
