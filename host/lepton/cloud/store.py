@@ -7,7 +7,7 @@ from pathlib import Path
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import LocalStore, S3Store, from_url
+from obstore.store import HTTPStore, LocalStore, S3Store, from_url
 
 from . import durable, s3_config
 from . import segment as segments
@@ -37,7 +37,9 @@ class Store:
         self._next_clearing = 0.0
         try:
             if "://" in self.where:
-                self._store = from_url(self.where, **{**s3_config.options(self.where), **options})
+                self._store = from_url(self.where, **{**s3_config.options(self.where, options), **options})
+                if isinstance(self._store, HTTPStore):
+                    raise ValueError("no web server stores an object only once")
             else:
                 self._folder = Path(where).expanduser().resolve()
                 durable.make_folder(self._folder)
@@ -45,7 +47,8 @@ class Store:
         except (BaseError, ValueError, OSError) as error:
             reason = str(error).strip().splitlines()[0]
             raise StoreError(f"cannot open the store {self.where!r}: {reason}; "
-                             "it must be a folder that can be written or a URL like s3://bucket/prefix") from error
+                             "it must be a folder that can be written, a URL like s3://bucket/prefix, or the "
+                             "ingest service's, https://host:port") from error
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Store `data`, whose SHA-256 ends `key`; when this returns, it is stored for good.

@@ -45,10 +45,12 @@ def test_the_same_code_talks_to_other_stores_by_url(made):
 
 def test_errors(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"cannot open the store .* must be a folder that can be written or a URL"):
+    with pytest.raises(StoreError, match=r"cannot open the store .* must be a folder that can be written, a URL"):
         Store(tmp_path / "file" / "store")
     with pytest.raises(StoreError, match="cannot open the store 'nonsense://x'"):
         Store("nonsense://x")
+    with pytest.raises(StoreError, match="'http://h/x': no web server stores an object only once; it must be"):
+        Store("http://h/x")
     with pytest.raises(StoreError, match="has no object 'results/none'"):
         Store(tmp_path).get("results/none")
     (tmp_path / "results").write_text("in the way")
