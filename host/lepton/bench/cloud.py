@@ -17,12 +17,12 @@ from .. import models
 from ..arch import PRESETS
 from ..compiler import compile_graph
 from ..runtime import Session, program_hash
+from .drain import drain_folder, drain_s3
+from .records import record
 
 SECONDS = 2.0  # that a rate is measured for
 PAIRS = 24  # of blocks with and without uploading,
 BLOCK = 40  # of so many inferences
-BACKLOG = 100_000
-OUTAGES = 3
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,6 @@ def _disk_syncs(place: Path) -> float:
         os.close(handle)
 
 
-def _record(number: int) -> dict:
-    """As `ResultLog` writes for the shipped network."""
-    return {"model": "mnist", "model_hash": "0" * 64, "program_hash": "1" * 64, "config_hash": "2" * 64,
-            "backend": "golden", "time": 1.8e9 + number, "cycles": 14_000 + number % 7, "image": number,
-            "outputs": [{"name": "classifier", "shape": [1, 10], "dtype": "int8", "sha256": f"{number * 7919:064x}",
-                         "values": [(number * k) % 256 - 128 for k in range(10)]}]}
-
-
 def _rate(append: Callable[[int], int]) -> float:
     """Records a second that `append`, given a count of records so far, takes."""
     count, started = 0, time.monotonic()
@@ -95,14 +87,14 @@ def _batched(place: Path) -> float:
     from ..cloud import Spool
     from ..cloud.results import BATCH
     with Spool(place / "spool.db") as spool:
-        batches = itertools.cycle([[_record(b * BATCH + n) for n in range(BATCH)] for b in range(16)])
+        batches = itertools.cycle([[record(b * BATCH + n) for n in range(BATCH)] for b in range(16)])
         return _rate(lambda _: spool.append_many("run", next(batches)))
 
 
 def _single(place: Path) -> float:
     from ..cloud import Spool
     with Spool(place / "spool.db") as spool:
-        records = itertools.cycle([_record(n) for n in range(256)])
+        records = itertools.cycle([record(n) for n in range(256)])
         return _rate(lambda _: spool.append("run", next(records)))
 
 
@@ -137,53 +129,12 @@ def _slowdown(place: Path) -> float:
         return 100 * (statistics.mean(sorted(ratios)[cut:PAIRS - cut]) - 1)
 
 
-def _drain(place: Path) -> float:
-    """Rate at which a backlog leaves after an outage, in percent of what the store gives to one writer that has the
-    same objects in memory and puts one after the other; the median of several outages.
-    """
-    from ..cloud import DeviceKeys, Spool, Store, Uploader
-    ratios = []
-    for outage in range(OUTAGES):
-        here = place / str(outage)
-        target = _Outage(Store(here / "store"))
-        with Spool(here / "spool.db") as spool, \
-                Uploader(spool, target, DeviceKeys.generate(), backoff_base=0.2, backoff_cap=0.2) as uploader:
-            for first in range(0, BACKLOG, 1000):
-                spool.append_many("run", [_record(first + n) for n in range(1000)])
-            while spool.status().waiting >= 5000:  # segments are made while the store is away
-                time.sleep(0.05)
-            started = time.monotonic()
-            target.down = False
-            if not uploader.flush(120):
-                raise TimeoutError(f"the backlog did not leave within 120 s: {uploader.status.last_error}")
-            taken = time.monotonic() - started
-        objects = [(key, target.store.get(key)) for key in target.store.keys(spool.device)]
-        again = Store(here / "again")
-        started = time.monotonic()
-        for key, data in objects:
-            again.put_new(key, data)
-        ratios.append(100 * (time.monotonic() - started) / taken)
-    return statistics.median(ratios)
-
-
-class _Outage:
-    """A store that is away at first."""
-
-    def __init__(self, store):
-        self.store, self.where, self.lanes, self.down = store, store.where, store.lanes, True
-
-    def put_new(self, key: str, data: bytes) -> bool:
-        from ..cloud import Unavailable
-        if self.down:
-            raise Unavailable("the store is away", 0.2)
-        return self.store.put_new(key, data)
-
-
 CLOUD_ROWS: dict[str, tuple[str, float, bool, Callable[[Path], float]]] = {
     "spool_batched": ("results/s", 20_000.0, True, _batched),
     "spool_single": ("results/s", 2_000.0, True, _single),
     "upload_slowdown": ("%", 3.0, False, _slowdown),
-    "upload_drain": ("% of one writer's rate", 90.0, True, _drain),
+    "upload_drain": ("% of the store's rate", 90.0, True, drain_folder),
+    "upload_drain_s3": ("% of the store's rate", 90.0, True, drain_s3),
 }
 
 

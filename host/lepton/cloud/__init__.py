@@ -4,8 +4,9 @@
   it is reached
 - `outbox`: records become segments, and segments leave
 - `segment`, `keys`: the objects that are uploaded, signed and encrypted
-- `uploader`: the threads between spool and target
+- `uploader`, on `delivery`: the threads between spool and target
 - `target`: where segments go: `store` (a folder or an S3 bucket, `s3_multipart`, `s3_config`) or `ingest`, the service
+- `durable`: files that are there whole or not at all
 - `verify`: a stored run, checked from end to end
 - `salvage`: what a damaged spool still holds
 - `server`: a SeaweedFS of one's own

@@ -6,8 +6,6 @@ on disk before it is sent for signing, so that an answer that got lost can be as
 """
 
 import base64
-import os
-import secrets
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from . import durable
 from .errors import CredentialsError
 from .keys import DeviceKeys
 
@@ -53,7 +52,7 @@ class Credentials:
         except OSError as error:
             raise CredentialsError(f"cannot read the authority's certificate {authority}: {error.strerror}") from error
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _replace(self.authority, trusted)
+        durable.replace(self.authority, trusted)
         key, request = self._request()
         proof = keys.signing.sign(PROOF_CONTEXT + request.public_bytes(serialization.Encoding.DER))
         return self._obtain(self._context(), service, "/v1/enrolment", key, {
@@ -111,8 +110,8 @@ class Credentials:
         """The next key, which stays the same until its certificate has come, and a request for it."""
         if not self._next_key.exists():
             key = ec.generate_private_key(ec.SECP256R1())
-            _replace(self._next_key, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                                       serialization.NoEncryption()))
+            durable.replace(self._next_key, key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         pem = self._next_key.read_bytes()
         key = serialization.load_pem_private_key(pem, None)
         return pem, x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
@@ -136,25 +135,10 @@ class Credentials:
             raise CredentialsError(f"{service} gives no certificate: {error or type(error).__name__}") from error
         if response.status_code != 201:
             raise CredentialsError(f"{service} gives no certificate: {answer.get('detail', response.reason_phrase)}")
-        _replace(self.client, key + answer["certificate"].encode())
+        durable.replace(self.client, key + answer["certificate"].encode())
         self._next_key.unlink(missing_ok=True)  # two processes of a device may rotate at once
         return answer
 
 
 def _pem(request: x509.CertificateSigningRequest) -> str:
     return request.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Durably, whole or not at all, for the owner only."""
-    staging = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    with open(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    staging.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -5,9 +5,9 @@ A folder holds them, readable by its owner alone: `signing.pem`, an Ed25519 priv
 removed when a new one takes over: what was stored under the old one stays readable.
 """
 
+import contextlib
 import hashlib
 import json
-import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from . import durable
 from .errors import KeyFileError
 
 DATA_KEY_BYTES = 32
@@ -59,9 +60,9 @@ class DeviceKeys:
         if not (folder / _SIGNING).exists() or not (folder / _DATA).exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             made = cls.generate()
-            _write_once(folder / _SIGNING, made.signing.private_bytes(
+            _create(folder / _SIGNING, made.signing.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-            _write_once(folder / _DATA, json.dumps(
+            _create(folder / _DATA, json.dumps(
                 {"current": made.current, "keys": {i: k.hex() for i, k in made.data.items()}}, indent=1).encode())
         return cls.load(folder)
 
@@ -97,23 +98,6 @@ def data_key_id(key: bytes) -> str:
     return hashlib.sha256(b"lepton data key\0" + key).hexdigest()[:16]
 
 
-def _write_once(path: Path, content: bytes) -> None:
-    """Durably, whole or not at all, and not over what another process was faster to write."""
-    staging = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(handle, content)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    try:
-        os.link(staging, path)
-    except FileExistsError:
-        pass
-    finally:
-        staging.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _create(path: Path, content: bytes) -> None:
+    with contextlib.suppress(FileExistsError):  # another process was faster
+        durable.create(path, content)

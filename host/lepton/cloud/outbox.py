@@ -88,12 +88,15 @@ class Outbox:
                 raise SpoolError(f"the spool {str(self.spool.path)!r} has no room to make a segment; "
                                  "free space on its disk") from error
 
-    def next(self, limit: int = 1, max_bytes: int = 16 << 20) -> list[Sealed]:
-        """The oldest segments that are not confirmed, up to `limit`; damaged ones are counted and left out."""
+    def next(self, limit: int = 1, max_bytes: int = 16 << 20, *, after: int = -1) -> list[Sealed]:
+        """The oldest segments that are not confirmed, up to `limit`, of those `after` a sequence number.
+
+        Damaged ones are counted and left out.
+        """
         found, size = [], 0
         with self._database.reading() as db:
             for row in db.execute("SELECT sequence, key, records, data FROM segments WHERE refused IS NULL "
-                                  "ORDER BY sequence LIMIT ?", (limit,)):
+                                  "AND sequence > ? ORDER BY sequence LIMIT ?", (after, limit)):
                 size += len(row[3]) if isinstance(row[3], bytes) else 0
                 if found and size > max_bytes:
                     break
@@ -104,17 +107,25 @@ class Outbox:
         return intact
 
     def offer(self, sealed: Sequence[Sealed]) -> None:
-        """A target may have these from now on, so they are not dropped any more."""
-        with self._database.transaction():
-            self._database.db.executemany("UPDATE segments SET offered = 1 WHERE sequence = ? AND offered = 0",
-                                          [(s.sequence,) for s in sealed])
+        """A target may have these from now on, so neither they nor those before are dropped any more."""
+        self.exchange((), sealed)
 
     def confirm(self, sealed: Sequence[Sealed]) -> None:
         """The target has the segments: forget them. Does nothing the second time."""
+        self.exchange(sealed, ())
+
+    def exchange(self, stored: Sequence[Sealed], offered: Sequence[Sealed]) -> None:
+        """Confirm some and offer others, with one wait for the disk."""
+        last = max((s.sequence for s in offered), default=-1)
+        with self._database.reading():
+            if not stored and last <= self._database.state().offered:
+                return
+        db = self._database.db
         with self._database.transaction() as state:
-            for s in sealed:
-                self._database.db.execute("DELETE FROM segments WHERE sequence = ? AND key = ?", (s.sequence, s.key))
-                if self._database.db.changes():
+            state.offered = max(state.offered, last)
+            for s in stored:
+                db.execute("DELETE FROM segments WHERE sequence = ? AND key = ?", (s.sequence, s.key))
+                if db.changes():
                     state.count("stored", s.records)
                     state.count("segments", 1)
                 elif self._database.value("SELECT count(*) FROM segments WHERE +sequence = ?", s.sequence):  # a scan
@@ -200,7 +211,7 @@ class Outbox:
             state.next_segment, state.previous = sequence + 1, made.digest
             state.reported = sum(counters[name] for name in ("rejected", "dropped", "damaged"))
             first_record = batch.ids[0] if batch.ids else 0
-            db.execute("INSERT INTO segments VALUES (?, ?, ?, ?, 0, NULL, ?)",
+            db.execute("INSERT INTO segments VALUES (?, ?, ?, ?, NULL, ?)",
                        (sequence, made.key, len(batch.lines), first_record, made.data))
         return Sealed(sequence, made.key, len(batch.lines), made.data)
 

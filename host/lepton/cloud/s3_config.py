@@ -1,24 +1,38 @@
-"""How an S3 store is reached: AWS_* variables, or else the server that `lepton cloud up` started."""
+"""How an S3 store is reached: AWS_* variables, or else the server that `lepton cloud up` made."""
 
 import os
+from collections.abc import Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from . import server
+from .errors import StoreError
 
 _VARIABLES = {"access_key_id": ("AWS_ACCESS_KEY_ID",), "secret_access_key": ("AWS_SECRET_ACCESS_KEY",),
               "session_token": ("AWS_SESSION_TOKEN",), "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
               "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")}
+# With one of these obstore gets credentials by itself, from its environment; without any it would ask a cloud's
+# metadata service, which on other machines is a stranger.
+_OTHER_WAYS = ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+               "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_METADATA_ENDPOINT", "AWS_SKIP_SIGNATURE")
 
 
-def options(where: str) -> dict:
-    """What obstore is to be given for a URL. Repetition is the uploader's affair, which knows when."""
+def options(where: str, given: Mapping = MappingProxyType({})) -> dict:
+    """What obstore is to be given for a URL besides what is `given`. Raises `StoreError` if there are no credentials.
+
+    Repetition is the uploader's affair, which knows when.
+    """
     if not where.startswith("s3://"):
         return {}
     found = {name: os.environ[variable] for name, variables in _VARIABLES.items()
              for variable in reversed(variables) if os.environ.get(variable)}
     if "access_key_id" not in found:
         found = {**server.access(urlsplit(where).netloc), **found}
+    if not {"access_key_id", "skip_signature"} & {*found, *given} and not any(map(os.environ.get, _OTHER_WAYS)):
+        raise StoreError(f"there are no credentials for {where!r}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
+                         "(and AWS_ENDPOINT_URL if it is not Amazon's), or start a server with: lepton cloud up; for "
+                         "the role of an EC2 instance set AWS_METADATA_ENDPOINT=http://169.254.169.254")
     found.setdefault("region", "us-east-1")
     plain = found.get("endpoint", "").startswith("http://")
     return {**found, "retry_config": {"max_retries": 1, "retry_timeout": timedelta(seconds=10)},

@@ -108,9 +108,10 @@ def _write(path: Path, kept: Path, found: _Found, mark: dict | None, key: bytes 
             if mark and mark["spool"] == state.spool:
                 state.next_segment = max(state.next_segment, mark["next_segment"])
             state.next_segment = max([state.next_segment, *(s.sequence + 1 for s in found.sealed)])
+            state.offered = state.next_segment - 1
             database.db.executemany("INSERT INTO records (time_ms, crc, line) VALUES (?, ?, ?)",
                                     ((time_ms, zlib.crc32(line), line) for time_ms, line in found.records))
-            database.db.executemany("INSERT INTO segments VALUES (?, ?, ?, 0, 1, NULL, ?)",
+            database.db.executemany("INSERT INTO segments VALUES (?, ?, ?, 0, NULL, ?)",
                                     ((s.sequence, s.key, s.records, s.data) for s in found.sealed))
             database.db.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)",
                                     (row for row in found.runs if _sound(row)))

@@ -12,7 +12,7 @@ import apsw
 from .state import COUNTERS, State
 
 APPLICATION_ID = 0x4C454F4E
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 PAGE = 4096
 
 SCHEMA = """
@@ -23,10 +23,9 @@ CREATE TABLE runs (run TEXT PRIMARY KEY, last INTEGER NOT NULL, touched INTEGER 
 CREATE TABLE records (id INTEGER PRIMARY KEY AUTOINCREMENT, time_ms INTEGER NOT NULL, crc INTEGER NOT NULL,
                       line BLOB NOT NULL) STRICT;
 CREATE TABLE segments (sequence INTEGER PRIMARY KEY, key TEXT NOT NULL, records INTEGER NOT NULL,
-                       first_record INTEGER NOT NULL, offered INTEGER NOT NULL, refused TEXT,
-                       data BLOB NOT NULL) STRICT;
+                       first_record INTEGER NOT NULL, refused TEXT, data BLOB NOT NULL) STRICT;
 """
-# offered: a target may have the segment; refused: why no target takes it
+# refused: why no target takes the segment
 
 
 def run_crc(run: str, last: int, origin: str) -> int:
@@ -34,12 +33,31 @@ def run_crc(run: str, last: int, origin: str) -> int:
 
 
 def migrate(db: apsw.Connection) -> None:
-    """From version 1, within the caller's transaction. Segments of its format leave as they are."""
+    """From an earlier version, within the caller's transaction."""
+    if db.pragma("user_version") == 1:
+        _from_version_1(db)
+    else:
+        _from_version_2(db)
+    db.pragma("user_version", SCHEMA_VERSION)
+
+
+def _from_version_2(db: apsw.Connection) -> None:
+    """Each segment had a column that said whether it had been offered; a row with its data had to be read for that."""
+    for body, crc in list(db.execute("SELECT body, crc FROM state")):
+        state = State.unpack(body, crc)
+        state.offered = next(iter(db.execute("SELECT coalesce(max(sequence), -1) FROM segments WHERE offered")))[0]
+        db.execute("UPDATE state SET body = ?, crc = ?", state.pack())
+    db.execute("ALTER TABLE segments DROP COLUMN offered")
+
+
+def _from_version_1(db: apsw.Connection) -> None:
+    """Segments of its format leave as they are."""
     meta = dict(db.execute("SELECT name, value FROM meta"))
     counters = dict(db.execute("SELECT name, value FROM counters"))
     waiting, size = next(iter(db.execute("SELECT count(*), coalesce(sum(length(line)), 0) FROM records")))
     state = State(device=meta["device"], spool=meta["spool"], next_segment=int(meta["next_segment"]),
                   previous=meta["previous"], waiting=waiting, waiting_bytes=size,
+                  offered=int(meta["next_segment"]) - 1,
                   counters={name: counters.get(name, 0) for name in COUNTERS})
     state.reported = state.losses
     for table in ("runs", "records", "segments"):
@@ -59,8 +77,7 @@ def migrate(db: apsw.Connection) -> None:
     highest = next(iter(db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name LIKE 'records%'")))[0]
     db.execute("DELETE FROM sqlite_sequence WHERE name IN ('records', 'records_1')")
     db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('records', ?)", (highest,))
-    db.execute("INSERT INTO segments SELECT sequence, key, records, last_record - records + 1, 1, NULL, body "
+    db.execute("INSERT INTO segments SELECT sequence, key, records, last_record - records + 1, NULL, body "
                "FROM segments_1")
     for table in ("runs_1", "records_1", "segments_1", "meta", "counters"):
         db.execute(f"DROP TABLE {table}")
-    db.pragma("user_version", SCHEMA_VERSION)

@@ -5,6 +5,7 @@ and the credentials, which are made at the first start and stay.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -14,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from . import durable
 from .errors import StoreError
 
 BUCKET = "lepton"
@@ -78,9 +81,9 @@ def find(folder: str | Path | None = None) -> Server | None:
 
 
 def access(bucket: str) -> dict:
-    """Endpoint and credentials of the running server, if it has this bucket; else nothing."""
+    """Endpoint and credentials of the server, if there is one with this bucket; it keeps them while it is stopped."""
     server = find()
-    return server.options() if server and server.running and server.bucket == bucket else {}
+    return server.options() if server and server.bucket == bucket else {}
 
 
 def up(folder: str | Path | None = None) -> Server:
@@ -89,27 +92,42 @@ def up(folder: str | Path | None = None) -> Server:
     Raises `StoreError` if the program is missing or does not become ready.
     """
     folder = Path(folder or default_folder()).expanduser().resolve()
-    known = find(folder)
-    if known and known.running:
-        _wait(known, folder)
-        return known
     program = _program()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / "data").mkdir(exist_ok=True)
-    server = Server(str(folder), BUCKET, known.access_key if known else secrets.token_hex(10),
-                    known.secret_key if known else secrets.token_urlsafe(30), _ports(known.ports if known else {}))
-    _write(folder / "identities.json", {"identities": [{
-        "name": "lepton", "credentials": [{"accessKey": server.access_key, "secretKey": server.secret_key}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]})
-    with open(folder / "server.log", "ab") as log:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / "data").mkdir(exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make the server's folder {folder}: {error.strerror}; give another with "
+                         "--folder") from error
+    with _alone(folder):
+        known = find(folder)
+        if known and known.running:
+            _wait(known, folder)
+            return known
+        return _start(program, folder, known)
+
+
+def _start(program: str, folder: Path, known: Server | None) -> Server:
+    with open(folder / "server.log", "ab") as log, open(folder / "alive.lock", "ab") as alive:
+        try:
+            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:  # `up` was killed before it could write down whom it had started
+            raise StoreError(f"a server that {folder / _FILE} does not know works in {folder}; end the process "
+                             f"that this names: pgrep -f -- -dir={folder / 'data'}") from error
+        server = Server(str(folder), BUCKET, known.access_key if known else secrets.token_hex(10),
+                        known.secret_key if known else secrets.token_urlsafe(30), _ports(known.ports if known else {}))
+        _write(folder / "identities.json", {"identities": [{
+            "name": "lepton", "credentials": [{"accessKey": server.access_key, "secretKey": server.secret_key}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]})
+        _write(folder / _FILE, asdict(server))
         process = subprocess.Popen(_command(program, folder, server), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                   start_new_session=True, cwd=folder)
+                                   start_new_session=True, cwd=folder, pass_fds=[alive.fileno()])  # holds the lock
     server = Server(**{**asdict(server), "pid": process.pid, "started": _start_time(process.pid)})
     _write(folder / _FILE, asdict(server))
     try:
         _wait(server, folder)
     except BaseException:
-        down(folder)
+        _stop(server, folder)
         raise
     return server
 
@@ -117,9 +135,21 @@ def up(folder: str | Path | None = None) -> Server:
 def down(folder: str | Path | None = None) -> bool:
     """Stop the server; False if it did not run. Its data and credentials stay."""
     folder = Path(folder or default_folder())
-    server = find(folder)
-    if server is None:
+    if find(folder) is None:
         return False
+    with _alone(folder):
+        return _stop(find(folder), folder)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One `up` or `down` of a folder at a time; others wait."""
+    with open(folder / "up.lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _stop(server: Server, folder: Path) -> bool:
     stopped = server.running
     if stopped:
         for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5.0)):
@@ -236,10 +266,4 @@ def _start_time(pid: int) -> int:
 
 
 def _write(path: Path, content: dict) -> None:
-    staging = path.with_suffix(".new")
-    staging.unlink(missing_ok=True)
-    with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    staging.replace(path)
+    durable.replace(path, json.dumps(content, indent=1).encode())

@@ -257,8 +257,8 @@ class Spool:
     def _drop_segment(self, state: State) -> bool:
         """The oldest segment, unless a target may have it: then it would be counted as lost and be there."""
         db = self.database.db
-        for sequence, count in db.execute("SELECT sequence, records FROM segments WHERE offered = 0 "
-                                          "ORDER BY sequence LIMIT 1").fetchall():
+        for sequence, count in db.execute("SELECT sequence, records FROM segments WHERE sequence > ? "
+                                          "ORDER BY sequence LIMIT 1", (state.offered,)).fetchall():
             db.execute("DELETE FROM segments WHERE sequence = ?", (sequence,))
             self._check_changes(1)
             state.count("dropped", count)

@@ -32,6 +32,7 @@ class State:
     previous: str = ""  # digest of the segment before
     waiting: int = 0  # records that are not in a segment, and the bytes of their lines
     waiting_bytes: int = 0
+    offered: int = -1  # the last segment that a target may have; segments are offered in order
     reported: int = 0  # losses that a segment's counters have told of
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
 

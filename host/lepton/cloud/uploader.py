@@ -1,8 +1,8 @@
 """The uploader: two threads that carry the spool's records to a target.
 
 It never gives up and never stands in the way of inference. One thread seals: it makes segments, also while the
-target does not answer, so that a backlog is small and ready to leave. The other sends: what fails is tried again
-after the time that the target asked for, or a random one that grows (full jitter: uniform in
+target does not answer, so that a backlog is small and ready to leave. The other sends (`delivery`): what fails is
+tried again after the time that the target asked for, or a random one that grows (full jitter: uniform in
 0..min(cap, base * 2^failures)). Times are measured by the monotonic clock, so a clock that jumps does no harm.
 """
 
@@ -10,16 +10,15 @@ import contextlib
 import random
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from .delivery import Delivery
 from .errors import CloudError, Refused, Unavailable
 from .keys import DeviceKeys
 from .outbox import Outbox, Sealed
 from .spool import Spool
 from .target import Target
-
-WINDOW = 32  # segments that are read, and confirmed, together; a confirmation is one more wait for the disk
-CONFIRM_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,6 @@ class Uploader:
                  segment_bytes: int = 4 << 20, linger: float = 0.5, backoff_base: float = 0.5,
                  backoff_cap: float = 300.0, rng: random.Random | None = None):
         self.spool, self.target, self.outbox = spool, target, Outbox(spool, keys)
-        self._lanes = getattr(target, "lanes", 1)
         self._segment_records, self._segment_bytes = segment_records, segment_bytes
         self._linger, self._backoff_base, self._backoff_cap = linger, backoff_base, backoff_cap
         self._rng = rng or random.Random()
@@ -101,7 +99,10 @@ class Uploader:
         return True
 
     def step(self) -> bool:
-        """Seal and send up to a window of segments; False if there was none. Raises what the target raises."""
+        """Send the segments that are there, or else make one and send it; False if there was none.
+
+        Raises what the target raises.
+        """
         if self._send():
             return True
         return self.outbox.seal(self._segment_records, self._segment_bytes) is not None and self._send()
@@ -121,51 +122,10 @@ class Uploader:
         return self.outbox.seal(self._segment_records, self._segment_bytes) is not None
 
     def _send(self) -> bool:
-        window = self.outbox.next(WINDOW)
-        if not window:
-            return False
-        self.outbox.offer(window)
-        sent, started = [], time.monotonic()
-        try:
-            while window and not (self._stop and sent):
-                # a target that failed is tried with one segment
-                group = [window.pop(0) for _ in range(min(len(window), 1 if self._status.failures else self._lanes))]
-                outcomes = self._put(group)
-                sent += [sealed for sealed, error in zip(group, outcomes, strict=True) if error is None]
-                for sealed, error in zip(group, outcomes, strict=True):
-                    if isinstance(error, Refused):
-                        self._note_refusal(sealed, error)
-                    elif error is not None:
-                        raise error
-                if self._status.failures or time.monotonic() - started > CONFIRM_SECONDS:
-                    self._confirm(sent)
-                    sent, started = [], time.monotonic()
-        finally:
-            self._confirm(sent)
-        return True
+        return Delivery(self.outbox, self.target, stored=self._note_stored, refused=self._note_refusal,
+                        stopping=lambda: self._stop, probe=self._status.failures > 0).run()
 
-    def _put(self, group: list[Sealed]) -> list[Exception | None]:
-        """Put the segments of a group at the same time; what came of each."""
-        outcomes: list[Exception | None] = [None] * len(group)
-
-        def put(index: int) -> None:
-            try:
-                self.target.put_new(group[index].key, group[index].data)
-            except Exception as error:
-                outcomes[index] = error
-
-        threads = [threading.Thread(target=put, args=(i,), daemon=True) for i in range(1, len(group))]
-        for thread in threads:
-            thread.start()
-        put(0)
-        for thread in threads:
-            thread.join()
-        return outcomes
-
-    def _confirm(self, sent) -> None:
-        if not sent:
-            return
-        self.outbox.confirm(sent)
+    def _note_stored(self, sent: Sequence[Sealed]) -> None:
         old = self._status
         with self._changed:
             self._status = replace(old, failures=0, last_error="", segments=old.segments + len(sent),
@@ -174,8 +134,7 @@ class Uploader:
         if old.failures:
             self.spool.note(error="", failures="0")
 
-    def _note_refusal(self, sealed, error: Refused) -> None:
-        self.outbox.refuse(sealed, str(error))
+    def _note_refusal(self, error: Refused) -> None:
         with self._changed:
             self._status = replace(self._status, refused=self._status.refused + 1, last_error=str(error))
             self._changed.notify_all()

@@ -8,8 +8,6 @@ signature of the root only keeps strangers out before they cost a query.
 import contextlib
 import datetime
 import ipaddress
-import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ..cloud import durable
 from .errors import Refused, ServiceError
 from .identity import Identity
 
@@ -42,7 +41,8 @@ class Authority:
             if self.root_file.exists():  # a new root would lock out every device
                 raise ServiceError(f"{key_file} is missing; restore it from a backup, or begin anew in another folder")
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _write(key_file, _new_root(), 0o600, replace=False)  # or another process was quicker
+            with contextlib.suppress(FileExistsError):  # another process was quicker
+                durable.create(key_file, _new_root())
         pem = key_file.read_bytes()
         try:
             self._key = serialization.load_pem_private_key(pem, None)
@@ -51,7 +51,7 @@ class Authority:
             raise ServiceError(f"{key_file} cannot be read ({error}); restore it from a backup, or begin anew in "
                                "another folder") from error
         if not self.root_file.exists():
-            _write(self.root_file, self.root_pem.encode(), 0o644)
+            durable.replace(self.root_file, self.root_pem.encode(), mode=0o644)
 
     @property
     def root_pem(self) -> str:
@@ -146,18 +146,3 @@ def _pem(certificate: x509.Certificate) -> str:
 def _private_pem(key) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                              serialization.NoEncryption())
-
-
-def _write(path: Path, content: bytes, mode: int, *, replace: bool = True) -> None:
-    """Whole or not at all, never readable by others even for a moment; what is there stays unless `replace`."""
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    if replace:
-        part.replace(path)
-    else:
-        with contextlib.suppress(FileExistsError):
-            os.link(part, path)
-        part.unlink()

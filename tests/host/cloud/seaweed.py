@@ -9,12 +9,16 @@ import pytest
 from lepton.cloud import Store, StoreError, server
 
 
-@contextlib.contextmanager
-def seaweed(folder: Path):
+def needs_program() -> None:
     try:
         server._program()
     except StoreError as missing:
         pytest.skip(str(missing))
+
+
+@contextlib.contextmanager
+def seaweed(folder: Path):
+    needs_program()
     started = server.up(folder)
     try:
         yield started

@@ -71,7 +71,7 @@ def test_rotated_device_uploads(service, enrolled, keys):
 
 def test_answer_that_got_lost(service, credentials, keys, monkeypatch):
     """The device crashes when the certificate is issued and not yet on its disk: the same code serves again."""
-    code, original = service.invite(CAMERA), module._replace
+    code, original = service.invite(CAMERA), module.durable.replace
 
     def crash(path, content):
         if path == credentials.client:
@@ -79,7 +79,7 @@ def test_answer_that_got_lost(service, credentials, keys, monkeypatch):
         original(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_replace", crash)
+        patch.setattr(module.durable, "replace", crash)
         with pytest.raises(KeyboardInterrupt):
             credentials.enrol(service.url, code, service.authority, keys)
     credentials.enrol(service.url, code, service.authority, keys)
@@ -88,7 +88,7 @@ def test_answer_that_got_lost(service, credentials, keys, monkeypatch):
 
 def test_lost_answer_to_a_rotation(service, enrolled, keys, monkeypatch):
     """The old certificate still serves."""
-    original = module._replace
+    original = module.durable.replace
 
     def crash(path, content):
         if path == enrolled.client:
@@ -96,7 +96,7 @@ def test_lost_answer_to_a_rotation(service, enrolled, keys, monkeypatch):
         original(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_replace", crash)
+        patch.setattr(module.durable, "replace", crash)
         with pytest.raises(KeyboardInterrupt):
             enrolled.rotate(service.url)
     assert put(service, enrolled, Spool(CAMERA.name, keys).next())

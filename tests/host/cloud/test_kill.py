@@ -5,37 +5,15 @@ acknowledged, and those that a reader finds in the store.
 """
 
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from lepton.cloud import DeviceKeys, Spool, Store, Uploader
 from lepton.cloud import segment as segments
+from processes import kill, last_acknowledged, start
 
-WORKER = Path(__file__).with_name("worker.py")
 ROUNDS = 10
-
-
-def start(*arguments):
-    process = subprocess.Popen([sys.executable, str(WORKER), *map(str, arguments)], stdout=subprocess.PIPE)
-    assert process.stdout.readline() == b"ready\n"
-    return process
-
-
-def kill(process):
-    assert process.poll() is None, f"{process.args} ended by itself"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-
-
-def last_acknowledged(ledger):
-    lines = ledger.read_text().split("\n")[:-1] if ledger.exists() else []
-    return int(lines[-1]) if lines else -1
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -46,7 +24,7 @@ def test_nothing_lost_nothing_twice(tmp_path, seed):
 
     def start_producer():
         # a restarted producer knows only what was acknowledged: what was committed but not is offered again
-        return start("producer", path, "run", last_acknowledged(ledger) + 1, ledger)
+        return start("producer", path, "run", last_acknowledged(ledger) + 1, ledger, 0)
 
     def start_uploader():
         return start("uploader", path, store, tmp_path / "keys")

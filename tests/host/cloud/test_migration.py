@@ -1,12 +1,14 @@
-"""A spool of schema version 1, as earlier versions wrote it, goes on where it was."""
+"""Spools of schema versions 1 and 2, as earlier versions wrote them, go on where they were."""
 
 import gzip
 import hashlib
 import json
+import zlib
 
 import apsw
 import pytest
-from lepton.cloud import Spool, SpoolError, Store, Uploader
+from lepton.cloud import Outbox, Spool, SpoolError, Store, Uploader
+from lepton.cloud.database import MIN_MAX_BYTES
 from lepton.cloud.verify import verify
 
 SCHEMA_1 = """
@@ -68,9 +70,9 @@ def test_everything_is_still_there_and_goes_on(path, tmp_path, keys):
 def test_a_later_version_is_refused(path):
     Spool(path).close()
     db = apsw.Connection(str(path))
-    db.pragma("user_version", 3)
+    db.pragma("user_version", 4)
     db.close()
-    with pytest.raises(SpoolError, match=r"by a later version \(schema 3, this one knows 2\); update lepton"):
+    with pytest.raises(SpoolError, match=r"by a later version \(schema 4, this one knows 3\); update lepton"):
         Spool(path)
 
 
@@ -81,3 +83,25 @@ def test_a_migration_that_is_cut_off_leaves_the_old_spool(path, monkeypatch):
     monkeypatch.undo()
     with Spool(path) as spool:
         assert spool.status().waiting == 4
+
+
+def test_version_2_is_told_which_segments_were_offered(tmp_path, keys):
+    path = tmp_path / "spool.db"
+    with Spool(path, max_bytes=MIN_MAX_BYTES) as spool:
+        outbox = Outbox(spool, keys)
+        for _ in range(3):
+            spool.append("run", {"noise": keys.signing.sign(b"").hex() * 300})
+            outbox.seal(1, 1 << 20)
+    db = apsw.Connection(str(path))  # as it was then
+    db.execute("ALTER TABLE segments ADD COLUMN offered INTEGER NOT NULL DEFAULT 0")
+    db.execute("UPDATE segments SET offered = sequence < 2")
+    old = json.loads(db.execute("SELECT body FROM state").fetchall()[0][0])
+    del old["offered"]
+    body = json.dumps(old)
+    db.execute("UPDATE state SET body = ?, crc = ?", (body, zlib.crc32(body.encode())))
+    db.pragma("user_version", 2)
+    db.close()
+    with Spool(path, max_bytes=MIN_MAX_BYTES, policy="drop_oldest") as spool:
+        for _ in range(100):
+            spool.append("run", {"text": "x" * 9000})
+        assert [s.sequence for s in Outbox(spool, keys).next(10)] == [0, 1]

@@ -4,18 +4,19 @@ import hashlib
 import json
 import os
 import random
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from lepton.cli import main
-from lepton.cloud import Spool, Store, Unavailable, Uploader, server
+from lepton.cloud import Spool, Store, StoreError, Unavailable, Uploader, server
 from lepton.cloud import store as stores
 from lepton.cloud.s3_multipart import PART_BYTES, S3Multipart
 from lepton.cloud.verify import verify
 from proxy import Proxy
-from seaweed import kill, seaweed, store
+from seaweed import kill, needs_program, seaweed, store
 
 
 @pytest.fixture(scope="module")
@@ -137,15 +138,64 @@ def test_up_and_verify_from_the_command_line(s3, folder, tmp_path, monkeypatch, 
         capsys.readouterr().out
 
 
-def test_the_default_server_needs_no_variables(s3, folder, tmp_path, monkeypatch):
+@pytest.fixture
+def no_variables(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
+
+
+def test_the_default_server_needs_no_variables(s3, folder, tmp_path, no_variables):
     assert server.access("lepton") == {}
     (tmp_path / "lepton").mkdir()
     (tmp_path / "lepton" / "server").symlink_to(folder)
     assert Store("s3://lepton/default").put_new(*an_object(10)) is True
     assert server.access("other") == {}
+
+
+def test_without_credentials_no_one_is_asked_for_them(no_variables, monkeypatch):
+    with pytest.raises(StoreError, match=r"there are no credentials for 's3://results/x': set AWS_ACCESS_KEY_ID .*, or "
+                                         r"start a server with: lepton cloud up"):
+        Store("s3://results/x")
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")
+    assert Store("s3://results/x").where == "s3://results/x"
+
+
+def test_results_wait_for_a_server_that_is_stopped(tmp_path, no_variables, keys):
+    stopped = server.Server(str(tmp_path), "lepton", "access", "secret", dict.fromkeys(("s3", "filer"), free_port()))
+    (tmp_path / "lepton" / "server").mkdir(parents=True)
+    (tmp_path / "lepton" / "server" / "server.json").write_text(json.dumps(vars(stopped)))
+    with Spool(tmp_path / "spool.db") as spool, Uploader(spool, Store("s3://lepton"), keys) as uploader:
+        spool.append("run", {})
+        assert uploader.flush(0.1) is False
+        assert spool.status().counters["stored"] == 0
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def test_one_server_for_a_folder(tmp_path):
+    """However many start it at once, and even if its starter was killed before it wrote down whom it had started."""
+    needs_program()
+    with ThreadPoolExecutor(3) as pool:
+        started = list(pool.map(lambda _: server.up(tmp_path), range(3)))
+    known = (tmp_path / "server.json").read_text()
+    try:
+        assert len({found.pid for found in started}) == 1
+        (tmp_path / "server.json").write_text(json.dumps({**json.loads(known), "pid": 0, "started": 0}))
+        with pytest.raises(StoreError, match=r"a server that .*server\.json does not know works in .*: pgrep -f"):
+            server.up(tmp_path)
+    finally:
+        (tmp_path / "server.json").write_text(known)
+        kill(tmp_path)
+
+
+def test_a_folder_for_the_server_that_cannot_be(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["cloud", "up", "--folder", str(tmp_path / "file" / "x")]) == 2
+    assert "cannot make the server's folder" in capsys.readouterr().err
 
 
 def test_down_of_what_does_not_run(tmp_path, capsys):

@@ -294,13 +294,15 @@ def test_method_and_path(camera, audit):
 def test_one_large_body_of_a_device_at_a_time(service, camera, audit):
     """A device that opens many and sends nothing takes no room from others."""
     large = camera.spool().next(records=1)
-    head = f"PUT /v1/{large.key} HTTP/1.1\r\nHost: x\r\nContent-Length: {MAX_BODY + 1}\r\n\r\n".encode()
+    head = f"PUT /v1/{large.key} HTTP/1.1\r\nHost: x\r\nContent-Length: {MAX_BODY + 1}\r\n"
+    head += "Expect: 100-continue\r\n\r\n"  # answered when the service begins to read the body
     other, body = service.enrol("device", "acme", "cam9"), b"x" * (MAX_BODY + 1)
     with socket.create_connection(("127.0.0.1", service.port)) as plain, \
             service.context(camera.credentials.client).wrap_socket(plain, server_hostname="127.0.0.1") as tls:
-        tls.sendall(head)
-        while members(answer := camera.put(f"/v1/{large.key}", content=body)) != (429, "busy"):
-            assert members(answer) == (422, "segment")  # the other has not been read yet
+        tls.sendall(head.encode())
+        assert tls.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        answer = camera.put(f"/v1/{large.key}", content=body)
+        assert members(answer) == (429, "busy")
         assert answer.headers["retry-after"] == "5"
         theirs = other.spool().next(records=1)
         assert members(other.put(f"/v1/{theirs.key}", content=body)) == (422, "segment")

@@ -1,0 +1,132 @@
+"""How fast a backlog leaves after an outage, in percent of the rate that the store itself gives.
+
+The store's own rate is what it gives to as many writers as the uploader has, with the same objects, through the same
+`Store`, each waiting until its object is stored for good. They have the objects in memory and do nothing else; the
+uploader reads them from its spool, checks them, and confirms them on disk. Its time is that from the end of the
+outage to the last confirmation: what it takes to find out that the store is back counts.
+"""
+
+import os
+import shutil
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from .records import record
+
+BACKLOG = 600_000  # records
+OUTAGES = 9
+PATIENCE = 120.0  # seconds
+
+
+def drain_folder(place: Path) -> float:
+    """To a folder on the same disk as the spool."""
+    from ..cloud import Store
+    return _drain(place, lambda name: Store(place / name))
+
+
+def drain_s3(place: Path) -> float:
+    """To a SeaweedFS on this machine."""
+    from ..cloud import Store, server
+    started = server.up(place / "server")
+    try:
+        return _drain(place, lambda name: Store(f"{started.url}/{name}", **started.options(),
+                                                client_options={"allow_http": True}))
+    finally:
+        server.down(place / "server")
+
+
+class Outage:
+    """A store that is away at first."""
+
+    def __init__(self, store):
+        self.store, self.where, self.lanes, self.down = store, store.where, store.lanes, True
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        from ..cloud import Unavailable
+        if self.down:
+            raise Unavailable("the store is away", 0.2)
+        return self.store.put_new(key, data)
+
+
+def _drain(place: Path, open_store: Callable) -> float:
+    """The median over `OUTAGES`, with the same backlog each; store and uploader take turns in being measured first."""
+    from ..cloud import DeviceKeys, Outbox, Spool
+    from ..cloud.segment import key_of, sha256
+    keys = DeviceKeys.generate()
+    backlog = place / "backlog.db"
+    _make_backlog(backlog, keys, open_store("away"))
+    with Spool(backlog) as spool:
+        objects = [(s.key, s.data) for s in Outbox(spool, keys).next(BACKLOG, BACKLOG * 4096)]
+        before = key_of(spool.device, len(objects), sha256(b""))
+    ratios = []
+    for outage in range(OUTAGES):
+        spool, alone, uploaded = place / f"{outage}.db", open_store(f"alone{outage}"), open_store(f"uploaded{outage}")
+        shutil.copy(backlog, spool)
+        for store in (alone, uploaded):
+            store.put_new(before, b"")  # there has been something from this device before
+        os.sync()  # the copy is not to be written while it is measured
+        if outage % 2:
+            own = _put_all(alone, objects)
+            taken = _upload(spool, keys, uploaded)
+        else:
+            taken = _upload(spool, keys, uploaded)
+            own = _put_all(alone, objects)
+        ratios.append(100 * own / taken)
+    return statistics.median(ratios)
+
+
+def _make_backlog(path: Path, keys, store) -> None:
+    """A spool as it is after an outage: nothing but segments, which the uploader made meanwhile."""
+    from ..cloud import Spool, Uploader
+    with Spool(path, policy="block") as spool, Uploader(spool, Outage(store), keys):
+        for first in range(0, BACKLOG, 1000):
+            spool.append_many("run", [record(first + n) for n in range(1000)])
+        while spool.status().waiting:
+            time.sleep(0.05)
+
+
+def _upload(path: Path, keys, store) -> float:
+    """Seconds until the backlog has left."""
+    from ..cloud import Spool, Uploader
+    target = Outage(store)
+    with Spool(path) as spool, Uploader(spool, target, keys, backoff_base=0.2, backoff_cap=0.2) as uploader:
+        while not uploader.status.failures:
+            time.sleep(0.01)
+        started = time.monotonic()
+        target.down = False
+        if not uploader.flush(PATIENCE):
+            raise TimeoutError(f"the backlog did not leave within {PATIENCE:g} s: {uploader.status.last_error}")
+        return time.monotonic() - started
+
+
+def _put_all(store, objects: list[tuple[str, bytes]]) -> float:
+    """Seconds that writers who have the objects in memory need; raises what the store raises."""
+    lock, left, errors = threading.Lock(), iter(objects), []
+
+    def take() -> Iterator[tuple[str, bytes]]:
+        while True:
+            with lock:
+                found = next(left, None)
+            if found is None or errors:
+                return
+            yield found
+
+    def write() -> None:
+        try:
+            for key, data in take():
+                store.put_new(key, data)
+        except Exception as error:
+            errors.append(error)
+
+    writers = [threading.Thread(target=write) for _ in range(store.lanes)]
+    started = time.monotonic()
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    if errors:
+        raise errors[0]
+    return time.monotonic() - started

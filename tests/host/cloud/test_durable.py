@@ -1,0 +1,51 @@
+"""Files that are there whole and durably, or not at all."""
+
+import os
+
+import pytest
+from lepton.cloud import durable
+
+
+def test_create_and_replace(tmp_path):
+    path = tmp_path / "file"
+    durable.create(path, b"first")
+    with pytest.raises(FileExistsError):
+        durable.create(path, b"second")
+    assert path.read_bytes() == b"first" and path.stat().st_mode & 0o777 == 0o600
+    durable.replace(path, b"third" * 100_000)
+    assert path.read_bytes() == b"third" * 100_000
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("write", [durable.create, durable.replace])
+def test_content_is_synced_before_it_has_a_name_and_the_name_after(tmp_path, monkeypatch, write):
+    path, synced = tmp_path / "file", []
+    fsync = os.fsync
+
+    def watched(handle):
+        fsync(handle)
+        synced.append((os.fstat(handle).st_ino, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write(path, b"content")
+    assert synced == [(path.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
+
+
+@pytest.mark.parametrize("write", [durable.create, durable.replace])
+def test_what_fails_leaves_nothing(tmp_path, monkeypatch, write):
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write(tmp_path / "file", b"content")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_are_synced_where_they_are_made(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(durable, "sync", synced.append)
+    durable.make_folder(tmp_path / "a" / "b")
+    assert synced == [tmp_path / "a", tmp_path]
+    durable.make_folder(tmp_path / "a" / "b")
+    assert len(synced) == 2
