@@ -14,6 +14,7 @@ from lepton.arch.registers import ADDRESS_BITS
 
 from .axi import Axi4LiteSignature, Axi4Signature
 from .control.control import Control
+from .controller.clock import ClockGate
 from .controller.controller import Controller
 from .controller.write_share import WriteShare
 from .datapath import Datapath
@@ -89,6 +90,10 @@ class Core(wiring.Component):
     def _add_controller(self, m, control, datapath, store, read_port, write_share, write_port):
         """The controller between the host's pins and the register file, and beside the engines on the memory ports."""
         m.submodules.controller = controller = Controller(self.config, self._rom)
+        m.submodules.gate = gate = ClockGate()
+        m.domains.awake = ClockDomain()
+        m.d.comb += [gate.run.eq(controller.awake), ClockSignal("awake").eq(gate.clock),
+                     ResetSignal("awake").eq(ResetSignal())]
         m.submodules.write_share = write_share
         connect(m, host=flipped(self.host), controller=controller.host)
         connect(m, controller=controller.chip, control=control.host)
@@ -99,6 +104,7 @@ class Core(wiring.Component):
         m.d.comb += [
             self.irq.eq(controller.irq | (control.irq & ~controller.owned)),
             controller.job_running.eq(control.running), controller.bus_reset.eq(control.bus_reset),
+            controller.stay_awake.eq(control.engine_reset),
             datapath.bist_start.eq(controller.bist_start), controller.bist_busy.eq(datapath.bist_busy),
             controller.bist_failed.eq(datapath.bist_failed),
         ]
