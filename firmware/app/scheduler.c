@@ -13,6 +13,26 @@
 #define CRC_RESIDUE 0x2144DF1Cu  // CRC32 of anything that ends in its own CRC32
 #define CONTROL_PRIORITY_SHIFT 4
 
+// What is not between a doorbell and its job stays out of the functions that are, which then save fewer registers.
+#define ASIDE __attribute__((noinline)) static
+
+// The lowest bit that is set in `clients`, which has one. In steps, as the processor has no instruction for it and a
+// loop over clients would lie between a doorbell and its job.
+static uint32_t first_client(uint32_t clients) {
+    uint32_t index = 0;
+    if ((clients & 0xFu) == 0) {
+        clients >>= 4;
+        index = 4;
+    }
+    if ((clients & 3u) == 0) {
+        clients >>= 2;
+        index += 2;
+    }
+    return (clients & 1u) != 0 ? index : index + 1;
+}
+
+_Static_assert(LEPTON_CLIENTS <= 8, "first_client looks at 8 bits");
+
 static uint32_t client_register(uint32_t client, uint32_t first) {
     return controller_read(first + client * LEPTON_WINDOW_STRIDE);
 }
@@ -67,7 +87,7 @@ static bool has_job(const scheduler_t *s, uint32_t client) {
 }
 
 // Writes s->out.completion, whose sequence is the client's next, and tells the host.
-static void complete(scheduler_t *s, uint32_t client) {
+ASIDE void complete(scheduler_t *s, uint32_t client) {
     client_t *c = &s->clients[client];
     const uint32_t slot = c->done % LEPTON_RING_ENTRIES;
     const uint32_t offset = LEPTON_COMPLETION_RING + slot * LEPTON_COMPLETION_BYTES;
@@ -82,7 +102,7 @@ static void complete(scheduler_t *s, uint32_t client) {
     }
 }
 
-static void answer_refusal(scheduler_t *s, uint32_t client) {
+ASIDE void answer_refusal(scheduler_t *s, uint32_t client) {
     client_t *c = &s->clients[client];
     const lepton_refusal_t reason = c->refusal;
     s->out.completion = (lepton_completion_record_t){
@@ -125,17 +145,21 @@ static void fetch(scheduler_t *s, uint32_t client) {
     s->waiting |= 1u << client;
     const uint32_t offset = (c->head % LEPTON_RING_ENTRIES) * LEPTON_JOB_BYTES;
     dif_copy_crc_start();
-    const result_t read = dif_copy_read(client, offset, mmio_local(&c->record), sizeof c->record);
-    const bool whole = dif_copy_crc() == CRC_RESIDUE;
-    const uint32_t sequence = c->head;
+    result_t read = dif_copy_read_begin(client, offset, mmio_local(&c->record), sizeof c->record);
+    const uint32_t sequence = c->head;  // while memory answers
     c->head += 1;
     set_client_register(client, LEPTON_REG_CLIENT0_HEAD, c->head);
+    c->limit = client_register(client, LEPTON_REG_CLIENT0_LIMIT);
+    const uint32_t window_bytes = client_register(client, LEPTON_REG_CLIENT0_SIZE);
+    if (read == RESULT_OK) {
+        read = dif_copy_end();
+    }
+    const bool whole = dif_copy_crc() == CRC_RESIDUE;
     if (read != RESULT_OK) {
         c->record = (lepton_job_record_t){0};
         refuse(c, LEPTON_REFUSAL_MEMORY);
         return;
     }
-    const uint32_t window_bytes = client_register(client, LEPTON_REG_CLIENT0_SIZE);
     lepton_refusal_t reason = validate_job(&c->record, sequence, window_bytes);
     if (reason != LEPTON_REFUSAL_MAGIC && !whole) {
         reason = LEPTON_REFUSAL_CRC;
@@ -153,7 +177,7 @@ static void fetch(scheduler_t *s, uint32_t client) {
 }
 
 // Hashes the next piece of the client's program.
-static void verify(client_t *c, uint32_t client) {
+ASIDE void verify(client_t *c, uint32_t client) {
     const uint32_t bytes = c->record.program_size & ~3u;
     const uint32_t left = bytes - c->checked;
     const uint32_t piece = left < CHECK_BYTES ? left : CHECK_BYTES;
@@ -177,18 +201,20 @@ static void verify(client_t *c, uint32_t client) {
 // The client whose job goes next, LEPTON_CLIENTS if none is ready: one that was passed over too often, else the highest
 // priority; of several the next in turn.
 static uint32_t choose(const scheduler_t *s) {
+    const uint32_t ready = s->ready;
+    if ((ready & (ready - 1)) == 0) {  // one or none
+        return ready == 0 ? LEPTON_CLIENTS : first_client(ready);
+    }
     uint32_t best = LEPTON_CLIENTS;
     uint32_t best_rank = 0;
-    uint32_t i = s->last + 1;
-    uint32_t turn = (s->ready | s->ready << LEPTON_CLIENTS) >> i;
-    for (turn &= (1u << LEPTON_CLIENTS) - 1; turn != 0; turn >>= 1, ++i) {
-        if ((turn & 1u) == 0) {
-            continue;
-        }
-        const client_t *c = &s->clients[i % LEPTON_CLIENTS];
+    const uint32_t next = s->last + 1;
+    uint32_t turn = (ready | ready << LEPTON_CLIENTS) >> next & ((1u << LEPTON_CLIENTS) - 1);
+    for (; turn != 0; turn &= turn - 1) {
+        const uint32_t client = (next + first_client(turn)) % LEPTON_CLIENTS;
+        const client_t *c = &s->clients[client];
         const uint32_t rank = c->passed >= LEPTON_PATIENCE ? LEPTON_PRIORITIES : c->priority;
         if (best == LEPTON_CLIENTS || rank > best_rank) {
-            best = i % LEPTON_CLIENTS;
+            best = client;
             best_rank = rank;
         }
     }
@@ -206,15 +232,14 @@ static bool stage(scheduler_t *s) {
     }
     client_t *c = &s->clients[client];
     const lepton_job_record_t *record = &c->record;
-    const uint32_t limit = time_limit(record->time_limit, client_register(client, LEPTON_REG_CLIENT0_LIMIT));
+    const uint32_t limit = time_limit(record->time_limit, c->limit);
     if (dif_launcher_stage(client, record, limit) != RESULT_OK) {
         return false;
     }
     s->ready &= ~(1u << client);
-    client_t *other = s->clients;
     scheduler_time(c->accepted);  // here, as it would delay the start before
-    for (uint32_t others = s->ready; others != 0; others >>= 1, ++other) {
-        other->passed += others & 1u;
+    for (uint32_t others = s->ready; others != 0; others &= others - 1) {
+        s->clients[first_client(others)].passed += 1;
     }
     s->last = client;
     s->staged = (job_t){
@@ -235,7 +260,7 @@ static bool stage(scheduler_t *s) {
 }
 
 // The staged job has left the launcher's waiting place: it runs, or hardware has refused it.
-static void promote(scheduler_t *s, uint32_t status) {
+ASIDE void promote(scheduler_t *s, uint32_t status) {
     const job_t job = s->staged;
     s->staged.valid = false;
     if ((status & LEPTON_LAUNCH_STATUS_REFUSED) != 0) {
@@ -263,7 +288,7 @@ static void promote(scheduler_t *s, uint32_t status) {
     scheduler_log(s, LEPTON_EVENT_KIND_START, job.client, (const uint32_t[4]){job.sequence, job.hash, job.limit, 0});
 }
 
-static void copy_snapshots(scheduler_t *s, const job_t *job) {
+ASIDE void copy_snapshots(scheduler_t *s, const job_t *job) {
     uint32_t word = 0;
     for (uint32_t slot = 0; slot < job->snapshot_count; ++slot) {
         for (unsigned i = 0; i < LEPTON_SNAPSHOT_BYTES / 4; ++i) {
@@ -279,7 +304,7 @@ static void copy_snapshots(scheduler_t *s, const job_t *job) {
 }
 
 // The running job has ended: its results are in the launcher.
-static void finish(scheduler_t *s) {
+ASIDE void finish(scheduler_t *s) {
     const job_t job = s->running;
     s->running.valid = false;
     controller_write(LEPTON_REG_TIMER, 0);
@@ -319,7 +344,7 @@ static void finish(scheduler_t *s) {
 }
 
 // The host has asked to forget a client's jobs. False while one of them still runs.
-static bool reset_client(scheduler_t *s, uint32_t client) {
+ASIDE bool reset_client(scheduler_t *s, uint32_t client) {
     client_t *c = &s->clients[client];
     c->state = RECORD_NONE;
     s->ready &= ~(1u << client);
@@ -399,12 +424,9 @@ static bool serve_clients(scheduler_t *s) {
     }
     const uint32_t resets = controller_read(LEPTON_REG_CLIENT_RESET);
     bool more = false;
-    uint32_t attention = s->waiting | s->open | resets;
-    for (uint32_t i = 0; attention != 0; ++i, attention >>= 1) {
+    for (uint32_t attention = s->waiting | s->open | resets; attention != 0; attention &= attention - 1) {
+        const uint32_t i = first_client(attention);
         client_t *c = &s->clients[i];
-        if ((attention & 1u) == 0) {
-            continue;
-        }
         if ((resets >> i & 1u) != 0) {
             more |= reset_client(s, i);
             continue;

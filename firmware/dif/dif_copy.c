@@ -4,7 +4,7 @@
 
 #include "dif_chip.h"
 
-static result_t copy(uint32_t window, uint32_t offset, uint32_t local, uint32_t bytes, lepton_copy_mode_t mode) {
+static result_t begin(uint32_t window, uint32_t offset, uint32_t local, uint32_t bytes, lepton_copy_mode_t mode) {
     if (window > LEPTON_CONTROLLER_WINDOW || bytes == 0 || ((bytes | offset) & 3u) != 0) {
         return RESULT_BAD_ARGUMENT;
     }
@@ -17,6 +17,10 @@ static result_t copy(uint32_t window, uint32_t offset, uint32_t local, uint32_t 
     controller_write(LEPTON_REG_COPY_LENGTH, bytes);
     mmio_barrier();
     controller_write(LEPTON_REG_COPY_START, (uint32_t)mode);
+    return RESULT_OK;
+}
+
+result_t dif_copy_end(void) {
     uint32_t status;
     do {  // ends: hardware gives up after 2**20 cycles
         status = controller_read(LEPTON_REG_COPY_STATUS);
@@ -32,11 +36,21 @@ static result_t copy(uint32_t window, uint32_t offset, uint32_t local, uint32_t 
     return (status & LEPTON_COPY_STATUS_FAILED) != 0 ? RESULT_MEMORY : RESULT_OK;
 }
 
-result_t dif_copy_read(uint32_t window, uint32_t offset, uint32_t local, uint32_t bytes) {
+static result_t copy(uint32_t window, uint32_t offset, uint32_t local, uint32_t bytes, lepton_copy_mode_t mode) {
+    const result_t begun = begin(window, offset, local, bytes, mode);
+    return begun == RESULT_OK ? dif_copy_end() : begun;
+}
+
+result_t dif_copy_read_begin(uint32_t window, uint32_t offset, uint32_t local, uint32_t bytes) {
     if ((local & 3u) != 0) {
         return RESULT_BAD_ARGUMENT;
     }
-    return copy(window, offset, local, bytes, LEPTON_COPY_MODE_READ);
+    return begin(window, offset, local, bytes, LEPTON_COPY_MODE_READ);
+}
+
+result_t dif_copy_read(uint32_t window, uint32_t offset, uint32_t local, uint32_t bytes) {
+    const result_t begun = dif_copy_read_begin(window, offset, local, bytes);
+    return begun == RESULT_OK ? dif_copy_end() : begun;
 }
 
 result_t dif_copy_write(uint32_t window, uint32_t offset, const void *data, uint32_t bytes) {
@@ -54,12 +68,4 @@ result_t dif_copy_check(uint32_t window, uint32_t offset, uint32_t bytes, uint32
     const result_t result = copy(window, offset, 0, bytes, LEPTON_COPY_MODE_CHECK);
     *state = controller_read(LEPTON_REG_COPY_CRC);
     return result;
-}
-
-void dif_copy_crc_start(void) {
-    controller_write(LEPTON_REG_COPY_CRC, DIF_CRC_START);
-}
-
-uint32_t dif_copy_crc(void) {
-    return ~controller_read(LEPTON_REG_COPY_CRC);
 }
