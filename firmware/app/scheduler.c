@@ -9,6 +9,7 @@
 
 #define CHECK_BYTES 2048u      // of a program that are hashed in one step
 #define ABORT_GRACE 100000u    // cycles for open bus transfers to end before the chip is reset
+#define PATIENT_POLLS 32u      // of a copy, before what may block it is looked at
 #define CONTROL_ENABLE 1u
 #define CRC_RESIDUE 0x2144DF1Cu  // CRC32 of anything that ends in its own CRC32
 #define CONTROL_PRIORITY_SHIFT 4
@@ -50,6 +51,52 @@ void scheduler_time(uint32_t time[2]) {
     } while (high != time[1]);
 }
 
+// Memory answers in order, so a job's transfer that hangs also blocks the firmware's. True if that is so and a reset is
+// due: the job has timed out, or its abort has had its grace. One whose time is up is aborted.
+ASIDE bool memory_is_blocked(scheduler_t *s) {
+    const uint32_t status = dif_launcher_status();
+    if ((status & LEPTON_LAUNCH_STATUS_HELD) != 0) {
+        return dif_chip_timed_out();
+    }
+    if ((status & LEPTON_LAUNCH_STATUS_RUNNING) == 0) {
+        return false;
+    }
+    if ((status & LEPTON_LAUNCH_STATUS_EXPIRED) != 0 && !s->expired) {
+        s->expired = true;
+        dif_chip_abort();
+        controller_write(LEPTON_REG_TIMER, ABORT_GRACE);
+    }
+    return (controller_read(LEPTON_REG_EVENTS) & LEPTON_EVENT_TIMER) != 0;
+}
+
+// Waits for the copy that was `begun`. RESULT_STUCK: the memory ports have been reset, and with them a job that ran.
+ASIDE result_t end_copy(scheduler_t *s, result_t begun) {
+    if (begun != RESULT_OK) {
+        return begun;
+    }
+    for (uint32_t polls = 0; dif_copy_busy(); ++polls) {
+        if (polls >= PATIENT_POLLS && memory_is_blocked(s)) {
+            controller_write(LEPTON_REG_TIMER, 0);
+            controller_write(LEPTON_REG_EVENTS, LEPTON_EVENT_TIMER);
+            dif_chip_reset();
+            s->reset = true;
+            return RESULT_STUCK;
+        }
+    }
+    const result_t result = dif_copy_end();
+    if (result == RESULT_STUCK && s->running.valid) {
+        s->reset = true;
+    }
+    return result;
+}
+
+// A job may have blocked memory, and none runs after a reset: what is stuck is tried once more, and only then the fault
+// of the window that it goes to.
+ASIDE result_t write_window(scheduler_t *s, uint32_t window, uint32_t offset, const void *data, uint32_t bytes) {
+    const result_t result = end_copy(s, dif_copy_write_begin(window, offset, data, bytes));
+    return result != RESULT_STUCK ? result : end_copy(s, dif_copy_write_begin(window, offset, data, bytes));
+}
+
 void scheduler_log(scheduler_t *s, lepton_event_kind_t kind, uint32_t client, const uint32_t arguments[4]) {
     lepton_event_record_t *event = &s->out.event;
     *event = (lepton_event_record_t){
@@ -64,7 +111,7 @@ void scheduler_log(scheduler_t *s, lepton_event_kind_t kind, uint32_t client, co
     scheduler_time(event->time);
     const uint32_t offset = (s->events % LEPTON_LOG_EVENTS) * (uint32_t)sizeof *event;
     // A log that cannot be written must not stop the jobs: the count says that an entry is missing.
-    const result_t written = dif_copy_write(LEPTON_CONTROLLER_WINDOW, offset, event, sizeof *event);
+    const result_t written = write_window(s, LEPTON_CONTROLLER_WINDOW, offset, event, sizeof *event);
     (void)written;
     s->events += 1;
     controller_write(LEPTON_REG_LOG_COUNT, s->events);
@@ -91,7 +138,7 @@ ASIDE void complete(scheduler_t *s, uint32_t client) {
     client_t *c = &s->clients[client];
     const uint32_t slot = c->done % LEPTON_RING_ENTRIES;
     const uint32_t offset = LEPTON_COMPLETION_RING + slot * LEPTON_COMPLETION_BYTES;
-    const result_t written = dif_copy_write(client, offset, &s->out.completion, sizeof s->out.completion);
+    const result_t written = write_window(s, client, offset, &s->out.completion, sizeof s->out.completion);
     c->done += 1;
     set_client_register(client, LEPTON_REG_CLIENT0_DONE, c->done);
     controller_write(LEPTON_REG_CLIENT_IRQ, 1u << client);
@@ -145,14 +192,16 @@ static void fetch(scheduler_t *s, uint32_t client) {
     s->waiting |= 1u << client;
     const uint32_t offset = (c->head % LEPTON_RING_ENTRIES) * LEPTON_JOB_BYTES;
     dif_copy_crc_start();
-    result_t read = dif_copy_read_begin(client, offset, mmio_local(&c->record), sizeof c->record);
+    const result_t begun = dif_copy_read_begin(client, offset, mmio_local(&c->record), sizeof c->record);
     const uint32_t sequence = c->head;  // while memory answers
     c->head += 1;
     set_client_register(client, LEPTON_REG_CLIENT0_HEAD, c->head);
     c->limit = client_register(client, LEPTON_REG_CLIENT0_LIMIT);
     const uint32_t window_bytes = client_register(client, LEPTON_REG_CLIENT0_SIZE);
-    if (read == RESULT_OK) {
-        read = dif_copy_end();
+    result_t read = end_copy(s, begun);
+    if (read == RESULT_STUCK) {  // see write_window
+        dif_copy_crc_start();
+        read = end_copy(s, dif_copy_read_begin(client, offset, mmio_local(&c->record), sizeof c->record));
     }
     const bool whole = dif_copy_crc() == CRC_RESIDUE;
     if (read != RESULT_OK) {
@@ -177,12 +226,20 @@ static void fetch(scheduler_t *s, uint32_t client) {
 }
 
 // Hashes the next piece of the client's program.
-ASIDE void verify(client_t *c, uint32_t client) {
+ASIDE void verify(scheduler_t *s, uint32_t client) {
+    client_t *c = &s->clients[client];
     const uint32_t bytes = c->record.program_size & ~3u;
     const uint32_t left = bytes - c->checked;
     const uint32_t piece = left < CHECK_BYTES ? left : CHECK_BYTES;
     if (piece != 0) {
-        const result_t result = dif_copy_check(client, c->record.program_offset + c->checked, piece, &c->crc);
+        const uint32_t offset = c->record.program_offset + c->checked;
+        controller_write(LEPTON_REG_COPY_CRC, c->crc);
+        result_t result = end_copy(s, dif_copy_check_begin(client, offset, piece));
+        if (result == RESULT_STUCK) {  // see write_window
+            controller_write(LEPTON_REG_COPY_CRC, c->crc);
+            result = end_copy(s, dif_copy_check_begin(client, offset, piece));
+        }
+        c->crc = ~dif_copy_crc();
         if (result != RESULT_OK) {
             refuse(c, LEPTON_REFUSAL_MEMORY);
             return;
@@ -295,7 +352,7 @@ ASIDE void copy_snapshots(scheduler_t *s, const job_t *job) {
             s->out.snapshot[i] = dif_chip_snapshot_word(word++);
         }
         const uint32_t offset = job->snapshot_offset + slot * LEPTON_SNAPSHOT_BYTES;
-        if (dif_copy_write(job->client, offset, s->out.snapshot, sizeof s->out.snapshot) != RESULT_OK) {
+        if (write_window(s, job->client, offset, s->out.snapshot, sizeof s->out.snapshot) != RESULT_OK) {
             scheduler_log(s, LEPTON_EVENT_KIND_MEMORY_FAULT, job->client,
                           (const uint32_t[4]){offset, LEPTON_SNAPSHOT_BYTES, 0, 0});
             return;
@@ -307,7 +364,9 @@ ASIDE void copy_snapshots(scheduler_t *s, const job_t *job) {
 ASIDE void finish(scheduler_t *s) {
     const job_t job = s->running;
     s->running.valid = false;
+    s->expired = false;
     controller_write(LEPTON_REG_TIMER, 0);
+    controller_write(LEPTON_REG_EVENTS, LEPTON_EVENT_TIMER);
     s->out.completion = (lepton_completion_record_t){
         .sequence = job.sequence,
         .tag = {job.tag[0], job.tag[1]},
@@ -330,7 +389,10 @@ ASIDE void finish(scheduler_t *s) {
     const uint32_t outcome[4] = {job.sequence, completion->status, completion->cycles, code};
     if (!done && code == LEPTON_ERROR_CODE_AXI_TIMEOUT) {  // transfers that never end would block the next job
         dif_chip_reset();
+        s->reset = true;
     }
+    // At once, so that the launcher can save what becomes of the next job even while memory is waited for below.
+    dif_launcher_acknowledge();
     if (!job.forgotten) {
         if (done && (job.flags & LEPTON_JOB_FLAG_SNAPSHOTS) != 0) {
             const lepton_completion_record_t kept = *completion;
@@ -339,7 +401,10 @@ ASIDE void finish(scheduler_t *s) {
         }
         complete(s, job.client);
     }
-    dif_launcher_acknowledge();
+    if (s->reset) {
+        s->reset = false;
+        scheduler_log(s, LEPTON_EVENT_KIND_ENGINE_RESET, job.client, (const uint32_t[4]){job.sequence, 0, 0, 0});
+    }
     scheduler_log(s, LEPTON_EVENT_KIND_END, job.client, outcome);
 }
 
@@ -374,6 +439,11 @@ ASIDE bool reset_client(scheduler_t *s, uint32_t client) {
     return true;
 }
 
+ASIDE void log_time_limit(scheduler_t *s) {
+    scheduler_log(s, LEPTON_EVENT_KIND_TIME_LIMIT, s->running.client,
+                  (const uint32_t[4]){s->running.sequence, s->running.limit, 0, 0});
+}
+
 // What the launcher says: a job has started, ended, been refused or forgotten, or has used up its time.
 static bool follow_launcher(scheduler_t *s, uint32_t events) {
     if (!s->running.valid && !s->staged.valid) {
@@ -397,21 +467,25 @@ static bool follow_launcher(scheduler_t *s, uint32_t events) {
         return false;
     }
     if (ended) {
+        if (s->expired && !s->running.aborted) {
+            s->running.aborted = true;
+            log_time_limit(s);
+        }
         finish(s);
         return true;
     }
     if ((status & LEPTON_LAUNCH_STATUS_EXPIRED) != 0 && !s->running.aborted) {
         s->running.aborted = true;
-        dif_chip_abort();
-        controller_write(LEPTON_REG_TIMER, ABORT_GRACE);
-        scheduler_log(s, LEPTON_EVENT_KIND_TIME_LIMIT, s->running.client,
-                      (const uint32_t[4]){s->running.sequence, s->running.limit, 0, 0});
+        if (!s->expired) {
+            dif_chip_abort();
+            controller_write(LEPTON_REG_TIMER, ABORT_GRACE);
+        }
+        log_time_limit(s);
         return true;
     }
     if (s->running.aborted && (events & LEPTON_EVENT_TIMER) != 0) {
         dif_chip_reset();
-        scheduler_log(s, LEPTON_EVENT_KIND_ENGINE_RESET, s->running.client,
-                      (const uint32_t[4]){s->running.sequence, 0, 0, 0});
+        s->reset = true;
     }
     return false;
 }
@@ -435,7 +509,7 @@ static bool serve_clients(scheduler_t *s) {
             fetch(s, i);
         }
         if (c->state == RECORD_VERIFYING) {
-            verify(c, i);
+            verify(s, i);
             more = true;
         }
         if (c->state == RECORD_REFUSED && !has_job(s, i)) {

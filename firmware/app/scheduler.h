@@ -60,6 +60,8 @@ typedef struct {
     uint32_t open;     // bit i: the record of client i is being verified, or waits for its refusal
     uint32_t last;     // the client taken last
     uint32_t events;   // written to the log
+    bool expired;      // the abort of a job whose time is up was sent while memory was waited for
+    bool reset;        // engines and memory ports were reset while memory was waited for; not yet in the log
     union {            // what is being copied to memory
         lepton_completion_record_t completion;
         lepton_event_record_t event;

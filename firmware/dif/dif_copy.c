@@ -8,7 +8,7 @@ static result_t begin(uint32_t window, uint32_t offset, uint32_t local, uint32_t
     if (window > LEPTON_CONTROLLER_WINDOW || bytes == 0 || ((bytes | offset) & 3u) != 0) {
         return RESULT_BAD_ARGUMENT;
     }
-    if ((controller_read(LEPTON_REG_COPY_STATUS) & LEPTON_COPY_STATUS_BUSY) != 0) {
+    if (dif_copy_busy()) {
         return RESULT_BUSY;
     }
     controller_write(LEPTON_REG_COPY_WINDOW, window);
@@ -36,11 +36,6 @@ result_t dif_copy_end(void) {
     return (status & LEPTON_COPY_STATUS_FAILED) != 0 ? RESULT_MEMORY : RESULT_OK;
 }
 
-static result_t copy(uint32_t window, uint32_t offset, uint32_t local, uint32_t bytes, lepton_copy_mode_t mode) {
-    const result_t begun = begin(window, offset, local, bytes, mode);
-    return begun == RESULT_OK ? dif_copy_end() : begun;
-}
-
 result_t dif_copy_read_begin(uint32_t window, uint32_t offset, uint32_t local, uint32_t bytes) {
     if ((local & 3u) != 0) {
         return RESULT_BAD_ARGUMENT;
@@ -53,11 +48,15 @@ result_t dif_copy_read(uint32_t window, uint32_t offset, uint32_t local, uint32_
     return begun == RESULT_OK ? dif_copy_end() : begun;
 }
 
-result_t dif_copy_write(uint32_t window, uint32_t offset, const void *data, uint32_t bytes) {
+result_t dif_copy_write_begin(uint32_t window, uint32_t offset, const void *data, uint32_t bytes) {
     if (data == NULL || ((uintptr_t)data & 3u) != 0) {
         return RESULT_BAD_ARGUMENT;
     }
-    return copy(window, offset, mmio_local((void *)(uintptr_t)data), bytes, LEPTON_COPY_MODE_WRITE);
+    return begin(window, offset, mmio_local((void *)(uintptr_t)data), bytes, LEPTON_COPY_MODE_WRITE);
+}
+
+result_t dif_copy_check_begin(uint32_t window, uint32_t offset, uint32_t bytes) {
+    return begin(window, offset, 0, bytes, LEPTON_COPY_MODE_CHECK);
 }
 
 result_t dif_copy_check(uint32_t window, uint32_t offset, uint32_t bytes, uint32_t *state) {
@@ -65,7 +64,8 @@ result_t dif_copy_check(uint32_t window, uint32_t offset, uint32_t bytes, uint32
         return RESULT_BAD_ARGUMENT;
     }
     controller_write(LEPTON_REG_COPY_CRC, *state);
-    const result_t result = copy(window, offset, 0, bytes, LEPTON_COPY_MODE_CHECK);
+    const result_t begun = dif_copy_check_begin(window, offset, bytes);
+    const result_t result = begun == RESULT_OK ? dif_copy_end() : begun;
     *state = controller_read(LEPTON_REG_COPY_CRC);
     return result;
 }

@@ -2,6 +2,8 @@
 #ifndef LEPTON_DIF_COPY_H
 #define LEPTON_DIF_COPY_H
 
+#include <stdbool.h>
+
 #include "mmio.h"
 #include "result.h"
 
@@ -11,11 +13,19 @@ MUST_USE result_t dif_copy_read(uint32_t window, uint32_t offset, uint32_t local
 // Begins what dif_copy_read does and returns at once; RESULT_OK asks for dif_copy_end before anything else is copied.
 MUST_USE result_t dif_copy_read_begin(uint32_t window, uint32_t offset, uint32_t local, uint32_t bytes);
 
+// The copy that was begun has not ended.
+MUST_USE static inline bool dif_copy_busy(void) {
+    return (controller_read(LEPTON_REG_COPY_STATUS) & LEPTON_COPY_STATUS_BUSY) != 0;
+}
+
+// Begins to copy `bytes` from `data` to `offset` of `window`; after dif_copy_end memory has the bytes.
+MUST_USE result_t dif_copy_write_begin(uint32_t window, uint32_t offset, const void *data, uint32_t bytes);
+
+// Begins what dif_copy_check does; the state is that of COPY_CRC.
+MUST_USE result_t dif_copy_check_begin(uint32_t window, uint32_t offset, uint32_t bytes);
+
 // Waits for the end of the copy that was begun.
 MUST_USE result_t dif_copy_end(void);
-
-// Copies `bytes` from `data` to `offset` of `window`; when it returns, memory has the bytes.
-MUST_USE result_t dif_copy_write(uint32_t window, uint32_t offset, const void *data, uint32_t bytes);
 
 // Continues the CRC32 `*state` over `bytes` of `window`. It starts as DIF_CRC_START; the CRC is ~*state.
 MUST_USE result_t dif_copy_check(uint32_t window, uint32_t offset, uint32_t bytes, uint32_t *state);

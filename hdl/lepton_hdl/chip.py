@@ -29,7 +29,7 @@ def _pins(config: ChipConfig) -> dict:
         "host": In(Axi4LiteSignature(ADDRESS_BITS)),
         "memory": Out(Axi4Signature(config.bus_bytes)),
         "irq": Out(1),
-    } | ({"clock_enable": Out(len(Engine) + 1)} if config.controller else {})
+    } | ({"clock_enable": Out(len(Engine) + 1), "memory_reset": Out(1)} if config.controller else {})
 
 
 class Core(wiring.Component):
@@ -104,7 +104,7 @@ class Core(wiring.Component):
         m.d.comb += [
             self.irq.eq(controller.irq | (control.irq & ~controller.owned)),
             controller.job_running.eq(control.running), controller.bus_reset.eq(control.bus_reset),
-            controller.stay_awake.eq(control.engine_reset),
+            controller.stay_awake.eq(control.engine_reset), self.memory_reset.eq(control.bus_reset),
             datapath.bist_start.eq(controller.bist_start), controller.bist_busy.eq(datapath.bist_busy),
             controller.bist_failed.eq(datapath.bist_failed),
         ]
@@ -129,8 +129,10 @@ class Chip(wiring.Component):
     host: AXI4-Lite subordinate, the registers of `lepton.arch.registers`.
     memory: AXI4 manager, `config.bus_bytes` wide.
     irq: high while an enabled interrupt is pending.
-    clock_enable: LOAD, TENSOR, STORE, processor: low while its clock may be stopped. With `config.controller` only,
-        as `rom`, the words of the controller's boot ROM.
+    With `config.controller` only, as `rom`, the words of the controller's boot ROM:
+    clock_enable: LOAD, TENSOR, STORE, controller: low while its clock may be stopped.
+    memory_reset: high while the memory ports are reset. Memory must forget what is open, as after a hang the
+        controller resets them without the host.
     """
 
     def __init__(self, config: ChipConfig, rom: list[int] | None = None):
@@ -150,7 +152,7 @@ class Chip(wiring.Component):
         connect(m, core=core.memory, memory=flipped(self.memory))
         m.d.comb += self.irq.eq(core.irq)
         if self.config.controller:
-            m.d.comb += self.clock_enable.eq(core.clock_enable)
+            m.d.comb += [self.clock_enable.eq(core.clock_enable), self.memory_reset.eq(core.memory_reset)]
         return m
 
     def _connect_host(self, m, core, reset):
