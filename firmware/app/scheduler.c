@@ -9,7 +9,7 @@
 
 #define CHECK_BYTES 2048u      // of a program that are hashed in one step
 #define ABORT_GRACE 100000u    // cycles for open bus transfers to end before the chip is reset
-#define PATIENT_POLLS 32u      // of a copy, before what may block it is looked at
+#define PATIENT_POLLS 16u      // of a copy, before what may block it is looked at
 #define CONTROL_ENABLE 1u
 #define CRC_RESIDUE 0x2144DF1Cu  // CRC32 of anything that ends in its own CRC32
 #define CONTROL_PRIORITY_SHIFT 4
@@ -74,7 +74,8 @@ ASIDE result_t end_copy(scheduler_t *s, result_t begun) {
     if (begun != RESULT_OK) {
         return begun;
     }
-    for (uint32_t polls = 0; dif_copy_busy(); ++polls) {
+    result_t result;
+    for (uint32_t polls = 0; (result = dif_copy_result()) == RESULT_BUSY; ++polls) {
         if (polls >= PATIENT_POLLS && memory_is_blocked(s)) {
             controller_write(LEPTON_REG_TIMER, 0);
             controller_write(LEPTON_REG_EVENTS, LEPTON_EVENT_TIMER);
@@ -83,11 +84,20 @@ ASIDE result_t end_copy(scheduler_t *s, result_t begun) {
             return RESULT_STUCK;
         }
     }
-    const result_t result = dif_copy_end();
     if (result == RESULT_STUCK && s->running.valid) {
         s->reset = true;
     }
     return result;
+}
+
+// The same between a doorbell and its job, where calls cost: most copies have ended when this asks.
+static inline result_t end_quick_copy(scheduler_t *s, result_t begun) {
+    for (uint32_t polls = 0; begun == RESULT_OK && polls < PATIENT_POLLS; ++polls) {
+        if (dif_copy_result() == RESULT_OK) {
+            return RESULT_OK;
+        }
+    }
+    return end_copy(s, begun);
 }
 
 // A job may have blocked memory, and none runs after a reset: what is stuck is tried once more, and only then the fault
@@ -198,7 +208,7 @@ static void fetch(scheduler_t *s, uint32_t client) {
     set_client_register(client, LEPTON_REG_CLIENT0_HEAD, c->head);
     c->limit = client_register(client, LEPTON_REG_CLIENT0_LIMIT);
     const uint32_t window_bytes = client_register(client, LEPTON_REG_CLIENT0_SIZE);
-    result_t read = end_copy(s, begun);
+    result_t read = end_quick_copy(s, begun);
     if (read == RESULT_STUCK) {  // see write_window
         dif_copy_crc_start();
         read = end_copy(s, dif_copy_read_begin(client, offset, mmio_local(&c->record), sizeof c->record));
@@ -260,7 +270,7 @@ ASIDE void verify(scheduler_t *s, uint32_t client) {
 static uint32_t choose(const scheduler_t *s) {
     const uint32_t ready = s->ready;
     if ((ready & (ready - 1)) == 0) {  // one or none
-        return ready == 0 ? LEPTON_CLIENTS : first_client(ready);
+        return ready == 0 ? LEPTON_CLIENTS : ready == 1u << s->prepared ? s->prepared : first_client(ready);
     }
     uint32_t best = LEPTON_CLIENTS;
     uint32_t best_rank = 0;
@@ -517,7 +527,10 @@ static bool serve_clients(scheduler_t *s) {
             more = true;
         }
         s->open = is_open(c) ? s->open | 1u << i : s->open & ~(1u << i);
-        s->ready = c->state == RECORD_READY ? s->ready | 1u << i : s->ready & ~(1u << i);
+        if (c->state == RECORD_READY) {
+            s->ready |= 1u << i;
+            s->prepared = i;
+        }
     }
     return more;
 }

@@ -57,6 +57,7 @@ typedef struct {
     job_t staged;
     uint32_t waiting;  // bit i: client i may have records that were not taken
     uint32_t ready;    // bit i: client i's record can be staged
+    uint32_t prepared; // the client whose record became ready last
     uint32_t open;     // bit i: the record of client i is being verified, or waits for its refusal
     uint32_t last;     // the client taken last
     uint32_t events;   // written to the log

@@ -8,7 +8,7 @@ static result_t begin(uint32_t window, uint32_t offset, uint32_t local, uint32_t
     if (window > LEPTON_CONTROLLER_WINDOW || bytes == 0 || ((bytes | offset) & 3u) != 0) {
         return RESULT_BAD_ARGUMENT;
     }
-    if (dif_copy_busy()) {
+    if ((controller_read(LEPTON_REG_COPY_STATUS) & LEPTON_COPY_STATUS_BUSY) != 0) {
         return RESULT_BUSY;
     }
     controller_write(LEPTON_REG_COPY_WINDOW, window);
@@ -20,12 +20,10 @@ static result_t begin(uint32_t window, uint32_t offset, uint32_t local, uint32_t
     return RESULT_OK;
 }
 
-result_t dif_copy_end(void) {
-    uint32_t status;
-    do {  // ends: hardware gives up after 2**20 cycles
-        status = controller_read(LEPTON_REG_COPY_STATUS);
-    } while ((status & LEPTON_COPY_STATUS_BUSY) != 0);
-    mmio_barrier();
+result_t dif_copy_outcome(uint32_t status) {
+    if ((status & LEPTON_COPY_STATUS_BUSY) != 0) {
+        return RESULT_BUSY;
+    }
     if ((status & LEPTON_COPY_STATUS_STUCK) != 0) {
         dif_chip_reset();
         return RESULT_STUCK;
@@ -34,6 +32,14 @@ result_t dif_copy_end(void) {
         return RESULT_BOUNDS;
     }
     return (status & LEPTON_COPY_STATUS_FAILED) != 0 ? RESULT_MEMORY : RESULT_OK;
+}
+
+result_t dif_copy_end(void) {
+    result_t result;
+    do {  // ends: hardware gives up after 2**20 cycles
+        result = dif_copy_result();
+    } while (result == RESULT_BUSY);
+    return result;
 }
 
 result_t dif_copy_read_begin(uint32_t window, uint32_t offset, uint32_t local, uint32_t bytes) {

@@ -2,8 +2,6 @@
 #ifndef LEPTON_DIF_COPY_H
 #define LEPTON_DIF_COPY_H
 
-#include <stdbool.h>
-
 #include "mmio.h"
 #include "result.h"
 
@@ -13,9 +11,14 @@ MUST_USE result_t dif_copy_read(uint32_t window, uint32_t offset, uint32_t local
 // Begins what dif_copy_read does and returns at once; RESULT_OK asks for dif_copy_end before anything else is copied.
 MUST_USE result_t dif_copy_read_begin(uint32_t window, uint32_t offset, uint32_t local, uint32_t bytes);
 
-// The copy that was begun has not ended.
-MUST_USE static inline bool dif_copy_busy(void) {
-    return (controller_read(LEPTON_REG_COPY_STATUS) & LEPTON_COPY_STATUS_BUSY) != 0;
+// What a COPY_STATUS means.
+MUST_USE result_t dif_copy_outcome(uint32_t status);
+
+// RESULT_BUSY while the copy that was begun has not ended, else what became of it.
+MUST_USE static inline result_t dif_copy_result(void) {
+    const uint32_t status = controller_read(LEPTON_REG_COPY_STATUS);
+    mmio_barrier();
+    return status == 0 ? RESULT_OK : dif_copy_outcome(status);
 }
 
 // Begins to copy `bytes` from `data` to `offset` of `window`; after dif_copy_end memory has the bytes.
