@@ -9,9 +9,30 @@
 
 #define CHECK_BYTES 2048u      // of a program that are hashed in one step
 #define ABORT_GRACE 100000u    // cycles for open bus transfers to end before the chip is reset
+#define PATIENT_POLLS 16u      // of a copy, before what may block it is looked at
 #define CONTROL_ENABLE 1u
 #define CRC_RESIDUE 0x2144DF1Cu  // CRC32 of anything that ends in its own CRC32
 #define CONTROL_PRIORITY_SHIFT 4
+
+// What is not between a doorbell and its job stays out of the functions that are, which then save fewer registers.
+#define ASIDE __attribute__((noinline)) static
+
+// The lowest bit that is set in `clients`, which has one. In steps, as the processor has no instruction for it and a
+// loop over clients would lie between a doorbell and its job.
+static uint32_t first_client(uint32_t clients) {
+    uint32_t index = 0;
+    if ((clients & 0xFu) == 0) {
+        clients >>= 4;
+        index = 4;
+    }
+    if ((clients & 3u) == 0) {
+        clients >>= 2;
+        index += 2;
+    }
+    return (clients & 1u) != 0 ? index : index + 1;
+}
+
+_Static_assert(LEPTON_CLIENTS <= 8, "first_client looks at 8 bits");
 
 static uint32_t client_register(uint32_t client, uint32_t first) {
     return controller_read(first + client * LEPTON_WINDOW_STRIDE);
@@ -30,6 +51,62 @@ void scheduler_time(uint32_t time[2]) {
     } while (high != time[1]);
 }
 
+// Memory answers in order, so a job's transfer that hangs also blocks the firmware's. True if that is so and a reset is
+// due: the job has timed out, or its abort has had its grace. One whose time is up is aborted.
+ASIDE bool memory_is_blocked(scheduler_t *s) {
+    const uint32_t status = dif_launcher_status();
+    if ((status & LEPTON_LAUNCH_STATUS_HELD) != 0) {
+        return dif_chip_timed_out();
+    }
+    if ((status & LEPTON_LAUNCH_STATUS_RUNNING) == 0) {
+        return false;
+    }
+    if ((status & LEPTON_LAUNCH_STATUS_EXPIRED) != 0 && !s->expired) {
+        s->expired = true;
+        dif_chip_abort();
+        controller_write(LEPTON_REG_TIMER, ABORT_GRACE);
+    }
+    return (controller_read(LEPTON_REG_EVENTS) & LEPTON_EVENT_TIMER) != 0;
+}
+
+// Waits for the copy that was `begun`. RESULT_STUCK: the memory ports have been reset, and with them a job that ran.
+ASIDE result_t end_copy(scheduler_t *s, result_t begun) {
+    if (begun != RESULT_OK) {
+        return begun;
+    }
+    result_t result;
+    for (uint32_t polls = 0; (result = dif_copy_result()) == RESULT_BUSY; ++polls) {
+        if (polls >= PATIENT_POLLS && memory_is_blocked(s)) {
+            controller_write(LEPTON_REG_TIMER, 0);
+            controller_write(LEPTON_REG_EVENTS, LEPTON_EVENT_TIMER);
+            dif_chip_reset();
+            s->reset = true;
+            return RESULT_STUCK;
+        }
+    }
+    if (result == RESULT_STUCK && s->running.valid) {
+        s->reset = true;
+    }
+    return result;
+}
+
+// The same between a doorbell and its job, where calls cost: most copies have ended when this asks.
+static inline result_t end_quick_copy(scheduler_t *s, result_t begun) {
+    for (uint32_t polls = 0; begun == RESULT_OK && polls < PATIENT_POLLS; ++polls) {
+        if (dif_copy_result() == RESULT_OK) {
+            return RESULT_OK;
+        }
+    }
+    return end_copy(s, begun);
+}
+
+// A job may have blocked memory, and none runs after a reset: what is stuck is tried once more, and only then the fault
+// of the window that it goes to.
+ASIDE result_t write_window(scheduler_t *s, uint32_t window, uint32_t offset, const void *data, uint32_t bytes) {
+    const result_t result = end_copy(s, dif_copy_write_begin(window, offset, data, bytes));
+    return result != RESULT_STUCK ? result : end_copy(s, dif_copy_write_begin(window, offset, data, bytes));
+}
+
 void scheduler_log(scheduler_t *s, lepton_event_kind_t kind, uint32_t client, const uint32_t arguments[4]) {
     lepton_event_record_t *event = &s->out.event;
     *event = (lepton_event_record_t){
@@ -44,7 +121,7 @@ void scheduler_log(scheduler_t *s, lepton_event_kind_t kind, uint32_t client, co
     scheduler_time(event->time);
     const uint32_t offset = (s->events % LEPTON_LOG_EVENTS) * (uint32_t)sizeof *event;
     // A log that cannot be written must not stop the jobs: the count says that an entry is missing.
-    const result_t written = dif_copy_write(LEPTON_CONTROLLER_WINDOW, offset, event, sizeof *event);
+    const result_t written = write_window(s, LEPTON_CONTROLLER_WINDOW, offset, event, sizeof *event);
     (void)written;
     s->events += 1;
     controller_write(LEPTON_REG_LOG_COUNT, s->events);
@@ -67,11 +144,11 @@ static bool has_job(const scheduler_t *s, uint32_t client) {
 }
 
 // Writes s->out.completion, whose sequence is the client's next, and tells the host.
-static void complete(scheduler_t *s, uint32_t client) {
+ASIDE void complete(scheduler_t *s, uint32_t client) {
     client_t *c = &s->clients[client];
     const uint32_t slot = c->done % LEPTON_RING_ENTRIES;
     const uint32_t offset = LEPTON_COMPLETION_RING + slot * LEPTON_COMPLETION_BYTES;
-    const result_t written = dif_copy_write(client, offset, &s->out.completion, sizeof s->out.completion);
+    const result_t written = write_window(s, client, offset, &s->out.completion, sizeof s->out.completion);
     c->done += 1;
     set_client_register(client, LEPTON_REG_CLIENT0_DONE, c->done);
     controller_write(LEPTON_REG_CLIENT_IRQ, 1u << client);
@@ -82,7 +159,7 @@ static void complete(scheduler_t *s, uint32_t client) {
     }
 }
 
-static void answer_refusal(scheduler_t *s, uint32_t client) {
+ASIDE void answer_refusal(scheduler_t *s, uint32_t client) {
     client_t *c = &s->clients[client];
     const lepton_refusal_t reason = c->refusal;
     s->out.completion = (lepton_completion_record_t){
@@ -125,17 +202,23 @@ static void fetch(scheduler_t *s, uint32_t client) {
     s->waiting |= 1u << client;
     const uint32_t offset = (c->head % LEPTON_RING_ENTRIES) * LEPTON_JOB_BYTES;
     dif_copy_crc_start();
-    const result_t read = dif_copy_read(client, offset, mmio_local(&c->record), sizeof c->record);
-    const bool whole = dif_copy_crc() == CRC_RESIDUE;
-    const uint32_t sequence = c->head;
+    const result_t begun = dif_copy_read_begin(client, offset, mmio_local(&c->record), sizeof c->record);
+    const uint32_t sequence = c->head;  // while memory answers
     c->head += 1;
     set_client_register(client, LEPTON_REG_CLIENT0_HEAD, c->head);
+    c->limit = client_register(client, LEPTON_REG_CLIENT0_LIMIT);
+    const uint32_t window_bytes = client_register(client, LEPTON_REG_CLIENT0_SIZE);
+    result_t read = end_quick_copy(s, begun);
+    if (read == RESULT_STUCK) {  // see write_window
+        dif_copy_crc_start();
+        read = end_copy(s, dif_copy_read_begin(client, offset, mmio_local(&c->record), sizeof c->record));
+    }
+    const bool whole = dif_copy_crc() == CRC_RESIDUE;
     if (read != RESULT_OK) {
         c->record = (lepton_job_record_t){0};
         refuse(c, LEPTON_REFUSAL_MEMORY);
         return;
     }
-    const uint32_t window_bytes = client_register(client, LEPTON_REG_CLIENT0_SIZE);
     lepton_refusal_t reason = validate_job(&c->record, sequence, window_bytes);
     if (reason != LEPTON_REFUSAL_MAGIC && !whole) {
         reason = LEPTON_REFUSAL_CRC;
@@ -153,12 +236,20 @@ static void fetch(scheduler_t *s, uint32_t client) {
 }
 
 // Hashes the next piece of the client's program.
-static void verify(client_t *c, uint32_t client) {
+ASIDE void verify(scheduler_t *s, uint32_t client) {
+    client_t *c = &s->clients[client];
     const uint32_t bytes = c->record.program_size & ~3u;
     const uint32_t left = bytes - c->checked;
     const uint32_t piece = left < CHECK_BYTES ? left : CHECK_BYTES;
     if (piece != 0) {
-        const result_t result = dif_copy_check(client, c->record.program_offset + c->checked, piece, &c->crc);
+        const uint32_t offset = c->record.program_offset + c->checked;
+        controller_write(LEPTON_REG_COPY_CRC, c->crc);
+        result_t result = end_copy(s, dif_copy_check_begin(client, offset, piece));
+        if (result == RESULT_STUCK) {  // see write_window
+            controller_write(LEPTON_REG_COPY_CRC, c->crc);
+            result = end_copy(s, dif_copy_check_begin(client, offset, piece));
+        }
+        c->crc = ~dif_copy_crc();
         if (result != RESULT_OK) {
             refuse(c, LEPTON_REFUSAL_MEMORY);
             return;
@@ -177,18 +268,20 @@ static void verify(client_t *c, uint32_t client) {
 // The client whose job goes next, LEPTON_CLIENTS if none is ready: one that was passed over too often, else the highest
 // priority; of several the next in turn.
 static uint32_t choose(const scheduler_t *s) {
+    const uint32_t ready = s->ready;
+    if ((ready & (ready - 1)) == 0) {  // one or none
+        return ready == 0 ? LEPTON_CLIENTS : ready == 1u << s->prepared ? s->prepared : first_client(ready);
+    }
     uint32_t best = LEPTON_CLIENTS;
     uint32_t best_rank = 0;
-    uint32_t i = s->last + 1;
-    uint32_t turn = (s->ready | s->ready << LEPTON_CLIENTS) >> i;
-    for (turn &= (1u << LEPTON_CLIENTS) - 1; turn != 0; turn >>= 1, ++i) {
-        if ((turn & 1u) == 0) {
-            continue;
-        }
-        const client_t *c = &s->clients[i % LEPTON_CLIENTS];
+    const uint32_t next = s->last + 1;
+    uint32_t turn = (ready | ready << LEPTON_CLIENTS) >> next & ((1u << LEPTON_CLIENTS) - 1);
+    for (; turn != 0; turn &= turn - 1) {
+        const uint32_t client = (next + first_client(turn)) % LEPTON_CLIENTS;
+        const client_t *c = &s->clients[client];
         const uint32_t rank = c->passed >= LEPTON_PATIENCE ? LEPTON_PRIORITIES : c->priority;
         if (best == LEPTON_CLIENTS || rank > best_rank) {
-            best = i % LEPTON_CLIENTS;
+            best = client;
             best_rank = rank;
         }
     }
@@ -206,15 +299,14 @@ static bool stage(scheduler_t *s) {
     }
     client_t *c = &s->clients[client];
     const lepton_job_record_t *record = &c->record;
-    const uint32_t limit = time_limit(record->time_limit, client_register(client, LEPTON_REG_CLIENT0_LIMIT));
+    const uint32_t limit = time_limit(record->time_limit, c->limit);
     if (dif_launcher_stage(client, record, limit) != RESULT_OK) {
         return false;
     }
     s->ready &= ~(1u << client);
-    client_t *other = s->clients;
     scheduler_time(c->accepted);  // here, as it would delay the start before
-    for (uint32_t others = s->ready; others != 0; others >>= 1, ++other) {
-        other->passed += others & 1u;
+    for (uint32_t others = s->ready; others != 0; others &= others - 1) {
+        s->clients[first_client(others)].passed += 1;
     }
     s->last = client;
     s->staged = (job_t){
@@ -235,7 +327,7 @@ static bool stage(scheduler_t *s) {
 }
 
 // The staged job has left the launcher's waiting place: it runs, or hardware has refused it.
-static void promote(scheduler_t *s, uint32_t status) {
+ASIDE void promote(scheduler_t *s, uint32_t status) {
     const job_t job = s->staged;
     s->staged.valid = false;
     if ((status & LEPTON_LAUNCH_STATUS_REFUSED) != 0) {
@@ -263,14 +355,14 @@ static void promote(scheduler_t *s, uint32_t status) {
     scheduler_log(s, LEPTON_EVENT_KIND_START, job.client, (const uint32_t[4]){job.sequence, job.hash, job.limit, 0});
 }
 
-static void copy_snapshots(scheduler_t *s, const job_t *job) {
+ASIDE void copy_snapshots(scheduler_t *s, const job_t *job) {
     uint32_t word = 0;
     for (uint32_t slot = 0; slot < job->snapshot_count; ++slot) {
         for (unsigned i = 0; i < LEPTON_SNAPSHOT_BYTES / 4; ++i) {
             s->out.snapshot[i] = dif_chip_snapshot_word(word++);
         }
         const uint32_t offset = job->snapshot_offset + slot * LEPTON_SNAPSHOT_BYTES;
-        if (dif_copy_write(job->client, offset, s->out.snapshot, sizeof s->out.snapshot) != RESULT_OK) {
+        if (write_window(s, job->client, offset, s->out.snapshot, sizeof s->out.snapshot) != RESULT_OK) {
             scheduler_log(s, LEPTON_EVENT_KIND_MEMORY_FAULT, job->client,
                           (const uint32_t[4]){offset, LEPTON_SNAPSHOT_BYTES, 0, 0});
             return;
@@ -279,10 +371,12 @@ static void copy_snapshots(scheduler_t *s, const job_t *job) {
 }
 
 // The running job has ended: its results are in the launcher.
-static void finish(scheduler_t *s) {
+ASIDE void finish(scheduler_t *s) {
     const job_t job = s->running;
     s->running.valid = false;
+    s->expired = false;
     controller_write(LEPTON_REG_TIMER, 0);
+    controller_write(LEPTON_REG_EVENTS, LEPTON_EVENT_TIMER);
     s->out.completion = (lepton_completion_record_t){
         .sequence = job.sequence,
         .tag = {job.tag[0], job.tag[1]},
@@ -305,7 +399,10 @@ static void finish(scheduler_t *s) {
     const uint32_t outcome[4] = {job.sequence, completion->status, completion->cycles, code};
     if (!done && code == LEPTON_ERROR_CODE_AXI_TIMEOUT) {  // transfers that never end would block the next job
         dif_chip_reset();
+        s->reset = true;
     }
+    // At once, so that the launcher can save what becomes of the next job even while memory is waited for below.
+    dif_launcher_acknowledge();
     if (!job.forgotten) {
         if (done && (job.flags & LEPTON_JOB_FLAG_SNAPSHOTS) != 0) {
             const lepton_completion_record_t kept = *completion;
@@ -314,12 +411,15 @@ static void finish(scheduler_t *s) {
         }
         complete(s, job.client);
     }
-    dif_launcher_acknowledge();
+    if (s->reset) {
+        s->reset = false;
+        scheduler_log(s, LEPTON_EVENT_KIND_ENGINE_RESET, job.client, (const uint32_t[4]){job.sequence, 0, 0, 0});
+    }
     scheduler_log(s, LEPTON_EVENT_KIND_END, job.client, outcome);
 }
 
 // The host has asked to forget a client's jobs. False while one of them still runs.
-static bool reset_client(scheduler_t *s, uint32_t client) {
+ASIDE bool reset_client(scheduler_t *s, uint32_t client) {
     client_t *c = &s->clients[client];
     c->state = RECORD_NONE;
     s->ready &= ~(1u << client);
@@ -349,6 +449,11 @@ static bool reset_client(scheduler_t *s, uint32_t client) {
     return true;
 }
 
+ASIDE void log_time_limit(scheduler_t *s) {
+    scheduler_log(s, LEPTON_EVENT_KIND_TIME_LIMIT, s->running.client,
+                  (const uint32_t[4]){s->running.sequence, s->running.limit, 0, 0});
+}
+
 // What the launcher says: a job has started, ended, been refused or forgotten, or has used up its time.
 static bool follow_launcher(scheduler_t *s, uint32_t events) {
     if (!s->running.valid && !s->staged.valid) {
@@ -372,21 +477,25 @@ static bool follow_launcher(scheduler_t *s, uint32_t events) {
         return false;
     }
     if (ended) {
+        if (s->expired && !s->running.aborted) {
+            s->running.aborted = true;
+            log_time_limit(s);
+        }
         finish(s);
         return true;
     }
     if ((status & LEPTON_LAUNCH_STATUS_EXPIRED) != 0 && !s->running.aborted) {
         s->running.aborted = true;
-        dif_chip_abort();
-        controller_write(LEPTON_REG_TIMER, ABORT_GRACE);
-        scheduler_log(s, LEPTON_EVENT_KIND_TIME_LIMIT, s->running.client,
-                      (const uint32_t[4]){s->running.sequence, s->running.limit, 0, 0});
+        if (!s->expired) {
+            dif_chip_abort();
+            controller_write(LEPTON_REG_TIMER, ABORT_GRACE);
+        }
+        log_time_limit(s);
         return true;
     }
     if (s->running.aborted && (events & LEPTON_EVENT_TIMER) != 0) {
         dif_chip_reset();
-        scheduler_log(s, LEPTON_EVENT_KIND_ENGINE_RESET, s->running.client,
-                      (const uint32_t[4]){s->running.sequence, 0, 0, 0});
+        s->reset = true;
     }
     return false;
 }
@@ -399,12 +508,9 @@ static bool serve_clients(scheduler_t *s) {
     }
     const uint32_t resets = controller_read(LEPTON_REG_CLIENT_RESET);
     bool more = false;
-    uint32_t attention = s->waiting | s->open | resets;
-    for (uint32_t i = 0; attention != 0; ++i, attention >>= 1) {
+    for (uint32_t attention = s->waiting | s->open | resets; attention != 0; attention &= attention - 1) {
+        const uint32_t i = first_client(attention);
         client_t *c = &s->clients[i];
-        if ((attention & 1u) == 0) {
-            continue;
-        }
         if ((resets >> i & 1u) != 0) {
             more |= reset_client(s, i);
             continue;
@@ -413,7 +519,7 @@ static bool serve_clients(scheduler_t *s) {
             fetch(s, i);
         }
         if (c->state == RECORD_VERIFYING) {
-            verify(c, i);
+            verify(s, i);
             more = true;
         }
         if (c->state == RECORD_REFUSED && !has_job(s, i)) {
@@ -421,7 +527,10 @@ static bool serve_clients(scheduler_t *s) {
             more = true;
         }
         s->open = is_open(c) ? s->open | 1u << i : s->open & ~(1u << i);
-        s->ready = c->state == RECORD_READY ? s->ready | 1u << i : s->ready & ~(1u << i);
+        if (c->state == RECORD_READY) {
+            s->ready |= 1u << i;
+            s->prepared = i;
+        }
     }
     return more;
 }

@@ -17,6 +17,7 @@ typedef enum {
     RECORD_REFUSED,  // to be answered when the client's earlier jobs are
 } record_state_t;
 
+// Its size is a power of two: the processor does not multiply, and finding a client lies between doorbell and job.
 typedef struct {
     lepton_job_record_t record;
     uint32_t accepted[2];
@@ -25,10 +26,14 @@ typedef struct {
     record_state_t state;
     lepton_refusal_t refusal;
     uint32_t priority;
+    uint32_t limit;   // the client's own, when the record was taken
     uint32_t passed;  // how often another client was taken while this one was ready
     uint32_t head;    // records taken
     uint32_t done;    // completions written
+    uint32_t unused[21];
 } client_t;
+
+_Static_assert(sizeof(client_t) == 256, "the size of a client_t is a power of two");
 
 // A job that the launcher has, as far as its completion needs it.
 typedef struct {
@@ -52,9 +57,12 @@ typedef struct {
     job_t staged;
     uint32_t waiting;  // bit i: client i may have records that were not taken
     uint32_t ready;    // bit i: client i's record can be staged
+    uint32_t prepared; // the client whose record became ready last
     uint32_t open;     // bit i: the record of client i is being verified, or waits for its refusal
     uint32_t last;     // the client taken last
     uint32_t events;   // written to the log
+    bool expired;      // the abort of a job whose time is up was sent while memory was waited for
+    bool reset;        // engines and memory ports were reset while memory was waited for; not yet in the log
     union {            // what is being copied to memory
         lepton_completion_record_t completion;
         lepton_event_record_t event;

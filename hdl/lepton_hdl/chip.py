@@ -14,6 +14,7 @@ from lepton.arch.registers import ADDRESS_BITS
 
 from .axi import Axi4LiteSignature, Axi4Signature
 from .control.control import Control
+from .controller.clock import ClockGate
 from .controller.controller import Controller
 from .controller.write_share import WriteShare
 from .datapath import Datapath
@@ -28,7 +29,7 @@ def _pins(config: ChipConfig) -> dict:
         "host": In(Axi4LiteSignature(ADDRESS_BITS)),
         "memory": Out(Axi4Signature(config.bus_bytes)),
         "irq": Out(1),
-    } | ({"clock_enable": Out(len(Engine) + 1)} if config.controller else {})
+    } | ({"clock_enable": Out(len(Engine) + 1), "memory_reset": Out(1)} if config.controller else {})
 
 
 class Core(wiring.Component):
@@ -89,6 +90,10 @@ class Core(wiring.Component):
     def _add_controller(self, m, control, datapath, store, read_port, write_share, write_port):
         """The controller between the host's pins and the register file, and beside the engines on the memory ports."""
         m.submodules.controller = controller = Controller(self.config, self._rom)
+        m.submodules.gate = gate = ClockGate()
+        m.domains.awake = ClockDomain()
+        m.d.comb += [gate.run.eq(controller.awake), ClockSignal("awake").eq(gate.clock),
+                     ResetSignal("awake").eq(ResetSignal())]
         m.submodules.write_share = write_share
         connect(m, host=flipped(self.host), controller=controller.host)
         connect(m, controller=controller.chip, control=control.host)
@@ -99,6 +104,7 @@ class Core(wiring.Component):
         m.d.comb += [
             self.irq.eq(controller.irq | (control.irq & ~controller.owned)),
             controller.job_running.eq(control.running), controller.bus_reset.eq(control.bus_reset),
+            controller.stay_awake.eq(control.engine_reset), self.memory_reset.eq(control.bus_reset),
             datapath.bist_start.eq(controller.bist_start), controller.bist_busy.eq(datapath.bist_busy),
             controller.bist_failed.eq(datapath.bist_failed),
         ]
@@ -123,8 +129,10 @@ class Chip(wiring.Component):
     host: AXI4-Lite subordinate, the registers of `lepton.arch.registers`.
     memory: AXI4 manager, `config.bus_bytes` wide.
     irq: high while an enabled interrupt is pending.
-    clock_enable: LOAD, TENSOR, STORE, processor: low while its clock may be stopped. With `config.controller` only,
-        as `rom`, the words of the controller's boot ROM.
+    With `config.controller` only, as `rom`, the words of the controller's boot ROM:
+    clock_enable: LOAD, TENSOR, STORE, controller: low while its clock may be stopped.
+    memory_reset: high while the memory ports are reset. Memory must forget what is open, as after a hang the
+        controller resets them without the host.
     """
 
     def __init__(self, config: ChipConfig, rom: list[int] | None = None):
@@ -144,7 +152,7 @@ class Chip(wiring.Component):
         connect(m, core=core.memory, memory=flipped(self.memory))
         m.d.comb += self.irq.eq(core.irq)
         if self.config.controller:
-            m.d.comb += self.clock_enable.eq(core.clock_enable)
+            m.d.comb += [self.clock_enable.eq(core.clock_enable), self.memory_reset.eq(core.memory_reset)]
         return m
 
     def _connect_host(self, m, core, reset):

@@ -1,6 +1,6 @@
 """The TENSOR engine with the on-chip memories, and the way of LOAD and STORE into them."""
 
-from amaranth.hdl import Cat, Module
+from amaranth.hdl import Cat, DomainRenamer, Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from lepton.arch import ChipConfig, Space, Tensor
@@ -18,8 +18,8 @@ class Datapath(wiring.Component):
     -------
     control: the TENSOR engine's commands. activity: what it does, for the counters.
     load_write: words from LOAD for either memory. store_read: the scratchpad for STORE.
-    bist_start, bist_busy, bist_failed (scratchpad, weights): the memories' self-test, with `config.controller` only;
-    no engine may work meanwhile.
+    bist_start, bist_busy, bist_failed (scratchpad, weights): the memories' self-test, with `config.controller` only,
+    in the clock domain "awake"; no engine may work meanwhile.
     """
 
     def __init__(self, config: ChipConfig):
@@ -66,7 +66,8 @@ class Datapath(wiring.Component):
     def _add_self_test(self, m, scratchpad, weights):
         """The marches take the memories' ports while they run; a later assignment wins over the engines'."""
         marches = March(self.config, self.config.scratchpad_words), March(self.config, self.config.weight_words)
-        m.submodules.scratchpad_march, m.submodules.weight_march = marches
+        for name, march in zip(("scratchpad_march", "weight_march"), marches, strict=True):
+            m.submodules[name] = DomainRenamer("awake")(march)
         for march in marches:
             m.d.comb += march.start.eq(self.bist_start)
         m.d.comb += [self.bist_busy.eq(marches[0].busy | marches[1].busy),

@@ -22,61 +22,98 @@ class BusSignature(wiring.Signature):
         })
 
 
-class HostPort(wiring.Component):
-    """Takes the host's AXI4-Lite accesses, one at a time, to `bus`; reads and writes take turns.
+class HostInbox(wiring.Component):
+    """Takes the host's AXI4-Lite addresses and data while everything behind it may be asleep, and holds them.
 
-    A write that does not carry all four bytes answers SLVERR and does not reach `bus`.
+    `pending`: something is held. `write` and `read` say that an access is whole; `write_done` and `read_done`,
+    of one cycle, make room for the next.
     """
 
     def __init__(self):
-        super().__init__({"host": In(Axi4LiteSignature(ADDRESS_BITS)), "bus": Out(BusSignature(ADDRESS_BITS))})
+        super().__init__({
+            name: In(shape) for name, shape in (
+                ("awaddr", ADDRESS_BITS), ("awvalid", 1), ("wdata", 32), ("wstrb", 4), ("wvalid", 1),
+                ("araddr", ADDRESS_BITS), ("arvalid", 1), ("write_done", 1), ("read_done", 1))} | {
+            name: Out(shape) for name, shape in (
+                ("awready", 1), ("wready", 1), ("arready", 1), ("pending", 1), ("write", 1), ("read", 1),
+                ("write_address", ADDRESS_BITS), ("write_data", 32), ("strobe", 4), ("read_address", ADDRESS_BITS))})
 
     def elaborate(self, platform):
         m = Module()
-        host, bus = self.host, self.bus
-        write_address, read_address = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        strobe = Signal(4)
         have_address, have_data, have_read = Signal(), Signal(), Signal()
-        m.d.comb += [host.awready.eq(~have_address), host.wready.eq(~have_data), host.arready.eq(~have_read)]
-        with m.If(host.awvalid & host.awready):
-            m.d.sync += [have_address.eq(1), write_address.eq(host.awaddr)]
-        with m.If(host.wvalid & host.wready):
-            m.d.sync += [have_data.eq(1), bus.write_data.eq(host.wdata), strobe.eq(host.wstrb)]
-        with m.If(host.arvalid & host.arready):
-            m.d.sync += [have_read.eq(1), read_address.eq(host.araddr)]
-        with m.If(host.bready):
-            m.d.sync += host.bvalid.eq(0)
-        with m.If(host.rready):
-            m.d.sync += host.rvalid.eq(0)
-
-        can_write, can_read, wrote_last = Signal(), Signal(), Signal()
         m.d.comb += [
-            can_write.eq(have_address & have_data & (~host.bvalid | host.bready)),
-            can_read.eq(have_read & (~host.rvalid | host.rready)),
+            self.awready.eq(~have_address), self.wready.eq(~have_data), self.arready.eq(~have_read),
+            self.pending.eq(have_address | have_data | have_read),
+            self.write.eq(have_address & have_data), self.read.eq(have_read),
         ]
+        with m.If(self.write_done):
+            m.d.sync += [have_address.eq(0), have_data.eq(0)]
+        with m.If(self.read_done):
+            m.d.sync += have_read.eq(0)
+        with m.If(self.awvalid & self.awready):
+            m.d.sync += [have_address.eq(1), self.write_address.eq(self.awaddr)]
+        with m.If(self.wvalid & self.wready):
+            m.d.sync += [have_data.eq(1), self.write_data.eq(self.wdata), self.strobe.eq(self.wstrb)]
+        with m.If(self.arvalid & self.arready):
+            m.d.sync += [have_read.eq(1), self.read_address.eq(self.araddr)]
+        return m
+
+
+class HostPort(wiring.Component):
+    """Brings the accesses of a `HostInbox` to `bus`, one at a time, and answers the host; reads and writes take turns.
+
+    A write that does not carry all four bytes answers SLVERR and does not reach `bus`. `busy`: an access is under way.
+    The inbox is looked at through registers, so that nothing here changes while this block's clock stands still.
+    """
+
+    def __init__(self):
+        super().__init__({
+            name: In(shape) for name, shape in (
+                ("write", 1), ("read", 1), ("write_address", ADDRESS_BITS), ("write_data", 32), ("strobe", 4),
+                ("read_address", ADDRESS_BITS), ("bready", 1), ("rready", 1))} | {
+            name: Out(shape) for name, shape in (
+                ("write_done", 1), ("read_done", 1), ("bvalid", 1), ("bresp", 2), ("rvalid", 1), ("rdata", 32),
+                ("rresp", 2), ("busy", 1))} | {"bus": Out(BusSignature(ADDRESS_BITS))})
+
+    def elaborate(self, platform):
+        m = Module()
+        bus = self.bus
+        write, read, wrote_last, whole = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += [write.eq(self.write), read.eq(self.read)]
+        with m.If(self.bready):
+            m.d.sync += self.bvalid.eq(0)
+        with m.If(self.rready):
+            m.d.sync += self.rvalid.eq(0)
+        m.d.comb += self.busy.eq(1)
         with m.FSM():
             with m.State("IDLE"):
-                with m.If(can_write & ~(can_read & wrote_last)):
+                m.d.comb += self.busy.eq(write | read | self.bvalid | self.rvalid)
+                with m.If(write & ~self.bvalid & ~(read & ~self.rvalid & wrote_last)):
+                    m.d.sync += [bus.address.eq(self.write_address), bus.write_data.eq(self.write_data),
+                                 bus.write.eq(1), whole.eq(self.strobe.all())]
                     m.next = "WRITE"
-                with m.Elif(can_read):
+                with m.Elif(read & ~self.rvalid):
+                    m.d.sync += [bus.address.eq(self.read_address), bus.write.eq(0)]
                     m.next = "READ"
             with m.State("WRITE"):
-                whole = strobe.all()
-                m.d.comb += [bus.valid.eq(whole), bus.write.eq(1), bus.address.eq(write_address)]
+                m.d.comb += bus.valid.eq(whole)
                 with m.If(bus.done | ~whole):
-                    m.d.sync += [have_address.eq(0), have_data.eq(0), wrote_last.eq(1), host.bvalid.eq(1),
-                                 host.bresp.eq(Resp.SLVERR)]
+                    m.d.comb += self.write_done.eq(1)
+                    m.d.sync += [wrote_last.eq(1), self.bvalid.eq(1), self.bresp.eq(Resp.SLVERR)]
                     with m.If(whole & ~bus.error):
-                        m.d.sync += host.bresp.eq(Resp.OKAY)
-                    m.next = "IDLE"
+                        m.d.sync += self.bresp.eq(Resp.OKAY)
+                    m.next = "LOOK"
             with m.State("READ"):
-                m.d.comb += [bus.valid.eq(1), bus.address.eq(read_address)]
+                m.d.comb += bus.valid.eq(1)
                 with m.If(bus.done):
-                    m.d.sync += [have_read.eq(0), wrote_last.eq(0), host.rvalid.eq(1), host.rdata.eq(bus.read_data),
-                                 host.rresp.eq(Resp.OKAY)]
+                    m.d.comb += self.read_done.eq(1)
+                    m.d.sync += [wrote_last.eq(0), self.rvalid.eq(1), self.rdata.eq(bus.read_data),
+                                 self.rresp.eq(Resp.OKAY)]
                     with m.If(bus.error):
-                        m.d.sync += host.rresp.eq(Resp.SLVERR)
-                    m.next = "IDLE"
+                        m.d.sync += self.rresp.eq(Resp.SLVERR)
+                    m.next = "LOOK"
+            with m.State("LOOK"):  # `write` and `read` still show what has just been done
+                m.next = "IDLE"
         return m
 
 
@@ -105,11 +142,17 @@ class ChipBus(wiring.Component):
         chip, ports = self.chip, [self.launcher, self.processor, self.host]
         allowed = Signal()
         owner = Signal(range(len(ports)))
-        answered, error = Signal(), Signal()
+        answered, error, read_data = Signal(), Signal(), Signal(32)
         m.d.comb += [chip.bready.eq(1), chip.rready.eq(1)]
+        # Answers pass through registers: what is behind them changes only with this block's clock.
+        m.d.sync += [
+            answered.eq(chip.bvalid | chip.rvalid), read_data.eq(chip.rdata),
+            error.eq((chip.bvalid & (chip.bresp != Resp.OKAY.value))
+                     | (chip.rvalid & (chip.rresp != Resp.OKAY.value))),
+        ]
         for i, port in enumerate(ports):
             m.d.comb += [
-                port.done.eq(answered & (owner == i)), port.read_data.eq(chip.rdata), port.error.eq(error),
+                port.done.eq(answered & (owner == i)), port.read_data.eq(read_data), port.error.eq(error),
             ]
         with m.FSM():
             with m.State("IDLE"):
@@ -137,14 +180,9 @@ class ChipBus(wiring.Component):
                     m.d.sync += chip.wvalid.eq(0)
                 with m.If(chip.arready):
                     m.d.sync += chip.arvalid.eq(0)
-                m.d.comb += [
-                    answered.eq(chip.bvalid | chip.rvalid),
-                    error.eq((chip.bvalid & (chip.bresp != Resp.OKAY.value))
-                             | (chip.rvalid & (chip.rresp != Resp.OKAY.value))),
-                ]
                 with m.If(answered):
                     m.next = "IDLE"
             with m.State("REFUSE"):
-                m.d.comb += [answered.eq(1), error.eq(1)]
-                m.next = "IDLE"
+                m.d.sync += [answered.eq(1), error.eq(1)]
+                m.next = "ANSWER"
         return m

@@ -77,15 +77,30 @@ class CopyEngine(wiring.Component):
             in_code.eq((self.local[28:] == CODE_BASE >> 28) & (local_end <= CODE_BYTES) & ~self.locked
                        & (mode == CopyMode.READ)),
         ]
+        # What comes from the memory ports passes through registers, so that nothing behind them changes while this
+        # block's clock stands still.
         word, take = Signal(32), Signal()
-        beat = self.read.beat
-        bad = Signal()
+        full, taking, last, bad = Signal(), Signal(), Signal(), Signal()
+        beat = Signal(8 * self.config.bus_bytes)
+        segment_taken, beat_taken, answered = Signal(), Signal(), Signal()
+        with m.If(~full):
+            m.d.sync += [beat.eq(self.read.beat.p.data), last.eq(self.read.beat.p.last),
+                         bad.eq(self.read.beat.p.resp[1])]
+            m.d.sync += full.eq(self.read.beat.valid & taking)
+        m.d.sync += [
+            segment_taken.eq((self.read.segment.valid & self.read.segment.ready)
+                             | (self.write.segment.valid & self.write.segment.ready)),
+            beat_taken.eq(self.write.beat.valid & self.write.beat.ready),
+            answered.eq(self.write.response.valid),
+        ]
+        with m.If(self.write.response.valid):
+            m.d.sync += bad.eq(self.write.response.p.resp[1])
         m.d.comb += [
-            word.eq(beat.p.data.word_select(lane, 32)),
+            self.read.beat.ready.eq(taking & ~full),
+            word.eq(beat.word_select(lane, 32)),
             self.write_data.eq(word),
             self.write_code.eq(take & code & (mode == CopyMode.READ)),
             self.write_memory.eq(take & ~code & (mode == CopyMode.READ)),
-            bad.eq(beat.p.resp[1]),
         ]
         with m.If(take):
             m.d.sync += self.crc.eq(crc32_word(self.crc, word))
@@ -122,26 +137,26 @@ class CopyEngine(wiring.Component):
                                 m.next = "END"
             with m.State("SEGMENT"):
                 with m.If(mode == CopyMode.WRITE):
-                    m.d.comb += [self.write.segment.valid.eq(1), self.read_enable.eq(1)]
-                    with m.If(self.write.segment.ready):
+                    m.d.comb += [self.write.segment.valid.eq(~segment_taken), self.read_enable.eq(1)]
+                    with m.If(segment_taken):
                         m.d.sync += self.address.eq(self.address + 1)
                         m.next = "GATHER"
                 with m.Else():
-                    m.d.comb += self.read.segment.valid.eq(1)
-                    with m.If(self.read.segment.ready):
+                    m.d.comb += self.read.segment.valid.eq(~segment_taken)
+                    with m.If(segment_taken):
                         m.next = "READ"
             with m.State("READ"):
-                final = Signal()
-                m.d.comb += [final.eq(left == 1), take.eq(beat.valid & (left != 0)),
-                             beat.ready.eq(last_lane | final | (left == 0))]
-                with m.If(beat.valid):
+                m.d.comb += [taking.eq(1), take.eq(full & (left != 0))]
+                with m.If(full):
                     m.d.sync += lane.eq(next_lane)
                     with m.If(left != 0):
                         m.d.sync += [left.eq(left - 1), self.address.eq(self.address + 1)]
                     with m.If(bad):
                         m.d.sync += self.failed.eq(1)
-                    with m.If(beat.ready & beat.p.last):
-                        m.next = "END"
+                    with m.If(last_lane | (left <= 1)):
+                        m.d.sync += full.eq(0)
+                        with m.If(last):
+                            m.next = "END"
             with m.State("GATHER"):  # `data` is the word that was asked for a cycle ago
                 with m.Switch(lane):
                     for i in range(lanes):
@@ -154,15 +169,15 @@ class CopyEngine(wiring.Component):
                 with m.Else():
                     m.d.sync += self.address.eq(self.address + 1)
             with m.State("SEND"):
-                m.d.comb += self.write.beat.valid.eq(1)
-                with m.If(self.write.beat.ready):
+                m.d.comb += self.write.beat.valid.eq(~beat_taken)
+                with m.If(beat_taken):
                     m.d.sync += strobe.eq(0)
                     m.next = "ANSWER"
                     with m.If(left != 0):
                         m.d.sync += self.address.eq(self.address + 1)
                         m.next = "GATHER"
-            with m.State("ANSWER"), m.If(self.write.response.valid):
-                m.d.sync += self.failed.eq(self.write.response.p.resp[1])
+            with m.State("ANSWER"), m.If(answered):
+                m.d.sync += self.failed.eq(bad)
                 m.next = "END"
             with m.State("END"):
                 m.d.sync += self.busy.eq(0)

@@ -31,6 +31,7 @@ DONE_RESULTS = 1 + len(RESULT_COUNTERS)  # after a job that is done, the error r
 OFFSETS = [_word(f"LAUNCH_{region.name}") for region in Region]
 BASES = [REGISTERS[f"{region.name}_BASE"].offset for region in Region]
 STARTED_BITS = 8
+AHEAD = 2  # a deadline must not have passed before it can be seen
 
 
 class Launcher(wiring.Component):
@@ -41,9 +42,11 @@ class Launcher(wiring.Component):
     When a job has ended (`job_running` is low), its counters are copied to the RESULT registers;
     then `result` is high until `acknowledge`. If it ended in an error the next job also waits for that (`held`).
 
-    `event`: a result is there, or a job was refused. `limit_event`: the running job has
-    used up its limit; `expired` holds that until the next start.
+    `event`: a result is there, or a job was refused. While `armed`, the running job may go on until `time` is
+    `deadline`: `due` must be high in that cycle. Then follows `limit_event`, and `expired` until the next start.
     `started` counts the jobs started; `time` was `start_time` when the job of the results began.
+
+    Nothing changes while `busy` is low, unless `watching` a job that has ended, `due`, or one of the first three.
     """
 
     def __init__(self):
@@ -52,6 +55,7 @@ class Launcher(wiring.Component):
             "staged": Out(1), "running": Out(1), "result": Out(1), "held": Out(1), "refused": Out(1), "expired": Out(1),
             "started": Out(STARTED_BITS), "start_time": Out(64),
             "event": Out(1), "limit_event": Out(1),
+            "armed": Out(1), "deadline": Out(32), "due": In(1), "busy": Out(1), "watching": Out(1),
             "job_running": In(1),
             "stored": Out(BusSignature(WORD_BITS)),
             "chip": Out(BusSignature(ADDRESS_BITS)),
@@ -64,8 +68,7 @@ class Launcher(wiring.Component):
         region = Signal(range(len(Region)))
         base, size = Signal(64), Signal(32)  # of the window
         address, length = Signal(64), Signal(32)  # of the region
-        left = Signal(32)
-        failed, cancelling = Signal(), Signal()
+        failed, cancelling, job_running = Signal(), Signal(), Signal()
         started_at = Signal(64)  # of the running job
         m.d.sync += [self.event.eq(0), self.limit_event.eq(0)]
 
@@ -75,10 +78,10 @@ class Launcher(wiring.Component):
             m.d.sync += [self.staged.eq(1), self.refused.eq(0)]
         with m.If(self.cancel):
             m.d.sync += cancelling.eq(self.staged)
-        with m.If(self.running & (left != 0)):
-            m.d.sync += left.eq(left - 1)
-            with m.If(left == 1):
-                m.d.sync += [self.expired.eq(1), self.limit_event.eq(1)]
+        with m.If(self.due):
+            m.d.sync += [self.armed.eq(0), self.expired.eq(1), self.limit_event.eq(1)]
+        m.d.sync += job_running.eq(self.job_running)
+        m.d.comb += self.busy.eq(1)
 
         def pick(table, index, name):
             """An entry of a constant table."""
@@ -109,6 +112,7 @@ class Launcher(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [step.eq(0), region.eq(0)]
+                m.d.comb += self.busy.eq((self.staged & ~self.held) | cancelling | self.event | self.limit_event)
                 with m.If(cancelling):
                     m.d.sync += [self.staged.eq(0), cancelling.eq(0)]
                 with m.Elif(self.staged & ~self.held):
@@ -157,13 +161,15 @@ class Launcher(wiring.Component):
                     m.next = "RING"
             with m.State("RING"), write_chip(REGISTERS["DOORBELL"].offset, 1):
                 m.d.sync += [self.staged.eq(0), self.running.eq(1), self.started.eq(self.started + 1),
-                             left.eq(self.limit), started_at.eq(self.time), step.eq(0), cancelling.eq(0),
-                             self.expired.eq(0)]
+                             started_at.eq(self.time), step.eq(0), cancelling.eq(0), self.expired.eq(0),
+                             self.armed.eq(self.limit != 0), self.deadline.eq(self.time + self.limit + AHEAD)]
                 m.next = "RUN"
             with m.State("RUN"):
+                m.d.comb += [self.busy.eq(cancelling | self.event | self.limit_event), self.watching.eq(1)]
                 with m.If(cancelling):
                     m.d.sync += [self.staged.eq(0), cancelling.eq(0)]
-                with m.If(~self.job_running & ~self.result):
+                with m.If(~job_running & ~self.result):
+                    m.d.sync += self.armed.eq(0)
                     m.next = "READ"
             with m.State("READ"):
                 m.d.comb += [chip.valid.eq(1), chip.address.eq(save_from)]

@@ -6,7 +6,7 @@ The core's Verilog stays in its package: `platform.add_file` hands it to whoever
 import importlib.util
 from pathlib import Path
 
-from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, Module, Signal
+from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -50,7 +50,7 @@ class Processor(wiring.Component):
     The core stands still while `run` is low, and begins at the ROM when it rises. `trap`: it met an illegal
     instruction, an unaligned or an unmapped address or an access that was refused; it stays so until `run` is low.
     `trap_address`: of the last access, from the cycle after.
-    `stop` gates its clock off; only while it waits for `peripheral` or `chip`.
+    The clock may stand still while it waits for `peripheral` or `chip`.
 
     `copy_*`: the copy engine's port to code and data memory; data follow a read one cycle later.
     """
@@ -60,7 +60,7 @@ class Processor(wiring.Component):
             raise ValueError(f"rom must be at most {ROM_BYTES // 4} words, not {len(rom)}")
         self._rom = rom
         super().__init__({
-            "run": In(1), "stop": In(1), "trap": Out(1), "trap_address": Out(32),
+            "run": In(1), "trap": Out(1), "trap_address": Out(32),
             "peripheral": Out(BusSignature(12)), "chip": Out(BusSignature(14)),
             "copy_address": In(LOCAL_BITS), "copy_read": In(1), "copy_data": Out(32),
             "copy_write_data": In(32), "copy_write_code": In(1), "copy_write_memory": In(1),
@@ -74,12 +74,10 @@ class Processor(wiring.Component):
         write_data, strobe, read_data = Signal(32), Signal(4), Signal(32)
         ahead_read, ahead_address = Signal(), Signal(32)
         core_trap, fault = Signal(), Signal()
-        clock = Signal()
-        m.d.comb += clock.eq(self._gated_clock(m))
         m.submodules.core = Instance(
             "picorv32", *(("p", name, Const(value, 32 if name.startswith("PROGADDR") else 1))
                           for name, value in PARAMETERS.items()),
-            i_clk=clock, i_resetn=self.run, o_trap=core_trap,
+            i_clk=ClockSignal(), i_resetn=self.run, o_trap=core_trap,
             o_mem_valid=valid, i_mem_ready=ready, o_mem_addr=address, o_mem_wdata=write_data, o_mem_wstrb=strobe,
             i_mem_rdata=read_data, o_mem_la_read=ahead_read, o_mem_la_addr=ahead_address,
             i_pcpi_wr=Const(0), i_pcpi_rd=Const(0, 32), i_pcpi_wait=Const(0), i_pcpi_ready=Const(0),
@@ -125,14 +123,6 @@ class Processor(wiring.Component):
         m.d.comb += self.trap.eq(core_trap | fault)
         return m
 
-    def _gated_clock(self, m):
-        """The clock while the core has something to do. The enable changes while the clock is low."""
-        m.domains.enable = ClockDomain(local=True, clk_edge="neg", reset_less=True)
-        enable = Signal(init=1)
-        m.d.comb += ClockSignal("enable").eq(ClockSignal())
-        m.d.enable += enable.eq(~self.stop)
-        return ClockSignal() & enable
-
     @staticmethod
     def _memory(m, name, size, base, init, ahead_read, ahead_address):
         memory = Memory(shape=32, depth=size // 4, init=init)
@@ -152,5 +142,3 @@ class Processor(wiring.Component):
         ]
         with m.If(chosen & (address[:28] < DATA_BYTES)):
             m.d.comb += write.en.eq(strobe)
-
-

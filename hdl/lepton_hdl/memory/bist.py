@@ -47,9 +47,13 @@ class March(wiring.Component):
             self.read.request.payload.eq(address),
             self.write.p.address.eq(address), self.write.p.data.eq(written),
         ]
-        compare = Signal()
-        m.d.sync += compare.eq(0)
-        with m.If(compare & (self.read.data != expected)):
+        # The word is taken into a register first: comparing it where it comes from would cost a comparison in every
+        # cycle of every job.
+        asked, compare, found, wanted = Signal(), Signal(), Signal(self._width), Signal(self._width)
+        m.d.sync += [asked.eq(0), compare.eq(asked)]
+        with m.If(asked):
+            m.d.sync += [found.eq(self.read.data), wanted.eq(expected)]
+        with m.If(compare & (found != wanted)):
             m.d.sync += self.failed.eq(1)
         with m.FSM():
             with m.State("IDLE"), m.If(self.start):
@@ -58,7 +62,7 @@ class March(wiring.Component):
             with m.State("READ"):
                 m.d.comb += self.read.request.valid.eq(1)
                 with m.If(self.read.request.ready):
-                    m.d.sync += compare.eq(1)
+                    m.d.sync += asked.eq(1)
                     m.next = "WRITE"
             with m.State("WRITE"):  # its first cycle is the one in which `read.data` is there
                 m.d.comb += self.write.valid.eq(1)
@@ -67,11 +71,13 @@ class March(wiring.Component):
                         m.d.sync += [phase.eq(phase + 1), address.eq(Mux(phase == 0, 0, self._depth - 1))]
                         m.next = "READ"
                         with m.If(phase == 2):
-                            m.d.sync += self.busy.eq(0)
-                            m.next = "IDLE"
+                            m.next = "LAST"
                     with m.Else():
                         m.d.sync += address.eq(Mux(down, address - 1, address + 1))
                         m.next = "READ"
                         with m.If(phase == 0):
                             m.next = "WRITE"
+            with m.State("LAST"), m.If(~asked & ~compare):
+                m.d.sync += self.busy.eq(0)
+                m.next = "IDLE"
         return m

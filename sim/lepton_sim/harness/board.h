@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <string>
+#include <type_traits>
 
 #include "Vtop.h"
 #include "checker.h"
@@ -19,6 +20,19 @@
 #endif
 
 namespace lepton {
+
+// Whether a chip has the pin with which its controller resets memory.
+template <class Top, class = void>
+struct HasMemoryReset : std::false_type {};
+template <class Top>
+struct HasMemoryReset<Top, std::void_t<decltype(Top::memory_reset)>> : std::true_type {};
+
+// The level of that pin, low for a chip without it.
+template <class Top>
+bool memory_reset(const Top& top) {
+    if constexpr (HasMemoryReset<Top>::value) return top.memory_reset;
+    return false;
+}
 
 constexpr int NO_ANSWER = -1;
 constexpr int STOPPED = -2;  // a rule was broken meanwhile
@@ -183,6 +197,7 @@ private:
         dump(0);
         sample_memory();
         sample_host();
+        const bool forget = memory_reset(top);
         top.clk = 1;
         top.eval();
         dump(5);
@@ -191,6 +206,11 @@ private:
         } else {
             checker_.check(now_, chip_, drive_);
             memory_.step(now_, chip_, drive_);
+            if (forget) {
+                memory_.reset();
+                drive_ = {};
+                checker_.reset();
+            }
         }
         ++now_;
     }
