@@ -11,13 +11,13 @@ from ..graph import Graph, GraphError, Node
 from . import passes
 from .commands import Memory
 from .encode import encode
-from .host.layers import macs
+from .host.costs import macs, traffic
 from .lowering import Lowering
 from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, LayerPlan, Placed, TensorInfo, quantization_of
 from .partition import NotOnChip, refusal
 from .placement import LayerDoesNotFit, Placer
 from .schedule import schedule
-from .segments import Segment, segments, traffic
+from .segments import Segment, segments
 from .semaphores import Semaphores
 from .tiling import Tiling
 from .verify import verify
@@ -156,9 +156,9 @@ def _placement(graph: Graph, found: list[Segment], refused: dict[int, str], mode
     assert step == len(model.steps)
     rows = []
     for node in graph.nodes:
-        tensors = [graph.tensors[name] if name else None for name in node.inputs]
+        tensors, output = [graph.tensors[n] if n else None for n in node.inputs], graph.tensors[node.outputs[0]]
         place, step = where.get(id(node), ("free", -1))
         reason = refused.get(id(node), "it changes how channels lie") if place == "host" else ""
         rows.append(Placed(node.name or node.outputs[0], type(node.op).__name__, place, reason,
-                           macs(node.op, tensors, graph.tensors[node.outputs[0]]), traffic(graph, node), step))
+                           macs(node.op, tensors, output), traffic(tensors, output), step))
     return rows

@@ -5,8 +5,6 @@ Reshapes that only rename memory disappear, tables and additions are fused into 
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from ..graph import Add, Concat, FullyConnected, Graph, Node, Reshape, Resize, Slice, Table, TransposeConv2D
 from .partition import rows_of
 from .verify import image_shape, label
@@ -223,9 +221,3 @@ class Segmenter:
 def segments(graph: Graph, refused: dict[int, str]) -> list[Segment]:
     """The segments of a verified graph in order."""
     return Segmenter(graph, refused).segments()
-
-
-def traffic(graph: Graph, node: Node) -> int:
-    """Bytes of a node's operands and result."""
-    tensors = [graph.tensors[name] for name in [*node.inputs, *node.outputs] if name]
-    return sum(int(np.prod(t.shape, dtype=np.int64)) * np.dtype(t.dtype).itemsize for t in tensors)
