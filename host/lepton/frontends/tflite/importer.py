@@ -161,7 +161,7 @@ class Importer:
             dtype, quantization = np.dtype(np.int8), Quantization(
                 quantization.scale, quantization.zero_point - 128, quantization.axis)
             if data is not None:
-                data = (data ^ 0x80).view(np.int8)
+                data = np.asarray(data ^ 0x80).view(np.int8)  # of a scalar, numpy makes no array
                 data.flags.writeable = False
         self.graph.tensors[name] = Tensor(name, raw.shape, dtype, quantization, data)
         return name
