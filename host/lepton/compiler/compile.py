@@ -100,6 +100,7 @@ def check_sizes(name: str, sizes: dict[Region, int]) -> None:
 def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep:
     config = model.config
     lowering = Lowering(graph, config, segment)
+    context = lowering.context
     first = len(model.layers)
     layers, owners, failed = [], [], []
     for chip in segment.chip:
@@ -115,11 +116,11 @@ def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep
         raise NotOnChip(*failed)
     layers[-1].finishes = True
     try:
-        placement = Placer(layers, config, list(lowering.inputs), segment.outputs).place()
+        placement = Placer(layers, config, list(context.inputs), segment.outputs).place()
     except LayerDoesNotFit as error:
         raise NotOnChip((owners[error.position].node, str(error))) from error
     check_sizes(graph.name, placement.sizes)
-    program = schedule(layers, placement, config, list(lowering.inputs), segment.outputs)
+    program = schedule(layers, placement, config, list(context.inputs), segment.outputs)
     Semaphores(config.lanes, {
         Memory.SCRATCHPAD: config.scratchpad_bytes, Memory.WEIGHTS: config.weight_bytes,
         Memory.SCRATCH: placement.sizes[Region.SCRATCH], Memory.OUTPUT: placement.sizes[Region.OUTPUT],
@@ -131,8 +132,8 @@ def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep
         LayerInfo(layer.index, layer.name, layer.op, tuple(map(int, layer.input_shape)),
                   tuple(map(int, layer.output_shape)), layer.macs, layer.weight_bytes, step, _plan(tiling))
         for layer, tiling in zip(layers, placement.tilings, strict=True)]
-    inputs = tuple(Binding(tensor, offsets[name].offset, layout) for name, (tensor, layout) in lowering.inputs.items())
-    outputs = tuple(Binding(name, offsets[name].offset, lowering.blocked(name)) for name in segment.outputs)
+    inputs = tuple(Binding(tensor, offsets[name].offset, layout) for name, (tensor, layout) in context.inputs.items())
+    outputs = tuple(Binding(name, offsets[name].offset, context.blocked(name)) for name in segment.outputs)
     return ChipStep(f"{graph.name}:{step}", image, streams, inputs, outputs, sizes[Region.INPUT], sizes[Region.OUTPUT],
                     sizes[Region.SCRATCH])
 

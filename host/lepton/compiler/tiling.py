@@ -4,7 +4,7 @@ The choice minimises an estimate of the layer's cycles: what the array needs, a 
 enter it, against what memory needs for the bytes that travel.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..arch import ChipConfig, Tensor
@@ -96,23 +96,33 @@ class Tiling:
         """The parts of the reduction of every output block, one command each."""
         if self.interleaved:
             passes = _LAST_PASSES if self.layer.finishes else _PASSES
-            parts = _split(self.layer.full_box(0), self.layer.source.blocks, min(passes, self._box_passes))
+            parts = self._parts(self.layer.full_box(0), self.layer.source.blocks, min(passes, self._box_passes))
             return [parts] * self.layer.output.blocks
         split = {box: boxes for box, boxes, _ in self._reductions}
         boxes = [split[self.layer.full_box(ob)] for ob in range(self.layer.output.blocks)]
         if (self.layer.arrives and not self.streams.source and self.layer.window is None
                 and self.rows * self.columns >= 2 * self.config.lanes):
             # The first output block computes with an input block as soon as that is there.
-            boxes[0] = _split(self.layer.full_box(0), 1, self._box_passes)
+            boxes[0] = self._parts(self.layer.full_box(0), 1, self._box_passes)
+        if self.layer.planes > 1:  # few weights need a second addend, and many parts have none that does
+            boxes = [[box for box in some if box.plane == 0 or not self.layer.box_is_empty(ob, box)]
+                     for ob, some in enumerate(boxes)]
         return boxes
+
+    def _parts(self, box: Box, blocks: int, passes: int) -> list[Box]:
+        """The parts of a reduction: what `_split` makes of it, for each addend of the weights."""
+        return self._every_plane(_split(box, blocks, passes))
+
+    def _every_plane(self, boxes: list[Box]) -> list[Box]:
+        return [replace(box, plane=plane) for box in boxes for plane in range(self.layer.planes)]
 
     @cached_property
     def _reductions(self) -> list[tuple[Box, list[Box], int]]:
         """The distinct reductions of a DOT layer, their parts, and how many output blocks have them."""
         if self.layer.window is not None:  # one command for each group of kernel rows
-            return [(box, [Box(box.blocks, (y, y + 1), box.columns) for y in range(*box.rows)], count)
-                    for box, count in self.layer.reductions]
-        return [(box, _split(box, self.blocks, self._box_passes), count) for box, count in self.layer.reductions]
+            return [(box, self._every_plane([Box(box.blocks, (y, y + 1), box.columns) for y in range(*box.rows)]),
+                     count) for box, count in self.layer.reductions]
+        return [(box, self._parts(box, self.blocks, self._box_passes), count) for box, count in self.layer.reductions]
 
     @property
     def _box_passes(self) -> int:
@@ -169,7 +179,7 @@ class Tiling:
     def weight_bytes(self) -> int:
         """Bytes of weights and parameters that one walk over the layer reads."""
         lanes, layer = self.config.lanes, self.layer
-        tiles = sum(w.size for w in layer.weights) if self.dot else 0
+        tiles = layer.planes * sum(w.size for w in layer.weights) if self.dot else 0
         return tiles + len(layer.params) * layer.param_words * lanes
 
     @property
@@ -188,7 +198,7 @@ class Tiling:
         if layer.window is not None:  # it walks the image, row by row, and one row more
             pixels = (self.rows * layer.stride[0] + 1) * self._reach(self.columns, 1, layer.source.width)
         if self.dot:
-            passes = sum(box.passes * number for box, _, number in self._reductions)
+            passes = layer.planes * sum(box.passes * number for box, _, number in self._reductions)
             commands = sum(len(boxes) * number for _, boxes, number in self._reductions)
             compute = count * (passes * max(pixels, lanes) + commands * _COMMAND_CYCLES)
         else:
