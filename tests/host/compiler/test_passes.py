@@ -6,7 +6,7 @@ from compiler_graphs import Builder, quantization, random_inputs
 from lepton.compiler import compile_graph, host
 from lepton.compiler.passes import PASSES, run
 from lepton.compiler.printer import graph_text
-from lepton.graph import Add, Conv2D, Node, Pad, Table, Tensor
+from lepton.graph import Add, Arithmetic, Conv2D, Maximum, Minimum, Mul, Node, Pad, Prelu, Sub, Table, Tensor
 
 
 def operators(graph):
@@ -61,6 +61,32 @@ def test_tables_in_a_row_are_joined():
     y = table(b, "image", 1)
     graph = b.done(table(b, y, 2), y)
     assert operators(PASSES["join-tables"](graph)) == ["Table", "Table"]
+
+
+@pytest.mark.parametrize("op", [Add((-90, 90)), Sub(), Mul(), Maximum(), Minimum(), Prelu()])
+@pytest.mark.parametrize("arithmetic", Arithmetic)
+def test_a_constant_number_makes_a_table(op, arithmetic):
+    for shape, first in (((), False), ((1, 1, 1, 3), False), ((), True)):
+        if first and isinstance(op, Prelu):
+            continue
+        b = Builder((1, 2, 2, 3), 1)
+        alike = isinstance(op, Maximum | Minimum)
+        q = b.graph.tensors["image"].quantization if alike else quantization(0.02, 3)
+        b.graph.tensors["c"] = Tensor("c", shape, np.dtype(np.int8), q, np.full(shape, -77, np.int8))
+        x = b.node(op, ["c", "image"] if first else ["image", "c"], (1, 2, 2, 3), same=alike)
+        graph = b.done(x)
+        graph.arithmetic = arithmetic
+        changed = PASSES["tabulate"](graph)
+        assert operators(changed) == ["Table"] and changed.nodes[0].inputs == ["image"]
+        same(graph, changed)
+
+
+def test_constants_that_differ_make_none():
+    b = Builder((1, 2, 2, 3), 1)
+    for name, data in (("c", np.int8([1, 1, 2])), ("d", np.full((2, 2, 2, 3), 5, np.int8))):
+        b.graph.tensors[name] = Tensor(name, data.shape, data.dtype, quantization(0.02, 3), data)
+    graph = b.done(b.node(Add(), ["image", "c"], (1, 2, 2, 3)), b.node(Add(), ["image", "d"], (2, 2, 2, 3)))
+    assert operators(PASSES["tabulate"](graph)) == ["Add", "Add"]
 
 
 def test_constants_are_computed():
