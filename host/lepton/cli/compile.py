@@ -31,7 +31,7 @@ def run(arguments: Namespace) -> int:
             console.print(graph_text(graph), soft_wrap=True)
 
     with working(console, f"compiling {source} for {arguments.config}") as say:
-        graph = load(source, arguments.calibration, _progress(say))
+        graph = load(source, arguments.calibration, _progress(say), dict(arguments.shape))
         model = compile_graph(graph, PRESETS[arguments.config], observe=observe)
         write_atomically(output, model.save)
         costs = measured(model)

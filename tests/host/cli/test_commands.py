@@ -120,6 +120,32 @@ def test_compile_says_what_runs_where_and_why(capsys, tmp_path):
     assert "--print-after must name one of fold-constants, " in capsys.readouterr().err
 
 
+def test_open_dimensions_get_their_shape_from_the_command_line(capsys):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    value, kind = onnx.helper.make_tensor_value_info, onnx.TensorProto.UINT8
+    pool = onnx.helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])
+    q = [onnx.numpy_helper.from_array(v, n) for n, v in (("s", np.float32(0.5)), ("z", np.uint8(3)))]
+    last = onnx.helper.make_node("DequantizeLinear", ["y", "s", "z"], ["real"])
+    graph = onnx.helper.make_graph([pool, last], "net", [value("x", kind, ["n", 3, "height", "width"])],
+                                   [value("real", onnx.TensorProto.FLOAT, None)], q)
+    onnx.save(onnx.helper.make_model(graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 17)]), "net.onnx")
+    assert main(["compile", "net.onnx", "--config", "tiny"]) == EXIT_USER_ERROR
+    error = capsys.readouterr().err
+    assert "input 'x' leaves dimension 2 (height) open; only the batch may be: give its shape, as in --shape " \
+           "x=1,3,height,width with numbers" in error and error.count("\n") == 1
+    assert main(["compile", "net.onnx", "--config", "tiny", "--shape", "x=1,3,8,6"]) == 0
+    assert "x 1x3x8x6 uint8" in capsys.readouterr().out
+    assert [t.shape for t in CompiledModel.load("net.lepton").outputs] == [(1, 3, 4, 3)]
+    for shape, text in (("x=1,3,8", "has 4 dimensions, the shape given for it (1, 3, 8)"),
+                        ("x=1,4,8,6", "input 'x' has 3 in dimension 1, not 4"),
+                        ("y=1,3,8,6", "leaves dimension 2 (height) open")):
+        assert main(["compile", "net.onnx", "--shape", shape]) == EXIT_USER_ERROR
+        assert text in capsys.readouterr().err
+    assert main(["compile", str(MODEL.path), "--shape", "x=1,28,28,1"]) == EXIT_USER_ERROR
+    assert "a .tflite network states its shapes; they can be given for .onnx networks only" in capsys.readouterr().err
+
+
 def test_what_the_host_does_is_shown_in_macs_bytes_and_time(capsys, monkeypatch):
     """A softmax behind the network; what took how long differs from run to run."""
     graph = MODEL.graph()
