@@ -6,7 +6,7 @@ from compiler_graphs import Builder, quantization, random_inputs
 from lepton.compiler import compile_graph, host
 from lepton.compiler.passes import PASSES, run
 from lepton.compiler.printer import graph_text
-from lepton.graph import Add, Arithmetic, Conv2D, Maximum, Minimum, Mul, Node, Pad, Prelu, Sub, Table, Tensor
+from lepton.graph import Add, Arithmetic, Conv2D, Maximum, Minimum, Mul, Node, Pad, Prelu, Sub, Table, Tensor, Transpose
 
 
 def operators(graph):
@@ -38,10 +38,28 @@ def test_padding_moves_into_convolutions():
     assert operators(graph)[0] == "Pad", "the graph that was given must stay as it was"
 
 
-@pytest.mark.parametrize("graph", [padded(value=1), padded(users=3)], ids=["another value", "an output"])
-def test_padding_that_stays(graph):
+def test_padding_that_stays():
+    """Another value than the zero point; and where somebody else reads the result, the Pad does."""
+    graph = padded(value=1)
     changed = PASSES["fold-pads"](graph)
     assert operators(changed) == operators(graph)
+    same(graph, changed)
+    graph = padded(users=3)
+    changed = PASSES["fold-pads"](graph)
+    assert operators(changed) == operators(graph) and [n.inputs[0] for n in changed.nodes] == ["image"] * 3
+    same(graph, changed)
+
+
+def test_padding_behind_padding_and_before_a_transpose():
+    b = Builder((1, 3, 5, 6), 2)
+    zero = int(b.graph.tensors["image"].quantization.zero_point[0])
+    x = b.node(Pad(((0, 0), (0, 0), (1, 2), (0, 1)), zero), ["image"], (1, 3, 8, 7), same=True)
+    x = b.node(Transpose((0, 2, 3, 1)), [x], (1, 8, 7, 3), same=True)
+    x = b.node(Pad(((0, 0), (0, 0), (2, 0), (0, 0)), zero), [x], (1, 8, 9, 3), same=True)
+    graph = b.done(b.conv(x, 4, (3, 3)))
+    changed = PASSES["fold-pads"](graph)
+    assert operators(changed) == ["Transpose", "Conv2D"]
+    assert changed.nodes[1].op.padding == ((1, 2), (2, 1))
     same(graph, changed)
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from lepton.compiler.passes.fold_pads import fold_pads
 from lepton.graph import Graph, GraphError, Node, Op, Quantization, Recenter, Tensor
 
 from ..check import check_graph
-from ..fold_pads import fold_pads
 from ..geometry import activation_range
 from .elementwise import CONVERT as ELEMENTWISE
 from .layers import CONVERT as LAYERS
