@@ -10,7 +10,11 @@ from functools import cached_property
 from ..arch import ChipConfig, Tensor
 from .layers import Box, ChipLayer, Part
 
-_COMMAND_CYCLES = 24  # about what it takes to fetch and start a command
+_COMMAND_CYCLES = 24  # what a command costs in the choice of tiles: more than it takes, for small ones gain nothing
+# What is predicted: measured on `base` with the default memory profile (`tests/system/test_predictions.py`).
+_START, _LAYER, _COMMAND = 170, 16, 2  # until a job's first weights are there; between layers; between commands
+_LATENCY, _STORE = 64, 88  # of the first data of a load; of a store, which is over when memory says so
+_REFRESH = 1024 / 992  # cycles of memory for each in which it moves data
 # Passes of a command of an interleaved layer; and of a job's last, where memory does not run ahead any more.
 _PASSES, _LAST_PASSES = 20, 4
 
@@ -184,14 +188,35 @@ class Tiling:
 
     @property
     def cycles(self) -> float:
-        """Estimate of the layer's cycles with this tiling."""
-        compute, activations, weights = self.costs
+        """What the choice between tilings goes by: what is longest, and a little for the rest."""
+        compute, activations, weights = self._costs(_COMMAND_CYCLES)
         traffic = activations + weights
         return max(compute, traffic) + 0.1 * min(compute, traffic)
+
+    def predicted(self, starts: bool) -> float:
+        """The layer's cycles with this tiling; `starts`: it is the first of its job.
+
+        The array computes while later tiles are loaded and earlier ones stored; only the first load of an input that
+        is not on the chip is waited for.
+        """
+        compute, activations, weights = self.costs
+        bus, layer = self.config.bus_bytes, self.layer
+        stores = 0.0
+        if self.streams.output:
+            stores = len(self.tiles) * len(self.block_groups) * (self.output_bytes / bus + _STORE)
+        first = 0.0
+        if self.streams.source or layer.arrives:
+            first = self.source_bytes / bus * _REFRESH + _LATENCY
+        if self.rows * self.columns >= self.config.lanes:  # with fewer pixels the array waits for weights anyway
+            compute += _LAYER
+        return max(compute, (activations + weights) * _REFRESH, stores) + first + starts * _START
 
     @property
     def costs(self) -> tuple[float, float, float]:
         """Cycles that the array needs, and the bus for activations and for weights."""
+        return self._costs(_COMMAND)
+
+    def _costs(self, command_cycles: int) -> tuple[float, float, float]:
         lanes, layer = self.config.lanes, self.layer
         count = len(self.tiles)
         pixels = self.rows * self.columns
@@ -200,11 +225,11 @@ class Tiling:
         if self.dot:
             passes = layer.planes * sum(box.passes * number for box, _, number in self._reductions)
             commands = sum(len(boxes) * number for _, boxes, number in self._reductions)
-            compute = count * (passes * max(pixels, lanes) + commands * _COMMAND_CYCLES)
+            compute = count * (passes * max(pixels, lanes) + commands * command_cycles)
         else:
             passes = layer.kernel[0] * layer.kernel[1]
             commands = len(self.block_groups)
-            compute = count * commands * (passes * pixels * self.blocks + _COMMAND_CYCLES)
+            compute = count * commands * (passes * pixels * self.blocks + command_cycles)
         traffic, weights = 0, self.weight_bytes
         if self.streams.source:
             traffic += count * (1 if self.source_loads_once else commands) * self.source_bytes
