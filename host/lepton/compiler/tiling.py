@@ -212,9 +212,18 @@ class Tiling:
         return max(compute, (activations + weights) * _REFRESH, stores) + first + starts * _START
 
     @property
+    def _passes(self) -> int:
+        """Tiles of weights that one walk over the layer takes, with all addends."""
+        return self.layer.planes * sum(box.passes * number for box, _, number in self._reductions)
+
+    @property
     def costs(self) -> tuple[float, float, float]:
         """Cycles that the array needs, and the bus for activations and for weights."""
-        return self._costs(_COMMAND)
+        compute, activations, weights = self._costs(_COMMAND)
+        if self.dot and self.layer.planes > 1:  # many parts have no second addend
+            share = sum(box.passes for some in self.boxes for box in some) / self._passes
+            compute, weights = compute * share, weights * share
+        return compute, activations, weights
 
     def _costs(self, command_cycles: int) -> tuple[float, float, float]:
         lanes, layer = self.config.lanes, self.layer
@@ -223,7 +232,7 @@ class Tiling:
         if layer.window is not None:  # it walks the image, row by row, and one row more
             pixels = (self.rows * layer.stride[0] + 1) * self._reach(self.columns, 1, layer.source.width)
         if self.dot:
-            passes = layer.planes * sum(box.passes * number for box, _, number in self._reductions)
+            passes = self._passes
             commands = sum(len(boxes) * number for _, boxes, number in self._reductions)
             compute = count * (passes * max(pixels, lanes) + commands * command_cycles)
         else:
