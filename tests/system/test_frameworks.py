@@ -20,7 +20,8 @@ from lepton.runtime import ComparingSession
 
 pytest.importorskip("ai_edge_litert")
 pytest.importorskip("onnxruntime")
-sys.path.insert(0, str(Path(__file__).parents[1] / "host" / "frontends" / "onnx"))
+for folder in ("onnx", "torch"):
+    sys.path.insert(0, str(Path(__file__).parents[1] / "host" / "frontends" / folder))
 
 import random_onnx
 from compiler_graphs import golden
@@ -94,3 +95,25 @@ def test_any_chip_is_the_framework(framework, seed, dtype, chip):
     made = case(framework, seed, dtype)
     outputs, model = golden(made.graph, chip, made.inputs, seed)
     same(outputs, made, model)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_networks_of_pytorch(boards, seed):
+    """Bit for bit the module that PT2E converted. Each takes a second or two to be exported and calibrated."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("torchao")
+    from lepton.frontends.torch import convert, import_converted
+    from random_torch import RandomNetwork
+    torch.set_num_threads(1)
+    network = RandomNetwork(seed).eval()
+    converted, example = convert(network, [torch.randn(4, *network.example[1:]) for _ in range(2)])
+    graph = import_converted(converted, (example,), "random")
+    image = 1.3 * torch.randn(network.example)
+    with torch.no_grad():
+        made = Case(graph, {graph.inputs[0]: image.numpy()}, {graph.outputs[0]: converted(image).numpy()})
+    chip = list(ODD.values())[seed % len(ODD)]
+    model = compile_graph(graph, chip)
+    with ComparingSession(model, boards(chip), boards.golden(chip)) as session:
+        compared = session.run(made.inputs)
+    assert not compared.differences, compared.differences
+    same(compared.result.outputs, made, model)

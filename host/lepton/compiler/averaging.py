@@ -6,12 +6,16 @@ only where a sum lies so near to a half that they can turn it; a window has few 
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from ..graph import Arithmetic, GraphError
+from ..graph import Arithmetic, AveragePool2D, GraphError, Quantization, Tensor
+from ..graph.ops import FULL
 from . import quantize
+from .host.call import Call
 from .host.layers import requantize
+from .host.pools import to_scale
 
 Record = tuple[int, int, int, int]  # bias, multiplier, left shift, right shift
 _MOST = 1 << 13  # pixels of a window whose sums are looked at
@@ -19,29 +23,29 @@ _STEP = 2.0**-24  # what rounding to float32 can change, relative to the number
 
 
 def float_averages(source: tuple[float, int], output: tuple[float, int], counts: Sequence[int],
-                   offset: int) -> tuple[int, list[Record]]:
+                   op: AveragePool2D) -> tuple[int, list[Record]]:
     """(output zero point, records) for windows of so many pixels, in `Rounding.FLOAT`.
 
-    source, output: scale and zero point. offset: 128 where the framework has uint8 (`Call.offset`). The output's zero
-    point may be another than the network's, with the bias making up for it: frameworks add it before they round, the
-    chip after, and where it is odd ties go the other way. Raises `GraphError` where no parameters give every result.
+    source, output: scale and zero point. The output's zero point may be another than the network's, with the bias
+    making up for it: ONNX Runtime adds it before it rounds, the chip after, and where it is odd ties go the other way.
+    Raises `GraphError` where no parameters give every result.
     """
     zero = output[1]
     for other in (zero, zero - 1 if zero > -128 else zero + 1):
-        records = [_float_record(source, output, count, offset, other) for count in counts]
+        records = [_float_record(source, output, count, op, other) for count in counts]
         if None not in records:
             return other, records
     raise GraphError(f"averages over {' and '.join(map(str, sorted(set(counts))))} values depend on how float32 rounds "
                      "sums; the chip takes those that come near no half, as of an odd number of values of one scale")
 
 
-def _float_record(source: tuple[float, int], output: tuple[float, int], count: int, offset: int,
+def _float_record(source: tuple[float, int], output: tuple[float, int], count: int, op: AveragePool2D,
                   zero: int) -> Record | None:
     """The record that gives every average with the output's zero point `zero`; None if there is none."""
     if count > _MOST:
         return None
     sums = np.arange((-128 - source[1]) * count, (127 - source[1]) * count + 1, dtype=np.int64)
-    wanted = _float_results(sums, source, output, count, offset)
+    wanted = _float_results(sums, source, output, count, op)
     more = (output[1] - zero) * output[0] * count / source[0]
     if wanted is None or more != int(more):
         return None
@@ -56,17 +60,18 @@ def _float_record(source: tuple[float, int], output: tuple[float, int], count: i
 
 
 def _float_results(sums: np.ndarray, source: tuple[float, int], output: tuple[float, int], count: int,
-                   offset: int) -> np.ndarray | None:
+                   op: AveragePool2D) -> np.ndarray | None:
     """The framework's result for each sum of `count` values less their zero point; None where it depends on more."""
     significand = int(math.frexp(source[0])[0] * 2**24)
     bits = significand.bit_length() - (significand & -significand).bit_length() + 1
-    zero = np.float32(output[1] + offset)
     if bits + 9 + count.bit_length() <= 24:  # products and sums are exact: the rest is done in one way
         mean = (sums * source[0]).astype(np.float32) / np.float32(count)
-        return np.clip(np.rint(mean / np.float32(output[0]) + zero) - offset, -128, 127).astype(np.int8)
+        tensor = Tensor("average", mean.shape, np.dtype(np.int8), Quantization(
+            np.float32([output[0]]), np.int32([output[1]])))
+        return to_scale(mean, Call(replace(op, clamp=FULL), Arithmetic.FLOAT, [], [], tensor))
     reals = sums * (source[0] / (output[0] * count))
     most = float(np.abs(sums).max()) / count * source[0] / output[0]
-    error = _STEP * ((count + 4) * most + most + 256)
+    error = _STEP * ((count + 5) * most + most + 256)
     to_half = np.abs(reals - np.floor(reals) - 0.5)
     shown = (reals + output[1] > -129) & (reals + output[1] < 128)
     if (to_half[shown] <= error).any():

@@ -42,8 +42,7 @@ def pool(context: Context, layer: ChipLayer, node: ChipNode) -> None:
     try:
         if context.floats:
             layer.out_zero, records = float_averages(
-                (scale_of(source), zero_of(source)), (scale_of(output), zero_of(output)), [n for _, n in parts],
-                128 * op.unsigned)
+                (scale_of(source), zero_of(source)), (scale_of(output), zero_of(output)), [n for _, n in parts], op)
             layer.params = [context.uniform(*record) for record in records]
         elif op.unsigned:
             layer.rounding, layer.out_zero = Rounding.SINGLE, -128
