@@ -20,8 +20,8 @@ from lepton.runtime import ComparingSession
 
 pytest.importorskip("ai_edge_litert")
 pytest.importorskip("onnxruntime")
-for folder in ("onnx", "torch"):
-    sys.path.insert(0, str(Path(__file__).parents[1] / "host" / "frontends" / folder))
+sys.path.insert(0, str(Path(__file__).parents[1] / "host" / "frontends" / "onnx"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "host" / "frontends" / "torch"))
 
 import random_onnx
 from compiler_graphs import golden
