@@ -1,4 +1,6 @@
-"""One-operator TFLite models, and what LiteRT's reference kernels make of them."""
+"""TFLite models of one operator or more, and what LiteRT's reference kernels make of them."""
+
+from dataclasses import dataclass, field
 
 import flatbuffers
 import numpy as np
@@ -62,47 +64,49 @@ def _offsets(builder, start, offsets) -> int:
     return builder.EndVector()
 
 
+@dataclass(frozen=True)
+class Operator:
+    """One operator of a model; `options` are the fields of its options table."""
+
+    name: str
+    version: int
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    options_name: str = ""
+    options: dict = field(default_factory=dict)
+
+
 def build(operator: str, inputs: list[Tensor], output: Tensor | list[Tensor], version: int, options_name: str = "",
           **options) -> bytes:
-    """A model with one operator; `options` are the fields of its options table."""
-    builder = flatbuffers.Builder(1024)
+    """A model with one operator; its inputs are the operands that are not constant."""
     outputs = output if isinstance(output, list) else [output]
-    tensors = [*inputs, *outputs]
+    only = Operator(operator, version, inputs, outputs, options_name, options)
+    return build_network([only], [t for t in inputs if t.data is None], outputs)
+
+
+def build_network(operators: list[Operator], inputs: list[Tensor], outputs: list[Tensor]) -> bytes:
+    """A model of several operators, in the order of execution."""
+    builder = flatbuffers.Builder(1024)
+    found = {id(t): t for t in inputs} | {id(t): t for o in operators for t in (*o.inputs, *o.outputs)}
+    place = {key: i for i, key in enumerate(found)}
+    tensors = list(found.values())
     buffers = [_buffer(builder, None)] + [_buffer(builder, tensor.data) for tensor in tensors]
     tables = [_tensor(builder, tensor, i + 1) for i, tensor in enumerate(tensors)]
-    if options_name:
-        getattr(tflite, f"{options_name}Start")(builder)
-        for name, value in options.items():
-            getattr(tflite, f"{options_name}Add{name}")(builder, value)
-        options_table = getattr(tflite, f"{options_name}End")(builder)
 
-    ins = builder.CreateNumpyVector(np.arange(len(inputs), dtype=np.int32))
-    outs = builder.CreateNumpyVector(np.arange(len(inputs), len(tensors), dtype=np.int32))
-    tflite.OperatorStart(builder)
-    tflite.OperatorAddOpcodeIndex(builder, 0)
-    tflite.OperatorAddInputs(builder, ins)
-    tflite.OperatorAddOutputs(builder, outs)
-    if options_name:
-        tflite.OperatorAddBuiltinOptionsType(builder, getattr(tflite.BuiltinOptions, options_name))
-        tflite.OperatorAddBuiltinOptions(builder, options_table)
-    operators = _offsets(builder, tflite.SubGraphStartOperatorsVector, [tflite.OperatorEnd(builder)])
+    def indices(some: list[Tensor]) -> int:
+        return builder.CreateNumpyVector(np.array([place[id(t)] for t in some], np.int32))
 
-    variable = builder.CreateNumpyVector(np.array([i for i, t in enumerate(inputs) if t.data is None], np.int32))
+    made = [_operator(builder, i, operator, indices) for i, operator in enumerate(operators)]
+    made = _offsets(builder, tflite.SubGraphStartOperatorsVector, made)
+    ins, outs = indices(inputs), indices(outputs)
     table = _offsets(builder, tflite.SubGraphStartTensorsVector, tables)
     tflite.SubGraphStart(builder)
     tflite.SubGraphAddTensors(builder, table)
-    tflite.SubGraphAddInputs(builder, variable)
+    tflite.SubGraphAddInputs(builder, ins)
     tflite.SubGraphAddOutputs(builder, outs)
-    tflite.SubGraphAddOperators(builder, operators)
+    tflite.SubGraphAddOperators(builder, made)
     graphs = _offsets(builder, tflite.ModelStartSubgraphsVector, [tflite.SubGraphEnd(builder)])
-
-    code = getattr(tflite.BuiltinOperator, operator)
-    tflite.OperatorCodeStart(builder)
-    tflite.OperatorCodeAddDeprecatedBuiltinCode(builder, min(code, 127))
-    tflite.OperatorCodeAddBuiltinCode(builder, code)
-    tflite.OperatorCodeAddVersion(builder, version)
-    codes = _offsets(builder, tflite.ModelStartOperatorCodesVector, [tflite.OperatorCodeEnd(builder)])
-
+    codes = _offsets(builder, tflite.ModelStartOperatorCodesVector, [_code(builder, o) for o in operators])
     all_buffers = _offsets(builder, tflite.ModelStartBuffersVector, buffers)
     tflite.ModelStart(builder)
     tflite.ModelAddVersion(builder, 3)
@@ -111,6 +115,33 @@ def build(operator: str, inputs: list[Tensor], output: Tensor | list[Tensor], ve
     tflite.ModelAddBuffers(builder, all_buffers)
     builder.Finish(tflite.ModelEnd(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def _operator(builder, code: int, operator: Operator, indices) -> int:
+    name = operator.options_name
+    if name:
+        getattr(tflite, f"{name}Start")(builder)
+        for key, value in operator.options.items():
+            getattr(tflite, f"{name}Add{key}")(builder, value)
+        options = getattr(tflite, f"{name}End")(builder)
+    ins, outs = indices(operator.inputs), indices(operator.outputs)
+    tflite.OperatorStart(builder)
+    tflite.OperatorAddOpcodeIndex(builder, code)
+    tflite.OperatorAddInputs(builder, ins)
+    tflite.OperatorAddOutputs(builder, outs)
+    if name:
+        tflite.OperatorAddBuiltinOptionsType(builder, getattr(tflite.BuiltinOptions, name))
+        tflite.OperatorAddBuiltinOptions(builder, options)
+    return tflite.OperatorEnd(builder)
+
+
+def _code(builder, operator: Operator) -> int:
+    code = getattr(tflite.BuiltinOperator, operator.name)
+    tflite.OperatorCodeStart(builder)
+    tflite.OperatorCodeAddDeprecatedBuiltinCode(builder, min(code, 127))
+    tflite.OperatorCodeAddBuiltinCode(builder, code)
+    tflite.OperatorCodeAddVersion(builder, operator.version)
+    return tflite.OperatorCodeEnd(builder)
 
 
 def reference(model: bytes, *values: np.ndarray) -> np.ndarray:

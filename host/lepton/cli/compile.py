@@ -6,12 +6,14 @@ from pathlib import Path
 from ..arch import PRESETS
 from .console import facts, grouped, make_console, working
 from .files import FileError, write_atomically
+from .host_work import operators
 from .placement import explain_table, host_table, placement_facts
 from .tables import network_facts
 
 
 def run(arguments: Namespace) -> int:
     from ..compiler import compile_graph
+    from ..compiler.host.costs import measured
     from ..compiler.passes import PASSES
     from ..compiler.printer import graph_text
     from ..frontends import load
@@ -29,13 +31,14 @@ def run(arguments: Namespace) -> int:
             console.print(graph_text(graph), soft_wrap=True)
 
     with working(console, f"compiling {source} for {arguments.config}") as say:
-        graph = load(source, arguments.calibration, _progress(say))
+        graph = load(source, arguments.calibration, _progress(say), dict(arguments.shape))
         model = compile_graph(graph, PRESETS[arguments.config], observe=observe)
         write_atomically(output, model.save)
+        costs = measured(model)
     console.print(network_facts(model))
-    console.print(facts(placement_facts(model)))
-    if any(row.where == "host" for row in model.placement):
-        console.print(host_table(model))
+    console.print(facts(placement_facts(model, costs)))
+    if operators(costs):
+        console.print(host_table(model, costs))
     if arguments.explain:
         console.print(explain_table(model))
     console.print(facts([("written", f"{output}, {grouped(output.stat().st_size)} bytes, "

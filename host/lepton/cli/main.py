@@ -31,6 +31,17 @@ def _window(text: str) -> tuple[int, int]:
     return first, last
 
 
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, equals, extents = text.rpartition("=")
+    try:
+        shape = tuple(int(extent) for extent in extents.split(","))
+    except ValueError:
+        shape = ()
+    if not (name and equals and shape and min(shape) > 0):
+        raise argparse.ArgumentTypeError(f"must be NAME=1,3,224,224 with numbers of at least 1, not {text!r}")
+    return name, shape
+
+
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lepton", description="An open AI chip: compile networks, run them, "
                                      "see where each cycle went.")
@@ -53,6 +64,8 @@ def make_parser() -> argparse.ArgumentParser:
     compile_.add_argument("--config", choices=CONFIGS, default="base", help="the chip (default: %(default)s)")
     compile_.add_argument("--calibration", metavar="X.npy", help="inputs like the real ones, to quantize a float "
                           "network; .npz for several inputs")
+    compile_.add_argument("--shape", type=_shape, action="append", default=[], metavar="NAME=1,3,224,224",
+                          help="shape of an input that an ONNX network leaves open; once for each such input")
     compile_.add_argument("--explain", action="store_true",
                           help="show each layer's tiles and predicted cycles, and why")
     compile_.add_argument("--print-ir", action="store_true", help="print the graph as the compiler gets it")

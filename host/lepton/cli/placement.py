@@ -3,36 +3,43 @@
 from rich.table import Table
 
 from .console import columns, grouped, scaled, shortened
+from .host_work import milliseconds
 
 _SHORT = {"source": "in", "output": "out", "residual": "res"}
 
 
-def placement_facts(model) -> list[tuple[str, str]]:
-    """Chip and host in a line each: operators, MACs, bytes."""
+def placement_facts(model, costs) -> list[tuple[str, str]]:
+    """Chip and host in a line each: operators, MACs, bytes; cycles as predicted, the host's time from its `costs`."""
     rows = {where: [r for r in model.placement if r.where == where] for where in ("chip", "host")}
     total = sum(r.macs for r in model.placement)
     lines = []
     for where, placed in rows.items():
         macs = sum(r.macs for r in placed)
         share = f" ({100 * macs / total:.1f} %)" if total else ""
-        text = f"{len(placed)} operators, {scaled(macs)} MACs{share}, {scaled(sum(r.bytes for r in placed))} bytes"
+        text = (f"{len(placed)} operator{'s' * (len(placed) != 1)}, {scaled(macs)} MACs{share}, "
+                f"{scaled(sum(r.bytes for r in placed))} bytes")
         if where == "chip":
             jobs = sum(hasattr(step, "program") for step in model.steps)
             cycles = sum(layer.plan.cycles for layer in model.layers if layer.plan)
             latency = cycles / (model.config.clock_mhz * 1000)
             text += f"; {jobs} job{'s' * (jobs != 1)}, about {grouped(round(cycles))} cycles ({latency:.3g} ms)"
+        else:
+            text += f"; {milliseconds(sum(cost.seconds for cost in costs))} on this machine, layouts included"
         lines.append((f"on the {where}", text))
     return lines
 
 
-def host_table(model) -> Table:
-    """The operators on the host, and why."""
-    table = columns("on the host", "operator", "MACs", "bytes", left=2)
+def host_table(model, costs) -> Table:
+    """The operators on the host, their cost as `lepton.compiler.host.costs` measured it, and why they are there."""
+    table = columns("on the host", "operator", "MACs", "bytes", "ms", left=2)
     table.add_column("why", justify="left", overflow="fold")
+    seconds = {cost.step: cost.seconds for cost in costs}
     for row in model.placement:
         if row.where == "host":
             table.add_row(shortened(row.name, 20), row.op, scaled(row.macs) if row.macs else "", scaled(row.bytes),
-                          " " + row.reason)
+                          f"{1000 * seconds[row.step]:.3f}", " " + row.reason)
+    table.caption = "ms: measured now, on this machine, with made-up values."
+    table.caption_justify = "left"
     return table
 
 

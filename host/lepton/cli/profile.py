@@ -16,6 +16,7 @@ from ..runtime import Session
 from .console import facts, grouped, make_console, percent, working
 from .devices import opened
 from .files import FileError, read_inputs, write_atomically
+from .host_work import host_facts, host_work_table, operators
 from .tables import chip_facts, layer_table, network_facts, speed_facts
 
 INPUT_SEED = 1
@@ -35,7 +36,11 @@ def run(arguments: Namespace) -> int:
         bursts = spans(session, report, device.events) if arguments.trace else ()
     console.print()
     console.print(layer_table(report))
-    lines = speed_facts(report)
+    lines = speed_facts(report) + host_facts(report.host, report.latency_ms)
+    if operators(report.host):
+        console.print()
+        console.print(host_work_table(report.host))
+        console.print()
     lines.append(("computing", f"{percent(report.causes['COMPUTE'] / report.cycles)} % of the cycles"))
     bus = report.config.bus_bytes
     lines.append(("traffic", ", ".join(f"{what} {grouped(report.counters[counter] * bus)} bytes "

@@ -8,6 +8,7 @@ from ..runtime import Session, program_hash
 from .console import facts, grouped, make_console, progress
 from .devices import opened
 from .files import read_inputs, write_outputs
+from .host_work import host_facts, host_work_table, operators, typical
 from .tables import chip_facts, layer_table, network_facts, speed_facts
 from .upload import Upload, user_place
 
@@ -40,8 +41,13 @@ def run(arguments: Namespace) -> int:
         if upload:
             upload.finish(log)
     console.print()
-    console.print(layer_table(results[0].report))
-    summary = speed_facts(results[0].report)
+    report, host = results[0].report, typical([r.report for r in results])
+    console.print(layer_table(report))
+    summary = speed_facts(report) + host_facts(host, report.latency_ms)
+    if operators(host):
+        console.print()
+        console.print(host_work_table(host))
+        console.print()
     if arguments.output:
         summary.append(("written", f"{arguments.output}, outputs of {len(results)} input{'s' * (len(results) > 1)}"))
     if upload:

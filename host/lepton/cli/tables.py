@@ -7,6 +7,7 @@ from rich.text import Text
 from ..arch import ChipConfig
 from ..runtime import CAUSES, Report
 from .console import columns, facts, grouped, percent, scaled, shortened
+from .host_work import operators
 
 _CAUSE_TITLES = {"COMPUTE": "comp", "WAIT_READ": "read", "WAIT_WEIGHTS": "wgts", "WAIT_WRITE": "write",
                  "WAIT_SYNC": "sync", "IDLE": "idle"}
@@ -67,5 +68,6 @@ def layer_table(report: Report) -> Group:
 def speed_facts(report: Report) -> list[tuple[str, str]]:
     if not report.timed:
         return [("latency", "not counted: this device has no cycles")]
-    return [("latency", f"{report.latency_ms:.3f} ms an image, {report.images_per_second:,.0f} images a second "
+    alone = " on the chip alone" if operators(report.host) else ""
+    return [("latency", f"{report.latency_ms:.3f} ms an image{alone}, {report.images_per_second:,.0f} images a second "
                         f"at {report.config.clock_mhz} MHz ({grouped(report.cycles)} cycles)".replace(",", " "))]

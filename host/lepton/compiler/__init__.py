@@ -5,7 +5,7 @@
     partition  what the chip can compute, and why not the rest
     segments   jobs for the chip and work for the host in turn; Reshapes disappear, Tables and Adds are fused
     host       the host's operators, exactly as the frameworks compute them
-    lowering   operators -> `ChipLayer`s: tiles of weights, parameter records, walks
+    lowering   operators -> `ChipLayer`s: tiles of weights, parameter records, walks (a module each kind)
     tiling     which part of a layer one command computes
     placement  what stays in the scratchpad, and where everything lies
     schedule   commands in the order of a sequential execution, with what each reads and writes

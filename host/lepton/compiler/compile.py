@@ -11,13 +11,13 @@ from ..graph import Graph, GraphError, Node
 from . import passes
 from .commands import Memory
 from .encode import encode
-from .host.layers import macs
+from .host.costs import macs, traffic
 from .lowering import Lowering
 from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, LayerPlan, Placed, TensorInfo, quantization_of
 from .partition import NotOnChip, refusal
 from .placement import LayerDoesNotFit, Placer
 from .schedule import schedule
-from .segments import Segment, segments, traffic
+from .segments import Segment, segments
 from .semaphores import Semaphores
 from .tiling import Tiling
 from .verify import verify
@@ -100,6 +100,7 @@ def check_sizes(name: str, sizes: dict[Region, int]) -> None:
 def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep:
     config = model.config
     lowering = Lowering(graph, config, segment)
+    context = lowering.context
     first = len(model.layers)
     layers, owners, failed = [], [], []
     for chip in segment.chip:
@@ -115,11 +116,11 @@ def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep
         raise NotOnChip(*failed)
     layers[-1].finishes = True
     try:
-        placement = Placer(layers, config, list(lowering.inputs), segment.outputs).place()
+        placement = Placer(layers, config, list(context.inputs), segment.outputs).place()
     except LayerDoesNotFit as error:
         raise NotOnChip((owners[error.position].node, str(error))) from error
     check_sizes(graph.name, placement.sizes)
-    program = schedule(layers, placement, config, list(lowering.inputs), segment.outputs)
+    program = schedule(layers, placement, config, list(context.inputs), segment.outputs)
     Semaphores(config.lanes, {
         Memory.SCRATCHPAD: config.scratchpad_bytes, Memory.WEIGHTS: config.weight_bytes,
         Memory.SCRATCH: placement.sizes[Region.SCRATCH], Memory.OUTPUT: placement.sizes[Region.OUTPUT],
@@ -129,18 +130,19 @@ def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep
     step, offsets, sizes = len(model.steps), placement.memory, placement.sizes
     model.layers += [
         LayerInfo(layer.index, layer.name, layer.op, tuple(map(int, layer.input_shape)),
-                  tuple(map(int, layer.output_shape)), layer.macs, layer.weight_bytes, step, _plan(tiling))
+                  tuple(map(int, layer.output_shape)), layer.macs, layer.weight_bytes, step,
+                  _plan(tiling, layer is layers[0]))
         for layer, tiling in zip(layers, placement.tilings, strict=True)]
-    inputs = tuple(Binding(tensor, offsets[name].offset, layout) for name, (tensor, layout) in lowering.inputs.items())
-    outputs = tuple(Binding(name, offsets[name].offset, lowering.blocked(name)) for name in segment.outputs)
+    inputs = tuple(Binding(tensor, offsets[name].offset, layout) for name, (tensor, layout) in context.inputs.items())
+    outputs = tuple(Binding(name, offsets[name].offset, context.blocked(name)) for name in segment.outputs)
     return ChipStep(f"{graph.name}:{step}", image, streams, inputs, outputs, sizes[Region.INPUT], sizes[Region.OUTPUT],
                     sizes[Region.SCRATCH])
 
 
-def _plan(tiling: Tiling) -> LayerPlan:
+def _plan(tiling: Tiling, starts: bool) -> LayerPlan:
     streams = tuple(name for name in ("source", "output", "residual") if getattr(tiling.streams, name))
     return LayerPlan((tiling.rows, tiling.columns, tiling.blocks), len(tiling.tiles), streams,
-                     *(round(float(v), 1) for v in (tiling.cycles, *tiling.costs)), tiling.tried)
+                     *(round(float(v), 1) for v in (tiling.predicted(starts), *tiling.costs)), tiling.tried)
 
 
 def _placement(graph: Graph, found: list[Segment], refused: dict[int, str], model: CompiledModel) -> list[Placed]:
@@ -156,9 +158,9 @@ def _placement(graph: Graph, found: list[Segment], refused: dict[int, str], mode
     assert step == len(model.steps)
     rows = []
     for node in graph.nodes:
-        tensors = [graph.tensors[name] if name else None for name in node.inputs]
+        tensors, output = [graph.tensors[n] if n else None for n in node.inputs], graph.tensors[node.outputs[0]]
         place, step = where.get(id(node), ("free", -1))
         reason = refused.get(id(node), "it changes how channels lie") if place == "host" else ""
         rows.append(Placed(node.name or node.outputs[0], type(node.op).__name__, place, reason,
-                           macs(node.op, tensors, graph.tensors[node.outputs[0]]), traffic(graph, node), step))
+                           macs(node.op, tensors, output), traffic(tensors, output), step))
     return rows

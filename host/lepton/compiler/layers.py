@@ -12,11 +12,13 @@ from ..arch.commands import PARAM_WORDS, UNIFORM_PARAM_WORDS
 
 @dataclass(frozen=True)
 class Box:
-    """A part of a reduction: passes [start, stop) along blocks, kernel rows and kernel columns."""
+    """A part of a reduction: passes [start, stop) along blocks, kernel rows and kernel columns, and which addend of
+    the weights (`ChipLayer.planes`)."""
 
     blocks: tuple[int, int]
     rows: tuple[int, int]
     columns: tuple[int, int]
+    plane: int = 0
 
     @property
     def passes(self) -> int:
@@ -100,14 +102,22 @@ class Window:
         return index * self.rows, min((index + 1) * self.rows, self.height)
 
 
+def _plane(weights: np.ndarray, plane: int) -> np.ndarray:
+    """One of the int8 addends of weights."""
+    for _ in range(plane):
+        weights = weights - np.clip(weights, -128, 127)
+    return np.clip(weights, -128, 127)
+
+
 @dataclass(eq=False)
 class ChipLayer:
     """One walk of the TENSOR engine over whole tensors, in passes and pixels.
 
-    For DOT and WINDOW, `weights[ob]` holds the tiles of output block `ob`, int8 of shape (blocks, kernel_y, kernel_x,
-    K, K) with the output channel before the input lane (or tap), for the input blocks from `first_block[ob]` on, and
-    `params[ob]` its record. SUM and MAX work lane by lane: output block b reads input block b, and `params[i]`
-    serves part i.
+    For DOT and WINDOW, `weights[ob]` holds the tiles of output block `ob`, of shape (blocks, kernel_y, kernel_x, K, K)
+    with the output channel before the input lane (or tap), for the input blocks from `first_block[ob]` on, and
+    `params[ob]` its record. They are int8, or int16 where the network's do not fit: then they are the sum of several
+    int8, each of which the array takes in passes of its own, for accumulators do not mind. SUM and MAX work lane by
+    lane: output block b reads input block b, and `params[i]` serves part i.
     """
 
     index: int
@@ -170,11 +180,26 @@ class ChipLayer:
         """The distinct reductions of the output blocks, and how many blocks have each."""
         return list(Counter(self.full_box(ob) for ob in range(len(self.weights))).items())
 
+    @cached_property
+    def planes(self) -> int:
+        """How many int8 the weights are the sum of: -128..127, then what is left, and so on."""
+        planes = 1
+        while any((_plane(w, planes) != 0).any() for w in self.weights if w.dtype != np.int8):
+            planes += 1
+        return planes
+
     def box_weights(self, ob: int, box: Box) -> bytes:
         """The tiles of a part of the reduction, in the order of its passes."""
+        return self._box(ob, box).astype(np.int8).tobytes()
+
+    def box_is_empty(self, ob: int, box: Box) -> bool:
+        """Are all of a part's weights 0?"""
+        return not self._box(ob, box).any()
+
+    def _box(self, ob: int, box: Box) -> np.ndarray:
         (b0, b1), (y0, y1), (x0, x1) = box.blocks, box.rows, box.columns
         first = self.first_block[ob]
-        return self.weights[ob][b0 - first:b1 - first, y0:y1, x0:x1].tobytes()
+        return _plane(self.weights[ob][b0 - first:b1 - first, y0:y1, x0:x1], box.plane)
 
     def input_rows(self, rows: tuple[int, int]) -> tuple[int, int]:
         """Source rows [start, stop) that output rows [start, stop) read, those inside the image."""

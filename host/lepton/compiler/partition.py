@@ -22,16 +22,18 @@ from ..graph import (
     MaxPool2D,
     Mean,
     Node,
+    Pad,
     Reshape,
     Resize,
     Slice,
+    Sub,
     Table,
     Tensor,
     TransposeConv2D,
 )
 from . import quantize
 from .host.call import Call
-from .host.layers import centred_weights, layer_scales
+from .host.layers import layer_scales
 from .host.resize import resize
 from .verify import image_shape, label
 
@@ -87,9 +89,6 @@ def _constants(graph: Graph, node: Node) -> str | None:
 
 def _weights(graph: Graph, node: Node) -> str | None:
     x, weights, output = (graph.tensors[n] for n in (*node.inputs[:2], node.outputs[0]))
-    values = centred_weights(weights)
-    if values.min(initial=0) < -128 or values.max(initial=0) > 127:
-        return "weights less their zero point do not fit 8 bits"
     scales = layer_scales(node.op, x, weights, output, graph.arithmetic)
     if quantize.quantize_multiplier(float(np.max(scales)))[1] > 31:
         return "the scale of input times weights is 2**31 times that of the output"
@@ -119,9 +118,7 @@ def _max_pool(graph: Graph, node: Node) -> str | None:
 
 def _average_pool(graph: Graph, node: Node) -> str | None:
     op = node.op
-    if op.unsigned and graph.arithmetic is Arithmetic.FIXED:
-        return "averages of uint8 round ties up"
-    if op.count_padding and np.any(op.padding):
+    if op.count_padding and np.any(op.padding) and graph.arithmetic is Arithmetic.FIXED:
         return "padding counts in the average"
     return _max_pool(graph, node)
 
@@ -181,19 +178,49 @@ def _transposed(graph: Graph, node: Node) -> str | None:
     return _window(_image(graph, node.inputs[0]), kernel) or _weights(graph, node)
 
 
-def _channels(graph: Graph, node: Node) -> str | None:
-    """Concat and Slice of channels only rename lanes; other axes are the host's."""
-    op, shape = node.op, tuple(graph.tensors[node.inputs[0]].shape)
-    last = len(shape) - 1
-    if isinstance(op, Concat):
-        if op.axis % len(shape) != last:
-            return f"axis {op.axis} is not that of channels"
-    elif any((b, e, s) != (0, n, 1) for b, e, s, n in zip(op.begin[:last], op.end[:last], op.step[:last], shape[:last],
-                                                         strict=True)):
-        return "it takes more than channels away"
-    elif 0 in graph.tensors[node.outputs[0]].shape:
-        return "nothing is left"
+def _concat(graph: Graph, node: Node) -> str | None:
+    """Of channels: it only renames lanes."""
+    last = len(graph.tensors[node.inputs[0]].shape) - 1
+    if node.op.axis % (last + 1) != last:
+        return f"axis {node.op.axis} is not that of channels"
     return _constants(graph, node)
+
+
+def _cut_axes(graph: Graph, node: Node) -> list[int]:
+    """The axes of which a Slice leaves something out."""
+    op, shape = node.op, graph.tensors[node.inputs[0]].shape
+    return [i for i, axis in enumerate(zip(op.begin, op.end, op.step, shape, strict=True))
+            if axis[:3] != (0, axis[3], 1)]
+
+
+def cuts_image(graph: Graph, node: Node) -> bool:
+    """Is it a Slice that takes pixels away? One of channels only renames lanes."""
+    return isinstance(node.op, Slice) and min(_cut_axes(graph, node), default=-1) in (1, 2) and len(node.op.begin) == 4
+
+
+def _slice(graph: Graph, node: Node) -> str | None:
+    op, axes, rank = node.op, _cut_axes(graph, node), len(node.op.begin)
+    if 0 in graph.tensors[node.outputs[0]].shape:
+        return "nothing is left"
+    if cuts_image(graph, node):
+        if 3 in axes:
+            return "it takes both pixels and channels away"
+        if min(op.step[1:3]) < 1 or max(op.step[1:3]) > _BYTE:
+            return f"steps {op.step[1:3]} must be in 1..{_BYTE}"
+    elif any(axis != rank - 1 for axis in axes):
+        return "it takes more than channels or pixels away"
+    return _constants(graph, node)
+
+
+def _pad(graph: Graph, node: Node) -> str | None:
+    op, rank = node.op, len(node.op.widths)
+    if op.mode != "constant":
+        return f"mode {op.mode!r} repeats pixels"
+    if any(any(widths) for axis, widths in enumerate(op.widths) if axis < rank - 3) or (
+            rank < 4 and any(any(widths) for widths in op.widths[:-1])):
+        return "it pads more than the channels or pixels of an image"
+    padding = tuple(op.widths[-3:-1]) if rank == 4 else ((0, 0), (0, 0))
+    return _constants(graph, node) or _window(_image(graph, node.inputs[0]), (1, 1), padding=padding)
 
 
 def _reshape(graph: Graph, node: Node) -> str | None:
@@ -202,6 +229,6 @@ def _reshape(graph: Graph, node: Node) -> str | None:
 
 RULES: dict[type, Callable[[Graph, Node], str | None]] = {
     Conv2D: _conv, DepthwiseConv2D: _conv, FullyConnected: _fully_connected, MaxPool2D: _max_pool,
-    AveragePool2D: _average_pool, Mean: _mean, Add: _add, Table: _table, Reshape: _reshape, Concat: _channels,
-    Slice: _channels, Resize: _resize, TransposeConv2D: _transposed,
+    AveragePool2D: _average_pool, Mean: _mean, Add: _add, Sub: _add, Table: _table, Reshape: _reshape,
+    Concat: _concat, Slice: _slice, Pad: _pad, Resize: _resize, TransposeConv2D: _transposed,
 }

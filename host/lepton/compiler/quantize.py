@@ -52,19 +52,9 @@ def float_average_scale(source: float, output: float, count: int) -> np.float32:
     """float32 scale of the sum of `count` values, as ONNX Runtime's QLinearGlobalAveragePool computes it
     (`onnxruntime/core/mlas/lib/qlgavgpool.cpp`; the image is summed in int32, so the chip's result is its byte).
 
-    Averages over windows are another matter: QLinearAveragePool, and an AveragePool between DequantizeLinear and
-    QuantizeLinear, add float32 numbers one by one. Their rounding errors depend on the order and can turn a result
-    that lies on a half, which no function of the sum reproduces. `float_average_is_exact` tells where there are none.
+    Averages over windows are another matter: see `averaging`.
     """
     return np.float32(source) / (np.float32(output) * np.float32(count))
-
-
-def float_average_is_exact(source: float, output: float, count: int) -> bool:
-    """Is an average of `count` int8 values in float32 without rounding error before the last step, whatever the order?
-
-    So it is where the input's scale is a power of two, and the division by count and output scale is one, too.
-    """
-    return all(math.frexp(float(np.float32(v)))[0] == 0.5 for v in (source, output, count))
 
 
 def check_float_range(bias: np.ndarray, weights: np.ndarray, shift: np.ndarray) -> None:

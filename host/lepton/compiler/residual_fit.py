@@ -49,36 +49,18 @@ def _rescaled(x: np.ndarray, fields: dict[str, int], name: str) -> np.ndarray:
                            fields[f"add_shift_{name}"])
 
 
-def onnx_add_table(scales: tuple[float, float, float], zeros: tuple[int, int, int], offset: int = 0) -> np.ndarray:
-    """ONNX Runtime's QLinearAdd on every pair, int8 (256, 256).
-
-    Scales and zero points: a, b, output. `offset`: 128 for a uint8 network whose values were moved to int8.
-    MLAS (`onnxruntime/core/mlas/lib/intrinsics/avx2/qladd_avx2.cpp`) computes a * ratio_a + (b * ratio_b + rest) with
-    fused multiply-adds in float32; a product of 8 and 24 bits is exact in float64, and so is the sum it joins but for
-    a rounding far below that of float32.
-    """
-    a, b, output = (np.float32(s) for s in scales)
-    ratio_a, ratio_b = a / output, b / output
-    zero_a, zero_b, zero = (np.float32(z + offset) for z in zeros)
-    rest = zero - (ratio_a * zero_a + ratio_b * zero_b)
-    q = (_BYTES + offset).astype(np.float64)
-    inner = (q * np.float64(ratio_b) + np.float64(rest)).astype(np.float32)
-    total = (q[:, None] * np.float64(ratio_a) + inner.astype(np.float64)[None, :]).astype(np.float32)
-    return np.clip(np.rint(total) - offset, -128, 127).astype(np.int8)
-
-
 def fit_fixed(table: np.ndarray, scales: tuple[float, float, float], zeros: tuple[int, int, int],
-              subtract: bool = False) -> dict[str, int] | None:
-    """The add_* fields of TFLite's ADD (SUB: the residual's multiplier negated), if they give `table`; else None.
+              signs: tuple[int, int] = (1, 1)) -> dict[str, int] | None:
+    """The add_* fields of TFLite's ADD, or of SUB with a negative sign for what is taken away, if they give `table`.
 
-    Scales and zero points: own value, residual, output.
+    Scales and zero points: own value, residual, output. Ties of the first rounding go up, whatever the sign of the
+    multiplier, so a negated one need not give the negated number; it hardly ever shows.
     """
     try:
         fields = quantize.add_parameters(*scales)
     except GraphError:
         return None
-    if subtract:
-        fields["add_mult_b"] = -fields["add_mult_b"]
+    fields |= {name: sign * fields[name] for name, sign in zip(("add_mult_a", "add_mult_b"), signs, strict=True)}
     fields = _complete(fields, table, zeros)
     return fields if np.array_equal(chip_table(fields, Rounding.DOUBLE), table) else None
 

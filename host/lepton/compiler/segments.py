@@ -3,18 +3,28 @@
 Reshapes that only rename memory disappear, tables and additions are fused into the layer before them.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from ..graph import Add, Concat, FullyConnected, Graph, Node, Reshape, Resize, Slice, Table, TransposeConv2D
-from .partition import rows_of
+from ..graph import (
+    Add,
+    Concat,
+    FullyConnected,
+    Graph,
+    Node,
+    Reshape,
+    Resize,
+    Slice,
+    Sub,
+    Table,
+    TransposeConv2D,
+)
+from .partition import cuts_image, rows_of
 from .verify import image_shape, label
 
 
 @dataclass(eq=False)
 class ChipNode:
-    """A node for the chip; with `table`, its results go through that Table, with `residual`, the Add `fused` is
+    """A node for the chip; with `table`, its results go through that Table, with `residual`, the Add or Sub `fused` is
     computed in its tail, behind the table.
 
     `source` is the tensor as it lies in memory, `image` the (height, width, channels) that the operator sees:
@@ -29,18 +39,19 @@ class ChipNode:
     fused: Node | None = None
     table: Node | None = None
     others: tuple[str, ...] = ()  # a concatenation's operands after the first
+    cuts: bool = False  # a Slice that takes pixels away, rather than channels
 
     @property
     def own(self) -> str:
         """The tensor that the residual is added to."""
-        if isinstance(self.node.op, Add):
+        if isinstance(self.node.op, Add | Sub):
             return self.node.inputs[0]
         return (self.table or self.node).outputs[0]
 
     @property
     def moves(self) -> bool:
         """Does it only say where channels lie?"""
-        return isinstance(self.node.op, Concat | Slice)
+        return isinstance(self.node.op, Concat | Slice) and not self.cuts
 
     @property
     def scatters(self) -> bool:
@@ -116,7 +127,7 @@ class Segmenter:
         result: list[ChipNode] = []
         for node in work:
             reads = sources[id(node)]
-            if isinstance(node.op, Add):
+            if isinstance(node.op, Add | Sub):
                 producer = next((c for c in reversed(result)
                                  if c.output in reads and c.residual is None and not c.scatters
                                  and users[c.output] == 1 and c.output not in self.graph.outputs), None)
@@ -124,8 +135,7 @@ class Segmenter:
                     # it moves to the place of the Add, where the other operand is there as well
                     result.remove(producer)
                     other = reads[1] if reads[0] == producer.output else reads[0]
-                    result.append(ChipNode(producer.node, producer.source, producer.image, node.outputs[0], other,
-                                           node, producer.table))
+                    result.append(replace(producer, output=node.outputs[0], residual=other, fused=node))
                     continue
             if isinstance(node.op, Table):
                 producer = next((c for c in result if c.output == node.inputs[0] and c.residual is None
@@ -137,8 +147,8 @@ class Segmenter:
             any_shape = isinstance(node.op, FullyConnected) and not rows_of(self.graph, node)
             seen = reads[0] if any_shape else node.inputs[0]
             image = image_shape(tuple(map(int, self.graph.tensors[seen].shape)), label(node))
-            chip = ChipNode(node, reads[0], image, node.outputs[0])
-            if isinstance(node.op, Add):
+            chip = ChipNode(node, reads[0], image, node.outputs[0], cuts=cuts_image(self.graph, node))
+            if isinstance(node.op, Add | Sub):
                 chip.residual, chip.fused = reads[1], node
             elif chip.moves:
                 chip.others = tuple(reads[1:])
@@ -223,9 +233,3 @@ class Segmenter:
 def segments(graph: Graph, refused: dict[int, str]) -> list[Segment]:
     """The segments of a verified graph in order."""
     return Segmenter(graph, refused).segments()
-
-
-def traffic(graph: Graph, node: Node) -> int:
-    """Bytes of a node's operands and result."""
-    tensors = [graph.tensors[name] for name in [*node.inputs, *node.outputs] if name]
-    return sum(int(np.prod(t.shape, dtype=np.int64)) * np.dtype(t.dtype).itemsize for t in tensors)

@@ -4,13 +4,17 @@ The choice minimises an estimate of the layer's cycles: what the array needs, a 
 enter it, against what memory needs for the bytes that travel.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..arch import ChipConfig, Tensor
 from .layers import Box, ChipLayer, Part
 
-_COMMAND_CYCLES = 24  # about what it takes to fetch and start a command
+_COMMAND_CYCLES = 24  # what a command costs in the choice of tiles: more than it takes, for small ones gain nothing
+# What is predicted: measured on `base` with the default memory profile (`tests/system/test_predictions.py`).
+_START, _LAYER, _COMMAND = 170, 16, 2  # until a job's first weights are there; between layers; between commands
+_LATENCY, _STORE = 64, 88  # of the first data of a load; of a store, which is over when memory says so
+_REFRESH = 1024 / 992  # cycles of memory for each in which it moves data
 # Passes of a command of an interleaved layer; and of a job's last, where memory does not run ahead any more.
 _PASSES, _LAST_PASSES = 20, 4
 
@@ -96,23 +100,33 @@ class Tiling:
         """The parts of the reduction of every output block, one command each."""
         if self.interleaved:
             passes = _LAST_PASSES if self.layer.finishes else _PASSES
-            parts = _split(self.layer.full_box(0), self.layer.source.blocks, min(passes, self._box_passes))
+            parts = self._parts(self.layer.full_box(0), self.layer.source.blocks, min(passes, self._box_passes))
             return [parts] * self.layer.output.blocks
         split = {box: boxes for box, boxes, _ in self._reductions}
         boxes = [split[self.layer.full_box(ob)] for ob in range(self.layer.output.blocks)]
         if (self.layer.arrives and not self.streams.source and self.layer.window is None
                 and self.rows * self.columns >= 2 * self.config.lanes):
             # The first output block computes with an input block as soon as that is there.
-            boxes[0] = _split(self.layer.full_box(0), 1, self._box_passes)
+            boxes[0] = self._parts(self.layer.full_box(0), 1, self._box_passes)
+        if self.layer.planes > 1:  # few weights need a second addend, and many parts have none that does
+            boxes = [[box for box in some if box.plane == 0 or not self.layer.box_is_empty(ob, box)]
+                     for ob, some in enumerate(boxes)]
         return boxes
+
+    def _parts(self, box: Box, blocks: int, passes: int) -> list[Box]:
+        """The parts of a reduction: what `_split` makes of it, for each addend of the weights."""
+        return self._every_plane(_split(box, blocks, passes))
+
+    def _every_plane(self, boxes: list[Box]) -> list[Box]:
+        return [replace(box, plane=plane) for box in boxes for plane in range(self.layer.planes)]
 
     @cached_property
     def _reductions(self) -> list[tuple[Box, list[Box], int]]:
         """The distinct reductions of a DOT layer, their parts, and how many output blocks have them."""
         if self.layer.window is not None:  # one command for each group of kernel rows
-            return [(box, [Box(box.blocks, (y, y + 1), box.columns) for y in range(*box.rows)], count)
-                    for box, count in self.layer.reductions]
-        return [(box, _split(box, self.blocks, self._box_passes), count) for box, count in self.layer.reductions]
+            return [(box, self._every_plane([Box(box.blocks, (y, y + 1), box.columns) for y in range(*box.rows)]),
+                     count) for box, count in self.layer.reductions]
+        return [(box, self._parts(box, self.blocks, self._box_passes), count) for box, count in self.layer.reductions]
 
     @property
     def _box_passes(self) -> int:
@@ -169,32 +183,62 @@ class Tiling:
     def weight_bytes(self) -> int:
         """Bytes of weights and parameters that one walk over the layer reads."""
         lanes, layer = self.config.lanes, self.layer
-        tiles = sum(w.size for w in layer.weights) if self.dot else 0
+        tiles = layer.planes * sum(w.size for w in layer.weights) if self.dot else 0
         return tiles + len(layer.params) * layer.param_words * lanes
 
     @property
     def cycles(self) -> float:
-        """Estimate of the layer's cycles with this tiling."""
-        compute, activations, weights = self.costs
+        """What the choice between tilings goes by: what is longest, and a little for the rest."""
+        compute, activations, weights = self._costs(_COMMAND_CYCLES)
         traffic = activations + weights
         return max(compute, traffic) + 0.1 * min(compute, traffic)
+
+    def predicted(self, starts: bool) -> float:
+        """The layer's cycles with this tiling; `starts`: it is the first of its job.
+
+        The array computes while later tiles are loaded and earlier ones stored; only the first load of an input that
+        is not on the chip is waited for.
+        """
+        compute, activations, weights = self.costs
+        bus, layer = self.config.bus_bytes, self.layer
+        stores = 0.0
+        if self.streams.output:
+            stores = len(self.tiles) * len(self.block_groups) * (self.output_bytes / bus + _STORE)
+        first = 0.0
+        if self.streams.source or layer.arrives:
+            first = self.source_bytes / bus * _REFRESH + _LATENCY
+        if self.rows * self.columns >= self.config.lanes:  # with fewer pixels the array waits for weights anyway
+            compute += _LAYER
+        return max(compute, (activations + weights) * _REFRESH, stores) + first + starts * _START
+
+    @property
+    def _passes(self) -> int:
+        """Tiles of weights that one walk over the layer takes, with all addends."""
+        return self.layer.planes * sum(box.passes * number for box, _, number in self._reductions)
 
     @property
     def costs(self) -> tuple[float, float, float]:
         """Cycles that the array needs, and the bus for activations and for weights."""
+        compute, activations, weights = self._costs(_COMMAND)
+        if self.dot and self.layer.planes > 1:  # many parts have no second addend
+            share = sum(box.passes for some in self.boxes for box in some) / self._passes
+            compute, weights = compute * share, weights * share
+        return compute, activations, weights
+
+    def _costs(self, command_cycles: int) -> tuple[float, float, float]:
         lanes, layer = self.config.lanes, self.layer
         count = len(self.tiles)
         pixels = self.rows * self.columns
         if layer.window is not None:  # it walks the image, row by row, and one row more
             pixels = (self.rows * layer.stride[0] + 1) * self._reach(self.columns, 1, layer.source.width)
         if self.dot:
-            passes = sum(box.passes * number for box, _, number in self._reductions)
+            passes = self._passes
             commands = sum(len(boxes) * number for _, boxes, number in self._reductions)
-            compute = count * (passes * max(pixels, lanes) + commands * _COMMAND_CYCLES)
+            compute = count * (passes * max(pixels, lanes) + commands * command_cycles)
         else:
             passes = layer.kernel[0] * layer.kernel[1]
             commands = len(self.block_groups)
-            compute = count * commands * (passes * pixels * self.blocks + _COMMAND_CYCLES)
+            compute = count * commands * (passes * pixels * self.blocks + command_cycles)
         traffic, weights = 0, self.weight_bytes
         if self.streams.source:
             traffic += count * (1 if self.source_loads_once else commands) * self.source_bytes

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..arch import COUNTERS, ChipConfig
+from ..compiler.host.costs import HostCost
 from ..driver import Completion
 
 CAUSES = tuple(name for name, _ in COUNTERS[1:7])  # they add up to CYCLES
@@ -33,12 +34,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """One inference on the chip. Steps that the host computes take no chip cycles and have no rows."""
+    """One inference: `rows` of what the chip did, in cycles, `host` of what the host did, in time.
+
+    Cycles, MACs, utilization and latency are the chip's alone; `host_seconds` is what the host's CPU took for the
+    operators that the chip does not take and for bringing tensors into the chip's layout and back.
+    """
 
     config: ChipConfig
     rows: tuple[Row, ...]
     counters: Mapping[str, int]  # summed over the jobs, by the names of `lepton.arch.COUNTERS`
     seconds: float  # that the board and the host took, in real time
+    host: tuple[HostCost, ...] = ()  # one for each step of the model
 
     @property
     def timed(self) -> bool:
@@ -53,6 +59,10 @@ class Report:
     @property
     def macs(self) -> int:
         return sum(row.macs for row in self.rows)
+
+    @property
+    def host_seconds(self) -> float:
+        return sum(cost.seconds for cost in self.host)
 
     @property
     def causes(self) -> dict[str, int]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arch import COUNTERS, Region
-from ..compiler import ChipStep, CompiledModel, TensorInfo
+from ..compiler import ChipStep, CompiledModel, TensorInfo, host
 from ..compiler.container import dump
+from ..compiler.host.costs import cost_of
 from ..device import Device
 from ..driver import DEFAULT_CYCLE_LIMIT, Buffer, Driver, Job, Stream
 from .errors import InputError, RuntimeModelError
@@ -24,6 +25,19 @@ class Result:
 
     outputs: dict[str, np.ndarray]
     report: Report
+
+
+class _Watch:
+    """Adds up the time that its `with` blocks take."""
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *exc) -> None:
+        self.seconds += time.perf_counter() - self._started
 
 
 def program_hash(model: CompiledModel) -> str:
@@ -86,24 +100,32 @@ class Session:
         if not self._jobs and self.model.steps:
             raise RuntimeModelError(f"the session of model {self.model.name!r} has been closed; make a new one")
         started = time.perf_counter()
-        rows, counters = [], {name: 0 for name, _ in COUNTERS}
+        rows, host_costs, counters = [], [], {name: 0 for name, _ in COUNTERS}
         for index, (step, job) in enumerate(zip(self.model.steps, self._jobs, strict=True)):
+            watch = _Watch()
             if job is None:
-                self._run_on_host(step, values)
+                with watch:
+                    host.run(step, values)
+                host_costs.append(cost_of(index, step, watch.seconds))
                 continue
             buffers = self._buffers[index]
-            for binding in step.inputs:
-                buffers[Region.INPUT].write(binding.layout.to_device(values[binding.name]), binding.offset)
+            with watch:
+                packed = [binding.layout.to_device(values[binding.name]) for binding in step.inputs]
+            for binding, data in zip(step.inputs, packed, strict=True):
+                buffers[Region.INPUT].write(data, binding.offset)
             report = None if progress is None else (lambda cycles, name=step.name: progress(name, cycles))
             completion = self.driver.run(job, cycle_limit=cycle_limit, progress=report)
-            for binding in step.outputs:
-                data = buffers[Region.OUTPUT].read(binding.offset, binding.size)
-                values[binding.name] = binding.layout.from_device(data)
+            packed = [buffers[Region.OUTPUT].read(binding.offset, binding.size) for binding in step.outputs]
+            with watch:
+                for binding, data in zip(step.outputs, packed, strict=True):
+                    values[binding.name] = binding.layout.from_device(data)
+            host_costs.append(cost_of(index, step, watch.seconds))
             rows += job_rows(completion, [la for la in self.model.layers if la.step == index], self.model.config)
             for name, value in completion.counters.items():
                 counters[name] += value
         outputs = {t.name: values[t.name] for t in self.model.outputs}
-        return Result(outputs, Report(self.model.config, tuple(rows), counters, time.perf_counter() - started))
+        return Result(outputs, Report(self.model.config, tuple(rows), counters, time.perf_counter() - started,
+                                      tuple(host_costs)))
 
     def placed(self) -> list[tuple[ChipStep, dict[Region, Buffer]]]:
         """Every job with the device buffers of its regions, in order."""
@@ -143,10 +165,6 @@ class Session:
             buffers, {engine: Stream(s.offset, s.count) for engine, s in step.streams.items()},
             tuple(layer.index for layer in self.model.layers if layer.step == index),
             name=f"{self.model.name}: {step.name}"))
-
-    def _run_on_host(self, step, values: dict[str, np.ndarray]) -> None:
-        from ..compiler import host
-        host.run(step, values)
 
     def _checked(self, inputs) -> dict[str, np.ndarray]:
         expected = {t.name: t for t in self.model.inputs}

@@ -1,16 +1,22 @@
 """`lepton sim`, `compile` and `run` on the golden device, as typed at a prompt."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import lepton.device
 import lepton.models
 import numpy as np
 import pytest
 from lepton.cli import main
+from lepton.cli.host_work import host_facts
 from lepton.cli.main import EXIT_DIFFERENT, EXIT_USER_ERROR
 from lepton.cloud import DeviceKeys, Store
 from lepton.cloud.verify import read
 from lepton.compiler import CompiledModel
+from lepton.compiler.host.costs import LAYOUT, HostCost
+from lepton.frontends import export_tflite
+from lepton.graph import Node, Quantization, Softmax, Tensor
 
 MODEL = lepton.models.load("mnist")
 
@@ -112,6 +118,62 @@ def test_compile_says_what_runs_where_and_why(capsys, tmp_path):
     assert "on the host 0 operators" in out and "bound by" in out and "compute" in out
     assert main(["compile", str(MODEL.path), "--print-after", "nothing"]) == EXIT_USER_ERROR
     assert "--print-after must name one of fold-constants, " in capsys.readouterr().err
+
+
+def test_open_dimensions_get_their_shape_from_the_command_line(capsys):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    value, kind = onnx.helper.make_tensor_value_info, onnx.TensorProto.UINT8
+    pool = onnx.helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])
+    q = [onnx.numpy_helper.from_array(v, n) for n, v in (("s", np.float32(0.5)), ("z", np.uint8(3)))]
+    last = onnx.helper.make_node("DequantizeLinear", ["y", "s", "z"], ["real"])
+    graph = onnx.helper.make_graph([pool, last], "net", [value("x", kind, ["n", 3, "height", "width"])],
+                                   [value("real", onnx.TensorProto.FLOAT, None)], q)
+    onnx.save(onnx.helper.make_model(graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 17)]), "net.onnx")
+    assert main(["compile", "net.onnx", "--config", "tiny"]) == EXIT_USER_ERROR
+    error = capsys.readouterr().err
+    assert "input 'x' leaves dimension 2 (height) open; only the batch may be: give its shape, as in --shape " \
+           "x=1,3,height,width with numbers" in error and error.count("\n") == 1
+    assert main(["compile", "net.onnx", "--config", "tiny", "--shape", "x=1,3,8,6"]) == 0
+    assert "x 1x3x8x6 uint8" in capsys.readouterr().out
+    assert [t.shape for t in CompiledModel.load("net.lepton").outputs] == [(1, 3, 4, 3)]
+    for shape, text in (("x=1,3,8", "has 4 dimensions, the shape given for it (1, 3, 8)"),
+                        ("x=1,4,8,6", "input 'x' has 3 in dimension 1, not 4"),
+                        ("y=1,3,8,6", "leaves dimension 2 (height) open")):
+        assert main(["compile", "net.onnx", "--shape", shape]) == EXIT_USER_ERROR
+        assert text in capsys.readouterr().err
+    assert main(["compile", str(MODEL.path), "--shape", "x=1,28,28,1"]) == EXIT_USER_ERROR
+    assert "a .tflite network states its shapes; they can be given for .onnx networks only" in capsys.readouterr().err
+
+
+def test_what_the_host_does_is_shown_in_macs_bytes_and_time(capsys, monkeypatch):
+    """A softmax behind the network; what took how long differs from run to run."""
+    graph = MODEL.graph()
+    graph.tensors["p"] = Tensor("p", (1, 10), np.dtype(np.int8),
+                                Quantization(np.float32([1 / 256]), np.int32([-128])))
+    graph.nodes.append(Node(Softmax(), list(graph.outputs), ["p"], "softmax"))
+    graph.outputs = ["p"]
+    Path("net.tflite").write_bytes(export_tflite(graph))
+    assert main(["compile", "net.tflite", "--config", "tiny"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"on the host 1 operator, 0 MACs \(0.0 %\), 20 bytes; \S+ ms on this machine, layouts", out)
+    assert re.search(r"Softmax 20 \d+\.\d{3} the chip has no such operation", out)
+    assert "ms: measured now, on this machine, with made-up values." in out
+    np.save("x.npy", MODEL.inputs[:3])
+    assert run("--input", "x.npy") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"Softmax 20 \d+\.\d{3} \d+ to the chip and back Layout \S+( k)? \d+\.\d{3} \d+", out)
+    assert re.search(r"host \S+ ms an image on this machine's CPU, 1 operator and changes of layout", out)
+
+
+def test_the_share_of_the_host_beside_the_chip():
+    costs = [HostCost(0, "jobs", LAYOUT, 0, 10, 1e-3), HostCost(1, "softmax", "Softmax", 0, 20, 2e-3)]
+    (_, text), = host_facts(costs, chip_ms=9.0)
+    assert text == ("3 ms an image on this machine's CPU, 1 operator and changes of layout; "
+                    "25 % of what host and chip take together")
+    (_, text), = host_facts(costs[:1], chip_ms=9.0)
+    assert text == "1 ms an image on this machine's CPU, to the chip's layout and back"
+    assert host_facts([]) == []
 
 
 def test_run_writes_outputs_and_uploads(compiled, capsys, tmp_path):

@@ -33,6 +33,9 @@ def test_help_starts_at_once():
     (["sim", "--window", "all"], "argument --window: must be two cycles as FIRST:LAST, not 'all'"),
     (["sim", "--config", "huge"], "argument --config: invalid choice: 'huge'"),
     (["run", "net.lepton"], "the following arguments are required: --input"),
+    (["compile", "net.onnx", "--shape", "x=1,3,a"], "argument --shape: must be NAME=1,3,224,224 with numbers of at "
+                                                     "least 1, not 'x=1,3,a'"),
+    (["compile", "net.onnx", "--shape", "1,3,4"], "must be NAME=1,3,224,224 with numbers of at least 1, not '1,3,4'"),
     (["fly"], "invalid choice: 'fly'"),
 ])
 def test_bad_arguments(arguments, text, capsys):

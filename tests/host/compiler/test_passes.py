@@ -6,7 +6,7 @@ from compiler_graphs import Builder, quantization, random_inputs
 from lepton.compiler import compile_graph, host
 from lepton.compiler.passes import PASSES, run
 from lepton.compiler.printer import graph_text
-from lepton.graph import Add, Conv2D, Node, Pad, Table, Tensor
+from lepton.graph import Add, Arithmetic, Conv2D, Maximum, Minimum, Mul, Node, Pad, Prelu, Sub, Table, Tensor, Transpose
 
 
 def operators(graph):
@@ -38,10 +38,28 @@ def test_padding_moves_into_convolutions():
     assert operators(graph)[0] == "Pad", "the graph that was given must stay as it was"
 
 
-@pytest.mark.parametrize("graph", [padded(value=1), padded(users=3)], ids=["another value", "an output"])
-def test_padding_that_stays(graph):
+def test_padding_that_stays():
+    """Another value than the zero point; and where somebody else reads the result, the Pad does."""
+    graph = padded(value=1)
     changed = PASSES["fold-pads"](graph)
     assert operators(changed) == operators(graph)
+    same(graph, changed)
+    graph = padded(users=3)
+    changed = PASSES["fold-pads"](graph)
+    assert operators(changed) == operators(graph) and [n.inputs[0] for n in changed.nodes] == ["image"] * 3
+    same(graph, changed)
+
+
+def test_padding_behind_padding_and_before_a_transpose():
+    b = Builder((1, 3, 5, 6), 2)
+    zero = int(b.graph.tensors["image"].quantization.zero_point[0])
+    x = b.node(Pad(((0, 0), (0, 0), (1, 2), (0, 1)), zero), ["image"], (1, 3, 8, 7), same=True)
+    x = b.node(Transpose((0, 2, 3, 1)), [x], (1, 8, 7, 3), same=True)
+    x = b.node(Pad(((0, 0), (0, 0), (2, 0), (0, 0)), zero), [x], (1, 8, 9, 3), same=True)
+    graph = b.done(b.conv(x, 4, (3, 3)))
+    changed = PASSES["fold-pads"](graph)
+    assert operators(changed) == ["Transpose", "Conv2D"]
+    assert changed.nodes[1].op.padding == ((1, 2), (2, 1))
     same(graph, changed)
 
 
@@ -61,6 +79,32 @@ def test_tables_in_a_row_are_joined():
     y = table(b, "image", 1)
     graph = b.done(table(b, y, 2), y)
     assert operators(PASSES["join-tables"](graph)) == ["Table", "Table"]
+
+
+@pytest.mark.parametrize("op", [Add((-90, 90)), Sub(), Mul(), Maximum(), Minimum(), Prelu()])
+@pytest.mark.parametrize("arithmetic", Arithmetic)
+def test_a_constant_number_makes_a_table(op, arithmetic):
+    for shape, first in (((), False), ((1, 1, 1, 3), False), ((), True)):
+        if first and isinstance(op, Prelu):
+            continue
+        b = Builder((1, 2, 2, 3), 1)
+        alike = isinstance(op, Maximum | Minimum)
+        q = b.graph.tensors["image"].quantization if alike else quantization(0.02, 3)
+        b.graph.tensors["c"] = Tensor("c", shape, np.dtype(np.int8), q, np.full(shape, -77, np.int8))
+        x = b.node(op, ["c", "image"] if first else ["image", "c"], (1, 2, 2, 3), same=alike)
+        graph = b.done(x)
+        graph.arithmetic = arithmetic
+        changed = PASSES["tabulate"](graph)
+        assert operators(changed) == ["Table"] and changed.nodes[0].inputs == ["image"]
+        same(graph, changed)
+
+
+def test_constants_that_differ_make_none():
+    b = Builder((1, 2, 2, 3), 1)
+    for name, data in (("c", np.int8([1, 1, 2])), ("d", np.full((2, 2, 2, 3), 5, np.int8))):
+        b.graph.tensors[name] = Tensor(name, data.shape, data.dtype, quantization(0.02, 3), data)
+    graph = b.done(b.node(Add(), ["image", "c"], (1, 2, 2, 3)), b.node(Add(), ["image", "d"], (2, 2, 2, 3)))
+    assert operators(PASSES["tabulate"](graph)) == ["Add", "Add"]
 
 
 def test_constants_are_computed():

@@ -3,11 +3,14 @@
 import numpy as np
 import onnxruntime
 import pytest
+from lepton import graph
 from lepton.arch import Rounding, Tensor
 from lepton.arch.commands import PARAM_WORDS
+from lepton.compiler import host
 from lepton.compiler.quantize import add_parameters, pack_parameters
-from lepton.compiler.residual_fit import chip_table, fit_fixed, fit_float, onnx_add_table
+from lepton.compiler.residual_fit import chip_table, fit_fixed, fit_float
 from lepton.fixedpoint import rounding_divide, saturating_doubling_high_multiply
+from lepton.graph import Add, Arithmetic
 from lepton_sim.golden.commands import tail
 from onnx import TensorProto, helper, numpy_helper
 
@@ -30,6 +33,17 @@ def onnx_runtime_add(scales, zeros):
         providers=["CPUExecutionProvider"])
     a, b = np.meshgrid(BYTES.astype(np.int8), BYTES.astype(np.int8), indexing="ij")
     return session.run(None, {"a": a, "b": b})[0]
+
+
+def onnx_add_table(scales, zeros):
+    """What the host's kernel makes of every pair."""
+    a, b, output = map(quantized, "abc", scales, zeros)
+    every = BYTES.astype(np.int8)
+    return host.compute(Add(), Arithmetic.FLOAT, [a, b], [every[:, None], every[None, :]], output)
+
+
+def quantized(name, scale, zero):
+    return graph.Tensor(name, (256, 256), np.dtype(np.int8), graph.Quantization(np.float32([scale]), np.int32([zero])))
 
 
 def random_cases(seed, count):
@@ -127,7 +141,7 @@ def test_what_is_no_sum_is_refused():
     assert fit_float(off, (0.05 / 0.06, 0.04 / 0.06), (0, 0, 0)) is None
 
 
-def fixed_table(scales, zeros, sign):
+def fixed_table(scales, zeros, signs):
     """TFLite's ADD and SUB (reference/integer_ops/add.h, reference/sub.h)."""
     p = add_parameters(*scales)
 
@@ -135,15 +149,15 @@ def fixed_table(scales, zeros, sign):
         return rounding_divide(saturating_doubling_high_multiply(difference << 20, np.int64(p[f"add_mult_{name}"])),
                                p[f"add_shift_{name}"])
 
-    total = scaled(BYTES - zeros[0], "a")[:, None] + sign * scaled(BYTES - zeros[1], "b")[None, :]
+    total = signs[0] * scaled(BYTES - zeros[0], "a")[:, None] + signs[1] * scaled(BYTES - zeros[1], "b")[None, :]
     high = saturating_doubling_high_multiply(total, np.int64(p["add_mult_o"]))
     return np.clip(rounding_divide(high, p["add_shift_o"]) + zeros[2], -128, 127).astype(np.int8)
 
 
-@pytest.mark.parametrize("subtract", [False, True])
-def test_fixed_point(subtract):
+@pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, 1)])
+def test_fixed_point(signs):
     for scales, zeros in random_cases(5, 40):
-        table = fixed_table(scales, zeros, -1 if subtract else 1)
-        fields = fit_fixed(table, scales, zeros, subtract)
+        table = fixed_table(scales, zeros, signs)
+        fields = fit_fixed(table, scales, zeros, signs)
         assert np.array_equal(golden_table(fields, Rounding.DOUBLE), table)
     assert fit_fixed(table, (1, 1, 1e-9), zeros) is None

@@ -46,4 +46,3 @@ def dequantize(call: Call) -> np.ndarray:
 def recenter(call: Call) -> np.ndarray:
     """uint8 to int8 or back: flip the top bit."""
     return (call.x.view(np.uint8) ^ np.uint8(0x80)).view(call.output.dtype)
-

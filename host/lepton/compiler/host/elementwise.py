@@ -129,5 +129,3 @@ def unary(call: Call) -> np.ndarray:
         raise GraphError(f"Unary kind must be one of {', '.join(UNARY_KINDS)}, not {call.op.kind!r}")
     with np.errstate(all="ignore"):  # infinities and NaN are results here, as in the framework
         return _UNARY[call.op.kind](call.x)
-
-

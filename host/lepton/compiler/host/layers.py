@@ -132,21 +132,3 @@ def matmul(call: Call) -> np.ndarray:
     total = _product(a.astype(np.int16) - zero_point(left), b.astype(np.int16) - zero_point(right))
     scales = layer_scales(call.op, left, right, call.output, call.arithmetic)
     return requantize(total, scales, call.arithmetic, False, zero_point(call.output), call.limits())
-
-
-def macs(op: Op, tensors: list[Tensor | None], output: Tensor) -> int:
-    """Multiplications of the network's own arithmetic; 0 for operators that only compare, add or move."""
-    def size(shape) -> int:
-        return int(np.prod(shape, dtype=np.int64))
-
-    if isinstance(op, Conv2D | FullyConnected):
-        return size(output.shape) * size(tensors[1].shape[1:])
-    if isinstance(op, DepthwiseConv2D):
-        return size(output.shape) * size(tensors[1].shape[1:3])
-    if isinstance(op, TransposeConv2D):
-        return size(tensors[0].shape[:3]) * size(tensors[1].shape)
-    if isinstance(op, MatMul):
-        return size(output.shape) * int(tensors[0].shape[-1])
-    return 0
-
-

@@ -47,8 +47,11 @@ def average_pool(call: Call) -> np.ndarray:
 
 def to_scale(x: np.ndarray, call: Call) -> np.ndarray:
     """float32 reals to the output's scale as ONNX Runtime's quantize_value: divide, add the zero point, round half to
-    even."""
-    values = np.rint(x / scale(call.output) + np.float32(zero_point(call.output) + call.offset)) - call.offset
+    even; or with `zero_last` as PyTorch's quantize_per_tensor."""
+    if getattr(call.op, "zero_last", False):
+        values = np.rint(x * np.float32(1 / float(scale(call.output)))) + zero_point(call.output)
+    else:
+        values = np.rint(x / scale(call.output) + np.float32(zero_point(call.output) + call.offset)) - call.offset
     return np.clip(values, *call.limits()).astype(call.output.dtype)
 
 

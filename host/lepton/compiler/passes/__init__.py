@@ -12,10 +12,12 @@ from .fold_constants import fold_constants
 from .fold_pads import fold_pads
 from .join_tables import join_tables
 from .remove_unused import remove_unused
+from .tabulate import tabulate
 
 PASSES: dict[str, Callable[[Graph], Graph]] = {
     "fold-constants": fold_constants,
     "fold-pads": fold_pads,
+    "tabulate": tabulate,
     "join-tables": join_tables,
     "remove-unused": remove_unused,
 }

@@ -150,9 +150,11 @@ def _fix_shapes(inputs: list[onnx.ValueInfoProto], shapes: dict[str, tuple[int, 
                     raise GraphError(f"input {value.name!r} has {stated} in dimension {axis}, not {given[axis]}")
                 extent = int(given[axis])
             if extent is None:
+                like = ",".join(str(d.dim_value) if d.HasField("dim_value") else "1" if not i else d.dim_param or "N"
+                                for i, d in enumerate(dims))
                 raise GraphError(f"input {value.name!r} leaves dimension {axis} ({dim.dim_param or 'unnamed'}) open; "
-                                 "only the batch may be: give its shape, as in shapes={"
-                                 f"{value.name!r}: (1, …)}}")
+                                 f"only the batch may be: give its shape, as in --shape {value.name}={like} with "
+                                 f"numbers, or shapes={{{value.name!r}: (…)}} in Python")
             if extent < 1:
                 raise GraphError(f"input {value.name!r}: dimension {axis} must be at least 1, not {extent}")
             dim.dim_value = extent

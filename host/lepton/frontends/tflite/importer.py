@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from lepton.compiler.passes.fold_pads import fold_pads
 from lepton.graph import Graph, GraphError, Node, Op, Quantization, Recenter, Tensor
 
 from ..check import check_graph
-from ..fold_pads import fold_pads
 from ..geometry import activation_range
 from .elementwise import CONVERT as ELEMENTWISE
 from .layers import CONVERT as LAYERS
@@ -161,7 +161,7 @@ class Importer:
             dtype, quantization = np.dtype(np.int8), Quantization(
                 quantization.scale, quantization.zero_point - 128, quantization.axis)
             if data is not None:
-                data = (data ^ 0x80).view(np.int8)
+                data = np.asarray(data ^ 0x80).view(np.int8)  # of a scalar, numpy makes no array
                 data.flags.writeable = False
         self.graph.tensors[name] = Tensor(name, raw.shape, dtype, quantization, data)
         return name

@@ -13,6 +13,7 @@ import torch
 import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401  registers torch.ops.quantized_decomposed
 from torch.fx import GraphModule, Interpreter, Node
 
+from lepton.compiler.passes.fold_pads import fold_pads
 from lepton.graph import (
     Arithmetic,
     Dequantize,
@@ -29,7 +30,6 @@ from lepton.graph import Node as GraphNode
 
 from ..channels_last import channels_last
 from ..check import check_graph
-from ..fold_pads import fold_pads
 
 _Q = torch.ops.quantized_decomposed
 QUANTIZE = (_Q.quantize_per_tensor.default, _Q.quantize_per_tensor.tensor)

@@ -278,8 +278,8 @@ def test_joins(dtype):
     compare(build("PACK", parts, case.like(x, 3, 3, 2), 2, "PackOptions", Axis=1, ValuesCount=3),
             *map(case.values, parts))
     whole = case.like(x, 2, 6)
-    compare(build("SPLIT", [integers(1), whole], [case.like(x, 2, 3)] * 2, 2, "SplitOptions", NumSplits=2),
-            case.values(whole))
+    halves = [case.like(x, 2, 3) for _ in range(2)]
+    compare(build("SPLIT", [integers(1), whole], halves, 2, "SplitOptions", NumSplits=2), case.values(whole))
 
 
 def test_sum_of_int8_is_refused():

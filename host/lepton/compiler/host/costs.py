@@ -1,0 +1,85 @@
+"""What the host's work costs: multiplications, bytes, and time on the machine that does it."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...graph import Conv2D, DepthwiseConv2D, FullyConnected, MatMul, Op, Tensor, TransposeConv2D
+from ..model import ChipStep, CompiledModel, HostStep
+
+LAYOUT = "Layout"  # `HostCost.op` of what brings a job's tensors into the chip's layout and back
+
+
+@dataclass(frozen=True)
+class HostCost:
+    """One step's work on the host: an operator, or the change of layout around a job."""
+
+    step: int  # index in `CompiledModel.steps`
+    name: str
+    op: str  # the operator's name, or LAYOUT
+    macs: int  # of the network's own arithmetic
+    bytes: int  # read and written, constants included
+    seconds: float
+
+
+def _elements(shape) -> int:
+    return int(np.prod(shape, dtype=np.int64))
+
+
+def macs(op: Op, inputs: Sequence[Tensor | None], output: Tensor) -> int:
+    """Multiplications of the network's own arithmetic; 0 for operators that only compare, add or move."""
+    if isinstance(op, Conv2D | FullyConnected):
+        return _elements(output.shape) * _elements(inputs[1].shape[1:])
+    if isinstance(op, DepthwiseConv2D):
+        return _elements(output.shape) * _elements(inputs[1].shape[1:3])
+    if isinstance(op, TransposeConv2D):
+        return _elements(inputs[0].shape[:3]) * _elements(inputs[1].shape)
+    if isinstance(op, MatMul):
+        return _elements(output.shape) * int(inputs[0].shape[-1])
+    return 0
+
+
+def traffic(inputs: Sequence[Tensor | None], output: Tensor) -> int:
+    """Bytes of an operator's operands, constants included, and of its result."""
+    return sum(_elements(t.shape) * np.dtype(t.dtype).itemsize for t in (*inputs, output) if t is not None)
+
+
+def cost_of(index: int, step: HostStep | ChipStep, seconds: float) -> HostCost:
+    """The cost of a step that took the host so long."""
+    if isinstance(step, ChipStep):
+        return HostCost(index, step.name, LAYOUT, 0, sum(b.size for b in (*step.inputs, *step.outputs)), seconds)
+    return HostCost(index, step.name, type(step.op).__name__, macs(step.op, step.inputs, step.output),
+                    traffic(step.inputs, step.output), seconds)
+
+
+def measured(model: CompiledModel) -> list[HostCost]:
+    """Every step's cost on this machine: the host's work of one inference is done once, on made-up values.
+
+    Times are those of real inputs as long as no kernel minds the values; none here does.
+    """
+    from . import run
+    costs = []
+    for index, step in enumerate(model.steps):
+        if isinstance(step, ChipStep):
+            tensors = [made_up(b.layout.shape, np.int8) for b in step.inputs]
+            raw = [np.zeros(b.size, np.uint8) for b in step.outputs]
+            started = time.perf_counter()
+            for binding, values in zip(step.inputs, tensors, strict=True):
+                binding.layout.to_device(values)
+            for binding, data in zip(step.outputs, raw, strict=True):
+                binding.layout.from_device(data)
+        else:
+            values = {t.name: made_up(t.shape, t.dtype) for t in step.inputs if t is not None and t.data is None}
+            started = time.perf_counter()
+            run(step, values)
+        costs.append(cost_of(index, step, time.perf_counter() - started))
+    return costs
+
+
+def made_up(shape, dtype) -> np.ndarray:
+    """Values of a tensor that any operator takes: random bytes, ones for reals, zeros (also indices) for the rest."""
+    if np.dtype(dtype).itemsize == 1 and np.dtype(dtype) != np.bool_:
+        return np.random.default_rng(0).integers(0, 256, tuple(shape), np.uint8).view(dtype)
+    return np.full(tuple(shape), 1 if np.dtype(dtype).kind == "f" else 0, dtype)

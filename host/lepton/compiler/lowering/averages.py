@@ -1,0 +1,69 @@
+"""What divides a sum over pixels as the framework does: SUM layers, a parameter record for each number of pixels."""
+
+import numpy as np
+
+from ...arch import Rounding, TensorOpcode
+from ...graph import GraphError
+from .. import quantize
+from ..averaging import float_averages, unsigned_average
+from ..layers import ChipLayer, Part
+from ..segments import ChipNode
+from ..verify import label
+from .context import Context, scale_of, zero_of
+
+
+def mean(context: Context, layer: ChipLayer, source, output) -> None:
+    """Make `layer` the mean over its kernel, the whole image."""
+    count = layer.kernel[0] * layer.kernel[1]
+    if context.floats:
+        scale = quantize.float_average_scale(scale_of(source), scale_of(output), count)
+        multiplier, shift = quantize.float_multiplier(scale)
+        quantize.check_float_range(np.array([-zero_of(source) * count]), np.ones((1, count)), np.array([shift]))
+    else:
+        multiplier, shift = quantize.mean_multiplier(scale_of(source), scale_of(output), count)
+    layer.opcode, layer.pad, layer.out_zero = TensorOpcode.SUM, 0, zero_of(output)
+    layer.params = [context.uniform(-zero_of(source) * count, multiplier, *quantize.split_shift(shift))]
+
+
+def pool(context: Context, layer: ChipLayer, node: ChipNode) -> None:
+    """Make `layer` averages over windows: one part for each rectangle of output pixels whose windows hold equally many
+    pixels of the image."""
+    op = node.node.op
+    source, output = (context.graph.tensors[name] for name in (node.node.inputs[0], node.node.outputs[0]))
+    layer.opcode, layer.pad = TensorOpcode.SUM, 0
+    if op.count_padding:
+        layer.pad = zero_of(source)  # a pixel like any other
+        parts = [((part.rows, part.columns), op.kernel[0] * op.kernel[1]) for part in layer.parts]
+    else:
+        spans = [_equal_counts(part, node.image[axis], op.kernel[axis], op.stride[axis], op.padding[axis][0])
+                 for axis, part in enumerate((layer.output.height, layer.output.width))]
+        parts = [((rows, columns), y * x) for rows, y in spans[0] for columns, x in spans[1]]
+    layer.parts = [Part(*spans, i) for i, (spans, _) in enumerate(parts)]
+    try:
+        if context.floats:
+            layer.out_zero, records = float_averages(
+                (scale_of(source), zero_of(source)), (scale_of(output), zero_of(output)), [n for _, n in parts], op)
+            layer.params = [context.uniform(*record) for record in records]
+        elif op.unsigned:
+            layer.rounding, layer.out_zero = Rounding.SINGLE, -128
+            layer.params = [context.uniform(*unsigned_average(count)) for _, count in parts]
+        else:
+            layer.params = [context.uniform(0, *quantize.average_multiplier(count)) for _, count in parts]
+    except GraphError as error:
+        raise GraphError(f"{label(node.node)}: {error}") from error
+
+
+def _equal_counts(outputs: int, extent: int, kernel: int, stride: int,
+                  before: int) -> list[tuple[tuple[int, int], int]]:
+    """Runs of output positions [start, stop) along one axis with the number of image positions in their windows."""
+    runs: list[tuple[tuple[int, int], int]] = []
+    for o in range(outputs):
+        first = o * stride - before
+        count = max(min(first + kernel, extent) - max(first, 0), 0)
+        if count == 0:
+            raise GraphError("a window lies wholly in the padding; there is nothing to average")
+        if runs and runs[-1][1] == count:
+            runs[-1] = ((runs[-1][0][0], o + 1), count)
+        else:
+            runs.append(((o, o + 1), count))
+    return runs

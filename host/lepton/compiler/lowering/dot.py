@@ -1,0 +1,130 @@
+"""Convolutions and fully connected layers: weight tiles by output block, parameter records, and the walk."""
+
+import numpy as np
+
+from ...arch import Rounding, TensorOpcode
+from ...graph import Conv2D, DepthwiseConv2D, FullyConnected, GraphError
+from .. import quantize
+from ..host.layers import centred_weights
+from ..layers import ChipLayer, Part
+from ..partition import rows_of
+from ..segments import ChipNode
+from ..verify import image_shape, label
+from . import folded, windows
+from .context import Context, zero_of
+
+
+def dot(context: Context, node: ChipNode, index: int) -> ChipLayer:
+    """The layer of a Conv2D, DepthwiseConv2D or FullyConnected."""
+    op, tensors, lanes = node.node.op, context.graph.tensors, context.lanes
+    weights = tensors[node.node.inputs[1]]
+    height, width, channels = node.image
+    stride, dilation, padding = (1, 1), (1, 1), ((0, 0), (0, 0))
+    data = chip_weights(weights)
+    if isinstance(op, FullyConnected):
+        rows = rows_of(context.graph, node.node)
+        values = data.reshape(-1, *((1, 1) if rows else (height, width)), channels)
+    elif isinstance(op, Conv2D):
+        values, stride, dilation, padding = data, op.stride, op.dilation, op.padding
+    else:
+        values = data[0].transpose(2, 0, 1)[..., None]
+        stride, dilation, padding = op.stride, op.dilation, op.padding
+    outputs, kernel_y, kernel_x, per_group = values.shape
+    # the first input channel that each output channel reads
+    if isinstance(op, DepthwiseConv2D):
+        starts = np.arange(outputs) // op.multiplier
+    else:
+        starts = np.arange(outputs) // (outputs // getattr(op, "groups", 1)) * per_group
+    out_shape = image_shape(tensors[node.node.outputs[0]].shape, label(node.node))
+    source, output = tensors[node.node.inputs[0]], tensors[node.node.outputs[0]]
+    passes = folded.passes(context, node, values, dilation)
+    window = None if passes is not None else windows.window(context, node, values, stride, dilation, padding, out_shape)
+    opcode = TensorOpcode.DOT
+    if window is not None:
+        image, opcode = context.image(node.source, node.image), TensorOpcode.WINDOW
+        tiles, first = windows.tiles(values, window, lanes), list(range(image.blocks))
+        kernel, origin, column_bytes = (len(tiles[0][0]), 1), (padding[0][0], padding[1][0]), lanes
+        dilation = (window.rows, 1)
+    elif passes is None:
+        image = context.image(node.source, node.image)
+        tiles, first = make_tiles(lanes, values, starts, context.lanes_of(node.source, channels))
+        kernel, origin, column_bytes = (kernel_y, kernel_x), (padding[0][0], padding[1][0]), lanes * dilation[1]
+    else:
+        image = folded.rows(context, node, index, stride, padding[1][0], out_shape[1], passes, zero_of(source))
+        tiles, first = folded.tiles(values, passes, lanes), [0] * -(-outputs // lanes)
+        kernel, origin, column_bytes = (kernel_y, passes), (padding[0][0], 0), lanes
+    layer = ChipLayer(
+        index, node.name, type(op).__name__, opcode, image, context.image(node.output, out_shape),
+        kernel, tuple(stride), tuple(dilation), origin, column_bytes, passes is None, zero_of(source),
+        [], zero_of(output), *op.clamp, weights=tiles, first_block=first)
+    set_parameters(context, layer, node, values, weights)
+    layer.parts = [Part((0, out_shape[0]), (0, out_shape[1]))]
+    layer.window, layer.arrives = window, node.source in context.outside
+    if not context.floats:
+        layer.rounding = Rounding.SINGLE if isinstance(op, FullyConnected) else Rounding.DOUBLE
+    layer.macs = out_shape[0] * out_shape[1] * values.size
+    layer.weight_bytes = values.size
+    layer.input_shape, layer.output_shape = tuple(source.shape), tuple(output.shape)
+    return layer
+
+
+def chip_weights(weights) -> np.ndarray:
+    """A layer's weights less their zero points: int8, or int16 where they need more bits."""
+    values = centred_weights(weights)
+    return values.astype(np.int8) if values.min(initial=0) >= -128 and values.max(initial=0) <= 127 else values
+
+
+def set_parameters(context: Context, layer: ChipLayer, node: ChipNode, values: np.ndarray, weights) -> None:
+    """Parameter records per output block; short ones where all channels have the same scale.
+
+    The zero point of the input is in the bias: sum(w*(x - z)) = sum(w*x) - z*sum(w).
+    """
+    tensors, lanes = context.graph.tensors, context.lanes
+    source, output = tensors[node.node.inputs[0]], tensors[node.node.outputs[0]]
+    outputs = len(values)
+    bias = np.zeros(outputs, np.int64)
+    if len(node.node.inputs) > 2 and node.node.inputs[2]:
+        bias += tensors[node.node.inputs[2]].data.reshape(-1)
+    bias -= zero_of(source) * values.reshape(outputs, -1).sum(axis=1, dtype=np.int64)
+    per_channel = not isinstance(node.node.op, FullyConnected) or weights.quantization.scale.size > 1
+    steps = source.quantization.scale, weights.quantization.scale.reshape(-1), output.quantization.scale
+    if context.floats:
+        pairs = [quantize.float_multiplier(s) for s in np.broadcast_to(quantize.float_scales(*steps), outputs)]
+    else:
+        scales = quantize.conv_scales(*steps, per_channel)
+        pairs = [quantize.quantize_multiplier(float(s)) for s in np.broadcast_to(scales, outputs)]
+    if max(shift for _, shift in pairs) > 31:
+        raise GraphError(f"{label(node.node)}: the scale of input times weights must be less than 2**31 times "
+                         "that of the output")
+    multiplier, shift = np.array(pairs, np.int64).T
+    if context.floats:
+        quantize.check_float_range(bias, values, shift)
+    blocks = [slice(o, o + lanes) for o in range(0, outputs, lanes)]
+    if len(set(pairs)) == 1 and node.residual is None and quantize.fits_uniform(bias):
+        layer.params = [quantize.pack_uniform(bias[block], lanes) for block in blocks]
+        left, right = quantize.split_shift(int(shift[0]))
+        layer.uniform = {"uniform": 1, "add_mult_a": int(multiplier[0]), "add_shift_a": left, "add_shift_b": right}
+    else:
+        layer.params = [quantize.pack_parameters(bias[b], multiplier[b], shift[b], lanes) for b in blocks]
+
+
+def make_tiles(lanes: int, values: np.ndarray, starts: np.ndarray,
+               place: np.ndarray) -> tuple[list[np.ndarray], list[int]]:
+    """Tiles of every output block over the input blocks that its channels read, and the first of those.
+
+    values: (outputs, kernel y, kernel x, channels of a group); starts: the first channel that each output reads;
+    channel c is in lane place[c].
+    """
+    outputs, kernel_y, kernel_x, per_group = values.shape
+    tiles, first = [], []
+    for o in range(0, outputs, lanes):
+        read = [place[start:start + per_group] for start in starts[o:o + lanes]]
+        low = min(int(r.min()) for r in read) // lanes
+        high = max(int(r.max()) for r in read) // lanes + 1
+        dense = np.zeros((lanes, kernel_y, kernel_x, (high - low) * lanes), values.dtype)
+        for n, where in enumerate(read):
+            dense[n][:, :, where - low * lanes] = values[o + n]
+        blocked = dense.reshape(lanes, kernel_y, kernel_x, high - low, lanes)
+        tiles.append(np.ascontiguousarray(blocked.transpose(3, 1, 2, 0, 4)))
+        first.append(low)
+    return tiles, first

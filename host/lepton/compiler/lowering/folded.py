@@ -1,0 +1,45 @@
+"""Few input channels: kernel columns folded into lanes, for a tensor that the host lays out so."""
+
+import numpy as np
+
+from ...graph import FullyConnected
+from ..layers import Image
+from ..layouts import Rows
+from ..segments import ChipNode
+from .context import Context
+
+
+def passes(context: Context, node: ChipNode, values: np.ndarray, dilation) -> int | None:
+    """Passes per kernel row with kernel columns folded into lanes; None where that saves nothing or cannot be.
+
+    Only a tensor from outside can lie in memory that way, because the host converts it.
+    """
+    _, _, kernel_x, per_group = values.shape
+    if node.source not in context.outside or per_group != node.image[2] or isinstance(node.node.op, FullyConnected):
+        return None
+    count = -(-kernel_x * per_group // context.lanes)
+    plain = kernel_x * -(-per_group // context.lanes)
+    return count if dilation[1] == 1 and count < plain else None
+
+
+def rows(context: Context, node: ChipNode, index: int, stride, left: int, out_width: int, count: int,
+         zero: int) -> Image:
+    """The image with `count` passes' words in reach of every output pixel, `left` columns of padding in memory."""
+    height, width, channels = node.image
+    lanes = context.lanes
+    # far enough that the last pixel's last word lies in the row
+    reach = (out_width - 1) * stride[1] * channels + count * lanes
+    pitch = -(-max(reach, (left + width) * channels) // lanes) * lanes
+    name = f"{node.source}#{index}"
+    shape = tuple(map(int, context.graph.tensors[node.source].shape))
+    context.inputs[name] = (node.source, Rows(shape, height, width, channels, left, pitch, zero))
+    return Image(name, 1, height, width, channels, pitch, folded=True)
+
+
+def tiles(values: np.ndarray, count: int, lanes: int) -> list[np.ndarray]:
+    """Tiles per output block, (1, kernel rows, count, K, K)."""
+    outputs, kernel_y, kernel_x, channels = values.shape
+    padded = np.zeros((-(-outputs // lanes) * lanes, kernel_y, count * lanes), values.dtype)
+    padded[:outputs, :, :kernel_x * channels] = values.reshape(outputs, kernel_y, kernel_x * channels)
+    blocked = padded.reshape(-1, lanes, kernel_y, count, lanes).transpose(0, 2, 3, 1, 4)
+    return [np.ascontiguousarray(tile)[None] for tile in blocked]

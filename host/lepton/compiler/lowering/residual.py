@@ -1,0 +1,66 @@
+"""Additions and subtractions in the tail: the layer's own value and a residual, as the framework rounds them."""
+
+import numpy as np
+
+from ...graph import Add, GraphError, Sub, Tensor
+from .. import host, quantize, residual_fit
+from ..layers import ChipLayer
+from ..segments import ChipNode
+from ..verify import image_shape, label
+from .context import Context, scale_of, zero_of
+
+_BYTES = np.arange(-128, 128).astype(np.int8)
+
+
+def add(context: Context, layer: ChipLayer, node: ChipNode) -> None:
+    """Let `layer` add (or subtract) the residual that is fused into `node`."""
+    tensors, fused = context.graph.tensors, node.fused
+    output, residual = tensors[fused.outputs[0]], tensors[node.residual]
+    layer.residual = context.image(node.residual, (layer.output.height, layer.output.width,
+                                                   image_shape(output.shape, label(fused))[2]))
+    operands = tensors[node.own], residual, output
+    scales, zeros = tuple(map(scale_of, operands)), tuple(map(zero_of, operands))
+    if context.floats or isinstance(fused.op, Sub):
+        layer.add = _fitted(context, node, scales, zeros)
+    else:
+        try:
+            layer.add = quantize.add_parameters(*scales)
+        except GraphError as error:
+            raise GraphError(f"{label(fused)}: {error}") from error
+        layer.add |= {"add": 1, "add_zero_a": zeros[0], "add_zero_b": zeros[1], "add_zero_o": zeros[2],
+                      "add_min": fused.op.clamp[0], "add_max": fused.op.clamp[1]}
+    if not isinstance(node.node.op, Add | Sub):
+        layer.op += f"+{type(fused.op).__name__}"
+        layer.output_shape = tuple(output.shape)
+
+
+def _fitted(context: Context, node: ChipNode, scales: tuple, zeros: tuple) -> dict[str, int]:
+    """Fields that give the framework's result for every pair of bytes."""
+    fused, first = node.fused, _own_is_first(node)
+    table = _results(context, node, first)
+    signs = (1, -1) if isinstance(fused.op, Sub) else (1, 1)
+    signs = signs if first else signs[::-1]
+    if context.floats:
+        ratios = tuple(sign * scale / scales[2] for sign, scale in zip(signs, scales[:2], strict=True))
+        fields = residual_fit.fit_float(table, ratios, zeros)
+    else:
+        fields = residual_fit.fit_fixed(table, scales, zeros, signs)
+    if fields is None:
+        raise GraphError(f"{label(fused)}: no integers give the results that the framework gives")
+    return fields
+
+
+def _own_is_first(node: ChipNode) -> bool:
+    """Is the layer's own value the first operand?"""
+    return isinstance(node.node.op, Add | Sub) or node.fused.inputs[0] == node.own
+
+
+def _results(context: Context, node: ChipNode, first: bool) -> np.ndarray:
+    """int8 (256, 256), [own value + 128, residual + 128]: the host's kernel on every pair, in the graph's order."""
+    tensors, fused = context.graph.tensors, node.fused
+    operands = [tensors[name] for name in ((node.own, node.residual) if first else (node.residual, node.own))]
+    values = [_BYTES[:, None], _BYTES[None, :]]
+    output = tensors[fused.outputs[0]]
+    every = Tensor(output.name, (256, 256), output.dtype, output.quantization)
+    table = host.compute(fused.op, context.graph.arithmetic, operands, values, every)
+    return table if first else table.T

@@ -1,0 +1,41 @@
+"""Depthwise convolutions in the window unit, where the kernel fits it (WINDOW in `arch.commands`)."""
+
+import numpy as np
+
+from ...arch.commands import WINDOW_COLUMNS, WINDOW_ROWS
+from ...graph import DepthwiseConv2D
+from ..layers import Window
+from ..segments import ChipNode
+from .context import Context
+
+
+def window(context: Context, node: ChipNode, values: np.ndarray, stride, dilation, padding,
+           out_shape) -> Window | None:
+    """How the window unit does a depthwise convolution; None where it cannot."""
+    op, (_, kernel_y, kernel_x, _) = node.node.op, values.shape
+    width = node.image[1]
+    if not isinstance(op, DepthwiseConv2D) or op.multiplier != 1 or tuple(dilation) != (1, 1):
+        return None
+    if kernel_x > min(WINDOW_COLUMNS, context.lanes, width) or not 2 <= width <= context.config.window_columns:
+        return None
+    first = kernel_x - 1 - padding[1][0]  # the last column of the first and of the last window in a row
+    last = first + (out_shape[1] - 1) * stride[1]
+    # Windows come in the order of their last pixels; one that sticks out to the right ends in the next row.
+    if first < 0 or last - kernel_x + 1 >= width or (last >= width and stride[0] < 2 and last - width >= first):
+        return None
+    rows = min(WINDOW_ROWS, kernel_y, (context.lanes - kernel_x) // WINDOW_COLUMNS + 1)
+    return Window(kernel_y, kernel_x, rows)
+
+
+def tiles(values: np.ndarray, shape: Window, lanes: int) -> list[np.ndarray]:
+    """Tiles per output block, (1, groups, 1, K, K): the taps counted from the last of the window."""
+    outputs = len(values)
+    groups = -(-shape.height // shape.rows)
+    found = np.zeros((-(-outputs // lanes) * lanes, groups, lanes), values.dtype)
+    for group in range(groups):
+        start, stop = shape.group(group)
+        for above, y in enumerate(reversed(range(start, stop))):
+            for left, x in enumerate(reversed(range(shape.width))):
+                found[:outputs, group, WINDOW_COLUMNS * above + left] = values[:, y, x, 0]
+    blocked = found.reshape(-1, lanes, groups, lanes).transpose(0, 2, 1, 3)
+    return [np.ascontiguousarray(block)[None, :, None] for block in blocked]

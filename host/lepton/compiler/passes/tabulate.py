@@ -1,0 +1,32 @@
+"""An operator on one int8 and one constant number is a table."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ...graph import Add, Graph, Maximum, Minimum, Mul, Node, Prelu, Sub, Table, Tensor
+from .. import host
+from .rewrite import with_nodes
+
+_BYTES = np.arange(-128, 128).astype(np.int8)
+
+
+def tabulate(graph: Graph) -> Graph:
+    return with_nodes(graph, [_tabulated(graph, node) or node for node in graph.nodes])
+
+
+def _tabulated(graph: Graph, node: Node) -> Node | None:
+    """The Table that computes what `node` does; None where it is no function of one int8."""
+    if not isinstance(node.op, Add | Sub | Mul | Maximum | Minimum | Prelu):
+        return None
+    operands, output = [graph.tensors[name] for name in node.inputs], graph.tensors[node.outputs[0]]
+    computed = [i for i, t in enumerate(operands) if t.data is None]
+    if len(computed) != 1 or any(np.dtype(t.dtype) != np.int8 for t in (*operands, output)):
+        return None
+    x, constant = operands[computed[0]], operands[1 - computed[0]]
+    if tuple(x.shape) != tuple(output.shape) or not constant.data.size or np.ptp(constant.data.astype(int)):
+        return None
+    values = [_BYTES if i in computed else constant.data.reshape(-1)[:1] for i in range(2)]
+    every = Tensor(output.name, (256,), output.dtype, output.quantization)
+    table = host.compute(node.op, graph.arithmetic, operands, values, every)
+    return replace(node, op=Table(table.tobytes()), inputs=[x.name])
