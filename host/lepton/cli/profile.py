@@ -12,6 +12,7 @@ from ..bench.bursts import spans
 from ..bench.measure import memory_bytes
 from ..bench.trace import chrome_trace
 from ..compiler import CompiledModel, compile_graph
+from ..compiler.host.costs import measured
 from ..runtime import Session
 from .console import facts, grouped, make_console, percent, working
 from .devices import opened
@@ -30,6 +31,7 @@ def run(arguments: Namespace) -> int:
     console.print(network_facts(model))
     with opened(console, "rtl", model.config, memory=arguments.memory, memory_bytes=memory_bytes(model)) as device, \
             Session(model, device) as session, working(console, "running") as say:
+        measured(model)  # what the host does for the first time takes longer
         device.record()
         report = session.run(inputs, progress=lambda step, cycles: console.is_terminal and say(
             f"{step}, {grouped(cycles)} cycles")).report
