@@ -433,6 +433,7 @@ ASIDE bool reset_client(scheduler_t *s, uint32_t client) {
             s->running.aborted = true;
             dif_chip_abort();
             controller_write(LEPTON_REG_TIMER, ABORT_GRACE);
+            scheduler_log(s, LEPTON_EVENT_KIND_ABORT, client, (const uint32_t[4]){s->running.sequence, 0, 0, 0});
         }
     }
     if (has_job(s, client)) {

@@ -29,13 +29,13 @@ class Board:
     """The chip between a host and a memory."""
 
     @classmethod
-    async def open(cls, dut, pause=0.0):
+    async def open(cls, dut, pause=0.0, memory_bytes=1 << 16):
         board = cls()
         board.dut = dut
         dut.rst.value = 1
         Clock(dut.clk, 10, unit="ns").start()
         board.host = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "host_"), dut.clk, dut.rst)
-        board.ram = AxiRam(AxiBus.from_prefix(dut, "memory_"), dut.clk, dut.rst, size=1 << 16)
+        board.ram = AxiRam(AxiBus.from_prefix(dut, "memory_"), dut.clk, dut.rst, size=memory_bytes)
         sides = (board.host, board.ram)
         for interface in (i for side in sides for i in (side.write_if, side.read_if)):
             interface.log.setLevel("WARNING")

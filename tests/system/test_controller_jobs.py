@@ -17,6 +17,7 @@ from lepton.arch.controller import (
     JobStatus,
     Refusal,
 )
+from lepton.bench.controller import submission_cycles
 from lepton.driver import ChipError, Controller, Driver, Job, JobRefused, JobTimeout, Stream
 from lepton_sim.memory_profile import Fault, FaultKind
 
@@ -93,6 +94,19 @@ def test_the_driver_behaves_as_in_direct_mode(board, controller):
             driver.wait(slow, cycle_limit=20_000)
         driver.wait(after)
         check(good)
+
+
+def test_from_a_doorbell_to_the_first_command(board, controller):
+    """Of the first and the last client, at some phases of the memory's refresh, with the controller asleep."""
+    drivers = [Driver(board, controller.client(1 << 18)) for _ in range(CLIENTS)]
+    for driver in (drivers[0], drivers[-1]):
+        job = copy_job(driver)
+        driver.run(job)
+        for idle in (20_000, 20_011, 20_500):
+            board.run(idle)
+            assert 1000 < submission_cycles(board, driver, job) <= 2000
+    for driver in drivers:
+        driver.close()
 
 
 def test_clients_share_the_chip_in_turn(board, controller):

@@ -137,14 +137,14 @@ class EventKind(IntEnum):
     """Of an entry in the event log; in brackets, what arg0.. hold."""
 
     BOOT = 1  # [firmware version, cycles of the boot]
-    START = 2  # [sequence, program_hash, priority]
+    START = 2  # [sequence, program_hash, limit]
     END = 3  # [sequence, status, cycles, error_code]
     REFUSED = 4  # [sequence, reason]
     BAD_DOORBELL = 5  # [tail, head]
     CLIENT_RESET = 6  # []
     TIME_LIMIT = 7  # [sequence, limit]
-    ABORT = 8  # [sequence]
-    ENGINE_RESET = 9  # [sequence]
+    ABORT = 8  # [sequence], as the client was reset while the job ran
+    ENGINE_RESET = 9  # [sequence], as memory did not answer, or an abort did not end the job
     MEMORY_FAULT = 10  # [offset, bytes]
 
 

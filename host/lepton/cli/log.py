@@ -4,7 +4,6 @@ from argparse import Namespace
 from pathlib import Path
 
 from ..arch import PRESETS
-from ..arch.controller import CLIENTS
 from ..bench.measure import memory_bytes
 from ..driver import Controller, Driver
 from ..runtime import Session
@@ -30,8 +29,6 @@ def run(arguments: Namespace) -> int:
         events = controller.log()
     table = columns("event", "cycle", "who", "what", "arguments", left=4)
     for event in events:
-        who = f"client {event.client}" if event.client < CLIENTS else "controller"
-        table.add_row(str(event.sequence), grouped(event.time), who, event.kind.name,
-                      " ".join(f"{value:#x}" if value > 0xFFFFF else str(value) for value in event.arguments))
+        table.add_row(str(event.sequence), grouped(event.time), event.who, event.kind.name, event.details)
     console.print(table)
     return 0

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..arch import ErrorCode
 from ..arch.controller import (
     CLIENTS,
     IMAGE_OFFSET,
@@ -13,6 +14,8 @@ from ..arch.controller import (
     BootState,
     EventKind,
     EventRecord,
+    JobStatus,
+    Refusal,
     host_offset,
 )
 from ..arch.registers import REGISTERS
@@ -28,6 +31,15 @@ RESET_LIMIT = 2_000_000  # cycles for a client's running job to end
 STATUS_CHANGED = 1 << CLIENTS
 
 
+# What the arguments of an event are called, and which of them are codes.
+_ARGUMENTS = {
+    EventKind.BOOT: ("firmware", "cycles"), EventKind.START: ("job", "program", "limit"),
+    EventKind.END: ("job", "status", "cycles", "error"), EventKind.REFUSED: ("job", "reason"),
+    EventKind.BAD_DOORBELL: ("tail", "head"), EventKind.CLIENT_RESET: (), EventKind.TIME_LIMIT: ("job", "limit"),
+    EventKind.ABORT: ("job",), EventKind.ENGINE_RESET: ("job",), EventKind.MEMORY_FAULT: ("offset", "bytes")}
+_CODES = {"status": JobStatus, "error": ErrorCode, "reason": Refusal}
+
+
 @dataclass(frozen=True)
 class LogEvent:
     """An entry of the event log; `time` in cycles since the chip's reset, `arguments` as `EventKind` says."""
@@ -38,10 +50,23 @@ class LogEvent:
     client: int
     arguments: tuple[int, int, int, int]
 
+    @property
+    def who(self) -> str:
+        return f"client {self.client}" if self.client < CLIENTS else "controller"
+
+    @property
+    def details(self) -> str:
+        """The arguments with their names, and codes in words."""
+        def shown(name: str, value: int) -> str:
+            if name in _CODES:
+                return _CODES[name](value).name if value in set(_CODES[name]) else str(value)
+            return f"{value:#x}" if name in ("firmware", "program") else str(value)
+
+        values = zip(_ARGUMENTS[self.kind], self.arguments, strict=False)
+        return " ".join(f"{name} {shown(name, value)}" for name, value in values)
+
     def __str__(self) -> str:
-        who = f"client {self.client}" if self.client < CLIENTS else "controller"
-        values = " ".join(f"{value:#x}" if value > 0xFFFF else str(value) for value in self.arguments)
-        return f"{self.sequence:6} {self.time:14} {who:10} {self.kind.name:13} {values}"
+        return f"{self.sequence:6} {self.time:14} {self.who:10} {self.kind.name:13} {self.details}"
 
 
 class Controller:

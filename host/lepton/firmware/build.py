@@ -52,7 +52,8 @@ def sources() -> Path:
     """The folder firmware/ of the source tree that this module lies in. Raises `BuildError`."""
     folder = Path(__file__).resolve().parents[3] / "firmware"
     if not folder.is_dir():
-        raise BuildError(f"the firmware's sources are not at {folder}; a chip with a controller needs a checkout")
+        raise BuildError(f"the firmware's sources are not at {folder}: a chip with a controller needs them; install "
+                         "lepton from a checkout of its repository with pip install -e, or use a chip without one")
     return folder
 
 

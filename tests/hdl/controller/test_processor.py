@@ -5,8 +5,12 @@ from pathlib import Path
 
 import cocotb
 import pytest
+from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, ResetSignal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, connect, flipped
 from lepton.arch.controller import CODE_BASE, DATA_BASE
 from lepton.firmware.build import compile_c, segments
+from lepton_hdl.controller.clock import ClockGate
 from lepton_hdl.controller.processor import Processor, core_source
 
 from tests.cocotb_harness import parameters, run_cocotb
@@ -20,6 +24,31 @@ JUMP_TO_CODE = [0x1000_00B7, 0x0000_8067]  # lui ra, 0x10000; jalr x0, 0(ra)
 LIMIT = 30_000
 
 
+class Gated(wiring.Component):
+    """The processor behind the clock gate that the chip has in front of its controller."""
+
+    def __init__(self, rom):
+        self.processor = Processor(rom)
+        super().__init__({"awake": In(1)} | dict(self.processor.signature.members))
+
+    def elaborate(self, platform):
+        m = Module()
+        m.domains.awake = ClockDomain()
+        m.submodules.gate = gate = ClockGate()
+        m.submodules.processor = DomainRenamer("awake")(self.processor)
+        m.d.comb += [gate.run.eq(self.awake), ClockSignal("awake").eq(gate.clock),
+                     ResetSignal("awake").eq(ResetSignal())]
+        for name, member in self.processor.signature.members.items():
+            inner, outer = getattr(self.processor, name), getattr(self, name)
+            if not member.is_port:
+                connect(m, **{f"inner_{name}": inner, f"outer_{name}": flipped(outer)})
+            elif member.flow == In:
+                m.d.comb += inner.eq(outer)
+            else:
+                m.d.comb += outer.eq(inner)
+        return m
+
+
 class Bench:
     """The processor with programs put into its memories through the copy engine's port."""
 
@@ -27,9 +56,9 @@ class Bench:
         self.pins = Ports(dut)
 
     async def start(self):
-        await self.pins.start(run=0, stop=0, copy_address=0, copy_read=0, copy_write_code=0, copy_write_memory=0,
-                              copy_write_data=0, peripheral__done=0, peripheral__error=0, peripheral__read_data=0,
-                              chip__done=0, chip__error=0, chip__read_data=0)
+        await self.pins.start(run=0, copy_address=0, copy_read=0, copy_write_code=0, copy_write_memory=0,
+                              copy_write_data=0, awake=1, peripheral__done=0, peripheral__error=0,
+                              peripheral__read_data=0, chip__done=0, chip__error=0, chip__read_data=0)
 
     async def load(self, memory, data):
         for i in range(0, len(data), 4):
@@ -92,7 +121,7 @@ async def bad_accesses_trap_with_their_address(dut):
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def a_stopped_clock_keeps_the_wait_for_a_register(dut):
-    """While `stop` is high nothing changes; the answer arrives whenever it comes."""
+    """While the gate's `awake` is low nothing changes; the answer arrives whenever it comes."""
     bench = Bench(dut)
     await bench.start()
     words = (0x3000_00B7, 0x0440_A103, 0x2000_21B7, 0xFE21_AE23, 0x0000_006F)  # lw x2, 0x44(x1); sw x2, -4(x3)
@@ -103,11 +132,11 @@ async def a_stopped_clock_keeps_the_wait_for_a_register(dut):
     while not pins.get("peripheral__valid"):
         await pins.tick()
     assert pins.get("peripheral__address") == 0x44 and not pins.get("peripheral__write")
-    pins.set(stop=1)
+    pins.set(awake=0)
     for _ in range(50):
         await pins.tick()
         assert pins.get("peripheral__valid")
-    pins.set(stop=0)
+    pins.set(awake=1)
     await pins.tick()
     pins.set(peripheral__done=1, peripheral__read_data=0xCAFE)
     await pins.tick()
@@ -137,4 +166,4 @@ def programs(tmp_path_factory):
 
 
 def test_processor(programs):
-    run_cocotb(Processor(JUMP_TO_CODE), "processor", __name__, parameters={"programs": str(programs)})
+    run_cocotb(Gated(JUMP_TO_CODE), "processor", __name__, parameters={"programs": str(programs)})

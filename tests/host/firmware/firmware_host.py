@@ -30,6 +30,7 @@ from lepton.arch.controller import (
     CompletionRecord,
     CopyMode,
     CopyStatus,
+    Event,
     JobRecord,
     JobStatus,
     Launch,
@@ -67,6 +68,8 @@ class Hardware:
         self.time = self.launch = self.starts = 0
         self.running = self.staged = None
         self.started, self.resets, self.aborts = [], 0, 0
+        self.chip = {}  # of its registers, those that are not zero
+        self.blocked = None  # while memory does not answer: what happens after 40 looks at the copy
         self.library = ctypes.CDLL(str(library))
         self._read = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_uint32)(self.read)
         self._write = ctypes.CFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32)(self.write)
@@ -87,11 +90,16 @@ class Hardware:
 
     def read(self, address):
         if address >= CHIP_BASE:
-            return 0
+            return self.chip.get(_CHIP_NAMES[address - CHIP_BASE], 0)
         name = _NAMES[address - PERIPHERAL_BASE]
         if name == "TIME":
             self.time += 1
             return self.time
+        if name == "COPY_STATUS" and self.values[name] & CopyStatus.BUSY:
+            self.looks += 1
+            if self.looks == 40:
+                self.blocked()
+            assert self.looks < 10_000, "the firmware waits for ever"
         if name == "LAUNCH_STATUS":
             return self.launch | self.starts % 256 << 8
         if name == "CLIENT_IRQ":
@@ -103,18 +111,25 @@ class Hardware:
             assert _CHIP_NAMES[address - CHIP_BASE] == "CONTROL"
             if value & Control.RESET:
                 self.resets += 1
+                self.blocked, self.chip = None, {}
+                self.values["COPY_STATUS"] = 0
                 if self.running:
                     self.end(State.IDLE)
             if value & Control.ABORT:
                 self.aborts += 1
-                if self.running and not self.launch & LaunchStatus.RESULT:
+                if self.running and not self.launch & LaunchStatus.RESULT and not self.blocked:
                     self.end(State.ERROR, ErrorCode.ABORTED)
             return
         name = _NAMES[address - PERIPHERAL_BASE]
         if name in ("DOORBELLS", "CLIENT_RESET"):
             self.values[name] &= ~value
         elif name == "COPY_START":
-            self.values["COPY_STATUS"] = self._copy(CopyMode(value))
+            self.looks = 0
+            self.values["COPY_STATUS"] = CopyStatus.BUSY if self.blocked else self._copy(CopyMode(value))
+        elif name == "EVENTS":
+            self.values[name] = self.values.get(name, 0) & ~value
+        elif name == "TIMER":
+            self.values["EVENTS"] = self.values.get("EVENTS", 0) | (Event.TIMER if value else 0)
         elif name == "LAUNCH":
             self._launch(value)
         else:

@@ -86,6 +86,27 @@ hardware.submit(0, record(0)); hardware.submit(1, record(0)); hardware.settle()
 hardware.end(State.ERROR, ErrorCode.AXI_TIMEOUT); assert hardware.running is None
 hardware.settle(); assert hardware.resets == 1 and hardware.running == (1, 0)
 """,
+    # A job times out while another client's record is being read behind its hanging transfer: only the job suffers.
+    """
+def time_out():
+    hardware.chip = dict(STATUS=State.ERROR, ERROR_CODE=ErrorCode.AXI_TIMEOUT)
+    hardware.end(State.ERROR, ErrorCode.AXI_TIMEOUT)
+hardware.submit(0, record(0)); hardware.settle()
+hardware.blocked = time_out; hardware.submit(1, record(0)); hardware.settle()
+assert hardware.resets and hardware.running == (1, 0), (hardware.resets, hardware.running)
+found = hardware.completion(0, 0)
+assert (found["status"], found["error_code"]) == (JobStatus.ERROR, ErrorCode.AXI_TIMEOUT)
+hardware.end(); hardware.settle(); assert hardware.completion(1, 0)["status"] == JobStatus.DONE
+""",
+    # The same with a job that has only a time limit: its abort gets its grace, then comes the reset.
+    """
+def expire(): hardware.launch |= LaunchStatus.EXPIRED
+hardware.submit(0, record(0, time_limit=9)); hardware.settle()
+hardware.blocked = expire; hardware.submit(1, record(0)); hardware.settle()
+assert hardware.aborts == 1 and hardware.resets and hardware.running == (1, 0)
+assert hardware.completion(0, 0)["status"] == JobStatus.TIME_LIMIT
+hardware.end(); hardware.settle(); assert hardware.completion(1, 0)["status"] == JobStatus.DONE
+""",
 ])
 def test_cases(library, case):
     done = run("-c", CASES + case, str(library))

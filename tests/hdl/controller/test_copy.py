@@ -1,0 +1,227 @@
+"""The copy engine between windows of a memory that stalls, fails or hangs and the processor's memories."""
+
+import random
+import zlib
+from unittest import mock
+
+import cocotb
+from cocotb.triggers import FallingEdge
+from lepton.arch import PRESETS
+from lepton.arch.controller import (
+    CLIENTS,
+    CODE_BASE,
+    CODE_BYTES,
+    CONTROLLER_WINDOW,
+    DATA_BASE,
+    DATA_BYTES,
+    WINDOW_STRIDE,
+    CopyMode,
+)
+from lepton_hdl.axi import Resp
+from lepton_hdl.controller import copy
+from lepton_hdl.controller.copy import WINDOWS_AT, CopyEngine
+from lepton_hdl.interfaces import SEGMENT, WRITE_RESPONSE, read_beat_layout, write_beat_layout
+
+from tests.cocotb_harness import run_cocotb
+from tests.hdl.tensor.bench import Ports, encode
+
+CONFIG = PRESETS["tiny"]
+BUS = CONFIG.bus_bytes
+MEMORY = 1 << 14
+TIMEOUT_BITS = 11  # in this test; see `test_copy`
+WINDOWS = [(0x1_0000_0000 * i + 0x100 + 4 * i, 0x600 + 4 * i) for i in range(CLIENTS + 1)]  # base, size
+
+
+class Bench:
+    """Windows, memory and the processor's memories, a cycle at a time."""
+
+    def __init__(self, dut, stall):
+        self.pins, self.stall = Ports(dut), stall
+        self.memory = [bytearray(random.randbytes(MEMORY)) for _ in WINDOWS]  # by the upper half of the address
+        self.code, self.data = bytearray(CODE_BYTES), bytearray(random.randbytes(DATA_BYTES))
+        self.resp, self.hang = Resp.OKAY, False
+        self.beats, self.writing, self.answer = [], None, None
+        self.touched = 0  # segments seen
+        self.stored = None
+
+    async def start(self):
+        await self.pins.start(
+            start=0, mode=0, window=0, offset=0, local=0, length=0, locked=0, crc_write=0, crc_data=0,
+            registers__done=0, registers__error=0, registers__read_data=0, data=0, read__segment__ready=0,
+            read__beat__valid=0, read__beat__payload=0, write__segment__ready=0, write__beat__ready=0,
+            write__response__valid=0, write__response__payload=0)
+
+    def go(self):
+        return random.random() >= self.stall
+
+    async def cycle(self, **inputs):
+        """One cycle of everything around the engine."""
+        pins = self.pins
+        pins.set(**inputs)
+        beat = self.beats[0] if self.beats and self.go() else None
+        take_read, take_write, take_beat = self.go() and not self.beats, self.go(), self.go()
+        answer = self.answer is not None and self.go() and not self.hang
+        stored, self.stored = self.stored, None
+        pins.set(read__segment__ready=take_read, write__segment__ready=take_write, write__beat__ready=take_beat,
+                 read__beat__valid=beat is not None, registers__done=stored is not None,
+                 registers__read_data=stored or 0, write__response__valid=answer)
+        if beat is not None:
+            pins.set(read__beat__payload=beat)
+        if answer:
+            pins.set(write__response__payload=encode(WRITE_RESPONSE, resp=self.answer))
+            self.answer = None
+        await pins.settle()
+        if beat is not None and pins.get("read__beat__ready"):
+            self.beats.pop(0)
+        if pins.get("read__segment__valid") and take_read:
+            self.read(SEGMENT.from_bits(pins.get("read__segment__payload")))
+        if pins.get("write__segment__valid") and take_write:
+            segment = SEGMENT.from_bits(pins.get("write__segment__payload"))
+            self.touched += 1
+            self.writing = [segment.address, segment.length]
+        if pins.get("write__beat__valid") and take_beat:
+            self.write(write_beat_layout(BUS).from_bits(pins.get("write__beat__payload")))
+        if pins.get("registers__valid") and stored is None:
+            window, word = divmod(pins.get("registers__address") - WINDOWS_AT, WINDOW_STRIDE // 4)
+            base, size = WINDOWS[window] if window < len(WINDOWS) else (0, 0xFFFF_FFFF)
+            self.stored = (base & 0xFFFF_FFFF, base >> 32, size)[word]
+        address = 4 * pins.get("address")
+        value = pins.get("write_data").to_bytes(4, "little")
+        if pins.get("write_code"):
+            self.code[address:address + 4] = value
+        if pins.get("write_memory"):
+            self.data[address:address + 4] = value
+        data = self.data[address:address + 4] if pins.get("read_enable") else None
+        await pins.tick()
+        if data is not None:
+            pins.set(data=int.from_bytes(data, "little"))
+
+    def read(self, segment):
+        self.touched += 1
+        if self.hang:
+            return
+        block, at = self.memory[segment.address >> 32], segment.address & 0xFFFF_FFFF
+        first, end = at - at % BUS, at + segment.length
+        places = range(first, end, BUS)
+        for place in places:
+            self.beats.append(encode(read_beat_layout(BUS), data=int.from_bytes(block[place:place + BUS], "little"),
+                                     last=place == places[-1], resp=self.resp.value, address=place))
+
+    def write(self, beat):
+        address, left = self.writing
+        block, at = self.memory[address >> 32], address & 0xFFFF_FFFF
+        first = at - at % BUS
+        lanes = range(at - first, min(BUS, at - first + left))
+        assert beat.strobe == sum(1 << i for i in lanes), "other bytes than those of the copy are written"
+        for i in lanes:
+            block[first + i] = beat.data >> 8 * i & 0xFF
+        left -= len(lanes)
+        self.writing = [(address - at) + first + BUS, left]
+        if not left:
+            self.answer = self.resp.value
+
+    async def copy(self, mode, window, offset, local, length, locked=0, limit=20_000):
+        """(bounds, failed) of one copy."""
+        await self.cycle(start=1, mode=mode, window=window, offset=offset, local=local, length=length, locked=locked)
+        await self.cycle(start=0)
+        for _ in range(limit):
+            if not self.pins.get("busy"):
+                assert not self.beats, "beats were left over"
+                return bool(self.pins.get("bounds")), bool(self.pins.get("failed"))
+            await self.cycle()
+        raise AssertionError("the copy does not end")
+
+    async def set_crc(self, state=0xFFFF_FFFF):
+        await self.cycle(crc_write=1, crc_data=state)
+        await self.cycle(crc_write=0)
+
+    def crc(self):
+        return self.pins.get("crc") ^ 0xFFFF_FFFF
+
+    def everything(self):
+        return [bytes(part) for part in (*self.memory, self.code, self.data)]
+
+
+def inside(window, offset, length):
+    """Bytes of a window in its memory."""
+    at = (WINDOWS[window][0] & 0xFFFF_FFFF) + offset
+    return slice(at, at + length)
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+@cocotb.parametrize(stall=[0.0, 0.5])
+async def copies_of_every_kind(dut, stall):
+    """Reads to both memories, writes, checks: the right bytes arrive, no others change, CRCs are those of zlib."""
+    bench = Bench(dut, stall)
+    await bench.start()
+    for _ in range(60):
+        mode = random.choice(list(CopyMode))
+        window = random.randrange(CLIENTS + 1)
+        length = 4 * random.choice((1, 2, 3, random.randrange(4, 100)))
+        offset = 4 * random.randrange((WINDOWS[window][1] - length) // 4 + 1)
+        to_code = mode == CopyMode.READ and random.random() < 0.4
+        base, size = (CODE_BASE, CODE_BYTES) if to_code else (DATA_BASE, DATA_BYTES)
+        at = random.choice((0, size - length, 4 * random.randrange((size - length) // 4)))
+        place = inside(window, offset, length)
+        source = bytes(bench.memory[window][place])
+        expected = [bytearray(part) for part in bench.everything()]
+        if mode == CopyMode.READ:
+            expected[-2 if to_code else -1][at:at + length] = source
+        elif mode == CopyMode.WRITE:
+            expected[window][place] = bench.data[at:at + length]
+        await bench.set_crc()
+        assert await bench.copy(mode, window, offset, base + at, length) == (False, False)
+        assert bench.everything() == [bytes(part) for part in expected], (mode, window, offset, at, length)
+        if mode != CopyMode.WRITE:
+            assert bench.crc() == zlib.crc32(source)
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def nothing_leaves_a_window_or_a_memory(dut):
+    """Every way beyond an end is refused before memory hears of it; the last word of everything can be reached."""
+    bench = Bench(dut, 0.2)
+    await bench.start()
+    size = WINDOWS[3][1]
+    good = dict(mode=CopyMode.READ, window=3, offset=size - 8, local=DATA_BASE + DATA_BYTES - 8, length=8)
+    before = bench.everything()
+    wrong = [
+        dict(offset=size - 4), dict(offset=size), dict(length=12), dict(offset=0xFFFF_FFFC), dict(length=0),
+        dict(offset=0xFFFF_FFF8, length=16), dict(length=0xFFFF_FFFC), dict(length=0xFFFF_FFF8, offset=16),
+        dict(offset=size - 9), dict(length=6), dict(local=DATA_BASE + 2), dict(window=CONTROLLER_WINDOW + 1),
+        dict(window=15), dict(local=DATA_BASE + DATA_BYTES - 4), dict(local=DATA_BASE + DATA_BYTES),
+        dict(local=0), dict(local=0x3000_0000), dict(local=CODE_BASE, locked=1), dict(local=CODE_BASE + CODE_BYTES - 4),
+        dict(mode=CopyMode.WRITE, local=CODE_BASE), dict(mode=CopyMode.CHECK, offset=size - 4),
+        dict(local=0xFFFF_FFF8)]
+    for changes in wrong:
+        assert await bench.copy(**good | changes) == (True, False), changes
+        assert bench.touched == 0 and bench.everything() == before, changes
+    assert await bench.copy(**good) == (False, False) and bench.touched == 1
+    assert await bench.copy(**good | dict(local=CODE_BASE + CODE_BYTES - 8)) == (False, False)
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def memory_that_fails_and_memory_that_hangs(dut):
+    """Errors are told and forgotten; without an answer the copy gives up, and goes on after a reset."""
+    bench = Bench(dut, 0.3)
+    await bench.start()
+    arguments = dict(window=1, offset=16, local=DATA_BASE, length=40)
+    for mode in CopyMode:
+        for resp in (Resp.SLVERR, Resp.DECERR):
+            bench.resp = resp
+            assert await bench.copy(mode, **arguments) == (False, True), (mode, resp)
+        bench.resp = Resp.OKAY
+        assert await bench.copy(mode, **arguments) == (False, False)
+    for mode in CopyMode:
+        bench.hang = True
+        assert await bench.copy(mode, **arguments, limit=2 << TIMEOUT_BITS) == (False, True)
+        assert bench.pins.get("stuck")
+        bench.hang, bench.answer, bench.beats = False, None, []
+        bench.pins.set(rst=1)  # as the chip does with the memory ports
+        await FallingEdge(dut.clk)
+        bench.pins.set(rst=0)
+        assert await bench.copy(mode, **arguments) == (False, False) and not bench.pins.get("stuck")
+
+
+def test_copy():
+    with mock.patch.object(copy, "TIMEOUT_BITS", TIMEOUT_BITS):
+        run_cocotb(CopyEngine(CONFIG), "copy_engine", __name__)
