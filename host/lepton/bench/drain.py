@@ -16,7 +16,8 @@ from pathlib import Path
 
 from .records import record
 
-BACKLOG = 600_000  # records
+BACKLOG = 600_000  # records, in segments as the uploader makes them
+SEGMENT_RECORDS, SEGMENT_BYTES = 5000, 4 << 20
 OUTAGES = 9
 PATIENCE = 120.0  # seconds
 
@@ -57,7 +58,7 @@ def _drain(place: Path, open_store: Callable) -> float:
     from ..cloud.segment import key_of, sha256
     keys = DeviceKeys.generate()
     backlog = place / "backlog.db"
-    _make_backlog(backlog, keys, open_store("away"))
+    _make_backlog(backlog, keys)
     with Spool(backlog) as spool:
         objects = [(s.key, s.data) for s in Outbox(spool, keys).next(BACKLOG, BACKLOG * 4096)]
         before = key_of(spool.device, len(objects), sha256(b""))
@@ -78,14 +79,14 @@ def _drain(place: Path, open_store: Callable) -> float:
     return statistics.median(ratios)
 
 
-def _make_backlog(path: Path, keys, store) -> None:
-    """A spool as it is after an outage: nothing but segments, which the uploader made meanwhile."""
-    from ..cloud import Spool, Uploader
-    with Spool(path, policy="block") as spool, Uploader(spool, Outage(store), keys):
-        for first in range(0, BACKLOG, 1000):
-            spool.append_many("run", [record(first + n) for n in range(1000)])
-        while spool.status().waiting:
-            time.sleep(0.05)
+def _make_backlog(path: Path, keys) -> None:
+    """A spool as it is after an outage: nothing but segments, as the uploader makes them meanwhile."""
+    from ..cloud import Outbox, Spool
+    with Spool(path) as spool:
+        outbox = Outbox(spool, keys)
+        for first in range(0, BACKLOG, SEGMENT_RECORDS):
+            spool.append_many("run", [record(number) for number in range(first, first + SEGMENT_RECORDS)])
+            outbox.seal(SEGMENT_RECORDS, SEGMENT_BYTES)
 
 
 def _upload(path: Path, keys, store) -> float:

@@ -57,13 +57,14 @@ class DeviceKeys:
     def load_or_create(cls, folder: str | Path) -> "DeviceKeys":
         """The keys in `folder`; made there if it has none. Processes that race for it end with the same keys."""
         folder = Path(folder)
-        if not (folder / _SIGNING).exists() or not (folder / _DATA).exists():
+        if not (folder / _SIGNING).exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             made = cls.generate()
-            _create(folder / _SIGNING, made.signing.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+            # the signing key last: where it is, the others were, and are not to be made anew if they are lost
             _create(folder / _DATA, json.dumps(
                 {"current": made.current, "keys": {i: k.hex() for i, k in made.data.items()}}, indent=1).encode())
+            _create(folder / _SIGNING, made.signing.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         return cls.load(folder)
 
     @classmethod
@@ -80,7 +81,8 @@ class DeviceKeys:
             data = {i: bytes.fromhex(k) for i, k in described["keys"].items()}
             current = described["current"]
         except FileNotFoundError as error:
-            raise KeyFileError(f"there are no keys in {folder}: {error.filename} is missing") from error
+            raise KeyFileError(f"there are no keys in {folder}: {error.filename} is missing; put back a copy of "
+                               "it") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise KeyFileError(f"the keys in {folder} are damaged ({error}); put back a copy of them") from error
         if not isinstance(signing, Ed25519PrivateKey):

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lepton.cloud import durable
 from lepton.cloud import segment as segments
 from lepton.cloud.errors import KeyFileError, SegmentError
 from lepton.cloud.keys import DeviceKeys, Keyring
@@ -115,3 +116,28 @@ def test_key_files(tmp_path):
         DeviceKeys.load(tmp_path / "keys")
     with pytest.raises(KeyFileError, match="there are no keys in"):
         DeviceKeys.load(tmp_path / "none")
+
+
+def test_keys_that_are_lost_are_not_made_anew(tmp_path):
+    """A new data key beside the old signing key would hide that what is stored cannot be read any more."""
+    DeviceKeys.load_or_create(tmp_path)
+    (tmp_path / "data.json").unlink()
+    with pytest.raises(KeyFileError, match=r"there are no keys in .*: .*data\.json is missing; put back a copy of it"):
+        DeviceKeys.load_or_create(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["signing.pem"]
+
+
+def test_keys_whose_making_was_cut_off_are_completed(tmp_path, monkeypatch):
+    create = durable.create
+
+    def crash(path, content):
+        if path.name == "signing.pem":
+            raise KeyboardInterrupt
+        create(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "create", crash)
+        with pytest.raises(KeyboardInterrupt):
+            DeviceKeys.load_or_create(tmp_path)
+    made = DeviceKeys.load_or_create(tmp_path)
+    assert DeviceKeys.load(tmp_path).public_hex == made.public_hex
