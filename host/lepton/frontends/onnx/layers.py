@@ -81,6 +81,8 @@ def _code(bound: float, q: Quantization) -> int:
 
 def _base(importer: Importer, value: Value) -> str:
     """The int8 tensor that a float value is dequantized from."""
+    if value.origin:  # an activation's table, whose codes no tensor holds yet
+        return importer.codes(value.origin)
     tensor = importer.graph.tensors[value.tensor]
     if not np.array_equal(value.table, dequantized(tensor.quantization)):
         raise GraphError(f"{importer.where}: its input must be quantized; quantize every activation to 8 bits")

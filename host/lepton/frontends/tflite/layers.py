@@ -1,6 +1,7 @@
 """Convolutions, fully connected layers, matrix products, pools and reductions."""
 
 import warnings
+from math import prod
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from lepton.graph import (
     Mean,
     Op,
     Reduce,
+    Reshape,
     Transpose,
     TransposeConv2D,
 )
@@ -121,6 +123,10 @@ def _fully_connected(imp, operator: RawOperator, where: str) -> None:
     x, weights, output = (imp.shape(i) for i in (*operator.inputs[:2], *operator.outputs))
     if operator.options["keep_dims"] and (len(weights) != 2 or output != (*x[:-1], weights[0])):
         raise GraphError(f"{where}: input {x} and weights {weights} do not make {output}")
+    if len(weights) == 2 and weights[1] and not operator.options["keep_dims"] and x[-1:] != weights[1:] and (
+            prod(x) > weights[1] and prod(x) % weights[1] == 0):  # the elements as they lie, in rows like the weights'
+        rows = (prod(x) // weights[1], weights[1])
+        inputs[0] = imp.emit(Reshape(), [inputs[0]], imp.temporary(inputs[0], "rows", rows), where)
     imp.emit(FullyConnected(clamp=imp.clamp(operator, where)), inputs, operator.outputs[0], where)
 
 

@@ -77,7 +77,8 @@ def _looked_up(x: Tensor, y: Tensor, function) -> bytes:
         # in double, then to float32: as good as the C library's float functions to within their own error
         results = function(reals.astype(np.float64)).astype(np.float32)
         scaled = _round(results * inverse)
-    scaled = np.nan_to_num(scaled, nan=0.0, posinf=2.0**31 - 256, neginf=-(2.0**31) + 256)
+    # no number, as the logarithm of one below 0, becomes INT_MIN in the C code's cast
+    scaled = np.nan_to_num(scaled, nan=-(2.0**31) + 256, posinf=2.0**31 - 256, neginf=-(2.0**31) + 256)
     return _bytes(scaled.astype(np.float64) + _zero(y))
 
 

@@ -155,6 +155,17 @@ def test_convolutions(name, zero, dtype):
     assert operators(model) == ["Quantize", "Transpose", kind, "Dequantize", "Transpose"]
 
 
+@pytest.mark.parametrize("dtype", BYTES)
+def test_a_float_layer_behind_a_function(dtype):
+    def build(net, x):
+        return convolution(net, net.qdq(net("Tanh", x), 0.05, 3, dtype), rng, transposed=True, strides=[2, 2])
+
+    rng = np.random.default_rng(7)
+    model = single(build, dtype)
+    assert difference(model, rng) <= 2
+    assert operators(model) == ["Quantize", "Table", "Transpose", "TransposeConv2D", "Dequantize", "Transpose"]
+
+
 @exact_products
 @pytest.mark.parametrize("dtype", BYTES)
 @pytest.mark.parametrize("relu", (True, False))

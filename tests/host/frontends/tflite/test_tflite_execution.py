@@ -104,6 +104,10 @@ def test_fully_connected_and_batches_of_it(seed, dtype):
     y = case.activation(rows, outputs, scale=case.scale(-1, 0.5), dtype=dtype)
     compare(build("FULLY_CONNECTED", [x, weights, bias], y, 1 if dtype == np.uint8 else 4, "FullyConnectedOptions",
                   FusedActivationFunction=seed % 2), case.values(x))
+    image = case.like(x, rows, 1, inputs, 3)  # 3 rows of it for every image: TFLite looks at the elements only
+    y = case.activation(3 * rows, outputs, scale=case.scale(-1, 0.5), dtype=dtype)
+    compare(build("FULLY_CONNECTED", [image, weights, bias], y, 1 if dtype == np.uint8 else 4, "FullyConnectedOptions"),
+            case.values(image))
 
 
 @pytest.mark.parametrize("seed", range(6))

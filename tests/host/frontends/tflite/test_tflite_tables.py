@@ -31,6 +31,7 @@ def one(operator, x, y, version, options="", **fields) -> bytes:
     ("GELU", 2, None, "GeluOptions", {"Approximate": False}),
     ("ABS", 1, None, "AbsOptions", {}),
     ("EXP", 2, (0.05, -100), "ExpOptions", {}),
+    ("LOG", 2, (0.05, 10), "", {}),
 ])
 def test_values(operator, version, output, options, fields):
     random = np.random.default_rng(len(operator) + 31 * len(fields))
