@@ -43,6 +43,8 @@ def _extend(record: Record, run: dict[str, int], count: int, fields: dict[str, i
             return None
         longer["snapshot"] = fields["snapshot"]
     free = {outer, "repeat", "first_wait", "last_post", *(step for _, step in steps)}
-    same = all(repetition(record, longer, n)[name] == commands[name]
-               for n, commands in ((0, repetition(record, run, 0)), (count, fields)) for name in fields.keys() - free)
-    return longer if same else None
+    for n, wanted in ((count, fields), (0, repetition(record, run, 0))):
+        made = repetition(record, longer, n)
+        if any(made[name] != wanted[name] for name in fields.keys() - free):
+            return None
+    return longer
