@@ -86,7 +86,7 @@ def _check_node(graph: Graph, node: Node, known: set[str]):
 
 def _is_int8(graph: Graph, node: Node) -> bool:
     """Do the rules of TFLite's int8 kernels apply? They always do for layers; others also move or compute floats."""
-    layer = isinstance(node.op, Conv2D | DepthwiseConv2D | FullyConnected | MaxPool2D | AveragePool2D | Mean)
+    layer = isinstance(node.op, Conv2D | DepthwiseConv2D | FullyConnected | Mean)
     name = node.inputs[0] if node.inputs else ""
     return layer or (name in graph.tensors and graph.tensors[name].quantization is not None)
 

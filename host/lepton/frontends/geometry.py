@@ -50,3 +50,19 @@ def activation_range(activation: str, scale: float, zero_point: int) -> tuple[in
         raise GraphError(f"fused activation must be one of {', '.join(ACTIVATION_BOUNDS)}, not {activation}")
 
     return clamp_range(ACTIVATION_BOUNDS[activation], scale, zero_point)
+
+
+def dense_transposed(weights: np.ndarray, groups: int, dilation: tuple[int, int], zero: int = 0) -> np.ndarray:
+    """Weights (C, O / groups, H, W) of a transposed convolution as those of one in one group, without dilation.
+
+    What no weight stood at is `zero`: (C, O, H', W').
+    """
+    channels, per_group, *kernel = weights.shape
+    spans = [effective_kernel(*axis) for axis in zip(kernel, dilation, strict=True)]
+    if groups == 1 and spans == kernel:
+        return weights
+    dense = np.full((channels, per_group * groups, *spans), zero, weights.dtype)
+    for group in range(groups):
+        inputs = slice(group * channels // groups, (group + 1) * channels // groups)
+        dense[inputs, group * per_group:(group + 1) * per_group, ::dilation[0], ::dilation[1]] = weights[inputs]
+    return dense

@@ -17,6 +17,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from lepton.graph import GraphError
 
+from ..calibration import load_calibration
 from .reader import Shapes, Source, read_model
 from .runtime import prepare
 
@@ -114,7 +115,7 @@ class _Reader(CalibrationDataReader):
         self.dtypes = {value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
                        for value in model.graph.input}
         if isinstance(calibration, str | PathLike):
-            calibration = _load(Path(calibration))
+            calibration = load_calibration(Path(calibration))
         self.total = None
         if isinstance(calibration, np.ndarray | Mapping):
             self.total = len(list(self._inputs(calibration)))
@@ -162,13 +163,3 @@ class _Reader(CalibrationDataReader):
         if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
             raise GraphError(f"calibration data for input {name!r} hold values that are not finite")
         return np.split(array.astype(dtype, copy=False), array.shape[0] // shape[0])
-
-
-def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (ValueError, EOFError, OSError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
-            raise
-        raise GraphError(f"{path}: not a .npy or .npz file of calibration data ({error})") from None

@@ -1,16 +1,21 @@
 """PyTorch modules to `lepton.graph.Graph`, through torch.export and torchao's PT2E quantization.
 
+    batches     calibration data as tuples of tensors
     quantizer   what becomes int8, and with which observers (PTQ and QAT)
     quantize    export, calibrate, convert, import in one call
     importer    the converted torch.fx graph -> graph
-    layers, tables, moves, floats    one kind of operator each
+    layers, tables, moves    one kind of int8 operator each
+    floats, activations, pools    float32 operators of the host, made of `steps`
     report      signal-to-noise of every layer against float
 """
 
-from .importer import import_converted
-from .quantize import convert, export_module, load_pt2, prepare_qat, quantize
-from .quantizer import LeptonQuantizer
-from .report import LayerNoise, layer_noise
+from ..logs import quiet
+
+with quiet():  # torchao says at length which of its kernels for GPUs are not there
+    from .importer import import_converted
+    from .quantize import convert, export_module, load_pt2, prepare_qat, quantize
+    from .quantizer import LeptonQuantizer
+    from .report import LayerNoise, layer_noise
 
 __all__ = ["LayerNoise", "LeptonQuantizer", "convert", "export_module", "import_converted", "layer_noise", "load_pt2",
            "prepare_qat", "quantize"]

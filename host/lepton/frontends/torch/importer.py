@@ -83,6 +83,7 @@ class Importer:
             warnings.simplefilter("ignore")
             shapes.run(*examples)
         self.made = shapes.made
+        self.constant_nodes = _independent(module)
         self.int8: dict[Node, str] = {}  # quantize nodes and moved values: name of the int8 tensor
         self.float: dict[Node, str] = {}  # values as float32 tensors of the graph
         self.turned: dict[str, str] = {}  # NCHW tensor: its NHWC twin
@@ -92,7 +93,7 @@ class Importer:
             if node.op == "placeholder":
                 self.graph.inputs.append(self.add(node.name, self.made[node]))
                 self.float[node] = node.name
-            elif node.target in QUANTIZE and not isinstance(self.parameter(node.args[0]), torch.Tensor):
+            elif node.target in QUANTIZE and node not in self.constant_nodes:
                 self.quantized(node)  # in order, so that what it needs is there and nothing recurses deeply
         if not self.graph.inputs:
             raise GraphError("the module has no inputs")
@@ -128,20 +129,27 @@ class Importer:
         return self.graph.tensors[name]
 
     def nhwc(self, name: str) -> str:
-        """The twin of an NCHW tensor with its channels last."""
+        """The twin of an (N, C, H, W) or (N, C, W) tensor with its channels last: (N, H, W, C), H being 1."""
         if name not in self.turned:
             x = self.tensor(name)
-            twin = self.add(f"{name}/nhwc", [x.shape[a] for a in TO_NHWC], x.dtype, x.quantization)
-            self.turned[name] = self.emit(Transpose(TO_NHWC), [name], twin)
+            shape, source = image_shape(x.shape), name
+            if shape != x.shape:
+                source = self.emit(Reshape(), [name], self.add(f"{name}/image", shape, x.dtype, x.quantization))
+            twin = self.add(f"{name}/nhwc", [shape[a] for a in TO_NHWC], x.dtype, x.quantization)
+            self.turned[name] = self.emit(Transpose(TO_NHWC), [source], twin)
         return self.turned[name]
 
     def image(self, op: Op, inputs: list[str], output: str, label: str) -> str:
-        """Emits an operator on images; `output` is NCHW, as PyTorch has it."""
+        """Emits an operator on images; `output` has its channels where PyTorch has them."""
         y = self.tensor(output)
-        twin = self.add(f"{output}/nhwc", [y.shape[a] for a in TO_NHWC], y.dtype, y.quantization)
+        shape, result = image_shape(y.shape), output
+        twin = self.add(f"{output}/nhwc", [shape[a] for a in TO_NHWC], y.dtype, y.quantization)
         self.emit(op, [self.nhwc(inputs[0]), *inputs[1:]], twin, label)
         self.turned[output] = twin
-        return self.emit(Transpose(TO_NCHW), [twin], output)
+        if shape != y.shape:
+            result = self.add(f"{output}/image", shape, y.dtype, y.quantization)
+        self.emit(Transpose(TO_NCHW), [twin], result)
+        return output if result == output else self.emit(Reshape(), [result], output)
 
     # Values
 
@@ -163,7 +171,7 @@ class Importer:
         """The value of a constant; None for what is computed."""
         if isinstance(node, int | float):
             return torch.tensor(float(node))
-        if isinstance(node, Node) and node.op == "get_attr" and isinstance(self.made[node], torch.Tensor):
+        if isinstance(node, Node) and node in self.constant_nodes and isinstance(self.made[node], torch.Tensor):
             return self.made[node].detach()
         return None
 
@@ -194,15 +202,30 @@ class Importer:
             return None
         if node in self.int8:
             return self.int8[node]
-        if node.target in DEQUANTIZE and self.weights(node) is None:
-            name = self.quantized(node.args[0])
-            return name
+        if node in self.constant_nodes:
+            return self.constant_operand(node)
+        if node.target in DEQUANTIZE:
+            return self.quantized(node.args[0])
         if node.target in MOVES:
             name = MOVES[node.target](self, node)
             if name is not None:
                 self.int8[node] = name
             return name
         return None
+
+    def constant_operand(self, node: Node) -> str | None:
+        """The same for a constant: what is dequantized from int8 with one scale, and moved."""
+        from .moves import MOVES
+        source = node
+        while isinstance(source, Node) and source.target in MOVES:
+            source = source.args[0]
+        if not isinstance(source, Node) or source.target not in DEQUANTIZE:
+            return None
+        q = self.quantization(source)
+        codes = torch.round(self.made[node] / float(q.scale[0])) + int(q.zero_point[0])
+        data = codes.clamp(-128, 127).to(torch.int8).numpy()
+        self.int8[node] = self.constant(node.name, np.array(data, order="C"), q)
+        return self.int8[node]
 
     def quantized(self, node: Node) -> str:
         """The int8 tensor that a quantize node makes."""
@@ -229,7 +252,7 @@ class Importer:
         if node in self.float:
             return self.float[node]
         from .floats import float_operator
-        source = self.operand(node)
+        source = None if node in self.constant_nodes else self.operand(node)
         if source is not None:
             name = self.add(f"{node.name}/float", self.made[node], np.float32)
             self.float[node] = self.emit(Dequantize(), [source], name, node.name)
@@ -241,12 +264,25 @@ class Importer:
         """The float32 tensor of one of the module's outputs, named `output`."""
         if not isinstance(node, Node) or not isinstance(self.made[node], torch.Tensor):
             raise GraphError(f"an output of the module must be a tensor, not {node!r}")
+        if node in self.constant_nodes:
+            raise GraphError(f"output {node.name!r} of the module does not depend on its inputs")
         name = self.value(node)
-        producer = next((n for n in self.graph.nodes if name in n.outputs), None)
-        if producer is None:
-            raise GraphError(f"output {node.name!r} is not computed from the inputs")
         x = self.tensor(name)
         return self.emit(Reshape(), [name], self.add(output, x.shape, x.dtype), output)
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """(N, C, W) as an image one pixel high."""
+    return (*shape[:2], 1, shape[2]) if len(shape) == 3 else tuple(shape)
+
+
+def _independent(module: GraphModule) -> set[Node]:
+    """The nodes that no input of the module reaches."""
+    found: set[Node] = set()
+    for node in module.graph.nodes:
+        if node.op == "get_attr" or (node.op == "call_function" and all(n in found for n in node.all_input_nodes)):
+            found.add(node)
+    return found
 
 
 def same(a: Quantization, b: Quantization) -> bool:

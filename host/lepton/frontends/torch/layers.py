@@ -17,8 +17,9 @@ from lepton.graph import (
     TransposeConv2D,
 )
 
-from ..geometry import same_padding
-from .quantizer import ACTIVATIONS
+from ..geometry import dense_transposed, same_padding
+from .importer import image_shape
+from .quantizer import ACTIVATIONS, CONVOLUTIONS, LINEAR, NORMALIZATIONS, SUMS, TRANSPOSED
 
 aten = torch.ops.aten
 _INT32 = 2**31 - 1
@@ -72,6 +73,11 @@ def _pair(value) -> tuple[int, int]:
     return (pair * 2)[:2]
 
 
+def _window(value, rank: int, across: int) -> tuple[int, int]:
+    """(y, x) of an option of a layer on (N, C, H, W) or, with `across` for y, on (N, C, W)."""
+    return _pair(value) if rank == 4 else (across, _pair(value)[1])
+
+
 def _argument(node: Node, position: int, name: str, default):
     return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
 
@@ -84,7 +90,7 @@ def _bias(imp, node: Node, x: str, weights, count: int) -> str | None:
     scale, stored = imp.tensor(x).quantization.scale * weights.scale, imp.weights(bias)
     if stored is not None and np.allclose(stored.scale, scale, rtol=1e-5, atol=0):
         steps = stored.data
-    else:  # a float bias, of a normalization that training kept apart
+    else:  # a float bias, of a normalization that training kept apart, or one that several layers share
         values = imp.parameter(bias)
         if values is None:
             return None
@@ -95,12 +101,12 @@ def _bias(imp, node: Node, x: str, weights, count: int) -> str | None:
                                      0 if scale.size > 1 else None))
 
 
-def _weighted(imp, node: Node, axis: int):
-    """(input, weights, bias) of a layer with weights along `axis` of PyTorch's array, or None."""
+def _weighted(imp, node: Node, axis: int, groups: int = 1):
+    """(input, weights, bias) of a layer with weights along `axis` of PyTorch's array, for each of `groups`, or None."""
     x, weights = imp.operand(node.args[0]), imp.weights(node.args[1])
-    if x is None or weights is None or weights.axis not in (None, axis):
+    if x is None or weights is None or weights.axis not in (None, axis) or (groups > 1 and weights.axis is not None):
         return None
-    bias = _bias(imp, node, x, weights, weights.data.shape[axis])
+    bias = _bias(imp, node, x, weights, weights.data.shape[axis] * groups)
     return None if bias is None else (x, weights, bias)
 
 
@@ -116,34 +122,39 @@ def _conv2d(imp, node: Node, output: str, label: str, clamp) -> bool:
     if parts is None:
         return False
     x, weights, bias = parts
-    stride, padding = _pair(_argument(node, 3, "stride", 1)), _argument(node, 4, "padding", 0)
-    dilation, groups = _pair(_argument(node, 5, "dilation", 1)), _argument(node, 6, "groups", 1)
-    _, channels, height, width = imp.tensor(x).shape
-    outputs, _, *kernel = weights.data.shape
+    rank = len(imp.tensor(x).shape)
+    stride, padding = _window(_argument(node, 3, "stride", 1), rank, 1), _argument(node, 4, "padding", 0)
+    dilation, groups = _window(_argument(node, 5, "dilation", 1), rank, 1), _argument(node, 6, "groups", 1)
+    _, channels, height, width = image_shape(imp.tensor(x).shape)
+    data = weights.data.reshape(image_shape(weights.data.shape))
+    outputs, _, *kernel = data.shape
     if isinstance(padding, str):
         pads = tuple(same_padding(*axis) if padding == "same" else (0, 0)
                      for axis in zip((height, width), kernel, stride, dilation, strict=True))
     else:
-        pads = tuple((p, p) for p in _pair(padding))
+        pads = tuple((p, p) for p in _window(padding, rank, 0))
     if groups == channels and groups > 1:
         op = DepthwiseConv2D(stride, dilation, pads, outputs // channels, clamp)
-        constant = _constant(imp, node, weights.data.transpose(1, 2, 3, 0), weights, 3)
+        constant = _constant(imp, node, data.transpose(1, 2, 3, 0), weights, 3)
     else:
         op = Conv2D(stride, dilation, pads, groups, clamp)
-        constant = _constant(imp, node, weights.data.transpose(0, 2, 3, 1), weights, 0)
+        constant = _constant(imp, node, data.transpose(0, 2, 3, 1), weights, 0)
     imp.image(op, [x, constant, bias], output, label)
     return True
 
 
 def _conv_transpose2d(imp, node: Node, output: str, label: str, clamp) -> bool:
-    parts = _weighted(imp, node, 1)
-    groups, dilation = _argument(node, 6, "groups", 1), _pair(_argument(node, 7, "dilation", 1))
-    if parts is None or groups != 1 or dilation != (1, 1):
+    groups = _argument(node, 6, "groups", 1)
+    parts = _weighted(imp, node, 1, groups)
+    if parts is None:
         return False
     x, weights, bias = parts
-    pads = tuple((p, p) for p in _pair(_argument(node, 4, "padding", 0)))
-    op = TransposeConv2D(_pair(_argument(node, 3, "stride", 1)), pads, clamp)
-    imp.image(op, [x, _constant(imp, node, weights.data.transpose(1, 2, 3, 0), weights, 0), bias], output, label)
+    rank = len(imp.tensor(x).shape)
+    pads = tuple((p, p) for p in _window(_argument(node, 4, "padding", 0), rank, 0))
+    op = TransposeConv2D(_window(_argument(node, 3, "stride", 1), rank, 1), pads, clamp)
+    data = dense_transposed(weights.data.reshape(image_shape(weights.data.shape)), groups,
+                            _window(_argument(node, 7, "dilation", 1), rank, 1))
+    imp.image(op, [x, _constant(imp, node, data.transpose(1, 2, 3, 0), weights, 0), bias], output, label)
     return True
 
 
@@ -159,7 +170,7 @@ def _linear(imp, node: Node, output: str, label: str, clamp) -> bool:
 def _normalization(imp, node: Node, output: str, label: str, clamp) -> bool:
     """A normalization that no convolution took in: one weight a channel, exact in int8 with the channel's scale."""
     x = imp.operand(node.args[0])
-    if x is None or len(imp.tensor(x).shape) != 4:
+    if x is None or len(imp.tensor(x).shape) not in (3, 4):
         return False
     weight, bias, mean, variance = (None if n is None else imp.parameter(n) for n in node.args[1:5])
     factor = (1 / torch.sqrt(variance + float(node.args[7])) * (1 if weight is None else weight)).double().numpy()
@@ -184,18 +195,24 @@ def _sum(imp, node: Node, output: str, label: str, clamp) -> bool:
     return True
 
 
+def pool_window(rank: int, kernel, stride, padding) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Kernel, stride and padding (y, x) of a pool; without a stride it is the kernel."""
+    kernel = _window(kernel, rank, 1)
+    return kernel, _window(stride, rank, 1) if stride else kernel, _window(padding, rank, 0)
+
+
 def _pool(imp, node: Node, output: str, label: str, clamp) -> bool:
     x = imp.operand(node.args[0])
-    if x is None or len(imp.tensor(x).shape) != 4:
+    if x is None or len(imp.tensor(x).shape) not in (3, 4):
         return False
-    kernel = _pair(node.args[1])
-    stride = _pair(_argument(node, 2, "stride", None) or kernel)
-    padding = _pair(_argument(node, 3, "padding", 0))
-    size, made = imp.tensor(x).shape[2:], imp.tensor(output).shape[2:]
+    rank = len(imp.tensor(x).shape)
+    kernel, stride, padding = pool_window(rank, node.args[1], _argument(node, 2, "stride", None),
+                                          _argument(node, 3, "padding", 0))
+    size, made = (image_shape(imp.tensor(name).shape)[2:] for name in (x, output))
     # a window may hang over the far edge (ceil_mode)
     pads = tuple((p, max(p, (m - 1) * s + k - n - p) if (m - 1) * s + k > n + p else 0)
                  for p, k, s, n, m in zip(padding, kernel, stride, size, made, strict=True))
-    if node.target is aten.max_pool2d.default:
+    if node.target in (aten.max_pool2d.default, aten.max_pool1d.default):
         if _pair(_argument(node, 4, "dilation", 1)) != (1, 1):
             return False
         op = MaxPool2D(kernel, stride, pads, clamp)
@@ -218,10 +235,10 @@ def _like(imp, x: str, y: str) -> bool:
 
 def _mean(imp, node: Node, output: str, label: str, clamp) -> bool:
     x = imp.operand(node.args[0])
-    if x is None or len(imp.tensor(x).shape) != 4 or tuple(clamp) != (-128, 127):
+    if x is None or len(imp.tensor(x).shape) not in (3, 4) or tuple(clamp) != (-128, 127):
         return False
-    if node.target is aten.adaptive_avg_pool2d.default:
-        size, made = imp.tensor(x).shape[2:], imp.tensor(output).shape[2:]
+    if node.target in (aten.adaptive_avg_pool2d.default, aten.adaptive_avg_pool1d.default):
+        size, made = (image_shape(imp.tensor(name).shape)[2:] for name in (x, output))
         if tuple(made) != (1, 1):
             if any(n % m for n, m in zip(size, made, strict=True)):
                 return False
@@ -238,9 +255,9 @@ def _mean(imp, node: Node, output: str, label: str, clamp) -> bool:
 
 
 LAYERS = {
-    aten.conv2d.default: _conv2d, aten.conv2d.padding: _conv2d, aten.conv_transpose2d.input: _conv_transpose2d,
-    aten.linear.default: _linear, aten.batch_norm.default: _normalization,
-    aten.add.Tensor: _sum, aten.add_.Tensor: _sum, aten.sub.Tensor: _sum,
-    aten.sub_.Tensor: _sum, aten.max_pool2d.default: _pool, aten.avg_pool2d.default: _pool,
-    aten.adaptive_avg_pool2d.default: _mean, aten.mean.dim: _mean,
+    **dict.fromkeys(CONVOLUTIONS, _conv2d), **dict.fromkeys(TRANSPOSED, _conv_transpose2d),
+    **dict.fromkeys(LINEAR, _linear), **dict.fromkeys(NORMALIZATIONS, _normalization), **dict.fromkeys(SUMS, _sum),
+    aten.max_pool2d.default: _pool, aten.avg_pool2d.default: _pool, aten.max_pool1d.default: _pool,
+    aten.avg_pool1d.default: _pool, aten.adaptive_avg_pool2d.default: _mean, aten.adaptive_avg_pool1d.default: _mean,
+    aten.mean.dim: _mean,
 }

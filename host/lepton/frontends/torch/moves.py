@@ -102,17 +102,25 @@ def _pad(m: _Moved):
         3 if m.node.target is aten.pad.default else 2) else 0.0
     rank, widths = len(m.shape), [(0, 0)] * len(m.shape)
     for i in range(len(pairs) // 2):
-        widths[rank - 1 - i] = tuple(pairs[2 * i:2 * i + 2])
-    if any(width < 0 for pair in widths for width in pair):
-        raise GraphError(f"{m.imp.where(m.node)}: paddings must be at least 0, not {pairs}; slice instead")
+        before, after = pairs[2 * i:2 * i + 2]
+        axis = rank - 1 - i
+        if min(before, after) < 0:  # cuts off
+            m.slice(axis, max(-before, 0), m.shape[axis] - max(-after, 0))
+        widths[axis] = (max(before, 0), max(after, 0))
+    if mode == "circular":
+        for axis, (before, after) in enumerate(widths):
+            if before or after:
+                _taken(m, axis, np.arange(-before, m.shape[axis] + after) % m.shape[axis])
+        return
     names = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
     if mode not in names:
-        raise GraphError(f"{m.imp.where(m.node)}: padding must be one of {', '.join(names)}, not {mode!r}")
+        raise GraphError(f"{m.imp.where(m.node)}: padding must be one of {', '.join(names)}, circular, not {mode!r}")
     value = 0.0 if value is None else float(value)
     if x.quantization is not None:
         steps = round(value / float(x.quantization.scale[0])) + int(x.quantization.zero_point[0])
         value = min(max(steps, -128), 127)
-    m.step(Pad(tuple(widths), value, names[mode]), _made(m))
+    if any(map(any, widths)):
+        m.step(Pad(tuple(widths), value, names[mode]), _made(m))
 
 
 def _nearest(m: _Moved):
@@ -137,9 +145,37 @@ def _expand(m: _Moved):
     m.reshape((1,) * (len(made) - len(m.shape)) + m.shape)
     for axis, (now, wanted) in enumerate(zip(m.shape, made, strict=True)):
         if now != wanted:
-            shape = (*m.shape[:axis], wanted, *m.shape[axis + 1:])
-            indices = m.imp.constant(f"{m.node.name}/indices", np.zeros(wanted, np.int64))
-            m.step(Gather(axis), shape, indices)
+            _taken(m, axis, np.zeros(wanted))
+
+
+def _flip(m: _Moved):
+    for axis in m.node.args[1]:
+        axis %= len(m.shape)
+        m.slice(axis, m.shape[axis] - 1, -1, -1)
+
+
+def _taken(m: _Moved, axis: int, indices: np.ndarray):
+    name = m.imp.constant(f"{m.node.name}/indices", indices.astype(np.int64))
+    m.step(Gather(axis), (*m.shape[:axis], len(indices), *m.shape[axis + 1:]), name)
+
+
+def _roll(m: _Moved):
+    shifts, axes = m.node.args[1], (m.node.args[2] if len(m.node.args) > 2 else [])
+    shape = m.shape
+    if not axes:  # over all elements in their order
+        m.reshape((int(np.prod(shape)),))
+    for shift, axis in zip(shifts, axes or [0], strict=True):
+        axis %= len(m.shape)
+        _taken(m, axis, np.roll(np.arange(m.shape[axis]), shift))
+    m.reshape(shape)
+
+
+def _repeat(m: _Moved):
+    counts = m.node.args[1]
+    m.reshape((1,) * (len(counts) - len(m.shape)) + m.shape)
+    for axis, count in enumerate(counts):
+        if count != 1:
+            _taken(m, axis, np.tile(np.arange(m.shape[axis]), count))
 
 
 def _nothing(m: _Moved):
@@ -155,6 +191,7 @@ _STEPS: dict[object, Callable[[_Moved], None]] = {
     aten.pad.default: _pad, aten.constant_pad_nd.default: _pad, aten.upsample_nearest2d.vec: _nearest,
     aten.upsample_nearest2d.default: _nearest, aten.pixel_shuffle.default: _shuffle,
     aten.pixel_unshuffle.default: _shuffle, aten.channel_shuffle.default: _shuffle, aten.expand.default: _expand,
+    aten.expand_as.default: _expand, aten.flip.default: _flip, aten.roll.default: _roll, aten.repeat.default: _repeat,
     aten.contiguous.default: _nothing, aten.clone.default: _nothing, aten.dropout.default: _nothing,
     aten.dropout_.default: _nothing,
 }

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 from os import PathLike
 
-import numpy as np
 import torch
 from torch.fx import GraphModule, Node
+from torch.utils._pytree import tree_leaves
 from torchao.quantization.pt2e import (
     allow_exported_model_train_eval,
     disable_fake_quant,
@@ -18,20 +18,22 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e, 
 
 from lepton.graph import Graph, GraphError
 
+from ..logs import quiet
+from .batches import Calibration, batches, input_names, shapes
 from .importer import DEQUANTIZE, DEQUANTIZE_CHANNELS, import_converted, is_quantized
 from .quantizer import CONVOLUTIONS, LINEAR, LeptonQuantizer
 
 
-def quantize(module: torch.nn.Module, calibration: Iterable, input_shape: tuple[int, ...] | None = None, *,
+def quantize(module: torch.nn.Module, calibration: Calibration, input_shape: tuple[int, ...] | None = None, *,
              quantizer: LeptonQuantizer | None = None, progress: Callable[[int], None] | None = None,
              name: str = "") -> Graph:
     """An int8 graph that computes what the float `module` does, as nearly as 8 bits allow.
 
     module: in eval mode, on the CPU; or a module that `prepare_qat` made, after its training.
-    calibration: batches like the real inputs: float tensors or arrays (N, ...), or tuples that start with one
-        (a DataLoader will do). A few hundred images are enough. For a trained module only the first is used, for
-        its shape.
-    input_shape: of one input with its batch of 1, to be checked against the first batch.
+    calibration: batches like the real inputs: float tensors or arrays (N, ...), or tuples that start with as many as
+        the module has inputs (a DataLoader will do); or one array, or the path of a .npy or .npz file. A few hundred
+        images are enough. For a trained module only the first is used, for its shape.
+    input_shape: of the first input with its batch of 1, to be checked against the first batch.
     quantizer: how ranges are found; `LeptonQuantizer()` by default.
     progress: called after each batch with the number of batches done.
 
@@ -43,29 +45,33 @@ def quantize(module: torch.nn.Module, calibration: Iterable, input_shape: tuple[
     calibration data that is missing, of another shape or not finite.
     """
     converted, example = convert(module, calibration, input_shape, quantizer=quantizer, progress=progress)
-    return import_converted(converted, (example,), name or type(module).__name__)
+    examples = example if isinstance(example, tuple) else (example,)
+    return import_converted(converted, examples, name or type(module).__name__)
 
 
-def convert(module: torch.nn.Module, calibration: Iterable, input_shape: tuple[int, ...] | None = None, *,
+def convert(module: torch.nn.Module, calibration: Calibration, input_shape: tuple[int, ...] | None = None, *,
             quantizer: LeptonQuantizer | None = None,
-            progress: Callable[[int], None] | None = None) -> tuple[GraphModule, torch.Tensor]:
-    """PyTorch's own quantized module, which `import_converted` reads, and an example input (1, ...).
+            progress: Callable[[int], None] | None = None
+            ) -> tuple[GraphModule, torch.Tensor | tuple[torch.Tensor, ...]]:
+    """PyTorch's own quantized module, which `import_converted` reads, and an example: an input (1, ...) or a tuple.
 
     Arguments and errors are those of `quantize`.
     """
-    batches = iter(calibration)
-    first = next(batches, None)
+    rest = batches(calibration, input_names(module))
+    first = next(rest, None)
     if first is None:
         raise GraphError("calibration needs at least one batch")
-    example = _batch(first)[:1]
-    if input_shape is not None and tuple(input_shape) != tuple(example.shape):
-        raise GraphError(f"input_shape {tuple(input_shape)} does not match the calibration's {tuple(example.shape)}")
+    examples = tuple(x[:1] for x in first)
+    if input_shape is not None and tuple(input_shape) != tuple(examples[0].shape):
+        raise GraphError(f"input_shape {tuple(input_shape)} does not match the calibration's "
+                         f"{tuple(examples[0].shape)}")
+    example = examples if len(examples) > 1 else examples[0]
     if isinstance(module, GraphModule) and module.meta.get("lepton_qat"):
         module.eval()
         module.apply(disable_observer)
         return _with_integer_biases(convert_pt2e(module)), example
-    prepared = prepare_pt2e(export_module(module, example), quantizer or LeptonQuantizer())
-    return _ready(prepared, example, chain([first], batches), progress), example
+    prepared = prepare_pt2e(export_module(module, *examples), quantizer or LeptonQuantizer())
+    return _ready(prepared, examples, chain([first], rest), progress), example
 
 
 def prepare_qat(module: torch.nn.Module, example: torch.Tensor,
@@ -82,17 +88,21 @@ def prepare_qat(module: torch.nn.Module, example: torch.Tensor,
     return prepared
 
 
-def export_module(module: torch.nn.Module, example: torch.Tensor) -> GraphModule:
+def export_module(module: torch.nn.Module, *examples: torch.Tensor) -> GraphModule:
     """The module as a torch.fx graph of ATen operators. Raises GraphError where torch.export cannot trace it."""
     if module.training:
         raise GraphError("the module is in training mode: call module.eval() first")
+    for name, value in module.state_dict().items():
+        if isinstance(value, torch.Tensor) and not torch.isfinite(value).all():
+            raise GraphError(f"{name} of the module holds values that are not finite")
     with torch.no_grad():
-        return _traced(lambda: torch.export.export(module, (example,)).module())
+        return _traced(lambda: torch.export.export(module, examples).module())
 
 
-def load_pt2(path: str | PathLike, calibration: Iterable | None = None, *,
+def load_pt2(path: str | PathLike, calibration: Calibration | None = None, *,
              progress: Callable[[int], None] | None = None) -> Graph:
-    """The graph of a program that torch.export.save wrote: converted by PT2E, or float with `calibration` data.
+    """The graph of a program that torch.export.save wrote: converted by PT2E, or float with `calibration` data
+    (as for `quantize`; a .npz file has the names of the program's inputs).
 
     A .pt2 file can hold pickled objects: load only files from people you trust. Raises GraphError for a file that
     cannot be read and for what `quantize` refuses.
@@ -102,7 +112,8 @@ def load_pt2(path: str | PathLike, calibration: Iterable | None = None, *,
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
     try:
-        program = torch.export.load(path)
+        with quiet():
+            program = torch.export.load(path)
     except Exception as error:  # the loader raises whatever the damage leads to
         raise GraphError(f"{path} cannot be read as a torch.export program: {type(error).__name__}: {error}") from None
     module = program.module()
@@ -114,9 +125,9 @@ def load_pt2(path: str | PathLike, calibration: Iterable | None = None, *,
     if calibration is None:
         raise GraphError(f"{path} is a float program: give calibration data (--calibration images.npy), or save what "
                          "convert_pt2e made")
-    quantizer, example = LeptonQuantizer(), examples[0]
-    return import_converted(_ready(prepare_pt2e(module, quantizer), example, calibration, progress), examples,
-                            path.stem)
+    ready = _ready(prepare_pt2e(module, LeptonQuantizer()), examples, batches(calibration, input_names(module)),
+                   progress)
+    return import_converted(ready, examples, path.stem)
 
 
 def _traced(export: Callable[[], GraphModule]) -> GraphModule:
@@ -153,21 +164,21 @@ def _attribute(module: torch.nn.Module, path: str) -> torch.Tensor:
     return module
 
 
-def _ready(prepared: GraphModule, example: torch.Tensor, batches: Iterable, progress) -> GraphModule:
-    """Calibrates one example at a time: the exported program has a batch of 1."""
+def _ready(prepared: GraphModule, examples: tuple[torch.Tensor, ...], given: Iterable[tuple[torch.Tensor, ...]],
+           progress) -> GraphModule:
+    """Calibrates one example at a time: the exported program has their batch."""
     prepared.apply(disable_fake_quant)
     seen = 0
     with torch.no_grad():
-        for seen, batch in enumerate(batches, 1):
-            x = _batch(batch)
-            if tuple(x.shape[1:]) != tuple(example.shape[1:]):
-                raise GraphError(f"calibration batch {seen} has the shape {tuple(x.shape)}, the network's input is "
-                                 f"{tuple(example.shape)}")
-            for one in x.split(len(example)):
-                result = prepared(one)
-                for value in result if isinstance(result, tuple | list) else [result]:
-                    if not torch.isfinite(value).all():
-                        raise GraphError(f"calibration batch {seen} computes values that are not finite")
+        for seen, inputs in enumerate(given, 1):
+            if any(x.shape[1:] != example.shape[1:] or len(x) % len(example)
+                   for x, example in zip(inputs, examples, strict=True)):
+                raise GraphError(f"calibration batch {seen} has the shape {shapes(inputs)}, the network's input is "
+                                 f"{shapes(examples)}")
+            for one in zip(*(x.split(len(example)) for x, example in zip(inputs, examples, strict=True)), strict=True):
+                if not all(torch.isfinite(value).all() for value in tree_leaves(prepared(*one))
+                           if isinstance(value, torch.Tensor)):
+                    raise GraphError(f"calibration batch {seen} computes values that are not finite")
             if progress is not None:
                 progress(seen)
     if not seen:
@@ -176,16 +187,3 @@ def _ready(prepared: GraphModule, example: torch.Tensor, batches: Iterable, prog
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return convert_pt2e(prepared)
-
-
-def _batch(batch) -> torch.Tensor:
-    batch = batch[0] if isinstance(batch, tuple | list) else batch
-    tensor = torch.from_numpy(batch) if isinstance(batch, np.ndarray) else batch
-    usable = isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and tensor.ndim >= 2
-    if not usable or not len(tensor):
-        raise GraphError("a calibration batch must be a float tensor or array (N, ...), "
-                         f"not {getattr(tensor, 'dtype', type(tensor).__name__)} {tuple(getattr(tensor, 'shape', ()))}")
-    tensor = tensor.float()
-    if not torch.isfinite(tensor).all():
-        raise GraphError("a calibration batch must be finite")
-    return tensor

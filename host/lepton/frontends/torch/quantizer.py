@@ -21,8 +21,8 @@ from torchao.quantization.pt2e.quantizer import (
 
 aten = torch.ops.aten
 
-CONVOLUTIONS = (aten.conv2d.default, aten.conv2d.padding)
-TRANSPOSED = (aten.conv_transpose2d.input,)
+CONVOLUTIONS = (aten.conv2d.default, aten.conv2d.padding, aten.conv1d.default, aten.conv1d.padding)
+TRANSPOSED = (aten.conv_transpose2d.input, aten.conv_transpose1d.default)
 LINEAR = (aten.linear.default,)
 NORMALIZATIONS = (aten.batch_norm.default,)
 # Clamps that the layer before computes in its tail.
@@ -34,10 +34,13 @@ UNARY = (aten.sigmoid.default, aten.sigmoid_.default, aten.tanh.default, aten.ta
          aten.hardswish_.default, aten.hardsigmoid.default, aten.hardsigmoid_.default, aten.silu.default,
          aten.silu_.default, aten.gelu.default, aten.leaky_relu.default, aten.leaky_relu_.default, aten.elu.default,
          aten.elu_.default, aten.abs.default, aten.neg.default, aten.exp.default, aten.mish.default,
-         aten.softplus.default)
-POOLS = (aten.max_pool2d.default, aten.avg_pool2d.default)
+         aten.softplus.default, aten.selu.default, aten.selu_.default, aten.celu.default, aten.celu_.default,
+         aten.log_sigmoid.default, aten.hardshrink.default, aten.softshrink.default, aten.threshold.default,
+         aten.threshold_.default, aten.prelu.default)
+POOLS = (aten.max_pool2d.default, aten.avg_pool2d.default, aten.max_pool1d.default, aten.avg_pool1d.default,
+         aten.adaptive_avg_pool1d.default)
 # The result is on the same grid as the operand: no rounding at all.
-SAME = (aten.max_pool2d.default, aten.avg_pool2d.default, aten.flatten.using_ints, aten.view.default,
+SAME = (*POOLS, aten.flatten.using_ints, aten.view.default,
         aten._unsafe_view.default, aten.unflatten.int,
         aten.reshape.default, aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default,
         aten.permute.default, aten.transpose.int, aten.slice.Tensor, aten.select.int,
@@ -45,7 +48,8 @@ SAME = (aten.max_pool2d.default, aten.avg_pool2d.default, aten.flatten.using_int
         aten.pad.default, aten.constant_pad_nd.default, aten.upsample_nearest2d.vec, aten.upsample_nearest2d.default,
         aten.pixel_shuffle.default,
         aten.pixel_unshuffle.default, aten.channel_shuffle.default, aten.dropout.default, aten.dropout_.default,
-        aten.maximum.default, aten.minimum.default, aten.expand.default, aten.t.default, aten.movedim.int)
+        aten.maximum.default, aten.minimum.default, aten.expand.default, aten.expand_as.default, aten.t.default,
+        aten.movedim.int, aten.flip.default, aten.roll.default, aten.repeat.default)
 SPLITS = (aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default, aten.unbind.int)
 JOINS = (aten.cat.default, aten.stack.default)
 RANGES = ("minmax", "moving_average", "histogram")
@@ -91,8 +95,8 @@ class LeptonQuantizer(Quantizer):
     def _annotate(self, node: Node) -> None:
         if node.target in (*CONVOLUTIONS, *TRANSPOSED, *LINEAR):
             weights = self.per_tensor
-            if node.target in TRANSPOSED:
-                weights = self.per_channel[1]
+            if node.target in TRANSPOSED:  # PyTorch has the weights of groups side by side: no axis of output channels
+                weights = self.per_channel[1] if _groups(node) == 1 else self.per_tensor
             elif node.target in CONVOLUTIONS or self.per_channel_linear:
                 weights = self.per_channel[0]
             operands = {node.args[0]: self.activation, node.args[1]: weights}
@@ -109,8 +113,8 @@ class LeptonQuantizer(Quantizer):
             self._chain(node, self._operands(node))
 
     def _operands(self, node: Node) -> dict:
-        return {operand: self.activation for operand in node.args
-                if isinstance(operand, Node) and _is_float(operand) and operand.op != "get_attr"}
+        return {operand: self.activation for operand in node.args if isinstance(operand, Node) and _is_float(operand)
+                and (operand.op != "get_attr" or (node.target in SUMS and operand.meta["val"].numel() > 1))}
 
     def _chain(self, node: Node, operands: dict, normalized: bool = False) -> None:
         """`node`, the normalization (in QAT) and the clamp behind it are one: quantized at their ends only."""
@@ -161,6 +165,10 @@ def _bias(node: Node, per_channel: bool) -> DerivedQuantizationSpec:
     scheme = torch.per_channel_symmetric if per_channel else torch.per_tensor_symmetric
     return DerivedQuantizationSpec([(node.args[0], node), (node.args[1], node)], derive, torch.int32, -(2**31),
                                    2**31 - 1, scheme, 0 if per_channel else None)
+
+
+def _groups(node: Node) -> int:
+    return node.args[6] if len(node.args) > 6 else node.kwargs.get("groups", 1)
 
 
 def _annotated(node: Node) -> bool:
