@@ -1,4 +1,4 @@
-"""Operators and shapes of modules beside the networks in `torch_networks`: the result is PyTorch's quantized module's."""
+"""Operators and shapes of modules beside those in `torch_networks`: the result is PyTorch's quantized module's."""
 
 import numpy as np
 import pytest
