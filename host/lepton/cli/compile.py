@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..arch import PRESETS
 from .console import facts, grouped, make_console, working
-from .files import FileError, write_atomically
+from .files import FileError, check_writable, write_atomically
 from .host_work import operators
 from .placement import explain_table, host_table, placement_facts
 from .tables import network_facts
@@ -22,7 +22,10 @@ def run(arguments: Namespace) -> int:
         raise FileError(f"--print-after must name one of {', '.join(PASSES)} or all, not {sorted(unknown)[0]}")
     console = make_console()
     source = Path(arguments.network)
+    if not source.name:
+        raise FileError(f"a network must be a file, not {arguments.network!r}")
     output = Path(arguments.output) if arguments.output else source.with_suffix(".lepton")
+    check_writable(output)
 
     def observe(name: str, graph) -> None:
         wanted = arguments.print_ir if name == "import" else {name, "all"} & set(arguments.print_after)

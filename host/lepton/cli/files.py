@@ -13,9 +13,25 @@ class FileError(ValueError):
     """A file does not hold what the command needs."""
 
 
-def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make a file beside `path`, then move it there."""
+def is_network(path: str | Path) -> bool:
+    """Does the name say that the file is a framework's network?"""
+    from ..frontends.load import LOADERS
+    return Path(path).suffix.lower() in LOADERS
+
+
+def check_writable(path: str | Path) -> None:
+    """Raise `FileError` unless a file can be made at `path`, or one that is there replaced."""
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileError(f"{path}: cannot be written, there is no folder {path.parent}")
+    if path.exists() and not path.is_file():
+        raise FileError(f"{path}: cannot be written, there is a {'folder' if path.is_dir() else 'device'} of that name")
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a file beside `path`, then move it there. Raises `FileError` where nothing can be written."""
+    path = Path(path)
+    check_writable(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
@@ -47,19 +63,21 @@ def read_inputs(path: str | Path, infos: Iterable) -> list[dict[str, np.ndarray]
             raise FileError(f"{path}: the model has {len(infos)} inputs ({', '.join(i.name for i in infos)}); "
                             "give a .npz file with an array of each name")
         arrays = {infos[0].name: arrays}
-    batches = {name: _split(array, infos) for name, array in arrays.items()}
+    shapes = {info.name: tuple(info.shape) for info in infos}
+    batches = {name: _split(array, shapes.get(name)) for name, array in arrays.items()}
     counts = {name: len(batch) for name, batch in batches.items()}
     if len(set(counts.values())) != 1:
         raise FileError(f"{path}: the arrays must hold equally many inputs, not {counts}")
     return [dict(zip(batches, values, strict=True)) for values in zip(*batches.values(), strict=True)]
 
 
-def _split(array: np.ndarray, infos: list) -> list[np.ndarray]:
-    shapes = {tuple(info.shape) for info in infos}
-    for shape in shapes:
-        if array.ndim == len(shape) and array.shape[1:] == shape[1:] and shape[0] and array.shape[0] \
-                and array.shape[0] % shape[0] == 0:
-            return np.split(array, array.shape[0] // shape[0])
+def _split(array: np.ndarray, shape: tuple[int, ...] | None) -> list[np.ndarray]:
+    """Single inputs of the model's `shape`, None for a name that it does not have."""
+    if shape == () and array.ndim == 1 and array.size:
+        return [np.asarray(value) for value in array]
+    if shape and array.ndim == len(shape) and array.shape[1:] == shape[1:] and shape[0] and array.shape[0] \
+            and array.shape[0] % shape[0] == 0:
+        return np.split(array, array.shape[0] // shape[0])
     return [array]  # the session says what is wrong with it
 
 
@@ -69,6 +87,7 @@ def write_outputs(path: str | Path, results: list[Mapping[str, np.ndarray]]) -> 
         with zipfile.ZipFile(temporary, "w") as archive:  # np.savez refuses some names that tensors have
             for name in results[0]:
                 with archive.open(f"{name}.npy", "w") as member:
-                    np.lib.format.write_array(member, np.concatenate([r[name] for r in results]), allow_pickle=False)
+                    values = np.concatenate([np.atleast_1d(r[name]) for r in results])
+                    np.lib.format.write_array(member, values, allow_pickle=False)
 
     write_atomically(path, write)

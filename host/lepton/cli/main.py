@@ -84,7 +84,7 @@ def make_parser() -> argparse.ArgumentParser:
                      "default: lepton/ in the user's data folder")
 
     profile = commands.add_parser("profile", help="show where each cycle of a network goes")
-    profile.add_argument("network", metavar="NETWORK", help="a .tflite file, or a .lepton file that was compiled")
+    profile.add_argument("network", metavar="NETWORK", help="a quantized network, or a .lepton file")
     profile.add_argument("--config", choices=CONFIGS, help="the chip (default: base, or what the file is for)")
     profile.add_argument("--memory", choices=MEMORIES, default="default", help="memory profile (default: %(default)s)")
     profile.add_argument("--input", metavar="X.npy", help="the input (default: random values)")
@@ -101,7 +101,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     cloud_arguments.add_parser(commands)
     log = commands.add_parser("log", help="boot the chip's controller and show its event log")
-    log.add_argument("network", metavar="NETWORK", nargs="?", help="a .tflite or .lepton file to run through it")
+    log.add_argument("network", metavar="NETWORK", nargs="?", help="one to run through it, or a .lepton file")
     log.add_argument("--config", choices=CONFIGS, help="the chip (default: base, or what the file is for)")
     return parser
 

@@ -11,12 +11,12 @@ from ..arch import PRESETS
 from ..bench.bursts import spans
 from ..bench.measure import memory_bytes
 from ..bench.trace import chrome_trace
-from ..compiler import CompiledModel, compile_graph
+from ..compiler import CompiledModel, TensorInfo, compile_graph
 from ..compiler.host.costs import measured
 from ..runtime import Session
 from .console import facts, grouped, make_console, percent, working
 from .devices import opened
-from .files import FileError, read_inputs, write_atomically
+from .files import FileError, check_writable, is_network, read_inputs, write_atomically
 from .host_work import host_facts, host_work_table, operators
 from .tables import chip_facts, layer_table, network_facts, speed_facts
 
@@ -25,6 +25,8 @@ INPUT_SEED = 1
 
 def run(arguments: Namespace) -> int:
     console = make_console()
+    if arguments.trace:
+        check_writable(arguments.trace)
     model = _model(console, Path(arguments.network), arguments.config)
     inputs = _inputs(model, arguments.input)
     console.print(chip_facts(model.config, "rtl"))
@@ -57,16 +59,16 @@ def run(arguments: Namespace) -> int:
 
 
 def _model(console: Console, path: Path, config: str | None) -> CompiledModel:
-    """A compiled model as it is, or a TFLite file compiled for `config` (base if None)."""
-    if path.suffix == ".tflite":
-        from ..frontends import import_tflite
+    """A compiled model as it is, or a quantized network compiled for `config` (base if None)."""
+    if is_network(path):
+        from ..frontends import load
         chip = PRESETS[config or "base"]
         with working(console, f"compiling {path} for {chip.name}"):
-            return compile_graph(import_tflite(path), chip)
+            return compile_graph(load(path), chip)
     model = CompiledModel.load(path)
     if config and PRESETS[config].hash != model.config_hash:
         raise FileError(f"{path}: is compiled for configuration {model.config.name!r}, not {config!r}; "
-                        "leave out --config, or give the .tflite file")
+                        "leave out --config, or give the network itself")
     return model
 
 
@@ -75,4 +77,13 @@ def _inputs(model: CompiledModel, path: str | None) -> dict[str, np.ndarray]:
     if path:
         return read_inputs(path, model.inputs)[0]
     random = np.random.default_rng(INPUT_SEED)
-    return {info.name: random.integers(-128, 128, info.shape, np.int8) for info in model.inputs}
+    return {info.name: _random_values(random, info) for info in model.inputs}
+
+
+def _random_values(random: np.random.Generator, info: TensorInfo) -> np.ndarray:
+    dtype = np.dtype(info.dtype)
+    if dtype.kind == "f":
+        return random.normal(0, 1, info.shape).astype(dtype)
+    if dtype.itemsize == 1 and dtype.kind != "b":
+        return random.integers(np.iinfo(dtype).min, np.iinfo(dtype).max + 1, info.shape, dtype)
+    return np.zeros(info.shape, dtype)  # indices and conditions: other values may be out of range

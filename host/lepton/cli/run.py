@@ -7,7 +7,7 @@ from ..compiler import CompiledModel
 from ..runtime import Session, program_hash
 from .console import facts, grouped, make_console, progress
 from .devices import opened
-from .files import read_inputs, write_outputs
+from .files import FileError, check_writable, is_network, read_inputs, write_outputs
 from .host_work import host_facts, host_work_table, operators, typical
 from .tables import chip_facts, layer_table, network_facts, speed_facts
 from .upload import Upload, user_place
@@ -15,7 +15,11 @@ from .upload import Upload, user_place
 
 def run(arguments: Namespace) -> int:
     console = make_console()
+    if is_network(arguments.model):
+        raise FileError(f"{arguments.model}: a network, not a compiled one; first: lepton compile {arguments.model}")
     model = CompiledModel.load(arguments.model)
+    if arguments.output:
+        check_writable(arguments.output)  # before the work is done
     batch = read_inputs(arguments.input, model.inputs)
     console.print(chip_facts(model.config, arguments.device))
     console.print(network_facts(model))

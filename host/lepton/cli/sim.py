@@ -12,6 +12,7 @@ from ..arch import PRESETS
 from ..runtime import ComparingSession, Difference, Report, Session, difference, program_hash
 from .console import facts, grouped, make_console, progress, scaled, working
 from .devices import opened
+from .files import check_writable
 from .main import EXIT_DIFFERENT
 from .tables import chip_facts, layer_table, network_facts, speed_facts
 from .upload import Upload, project_place
@@ -40,6 +41,8 @@ class Tally:
 
 def run(arguments: Namespace) -> int:
     console = make_console()
+    if arguments.waves:
+        check_writable(arguments.waves)
     started = time.monotonic()
     model, compiled = _compile(console, arguments.config)
     count = min(arguments.images, len(model.labels))

@@ -223,3 +223,17 @@ def test_a_missing_tool_is_one_line(compiled, capsys, monkeypatch):
     np.save("x.npy", MODEL.inputs[:1])
     assert main(["run", "net.lepton", "--input", "x.npy"]) == EXIT_USER_ERROR
     assert capsys.readouterr().err == "lepton: g++ was not found; install it with: apt-get install g++ make\n"
+
+
+def test_networks_that_are_not_compiled_and_folders_that_are_not_there(capsys, compiled):
+    np.save("x.npy", MODEL.inputs[:1])
+    nowhere = "there is no folder none"
+    for command, text in ((["run", "a.tflite", "--input", "x.npy"], "a.tflite: a network, not a compiled one; first: "
+                           "lepton compile a.tflite"),
+                          (["run", "net.lepton", "--input", "x.npy", "--output", "none/y.npz"], nowhere),
+                          (["compile", str(MODEL.path), "-o", "none/net.lepton"], nowhere),
+                          (["sim", "--waves", "none/w.fst"], nowhere),
+                          (["profile", str(MODEL.path), "--trace", "none/t.json"], nowhere),
+                          (["compile", ""], "a network must be a file, not ''")):
+        assert main(command) == EXIT_USER_ERROR
+        assert text in capsys.readouterr().err

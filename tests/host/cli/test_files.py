@@ -56,6 +56,25 @@ def test_outputs_keep_their_names_and_are_stacked(tmp_path):
         assert read["file"].shape == (4, 1)
 
 
+def test_inputs_are_split_by_their_own_shapes(tmp_path):
+    infos = [TensorInfo("a", (1, 4), "int8"), TensorInfo("b", (4, 4), "int8"), TensorInfo("c", (), "int8")]
+    arrays = {"a": np.zeros((3, 4), np.int8), "b": np.zeros((12, 4), np.int8), "c": np.arange(3, dtype=np.int8)}
+    batch = read_inputs(save(tmp_path / "in.npz", **arrays), infos)
+    assert [{name: value.shape for name, value in one.items()} for one in batch] == [{"a": (1, 4), "b": (4, 4),
+                                                                                     "c": ()}] * 3
+    assert [int(one["c"]) for one in batch] == [0, 1, 2]
+    write_outputs(tmp_path / "y.npz", [{"sum": np.int8(i)} for i in range(3)])  # without dimensions
+    assert np.load(tmp_path / "y.npz")["sum"].tolist() == [0, 1, 2]
+
+
+def test_where_nothing_can_be_written(tmp_path):
+    for path, text in ((tmp_path / "none" / "y.npz", "y.npz: cannot be written, there is no folder .*none"),
+                       (tmp_path, "cannot be written, there is a folder of that name"),
+                       ("/dev/null", "/dev/null: cannot be written, there is a device of that name")):
+        with pytest.raises(FileError, match=text):
+            write_atomically(path, lambda path: path.write_text("new"))
+
+
 def test_nothing_half_written_stays_behind(tmp_path):
     (tmp_path / "y.npz").write_text("old")
 
