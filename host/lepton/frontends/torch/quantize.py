@@ -115,7 +115,8 @@ def load_pt2(path: str | PathLike, calibration: Calibration | None = None, *,
         with quiet():
             program = torch.export.load(path)
     except Exception as error:  # the loader raises whatever the damage leads to
-        raise GraphError(f"{path} cannot be read as a torch.export program: {type(error).__name__}: {error}") from None
+        raise GraphError(f"{path} cannot be read as a torch.export program, as torch.export.save writes it: "
+                         f"{type(error).__name__}: {error}") from None
     module = program.module()
     examples = program.example_inputs[0] if program.example_inputs else None
     if examples is None:
