@@ -18,8 +18,10 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from lepton.graph import GraphError
 
 from ..calibration import load_calibration
+from .importer import attributes
 from .reader import Shapes, Source, read_model
 from .runtime import prepare
+from .worker import constants
 
 METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile,
            "entropy": CalibrationMethod.Entropy}
@@ -50,6 +52,9 @@ def quantize_onnx(source: Source, calibration: Calibration, *, method: str = "mi
     model, _ = read_model(source, shapes)
     if any(node.op_type in ("QuantizeLinear", "QLinearConv", "QLinearMatMul") for node in model.graph.node):
         raise GraphError("the network is quantized already; compile it without calibration data")
+    for tensor in constants(model.graph):
+        if tensor.data_type == onnx.TensorProto.FLOAT and np.isnan(onnx.numpy_helper.to_array(tensor)).any():
+            raise GraphError(f"the constant {tensor.name!r} holds values that are not numbers")
     prepare(model)  # what ONNX Runtime does not take, it says there
     reader = _Reader(model, calibration, progress)
     model, per_channel = _per_channel(model)
@@ -80,6 +85,8 @@ def quantize_onnx(source: Source, calibration: Calibration, *, method: str = "mi
 def _per_channel(model: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
     """The model in an opset that knows scales for channels, and whether there is one."""
     version = max(opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx"))
+    if any(node.op_type == "ConvTranspose" and attributes(node).get("group", 1) > 1 for node in model.graph.node):
+        return model, False  # whose output channels are no axis of the weights
     if version >= PER_CHANNEL_OPSET:
         return model, True
     try:

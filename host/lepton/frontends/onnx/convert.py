@@ -6,13 +6,13 @@ from pathlib import Path
 from lepton.graph import Graph
 
 from ..channels_last import channels_last
-from . import convolutions, elementwise, layers, moving, pools, products, resizing
+from . import convolutions, elementwise, layers, moving, normalizations, pools, products, resizing
 from .importer import Importer
 from .reader import Shapes, Source, read_model
 from .runtime import prepare
 
 CONVERTERS = (convolutions.CONVERTERS | elementwise.CONVERTERS | layers.CONVERTERS | moving.CONVERTERS
-              | pools.CONVERTERS | products.CONVERTERS | resizing.CONVERTERS)
+              | normalizations.CONVERTERS | pools.CONVERTERS | products.CONVERTERS | resizing.CONVERTERS)
 
 
 def import_onnx(source: Source, name: str | None = None, shapes: Shapes | None = None) -> Graph:

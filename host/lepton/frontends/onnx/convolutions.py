@@ -5,6 +5,7 @@ import onnx
 
 from lepton.graph import Conv2D, DepthwiseConv2D, GraphError, Op, Quantization, TransposeConv2D
 
+from ..geometry import dense_transposed
 from .importer import INT8, Importer, attributes
 from .operands import FULL, codes_as_stated, constant_weights, from_image, image, layer_constants
 from .windows import window
@@ -50,21 +51,39 @@ def qlinear_conv(importer: Importer, node: onnx.NodeProto):
 def transposed(importer: Importer, given: dict, x: str, weights: np.ndarray, q: Quantization,
                 bias: np.ndarray | None, output: str, out_q: Quantization, clamp: tuple[int, int]) -> str:
     """The same for a transposed convolution with weights (C, O, H, W)."""
-    shape = importer.graph.tensors[x].shape
-    if len(shape) != 4 or weights.ndim != 4 or given.get("group", 1) != 1 or any(
-            d != 1 for d in given.get("dilations", ())):
-        raise GraphError(f"{importer.where}: a transposed convolution must be of a 2-D image, in one group, without "
-                         "dilations")
-    kernel, stride = weights.shape[2:], tuple(given.get("strides") or (1, 1))
-    extra, pads = tuple(given.get("output_padding") or (0, 0)), list(given.get("pads") or (0,) * 4)
-    automatic, wanted = given.get("auto_pad", "NOTSET"), given.get("output_shape")
+    shape, rank = importer.graph.tensors[x].shape, len(importer.graph.tensors[x].shape)
+    if rank not in (3, 4) or weights.ndim != rank:
+        raise GraphError(f"{importer.where}: weights of shape {weights.shape} do not fit the input {shape}; images of "
+                         "1 or 2 dimensions are supported")
+
+    def pair(name: str, default: int) -> tuple[int, ...]:
+        """(y, x) of an option; y is as if the option were not there in 1-D."""
+        return (default,) * (4 - rank) + tuple(given.get(name) or (default,) * (rank - 2))
+
+    stride, extra, dilation = pair("strides", 1), pair("output_padding", 0), pair("dilations", 1)
+    pads = list(given.get("pads") or (0,) * (2 * rank - 4))
+    pads = [0, pads[0], 0, pads[1]] if rank == 3 and len(pads) == 2 else pads
+    groups, automatic, wanted = given.get("group", 1), given.get("auto_pad", "NOTSET"), given.get("output_shape")
+    if groups < 1 or shape[1] != weights.shape[0] or shape[1] % groups:
+        raise GraphError(f"{importer.where}: weights of shape {weights.shape} in {groups} groups do not fit "
+                         f"{shape[1]} input channels")
+    if groups > 1 and q.scale.size > 1:
+        raise GraphError(f"{importer.where}: the weights of {groups} groups must have one scale, not {q.scale.size}")
+    shape = (*shape[:2], 1, shape[2]) if rank == 3 else shape
+    weights = weights.reshape(*weights.shape[:2], *(weights.shape[2:] if rank == 4 else (1, weights.shape[2])))
+    if min(dilation) < 1 or len(dilation) != 2:
+        raise GraphError(f"{importer.where}: dilations must be above 0, not {dilation}")
+    weights = dense_transposed(weights, groups, dilation, int(q.zero_point[0]) if q.zero_point.size == 1 else 0)
+    kernel = weights.shape[2:]
     if min(stride) < 1 or min(extra) < 0 or min(pads) < 0 or len(stride) != 2 or len(pads) != 4 or len(extra) != 2:
         raise GraphError(f"{importer.where}: strides must be above 0, pads and output_padding not below, not {stride}, "
                          f"{pads} and {extra}")
     size = []
     for i in range(2):
         full = (shape[2 + i] - 1) * stride[i] + kernel[i] + extra[i]
-        target = wanted[-2 + i] if wanted else shape[2 + i] * stride[i] if automatic.startswith("SAME") else None
+        target = shape[2 + i] * stride[i] if automatic.startswith("SAME") else None
+        if wanted and i + rank >= 4:  # in 1-D it says nothing of the height
+            target = wanted[i - 2]
         if target is not None:
             total = max(full - target, 0)
             small, large = total // 2, total - total // 2
@@ -72,13 +91,11 @@ def transposed(importer: Importer, given: dict, x: str, weights: np.ndarray, q: 
         size.append(full - pads[i] - pads[i + 2])
     if min(size) < 1:
         raise GraphError(f"{importer.where}: no pixel is left of the output, whose size would be {tuple(size)}")
-    if shape[1] != weights.shape[0]:
-        raise GraphError(f"{importer.where}: weights of shape {weights.shape} do not fit {shape[1]} input channels")
     x = image(importer, x)
     op = TransposeConv2D(stride, ((pads[0], pads[2]), (pads[1], pads[3])), clamp)
     y = importer.emit(op, [x, *layer_constants(importer, weights.transpose(1, 2, 3, 0), q, 0, bias, x)], output,
                       (shape[0], *size, weights.shape[1]), INT8, out_q)
-    return from_image(importer, y, 4)
+    return from_image(importer, y, rank)
 
 
 CONVERTERS = {"QLinearConv": qlinear_conv}

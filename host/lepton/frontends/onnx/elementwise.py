@@ -154,13 +154,14 @@ def _bounds(importer: Importer, node: onnx.NodeProto) -> tuple[float, float]:
     return low, high
 
 
-def _apply(importer: Importer, op: Op, *inputs: str, dtype=None) -> str:
+def apply(importer: Importer, op: Op, *inputs: str, dtype=None) -> str:
+    """Emits an operator that works element by element; returns its result."""
     tensors = [importer.graph.tensors[name] for name in inputs]
     shape = np.broadcast_shapes(*(t.shape for t in tensors))
     return importer.emit(op, list(inputs), importer.label, shape, dtype or tensors[0].dtype)
 
 
-def _number(importer: Importer, value: float, like: str) -> str:
+def number(importer: Importer, value: float, like: str) -> str:
     dtype = importer.graph.tensors[like].dtype
     return importer.constant_tensor(f"{importer.label}.number", np.array(value, dtype))
 
@@ -171,13 +172,13 @@ def _unary(importer: Importer, node: onnx.NodeProto) -> str:
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(attributes(node)["to"]))
         if dtype not in (np.float32, np.int32, np.int64, np.uint8, np.bool_):
             raise GraphError(f"{importer.where}: a cast from {value.dtype} to {dtype} is not supported")
-    return _apply(importer, Unary(UNARY[node.op_type]), importer.host(node.input[0]), dtype=dtype)
+    return apply(importer, Unary(UNARY[node.op_type]), importer.host(node.input[0]), dtype=dtype)
 
 
 def _binary(importer: Importer, node: onnx.NodeProto) -> str:
     result = importer.host(node.input[0])
     for name in node.input[1:]:
-        result = _apply(importer, BINARY[node.op_type](), result, importer.host(name))
+        result = apply(importer, BINARY[node.op_type](), result, importer.host(name))
     return result
 
 
@@ -199,7 +200,7 @@ def _div(importer: Importer, node: onnx.NodeProto) -> str:
     a, b = (importer.host(name) for name in node.input)
     if importer.graph.tensors[a].dtype != FLOAT32:
         raise GraphError(f"{importer.where}: only float32 values can be divided")
-    return _apply(importer, Div(), a, b)
+    return apply(importer, Div(), a, b)
 
 
 def _clip(importer: Importer, node: onnx.NodeProto) -> str:
@@ -210,72 +211,72 @@ def _clip(importer: Importer, node: onnx.NodeProto) -> str:
 
 def _clamped(importer: Importer, x: str, low: float, high: float) -> str:
     if low > -np.inf:
-        x = _apply(importer, Maximum(), x, _number(importer, low, x))
+        x = apply(importer, Maximum(), x, number(importer, low, x))
     if high < np.inf:
-        x = _apply(importer, Minimum(), x, _number(importer, high, x))
+        x = apply(importer, Minimum(), x, number(importer, high, x))
     return x
 
 
 def _two_slopes(importer: Importer, x: str, negative: str) -> str:
     """relu(x) + `negative`, which is 0 where x is above 0: one of the two is 0, so that the sum is exact."""
-    return _apply(importer, Add(), _apply(importer, Unary("relu"), x), negative)
+    return apply(importer, Add(), apply(importer, Unary("relu"), x), negative)
 
 
 def _below_zero(importer: Importer, x: str) -> str:
-    return _apply(importer, Minimum(), x, _number(importer, 0, x))
+    return apply(importer, Minimum(), x, number(importer, 0, x))
 
 
 def _leaky_relu(importer: Importer, node: onnx.NodeProto) -> str:
     x = importer.host(node.input[0])
     if node.op_type == "LeakyRelu":
-        return _apply(importer, Prelu(), x, _number(importer, attributes(node).get("alpha", 0.01), x))
+        return apply(importer, Prelu(), x, number(importer, attributes(node).get("alpha", 0.01), x))
     if isinstance(importer.value(node.input[1]), Constant):
-        return _apply(importer, Prelu(), x, importer.host(node.input[1]))
-    return _two_slopes(importer, x, _apply(importer, Mul(), _below_zero(importer, x), importer.host(node.input[1])))
+        return apply(importer, Prelu(), x, importer.host(node.input[1]))
+    return _two_slopes(importer, x, apply(importer, Mul(), _below_zero(importer, x), importer.host(node.input[1])))
 
 
 def _elu(importer: Importer, node: onnx.NodeProto) -> str:
     x = importer.host(node.input[0])
-    power = _apply(importer, Unary("exp"), _below_zero(importer, x))
-    below = _apply(importer, Sub(), power, _number(importer, 1, x))
-    alpha = _number(importer, attributes(node).get("alpha", 1.0), x)
-    return _two_slopes(importer, x, _apply(importer, Mul(), below, alpha))
+    power = apply(importer, Unary("exp"), _below_zero(importer, x))
+    below = apply(importer, Sub(), power, number(importer, 1, x))
+    alpha = number(importer, attributes(node).get("alpha", 1.0), x)
+    return _two_slopes(importer, x, apply(importer, Mul(), below, alpha))
 
 
 def _softplus(importer: Importer, node: onnx.NodeProto) -> str:
     x = importer.host(node.input[0])
-    total = _apply(importer, Add(), _apply(importer, Unary("exp"), x), _number(importer, 1, x))
-    return _apply(importer, Unary("log"), total)
+    total = apply(importer, Add(), apply(importer, Unary("exp"), x), number(importer, 1, x))
+    return apply(importer, Unary("log"), total)
 
 
 def _hard_sigmoid(importer: Importer, node: onnx.NodeProto) -> str:
     x, given = importer.host(node.input[0]), attributes(node)
     swish = node.op_type == "HardSwish"
     alpha, beta = (1 / 6, 0.5) if swish else (given.get("alpha", 0.2), given.get("beta", 0.5))
-    line = _apply(importer, Mul(), x, _number(importer, alpha, x))
-    gate = _clamped(importer, _apply(importer, Add(), line, _number(importer, beta, x)), 0, 1)
-    return _apply(importer, Mul(), x, gate) if swish else gate
+    line = apply(importer, Mul(), x, number(importer, alpha, x))
+    gate = _clamped(importer, apply(importer, Add(), line, number(importer, beta, x)), 0, 1)
+    return apply(importer, Mul(), x, gate) if swish else gate
 
 
 def _gelu(importer: Importer, node: onnx.NodeProto) -> str:
     x = importer.host(node.input[0])
 
     def times(a: str, factor: float) -> str:
-        return _apply(importer, Mul(), a, _number(importer, factor, a))
+        return apply(importer, Mul(), a, number(importer, factor, a))
 
     if attributes(node).get("approximate", "none") == "tanh":
-        cube = _apply(importer, Mul(), _apply(importer, Mul(), x, x), x)
-        inner = times(_apply(importer, Add(), x, times(cube, 0.044715)), np.sqrt(2 / np.pi))
-        gate = _apply(importer, Unary("tanh"), inner)
+        cube = apply(importer, Mul(), apply(importer, Mul(), x, x), x)
+        inner = times(apply(importer, Add(), x, times(cube, 0.044715)), np.sqrt(2 / np.pi))
+        gate = apply(importer, Unary("tanh"), inner)
     else:
-        gate = _apply(importer, Unary("erf"), times(x, np.sqrt(0.5)))
-    return _apply(importer, Mul(), times(x, 0.5), _apply(importer, Add(), gate, _number(importer, 1, x)))
+        gate = apply(importer, Unary("erf"), times(x, np.sqrt(0.5)))
+    return apply(importer, Mul(), times(x, 0.5), apply(importer, Add(), gate, number(importer, 1, x)))
 
 
 def _quick_gelu(importer: Importer, node: onnx.NodeProto) -> str:
     x = importer.host(node.input[0])
-    inner = _apply(importer, Mul(), x, _number(importer, attributes(node).get("alpha", 1.702), x))
-    return _apply(importer, Mul(), x, _apply(importer, Unary("sigmoid"), inner))
+    inner = apply(importer, Mul(), x, number(importer, attributes(node).get("alpha", 1.702), x))
+    return apply(importer, Mul(), x, apply(importer, Unary("sigmoid"), inner))
 
 
 _HOST = {**dict.fromkeys(UNARY, _unary), **dict.fromkeys(BINARY, _binary), "Div": _div, "Clip": _clip,

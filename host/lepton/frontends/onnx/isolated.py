@@ -39,8 +39,9 @@ class IsolatedWorker:
             except (BrokenPipeError, EOFError):
                 code = self.process.wait()
                 self.close()
-                raise GraphError(f"the model is malformed: ONNX's libraries crashed on it (exit status {code})"
-                                 ) from None
+                what = ("the model is malformed: ONNX's libraries crashed on it" if code < 0 else
+                        "ONNX's libraries gave up; is there memory enough?")
+                raise GraphError(f"{what} (exit status {code})") from None
             except TimeoutError:
                 self.close()
                 raise GraphError(f"ONNX Runtime has not prepared the model within {self.seconds:g} seconds") from None

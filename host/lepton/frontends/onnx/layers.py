@@ -17,7 +17,8 @@ from .products import plain_gemm, product, rows
 from .values import Computed, Constant, Pending, Value
 
 NOT_QUANTIZED = ("works on float32 values; quantize the network first, for instance with calibration data "
-                 "(`lepton compile --calibration`)")
+                 "(`lepton compile --calibration`); what ONNX Runtime's quantizer leaves in float in the QOperator "
+                 "format, it quantizes in the QDQ format")
 _INT32 = np.iinfo(np.int32)
 LARGEST_ROUNDING = 1 / 64  # of a bias, in steps of the output
 
