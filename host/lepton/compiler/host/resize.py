@@ -14,7 +14,9 @@ def resize(call: Call) -> np.ndarray:
         return x[rows][:, columns][None]
     if call.quantized and call.fixed:
         return _bilinear_integer(x, size, op)[None]
-    return _bilinear(call, x).astype(x.dtype)[None]
+    if call.quantized:
+        return _bilinear_cut_off(call, x)[None]
+    return _bilinear(call, x)[None]
 
 
 def _scale(call: Call, axis: int) -> np.float32:
@@ -91,14 +93,34 @@ def _bilinear_integer(x: np.ndarray, size, op: Resize) -> np.ndarray:
     return np.where(total > 0, rounded, -rounded).astype(np.int8)
 
 
+def _neighbours(call: Call, axis: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places in the input in float32, and the pixels before and behind them."""
+    at = np.clip(_coordinates(call, axis), 0, size - 1).astype(np.float32)
+    low = np.minimum(at.astype(np.int64), size - 1)
+    return at, low, np.minimum(low + 1, size - 1)
+
+
+def _bilinear_cut_off(call: Call, x: np.ndarray) -> np.ndarray:
+    """ONNX Runtime's NhwcUpsampleBilinearInteger: 10 fractional bits of each place, then C's division."""
+    axes = []
+    for axis in (0, 1):
+        at, low, high = _neighbours(call, axis, x.shape[axis])
+        steps = (at * np.float32(1024)).astype(np.int64)
+        near, far = np.abs(steps - (low << 10)), np.abs(steps - (high << 10))
+        same = low == high
+        axes.append((low, high, np.where(same, 512, far), np.where(same, 512, near)))
+    up = 128 if call.op.unsigned else 0
+    x, (y_axis, x_axis) = x.astype(np.int64) + up, axes
+    total = sum(x[y_axis[row]][:, x_axis[column]] * (y_axis[2 + row][:, None] * x_axis[2 + column][None])[..., None]
+                for row in (0, 1) for column in (0, 1))
+    return (np.sign(total) * (np.abs(total) >> 20) - up).astype(np.int8)
+
+
 def _bilinear(call: Call, x: np.ndarray) -> np.ndarray:
-    """ONNX Runtime's UpsampleBilinear, in float32; integers are truncated towards zero."""
+    """ONNX Runtime's UpsampleBilinear, in float32."""
     lows, highs, weights = [], [], []
     for axis in (0, 1):
-        limit = x.shape[axis] - 1
-        at = np.clip(_coordinates(call, axis), 0, limit).astype(np.float32)
-        low = np.minimum(at.astype(np.int64), limit)
-        high = np.minimum(low + 1, limit)
+        at, low, high = _neighbours(call, axis, x.shape[axis])
         lows.append(low)
         highs.append(high)
         near, far = np.abs(at - low), np.abs(at - high)

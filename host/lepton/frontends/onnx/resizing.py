@@ -1,5 +1,7 @@
 """Resize and Upsample: nearest picks elements, linear computes in float32 on the host."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 
@@ -9,6 +11,7 @@ from .importer import INT8, Importer, attributes, checked_axis
 from .moving import integers, set_moved, source_of
 from .operands import from_image, image
 from .values import BYTES, CODES, Computed
+from .worker import CHANNELS_LAST
 
 
 def resize(importer: Importer, node: onnx.NodeProto):
@@ -61,8 +64,18 @@ def resize(importer: Importer, node: onnx.NodeProto):
 
 
 def _linear(importer: Importer, node: onnx.NodeProto, source: Computed, op: Resize, sizes: tuple[int, ...]):
-    """In float32. ONNX Runtime interpolates 8-bit values as they are, too, and cuts the fraction off."""
+    """In float32. ONNX Runtime interpolates 8-bit values as they are, too, and cuts the fraction off.
+
+    Where it has put the channels of 8-bit values last, it computes with integers.
+    """
     name, dtype = node.output[0], source.dtype
+    if dtype in BYTES and node.doc_string == CHANNELS_LAST:
+        x = image(importer, importer.codes(node.input[0]))
+        t = importer.graph.tensors[x]
+        y = importer.emit(replace(op, unsigned=dtype == np.uint8), [x], name, (sizes[0], *sizes[2:], sizes[1]), t.dtype,
+                          t.quantization)
+        importer.set_codes(name, from_image(importer, y, 4), dtype)
+        return
     x = importer.host(node.input[0])
 
     def unary(kind: str, x: str) -> str:

@@ -22,6 +22,7 @@ MEMORY = 16 << 30  # bytes of address space
 LARGEST_TENSOR = 1 << 28  # elements; more would exhaust the memory of the machine that compiles
 MOST_DIMENSIONS = 8
 LENGTH = struct.Struct("<Q")
+CHANNELS_LAST = "channels last"  # what a Resize says that ONNX Runtime runs so: it has another kernel for these
 # Fusions of float operators that change no number, and whose parts are easier to take one by one.
 KEPT_APART = ["ConvActivationFusion", "ConvAddActivationFusion", "GemmActivationFusion", "MatMulAddFusion",
               "MatMulScaleFusion", "MatmulTransposeFusion", "TransposeOptimizer"]
@@ -46,9 +47,23 @@ def constants(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
 
 def prepare(data: bytes) -> bytes:
     """The model as ONNX Runtime's default options run it on a CPU, less the layouts it chooses for the machine."""
-    model = onnx.load_model_from_string(data)
-    _check_sizes(model)
-    options = session_options(onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
+    _check_sizes(onnx.load_model_from_string(data))
+    prepared = _optimized(data, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
+    model = onnx.load_model_from_string(prepared)
+    interpolating = [node for node in model.graph.node if node.op_type == "Resize" and node.output and any(
+        a.name == "mode" and a.s == b"linear" for a in node.attribute)]
+    if not interpolating:
+        return prepared
+    with_layouts = onnx.load_model_from_string(_optimized(data, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL))
+    # where the layout was changed, other constants say the sizes or scales
+    kept = {(node.name, *node.input[1:]) for node in with_layouts.graph.node if node.op_type == "Resize"}
+    for node in interpolating:
+        node.doc_string = "" if (node.name, *node.input[1:]) in kept else CHANNELS_LAST
+    return model.SerializeToString()
+
+
+def _optimized(data: bytes, level) -> bytes:
+    options = session_options(level)
     with tempfile.TemporaryDirectory(prefix="lepton") as folder:
         path = Path(folder, "optimized.onnx")
         options.optimized_model_filepath = str(path)

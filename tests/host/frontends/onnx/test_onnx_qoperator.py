@@ -160,3 +160,24 @@ def test_bad_scales(bad, text):
             domain=MICROSOFT)
     with pytest.raises(GraphError, match=text):
         import_onnx(net.model(y))
+
+
+@exact_products
+@pytest.mark.parametrize("dtype", (np.int8, np.uint8))
+@pytest.mark.parametrize("coordinates", ("align_corners", "half_pixel", "asymmetric"))
+def test_interpolation_where_onnx_runtime_puts_channels_last(coordinates, dtype):
+    """Between its integer convolutions it does, and then has other arithmetic; alone it does not."""
+    rng, net = np.random.default_rng(3), Net()
+
+    def layer(x, channels):
+        weights = rng.integers(-127, 128, (4, channels, 1, 1)).astype(np.int8)
+        return net("QLinearConv", x, array(0.02, np.float32), array(3, dtype), weights, array(0.01, np.float32),
+                   array(0, np.int8), array(0.04, np.float32), array(7, dtype))
+
+    def resized(x):
+        return net("Resize", x, np.zeros(0, np.float32), np.zeros(0, np.float32), array([1, 4, 15, 4], np.int64),
+                   mode="linear", coordinate_transformation_mode=coordinates)
+
+    x = net.input((1, 4, 7, 9), dtype)
+    model = net.model(layer(resized(layer(x, 4)), 4), resized(x))
+    assert difference(model, rng, runs=3) == 0
