@@ -15,16 +15,21 @@ from ..graph import GraphError
 _INT32_MAX = 2**31 - 1
 
 
-def conv_scales(source: np.ndarray, weights: np.ndarray, output: np.ndarray, per_channel: bool) -> np.ndarray:
-    """Effective float64 scales of a convolution or fully connected layer, one per weight scale.
+def conv_scales(source: np.ndarray, weights: np.ndarray, output: np.ndarray, in_double: bool) -> np.ndarray:
+    """Effective float64 scales of a layer's sums, one per weight scale.
 
-    Per channel, TFLite multiplies in double; per tensor its fully connected kernel multiplies the two
-    float32 scales in float32 (GetQuantizedConvolutionMultipler).
+    TFLite multiplies the scales of input and weights in double; those of legacy uint8 convolutions and of products
+    of two activations in float32 (GetQuantizedConvolutionMultipler).
     """
     source, weights, output = (np.asarray(s, np.float32) for s in (source, weights, output))
-    if per_channel:
+    if in_double:
         return source.astype(np.float64) * weights.astype(np.float64) / output.astype(np.float64)
     return (source * weights).astype(np.float64) / output.astype(np.float64)
+
+
+def reach(bias: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(O,) how far from 0 the sums of each channel can be: of `bias` (O,) and int8 times `weights` (O, ...)."""
+    return np.abs(bias) + 128 * np.abs(weights.reshape(len(weights), -1).astype(np.int64)).sum(axis=1)
 
 
 # FLOAT converts (row + bias) << left to float32 as the frameworks do, as long as the result is an int32.
@@ -62,11 +67,11 @@ def check_float_range(bias: np.ndarray, weights: np.ndarray, shift: np.ndarray) 
 
     bias: (O,), the zero point's part included. weights: (O, ...) int8. shift: (O,), positive is left.
     """
-    reach = np.abs(bias) + 128 * np.abs(weights.reshape(len(weights), -1).astype(np.int64)).sum(axis=1)
-    wide = reach << np.maximum(shift, 0) >= _FLOAT_LIMIT
+    far = reach(bias, weights)
+    wide = far << np.maximum(shift, 0) >= _FLOAT_LIMIT
     if wide.any():
         channel = int(wide.argmax())
-        raise GraphError(f"output channel {channel} can reach {reach[channel]} * 2**{max(int(shift[channel]), 0)} "
+        raise GraphError(f"output channel {channel} can reach {far[channel]} * 2**{max(int(shift[channel]), 0)} "
                          f"before it is rounded in float32; the chip takes less than {_FLOAT_LIMIT}. Use a larger "
                          "output scale or smaller weights and bias")
 

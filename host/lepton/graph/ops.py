@@ -4,8 +4,8 @@
 frameworks, `Graph.arithmetic` decides; what a kernel does with it is written where it is computed (`compiler`).
 
 `unsigned`: the framework computes with uint8 values and zero points, 128 above those here. The reals are the same,
-but rounding is not: with `Arithmetic.FLOAT` zero points are added to a float before it is rounded, and TFLite's
-averages of uint8 round ties up, those of int8 away from zero.
+but rounding is not: with `Arithmetic.FLOAT` zero points are added to a float before it is rounded; TFLite's averages
+of uint8 round ties up, those of int8 away from zero, and it multiplies the scales of uint8 convolutions in float32.
 
 `zero_last`: as PyTorch does it, with `Arithmetic.FLOAT` a real is multiplied by 1 over the scale, not divided, and
 rounded before the zero point is added.
@@ -35,6 +35,7 @@ class Conv2D(Op):
     padding: Padding = NONE
     groups: int = 1
     clamp: Pair = FULL  # on the quantized output
+    unsigned: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class DepthwiseConv2D(Op):
     padding: Padding = NONE
     multiplier: int = 1
     clamp: Pair = FULL
+    unsigned: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class TransposeConv2D(Op):
     stride: Pair = (1, 1)
     padding: Padding = NONE
     clamp: Pair = FULL
+    unsigned: bool = False
 
 
 @dataclass(frozen=True)

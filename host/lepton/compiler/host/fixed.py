@@ -27,10 +27,4 @@ def rescale(x: np.ndarray, multiplier, shift) -> np.ndarray:
     return rounding_divide(high_multiply(wrap(x << np.maximum(shift, 0)), multiplier), np.maximum(-shift, 0))
 
 
-def rescale_once(x: np.ndarray, multiplier, shift) -> np.ndarray:
-    """The same with one rounding, half up (LiteRT's fully connected layers)."""
-    total = 31 - np.asarray(shift, np.int64)
-    return (x * multiplier + (np.int64(1) << (total - 1))) >> total
-
-
-__all__ = ["high_multiply", "multipliers", "rescale", "rescale_once", "rounding_divide", "wrap"]
+__all__ = ["high_multiply", "multipliers", "rescale", "rounding_divide", "wrap"]

@@ -4,6 +4,7 @@ import numpy as np
 
 from ...graph import Arithmetic, Conv2D, DepthwiseConv2D, FullyConnected, MatMul, Op, Tensor, TransposeConv2D
 from ..quantize import conv_scales
+from ..rounding import rounded
 from . import fixed
 from .call import Call, zero_point
 
@@ -14,17 +15,17 @@ def requantize(total: np.ndarray, scales: np.ndarray, arithmetic: Arithmetic, on
                limits: tuple[int, int]) -> np.ndarray:
     """int64 sums to int8 by `scales`, one or one per channel (last axis).
 
-    FIXED: multiplier and shift of a float64 scale, rounding twice, or once where `once`.
+    FIXED: multiplier and shift of a float64 scale, rounding twice; where `once`, the product in float64, rounded once.
     FLOAT: float32 scale, round half to even (MlasRequantizeOutput).
     """
     if arithmetic is Arithmetic.FLOAT:
         product = total.astype(np.int32).astype(np.float32) * scales.astype(np.float32)
         low, high = np.float32(-128 - zero), np.float32(127 - zero)
         values = np.rint(np.clip(product, low, high)).astype(np.int64) + zero
+    elif once:
+        values = rounded(fixed.wrap(total), scales) + zero
     else:
-        multiplier, shift = fixed.multipliers(scales)
-        rescale = fixed.rescale_once if once else fixed.rescale
-        values = rescale(fixed.wrap(total), multiplier, shift) + zero
+        values = fixed.rescale(fixed.wrap(total), *fixed.multipliers(scales)) + zero
     return np.clip(values, *limits).astype(np.int8)
 
 
@@ -33,7 +34,7 @@ def layer_scales(op: Op, x: Tensor, weights: Tensor, output: Tensor, arithmetic:
     source, factor, target = x.quantization.scale, weights.quantization.scale.reshape(-1), output.quantization.scale
     if arithmetic is Arithmetic.FLOAT:
         return source.astype(np.float32) * factor.astype(np.float32) / target.astype(np.float32)
-    return conv_scales(source, factor, target, not isinstance(op, FullyConnected | MatMul) or factor.size > 1)
+    return conv_scales(source, factor, target, not (isinstance(op, MatMul) or getattr(op, "unsigned", False)))
 
 
 def centred_weights(weights: Tensor) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ...arch import Rounding, TensorOpcode
+from ...arch import TensorOpcode
 from ...graph import Conv2D, DepthwiseConv2D, FullyConnected, GraphError
-from .. import quantize
+from .. import quantize, rounding
 from ..host.layers import centred_weights
 from ..layers import ChipLayer, Part
 from ..partition import rows_of
@@ -60,8 +60,6 @@ def dot(context: Context, node: ChipNode, index: int) -> ChipLayer:
     set_parameters(context, layer, node, values, weights)
     layer.parts = [Part((0, out_shape[0]), (0, out_shape[1]))]
     layer.window, layer.arrives = window, node.source in context.outside
-    if not context.floats:
-        layer.rounding = Rounding.SINGLE if isinstance(op, FullyConnected) else Rounding.DOUBLE
     layer.macs = out_shape[0] * out_shape[1] * values.size
     layer.weight_bytes = values.size
     layer.input_shape, layer.output_shape = tuple(source.shape), tuple(output.shape)
@@ -86,26 +84,30 @@ def set_parameters(context: Context, layer: ChipLayer, node: ChipNode, values: n
     if len(node.node.inputs) > 2 and node.node.inputs[2]:
         bias += tensors[node.node.inputs[2]].data.reshape(-1)
     bias -= zero_of(source) * values.reshape(outputs, -1).sum(axis=1, dtype=np.int64)
-    per_channel = not isinstance(node.node.op, FullyConnected) or weights.quantization.scale.size > 1
     steps = source.quantization.scale, weights.quantization.scale.reshape(-1), output.quantization.scale
     if context.floats:
         pairs = [quantize.float_multiplier(s) for s in np.broadcast_to(quantize.float_scales(*steps), outputs)]
     else:
-        scales = quantize.conv_scales(*steps, per_channel)
-        pairs = [quantize.quantize_multiplier(float(s)) for s in np.broadcast_to(scales, outputs)]
+        scales = np.broadcast_to(quantize.conv_scales(*steps, not getattr(node.node.op, "unsigned", False)), outputs)
+        pairs = [quantize.quantize_multiplier(float(s)) for s in scales]
     if max(shift for _, shift in pairs) > 31:
         raise GraphError(f"{label(node.node)}: the scale of input times weights must be less than 2**31 times "
                          "that of the output")
     multiplier, shift = np.array(pairs, np.int64).T
+    left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
     if context.floats:
         quantize.check_float_range(bias, values, shift)
+    elif isinstance(node.node.op, FullyConnected):
+        layer.rounding, multiplier, left, right = rounding.fully_connected(scales, quantize.reach(bias, values),
+                                                                           label(node.node))
     blocks = [slice(o, o + lanes) for o in range(0, outputs, lanes)]
-    if len(set(pairs)) == 1 and node.residual is None and quantize.fits_uniform(bias):
+    alike = all(len(np.unique(array)) == 1 for array in (multiplier, left, right))
+    if alike and node.residual is None and quantize.fits_uniform(bias):
         layer.params = [quantize.pack_uniform(bias[block], lanes) for block in blocks]
-        left, right = quantize.split_shift(int(shift[0]))
-        layer.uniform = {"uniform": 1, "add_mult_a": int(multiplier[0]), "add_shift_a": left, "add_shift_b": right}
+        layer.uniform = {"uniform": 1, "add_mult_a": int(multiplier[0]), "add_shift_a": int(left[0]),
+                         "add_shift_b": int(right[0])}
     else:
-        layer.params = [quantize.pack_parameters(bias[b], multiplier[b], shift[b], lanes) for b in blocks]
+        layer.params = [quantize.pack_parameters(bias[b], multiplier[b], (left[b], right[b]), lanes) for b in blocks]
 
 
 def make_tiles(lanes: int, values: np.ndarray, starts: np.ndarray,

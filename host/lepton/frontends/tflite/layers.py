@@ -67,13 +67,18 @@ def _window(imp, operator: RawOperator, where: str, kernel: tuple[int, int]) -> 
     return {"stride": stride, "padding": padding} | ({"dilation": dilation} if "dilation_y" in options else {})
 
 
+def _legacy(imp, operator: RawOperator, position: int) -> dict:
+    """The field of an operator that says that its input is uint8 in the file."""
+    return {"unsigned": True} if imp.is_legacy(imp.raw.tensors[operator.inputs[position]]) else {}
+
+
 def _conv(imp, operator: RawOperator, where: str) -> None:
     inputs = _weighted(imp, operator, where)
     x, weights = (imp.shape(i) for i in operator.inputs[:2])
     if len(weights) != 4 or len(x) != 4 or x[3] % weights[3]:
         raise GraphError(f"{where}: weights of shape {weights} do not match the input {x}")
     window = _window(imp, operator, where, weights[1:3])
-    op = Conv2D(**window, groups=x[3] // weights[3], clamp=imp.clamp(operator, where))
+    op = Conv2D(**window, groups=x[3] // weights[3], clamp=imp.clamp(operator, where), **_legacy(imp, operator, 0))
     imp.emit(op, inputs, operator.outputs[0], where)
 
 
@@ -86,7 +91,7 @@ def _depthwise(imp, operator: RawOperator, where: str) -> None:
     if stated not in (0, multiplier):  # 0: older converters left it to the shapes
         raise GraphError(f"{where}: depth multiplier {stated} does not match weights {weights} and input {x}")
     window = _window(imp, operator, where, weights[1:3])
-    op = DepthwiseConv2D(**window, multiplier=multiplier, clamp=imp.clamp(operator, where))
+    op = DepthwiseConv2D(**window, multiplier=multiplier, clamp=imp.clamp(operator, where), **_legacy(imp, operator, 0))
     imp.emit(op, inputs, operator.outputs[0], where)
 
 
@@ -112,7 +117,7 @@ def _transpose_conv(imp, operator: RawOperator, where: str) -> None:
             padding[axis] = same_padding(made, kernel, stride[axis])
     names = [imp.value(operator.inputs[2], where, ("INT8", "UINT8")),
              imp.constant(operator.inputs[1], where, ("INT8", "UINT8"))]
-    op = TransposeConv2D(stride, tuple(padding), imp.clamp(operator, where))
+    op = TransposeConv2D(stride, tuple(padding), imp.clamp(operator, where), **_legacy(imp, operator, 2))
     imp.emit(op, [*names, _bias(imp, operator, names, where)], operator.outputs[0], where)
 
 
@@ -151,7 +156,7 @@ def _pool(imp, operator: RawOperator, where: str) -> None:
     kind = MaxPool2D if operator.name == "MAX_POOL_2D" else AveragePool2D
     x = imp.activation(operator.inputs[0], where)
     # averages of uint8 are of positive numbers, so that ties go up; those of int8 go away from zero
-    legacy = {"unsigned": True} if kind is AveragePool2D and imp.is_legacy(imp.raw.tensors[operator.inputs[0]]) else {}
+    legacy = _legacy(imp, operator, 0) if kind is AveragePool2D else {}
     op: Op = kind(kernel=kernel, **_window(imp, operator, where, kernel), clamp=imp.clamp(operator, where), **legacy)
     imp.emit(op, [x], operator.outputs[0], where)
 

@@ -1,0 +1,63 @@
+"""LiteRT's fully connected layers, which multiply in double, on the chip's integer multiplier.
+
+LiteRT rounds acc * scale in float64, half away from zero. The tail has a multiplier of 31 bits and rounds once, half
+up, or twice, half away from zero. Which of the two gives LiteRT's byte for every accumulator that a channel can reach
+is tried out: as none of these functions ever decreases, they are the same if they are at the sums around every step.
+"""
+
+import numpy as np
+
+from ..arch import Rounding
+from ..graph import GraphError
+from .quantize import quantize_multiplier, requantize
+
+STEPS = np.arange(-256, 256)  # more than a byte has, whatever the zero point
+
+
+def rounded(sums: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
+    """What LiteRT makes of int64 `sums`: the double product, rounded half away from zero."""
+    product = np.asarray(sums, np.float64) * scale
+    whole = np.trunc(product)
+    return (whole + np.sign(product) * (np.abs(product - whole) >= 0.5)).astype(np.int64)
+
+
+def exact(scale: float, reach: int) -> dict[Rounding, tuple[int, int, int]]:
+    """(multiplier, left, right) for each rounding of the tail with which sums up to +-`reach` come out as LiteRT's."""
+    multiplier, shift = quantize_multiplier(scale)
+    at = np.floor((STEPS + 0.5) / scale).clip(-reach, reach).astype(np.int64) if scale else np.zeros(1, np.int64)
+    sums = np.unique((at[:, None] + np.arange(-1, 3)).clip(-reach, reach))
+    wanted = rounded(sums, scale).clip(STEPS[0], STEPS[-1])
+    found = {}
+
+    def tried(rounding: Rounding, values: np.ndarray, left: int, right: int):
+        if np.array_equal(values.clip(STEPS[0], STEPS[-1]), wanted):
+            found[rounding] = multiplier, left, right
+
+    if -31 <= shift <= 31:
+        left, right = max(shift, 0), max(-shift, 0)
+        if reach << left < 2**31:
+            tried(Rounding.SINGLE, (sums << left) * multiplier + (1 << (30 + right)) >> (31 + right), left, right)
+        # as far left as the sums go: the first of the two roundings is the finer for it
+        left = max(min(31 - reach.bit_length(), 31 + shift), shift, 0)
+        if left <= 31 and reach << left < 2**31:
+            tried(Rounding.DOUBLE, requantize(sums, multiplier, left, left - shift), left, left - shift)
+    return found
+
+
+def fully_connected(scales: np.ndarray, reach: np.ndarray, where: str
+                    ) -> tuple[Rounding, np.ndarray, np.ndarray, np.ndarray]:
+    """The rounding of a layer, and its channels' multipliers and shifts (left, right).
+
+    scales: (O,) float64. reach: (O,) how far from 0 the sums of each channel can be, bias included. Raises GraphError
+    where no one rounding is exact for all channels.
+    """
+    unique, places = np.unique(np.stack([scales, reach.astype(np.float64)]), axis=1, return_inverse=True)
+    if np.all(unique[0] == unique[0, 0]):  # one scale: what is exact for the largest reach is for all
+        unique, places = unique[:, [unique[1].argmax()]], np.zeros(len(scales), np.int64)
+    choices = [exact(float(scale), int(far)) for scale, far in unique.T]
+    for rounding in (Rounding.SINGLE, Rounding.DOUBLE):
+        if all(rounding in choice for choice in choices):
+            multiplier, left, right = np.array([choice[rounding] for choice in choices], np.int64)[places.ravel()].T
+            return rounding, multiplier, left, right
+    raise GraphError(f"{where}: TFLite rounds its sums in double; with these scales no multiplier of 31 bits gives the "
+                     "same for all of them")
