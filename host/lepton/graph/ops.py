@@ -268,8 +268,9 @@ class Resize(Op):
     `coordinates` says which input place an output pixel looks at: "half_pixel", "asymmetric", "align_corners" or
     "pytorch_half_pixel"; `nearest` how it is rounded:
     "floor", "round_prefer_floor", "round_prefer_ceil", "ceil".
-    `scales` (y, x) where the framework states them, else output over input size. Bilinear of int8 with
-    `Arithmetic.FLOAT` has weights of 10 bits and cuts fractions off, of uint8 values if `unsigned`.
+    `scales` (y, x) where the framework states them, else output over input size. Bilinear of int8 is
+    what TFLite's kernels for int8 or (`unsigned`) uint8 do; with `Arithmetic.FLOAT` it has weights of 10 bits and cuts
+    fractions off, of uint8 values if `unsigned`.
     """
 
     mode: str = "nearest"

@@ -12,6 +12,8 @@ def resize(call: Call) -> np.ndarray:
     if op.mode == "nearest":
         rows, columns = (_nearest(call, axis) for axis in (0, 1))
         return x[rows][:, columns][None]
+    if call.quantized and call.fixed and op.unsigned:
+        return _bilinear_unsigned(x, size, op)[None]
     if call.quantized and call.fixed:
         return _bilinear_integer(x, size, op)[None]
     if call.quantized:
@@ -91,6 +93,24 @@ def _bilinear_integer(x: np.ndarray, size, op: Resize) -> np.ndarray:
             total = total + x[rows][:, columns] * (factor_y * factor_x)
     rounded = np.abs(total) + (1 << 19) >> 20  # half away from zero, then C's division towards zero
     return np.where(total > 0, rounded, -rounded).astype(np.int8)
+
+
+def _bilinear_unsigned(x: np.ndarray, size, op: Resize) -> np.ndarray:
+    """TFLite's ResizeBilinear of legacy uint8 values: in float32, a half added before the fraction is cut off."""
+    one, half = np.float32(1), np.float32(0.5)
+    axes = []
+    for source, target in zip(x.shape, size, strict=False):
+        corners = op.coordinates == "align_corners" and target > 1
+        scale = np.float32(source - 1) / np.float32(target - 1) if corners else np.float32(source) / np.float32(target)
+        at = np.arange(target, dtype=np.float32)
+        at = (at + half) * scale - half if op.coordinates == "half_pixel" else at * scale
+        low = np.maximum(np.floor(at).astype(np.int64), 0)
+        axes.append((low, np.minimum(np.ceil(at).astype(np.int64), source - 1), at - low.astype(np.float32)))
+    (y0, y1, dy), (x0, x1, dx) = axes
+    x, dy, dx = (x.astype(np.int16) + 128).astype(np.float32), dy[:, None, None], dx[None, :, None]
+    total = x[y0][:, x0] * (one - dy) * (one - dx) + x[y1][:, x0] * dy * (one - dx)
+    total = total + x[y0][:, x1] * (one - dy) * dx + x[y1][:, x1] * dy * dx + half
+    return (total.astype(np.int16) - 128).astype(np.int8)
 
 
 def _neighbours(call: Call, axis: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -271,7 +271,7 @@ def _resize(imp, operator: RawOperator, where: str) -> None:
     coordinates = "align_corners" if align else "half_pixel" if half else "asymmetric"
     x, y = _like(imp, operator, where)
     if operator.name == "RESIZE_BILINEAR":
-        op = Resize("bilinear", coordinates)
+        op = Resize("bilinear", coordinates, unsigned=imp.is_legacy(imp.raw.tensors[operator.inputs[0]]))
     else:  # TFLite's centers are rounded down after half a pixel is added
         op = Resize("nearest", coordinates, "floor" if coordinates == "asymmetric" else "round_prefer_ceil")
     imp.emit(op, [x], y, where)

@@ -228,9 +228,10 @@ def test_tables(operator, version):
 @pytest.mark.parametrize(("align", "half"), [(False, False), (True, False), (False, True)])
 @pytest.mark.parametrize("operator", ["RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"])
 @pytest.mark.parametrize("target", [(8, 12), (3, 9), (4, 6), (7, 1)])
-def test_resizing(operator, align, half, target):
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+def test_resizing(operator, align, half, target, dtype):
     case = Case(target[0])
-    x = case.activation(1, 4, 6, 5)
+    x = case.activation(1, 4, 6, 5, dtype=dtype)
     options = "ResizeBilinearOptions" if operator == "RESIZE_BILINEAR" else "ResizeNearestNeighborOptions"
     compare(build(operator, [x, integers(*target)], case.like(x, 1, *target, 5), 2 if "BI" in operator else 3, options,
                   AlignCorners=align, HalfPixelCenters=half), case.values(x))
