@@ -112,7 +112,9 @@ def _check_nodes(graph: onnx.GraphProto):
             if name in known:
                 raise GraphError(f"{where} computes {name!r}, which is there already")
             known.add(name)
-    for value in graph.output:
+    for i, value in enumerate(graph.output):
+        if any(value.name == other.name for other in graph.output[:i]):
+            raise GraphError(f"the network's output {value.name!r} is listed twice")
         if value.name not in known:
             raise GraphError(f"the network's output {value.name!r} is computed by no operator")
 

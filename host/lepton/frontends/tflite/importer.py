@@ -145,7 +145,8 @@ class Importer:
         raw, name = self.raw.tensors[index], self.names[index]
         if raw.dtype not in dtypes:
             raise GraphError(f"{where}: tensor {raw.name!r} has the data type {raw.dtype}, supported here is "
-                             f"{' or '.join(dtypes)} (int8 networks, with int32 biases)")
+                             f"{' or '.join(dtypes)}: convert the network with full integer quantization, to int8 with "
+                             "int32 biases (TensorFlow's converter: a representative dataset, TFLITE_BUILTINS_INT8)")
         if name in self.graph.tensors:
             return name
         if raw.sparse:

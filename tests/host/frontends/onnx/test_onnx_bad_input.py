@@ -192,6 +192,9 @@ def test_cycles_and_order(model):
     model.graph.output[0].name = "nobody"
     refused(model, "output 'nobody' is computed by no operator")
     model = network()
+    model.graph.output.append(model.graph.output[0])
+    refused(model, "is listed twice")
+    model = network()
     del model.graph.input[:]
     refused(model, "which nothing computes")
 
