@@ -53,7 +53,7 @@ class Rounding(IntEnum):
     """How the tail brings an accumulator to its scale."""
 
     DOUBLE = 0  # TFLite's convolutions and pools: to int32 first, then by the right shift
-    SINGLE = 1  # LiteRT's fully connected layers: once, half up
+    SINGLE = 1  # once, half up: for LiteRT's fully connected layers, where it gives their bytes
     FLOAT = 2  # ONNX Runtime and PyTorch: in float32, then half to even
 
 

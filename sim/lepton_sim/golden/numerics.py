@@ -54,7 +54,8 @@ def multiply_by_quantized_multiplier(x, multiplier, left, right) -> np.ndarray:
 def multiply_rounded_once(x, multiplier, left, right) -> np.ndarray:
     """x * 2**left * multiplier / 2**31 / 2**right, rounded once, half up; int64.
 
-    What LiteRT's fully connected kernels compute. `x << left` wraps to int32, as above.
+    LiteRT's fully connected kernels round half away from zero: the same but for ties below zero. `x << left` wraps to
+    int32, as above.
     """
     shifted = wrap_int32(np.asarray(x, dtype=np.int64) << np.asarray(left, dtype=np.int64))
     right = np.asarray(right, dtype=np.int64)
