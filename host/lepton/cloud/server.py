@@ -180,7 +180,7 @@ def _command(program: str, folder: Path, server: Server) -> list[str]:
             f"-volume.port={p['volume']}", f"-volume.port.grpc={p['volume'] + 10000}", "-volume.max=100",
             "-volume.preStopSeconds=0",
             "-filer", f"-filer.port={p['filer']}", f"-filer.port.grpc={p['filer'] + 10000}",
-            f"-filer.localSocket={folder / 'filer.sock'}",
+            "-filer.localSocket=filer.sock",  # in its working directory: a socket's name has at most 107 bytes
             "-s3", f"-s3.port={p['s3']}", f"-s3.port.grpc={p['s3'] + 10000}", "-s3.port.iceberg=0", "-s3.port.lance=0",
             f"-s3.config={folder / 'identities.json'}"]
 

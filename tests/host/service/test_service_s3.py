@@ -7,8 +7,9 @@ from tests.host.service.running import Service, members
 
 
 @pytest.fixture
-def s3(tmp_path):
-    folder = tmp_path / "s3"
+def s3(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "STOP_SECONDS", 0.5)  # then SIGKILL: its farewell takes a quarter of a minute
+    folder = tmp_path / "longer-than-the-name-of-a-socket-may-be" / ("x" * 60) / "s3"
     yield server.up(folder)
     server.down(folder)
 
