@@ -158,7 +158,7 @@ def controller_facts(cost: ControllerMeasurement) -> list[tuple[str, str]]:
     return [
         ("controller", f"{cost.network} every {grouped(round(cost.cycles))} cycles, "
                        f"{grouped(cost.direct_cycles)} without: {100 * cost.loss:.2f} % lost{missed['loss']}"),
-        ("submission", f"{grouped(cost.submission_cycles)} cycles to the chip's doorbell{missed['submission_cycles']}"),
+        ("submission", f"{grouped(cost.submission_cycles)} cycles to the first command{missed['submission_cycles']}"),
         ("boot", f"{grouped(cost.boot_cycles)} cycles{missed['boot_cycles']}"),
         ("simulation", f"{scaled(cost.simulated_hz)} cycles a second, {scaled(cost.direct_simulated_hz)} without"
                        f"{missed['simulation_loss']}"),
