@@ -8,7 +8,7 @@ from lepton.runtime import Session
 SMALL = 140  # cycles: layers so short that waiting for the layer before shows
 
 
-@pytest.mark.parametrize("name", ["tiny_ic", "tiny_vww", "tiny_kws", "tiny_ad"])
+@pytest.mark.parametrize("name", ["tiny_ic", "tiny_vww", "tiny_kws", "tiny_ad", "mobilenet_v1", "mobilenet_v2"])
 def test_layers_take_what_was_predicted(boards, name):
     graph = topologies.build(name)
     model = compile_graph(graph, "base")

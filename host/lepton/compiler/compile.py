@@ -131,18 +131,18 @@ def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep
     model.layers += [
         LayerInfo(layer.index, layer.name, layer.op, tuple(map(int, layer.input_shape)),
                   tuple(map(int, layer.output_shape)), layer.macs, layer.weight_bytes, step,
-                  _plan(tiling, layer is layers[0]))
-        for layer, tiling in zip(layers, placement.tilings, strict=True)]
+                  _plan(tiling, before))
+        for layer, tiling, before in zip(layers, placement.tilings, [None, *placement.tilings[:-1]], strict=True)]
     inputs = tuple(Binding(tensor, offsets[name].offset, layout) for name, (tensor, layout) in context.inputs.items())
     outputs = tuple(Binding(name, offsets[name].offset, context.blocked(name)) for name in segment.outputs)
     return ChipStep(f"{graph.name}:{step}", image, streams, inputs, outputs, sizes[Region.INPUT], sizes[Region.OUTPUT],
                     sizes[Region.SCRATCH])
 
 
-def _plan(tiling: Tiling, starts: bool) -> LayerPlan:
+def _plan(tiling: Tiling, before: Tiling | None) -> LayerPlan:
     streams = tuple(name for name in ("source", "output", "residual") if getattr(tiling.streams, name))
     return LayerPlan((tiling.rows, tiling.columns, tiling.blocks), len(tiling.tiles), streams,
-                     *(round(float(v), 1) for v in (tiling.predicted(starts), *tiling.costs)), tiling.tried)
+                     *(round(float(v), 1) for v in (tiling.predicted(before), *tiling.costs)), tiling.tried)
 
 
 def _placement(graph: Graph, found: list[Segment], refused: dict[int, str], model: CompiledModel) -> list[Placed]:
