@@ -37,8 +37,9 @@ class Authority:
         self.folder = Path(folder)
         self.root_file = self.folder / "authority.pem"
         key_file = self.folder / "authority.key"
+        handed_out = self.root_file.exists()  # looked for first, as it is made last: then the key was there before
         if not key_file.exists():
-            if self.root_file.exists():  # a new root would lock out every device
+            if handed_out:  # a new root would lock out every device
                 raise ServiceError(f"{key_file} is missing; restore it from a backup, or begin anew in another folder")
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with contextlib.suppress(FileExistsError):  # another process was quicker
