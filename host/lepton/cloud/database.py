@@ -30,7 +30,10 @@ class NoRoom(Exception):
 
 
 class Database:
-    """One connection, shared by threads under `lock`. `key` (32 bytes) encrypts the file, log included."""
+    """One connection that writes, shared by threads under `lock`, and some that only read (`snapshot`).
+
+    `key` (32 bytes) encrypts the file, log included.
+    """
 
     def __init__(self, path: str | Path, *, device: str | None, max_bytes: int, key: bytes | None = None):
         if max_bytes < MIN_MAX_BYTES:
@@ -44,7 +47,9 @@ class Database:
         self.max_batch_bytes = max_bytes // 16
         self._wal_bytes = max_bytes // 8
         self.lock = threading.RLock()
-        self._encrypted = key is not None
+        self._key = key
+        self._readers: list[apsw.Connection] = []  # that nobody uses at the moment
+        self._closed = False
         self._mark = Mark(self.path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,13 +59,15 @@ class Database:
             raise SpoolError(f"cannot open the spool {str(self.path)!r}: {error}") from error
         try:
             with self.translated():
-                self._prepare(device, key)
+                self._prepare(device)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         with self.lock:
+            self._closed = True
+            self._close_readers()
             self.db.close()
             self._mark.close()
 
@@ -78,6 +85,18 @@ class Database:
     def reading(self) -> Iterator[apsw.Connection]:
         with self.lock, self.translated():
             yield self.db
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[apsw.Connection]:
+        """A connection that only reads, and neither waits for writers nor holds them up; none for two threads."""
+        with self.translated():
+            db = self._reader()
+            try:
+                yield db
+            finally:
+                self._readers.append(db)
+                if self._closed:
+                    self._close_readers()
 
     @contextlib.contextmanager
     def transaction(self, *, grows: bool = False) -> Iterator[State]:
@@ -120,14 +139,32 @@ class Database:
             if grows and self._size("-wal") > self._wal_bytes + self.max_batch_bytes:
                 raise NoRoom(self.cap_text)
 
-    def _prepare(self, device: str | None, key: bytes | None) -> None:
-        db = self.db
+    def _configure(self, db: apsw.Connection) -> None:
+        """What a connection needs before it looks into the file."""
         db.set_busy_timeout(5000)
-        if key is not None:
-            db.pragma("key", f"raw:{key.hex()}")
+        if self._key is not None:
+            db.pragma("key", f"raw:{self._key.hex()}")
+        db.pragma("mmap_size", 0)
+
+    def _reader(self) -> apsw.Connection:
+        with contextlib.suppress(IndexError):
+            return self._readers.pop()
+        if self._closed:
+            raise apsw.ConnectionClosedError("The connection has been closed")
+        db = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)
+        self._configure(db)
+        return db
+
+    def _close_readers(self) -> None:
+        while self._readers:
+            with contextlib.suppress(IndexError):  # another thread took it
+                self._readers.pop().close()
+
+    def _prepare(self, device: str | None) -> None:
+        db = self.db
+        self._configure(db)
         db.pragma("journal_mode", "wal")
         db.pragma("synchronous", "FULL")
-        db.pragma("mmap_size", 0)
         db.pragma("secure_delete", "FAST")  # nothing is written only to blot out what has left
         db.pragma("wal_autocheckpoint", min(1000, self._wal_bytes // 2 // PAGE))
         db.pragma("journal_size_limit", self._wal_bytes)
@@ -181,7 +218,7 @@ class Database:
             text = str(error)
             raise error if text.startswith(where) else SpoolDamaged(f"{where} is damaged: {text}; {remedy}") from error
         except apsw.NotADBError as error:
-            reason = "another key, or damaged" if self._encrypted else "encrypted, or damaged"
+            reason = "another key, or damaged" if self._key is not None else "encrypted, or damaged"
             raise SpoolDamaged(f"{where} cannot be read ({reason}: {error}); give its key if it has one, else "
                                f"{remedy}") from error
         except apsw.CorruptError as error:

@@ -42,15 +42,29 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
         sync(made.parent)
 
 
+def begin(handle: int) -> None:
+    """Have the system write what is in a file, without waiting for it (Linux)."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@contextlib.contextmanager
+def unnamed(folder: Path, name: str, content: bytes, mode: int) -> Iterator[tuple[Path, int]]:
+    """A new file with the content, not synced, under a name that no one else uses, and its handle; gone at the end."""
+    staging = folder / f"{name}.{secrets.token_hex(8)}"
+    handle = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(handle, left):]
+        yield staging, handle
+    finally:
+        os.close(handle)
+        staging.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def _written(folder: Path, name: str, content: bytes, mode: int) -> Iterator[Path]:
-    """A new file with the content, synced, under a name that no one else uses; gone at the end."""
-    staging = folder / f"{name}.{secrets.token_hex(8)}"
-    try:
-        with open(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    with unnamed(folder, name, content, mode) as (staging, handle):
+        os.fsync(handle)
         yield staging
-    finally:
-        staging.unlink(missing_ok=True)

@@ -88,48 +88,63 @@ class Outbox:
                 raise SpoolError(f"the spool {str(self.spool.path)!r} has no room to make a segment; "
                                  "free space on its disk") from error
 
-    def next(self, limit: int = 1, max_bytes: int = 16 << 20, *, after: int = -1) -> list[Sealed]:
-        """The oldest segments that are not confirmed, up to `limit`, of those `after` a sequence number.
+    def next(self, limit: int = 1) -> list[Sealed]:
+        """The oldest segments that are not confirmed, up to `limit`, less those that turn out to be damaged."""
+        return [sealed for sequence in self.sequences(limit) if (sealed := self.read(sequence)) is not None]
 
-        Damaged ones are counted and left out.
-        """
-        found, size = [], 0
-        with self._database.reading() as db:
-            for row in db.execute("SELECT sequence, key, records, data FROM segments WHERE refused IS NULL "
-                                  "AND sequence > ? ORDER BY sequence LIMIT ?", (after, limit)):
-                size += len(row[3]) if isinstance(row[3], bytes) else 0
-                if found and size > max_bytes:
-                    break
-                found.append(Sealed(*row))
-        intact = [s for s in found if s.intact]
-        if len(intact) < len(found):
-            self._give_up([s for s in found if s not in intact])
-        return intact
+    def sequences(self, limit: int, *, after: int = -1) -> list[int]:
+        """Of the oldest segments that are not confirmed, up to `limit`, of those `after` a sequence number."""
+        with self._database.snapshot() as db:
+            return [sequence for sequence, in db.execute(
+                "SELECT sequence FROM segments WHERE refused IS NULL AND sequence > ? ORDER BY sequence LIMIT ?",
+                (after, limit))]
 
-    def offer(self, sealed: Sequence[Sealed]) -> None:
-        """A target may have these from now on, so neither they nor those before are dropped any more."""
-        self.exchange((), sealed)
+    def read(self, sequence: int) -> Sealed | None:
+        """A segment; None if it is not there any more, or damaged, and then counted so. Waits for no writer."""
+        with self._database.snapshot() as db:
+            rows = db.execute("SELECT sequence, key, records, data FROM segments WHERE sequence = ?",
+                              (sequence,)).fetchall()
+        for sealed in (Sealed(*row) for row in rows):
+            if sealed.intact:
+                return sealed
+            self._give_up(sealed)
+        return None
+
+    def offer(self, sequence: int) -> None:
+        """A target may have this segment from now on, so neither it nor those before are dropped any more."""
+        self.exchange((), sequence)
 
     def confirm(self, sealed: Sequence[Sealed]) -> None:
         """The target has the segments: forget them. Does nothing the second time."""
-        self.exchange(sealed, ())
+        self.exchange(sealed, -1)
 
-    def exchange(self, stored: Sequence[Sealed], offered: Sequence[Sealed]) -> None:
-        """Confirm some and offer others, with one wait for the disk."""
-        last = max((s.sequence for s in offered), default=-1)
+    def exchange(self, stored: Sequence[Sealed], offered: int) -> None:
+        """Confirm some, and offer others up to a sequence number, with one wait for the disk."""
         with self._database.reading():
-            if not stored and last <= self._database.state().offered:
+            if not stored and offered <= self._database.state().offered:
                 return
-        db = self._database.db
         with self._database.transaction() as state:
-            state.offered = max(state.offered, last)
-            for s in stored:
-                db.execute("DELETE FROM segments WHERE sequence = ? AND key = ?", (s.sequence, s.key))
-                if db.changes():
-                    state.count("stored", s.records)
-                    state.count("segments", 1)
-                elif self._database.value("SELECT count(*) FROM segments WHERE +sequence = ?", s.sequence):  # a scan
-                    raise SpoolDamaged("a segment that it lists cannot be found")
+            state.offered = max(state.offered, offered)
+            if stored:
+                self._forget(stored, state)
+
+    def _forget(self, stored: Sequence[Sealed], state: State) -> None:
+        """Few statements for all of them: between statements a thread waits for Python's lock."""
+        named = json.dumps([(s.sequence, s.key) for s in stored])
+        which = "sequence IN (SELECT value->>0 FROM json_each(?1)) AND key IN (SELECT value->>1 FROM json_each(?1))"
+        db = self._database.db
+        for count, records in db.execute(f"SELECT count(*), coalesce(sum(records), 0) FROM segments WHERE {which}",
+                                         (named,)).fetchall():
+            state.count("segments", count)
+            state.count("stored", records)
+        db.execute(f"DELETE FROM segments WHERE {which}", (named,))
+        if db.changes() < len(stored):  # another uploader was faster; if not, a scan still finds them
+            self._check_gone([s.sequence for s in stored])
+
+    def _check_gone(self, sequences: Sequence[int]) -> None:
+        if self._database.value("SELECT count(*) FROM segments WHERE +sequence IN (SELECT value FROM json_each(?))",
+                                json.dumps(sequences)):
+            raise SpoolDamaged("a segment that it lists cannot be found")
 
     def refuse(self, sealed: Sealed, reason: str) -> None:
         """The target will never take the segment: set it aside, so that others can leave."""
@@ -215,12 +230,13 @@ class Outbox:
                        (sequence, made.key, len(batch.lines), first_record, made.data))
         return Sealed(sequence, made.key, len(batch.lines), made.data)
 
-    def _give_up(self, damaged: Sequence[Sealed]) -> None:
+    def _give_up(self, damaged: Sealed) -> None:
         with self._database.transaction() as state:
-            for s in damaged:
-                self._database.db.execute("DELETE FROM segments WHERE sequence = ?", (s.sequence,))
-                if self._database.db.changes():
-                    state.count("damaged", s.records if isinstance(s.records, int) else 0)
+            self._database.db.execute("DELETE FROM segments WHERE sequence = ?", (damaged.sequence,))
+            if self._database.db.changes():
+                state.count("damaged", damaged.records if isinstance(damaged.records, int) else 0)
+            else:
+                self._check_gone([damaged.sequence])
 
     def _correct_waiting(self) -> None:
         """After damage the sums may be off; they only say when to look."""

@@ -1,5 +1,6 @@
 """Where segments go: whatever takes each of them once."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -8,13 +9,21 @@ class Target(Protocol):
     """A store, or a service that stores."""
 
     where: str  # for people: a folder or URL
-    lanes: int = 1  # segments that may be under way at once; one where their order matters
+    lanes: int = 1  # threads that may send at once; one where the order of segments matters
+    group: int = 1  # segments that are better put at once; a target that has but 1 needs no `put_all`
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Store a segment under its key; when this returns, it is stored for good. False if it was there already.
 
         Raises `Refused` if it can never be taken, `Unavailable` (with the seconds to wait, if
         the other side named them) or `OSError` if it may be later.
+        """
+        ...
+
+    def put_all(self, objects: Iterable[tuple[str, bytes]]) -> list[str]:
+        """Store segments, for good when this returns, but those whose keys it returns: they are left to `put_new`.
+
+        Raises `Unavailable` or `OSError` if it may be possible later; some of them may have been stored.
         """
         ...
 

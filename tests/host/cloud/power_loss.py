@@ -10,6 +10,7 @@ import random
 from pathlib import Path
 
 import apsw
+from lepton.cloud.database import Database
 
 SECTOR = 512
 
@@ -28,11 +29,13 @@ class Disk(apsw.VFS):
         super().__init__("power-loss", "unix", makedefault=True)
 
     def __enter__(self) -> "Disk":
-        # its files have no shared memory, so the log's index must be in the connection's own
+        # its files have no shared memory, so the log's index must be in the connection's own, and there can be one only
         apsw.connection_hooks.append(self._exclusive)
+        self._snapshot, Database.snapshot = Database.snapshot, Database.reading
         return self
 
     def __exit__(self, *exc) -> None:
+        Database.snapshot = self._snapshot
         apsw.connection_hooks.remove(self._exclusive)
         self.unregister()
 

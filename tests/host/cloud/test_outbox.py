@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from lepton.cloud import DeviceKeys, Outbox, Spool, SpoolFull
+from lepton.cloud import DeviceKeys, Outbox, Spool, SpoolError, SpoolFull
 from lepton.cloud import segment as segments
 from lepton.cloud.database import MIN_MAX_BYTES
 from lepton.cloud.state import COUNTERS
@@ -107,7 +107,7 @@ def test_drop_oldest_takes_sealed_segments_first_but_none_that_was_offered(tmp_p
         for i in range(3):
             spool.append_many("run", [{"i": i, "noise": keys.signing.sign(bytes([i])).hex() * 300}])
             outbox.seal(50, 1 << 20)
-        outbox.offer(outbox.next(1))
+        outbox.offer(outbox.next(1)[0].sequence)
         for _ in range(100):
             spool.append("run", {"text": "x" * 9000})
         left = headers(outbox.next(10))
@@ -126,6 +126,55 @@ def test_refused_segments_stand_aside_until_they_are_offered_again(spool, outbox
     assert outbox.settled(spool.last_record()) and not outbox.backlog()
     outbox.offer_refused()
     assert outbox.next(10) == [first]
+
+
+def test_segments_are_read_while_another_writes(spool, outbox):
+    spool.append_many("run", [{}] * 3)
+    first, second, third = seal_all(outbox, 1)
+    found, release = [], threading.Event()
+
+    def write():
+        with spool.database.transaction():
+            release.wait(20)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    reader = threading.Thread(target=lambda: found.extend([outbox.sequences(9), outbox.sequences(1, after=0),
+                                                           outbox.read(2), outbox.read(3)]))
+    reader.start()
+    reader.join(10)
+    assert found == [[0, 1, 2], [1], third, None]
+    release.set()
+    writer.join()
+    outbox.confirm([second])
+    assert outbox.read(1) is None and outbox.next(3) == [first, third]
+
+
+def test_what_two_uploaders_confirm_is_counted_once(spool, outbox):
+    spool.append_many("run", [{}] * 10)
+    sealed = seal_all(outbox, 2)
+    outbox.confirm(sealed[:2])
+    outbox.exchange(sealed[1:4], sealed[4].sequence)
+    counters, state = spool.status().counters, spool.database.state()
+    assert (counters["stored"], counters["segments"], state.offered) == (8, 4, 4)
+    assert outbox.next(9) == [sealed[4]]
+
+
+def test_a_damaged_segment_is_counted_and_left_out(spool, outbox):
+    spool.append_many("run", [{}] * 6)
+    first, _, third = seal_all(outbox, 2)
+    spool.database.db.execute("UPDATE segments SET data = substr(data, 1, 9) WHERE sequence = 1")
+    assert outbox.next(3) == [first, third]
+    assert spool.status().counters["damaged"] == 2 and outbox.sequences(9) == [0, 2]
+    assert outbox.read(1) is None
+
+
+def test_a_spool_that_is_closed_cannot_be_read(spool, outbox):
+    with spool.database.snapshot():
+        spool.close()  # while someone reads
+    with pytest.raises(SpoolError, match="cannot be used: The connection has been closed"):
+        outbox.read(0)
+    assert spool.database._readers == []
 
 
 def wait_for_requests(spool, count):

@@ -1,7 +1,9 @@
 """Stores: each object once, whatever was there before."""
 
+import os
+
 import pytest
-from lepton.cloud import DeviceKeys, SegmentError, Store, StoreError, Unavailable
+from lepton.cloud import DeviceKeys, SegmentError, Store, StoreError, Unavailable, folder
 from lepton.cloud import segment as segments
 
 
@@ -28,6 +30,54 @@ def test_a_torn_object_is_replaced(tmp_path, made):
     assert store.put_new(made.key, made.data) is True
     assert store.get(made.key) == made.data
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
+
+
+def objects(count):
+    made = [segments.seal(DeviceKeys.generate(), [b'{"run":"run","number":0}'], device="alpha", spool="0" * 32,
+                          sequence=n, previous="", run="run", first=0, last=0, from_ms=0, to_ms=0, origin={},
+                          counters={}) for n in range(count)]
+    return {one.key: one.data for one in made}
+
+
+def test_put_all_stores_what_is_new_and_leaves_the_rest_to_put_new(tmp_path):
+    """New ones, one that is there, and one that is there but torn."""
+    store, some = Store(tmp_path), objects(5)
+    first, there, torn = list(some)[:3]
+    assert store.put_all(some.items()) == list(some)  # a folder that is not there yet is not its affair either
+    store.put_new(first, some[first])
+    store.put_new(there, some[there])
+    (tmp_path / torn).write_bytes(some[torn][:10])
+    assert store.put_all(some.items()) == [first, there, torn]
+    assert store.put_new(there, some[there]) is False
+    assert store.put_new(torn, some[torn]) is True
+    assert store.keys() == sorted(some)
+    assert {key: store.get(key) for key in some} == some
+    assert store.put_all([]) == []
+    assert list((tmp_path / folder.STAGING).iterdir()) == []
+
+
+def test_other_stores_know_put_all(made):
+    store, some = Store("memory:///"), objects(3)
+    assert store.group == 1
+    store.put_new(made.key, made.data)
+    assert store.put_all({**some, made.key: made.data}.items()) == [made.key]
+    assert store.keys() == sorted([*some, made.key])
+
+
+def test_a_group_that_cannot_be_stored_is_unavailable(tmp_path, monkeypatch):
+    store, some = Store(tmp_path), objects(4)
+    first = next(iter(some))
+    store.put_new(first, some.pop(first))
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(Unavailable, match=r"does not do as asked: .*No space left"):
+        patched.setattr(os, "fsync", full)
+        store.put_all(some.items())
+    assert store.keys() == [first] and list((tmp_path / folder.STAGING).iterdir()) == []
+    assert store.put_all(some.items()) == []
+    assert store.keys() == sorted([first, *some])
 
 
 def test_a_key_names_its_bytes(tmp_path):

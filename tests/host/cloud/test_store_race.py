@@ -12,8 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from lepton.cloud import Store, Unavailable
-from lepton.cloud import store as stores
+from lepton.cloud import Store, Unavailable, folder
 
 ROUNDS = 60
 
@@ -39,7 +38,7 @@ def assert_whole(where):
     assert store.keys() == [an_object(seed)[0] for seed in range(ROUNDS)]
     for seed in range(ROUNDS):
         assert store.get(an_object(seed)[0]) == an_object(seed)[1]
-    assert list((where / stores.STAGING).iterdir()) == []
+    assert list((where / folder.STAGING).iterdir()) == []
 
 
 def test_threads(tmp_path):
@@ -77,7 +76,7 @@ os.link = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 Store({str(tmp_path)!r}).put_new({an_object(1)[0]!r}, b"x" * 1000)
 """], check=False)
     assert child.returncode == -signal.SIGKILL
-    (left,) = (tmp_path / stores.STAGING).iterdir()
+    (left,) = (tmp_path / folder.STAGING).iterdir()
     assert left.read_bytes() == b"x" * 1000
     return left
 
@@ -90,7 +89,7 @@ def age(path, seconds):
 def test_old_remains_of_a_killed_writer_go(tmp_path, killed):
     store = Store(tmp_path)
     assert store.keys() == []
-    age(killed, stores.REMAINS_SECONDS + 60)
+    age(killed, folder.REMAINS_SECONDS + 60)
     assert store.put_new(*an_object(1)) is True
     assert not killed.exists()
     assert_only(tmp_path, 1)
@@ -98,7 +97,7 @@ def test_old_remains_of_a_killed_writer_go(tmp_path, killed):
 
 def test_what_a_living_writer_may_have_written_stays(tmp_path, killed):
     store = Store(tmp_path)
-    age(killed, stores.REMAINS_SECONDS / 2)
+    age(killed, folder.REMAINS_SECONDS / 2)
     assert store.put_new(*an_object(1)) is True
     assert killed.exists()
 
@@ -106,11 +105,11 @@ def test_what_a_living_writer_may_have_written_stays(tmp_path, killed):
 def test_remains_are_looked_for_again_after_a_day(tmp_path, killed, monkeypatch):
     store = Store(tmp_path)
     store.put_new(*an_object(1))
-    age(killed, stores.REMAINS_SECONDS + 60)
+    age(killed, folder.REMAINS_SECONDS + 60)
     store.put_new(*an_object(2))
     assert killed.exists()
     now = time.monotonic
-    monkeypatch.setattr(time, "monotonic", lambda: now() + stores.REMAINS_SECONDS)
+    monkeypatch.setattr(time, "monotonic", lambda: now() + folder.REMAINS_SECONDS)
     store.put_new(*an_object(3))
     assert not killed.exists()
 
@@ -130,9 +129,9 @@ def vanishing(monkeypatch, times):
 
 
 def test_a_writer_whose_file_was_cleared_away_begins_again(tmp_path, monkeypatch):
-    vanished = vanishing(monkeypatch, stores.ATTEMPTS - 2)  # one is for folders that are missing
+    vanished = vanishing(monkeypatch, folder.ATTEMPTS - 2)  # one is for folders that are missing
     assert Store(tmp_path).put_new(*an_object(1)) is True
-    assert len(vanished) == stores.ATTEMPTS - 2
+    assert len(vanished) == folder.ATTEMPTS - 2
     assert_only(tmp_path, 1)
 
 
@@ -142,6 +141,31 @@ def test_a_folder_that_loses_every_file_is_unavailable(tmp_path, monkeypatch):
         Store(tmp_path).put_new(*an_object(1))
     monkeypatch.undo()
     assert Store(tmp_path).put_new(*an_object(1)) is True
+
+
+def test_groups_of_threads_at_once(tmp_path):
+    """Overlapping groups: each object is stored whole, whoever came first, and no one fails."""
+    store, rng = Store(tmp_path), random.Random(3)
+
+    def put(_):
+        for seeds in [rng.sample(range(ROUNDS), 8) for _ in range(10)] + [range(ROUNDS)]:
+            some = dict(map(an_object, seeds))
+            for key in store.put_all(some.items()):
+                store.put_new(key, some[key])
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(put, range(6)))
+    assert_whole(tmp_path)
+
+
+def test_of_a_group_what_was_cleared_away_is_left_to_put_new(tmp_path, monkeypatch):
+    store, some = Store(tmp_path), dict(map(an_object, range(5)))
+    store.put_new(*an_object(9))
+    vanished = vanishing(monkeypatch, 2)
+    assert store.put_all(some.items()) == list(some)[:2]
+    assert len(vanished) == 2
+    assert store.keys() == [*list(some)[2:], an_object(9)[0]]
+    assert list((tmp_path / folder.STAGING).iterdir()) == []
 
 
 def assert_only(where, seed):

@@ -31,6 +31,7 @@ class FailingStore(Store):
 
     def __init__(self, where, failures, *, answer_lost=False):
         super().__init__(where)
+        self.group = 1  # all go through `put_new`
         self.failures, self.answer_lost, self.calls = failures, answer_lost, []
 
     def put_new(self, key, body):
@@ -202,6 +203,7 @@ def test_a_refused_segment_does_not_hold_up_the_others(spool, tmp_path):
             return super().put_new(key, data)
 
     store = Choosy(tmp_path / "store")
+    store.group = 1
     with Uploader(spool, store, KEYS, segment_records=10) as uploader:
         spool.append_many("run", [{}] * 40)
         assert uploader.flush(20)
@@ -242,6 +244,7 @@ def test_requests_that_come_twice_or_in_another_order_store_each_segment_once(sp
             return super().put_new(key, data)
 
     store = Restless(tmp_path / "store")
+    store.group = 1
     with Uploader(spool, store, KEYS, segment_records=10) as uploader:
         spool.append_many("run", [{}] * 95)
         assert uploader.flush(20)
