@@ -84,7 +84,7 @@ class Outage:
 
 
 def _drain(place: Path, open_store: Callable) -> float:
-    """The median over `OUTAGES`, with the same backlog each; store and uploader take turns in being measured first."""
+    """The median over `OUTAGES`, with the same backlog each; the store's own rate is measured before and after each."""
     from ..cloud import DeviceKeys, Outbox, Spool
     from ..cloud.segment import key_of, sha256
     keys = DeviceKeys.generate()
@@ -93,20 +93,20 @@ def _drain(place: Path, open_store: Callable) -> float:
     with Spool(backlog) as spool:
         objects = [(s.key, s.data) for s in Outbox(spool, keys).next(BACKLOG)]
         before = key_of(spool.device, len(objects), sha256(b""))
+
+    def opened(name: str):
+        store = open_store(name)
+        store.put_new(before, b"")  # there has been something from this device before
+        return store
+
     ratios = []
     for outage in range(OUTAGES):
-        spool, alone, uploaded = place / f"{outage}.db", open_store(f"alone{outage}"), open_store(f"uploaded{outage}")
+        spool, stores = place / f"{outage}.db", [opened(f"{outage}{use}") for use in ("before", "uploaded", "after")]
         shutil.copy(backlog, spool)
-        for store in (alone, uploaded):
-            store.put_new(before, b"")  # there has been something from this device before
         os.sync()  # the copy is not to be written while it is measured
-        if outage % 2:
-            own = _put_all(alone, objects)
-            taken = _upload(spool, keys, uploaded)
-        else:
-            taken = _upload(spool, keys, uploaded)
-            own = _put_all(alone, objects)
-        ratios.append(100 * own / taken)
+        own = _put_all(stores[0], objects)
+        taken = _upload(spool, keys, stores[1])
+        ratios.append(100 * (own + _put_all(stores[2], objects)) / 2 / taken)
     return statistics.median(ratios)
 
 

@@ -14,8 +14,8 @@ from .errors import Refused
 from .outbox import Outbox, Sealed
 from .target import Target
 
-WINDOW = 64  # segments that are offered together, once it is known that the target answers
-LOW = 32  # segments left for the lanes with which more are offered, and stored ones that are worth a confirmation
+WINDOW = 128  # segments that are offered together, once it is known that the target answers
+LOW = 64  # segments left for the lanes with which more are offered, and stored ones that are worth a confirmation
 CONFIRM_SECONDS = 0.5  # that what is stored may wait for others to be confirmed with
 
 _Outcome = tuple[Sealed, Refused | None]
@@ -166,7 +166,7 @@ class Delivery:
             self._under_way -= taken
             if error is not None:
                 self._error, self._ended = self._error or error, True
-            elif self._probe:
+            elif self._probe and outcomes:  # one that was not there any more says nothing of the target
                 self._probe = False
                 self._work.notify_all()
             first = not self._settled  # that the thread of `run` is to have patience with

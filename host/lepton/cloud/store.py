@@ -14,7 +14,6 @@ from .errors import StoreError, Unavailable
 from .folder import Folder
 
 MULTIPART_BYTES = 8 << 20  # larger objects go up in parts
-GROUP = 8  # objects that share out what it costs to sync a folder
 
 
 class Store:
@@ -25,7 +24,7 @@ class Store:
     `put_all` are those of `Target`; reading raises `Unavailable` while the store does not answer.
     """
 
-    lanes, group = 4, 1
+    lanes, group = 8, 1  # the server has something to do while answers are on their way
 
     def __init__(self, where: str | Path, **options):
         self.where = str(where)
@@ -36,7 +35,7 @@ class Store:
                 if isinstance(self._store, HTTPStore):
                     raise ValueError("no web server stores an object only once")
             else:
-                self._folder, self.group = Folder(where), GROUP
+                self._folder, self.lanes, self.group = Folder(where), 3, 8  # more only get in each other's way
                 self._store = LocalStore(self._folder.path)
         except (BaseError, ValueError, OSError) as error:
             reason = str(error).strip().splitlines()[0]

@@ -54,7 +54,8 @@ def test_the_stores_own_rate_is_that_of_all_its_writers(tmp_path):
             barrier.wait(20)  # none goes on before all have come
             return True
 
-    store, objects = Watched(tmp_path), [(f"key{n}", b"") for n in range(8)]
+    store = Watched(tmp_path)
+    objects = [(f"key{n}", b"") for n in range(3 * store.lanes)]
     barrier = threading.Barrier(store.lanes)
     assert drain._put_all(store, objects) > 0
     assert len(store.writers) == store.lanes and sorted(store.keys) == [key for key, _ in objects]

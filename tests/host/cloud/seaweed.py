@@ -34,10 +34,11 @@ def kill(folder: Path) -> None:
 
 
 def store(found: server.Server, port: int | None = None, prefix: str = "") -> Store:
-    """A store on the server, through a proxy's port if given."""
+    """A store on the server; through a proxy's port, if given, with little patience."""
     options = found.options()
     if port is not None:
         options["endpoint"] = f"http://127.0.0.1:{port}"
     return Store(f"{found.url}/{prefix}" if prefix else found.url, **options,
-                 client_options={"allow_http": True, "timeout": "5s", "connect_timeout": "2s"},
+                 client_options={"allow_http": True, "timeout": "60s" if port is None else "5s",
+                                 "connect_timeout": "10s" if port is None else "2s"},
                  retry_config={"max_retries": 0})

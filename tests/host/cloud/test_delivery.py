@@ -131,6 +131,19 @@ def test_a_probe_is_one_segment_until_it_is_known_how_it_went(spool, keys):
     assert started[2] == 0 and sorted(started[3:]) == list(range(1, 20))
 
 
+def test_a_probe_that_turns_out_to_be_damaged_is_none(spool, keys):
+    outbox, started = filled(spool, keys, 20), []
+    spool.database.db.execute("UPDATE segments SET data = x'00' WHERE sequence < 3")
+
+    def away(key):
+        started.append(sequence(key))
+        raise Unavailable("away")
+
+    with pytest.raises(Unavailable, match="away"):
+        deliver(outbox, Target(4, 8, before=away), probe=True)
+    assert started == [3] and spool.database.state().offered == 3
+
+
 @pytest.mark.parametrize("group", [1, 8])
 def test_what_was_stored_before_a_failure_is_confirmed_and_the_rest_stays(spool, keys, group):
     outbox, rng = filled(spool, keys, 150), random.Random(5)

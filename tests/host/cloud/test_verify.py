@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 from lepton.cloud import DeviceKeys, Outbox, Spool, Store
@@ -28,7 +29,7 @@ def send(spool, store, keys, run, count, records=10):
 
 
 def path(store, index):
-    return store._folder / store.keys("alpha")[index]
+    return Path(store.where) / store.keys("alpha")[index]
 
 
 def test_a_good_store(store, keys):
@@ -82,7 +83,7 @@ def test_exchanged_for_another_genuine_segment(tmp_path, store, keys):
     report = verify(store, keys.keyring())
     assert any("segment 5 is there twice" in text for text in report.spools[0].errors)
     genuine = next(key for key in store.keys("alpha") if key[:27] == forked[:27] and key != forked)
-    (store._folder / genuine).unlink()
+    (Path(store.where) / genuine).unlink()
     with Spool(tmp_path / "spool.db") as spool:
         send(spool, store, keys, "four", 10)
     assert any("segment 6 follows another than the one that is stored" in text
