@@ -84,7 +84,8 @@ def _verify(arguments: Namespace) -> int:
     place = project_place() if (Path(project_place().target) / "results").exists() else user_place()
     where = arguments.store or place.target
     if "://" not in where and not (Path(where) / "results").is_dir():
-        raise StoreError(f"{where} holds no results; give the folder or URL of the store")
+        raise StoreError(f"{where} holds no results; give the folder or URL of the store, which is the one with a "
+                         "folder results/ in it")
     keyring = DeviceKeys.load(Path(arguments.keys) if arguments.keys else place.keys).keyring()
     report = verify(Store(where), keyring, device=arguments.device, run=arguments.run)
     for spool in report.spools:

@@ -49,6 +49,8 @@ def test_bad_arguments(arguments, text, capsys):
     (["compile", "none.tflite"], "none.tflite"),
     (["run", "none.lepton", "--input", "x.npy"], "lepton: none.lepton: cannot be read: No such file or directory"),
     (["cloud", "status", "--spool", "none.db"], "lepton: none.db: there is no such spool"),
+    (["cloud", "verify", "none"], "lepton: none holds no results; give the folder or URL of the store, which is the "
+                                  "one with a folder results/ in it"),
     (["cloud", "status"], "lepton: no spool was found, neither build/spool.db nor"),
 ])
 def test_user_errors_are_one_line(arguments, text, capsys, tmp_path):
