@@ -38,6 +38,7 @@ class Folder:
 
         The disk has all of them to write before it is waited for, and a folder is synced once for all in it.
         """
+        self._clear_remains()
         begun, left = [], []
         with contextlib.ExitStack() as stack:
             for key, data in objects:

@@ -4,6 +4,7 @@ A batch of records is replaced by its segment in one transaction, so that a cras
 records or the very bytes that may have reached the target.
 """
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from . import records as lines
 from . import segment as segments
 from .database import NoRoom
-from .errors import SpoolDamaged, SpoolError
+from .errors import SegmentError, SpoolDamaged, SpoolError
 from .keys import DeviceKeys
 from .schema import run_crc
 from .spool import Spool
@@ -33,9 +34,12 @@ class Sealed:
 
     @property
     def intact(self) -> bool:
-        """Whether its bytes are what the key says; a damaged file can hold anything."""
-        return (isinstance(self.data, bytes) and isinstance(self.key, str) and isinstance(self.records, int)
-                and self.key.startswith(f"{segments.ROOT}/") and segments.sha256(self.data) == self.digest)
+        """Whether it has a key, and its bytes are what the key says; a damaged file can hold anything."""
+        if not (isinstance(self.data, bytes) and isinstance(self.key, str) and isinstance(self.records, int)):
+            return False
+        with contextlib.suppress(SegmentError):
+            return segments.split_key(self.key)[1:] == (self.sequence, segments.sha256(self.data))
+        return False
 
 
 @dataclass(frozen=True)

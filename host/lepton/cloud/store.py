@@ -66,8 +66,9 @@ class Store:
         """See `Target`. Into a folder at less than half of what they cost one by one."""
         if self._folder is None:
             return [key for key, data in objects if not self.put_new(key, data)]
+        checked = ((key, data) for key, data in objects if segments.split_key(key))
         with self._unavailable():
-            return self._folder.create_all(objects)
+            return self._folder.create_all(checked)
 
     def get(self, key: str) -> bytes:
         """The object's bytes. Raises `StoreError` if there is none."""

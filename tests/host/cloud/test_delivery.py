@@ -189,15 +189,17 @@ def test_damaged_segments_are_left_out_even_if_all_of_a_group_are(spool, keys):
 
 
 def test_who_stops_waits_for_what_is_under_way_only(spool, keys):
-    outbox, stop = filled(spool, keys, 100), threading.Event()
+    outbox, stop, late = filled(spool, keys, 100), threading.Event(), []
 
     def before(key):
-        if sequence(key) == 5:
+        if stop.is_set():
+            late.append(key)
+        elif sequence(key) == 5:
             stop.set()
 
     _, stored, _ = deliver(outbox, Target(4, 1, before=before), stopping=stop.is_set)
-    assert 5 in stored and len(stored) < 12
-    assert outbox.sequences(1) == [min(set(range(100)) - set(stored))]
+    assert 5 in stored and len(late) <= 3  # what the other lanes had just taken
+    assert outbox.sequences(200) == sorted(set(range(100)) - set(stored))
 
 
 def test_few_that_take_long_are_confirmed_after_a_while(spool, keys, monkeypatch):

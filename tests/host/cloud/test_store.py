@@ -84,6 +84,9 @@ def test_a_key_names_its_bytes(tmp_path):
     for key in ("results/alpha/1-abc", f"results/../{0:012d}-{'0' * 64}"):
         with pytest.raises(SegmentError, match="is not the key of a segment"):
             Store(tmp_path).put_new(key, b"")
+        with pytest.raises(SegmentError, match="is not the key of a segment"):
+            Store(tmp_path).put_all([*objects(1).items(), (key, b"")])
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
 def test_the_same_code_talks_to_other_stores_by_url(made):

@@ -95,6 +95,12 @@ def test_old_remains_of_a_killed_writer_go(tmp_path, killed):
     assert_only(tmp_path, 1)
 
 
+def test_old_remains_go_when_groups_come(tmp_path, killed):
+    age(killed, folder.REMAINS_SECONDS + 60)
+    Store(tmp_path).put_all([an_object(1)])
+    assert not killed.exists()
+
+
 def test_what_a_living_writer_may_have_written_stays(tmp_path, killed):
     store = Store(tmp_path)
     age(killed, folder.REMAINS_SECONDS / 2)
