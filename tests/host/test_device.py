@@ -44,7 +44,7 @@ def test_a_backend_whose_package_is_missing(monkeypatch):
         lepton.device.open("far")
 
 
-@pytest.mark.parametrize("module", ["lepton.device", "lepton.driver", "lepton.cloud", "lepton.cli"])
+@pytest.mark.parametrize("module", ["lepton.device", "lepton.driver", "lepton.results", "lepton.cli"])
 def test_the_host_imports_neither_simulator_nor_frameworks(module):
     code = (f"import sys, {module}; "
             "found = {'amaranth', 'lepton_sim', 'lepton_hdl', 'torch', 'cocotb', 'tflite', 'ai_edge_litert'} & "

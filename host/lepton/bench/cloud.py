@@ -84,15 +84,15 @@ def _rate(append: Callable[[int], int]) -> float:
 
 
 def _batched(place: Path) -> float:
-    from ..cloud import Spool
-    from ..cloud.results import BATCH
+    from ..results import Spool
+    from ..results.result_log import BATCH
     with Spool(place / "spool.db") as spool:
         batches = itertools.cycle([[record(b * BATCH + n) for n in range(BATCH)] for b in range(16)])
         return _rate(lambda _: spool.append_many("run", next(batches)))
 
 
 def _single(place: Path) -> float:
-    from ..cloud import Spool
+    from ..results import Spool
     with Spool(place / "spool.db") as spool:
         records = itertools.cycle([record(n) for n in range(256)])
         return _rate(lambda _: spool.append("run", next(records)))
@@ -104,7 +104,7 @@ def _slowdown(place: Path) -> float:
     Blocks with and without take turns, so that what else the machine does weighs on both.
     The mean of the middle 60 % of their ratios: what else the machine does can be felt at the ends.
     """
-    from ..cloud import DeviceKeys, ResultLog, Spool, Store, Uploader
+    from ..results import DeviceKeys, ResultLog, Spool, Store, Uploader
     model = models.load("mnist")
     compiled = compile_graph(model.graph(), PRESETS["base"])
     with Spool(place / "spool.db") as spool, devices.open("golden", config=compiled.config) as device, \

@@ -25,13 +25,13 @@ PATIENCE = 120.0  # seconds
 
 def drain_folder(place: Path) -> float:
     """To a folder on the same disk as the spool."""
-    from ..cloud import Store
+    from ..results import Store
     return _drain(place, lambda name: Store(place / name))
 
 
 def drain_s3(place: Path) -> float:
     """To a SeaweedFS on this machine; it and the uploader have a processor each, as the machines they stand for."""
-    from ..cloud import Store, server
+    from ..results import Store, server
     with _half_of_the_processors(0):
         started = server.up(place / "server")
     try:
@@ -78,15 +78,15 @@ class Outage:
         return self.store.put_all(objects)
 
     def _check(self) -> None:
-        from ..cloud import Unavailable
+        from ..results import Unavailable
         if self.down:
             raise Unavailable("the store is away", 0.2)
 
 
 def _drain(place: Path, open_store: Callable) -> float:
     """The median over `OUTAGES`, with the same backlog each; the store's own rate is measured before and after each."""
-    from ..cloud import DeviceKeys, Outbox, Spool
-    from ..cloud.segment import key_of, sha256
+    from ..results import DeviceKeys, Outbox, Spool
+    from ..results.segment import key_of, sha256
     keys = DeviceKeys.generate()
     backlog = place / "backlog.db"
     _make_backlog(backlog, keys)
@@ -112,7 +112,7 @@ def _drain(place: Path, open_store: Callable) -> float:
 
 def _make_backlog(path: Path, keys) -> None:
     """A spool as it is after an outage: nothing but segments, as the uploader makes them meanwhile."""
-    from ..cloud import Outbox, Spool
+    from ..results import Outbox, Spool
     with Spool(path) as spool:
         outbox = Outbox(spool, keys)
         for first in range(0, BACKLOG, SEGMENT_RECORDS):
@@ -122,7 +122,7 @@ def _make_backlog(path: Path, keys) -> None:
 
 def _upload(path: Path, keys, store) -> float:
     """Seconds until the backlog has left."""
-    from ..cloud import Spool, Uploader
+    from ..results import Spool, Uploader
     target = Outage(store)
     with Spool(path) as spool, Uploader(spool, target, keys, backoff_base=0.2, backoff_cap=0.2) as uploader:
         while not uploader.status.failures:

@@ -21,7 +21,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _status(arguments: Namespace) -> int:
-    from ..cloud import CloudError
+    from ..results import CloudError
     console = make_console()
     mine = user_place().spool
     paths = [Path(arguments.spool)] if arguments.spool else [
@@ -54,7 +54,7 @@ def _shown(path: Path, before: dict[Path, tuple[float, int]] | None = None):
     """A spool's state; `before` remembers when how many were stored, for the rate."""
     from rich.console import Group
 
-    from ..cloud import Spool
+    from ..results import Spool
     with Spool(path, key=spool_key()) as spool:
         status = spool.status()
     counters = status.counters
@@ -77,8 +77,8 @@ def _shown(path: Path, before: dict[Path, tuple[float, int]] | None = None):
 
 
 def _verify(arguments: Namespace) -> int:
-    from ..cloud import DeviceKeys, Store, StoreError
-    from ..cloud.verify import verify
+    from ..results import DeviceKeys, Store, StoreError
+    from ..results.verify import verify
     from .main import EXIT_DIFFERENT
     console = make_console()
     place = project_place() if (Path(project_place().target) / "results").exists() else user_place()
@@ -107,7 +107,7 @@ def _verify(arguments: Namespace) -> int:
 
 
 def _up(arguments: Namespace) -> int:
-    from ..cloud import server
+    from ..results import server
     from .console import working
     console = make_console()
     with working(console, "starting SeaweedFS"):
@@ -123,7 +123,7 @@ def _up(arguments: Namespace) -> int:
 
 
 def _down(arguments: Namespace) -> int:
-    from ..cloud import server
+    from ..results import server
     from .console import working
     console = make_console()
     with working(console, "stopping SeaweedFS"):
@@ -133,7 +133,7 @@ def _down(arguments: Namespace) -> int:
 
 
 def _salvage(arguments: Namespace) -> int:
-    from ..cloud.salvage import salvage
+    from ..results.salvage import salvage
     found = salvage(Path(arguments.spool), key=spool_key())
     make_console().print(facts([
         ("saved", f"{grouped(found.records)} records, {grouped(found.segments)} segments on their way"),

@@ -87,7 +87,7 @@ def _revoke(arguments: Namespace) -> int:
 
 
 def _enroll(arguments: Namespace) -> int:
-    from ..cloud.keys import DeviceKeys
+    from ..results.keys import DeviceKeys
     credentials = _credentials(arguments)
     answer = credentials.enrol(arguments.service, arguments.code, arguments.authority,
                                DeviceKeys.load_or_create(credentials.folder))
@@ -120,7 +120,7 @@ def _identity(arguments: Namespace):
 
 
 def _credentials(arguments: Namespace):
-    from ..cloud.credentials import Credentials
+    from ..results.credentials import Credentials
     return Credentials(Path(arguments.keys) if arguments.keys else user_place().spool.parent / "keys")
 
 

@@ -37,7 +37,7 @@ def user_place(target: str | None = None) -> Place:
 
 def spool_key() -> bytes | None:
     """The key of encrypted spools: 64 hexadecimal digits in the file that $LEPTON_SPOOL_KEY names."""
-    from ..cloud import SpoolError
+    from ..results import SpoolError
     path = os.environ.get(KEY_VARIABLE)
     if not path:
         return None
@@ -54,7 +54,7 @@ def _user_folder() -> Path:
 
 def _service_place(target: str) -> Place:
     """The service takes what the enrolled device has signed, under the name that it was enrolled with."""
-    from ..cloud.credentials import Credentials
+    from ..results.credentials import Credentials
     base = _user_folder()
     name = Credentials(base / "keys").name()
     return Place(base / f"service-{name}.db", target, base / "keys", name)
@@ -75,7 +75,7 @@ class Upload:
         self.complete = False
 
     def __enter__(self) -> "Upload":
-        from ..cloud import DeviceKeys, Spool, Uploader
+        from ..results import DeviceKeys, Spool, Uploader
         with ExitStack() as stack:
             self._spool = stack.enter_context(Spool(self.place.spool, device=self.place.device, max_bytes=RESULTS_CAP,
                                                     key=spool_key()))
@@ -89,7 +89,7 @@ class Upload:
 
     def log(self, **hashes):
         """A `ResultLog` of this spool."""
-        from ..cloud import ResultLog
+        from ..results import ResultLog
         return ResultLog(self._spool, **hashes)
 
     def finish(self, log) -> None:
@@ -111,8 +111,8 @@ class Upload:
             self.summary += f"; the spool was full and did not take {log.lost}"
 
     def _target(self):
-        from ..cloud import open_target
+        from ..results import open_target
         if self.place.device is None:
             return open_target(self.place.target)
-        from ..cloud.credentials import Credentials
+        from ..results.credentials import Credentials
         return open_target(self.place.target, credentials=Credentials(self.place.keys))

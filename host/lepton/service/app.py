@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from .. import __version__
-from ..cloud import CloudError
+from ..results import CloudError
 from .audit import Audit
 from .authority import Authority
 from .database import Database

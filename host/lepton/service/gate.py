@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..cloud.segment import MAX_OBJECT_BYTES
+from ..results.segment import MAX_OBJECT_BYTES
 from .audit import Audit
 from .enrolment import Enrolment
 from .errors import Refused

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select, update
 
-from ..cloud import SegmentError, Store
-from ..cloud import segment as segments
-from ..cloud.segment import Header, Segment
+from ..results import SegmentError, Store
+from ..results import segment as segments
+from ..results.segment import Header, Segment
 from . import tables
 from .database import Database, insert_new
 from .errors import Refused

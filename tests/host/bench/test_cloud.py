@@ -7,7 +7,7 @@ import pytest
 from lepton.bench import cloud, drain
 from lepton.bench.cloud import CLOUD_ROWS, CloudMeasurement, measure_cloud
 from lepton.cli import main
-from lepton.cloud import Store, StoreError, Unavailable, server
+from lepton.results import Store, StoreError, Unavailable, server
 
 
 @pytest.fixture(autouse=True)

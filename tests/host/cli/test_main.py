@@ -7,7 +7,7 @@ import time
 import pytest
 from lepton.cli import main
 from lepton.cli.main import EXIT_INTERRUPTED, EXIT_USER_ERROR
-from lepton.cloud import DeviceKeys, Spool, Store, Uploader
+from lepton.results import DeviceKeys, Spool, Store, Uploader
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ import sys
 import time
 from pathlib import Path
 
-from lepton.cloud import DeviceKeys, Spool, Uploader, open_target
-from lepton.cloud.credentials import Credentials
+from lepton.results import DeviceKeys, Spool, Uploader, open_target
+from lepton.results.credentials import Credentials
 
 BATCH = 20
 CAP = 16 << 20

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import httpx
-from lepton.cloud.credentials import Credentials
-from lepton.cloud.keys import DeviceKeys
+from lepton.results.credentials import Credentials
+from lepton.results.keys import DeviceKeys
 from lepton.service.database import Database
 from lepton.service.enrolment import Enrolment
 from lepton.service.identity import Identity

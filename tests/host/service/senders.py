@@ -6,9 +6,9 @@ import secrets
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from lepton.cloud import segment as segments
-from lepton.cloud.credentials import PROOF_CONTEXT
-from lepton.cloud.keys import DeviceKeys
+from lepton.results import segment as segments
+from lepton.results.credentials import PROOF_CONTEXT
+from lepton.results.keys import DeviceKeys
 
 MODELS = {"mnist": "1" * 64, "kws": "2" * 64}
 

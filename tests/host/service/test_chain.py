@@ -10,10 +10,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from lepton.cloud import DeviceKeys, Spool, Store, Uploader, open_target
-from lepton.cloud import segment as segments
-from lepton.cloud.credentials import Credentials
-from lepton.cloud.verify import verify
+from lepton.results import DeviceKeys, Spool, Store, Uploader, open_target
+from lepton.results import segment as segments
+from lepton.results.credentials import Credentials
+from lepton.results.verify import verify
 from lepton.service.identity import Identity
 from lepton.service.tenant import TenantView
 

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from lepton.cloud.keys import DeviceKeys
+from lepton.results.keys import DeviceKeys
 from lepton.service.authority import Authority
 from lepton.service.enrolment import Enrolment
 from lepton.service.errors import Refused, ServiceError

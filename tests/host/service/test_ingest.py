@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from lepton.cloud import Store
-from lepton.cloud.keys import DeviceKeys
+from lepton.results import Store
+from lepton.results.keys import DeviceKeys
 from lepton.service import tables
 from lepton.service.authority import Authority
 from lepton.service.database import Database

@@ -10,7 +10,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from lepton.cloud.keys import DeviceKeys
+from lepton.results.keys import DeviceKeys
 from lepton.service import tables
 from lepton.service.authority import Authority
 from lepton.service.gate import MAX_BODY

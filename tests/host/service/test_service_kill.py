@@ -9,8 +9,8 @@ import threading
 import time
 
 import pytest
-from lepton.cloud.errors import Unavailable
-from lepton.cloud.ingest import IngestTarget
+from lepton.results.errors import Unavailable
+from lepton.results.ingest import IngestTarget
 from lepton.service import tables
 from lepton.service.tenant import TenantView
 from sqlalchemy import select

@@ -1,7 +1,7 @@
 """The service before a real S3 server."""
 
 import pytest
-from lepton.cloud import Store, server
+from lepton.results import Store, server
 
 from tests.host.service.running import Service, members
 

@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
-from lepton.cloud import credentials as module
-from lepton.cloud import ingest
-from lepton.cloud.credentials import Credentials
-from lepton.cloud.errors import CredentialsError
-from lepton.cloud.ingest import IngestTarget
-from lepton.cloud.keys import DeviceKeys
+from lepton.results import credentials as module
+from lepton.results import ingest
+from lepton.results.credentials import Credentials
+from lepton.results.errors import CredentialsError
+from lepton.results.ingest import IngestTarget
+from lepton.results.keys import DeviceKeys
 from lepton.service.identity import Identity
 
 from tests.host.service.running import Service

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from lepton.cli import main
-from lepton.cloud import Spool, Store, StoreError, Unavailable, Uploader, server
-from lepton.cloud import store as stores
-from lepton.cloud.s3_multipart import PART_BYTES, S3Multipart
-from lepton.cloud.verify import verify
+from lepton.results import Spool, Store, StoreError, Unavailable, Uploader, server
+from lepton.results import store as stores
+from lepton.results.s3_multipart import PART_BYTES, S3Multipart
+from lepton.results.verify import verify
 from proxy import Proxy
 from seaweed import kill, needs_program, seaweed, store
 

@@ -5,10 +5,10 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lepton.cloud import durable
-from lepton.cloud import segment as segments
-from lepton.cloud.errors import KeyFileError, SegmentError
-from lepton.cloud.keys import DeviceKeys, Keyring
+from lepton.results import durable
+from lepton.results import segment as segments
+from lepton.results.errors import KeyFileError, SegmentError
+from lepton.results.keys import DeviceKeys, Keyring
 
 KEYS = DeviceKeys.generate()
 ABOUT = {"device": "alpha", "spool": "0" * 32, "sequence": 3, "previous": "", "run": "run", "first": 5, "last": 6,

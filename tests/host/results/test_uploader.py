@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from lepton.cloud import (
+from lepton.results import (
     CloudError,
     DeviceKeys,
     Refused,
@@ -19,8 +19,8 @@ from lepton.cloud import (
     open_target,
     verify,
 )
-from lepton.cloud.credentials import Credentials
-from lepton.cloud.ingest import retry_after
+from lepton.results.credentials import Credentials
+from lepton.results.ingest import retry_after
 from power_loss import Disk
 
 KEYS = DeviceKeys.generate()

@@ -1,5 +1,5 @@
 import pytest
-from lepton.cloud import DeviceKeys
+from lepton.results import DeviceKeys
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from lepton.cloud import DeviceKeys, Outbox, Spool, Store
-from lepton.cloud.database import MIN_MAX_BYTES
-from lepton.cloud.verify import verify
+from lepton.results import DeviceKeys, Outbox, Spool, Store
+from lepton.results.database import MIN_MAX_BYTES
+from lepton.results.verify import verify
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import threading
 import time
 
 import pytest
-from lepton.cloud import Outbox, Refused, Spool, Store, Unavailable
-from lepton.cloud import delivery as deliveries
-from lepton.cloud.delivery import Delivery
+from lepton.results import Outbox, Refused, Spool, Store, Unavailable
+from lepton.results import delivery as deliveries
+from lepton.results.delivery import Delivery
 
 
 class Target:

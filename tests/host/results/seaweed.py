@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from lepton.cloud import Store, StoreError, server
+from lepton.results import Store, StoreError, server
 
 
 def needs_program() -> None:

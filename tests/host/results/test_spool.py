@@ -5,9 +5,9 @@ import random
 
 import apsw
 import pytest
-from lepton.cloud import DeviceKeys, Outbox, Spool, SpoolDamaged, SpoolError, SpoolFull
-from lepton.cloud import segment as segments
-from lepton.cloud.database import MIN_MAX_BYTES
+from lepton.results import DeviceKeys, Outbox, Spool, SpoolDamaged, SpoolError, SpoolFull
+from lepton.results import segment as segments
+from lepton.results.database import MIN_MAX_BYTES
 
 KEYS = DeviceKeys.generate()
 

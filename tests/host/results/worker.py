@@ -11,8 +11,8 @@ import random
 import sys
 import time
 
-from lepton.cloud import CloudError, DeviceKeys, Spool, Store, Uploader
-from lepton.cloud import segment as segments
+from lepton.results import CloudError, DeviceKeys, Spool, Store, Uploader
+from lepton.results import segment as segments
 
 CAP = 8 << 20
 

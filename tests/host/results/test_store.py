@@ -3,8 +3,8 @@
 import os
 
 import pytest
-from lepton.cloud import DeviceKeys, SegmentError, Store, StoreError, Unavailable, folder
-from lepton.cloud import segment as segments
+from lepton.results import DeviceKeys, SegmentError, Store, StoreError, Unavailable, folder
+from lepton.results import segment as segments
 
 
 @pytest.fixture(scope="module")

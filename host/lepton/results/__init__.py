@@ -10,7 +10,7 @@
 - `verify`: a stored run, checked from end to end
 - `salvage`: what a damaged spool still holds
 - `server`: a SeaweedFS of one's own
-- `results`: results of inference as records
+- `result_log`: results of inference as records
 
 Needs the extra `lepton-chip[cloud]` (apsw-sqlite3mc, obstore, zstandard, cryptography, httpx).
 """
@@ -28,7 +28,7 @@ from .errors import (
 )
 from .keys import DeviceKeys, Keyring
 from .outbox import Outbox
-from .results import ResultLog
+from .result_log import ResultLog
 from .segment import Segment
 from .spool import POLICIES, Spool, SpoolStatus
 from .store import Store

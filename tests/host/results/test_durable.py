@@ -3,8 +3,8 @@
 import os
 
 import pytest
-from lepton.cloud import durable
-from lepton.cloud.folder import Folder
+from lepton.results import durable
+from lepton.results.folder import Folder
 
 
 def test_create_and_replace(tmp_path):

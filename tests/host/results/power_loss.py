@@ -10,7 +10,7 @@ import random
 from pathlib import Path
 
 import apsw
-from lepton.cloud.database import Database
+from lepton.results.database import Database
 
 SECTOR = 512
 

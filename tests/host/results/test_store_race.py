@@ -12,7 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from lepton.cloud import Store, Unavailable, folder
+from lepton.results import Store, Unavailable, folder
 
 ROUNDS = 60
 
@@ -71,7 +71,7 @@ def killed(tmp_path):
     """A folder with what a writer left that was killed between writing an object and naming it."""
     child = subprocess.run([sys.executable, "-c", f"""
 import os, signal
-from lepton.cloud import Store
+from lepton.results import Store
 os.link = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 Store({str(tmp_path)!r}).put_new({an_object(1)[0]!r}, b"x" * 1000)
 """], check=False)

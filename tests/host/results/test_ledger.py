@@ -10,8 +10,8 @@ import random
 import time
 from collections import Counter
 
-from lepton.cloud import DeviceKeys, Spool, server
-from lepton.cloud.verify import verify
+from lepton.results import DeviceKeys, Spool, server
+from lepton.results.verify import verify
 from processes import kill, last_acknowledged, start
 from proxy import Proxy
 from seaweed import kill as kill_server

@@ -7,9 +7,9 @@ import sys
 
 import apsw
 import pytest
-from lepton.cloud import CloudError, Outbox, Spool, SpoolDamaged, SpoolError
-from lepton.cloud import segment as segments
-from lepton.cloud.salvage import salvage
+from lepton.results import CloudError, Outbox, Spool, SpoolDamaged, SpoolError
+from lepton.results import segment as segments
+from lepton.results.salvage import salvage
 
 RECORDS = 600
 CAP = 4 << 20
@@ -19,7 +19,7 @@ def fill(path):
     """In a process that dies, so that the log is not written back: records, segments, and some that have left."""
     script = f"""
 import os
-from lepton.cloud import DeviceKeys, Outbox, Spool
+from lepton.results import DeviceKeys, Outbox, Spool
 spool = Spool({str(path)!r}, device="alpha", max_bytes={CAP})
 outbox = Outbox(spool, DeviceKeys.load_or_create({str(path.parent / "keys")!r}))
 for i in range(0, {RECORDS}, 20):
@@ -49,13 +49,13 @@ def copy(original, tmp_path):
 
 @pytest.fixture(scope="module")
 def keyring(original):
-    from lepton.cloud import DeviceKeys
+    from lepton.results import DeviceKeys
     return DeviceKeys.load(original / "keys").keyring()
 
 
 @pytest.fixture(scope="module")
 def device_keys(original):
-    from lepton.cloud import DeviceKeys
+    from lepton.results import DeviceKeys
     return DeviceKeys.load(original / "keys")
 
 

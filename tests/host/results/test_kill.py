@@ -9,8 +9,8 @@ import time
 from collections import Counter
 
 import pytest
-from lepton.cloud import DeviceKeys, Spool, Store, Uploader
-from lepton.cloud import segment as segments
+from lepton.results import DeviceKeys, Spool, Store, Uploader
+from lepton.results import segment as segments
 from processes import kill, last_acknowledged, start
 
 ROUNDS = 10

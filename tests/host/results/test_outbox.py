@@ -4,10 +4,10 @@ import threading
 import time
 
 import pytest
-from lepton.cloud import DeviceKeys, Outbox, Spool, SpoolError, SpoolFull
-from lepton.cloud import segment as segments
-from lepton.cloud.database import MIN_MAX_BYTES
-from lepton.cloud.state import COUNTERS
+from lepton.results import DeviceKeys, Outbox, Spool, SpoolError, SpoolFull
+from lepton.results import segment as segments
+from lepton.results.database import MIN_MAX_BYTES
+from lepton.results.state import COUNTERS
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import zlib
 
 import apsw
 import pytest
-from lepton.cloud import Outbox, Spool, SpoolError, Store, Uploader
-from lepton.cloud.database import MIN_MAX_BYTES
-from lepton.cloud.verify import verify
+from lepton.results import Outbox, Spool, SpoolError, Store, Uploader
+from lepton.results.database import MIN_MAX_BYTES
+from lepton.results.verify import verify
 
 SCHEMA_1 = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -77,7 +77,7 @@ def test_a_later_version_is_refused(path):
 
 
 def test_a_migration_that_is_cut_off_leaves_the_old_spool(path, monkeypatch):
-    monkeypatch.setattr("lepton.cloud.schema.run_crc", lambda *_: 1 // 0)
+    monkeypatch.setattr("lepton.results.schema.run_crc", lambda *_: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         Spool(path)
     monkeypatch.undo()

@@ -4,8 +4,8 @@ import contextlib
 import random
 
 import pytest
-from lepton.cloud import Outbox, Spool
-from lepton.cloud import segment as segments
+from lepton.results import Outbox, Spool
+from lepton.results import segment as segments
 from power_loss import Disk, PowerLost
 
 CRASHES_PER_SPOOL = 25
