@@ -23,7 +23,7 @@ _STEP = 2.0**-24  # what rounding to float32 can change, relative to the number
 
 
 def float_averages(source: tuple[float, int], output: tuple[float, int], counts: Sequence[int],
-                   op: AveragePool2D) -> tuple[int, list[Record]]:
+                   op: AveragePool2D, arithmetic: Arithmetic) -> tuple[int, list[Record]]:
     """(output zero point, records) for windows of so many pixels, in `Rounding.FLOAT`.
 
     source, output: scale and zero point. The output's zero point may be another than the network's, with the bias
@@ -32,7 +32,7 @@ def float_averages(source: tuple[float, int], output: tuple[float, int], counts:
     """
     zero = output[1]
     for other in (zero, zero - 1 if zero > -128 else zero + 1):
-        records = [_float_record(source, output, count, op, other) for count in counts]
+        records = [_float_record(source, output, count, op, arithmetic, other) for count in counts]
         if None not in records:
             return other, records
     raise GraphError(f"averages over {' and '.join(map(str, sorted(set(counts))))} values depend on how float32 rounds "
@@ -40,27 +40,27 @@ def float_averages(source: tuple[float, int], output: tuple[float, int], counts:
 
 
 def _float_record(source: tuple[float, int], output: tuple[float, int], count: int, op: AveragePool2D,
-                  zero: int) -> Record | None:
+                  arithmetic: Arithmetic, zero: int) -> Record | None:
     """The record that gives every average with the output's zero point `zero`; None if there is none."""
     if count > _MOST:
         return None
     sums = np.arange((-128 - source[1]) * count, (127 - source[1]) * count + 1, dtype=np.int64)
-    wanted = _float_results(sums, source, output, count, op)
+    wanted = _float_results(sums, source, output, count, op, arithmetic)
     more = (output[1] - zero) * output[0] * count / source[0]
     if wanted is None or more != int(more):
         return None
-    scale = quantize.float_average_scale(source[0], output[0], count)
+    scale = quantize.float_average_scale(source[0], output[0], count, arithmetic)
     multiplier, shift = quantize.float_multiplier(scale)
     if shift > 0 and int(np.abs(sums).max() + abs(more)) << shift >= 1 << 30:
         return None
-    given = requantize(sums + int(more), np.atleast_1d(scale), Arithmetic.FLOAT, False, zero, (-128, 127))
+    given = requantize(sums + int(more), np.atleast_1d(scale), arithmetic, False, zero, (-128, 127))
     if not np.array_equal(given, wanted):
         return None
     return int(more) - source[1] * count, multiplier, *quantize.split_shift(shift)
 
 
 def _float_results(sums: np.ndarray, source: tuple[float, int], output: tuple[float, int], count: int,
-                   op: AveragePool2D) -> np.ndarray | None:
+                   op: AveragePool2D, arithmetic: Arithmetic) -> np.ndarray | None:
     """The framework's result for each sum of `count` values less their zero point; None where it depends on more."""
     significand = int(math.frexp(source[0])[0] * 2**24)
     bits = significand.bit_length() - (significand & -significand).bit_length() + 1
@@ -68,7 +68,7 @@ def _float_results(sums: np.ndarray, source: tuple[float, int], output: tuple[fl
         mean = (sums * source[0]).astype(np.float32) / np.float32(count)
         tensor = Tensor("average", mean.shape, np.dtype(np.int8), Quantization(
             np.float32([output[0]]), np.int32([output[1]])))
-        return to_scale(mean, Call(replace(op, clamp=FULL), Arithmetic.FLOAT, [], [], tensor))
+        return to_scale(mean, Call(replace(op, clamp=FULL), arithmetic, [], [], tensor))
     reals = sums * (source[0] / (output[0] * count))
     most = float(np.abs(sums).max()) / count * source[0] / output[0]
     error = _STEP * ((count + 5) * most + most + 256)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arch.commands import PARAM_WORDS, UNIFORM_PARAM_WORDS
 from ..fixedpoint import quantize_multiplier
-from ..graph import GraphError
+from ..graph import Arithmetic, GraphError
 
 _INT32_MAX = 2**31 - 1
 
@@ -48,17 +48,28 @@ def float_multiplier(scale: np.float32) -> tuple[int, int]:
     return (0, 0) if shift < -31 else (int(mantissa * 2**31), shift)
 
 
-def float_scales(source: np.ndarray, weights: np.ndarray, output: np.ndarray) -> np.ndarray:
-    """float32 scales of a convolution or matrix product, one per weight scale, as ONNX Runtime computes them."""
-    return np.asarray(source, np.float32) * np.asarray(weights, np.float32) / np.asarray(output, np.float32)
+def float_scales(source: np.ndarray, weights: np.ndarray, output: np.ndarray, arithmetic: Arithmetic) -> np.ndarray:
+    """float32 scales of a convolution or matrix product, one per weight scale.
+
+    FLOAT: as ONNX Runtime computes them, rounding twice. TORCH: PyTorch sums reals and multiplies by 1 / output scale;
+    the exact product of the three, rounded once, is nearest to what that comes to.
+    """
+    source, weights, output = (np.asarray(s, np.float32) for s in (source, weights, output))
+    if arithmetic is Arithmetic.TORCH:
+        inverse = (1 / output.astype(np.float64)).astype(np.float32)
+        return (source.astype(np.float64) * weights.astype(np.float64) * inverse.astype(np.float64)).astype(np.float32)
+    return source * weights / output
 
 
-def float_average_scale(source: float, output: float, count: int) -> np.float32:
-    """float32 scale of the sum of `count` values, as ONNX Runtime's QLinearGlobalAveragePool computes it
-    (`onnxruntime/core/mlas/lib/qlgavgpool.cpp`; the image is summed in int32, so the chip's result is its byte).
+def float_average_scale(source: float, output: float, count: int, arithmetic: Arithmetic) -> np.float32:
+    """float32 scale of the sum of `count` values.
 
+    FLOAT: as ONNX Runtime's QLinearGlobalAveragePool computes it (`onnxruntime/core/mlas/lib/qlgavgpool.cpp`; the
+    image is summed in int32, so the chip's result is its byte). TORCH: nearest to the mean of reals times 1 / scale.
     Averages over windows are another matter: see `averaging`.
     """
+    if arithmetic is Arithmetic.TORCH:
+        return np.float32(float(np.float32(source)) * float(np.float32(1 / float(np.float32(output)))) / count)
     return np.float32(source) / (np.float32(output) * np.float32(count))
 
 

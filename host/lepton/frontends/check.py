@@ -233,7 +233,7 @@ def _pool(graph, node, where, inputs, output):
             raise GraphError(f"{where}: padding {node.op.padding} must be less than the kernel {node.op.kernel}, "
                              "or windows would be empty")
     a, b = inputs[0].quantization, output.quantization
-    if isinstance(node.op, AveragePool2D) and graph.arithmetic is Arithmetic.FLOAT:
+    if isinstance(node.op, AveragePool2D) and graph.arithmetic is not Arithmetic.FIXED:
         pass  # ONNX Runtime and PyTorch bring the average to any scale
     elif abs(float(a.scale[0]) - float(b.scale[0])) > 1e-6 or a.zero_point[0] != b.zero_point[0]:
         raise GraphError(f"{where}: input and output must have the same quantization, not scale {a.scale[0]} "

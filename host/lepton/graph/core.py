@@ -14,7 +14,8 @@ class Arithmetic(Enum):
     """How the framework that a network comes from brings results to their scale."""
 
     FIXED = "fixed"  # TFLite's reference kernels: int32 multiplier and shift, computed from double scales
-    FLOAT = "float"  # ONNX Runtime and PyTorch: float32 scale, round half to even
+    FLOAT = "float"  # ONNX Runtime: float32 scale, round half to even
+    TORCH = "torch"  # PyTorch: float32 reals times 1 / scale, round half to even, then the zero point is added
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,6 @@ frameworks, `Graph.arithmetic` decides; what a kernel does with it is written wh
 `unsigned`: the framework computes with uint8 values and zero points, 128 above those here. The reals are the same,
 but rounding is not: with `Arithmetic.FLOAT` zero points are added to a float before it is rounded; TFLite's averages
 of uint8 round ties up, those of int8 away from zero, and it multiplies the scales of uint8 convolutions in float32.
-
-`zero_last`: as PyTorch does it, with `Arithmetic.FLOAT` a real is multiplied by 1 over the scale, not divided, and
-rounded before the zero point is added.
 """
 
 from dataclasses import dataclass
@@ -106,7 +103,6 @@ class AveragePool2D(Op):
     clamp: Pair = FULL
     count_padding: bool = False
     unsigned: bool = False
-    zero_last: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,11 @@ def scale(tensor: Tensor) -> np.float32:
     return np.float32(tensor.quantization.scale.reshape(-1)[0])
 
 
+def inverse_scale(tensor: Tensor) -> np.float32:
+    """1 / scale as PyTorch's quantize_per_tensor multiplies by it: divided in double, then float32."""
+    return np.float32(1 / float(scale(tensor)))
+
+
 @dataclass(frozen=True, eq=False)
 class Call:
     """One execution of an operator. `tensors` and `values` go with the operands, None where one is left out."""
@@ -39,6 +44,10 @@ class Call:
     @property
     def fixed(self) -> bool:
         return self.arithmetic is Arithmetic.FIXED
+
+    @property
+    def torch(self) -> bool:
+        return self.arithmetic is Arithmetic.TORCH
 
     @property
     def offset(self) -> int:

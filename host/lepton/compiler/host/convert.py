@@ -15,13 +15,14 @@ def _along(values: np.ndarray, tensor, ndim: int) -> np.ndarray:
 
 
 def quantize(call: Call) -> np.ndarray:
-    """FIXED: TFLite's AffineQuantize, half away from zero; FLOAT: half to even. NaN becomes the lowest value."""
+    """FIXED: TFLite's AffineQuantize, half away from zero; FLOAT: half to even; TORCH: half to even, the real times
+    1 / scale. NaN becomes the lowest value."""
     output, x = call.output, call.x.astype(np.float32)
     info = np.iinfo(output.dtype)
     factor = _along(output.quantization.scale.astype(np.float32), output, x.ndim)
     zero = _along(output.quantization.zero_point.astype(np.float32), output, x.ndim)
     with np.errstate(over="ignore"):
-        quotient = x / factor
+        quotient = x * (1 / factor.astype(np.float64)).astype(np.float32) if call.torch else x / factor
     quotient = _round_away(quotient) if call.fixed else np.rint(quotient)
     return np.clip(np.nan_to_num(quotient, nan=-np.inf, posinf=np.inf, neginf=-np.inf) + zero,
                    info.min, info.max).astype(output.dtype)

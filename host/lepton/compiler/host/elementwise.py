@@ -21,13 +21,18 @@ def _centred(call: Call, index: int, dtype=np.int64) -> np.ndarray:
 
 
 def add_or_sub(call: Call) -> np.ndarray:
-    """TFLite's ADD and SUB: both operands to a common scale with 20 more bits, the sum to the output's."""
+    """TFLite's ADD and SUB: both operands to a common scale with 20 more bits, the sum to the output's.
+
+    FLOAT: MLAS's QLinearAdd; ONNX Runtime has no integer kernel for differences. TORCH: in reals.
+    """
     subtract = not isinstance(call.op, Add)
     if not call.quantized:
         a, b = call.values
         return a - b if subtract else a + b
+    if call.torch or (subtract and not call.fixed):  # dequantize, add or subtract, quantize
+        return to_scale(_real(call, 0) - _real(call, 1) if subtract else _real(call, 0) + _real(call, 1), call)
     if not call.fixed:
-        return _subtract_float(call) if subtract else _add_float(call)
+        return _add_float(call)
     a, b = call.tensors
     p = add_parameters(scale(a), scale(b), scale(call.output))
 
@@ -59,15 +64,12 @@ def _real(call: Call, index: int) -> np.ndarray:
     return scale(call.tensors[index]) * _centred(call, index, np.int32).astype(np.float32)
 
 
-def _subtract_float(call: Call) -> np.ndarray:
-    """ONNX Runtime has no integer kernel: dequantize, subtract, quantize."""
-    return to_scale(_real(call, 0) - _real(call, 1), call)
-
-
 def multiply(call: Call) -> np.ndarray:
     """TFLite's MUL: the integer product times one factor. FLOAT: MLAS's QLinearMul."""
     if not call.quantized:
         return call.values[0] * call.values[1]
+    if call.torch:
+        return to_scale(_real(call, 0) * _real(call, 1), call)
     (a, b), output = call.tensors, call.output
     product, factor = _centred(call, 0) * _centred(call, 1), scale(a) * scale(b) / scale(output)
     zero = zero_point(output)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...graph import Arithmetic, Conv2D, DepthwiseConv2D, FullyConnected, MatMul, Op, Tensor, TransposeConv2D
-from ..quantize import conv_scales
+from ..quantize import conv_scales, float_scales
 from ..rounding import rounded
 from . import fixed
 from .call import Call, zero_point
@@ -16,9 +16,9 @@ def requantize(total: np.ndarray, scales: np.ndarray, arithmetic: Arithmetic, on
     """int64 sums to int8 by `scales`, one or one per channel (last axis).
 
     FIXED: multiplier and shift of a float64 scale, rounding twice; where `once`, the product in float64, rounded once.
-    FLOAT: float32 scale, round half to even (MlasRequantizeOutput).
+    FLOAT and TORCH: float32 scale, round half to even (MlasRequantizeOutput).
     """
-    if arithmetic is Arithmetic.FLOAT:
+    if arithmetic is not Arithmetic.FIXED:
         product = total.astype(np.int32).astype(np.float32) * scales.astype(np.float32)
         low, high = np.float32(-128 - zero), np.float32(127 - zero)
         values = np.rint(np.clip(product, low, high)).astype(np.int64) + zero
@@ -30,10 +30,10 @@ def requantize(total: np.ndarray, scales: np.ndarray, arithmetic: Arithmetic, on
 
 
 def layer_scales(op: Op, x: Tensor, weights: Tensor, output: Tensor, arithmetic: Arithmetic) -> np.ndarray:
-    """Factors from a layer's sums to its output: float64 for FIXED, float32 for FLOAT (input * weight / output)."""
+    """Factors from a layer's sums to its output, input * weight / output: float64 for FIXED, float32 for the others."""
     source, factor, target = x.quantization.scale, weights.quantization.scale.reshape(-1), output.quantization.scale
-    if arithmetic is Arithmetic.FLOAT:
-        return source.astype(np.float32) * factor.astype(np.float32) / target.astype(np.float32)
+    if arithmetic is not Arithmetic.FIXED:
+        return float_scales(source, factor, target, arithmetic)
     return conv_scales(source, factor, target, not (isinstance(op, MatMul) or getattr(op, "unsigned", False)))
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 
 from ...graph import AveragePool2D, MaxPool2D
-from ..quantize import mean_multiplier
+from ..quantize import float_average_scale, mean_multiplier
 from . import fixed
-from .call import Call, scale, zero_point
+from .call import Call, inverse_scale, scale, zero_point
 from .layers import requantize, windows
 
 
@@ -46,10 +46,10 @@ def average_pool(call: Call) -> np.ndarray:
 
 
 def to_scale(x: np.ndarray, call: Call) -> np.ndarray:
-    """float32 reals to the output's scale as ONNX Runtime's quantize_value: divide, add the zero point, round half to
-    even; or with `zero_last` as PyTorch's quantize_per_tensor."""
-    if getattr(call.op, "zero_last", False):
-        values = np.rint(x * np.float32(1 / float(scale(call.output)))) + zero_point(call.output)
+    """float32 reals to the output's scale. FLOAT: ONNX Runtime's quantize_value divides, adds the zero point, rounds
+    half to even. TORCH: quantize_per_tensor multiplies by 1 / scale, rounds half to even, adds the zero point."""
+    if call.torch:
+        values = np.rint(x * inverse_scale(call.output)) + zero_point(call.output)
     else:
         values = np.rint(x / scale(call.output) + np.float32(zero_point(call.output) + call.offset)) - call.offset
     return np.clip(values, *call.limits()).astype(call.output.dtype)
@@ -70,7 +70,7 @@ def _mean(call: Call, axes: tuple[int, ...]) -> np.ndarray:
     if call.fixed:
         result = fixed.rescale(fixed.wrap(total), *mean_multiplier(scale(source), scale(call.output), count)) + zero
         return np.clip(result, *call.limits()).astype(call.output.dtype)
-    factor = scale(source) / (scale(call.output) * np.float32(count))
+    factor = float_average_scale(scale(source), scale(call.output), count, call.arithmetic)
     return requantize(total, np.atleast_1d(factor), call.arithmetic, False, zero, call.limits())
 
 

@@ -16,7 +16,8 @@ def mean(context: Context, layer: ChipLayer, source, output) -> None:
     """Make `layer` the mean over its kernel, the whole image."""
     count = layer.kernel[0] * layer.kernel[1]
     if context.floats:
-        scale = quantize.float_average_scale(scale_of(source), scale_of(output), count)
+        scale = quantize.float_average_scale(scale_of(source), scale_of(output), count,
+                                             context.graph.arithmetic)
         multiplier, shift = quantize.float_multiplier(scale)
         quantize.check_float_range(np.array([-zero_of(source) * count]), np.ones((1, count)), np.array([shift]))
     else:
@@ -42,7 +43,8 @@ def pool(context: Context, layer: ChipLayer, node: ChipNode) -> None:
     try:
         if context.floats:
             layer.out_zero, records = float_averages(
-                (scale_of(source), zero_of(source)), (scale_of(output), zero_of(output)), [n for _, n in parts], op)
+                (scale_of(source), zero_of(source)), (scale_of(output), zero_of(output)), [n for _, n in parts], op,
+                context.graph.arithmetic)
             layer.params = [context.uniform(*record) for record in records]
         elif op.unsigned:
             layer.rounding, layer.out_zero = Rounding.SINGLE, -128

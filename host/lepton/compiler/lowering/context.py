@@ -31,7 +31,7 @@ class Context:
     def __init__(self, graph: Graph, config: ChipConfig, segment: Segment):
         self.graph = graph
         self.config, self.lanes = config, config.lanes
-        self.floats = graph.arithmetic is Arithmetic.FLOAT
+        self.floats = graph.arithmetic is not Arithmetic.FIXED
         self.outside, self.wanted = set(segment.inputs), set(segment.outputs)
         self.inputs: dict[str, tuple[str, Blocked | Rows]] = {}  # buffer name -> (tensor, layout)
         self.views: dict[str, View] = {}

@@ -86,7 +86,8 @@ def set_parameters(context: Context, layer: ChipLayer, node: ChipNode, values: n
     bias -= zero_of(source) * values.reshape(outputs, -1).sum(axis=1, dtype=np.int64)
     steps = source.quantization.scale, weights.quantization.scale.reshape(-1), output.quantization.scale
     if context.floats:
-        pairs = [quantize.float_multiplier(s) for s in np.broadcast_to(quantize.float_scales(*steps), outputs)]
+        scales = np.broadcast_to(quantize.float_scales(*steps, context.graph.arithmetic), outputs)
+        pairs = [quantize.float_multiplier(s) for s in scales]
     else:
         scales = np.broadcast_to(quantize.conv_scales(*steps, not getattr(node.node.op, "unsigned", False)), outputs)
         pairs = [quantize.quantize_multiplier(float(s)) for s in scales]

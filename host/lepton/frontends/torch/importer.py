@@ -77,7 +77,7 @@ class Importer:
     """The graph under construction; the functions in `layers`, `elementwise` and `moves` get it and an fx node."""
 
     def __init__(self, module: GraphModule, examples: tuple, name: str):
-        self.graph = Graph(name, arithmetic=Arithmetic.FLOAT)
+        self.graph = Graph(name, arithmetic=Arithmetic.TORCH)
         shapes = _Shapes(module)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")

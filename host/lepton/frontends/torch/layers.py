@@ -223,7 +223,7 @@ def _pool(imp, node: Node, output: str, label: str, clamp) -> bool:
         hanging = any(after > p for p, (_, after) in zip(padding, pads, strict=True))
         if _argument(node, 6, "divisor_override", None) is not None or (counted and hanging):
             return False
-        op = AveragePool2D(kernel, stride, pads, clamp, bool(counted), zero_last=True)
+        op = AveragePool2D(kernel, stride, pads, clamp, bool(counted))
     imp.image(op, [x], output, label)
     return True
 
@@ -243,7 +243,7 @@ def _mean(imp, node: Node, output: str, label: str, clamp) -> bool:
             if any(n % m for n, m in zip(size, made, strict=True)):
                 return False
             kernel = tuple(n // m for n, m in zip(size, made, strict=True))
-            imp.image(AveragePool2D(kernel, kernel, zero_last=True), [x], output, label)
+            imp.image(AveragePool2D(kernel, kernel), [x], output, label)
             return True
     elif sorted(axis % 4 for axis in node.args[1] or ()) != [2, 3]:
         return False

@@ -54,7 +54,7 @@ def test_within_one_step_of_pytorch(name):
     kind, shape = NETWORKS[name]
     converted, example = convert(settled(kind()), [torch.randn(8, *shape) for _ in range(2)])
     graph = import_converted(converted, (example,), name)
-    assert graph.arithmetic is Arithmetic.FLOAT
+    assert graph.arithmetic is Arithmetic.TORCH
     inputs = [torch.randn(1, *shape) for _ in range(3)]
     assert off_by_more_than_one(graph, converted, inputs) <= 0.001
 

@@ -160,7 +160,7 @@ def test_ceil_mode_and_uncounted_padding():
     graph = check(nn.Sequential(nn.MaxPool2d(3, 2, ceil_mode=True), nn.AvgPool2d(3, 1, 1, count_include_pad=False)),
                   steps=2)
     assert ops(graph) == [MaxPool2D((3, 3), (2, 2), ((0, 1), (0, 1))),
-                          AveragePool2D((3, 3), (1, 1), ((1, 1), (1, 1)), zero_last=True)]
+                          AveragePool2D((3, 3), (1, 1), ((1, 1), (1, 1)))]
 
 
 class HeightWidthMean(nn.Module):
