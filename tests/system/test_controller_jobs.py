@@ -18,7 +18,7 @@ from lepton.arch.controller import (
     Refusal,
 )
 from lepton.bench.controller import submission_cycles
-from lepton.driver import ChipError, Controller, Driver, Job, JobRefused, JobTimeout, Stream
+from lepton.driver import ChipError, Controller, Driver, DriverError, Job, JobRefused, JobTimeout, Stream
 from lepton_sim.memory_profile import Fault, FaultKind
 
 CONFIG = PRESETS["tiny"].with_(controller=True)
@@ -185,13 +185,33 @@ def test_a_host_that_dies_in_the_middle_of_a_submission(board, controller):
     client._next = 1
     driver.submit(endless_job(driver))
     board.run(20_000)
-    board.write_memory(client.base + 2 * JOB_BYTES, record[:60])  # and here the host dies
+    board.write_memory(client.base + 2 * JOB_BYTES, record[:60])
+    controller._claim.release()  # and here the host dies
 
     with Controller(board) as fresh, Driver(board, fresh.client(WINDOW)) as new:
         assert fresh.read("CLIENT0_DONE") == 0
         job = copy_job(new)
         new.run(job)
         check(job)
+
+
+def test_what_is_in_use_is_refused(board, controller):
+    """A controller and a driver without a client, two controllers, two drivers of one client."""
+    with pytest.raises(DriverError, match="the device is in use by another Controller; close it first, or share it"):
+        Driver(board)
+    with pytest.raises(DriverError, match=r"in use by another Controller; .* Driver\(device, controller.client\(\)\)"):
+        Controller(board)
+    client = controller.client(WINDOW)
+    with Driver(board, client) as driver:
+        with pytest.raises(DriverError, match="the client of the controller is in use by another Driver"):
+            Driver(board, client)
+        controller.release(client)
+        for use in (driver.allocate, lambda size: driver.submit(Job({}, {}))):
+            with pytest.raises(DriverError, match="the controller has taken this client back; ask it for another"):
+                use(64)
+    with lepton.device.open("golden", config="tiny") as other, \
+            pytest.raises(DriverError, match="the client belongs to the controller of another device"):
+        Driver(other, controller.client(WINDOW))
 
 
 def test_what_the_hardware_refuses(board, controller):

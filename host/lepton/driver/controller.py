@@ -21,6 +21,7 @@ from ..arch.controller import (
 from ..arch.registers import REGISTERS
 from ..arch.registers import Control as ControlBit
 from ..device import Device
+from .claims import Claim
 from .errors import DriverError
 from .memory import ALIGNMENT, Allocator
 from .rings import RESERVED_BYTES, Client
@@ -77,7 +78,8 @@ class Controller:
 
     Boots it with `image` (default: the firmware of this source tree, signed with the checkout's own key) after
     checking that one of the `trusted` Ed25519 public keys has signed it. One that serves already is taken over as
-    it is: whatever an earlier host left behind is forgotten. Raises `DriverError` or `ImageError`.
+    it is: whatever an earlier host left behind is forgotten. Raises `DriverError`, also while another open
+    `Controller` or a `Driver` without a client uses the device, or `ImageError`.
     """
 
     def __init__(self, device: Device, image: bytes | None = None, trusted: list | None = None):
@@ -88,12 +90,18 @@ class Controller:
         self.base = (device.memory_bytes - WINDOW_BYTES) // ALIGNMENT * ALIGNMENT
         if self.base < RESERVED_BYTES:
             raise DriverError(f"a board with a controller needs more than {device.memory_bytes} bytes of memory")
+        self._claim = Claim(device, self, "close it first; jobs through a controller take a Driver with a client, as "
+                            "in Driver(device, controller.client())")
         self._memory = Allocator(self.base)
         self._clients: dict[int, Client] = {}
-        if self.state == BootState.READY:
-            self._take_over()
-        else:
-            self._boot(image, trusted)
+        try:
+            if self.state == BootState.READY:
+                self._take_over()
+            else:
+                self._boot(image, trusted)
+        except BaseException:
+            self._claim.release()
+            raise
 
     def __enter__(self) -> "Controller":
         return self
@@ -103,8 +111,13 @@ class Controller:
 
     def close(self) -> None:
         """Disable all clients. The controller goes on; the device stays open."""
-        for index in list(self._clients):
-            self._disable(index)
+        if self._claim.inherited:
+            return
+        try:
+            for index in list(self._clients):
+                self._disable(index)
+        finally:
+            self._claim.release()
 
     @property
     def state(self) -> BootState:
@@ -118,6 +131,7 @@ class Controller:
         `priority`: the highest that its jobs may have. `limit`: cycles that a job of it may take, 0 for any.
         Raises `DriverError` when all clients are taken, `AllocationError` when memory does not suffice.
         """
+        self._claim.check_process()
         free = [i for i in range(CLIENTS) if i not in self._clients]
         if not free:
             raise DriverError(f"all {CLIENTS} clients of the controller are taken; close one first")
@@ -149,6 +163,7 @@ class Controller:
         self.write(f"CLIENT{index}_TAIL", 0)
         self.reset_clients(1 << index)
         client = self._clients.pop(index)
+        client.released = True
         self._memory.release(client.base, client.size)
 
     def log(self) -> list[LogEvent]:

@@ -20,6 +20,9 @@ class DirectPort:
     def __init__(self, device: Device):
         self._device = device
 
+    def check_open(self) -> None:
+        """The registers are always there."""
+
     def feed(self, queue: deque[JobHandle]) -> None:
         """Start the first job of the queue, if it has not been."""
         if not queue or queue[0].started:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..arch import REGISTERS
 from ..arch.registers import IDENTIFICATION, VERSION
 from ..device import Device, DeviceError
+from .claims import Claim, holder_of
 from .direct import DirectPort
 from .errors import DriverError, JobTimeout
 from .job import Completion, Job, JobHandle
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_CYCLE_LIMIT = 2_000_000_000
 MAX_CYCLE_LIMIT = (1 << 32) - 1  # the chip's cycle counter has 32 bits
 WAIT_CHUNK = 100_000  # cycles between two calls of `progress`: a fraction of a second on the simulated board
+_sharing = threading.RLock()  # over `Driver.shared` and `Driver.leave`
 
 
 class Driver:
@@ -29,22 +31,67 @@ class Driver:
 
     With `client` (of a `Controller`), jobs go through its rings, beside those of other clients, and memory is
     that of its window; without, the host has the chip to itself. Jobs run in the order in which they were
-    submitted, one at a time; the methods may be called from several threads. Raises `DriverError` when the
-    board carries another chip than `device.config` says.
+    submitted, one at a time. The methods may be called from several threads, but not in a fork of the process.
+    Raises `DriverError` when the board carries another chip than `device.config` says, and when another open
+    `Driver` or `Controller` uses the device (or another `Driver` the client): several sessions share one driver.
     """
 
     def __init__(self, device: Device, client: "Client | None" = None):
+        if client is not None and client.controller.device is not device:
+            raise DriverError("the client belongs to the controller of another device; give the device of its "
+                              "controller")
         self.device = device
         self.config = device.config
+        self._claim = Claim(device if client is None else client, self, "close it first, or share it: several "
+                            "sessions take one driver, as in Session(model, driver)")
+        self._users: int | None = None  # sessions that share it, for a driver of `shared`
         self._lock = threading.RLock()
         self._queue: deque[JobHandle] = deque()  # submitted and not finished; the first may be in the chip
         self._buffers: set[Buffer] = set()
         self._closed = False
-        self._identify()
+        try:
+            self._identify()
+        except BaseException:
+            self._claim.release()
+            raise
         if client is None:
             self._port, self._memory = DirectPort(device), Allocator(device.memory_bytes)
         else:
             self._port, self._memory = client, Allocator(client.memory_bytes, client.memory_base)
+
+    @classmethod
+    def shared(cls, device: Device) -> "Driver":
+        """The driver that those who share a device by this method have; each gives it back with `leave`.
+
+        Raises `DriverError` like the constructor.
+        """
+        with _sharing:
+            holder = holder_of(device)
+            driver = holder if isinstance(holder, Driver) and holder._users is not None else cls(device)
+            driver.check_process()
+            driver._users = (driver._users or 0) + 1
+            return driver
+
+    def leave(self) -> None:
+        """Give back what `shared` returned; the last one closes it."""
+        with _sharing:
+            if self._users is not None:
+                self._users -= 1
+                if self._users == 0:
+                    self.close()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this process is a fork of the one that made the driver, and may not use it."""
+        return self._claim.inherited
+
+    def check_process(self) -> None:
+        """Raise `DriverError` if the driver is `inherited`."""
+        self._claim.check_process()
 
     def __enter__(self) -> "Driver":
         return self
@@ -54,6 +101,9 @@ class Driver:
 
     def close(self) -> None:
         """Abort what runs, forget what waits, free all buffers. The device stays open: it is the caller's."""
+        if self.inherited:
+            self._closed = True  # the chip's work is the other process's
+            return
         with self._lock:
             if self._closed:
                 return
@@ -67,6 +117,7 @@ class Driver:
                     buffer._jobs = 0
                     self._release(buffer)
                 self._closed = True
+                self._claim.release()
 
     # Memory
 
@@ -80,6 +131,7 @@ class Driver:
 
         Raises `AllocationError` when memory does not suffice.
         """
+        self.check_process()
         with self._lock:
             self._check_open()
             buffer = Buffer(self, self._memory.allocate(size), size, name)
@@ -99,6 +151,7 @@ class Driver:
 
         Raises `DriverError` or `BufferUseError` when the job refers to anything outside its buffers.
         """
+        self.check_process()
         with self._lock:
             self._check_open()
             job.check(self, self.config.layer_slots)
@@ -125,6 +178,7 @@ class Driver:
         """
         if not 0 < cycle_limit <= MAX_CYCLE_LIMIT:
             raise DriverError(f"cycle_limit must be in 1..{MAX_CYCLE_LIMIT} cycles, not {cycle_limit}")
+        self.check_process()
         with self._lock:
             if not handle.done:
                 self._check_open()
@@ -206,3 +260,4 @@ class Driver:
     def _check_open(self) -> None:
         if self._closed:
             raise DriverError("the driver has been closed; make a new Driver for the device")
+        self._port.check_open()

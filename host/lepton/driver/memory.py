@@ -91,16 +91,18 @@ class Buffer:
     def read(self, offset: int = 0, size: int | None = None) -> np.ndarray:
         """A copy of `size` bytes from `offset` (all the rest by default), shape (size,), dtype uint8."""
         size = self.size - offset if size is None else size
-        self._check(offset, size, "read")
+        self._driver.check_process()
         with self._driver._lock:
+            self._check(offset, size, "read")
             return self._driver.device.read_memory(self.address + offset, size)
 
     def write(self, data, offset: int = 0) -> None:
         """Write a bytes-like object or an array (in C order) at `offset` bytes."""
         data = np.ascontiguousarray(data) if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
         data = data.reshape(-1).view(np.uint8)
-        self._check(offset, data.size, "write")
+        self._driver.check_process()
         with self._driver._lock:
+            self._check(offset, data.size, "write")
             self._check_idle("written")
             self.generation += 1
             if data.size:
@@ -112,9 +114,11 @@ class Buffer:
 
     def free(self) -> None:
         """Give the memory back. Raises `BufferUseError` for a second time, or while a job uses the buffer."""
-        self._check_alive("freed")
-        self._check_idle("freed")
-        self._driver._release(self)
+        self._driver.check_process()
+        with self._driver._lock:
+            self._check_alive("freed")
+            self._check_idle("freed")
+            self._driver._release(self)
 
     def _check_alive(self, what: str) -> None:
         if self.freed:
@@ -127,6 +131,7 @@ class Buffer:
 
     def _check(self, offset: int, size: int, what: str) -> None:
         self._check_alive("used")
+        self._driver._check_open()
         if offset < 0 or size < 0 or offset + size > self.size:
             raise BufferUseError(
                 f"cannot {what} {size} bytes at offset {offset} of buffer {self.name!r}: it has {self.size} bytes")

@@ -46,8 +46,15 @@ class Client:
         self.size = size
         self.memory_base = base + RESERVED_BYTES
         self.memory_bytes = size - RESERVED_BYTES
+        self.released = False  # its window may be another's
         self._next = 0  # sequence of the next record
         self._verified: dict[Buffer, tuple[int, int]] = {}  # generation and hash of programs that were verified
+
+    def check_open(self) -> None:
+        """Raise `DriverError` if the controller has taken the client back."""
+        if self.released:
+            raise DriverError("the controller has taken this client back; ask it for another with "
+                              "controller.client(), and make a Driver for that")
 
     def feed(self, queue: deque[JobHandle]) -> None:
         """Put jobs of the queue into the ring, as many as it takes."""
@@ -109,6 +116,8 @@ class Client:
 
     def abort(self, queue: deque[JobHandle]) -> None:
         """Forget the first job; those behind it go into the ring anew with the next `feed`."""
+        if self.released:
+            return
         self._write("TAIL", 0)
         self.controller.reset_clients(1 << self.index)
         self._next = 0

@@ -1,5 +1,6 @@
 """Two devices, one program, every byte: how the RTL is held against the golden model."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -7,6 +8,9 @@ import numpy as np
 
 from ..arch import Region
 from ..compiler import CompiledModel
+from ..device import Device
+from ..driver import Driver
+from .errors import RuntimeModelError
 from .session import Result, Session
 
 
@@ -40,10 +44,15 @@ class ComparingSession:
     """Runs one model on a device and on a reference device, and compares all memory that programs write.
 
     One after the other: two processors are often two threads of one core, and beside the golden model the board
-    would show half its speed. Devices are the caller's; they are not closed.
+    would show half its speed. Devices are the caller's; they are not closed. Threads may share it. Raises
+    `RuntimeModelError` for one device that is to be compared with itself, and what `Session` raises.
     """
 
-    def __init__(self, model: CompiledModel, device, reference):
+    def __init__(self, model: CompiledModel, device: Device | Driver, reference: Device | Driver):
+        if device is reference:
+            raise RuntimeModelError("a device cannot be compared with itself; open another as the reference, as in "
+                                    "lepton.device.open('golden', config=model.config)")
+        self._lock = threading.RLock()
         self.device = Session(model, device)
         try:
             self.reference = Session(model, reference)
@@ -63,10 +72,13 @@ class ComparingSession:
 
     def run(self, inputs: np.ndarray | Mapping[str, np.ndarray], **options) -> Comparison:
         """`Session.run` on both; raises what either raises, the device's error first."""
-        result = self.device.run(inputs, **options)
-        reference = self.reference.run(inputs)
-        differences, total = [], 0
-        found_memory, expected_memory = self.device.results_memory(), self.reference.results_memory()
+        with self._lock:
+            result = self.device.run(inputs, **options)
+            reference = self.reference.run(inputs)
+            found_memory = self.device.results_memory()
+            expected_memory = self.reference.results_memory()
+        differences: list[Difference] = []
+        total = 0
         for (step, region), wanted in expected_memory.items():
             total += wanted.size
             name = self.device.model.steps[step].name

@@ -1,7 +1,9 @@
 """A compiled model on a device: load once, run many times."""
 
 import hashlib
+import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -51,17 +53,28 @@ class Session:
         with lepton.device.open("golden") as device, Session(model, device) as session:
             result = session.run(image)
 
-    `target` is a `Device`, or a `Driver` where several sessions share one device. Raises
-    `RuntimeModelError` for a model compiled for another chip and
-    `AllocationError` when the device's memory does not suffice; no buffer stays behind then.
+    `target` is a `Device`, or an open `Driver`. Sessions on one device share its memory and take turns, whether they
+    were given the device or one driver. Raises `RuntimeModelError` for a model compiled for another chip,
+    `DriverError` for a device that an open `Driver` or `Controller` of the caller uses, and `AllocationError` when
+    the device's memory does not suffice; no buffer stays behind then.
+
+    Threads may share a session: its runs take place one after the other. Results and inputs are the caller's own: no
+    later run changes them, and no change to them changes a later run. A fork of the process cannot use the session
+    (`DriverError`); it opens its own device.
     """
 
     def __init__(self, model: CompiledModel, target: Device | Driver):
         self.model = model
-        self._own_driver = not isinstance(target, Driver)
-        self.driver = Driver(target) if self._own_driver else target
+        self._lock = threading.RLock()
+        self._running = False
+        self._closed = False
+        own_driver = not isinstance(target, Driver)
+        self.driver = Driver.shared(target) if own_driver else target
         self._buffers: list[dict[Region, Buffer]] = []  # per step; empty for host steps
         self._jobs: list[Job | None] = []
+        # also where a session is dropped without being closed
+        self._release = weakref.finalize(self, _release, self.driver, self._buffers, own_driver)
+        self._release.atexit = False
         try:
             self._check_config()
             for index, step in enumerate(model.steps):
@@ -77,15 +90,18 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Free the device's memory. The device stays open."""
-        for buffers in self._buffers:
-            for buffer in buffers.values():
-                if not buffer.freed:
-                    buffer.free()
-        self._buffers.clear()
-        self._jobs.clear()
-        if self._own_driver:
-            self.driver.close()
+        """Free the device's memory, when no run is under way any more. The device stays open.
+
+        Raises `RuntimeModelError` when it is called from the `progress` of a run of this session.
+        """
+        if self.driver.inherited:
+            self._closed = True
+            return
+        with self._lock:
+            self._check_idle("closed")
+            self._closed = True
+            self._release()
+            self._jobs.clear()
 
     def run(self, inputs: np.ndarray | Mapping[str, np.ndarray], *, cycle_limit: int = DEFAULT_CYCLE_LIMIT,
             progress: Callable[[str, int], None] | None = None) -> Result:
@@ -94,11 +110,22 @@ class Session:
         Outputs have the shapes and types of `model.outputs`. `progress` is
         called now and then with the step's name and its cycles so far. Raises `InputError` before
         anything reaches the chip, `ChipError` and `JobTimeout` like the driver;
-        the session can be used again after any of them.
+        the session can be used again after any of them. `RuntimeModelError` where the session, or its driver, has
+        been closed, and for a call from the session's own `progress`.
         """
         values = self._checked(inputs)
-        if not self._jobs and self.model.steps:
-            raise RuntimeModelError(f"the session of model {self.model.name!r} has been closed; make a new one")
+        self.driver.check_process()
+        with self._lock:
+            self._check_open()
+            self._check_idle("run")
+            self._running = True
+            try:
+                return self._run(values, cycle_limit, progress)
+            finally:
+                self._running = False
+
+    def _run(self, values: dict[str, np.ndarray], cycle_limit: int,
+             progress: Callable[[str, int], None] | None) -> Result:
         started = time.perf_counter()
         rows, host_costs, counters = [], [], {name: 0 for name, _ in COUNTERS}
         for index, (step, job) in enumerate(zip(self.model.steps, self._jobs, strict=True)):
@@ -123,7 +150,8 @@ class Session:
             rows += job_rows(completion, [la for la in self.model.layers if la.step == index], self.model.config)
             for name, value in completion.counters.items():
                 counters[name] += value
-        outputs = {t.name: values[t.name] for t in self.model.outputs}
+        # an output may be an input, a constant of the model, or a view of one
+        outputs = {t.name: np.array(values[t.name]) for t in self.model.outputs}
         return Result(outputs, Report(self.model.config, tuple(rows), counters, time.perf_counter() - started,
                                       tuple(host_costs)))
 
@@ -137,6 +165,19 @@ class Session:
         return {(index, region): buffers[region].read()
                 for index, buffers in enumerate(self._buffers)
                 for region in (Region.OUTPUT, Region.SCRATCH) if region in buffers}
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeModelError(f"the session of model {self.model.name!r} has been closed; make a new one")
+        if self.driver.closed:
+            raise RuntimeModelError(f"the driver of the session of model {self.model.name!r} has been closed; make a "
+                                    "new driver and session")
+
+    def _check_idle(self, what: str) -> None:
+        """Another thread's run holds the lock, so a run that is seen is the caller's own."""
+        if self._running:
+            raise RuntimeModelError(f"the session of model {self.model.name!r} cannot be {what} from the progress of "
+                                    "its own run; do so when the run has returned")
 
     def _check_config(self) -> None:
         model, config = self.model, self.driver.config
@@ -177,6 +218,19 @@ class Session:
             raise InputError(f"the inputs of model {self.model.name!r} must be {', '.join(sorted(expected))}, "
                              f"not {', '.join(map(str, sorted(inputs))) or 'none'}")
         return {name: _check_array(inputs[name], info) for name, info in expected.items()}
+
+
+def _release(driver: Driver, buffers: list[dict[Region, Buffer]], own_driver: bool) -> None:
+    """Give back what a session has of a driver."""
+    if driver.inherited:
+        return
+    for regions in buffers:
+        for buffer in regions.values():
+            if not buffer.freed:
+                buffer.free()
+    buffers.clear()
+    if own_driver:
+        driver.leave()
 
 
 def _check_array(array, info: TensorInfo) -> np.ndarray:

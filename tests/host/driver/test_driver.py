@@ -161,7 +161,8 @@ def test_bad_jobs_never_reach_the_chip(driver, device):
         driver.submit(Job(job.regions, job.streams, timeout=-1))
     with pytest.raises(DriverError, match=r"cycle_limit must be in 1\.\.4294967295 cycles, not 0"):
         driver.run(job, cycle_limit=0)
-    with Driver(device) as other, pytest.raises(DriverError, match="PROGRAM buffer of job 'copy' belongs to another"):
+    with lepton.device.open("golden", config="tiny") as second, Driver(second) as other, \
+            pytest.raises(DriverError, match="PROGRAM buffer of job 'copy' belongs to another"):
         other.submit(job)
 
 
