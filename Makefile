@@ -22,6 +22,7 @@ lint: $(VENV)/.test  ## check style
 docs: $(VENV)/.test  ## rewrite the generated reference pages
 	@$(BIN)/python -m lepton.arch.docs
 	@$(BIN)/python -m lepton.service.docs
+	@$(BIN)/python -m lepton.frontends.docs
 
 lock:  ## pin the newest versions that pyproject.toml admits
 	@$(PYTHON) tools/lock.py

@@ -1,10 +1,12 @@
 """TFLite models of one operator or more, and what LiteRT's reference kernels make of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import flatbuffers
 import numpy as np
 import tflite
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 _DTYPES = {np.dtype(t): getattr(tflite.TensorType, t.upper())
@@ -114,6 +116,15 @@ def build_network(operators: list[Operator], inputs: list[Tensor], outputs: list
     tflite.ModelAddSubgraphs(builder, graphs)
     tflite.ModelAddBuffers(builder, all_buffers)
     builder.Finish(tflite.ModelEnd(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def edited(model: bytes, change: Callable) -> bytes:
+    """`model` after `change` has been applied to it as an object (`schema.ModelT`)."""
+    tree = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+    change(tree)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(tree.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
 

@@ -15,6 +15,7 @@ from ..compiler.container import dump
 from ..compiler.host.costs import cost_of
 from ..device import Device
 from ..driver import DEFAULT_CYCLE_LIMIT, Buffer, Driver, Job, Stream
+from ..graph import GraphError
 from .errors import InputError, RuntimeModelError
 from .report import Report, job_rows
 
@@ -110,8 +111,8 @@ class Session:
         Outputs have the shapes and types of `model.outputs`. `progress` is
         called now and then with the step's name and its cycles so far. Raises `InputError` before
         anything reaches the chip, `ChipError` and `JobTimeout` like the driver;
-        the session can be used again after any of them. `RuntimeModelError` where the session, or its driver, has
-        been closed, and for a call from the session's own `progress`.
+        the session can be used again after any of them. `RuntimeModelError` where a host step does not take a computed
+        value, where the session, or its driver, has been closed, and for a call from the session's own `progress`.
         """
         values = self._checked(inputs)
         self.driver.check_process()
@@ -132,7 +133,11 @@ class Session:
             watch = _Watch()
             if job is None:
                 with watch:
-                    host.run(step, values)
+                    try:
+                        host.run(step, values)
+                    except GraphError as error:  # a value that the operator does not take, as an index outside a table
+                        what = f"host step {step.name!r} ({type(step.op).__name__})"
+                        raise RuntimeModelError(f"{what}: {error}") from None
                 host_costs.append(cost_of(index, step, watch.seconds))
                 continue
             buffers = self._buffers[index]

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ...graph import GraphError
 from .call import Call
 
 
@@ -31,5 +32,14 @@ def pad(call: Call) -> np.ndarray:
 
 
 def gather(call: Call) -> np.ndarray:
-    """Indices below 0 count from the end, as in ONNX; the verifier or numpy refuses those outside."""
-    return np.take(call.x, call.values[1], axis=call.op.axis)
+    """FIXED: indices below 0 are errors, as in LiteRT; FLOAT: they count from the end, as in ONNX.
+
+    Raises GraphError for indices outside of the axis, which may be computed from the network's inputs.
+    """
+    indices, extent = call.values[1], call.x.shape[call.op.axis]
+    lowest = 0 if call.fixed else -extent
+    wrong = indices[(indices < lowest) | (indices >= extent)]
+    if wrong.size:
+        raise GraphError(f"index {int(wrong.flat[0])} of {call.tensors[1].name!r} must lie in {lowest}..{extent - 1}, "
+                         f"axis {call.op.axis} of {call.tensors[0].name!r} having {extent} elements")
+    return np.take(call.x, indices, axis=call.op.axis)

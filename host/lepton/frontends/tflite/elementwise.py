@@ -23,9 +23,28 @@ from .tables import requantize
 _BINARY = {"ADD": Add, "SUB": Sub, "MUL": Mul}
 
 
+def _broadcast(imp, operator: RawOperator, where: str) -> list[str]:
+    """Names of the operands; the output has the shape that they broadcast to."""
+    shapes = [imp.shape(i) for i in operator.inputs if i >= 0]
+    try:
+        shape = np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise GraphError(f"{where}: the shapes {' and '.join(map(str, shapes))} do not broadcast") from None
+    names = [imp.value(i, where) for i in operator.inputs]
+    imp.expect(operator.outputs[0], shape, where)
+    return names
+
+
+def _alike(imp, operator: RawOperator, where: str) -> str:
+    """The name of the first operand, whose shape the output has."""
+    name = imp.value(operator.inputs[0], where)
+    imp.expect(operator.outputs[0], imp.of(name).shape, where)
+    return name
+
+
 def _binary(imp, operator: RawOperator, where: str) -> None:
     kind = _BINARY[operator.name]
-    names = [imp.value(i, where) for i in operator.inputs]
+    names = _broadcast(imp, operator, where)
     if imp.of(names[0]).dtype == np.int8:
         for index in operator.inputs:
             imp.activation(index, where)
@@ -48,13 +67,14 @@ def _binary(imp, operator: RawOperator, where: str) -> None:
 
 
 def _extremum(imp, operator: RawOperator, where: str) -> None:
-    names = [imp.value(i, where) for i in operator.inputs]
+    names = _broadcast(imp, operator, where)
     output = imp.value(operator.outputs[0], where)
     imp.same_quantization([*names, output], where)
     imp.emit(Maximum() if operator.name == "MAXIMUM" else Minimum(), names, output, where)
 
 
 def _prelu(imp, operator: RawOperator, where: str) -> None:
+    _alike(imp, operator, where)
     x = imp.activation(operator.inputs[0], where)
     alpha = imp.constant(operator.inputs[1], where, ("INT8", "UINT8"))
     imp.activation(operator.inputs[1], where)
@@ -63,12 +83,12 @@ def _prelu(imp, operator: RawOperator, where: str) -> None:
 
 
 def _softmax(imp, operator: RawOperator, where: str) -> None:
-    imp.emit(Softmax(float(operator.options["beta"])), [imp.value(operator.inputs[0], where)], operator.outputs[0],
+    imp.emit(Softmax(float(operator.options["beta"])), [_alike(imp, operator, where)], operator.outputs[0],
              where)
 
 
 def _quantize(imp, operator: RawOperator, where: str) -> None:
-    name = imp.value(operator.inputs[0], where)
+    name = _alike(imp, operator, where)
     imp.activation(operator.outputs[0], where)
     if imp.of(name).dtype == np.float32:
         imp.emit(Quantize(), [name], operator.outputs[0], where)
@@ -78,13 +98,19 @@ def _quantize(imp, operator: RawOperator, where: str) -> None:
 
 
 def _dequantize(imp, operator: RawOperator, where: str) -> None:
+    name = _alike(imp, operator, where)
     imp.activation(operator.inputs[0], where)
     imp.value(operator.outputs[0], where, ("FLOAT32",))
-    imp.emit(Dequantize(), [imp.value(operator.inputs[0], where)], operator.outputs[0], where)
+    if not imp.raw.tensors[operator.inputs[0]].quantization.scale[0]:  # reals are 0, which no scale above 0 makes them
+        reals = imp.emit(Dequantize(), [name], imp.temporary(imp.value(operator.outputs[0], where), "reals",
+                                                             imp.of(name).shape), where)
+        imp.emit(Mul(), [reals, imp.number(reals, "zero", np.zeros((), np.float32))], operator.outputs[0], where)
+        return
+    imp.emit(Dequantize(), [name], operator.outputs[0], where)
 
 
 def _cast(imp, operator: RawOperator, where: str) -> None:
-    imp.emit(Unary("cast"), [imp.value(operator.inputs[0], where)], operator.outputs[0], where)
+    imp.emit(Unary("cast"), [_alike(imp, operator, where)], operator.outputs[0], where)
 
 
 CONVERT = {

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lepton.compiler import host
 from lepton.compiler.passes.fold_pads import fold_pads
-from lepton.graph import Graph, GraphError, Node, Op, Quantization, Recenter, Tensor
+from lepton.graph import Add, Graph, GraphError, Node, Op, Quantization, Recenter, Softmax, Sub, Tensor
 
 from ..check import check_graph
 from ..geometry import activation_range
@@ -21,21 +22,27 @@ from .tables import CONVERT as TABLES
 DTYPES = {"INT8": np.dtype(np.int8), "UINT8": np.dtype(np.uint8), "INT32": np.dtype(np.int32),
           "INT64": np.dtype(np.int64), "FLOAT32": np.dtype(np.float32), "BOOL": np.dtype(np.bool_)}
 CONVERT = LAYERS | ELEMENTWISE | TABLES | MOVES
-SUPPORTED_OPERATORS = tuple(CONVERT)
 MAX_CONSTANT = 4096  # elements of a constant that says how, not what, to compute: axes, shapes, paddings
+MAX_RANK = 8
+MAX_ELEMENTS = 2**31 - 1  # of one tensor, as TFLite's int32 sizes
+MAX_FOLDED = 1 << 24  # bytes of a result that is computed at import; larger ones are computed when the network runs
 
 _LONGEST_LABEL = 40
+# Channels of pruned weights, and values that were always 0, have the scale 0. LiteRT multiplies by 0 then. Products
+# with this one have the multiplier 0, too (QuantizeMultiplier makes 0 of less than 2**-31).
+_SMALLEST = np.finfo(np.float32).tiny
 _OUTSIDE = "\0uint8"  # no name in a file has it
 _ZERO_POINTS = {"INT8": (-128, 127), "UINT8": (0, 255)}
 
 
-def import_tflite(source: str | PathLike | bytes, name: str | None = None) -> Graph:
+def import_tflite(source: str | PathLike | bytes, name: str | None = None, signature: str | None = None) -> Graph:
     """Reads a quantized TFLite network: a path, or the bytes of the file.
 
-    The graph's name is `name`, else the one in the file, else the file's. Constants are read-only
-    arrays. Weights may be quantized per tensor or per output channel. Legacy uint8 networks become int8
-    ones, with a `Recenter` at their inputs and outputs, which stay uint8. Values that are not quantized
-    (float32, int32, int64, bool) are computed on the host.
+    The graph's name is `name`, else the one in the file, else the file's. `signature` chooses one of the networks of a
+    file that has several; without it the first is taken. What depends on constants and shapes only is computed here,
+    with batch 1 where the file leaves the batch open. Constants are read-only arrays. Weights may be quantized per
+    tensor or per output channel. Legacy uint8 networks become int8 ones, with a `Recenter` at their inputs and
+    outputs, which stay uint8. Values that are not quantized (float32, int32, int64, bool) are computed on the host.
 
     Raises GraphError for a corrupt file, and for an operator, data type or option that is not
     supported (the text says which are); OSError when the file cannot be read; ModuleNotFoundError
@@ -46,11 +53,12 @@ def import_tflite(source: str | PathLike | bytes, name: str | None = None) -> Gr
         data, stem = bytes(source), "network"
     else:
         data, stem = Path(source).read_bytes(), Path(source).stem
-    raw = read_tflite(data)
-    unsupported = sorted({operator.name for operator in raw.operators} - set(SUPPORTED_OPERATORS))
+    raw = read_tflite(data, signature)
+    unsupported = sorted({operator.name for operator in raw.operators} - set(CONVERT))
     if unsupported:
-        raise GraphError(f"operator {', '.join(unsupported)} is not supported; supported are "
-                         f"{', '.join(SUPPORTED_OPERATORS)}")
+        verb = "is" if len(unsupported) == 1 else "are"
+        raise GraphError(f"operator {', '.join(unsupported)} {verb} not supported; docs/operators.md lists those that "
+                         "are")
     in_file = "" if raw.name == "main" else raw.name  # what converters call every network
     return check_graph(fold_pads(Importer(raw, name or in_file or stem).graph))
 
@@ -62,10 +70,14 @@ class Importer:
         self.raw = raw
         self.graph = Graph(name)
         self.names = _unique_names(raw.tensors)
+        self.inferred: dict[int, tuple[int, ...]] = {}  # shapes that differ from the file's, where it leaves them open
+        self.computed = {*raw.inputs, *(i for operator in raw.operators for i in operator.outputs)}
+        self.made = set(raw.inputs)  # those that are computed before the operator at hand
         # Operators have no names in TFLite. Their outputs' do for labels, unless a converter has made them up from
         # paths and the names of all the layers that it fused.
         results = [self.names[i] for operator in raw.operators for i in operator.outputs if operator.name != "PAD"]
         self.plain = all(len(result) <= _LONGEST_LABEL and not {"/", ";"} & set(result) for result in results)
+        self.ends = {self.names[i] for i in raw.outputs}  # what the network makes cannot be a constant
         self.graph.inputs = [self.network_input(i) for i in raw.inputs]
         for self.index, operator in enumerate(raw.operators):
             where = f"operator {self.index} ({operator.name})"
@@ -74,10 +86,20 @@ class Importer:
                                                      not operator.outputs):
                 raise GraphError(f"{where} has {len(operator.inputs)} inputs and {len(operator.outputs)} outputs; "
                                  f"supported are {_counts(arity)} and {'1 output' if outputs else 'some outputs'}")
+            self.check_order(operator, where)
             function(self, operator, where)
+            self.made.update(operator.outputs)
         self.graph.outputs = [self.network_output(i) for i in raw.outputs]
         for name in [n.removesuffix(_OUTSIDE) for n in self.graph.tensors if n.endswith(_OUTSIDE)]:
             self.exchange(name)
+
+    def check_order(self, operator: RawOperator, where: str) -> None:
+        for index in operator.inputs:
+            if index in self.computed and index not in self.made:
+                raise GraphError(f"{where} reads {self.names[index]!r} before any operator has computed it")
+        for position, index in enumerate(operator.outputs):
+            if index in self.made or index in operator.outputs[:position]:
+                raise GraphError(f"{where} computes {self.names[index]!r}, which is computed already")
 
     # Edges of the network
 
@@ -137,9 +159,10 @@ class Importer:
     def constant(self, index: int, where: str, dtypes: tuple[str, ...]) -> str:
         if index < 0:
             raise GraphError(f"{where}: an input is missing")
-        if self.raw.tensors[index].data is None:
+        name = self.tensor(index, where, dtypes)
+        if self.of(name).data is None:
             raise GraphError(f"{where}: {self.raw.tensors[index].name!r} must be a constant")
-        return self.tensor(index, where, dtypes)
+        return name
 
     def tensor(self, index: int, where: str, dtypes: tuple[str, ...] = tuple(DTYPES)) -> str:
         raw, name = self.raw.tensors[index], self.names[index]
@@ -153,18 +176,22 @@ class Importer:
             raise GraphError(f"{where}: tensor {raw.name!r} is sparse; only dense tensors are supported")
         if raw.variable:
             raise GraphError(f"{where}: tensor {raw.name!r} is a variable; networks with state are not supported")
-        dynamic = [extent for axis, extent in enumerate(raw.signature) if extent < 0 and axis > 0]
-        if dynamic and raw.data is None:
+        if index in self.raw.inputs and any(extent < 0 for extent in raw.signature[1:]):
             raise GraphError(f"{where}: tensor {raw.name!r} has the dynamic shape {raw.signature}; "
                              "only the batch may be left open")
-        quantization, data, dtype = self.quantization(raw, where), _data(raw), DTYPES[raw.dtype]
+        shape = self.shape(index)
+        if 0 in shape and index in self.computed:
+            raise GraphError(f"{where}: tensor {raw.name!r} of shape {shape} has no elements; computed values "
+                             "must have 1 or more")
+        data = None if index in self.computed else _data(raw)
+        quantization, dtype = self.quantization(raw, where), DTYPES[raw.dtype]
         if self.is_legacy(raw):
             dtype, quantization = np.dtype(np.int8), Quantization(
                 quantization.scale, quantization.zero_point - 128, quantization.axis)
             if data is not None:
                 data = np.asarray(data ^ 0x80).view(np.int8)  # of a scalar, numpy makes no array
                 data.flags.writeable = False
-        self.graph.tensors[name] = Tensor(name, raw.shape, dtype, quantization, data)
+        self.graph.tensors[name] = Tensor(name, shape, dtype, quantization, data)
         return name
 
     def quantization(self, raw: RawTensor, where: str) -> Quantization | None:
@@ -176,13 +203,13 @@ class Importer:
         if not q.scale.size or q.scale.size != q.zero_point.size:
             raise GraphError(f"{where}: tensor {raw.name!r} has {q.scale.size} scales and {q.zero_point.size} zero "
                              "points; it must have as many of both")
-        if not np.all(np.isfinite(q.scale) & (q.scale > 0)):
-            raise GraphError(f"{where}: tensor {raw.name!r} has scales that are not finite and above 0")
+        if not np.all(np.isfinite(q.scale) & (q.scale >= 0)):
+            raise GraphError(f"{where}: tensor {raw.name!r} has scales that are not finite and at least 0")
         limit = _ZERO_POINTS.get(raw.dtype, (0, 0))
         if np.any((q.zero_point < limit[0]) | (q.zero_point > limit[1])):
             raise GraphError(f"{where}: tensor {raw.name!r} ({raw.dtype}) has zero points outside {limit}")
         axis = self.axis(raw, where) if q.scale.size > 1 else None
-        return Quantization(q.scale.astype(np.float32), q.zero_point.astype(np.int32), axis)
+        return Quantization(np.maximum(q.scale, _SMALLEST).astype(np.float32), q.zero_point.astype(np.int32), axis)
 
     @staticmethod
     def axis(raw: RawTensor, where: str) -> int:
@@ -203,17 +230,43 @@ class Importer:
             raise GraphError(f"{where}: an input is missing")
         raw, data = self.raw.tensors[index], None
         if self.names[index] in self.graph.tensors:
-            data = self.graph.tensors[self.names[index]].data  # computed from shapes, or read before
-        elif raw.data is not None and raw.dtype in ("INT32", "INT64") and prod(raw.shape) <= MAX_CONSTANT:
+            data = self.of(self.names[index]).data  # computed from shapes, or read before
+        elif index not in self.computed and raw.dtype in ("INT32", "INT64") and prod(raw.shape) <= MAX_CONSTANT:
             data = _data(raw)
         if data is None or data.dtype.kind != "i" or data.size > MAX_CONSTANT:
             raise GraphError(f"{where}: {raw.name!r} must be a constant of at most {MAX_CONSTANT} INT32 or INT64 "
                              f"values, not {raw.dtype} of shape {raw.shape}"
-                             f"{' computed at run time' if raw.data is None else ''}")
+                             f"{' computed at run time' if index in self.computed else ''}")
         return tuple(data.ravel().tolist())
 
     def shape(self, index: int) -> tuple[int, ...]:
-        return self.raw.tensors[index].shape
+        """The tensor's shape, 1 where the file leaves the batch open."""
+        if index in self.inferred:
+            return self.inferred[index]
+        raw = self.raw.tensors[index]
+        if len(raw.shape) > MAX_RANK:
+            raise GraphError(f"tensor {raw.name!r} has {len(raw.shape)} dimensions, at most {MAX_RANK} are supported")
+        if any(extent < 0 for extent in raw.shape) or prod(raw.shape) > MAX_ELEMENTS:
+            raise GraphError(f"tensor {raw.name!r} has the shape {raw.shape}: every dimension must be at least 0, and "
+                             f"the elements at most {MAX_ELEMENTS}")
+        return raw.shape
+
+    def expect(self, index: int, shape: tuple[int, ...], where: str) -> None:
+        """`shape` is what an operator makes of its output `index`.
+
+        Raises GraphError where the file states another one. Where it leaves extents open (-1 in the signature), or has
+        no shape at all, the operator's is taken, as LiteRT does when it allocates tensors.
+        """
+        declared, signature = self.shape(index), self.raw.tensors[index].signature
+        shape = tuple(map(int, shape))
+        if declared == shape:
+            return
+        fits = len(signature) == len(shape) and -1 in signature and all(
+            a in (-1, b) for a, b in zip(signature, shape, strict=True))
+        if (declared and not fits) or self.names[index] in self.graph.tensors:
+            raise GraphError(f"{where}: output {self.names[index]!r} is declared as {declared}, the operator makes "
+                             f"{shape}")
+        self.inferred[index] = shape
 
     def of(self, name: str) -> Tensor:
         return self.graph.tensors[name]
@@ -233,11 +286,42 @@ class Importer:
             raise GraphError(f"{where}: {error}") from None
 
     def emit(self, op: Op, inputs: list[str], output: int | str, where: str) -> str:
-        """Appends a node; its output is one of the file's tensors or a name from `temporary`."""
+        """Appends a node; its output is one of the file's tensors or a name from `temporary`.
+
+        An operator on constants alone is computed at once.
+        """
         name = output if isinstance(output, str) else self.tensor(output, where)
         label = name if self.plain else f"{self.raw.operators[self.index].name.lower()}_{self.index}"
-        self.graph.nodes.append(Node(op, inputs, [name], label))
+        operands, result = [self.of(n) if n else None for n in inputs], self.of(name)
+        self.check_zero_scales(op, operands, result, where)
+        if all(t is None or t.data is not None for t in operands) and name not in self.ends and (
+                prod(result.shape) * result.dtype.itemsize <= MAX_FOLDED):
+            values = [None if t is None else t.data for t in operands]
+            try:
+                result.data = host.compute(op, self.graph.arithmetic, operands, values, result)
+            except GraphError as error:
+                raise GraphError(f"{where}: {error}") from None
+            result.data.flags.writeable = False
+        else:
+            self.graph.nodes.append(Node(op, inputs, [name], label))
         return name
+
+    @staticmethod
+    def check_zero_scales(op: Op, operands: list[Tensor | None], result: Tensor, where: str) -> None:
+        """Nothing can be divided by an output's scale of 0, and LiteRT aborts on some operators with such an input."""
+        def is_zero(tensor: Tensor | None) -> bool:
+            return tensor is not None and tensor.quantization is not None and (
+                tensor.data is None and tensor.quantization.scale[0] == _SMALLEST)
+
+        if is_zero(result) and not any(map(is_zero, operands)):
+            raise GraphError(f"{where}: output {result.name!r} has the scale 0, in which no value can be expressed")
+        if isinstance(op, Add | Sub | Softmax) and any(map(is_zero, operands)):
+            raise GraphError(f"{where}: an input has the scale 0, which LiteRT does not compute either")
+
+    def fold(self, index: int, data: np.ndarray, where: str) -> None:
+        """The output `index` is known at import."""
+        result = self.of(self.tensor(index, where))
+        result.data = np.require(data, result.dtype, "C")  # ascontiguousarray has no scalars
 
     def temporary(self, base: str, suffix: str, shape: tuple[int, ...]) -> str:
         """A new tensor like `base` in all but its shape."""
@@ -285,10 +369,11 @@ def _unique_names(tensors: list[RawTensor]) -> list[str]:
 
 
 def _data(raw: RawTensor) -> np.ndarray | None:
-    if raw.data is None:
-        return None
+    """The values of a tensor that no operator computes; None where the file has none."""
     dtype = DTYPES[raw.dtype].newbyteorder("<")
     size = prod(raw.shape) * dtype.itemsize
+    if raw.data is None:
+        return np.empty(raw.shape, DTYPES[raw.dtype]) if size == 0 else None
     if raw.data.size != size:
         raise GraphError(f"tensor {raw.name!r} of shape {raw.shape} {raw.dtype} must have {size} bytes of data, "
                          f"the file has {raw.data.size}")

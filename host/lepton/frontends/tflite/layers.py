@@ -22,7 +22,7 @@ from lepton.graph import (
 )
 
 from ..check import MAX_WINDOW
-from ..geometry import effective_kernel, same_padding
+from ..geometry import effective_kernel, output_size, same_padding
 from .reader import RawOperator
 
 
@@ -35,7 +35,7 @@ def _bias(imp, operator: RawOperator, names: list[str], where: str) -> str:
     if bias.quantization and x.quantization and weights.quantization:
         expected = x.quantization.scale * weights.quantization.scale
         if expected.size in (1, bias.quantization.scale.size) and not np.allclose(
-                bias.quantization.scale, expected, rtol=0.01, atol=0):
+                bias.quantization.scale, expected, rtol=0.01, atol=1e-30):
             warnings.warn(f"{where}: the scale of bias {bias.name!r} is not input scale times weight scale; TFLite "
                           "ignores it, and so does Lepton", UserWarning, stacklevel=2)
     return name
@@ -47,8 +47,8 @@ def _weighted(imp, operator: RawOperator, where: str) -> list[str]:
     return [*names, _bias(imp, operator, names, where)]
 
 
-def _window(imp, operator: RawOperator, where: str, kernel: tuple[int, int]) -> dict:
-    """Stride, dilation and explicit padding of a sliding window."""
+def _window(imp, operator: RawOperator, where: str, kernel: tuple[int, int], outputs: int | None = None) -> dict:
+    """Stride, dilation and explicit padding of a sliding window. The result has `outputs` channels, or the input's."""
     options, shape = operator.options, imp.shape(operator.inputs[0])
     if len(shape) != 4:
         raise GraphError(f"{where}: the input must have 4 dimensions (NHWC), not {shape}")
@@ -64,6 +64,8 @@ def _window(imp, operator: RawOperator, where: str, kernel: tuple[int, int]) -> 
         if any(effective_kernel(*axis) > size for *axis, size in zip(kernel, dilation, shape[1:3], strict=True)):
             raise GraphError(f"{where}: the kernel {kernel} with dilation {dilation} is larger than the input "
                              f"{shape}")
+    size = [output_size(*axis) for axis in zip(shape[1:3], kernel, stride, dilation, padding, strict=True)]
+    imp.expect(operator.outputs[0], (shape[0], *size, outputs or shape[3]), where)
     return {"stride": stride, "padding": padding} | ({"dilation": dilation} if "dilation_y" in options else {})
 
 
@@ -77,7 +79,7 @@ def _conv(imp, operator: RawOperator, where: str) -> None:
     x, weights = (imp.shape(i) for i in operator.inputs[:2])
     if len(weights) != 4 or len(x) != 4 or x[3] % weights[3]:
         raise GraphError(f"{where}: weights of shape {weights} do not match the input {x}")
-    window = _window(imp, operator, where, weights[1:3])
+    window = _window(imp, operator, where, weights[1:3], weights[0])
     op = Conv2D(**window, groups=x[3] // weights[3], clamp=imp.clamp(operator, where), **_legacy(imp, operator, 0))
     imp.emit(op, inputs, operator.outputs[0], where)
 
@@ -90,13 +92,16 @@ def _depthwise(imp, operator: RawOperator, where: str) -> None:
     multiplier, stated = weights[3] // x[3], operator.options["multiplier"]
     if stated not in (0, multiplier):  # 0: older converters left it to the shapes
         raise GraphError(f"{where}: depth multiplier {stated} does not match weights {weights} and input {x}")
-    window = _window(imp, operator, where, weights[1:3])
+    window = _window(imp, operator, where, weights[1:3], weights[3])
     op = DepthwiseConv2D(**window, multiplier=multiplier, clamp=imp.clamp(operator, where), **_legacy(imp, operator, 0))
     imp.emit(op, inputs, operator.outputs[0], where)
 
 
 def _transpose_conv(imp, operator: RawOperator, where: str) -> None:
-    wanted, shape = imp.integers(operator.inputs[0], where), imp.shape(operator.outputs[0])
+    wanted = imp.integers(operator.inputs[0], where)
+    if len(wanted) == 4:
+        imp.expect(operator.outputs[0], wanted, where)
+    shape = imp.shape(operator.outputs[0])
     weights, x = (imp.shape(i) for i in operator.inputs[1:3])
     if len(x) != 4 or len(weights) != 4 or weights[3] != x[3] or shape != (x[0], *wanted[1:3], weights[0]):
         raise GraphError(f"{where}: weights {weights} and input {x} do not make the output {shape}, "
@@ -125,11 +130,13 @@ def _fully_connected(imp, operator: RawOperator, where: str) -> None:
     inputs = _weighted(imp, operator, where)
     if operator.options["weights_format"] != 0:
         raise GraphError(f"{where}: shuffled weights are not supported, only the default format")
-    x, weights, output = (imp.shape(i) for i in (*operator.inputs[:2], *operator.outputs))
-    if operator.options["keep_dims"] and (len(weights) != 2 or output != (*x[:-1], weights[0])):
-        raise GraphError(f"{where}: input {x} and weights {weights} do not make {output}")
-    if len(weights) == 2 and weights[1] and not operator.options["keep_dims"] and x[-1:] != weights[1:] and (
-            prod(x) > weights[1] and prod(x) % weights[1] == 0):  # the elements as they lie, in rows like the weights'
+    x, weights = (imp.shape(i) for i in operator.inputs[:2])
+    if len(weights) != 2 or not prod(weights) or prod(x) % weights[1] or (
+            operator.options["keep_dims"] and x[-1:] != weights[1:]):
+        raise GraphError(f"{where}: weights of shape {weights} do not match the input {x}")
+    rows = x[:-1] if operator.options["keep_dims"] else (prod(x) // weights[1],)
+    imp.expect(operator.outputs[0], (*rows, weights[0]), where)
+    if x[-1:] != weights[1:] and prod(x) > weights[1]:  # the elements in their order, in rows like the weights'
         rows = (prod(x) // weights[1], weights[1])
         inputs[0] = imp.emit(Reshape(), [inputs[0]], imp.temporary(inputs[0], "rows", rows), where)
     imp.emit(FullyConnected(clamp=imp.clamp(operator, where)), inputs, operator.outputs[0], where)
@@ -147,6 +154,14 @@ def _batch_matmul(imp, operator: RawOperator, where: str) -> None:
             turned = imp.temporary(name, "turned", [shape[axis] for axis in order])
             name = imp.emit(Transpose(order), [name], turned, where)
         operands.append(name)
+    a, b = (imp.of(name).shape for name in operands)
+    if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
+        raise GraphError(f"{where}: the shapes {a} and {b} do not multiply")
+    try:
+        batch = np.broadcast_shapes(a[:-2], b[:-2])
+    except ValueError:
+        raise GraphError(f"{where}: the batch axes of {a} and {b} do not broadcast") from None
+    imp.expect(operator.outputs[0], (*batch, a[-2], b[-1]), where)
     imp.activation(operator.outputs[0], where)
     imp.emit(MatMul(), operands, operator.outputs[0], where)
 
@@ -167,8 +182,8 @@ def _reduce(imp, operator: RawOperator, where: str) -> None:
         raise GraphError(f"{where}: axes {axes} must lie in the shape {x}")
     axes = tuple(sorted({axis % len(x) for axis in axes}))
     keep = bool(operator.options["keep_dims"])
-    if keep != (len(imp.shape(operator.outputs[0])) == len(x)):
-        raise GraphError(f"{where}: keep_dims does not match the output's shape")
+    imp.expect(operator.outputs[0], tuple(1 if axis in axes else n for axis, n in enumerate(x)
+                                          if keep or axis not in axes), where)
     name = imp.value(operator.inputs[0], where)
     if operator.name == "SUM" and imp.of(name).dtype == np.int8:
         raise GraphError(f"{where}: a sum of int8 values is not supported (LiteRT's kernel for it is not reproduced)")

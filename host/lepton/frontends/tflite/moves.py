@@ -17,11 +17,6 @@ def _axis(imp, axis: int, rank: int, where: str) -> int:
     return axis % rank
 
 
-def _expect(imp, index: int, shape: tuple[int, ...], where: str) -> None:
-    if imp.shape(index) != tuple(shape):
-        raise GraphError(f"{where}: the output is declared as {imp.shape(index)}, the operator makes {tuple(shape)}")
-
-
 def _like(imp, operator: RawOperator, where: str) -> tuple[str, str]:
     """Names of the first input and the output, which must be quantized alike."""
     x, y = imp.value(operator.inputs[0], where), imp.value(operator.outputs[0], where)
@@ -30,26 +25,38 @@ def _like(imp, operator: RawOperator, where: str) -> tuple[str, str]:
 
 
 def _reshape(imp, operator: RawOperator, where: str) -> None:
+    shape = imp.shape(operator.inputs[0])
     if operator.name == "RESHAPE" and len(operator.inputs) == 2 and operator.inputs[1] >= 0:
-        wanted, shape = imp.integers(operator.inputs[1], where), imp.shape(operator.outputs[0])
-        if len(wanted) != len(shape) or any(a not in (-1, b) for a, b in zip(wanted, shape, strict=True)):
-            raise GraphError(f"{where}: the output is declared as {shape}, the operator makes {wanted}")
-    x = imp.value(operator.inputs[0], where)
-    if imp.of(x).data is not None and imp.of(x).dtype.kind == "i" and imp.of(x).quantization is None:
-        _fold(imp, operator.outputs[0], imp.of(x).data.reshape(imp.shape(operator.outputs[0])))
-        return
-    imp.emit(Reshape(), [x], _like(imp, operator, where)[1], where)
+        wanted = imp.integers(operator.inputs[1], where)
+    elif operator.name == "RESHAPE":
+        wanted = tuple(operator.options["shape"]) or imp.shape(operator.outputs[0])
+    elif operator.name == "EXPAND_DIMS":
+        (axis,) = imp.integers(operator.inputs[1], where)[:1] or (0,)
+        axis = _axis(imp, axis, len(shape) + 1, where)
+        wanted = (*shape[:axis], 1, *shape[axis:])
+    else:
+        axes = {_axis(imp, axis, len(shape), where) for axis in operator.options["axes"]}
+        if any(shape[axis] != 1 for axis in axes):
+            raise GraphError(f"{where}: the axes {sorted(axes)} of the shape {shape} must have 1 element each")
+        wanted = tuple(n for axis, n in enumerate(shape) if (axis not in axes if axes else n != 1))
+    imp.expect(operator.outputs[0], _resolved(wanted, prod(shape), where), where)
+    imp.emit(Reshape(), [imp.value(operator.inputs[0], where)], _like(imp, operator, where)[1], where)
 
 
-def _fold(imp, index: int, data: np.ndarray) -> None:
-    """The output is known now."""
-    name = imp.tensor(index, "a folded shape")
-    imp.of(name).data = np.ascontiguousarray(data.astype(imp.of(name).dtype))
+def _resolved(wanted: tuple[int, ...], elements: int, where: str) -> tuple[int, ...]:
+    """The shape with its -1 replaced by what is left of `elements`."""
+    known = prod(n for n in wanted if n != -1)
+    if wanted.count(-1) > 1 or min(wanted, default=0) < -1 or (
+            elements % known or not known if -1 in wanted else known != elements):
+        raise GraphError(f"{where}: {elements} elements cannot take the shape {wanted}")
+    return tuple(elements // known if n == -1 else n for n in wanted)
 
 
 def _shape(imp, operator: RawOperator, where: str) -> None:
+    shape = imp.shape(operator.inputs[0])
     imp.value(operator.inputs[0], where)
-    _fold(imp, operator.outputs[0], np.array(imp.shape(operator.inputs[0])))
+    imp.expect(operator.outputs[0], (len(shape),), where)
+    imp.fold(operator.outputs[0], np.array(shape), where)
 
 
 def _transpose(imp, operator: RawOperator, where: str) -> None:
@@ -57,7 +64,7 @@ def _transpose(imp, operator: RawOperator, where: str) -> None:
     if sorted(axis % max(len(shape), 1) for axis in order) != list(range(len(shape))):
         raise GraphError(f"{where}: {order} is not an order of {len(shape)} axes")
     order = tuple(axis % len(shape) for axis in order)
-    _expect(imp, operator.outputs[0], tuple(shape[axis] for axis in order), where)
+    imp.expect(operator.outputs[0], tuple(shape[axis] for axis in order), where)
     x, y = _like(imp, operator, where)
     imp.emit(Transpose(order), [x], y, where)
 
@@ -69,7 +76,7 @@ def _concat(imp, operator: RawOperator, where: str) -> None:
     axis = _axis(imp, operator.options["axis"], len(shapes[0]), where)
     if any((*s[:axis], *s[axis + 1:]) != (*shapes[0][:axis], *shapes[0][axis + 1:]) for s in shapes):
         raise GraphError(f"{where}: the shapes {shapes} differ in more than axis {axis}")
-    _expect(imp, operator.outputs[0], (*shapes[0][:axis], sum(s[axis] for s in shapes), *shapes[0][axis + 1:]), where)
+    imp.expect(operator.outputs[0], (*shapes[0][:axis], sum(s[axis] for s in shapes), *shapes[0][axis + 1:]), where)
     output, names = imp.value(operator.outputs[0], where), []
     for index in operator.inputs:
         name = imp.value(index, where)
@@ -83,28 +90,17 @@ def _concat(imp, operator: RawOperator, where: str) -> None:
 
 
 def _pack(imp, operator: RawOperator, where: str) -> None:
-    shape, output = imp.shape(operator.inputs[0]), imp.value(operator.outputs[0], where)
+    shape = imp.shape(operator.inputs[0])
     axis = _axis(imp, operator.options["axis"], len(shape) + 1, where)
     if any(imp.shape(i) != shape for i in operator.inputs):
         raise GraphError(f"{where}: all inputs must have the same shape")
-    _expect(imp, operator.outputs[0], (*shape[:axis], len(operator.inputs), *shape[axis:]), where)
+    imp.expect(operator.outputs[0], (*shape[:axis], len(operator.inputs), *shape[axis:]), where)
+    output = imp.value(operator.outputs[0], where)
     values = [imp.value(i, where) for i in operator.inputs]
-    if all(imp.of(v).data is not None for v in values):
-        _fold(imp, operator.outputs[0], np.stack([imp.of(v).data for v in values], axis))
-        return
     imp.same_quantization([*values, output], where)
     one = (*shape[:axis], 1, *shape[axis:])
     parts = [imp.emit(Reshape(), [v], imp.temporary(output, f"part{i}", one), where) for i, v in enumerate(values)]
     imp.emit(Concat(axis), parts, output, where)
-
-
-def _slice(imp, x: str, output: str, begin, end, step, where: str) -> None:
-    """Emits a Slice; folds one of a constant."""
-    if imp.of(x).data is not None and imp.of(x).quantization is None:
-        index = tuple(slice(b, None if e < 0 else e, s) for b, e, s in zip(begin, end, step, strict=True))
-        imp.of(output).data = np.ascontiguousarray(imp.of(x).data[index].reshape(imp.of(output).shape))
-        return
-    imp.emit(Slice(tuple(begin), tuple(end), tuple(step)), [x], output, where)
 
 
 def _unpack(imp, operator: RawOperator, where: str) -> None:
@@ -113,7 +109,7 @@ def _unpack(imp, operator: RawOperator, where: str) -> None:
     if shape[axis] != len(operator.outputs):
         raise GraphError(f"{where}: {len(operator.outputs)} outputs from axis {axis} of the shape {shape}")
     for i, index in enumerate(operator.outputs):
-        _expect(imp, index, (*shape[:axis], *shape[axis + 1:]), where)
+        imp.expect(index, (*shape[:axis], *shape[axis + 1:]), where)
         output = imp.value(index, where)
         part = imp.temporary(output, "part", (*shape[:axis], 1, *shape[axis + 1:]))
         begin, end = [0] * len(shape), list(shape)
@@ -132,7 +128,7 @@ def _split(imp, operator: RawOperator, where: str) -> None:
     for index in operator.outputs:
         size = imp.shape(index)[axis] if len(imp.shape(index)) == len(shape) else 0
         begin[axis], end[axis] = at, at + size
-        _expect(imp, index, (*shape[:axis], size, *shape[axis + 1:]), where)
+        imp.expect(index, (*shape[:axis], size, *shape[axis + 1:]), where)
         output = imp.value(index, where)
         imp.same_quantization([x, output], where)
         at += size
@@ -151,9 +147,9 @@ def _plain_slice(imp, operator: RawOperator, where: str) -> None:
     end = [extent if s == -1 else b + s for b, s, extent in zip(begin, size, shape, strict=True)]
     if any(not 0 <= b < e <= extent for b, e, extent in zip(begin, end, shape, strict=True)):
         raise GraphError(f"{where}: from {begin} to {tuple(end)} does not lie in the shape {shape}")
-    _expect(imp, operator.outputs[0], tuple(e - b for b, e in zip(begin, end, strict=True)), where)
+    imp.expect(operator.outputs[0], tuple(e - b for b, e in zip(begin, end, strict=True)), where)
     x, y = _like(imp, operator, where)
-    _slice(imp, x, y, begin, end, [1] * len(shape), where)
+    imp.emit(Slice(tuple(begin), tuple(end), (1,) * len(shape)), [x], y, where)
 
 
 def _strided_slice(imp, operator: RawOperator, where: str) -> None:
@@ -186,10 +182,10 @@ def _strided_slice(imp, operator: RawOperator, where: str) -> None:
         if not (axis < len(begins) and options["shrink_mask"] >> axis & 1):
             kept.append(count)
     full = tuple(len(range(*bes)) for bes in zip(begin, end, step, strict=True))
-    _expect(imp, operator.outputs[0], tuple(kept), where)
+    imp.expect(operator.outputs[0], tuple(kept), where)
     x, y = _like(imp, operator, where)
-    if tuple(kept) == full or imp.of(x).data is not None:
-        _slice(imp, x, y, begin, end, step, where)
+    if tuple(kept) == full:
+        imp.emit(Slice(tuple(begin), tuple(end), tuple(step)), [x], y, where)
     else:
         part = imp.emit(Slice(tuple(begin), tuple(end), tuple(step)), [x], imp.temporary(y, "part", full), where)
         imp.emit(Reshape(), [part], y, where)
@@ -201,7 +197,7 @@ def _pad(imp, operator: RawOperator, where: str) -> None:
         raise GraphError(f"{where}: paddings must be {2 * len(shape)} numbers in 0..{MAX_WINDOW}, not {widths} for "
                          f"the shape {shape}")
     pairs = tuple(zip(widths[::2], widths[1::2], strict=True))
-    _expect(imp, operator.outputs[0], tuple(n + sum(p) for n, p in zip(shape, pairs, strict=True)), where)
+    imp.expect(operator.outputs[0], tuple(n + sum(p) for n, p in zip(shape, pairs, strict=True)), where)
     x, y = _like(imp, operator, where)
     q, mode = imp.of(x).quantization, "constant"
     value = 0 if q is None or imp.of(x).dtype != np.int8 else int(q.zero_point[0])
@@ -226,11 +222,8 @@ def _gather(imp, operator: RawOperator, where: str) -> None:
     data = imp.of(indices).data
     if data is not None and data.size and not (data.min() >= 0 and data.max() < shape[axis]):
         raise GraphError(f"{where}: indices {data.min()}..{data.max()} are outside axis {axis} of the shape {shape}")
-    _expect(imp, operator.outputs[0], (*shape[:axis], *imp.of(indices).shape, *shape[axis + 1:]), where)
+    imp.expect(operator.outputs[0], (*shape[:axis], *imp.of(indices).shape, *shape[axis + 1:]), where)
     x, y = _like(imp, operator, where)
-    if imp.of(x).data is not None and data is not None and imp.of(x).quantization is None:
-        _fold(imp, operator.outputs[0], np.take(imp.of(x).data, data, axis))
-        return
     imp.emit(Gather(axis), [x, indices], y, where)
 
 
@@ -264,7 +257,7 @@ def _resize(imp, operator: RawOperator, where: str) -> None:
     if len(x_shape) != 4 or len(size) != 2 or min(size) < 1:
         raise GraphError(f"{where}: an input (1, height, width, channels) and a size of 2 numbers of at least 1 are "
                          f"needed, not {x_shape} and {size}")
-    _expect(imp, operator.outputs[0], (x_shape[0], *size, x_shape[3]), where)
+    imp.expect(operator.outputs[0], (x_shape[0], *size, x_shape[3]), where)
     align, half = operator.options["align_corners"], operator.options["half_pixel"]
     if align and half:
         raise GraphError(f"{where}: align_corners and half_pixel_centers exclude each other")
@@ -295,7 +288,7 @@ def _blocks(imp, operator: RawOperator, where: str) -> None:
     else:
         expected = (n, h * block, w * block, c // (block * block))
         split, order = (n, h, w, block, block, c // (block * block)), (0, 1, 3, 2, 4, 5)
-    _expect(imp, operator.outputs[0], expected, where)
+    imp.expect(operator.outputs[0], expected, where)
     if prod(expected) != prod(shape):
         raise GraphError(f"{where}: {shape} cannot be split in blocks of {block} to {made}")
     _rearrange(imp, *_like(imp, operator, where), split, order, where)
@@ -313,7 +306,7 @@ def _space_to_batch(imp, operator: RawOperator, where: str) -> None:
         h, w = h + sum(widths[:2]), w + sum(widths[2:])
         if h % by or w % bx:
             raise GraphError(f"{where}: the padded size {h} x {w} must be a multiple of the blocks {blocks}")
-        _expect(imp, operator.outputs[0], (n * by * bx, h // by, w // bx, c), where)
+        imp.expect(operator.outputs[0], (n * by * bx, h // by, w // bx, c), where)
         q = imp.of(x).quantization
         pads = ((0, 0), tuple(widths[:2]), tuple(widths[2:]), (0, 0))
         if any(widths):
@@ -325,7 +318,7 @@ def _space_to_batch(imp, operator: RawOperator, where: str) -> None:
         raise GraphError(f"{where}: the batch {n} must be a multiple of the blocks {blocks}")
     n //= by * bx
     full = (n, h * by, w * bx, c)
-    _expect(imp, operator.outputs[0], (n, h * by - sum(widths[:2]), w * bx - sum(widths[2:]), c), where)
+    imp.expect(operator.outputs[0], (n, h * by - sum(widths[:2]), w * bx - sum(widths[2:]), c), where)
     whole = imp.temporary(y, "whole", full) if any(widths) else y
     _rearrange(imp, x, whole, (by, bx, n, h, w, c), (2, 3, 0, 4, 1, 5), where)
     if any(widths):

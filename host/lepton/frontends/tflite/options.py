@@ -44,10 +44,12 @@ OPTIONS = {
     "RESIZE_NEAREST_NEIGHBOR": ("ResizeNearestNeighborOptions", _GRID),
     "SPACE_TO_DEPTH": ("SpaceToDepthOptions", {"block": "BlockSize"}),
     "DEPTH_TO_SPACE": ("DepthToSpaceOptions", {"block": "BlockSize"}),
-    "RESHAPE": ("ReshapeOptions", {}),
+    "RESHAPE": ("ReshapeOptions", {"shape": "NewShapeAsNumpy"}),
+    "SQUEEZE": ("SqueezeOptions", {"axes": "SqueezeDimsAsNumpy"}),
 }
 
-# Where a file without the table means its defaults.
-MAY_BE_ABSENT = {"ADD", "SUB", "MUL", "RESHAPE", "MAXIMUM", "MINIMUM", "BATCH_MATMUL", "GELU", "GATHER"}
+# Operators that LiteRT refuses without their table, since fields of 0 have no meaning for them
+NEEDED = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "MAX_POOL_2D", "AVERAGE_POOL_2D", "SOFTMAX", "SPLIT",
+          "SPLIT_V", "UNPACK", "PACK", "MIRROR_PAD", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE"}
 
 ENUMS = {"padding": "Padding", "activation": "ActivationFunctionType", "mode": "MirrorPadMode"}

@@ -6,19 +6,22 @@ records of Python numbers and numpy views; nothing else touches the file.
 """
 
 import struct
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from lepton.graph import GraphError
 
-from .options import ENUMS, MAY_BE_ABSENT, OPTIONS
+from .options import ENUMS, NEEDED, OPTIONS
 from .schema import enum_names, load_schema
 
 IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
-MAX_RANK = 6
-MAX_ELEMENTS = 2**31 - 1  # of one tensor, as TFLite's int32 sizes
+
+# Slots of the table OperatorCode in TFLite's schema, as flatbuffers counts them
+_DEPRECATED_BUILTIN_CODE, _BUILTIN_CODE = 4, 10
+_PLACEHOLDER = "PLACEHOLDER_FOR_GREATER_OP_CODES"
 
 # What the generated code raises on offsets and lengths that make no sense.
 _DECODE_ERRORS = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError, KeyError, MemoryError)
@@ -36,8 +39,8 @@ class RawQuantization:
 class RawTensor:
     name: str
     shape: tuple[int, ...]
-    signature: tuple[int, ...]
-    dtype: str  # a name of the schema's TensorType
+    signature: tuple[int, ...]  # the shape with -1 where an extent is open; empty where none is
+    dtype: str  # a name of the schema's TensorType, or "TYPE n" for one that it does not have
     data: np.ndarray | None  # uint8 view of the buffer; none for values computed at run time
     quantization: RawQuantization | None
     variable: bool
@@ -61,17 +64,18 @@ class RawModel:
     outputs: tuple[int, ...]
 
 
-def read_tflite(data: bytes) -> RawModel:
-    """The records of a TFLite file.
+def read_tflite(data: bytes, signature: str | None = None) -> RawModel:
+    """The records of one network of a TFLite file: the first, as LiteRT's interpreter runs it, or that of a signature.
 
-    Raises GraphError when `data` is not a TFLite file of schema version 3, is truncated or corrupt,
-    or has more than one subgraph.
+    Shapes and data types of tensors are given as they stand; the importer checks those that the network uses. Warns
+    (UserWarning) where the file has other networks and `signature` chooses none. Raises GraphError when `data` is not a
+    TFLite file of schema version 3, is truncated or corrupt, or has no signature of that name.
     """
     if len(data) < 8 or data[4:8] != IDENTIFIER:
         raise GraphError(f"not a TFLite file: bytes 4 to 8 must be {IDENTIFIER!r}, not {data[4:8]!r} "
                          f"(the file has {len(data)} bytes)")
     try:
-        return _Reader(data).model()
+        return _Reader(data).model(signature)
     except GraphError:
         raise
     except _DECODE_ERRORS as error:
@@ -84,20 +88,19 @@ class _Reader:
         # Parts of an honest file do not overlap, so their sizes add up to less than the file's; offsets that
         # all point to one long vector would otherwise cost time and memory far beyond the file's size.
         self.budget = 4 * len(data)
-        self.tflite = load_schema().tflite
+        schema = load_schema()
+        self.tflite = schema.tflite
+        self.number_types = schema.flatbuffers.number_types
         self.types = enum_names(self.tflite.TensorType)
         self.operators = enum_names(self.tflite.BuiltinOperator)
         self.option_types = enum_names(self.tflite.BuiltinOptions)
         self.enums = {key: enum_names(getattr(self.tflite, name)) for key, name in ENUMS.items()}
 
-    def model(self) -> RawModel:
+    def model(self, signature: str | None) -> RawModel:
         model = self.tflite.Model.GetRootAs(self.data, 0)
         if model.Version() != SCHEMA_VERSION:
             raise GraphError(f"TFLite schema version must be {SCHEMA_VERSION}, not {model.Version()}")
-        subgraphs = self.count(model.SubgraphsLength(), "subgraphs")
-        if subgraphs != 1:
-            raise GraphError(f"a TFLite file must have 1 subgraph, not {subgraphs}: control flow is not supported")
-        graph = model.Subgraphs(0)
+        graph = self.subgraph(model, signature)
         codes = [self.code(model.OperatorCodes(i))
                  for i in range(self.count(model.OperatorCodesLength(), "operator codes"))]
         buffers = [self.buffer(model.Buffers(i), i) for i in range(self.count(model.BuffersLength(), "buffers"))]
@@ -109,6 +112,27 @@ class _Reader:
                         self.indices(graph.InputsAsNumpy(), len(tensors), "the network's inputs"),
                         self.indices(graph.OutputsAsNumpy(), len(tensors), "the network's outputs"))
 
+    def subgraph(self, model, signature: str | None):
+        """The subgraph of a signature, or the first."""
+        subgraphs = self.count(model.SubgraphsLength(), "subgraphs")
+        if not subgraphs:
+            raise GraphError("the TFLite file has no subgraph, so there is no network in it")
+        entries = [model.SignatureDefs(i) for i in range(self.count(model.SignatureDefsLength(), "signatures"))]
+        signatures = {self.text(entry.SignatureKey()): entry.SubgraphIndex() for entry in entries}
+        known = ", ".join(map(repr, signatures)) or "none"
+        index = 0
+        if signature is not None:
+            if signature not in signatures:
+                raise GraphError(f"the TFLite file has no signature {signature!r}; its signatures are {known}")
+            index = signatures[signature]
+            if not 0 <= index < subgraphs:
+                raise GraphError(f"signature {signature!r} names subgraph {index}, the file has {subgraphs}")
+        elif len(set(signatures.values())) > 1:
+            warnings.warn(f"the TFLite file has several signatures ({known}); the network of the first subgraph is "
+                          "taken, as LiteRT does. import_tflite(..., signature=...) takes another", UserWarning,
+                          stacklevel=4)
+        return model.Subgraphs(index)
+
     def count(self, value: int, what: str) -> int:
         """A vector's length: an element takes at least 4 bytes, so more than fit in the file is damage."""
         if value * 4 > len(self.data):
@@ -116,12 +140,20 @@ class _Reader:
         return value
 
     def code(self, code) -> str:
-        # Operators past 127 are in the newer field; the older one then holds 127.
-        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-        name = self.operators.get(builtin)
-        if name is None:
-            raise GraphError(f"the TFLite file is corrupt or newer than this program: operator code {builtin} is "
-                             "unknown")
+        """The operator's name. Older files have its code in an int8 field, newer ones in an int32 field, or in both.
+
+        LiteRT takes the larger (GetBuiltinCode). The fields are read here, since the package's accessor
+        `BuiltinCode` gives the older field for every code below 127.
+        """
+        table = code._tab
+        offset = table.Offset(_BUILTIN_CODE)
+        new = table.Get(self.number_types.Int32Flags, offset + table.Pos) if offset else 0
+        offset = table.Offset(_DEPRECATED_BUILTIN_CODE)
+        old = table.Get(self.number_types.Int8Flags, offset + table.Pos) if offset else 0
+        name = self.operators.get(max(new, old))
+        if name is None or name == _PLACEHOLDER:
+            raise GraphError(f"the TFLite file is corrupt or newer than this program: operator code {max(new, old)} "
+                             f"is unknown (builtin_code {new}, deprecated_builtin_code {old})")
         return f"CUSTOM {self.text(code.CustomCode())!r}" if name == "CUSTOM" else name
 
     def buffer(self, buffer, index: int) -> np.ndarray | None:
@@ -131,22 +163,12 @@ class _Reader:
 
     def tensor(self, tensor, index: int, buffers: list) -> RawTensor:
         name = self.text(tensor.Name()) or f"tensor_{index}"
-        dtype = self.types.get(tensor.Type())
-        if dtype is None:
-            raise GraphError(f"tensor {name!r} has the unknown data type {tensor.Type()}")
         if not 0 <= tensor.Buffer() < len(buffers):
             raise GraphError(f"tensor {name!r} names buffer {tensor.Buffer()}, the file has {len(buffers)}")
         shape, signature = self.vector(tensor.ShapeAsNumpy()), self.vector(tensor.ShapeSignatureAsNumpy())
-        if len(shape) > MAX_RANK:
-            raise GraphError(f"tensor {name!r} has {len(shape)} dimensions, at most {MAX_RANK} are supported")
-        size = 1
-        for extent in shape:
-            size *= extent
-            if extent < 1 or size > MAX_ELEMENTS:
-                raise GraphError(f"tensor {name!r} has the shape {shape}: every dimension must be at least 1 (dynamic "
-                                 f"shapes are not supported), and the elements at most {MAX_ELEMENTS}")
-        return RawTensor(name, shape, signature, dtype, buffers[tensor.Buffer()], self.quantization(tensor),
-                         tensor.IsVariable(), tensor.Sparsity() is not None)
+        return RawTensor(name, shape, signature, self.types.get(tensor.Type(), f"TYPE {tensor.Type()}"),
+                         buffers[tensor.Buffer()], self.quantization(tensor), tensor.IsVariable(),
+                         tensor.Sparsity() is not None)
 
     def quantization(self, tensor) -> RawQuantization | None:
         q = tensor.Quantization()
@@ -167,20 +189,29 @@ class _Reader:
                            self.options(operator, name, where))
 
     def options(self, operator, name: str, where: str) -> dict | None:
+        """The fields of the operator's table of options.
+
+        Without the table, or with another operator's, every field is 0, as LiteRT reads such files
+        (flatbuffer_conversions.cc); operators in `NEEDED` cannot run so.
+        """
         if name not in OPTIONS:
             return None
         table, fields = OPTIONS[name]
         kind = operator.BuiltinOptionsType()
         union = operator.BuiltinOptions()
-        if union is None or kind == 0:
-            if name in MAY_BE_ABSENT:
-                return {key: "NONE" if key == "activation" else 0 for key in fields}
-            raise GraphError(f"{where} has no {table}")
-        if self.option_types.get(kind) != table:
-            raise GraphError(f"{where} must have {table}, not {self.option_types.get(kind, kind)}")
+        if union is None or self.option_types.get(kind) != table:
+            found = self.option_types.get(kind, f"table {kind}") if union is not None and kind else ""
+            if name in NEEDED:
+                raise GraphError(f"{where} must have {table}, not {found}" if found else f"{where} has no {table}")
+            if found:
+                warnings.warn(f"{where} has {found} where {table} belong; they are ignored, as LiteRT does",
+                              UserWarning, stacklevel=6)
+            return {key: self.enums[key][0] if key in self.enums else () if field.endswith("AsNumpy") else 0
+                    for key, field in fields.items()}
         options = getattr(self.tflite, table)()
         options.Init(union.Bytes, union.Pos)
         values = {key: getattr(options, method)() for key, method in fields.items()}
+        values |= {key: self.vector(values[key]) for key, method in fields.items() if method.endswith("AsNumpy")}
         for key, names in self.enums.items():
             if key in values:
                 if values[key] not in names:

@@ -153,14 +153,12 @@ def _truncating_doubling_high_multiply_16(a: np.ndarray, b: np.ndarray) -> np.nd
 
 
 def leaky_relu(x: Tensor, y: Tensor, alpha: float, where: str) -> bytes:
-    """QuantizeLeakyRelu."""
+    """QuantizeLeakyRelu. Both factors are computed in float32 (LeakyReluPrepare)."""
     centered = _Q - _zero(x)
-    slope = float(np.float32(alpha))
-    identity = float(_scale(x)) / float(_scale(y))
-    positive = _multiply(centered, identity, where)
-    real = float(_scale(x)) * slope / float(_scale(y))
-    negative = np.sign(real).astype(int) * _multiply(centered, abs(real), where) if real < 0 else _multiply(
-        centered, real, where)
+    positive = _multiply(centered, float(_scale(x) / _scale(y)), where)
+    slope = float(_scale(x) * np.float32(alpha) / _scale(y))
+    # the multiplier of a factor below 0 is that of its amount, with the sign changed
+    negative = _multiply(centered * (-1 if slope < 0 else 1), abs(slope), where)
     return _bytes(np.where(centered >= 0, positive, negative) + _zero(y))
 
 
@@ -187,10 +185,9 @@ _ON_HOST = {"LOGISTIC": "sigmoid", "TANH": "tanh", "RELU": "relu", "ABS": "abs",
 
 def _unary(imp, operator: RawOperator, where: str) -> None:
     kind, name = operator.name, imp.value(operator.inputs[0], where)
+    imp.expect(operator.outputs[0], imp.of(name).shape, where)
     output = imp.value(operator.outputs[0], where)
     x, y = imp.of(name), imp.of(output)
-    if x.shape != y.shape:
-        raise GraphError(f"{where}: input {x.shape} and output {y.shape} must have the same shape")
     if x.dtype == np.float32 and kind in _ON_HOST:
         imp.emit(Unary(_ON_HOST[kind]), [name], output, where)
         return
