@@ -6,6 +6,9 @@ frameworks, `Graph.arithmetic` decides; what a kernel does with it is written wh
 `unsigned`: the framework computes with uint8 values and zero points, 128 above those here. The reals are the same,
 but rounding is not: with `Arithmetic.FLOAT` zero points are added to a float before it is rounded; TFLite's averages
 of uint8 round ties up, those of int8 away from zero, and it multiplies the scales of uint8 convolutions in float32.
+
+`in_float`: with `Arithmetic.FLOAT`, int8 operands are dequantized, the operator is computed in float32, and the
+result is divided by its scale, rounded to even and moved by its zero point, each operation rounded to float32.
 """
 
 from dataclasses import dataclass
@@ -138,6 +141,7 @@ class Add(Op):
 
     clamp: Pair = FULL
     unsigned: bool = False
+    in_float: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,7 @@ class Sub(Op):
     """Like `Add`: a - b."""
 
     clamp: Pair = FULL
+    in_float: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,7 @@ class Mul(Op):
 
     clamp: Pair = FULL
     unsigned: bool = False
+    in_float: bool = False
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,9 @@ def add_or_sub(call: Call) -> np.ndarray:
     if not call.quantized:
         a, b = call.values
         return a - b if subtract else a + b
+    if call.op.in_float and not call.fixed:
+        a, b = _real(call, 0), _real(call, 1)
+        return _quantized(a - b if subtract else a + b, call)
     if call.torch or (subtract and not call.fixed):  # dequantize, add or subtract, quantize
         return to_scale(_real(call, 0) - _real(call, 1) if subtract else _real(call, 0) + _real(call, 1), call)
     if not call.fixed:
@@ -60,6 +63,12 @@ def _fused(x: np.ndarray, up: int, factor: np.float32, addend) -> np.ndarray:
     return ((x.astype(np.float64) + up) * np.float64(factor) + addend.astype(np.float64)).astype(np.float32)
 
 
+def _quantized(x: np.ndarray, call: Call) -> np.ndarray:
+    """float32 reals to the output's scale as ONNX Runtime's QuantizeLinear: divide, round half to even, add."""
+    values = np.rint(x / scale(call.output)) + zero_point(call.output)
+    return np.clip(values, *call.limits()).astype(call.output.dtype)
+
+
 def _real(call: Call, index: int) -> np.ndarray:
     return scale(call.tensors[index]) * _centred(call, index, np.int32).astype(np.float32)
 
@@ -68,6 +77,8 @@ def multiply(call: Call) -> np.ndarray:
     """TFLite's MUL: the integer product times one factor. FLOAT: MLAS's QLinearMul."""
     if not call.quantized:
         return call.values[0] * call.values[1]
+    if call.op.in_float and not call.fixed:
+        return _quantized(_real(call, 0) * _real(call, 1), call)
     if call.torch:
         return to_scale(_real(call, 0) * _real(call, 1), call)
     (a, b), output = call.tensors, call.output

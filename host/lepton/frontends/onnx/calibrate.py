@@ -21,6 +21,7 @@ from ..calibration import load_calibration
 from .importer import attributes
 from .reader import Shapes, Source, read_model
 from .runtime import prepare
+from .simplify import check_constants, plain_layers
 from .worker import constants
 
 METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile,
@@ -67,7 +68,10 @@ def quantize_onnx(source: Source, calibration: Calibration, *, method: str = "mi
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # it narrates
                 quant_pre_process(plain, prepared, skip_symbolic_shape=True)
-                options["nodes_to_exclude"] = _last_movements(onnx.load(prepared).graph)
+                ready = onnx.load(prepared)
+                plain_layers(ready.graph)
+                options["nodes_to_exclude"] = _last_movements(ready.graph) + check_constants(ready.graph)
+                onnx.save(ready, prepared)
                 quantize_static(prepared, quantized, reader, quant_format=QuantFormat.QDQ, per_channel=per_channel,
                                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
                                 calibrate_method=METHODS[method], extra_options=extra, **options)

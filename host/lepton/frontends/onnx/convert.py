@@ -7,6 +7,7 @@ from lepton.graph import Graph
 
 from ..channels_last import channels_last
 from . import convolutions, elementwise, layers, moving, normalizations, pools, products, resizing
+from .floating import in_float
 from .importer import Importer
 from .reader import Shapes, Source, read_model
 from .runtime import prepare
@@ -27,7 +28,7 @@ def import_onnx(source: Source, name: str | None = None, shapes: Shapes | None =
     extra `onnx` is not installed.
     """
     model, found = read_model(source, shapes)
-    return channels_last(Importer(prepare(model), name or found, CONVERTERS).graph)
+    return channels_last(Importer(prepare(model), name or found, CONVERTERS, in_float).graph)
 
 
 def load_onnx(path: Source, calibration=None, progress=None, **options) -> Graph:

@@ -7,7 +7,7 @@ from lepton.graph import Conv2D, DepthwiseConv2D, GraphError, Op, Quantization, 
 
 from ..geometry import dense_transposed
 from .importer import INT8, Importer, attributes
-from .operands import FULL, codes_as_stated, constant_weights, from_image, image, layer_constants
+from .operands import FULL, codes_as_stated, constant_bias, constant_weights, from_image, image, layer_constants
 from .windows import window
 
 
@@ -44,7 +44,7 @@ def qlinear_conv(importer: Importer, node: onnx.NodeProto):
     weights, q = constant_weights(importer, node, (3, 4, 5), 0)
     name, dtype = node.output[0], importer.value(node.input[0]).dtype
     y = convolution(importer, attributes(node), codes_as_stated(importer, node), weights, q,
-                     importer.constant(node, 8, "the bias"), name, importer.quantities[name], FULL)
+                     constant_bias(importer, node, 8, 4), name, importer.quantities[name], FULL)
     importer.set_codes(name, y, dtype)
 
 

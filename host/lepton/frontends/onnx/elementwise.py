@@ -24,7 +24,7 @@ from lepton.graph import (
 )
 
 from .importer import INT8, Importer, attributes, checked_axis, same
-from .layers import finish
+from .layers import finish, pending_binary
 from .quantities import quantization, stated
 from .values import BYTES, Computed, Constant, Joined, Pending, Value
 
@@ -81,6 +81,8 @@ def elementwise(importer: Importer, node: onnx.NodeProto):
         importer.values[name] = result
         if result.dtype in BYTES and (importer.readers[name] > 1 or isinstance(result, Joined)):
             importer.codes(name)
+    elif pending_binary(importer, node):
+        return
     elif importer.computed(node.input[0]).dtype in BYTES and node.op_type != "Cast":
         _extremes(importer, node)
     elif node.op_type in _HOST:
@@ -93,8 +95,9 @@ def elementwise(importer: Importer, node: onnx.NodeProto):
 def quantize(importer: Importer, node: onnx.NodeProto):
     name, value = node.output[0], importer.value(node.input[0])
     if isinstance(value, Pending):
-        finish(importer, node, value)
-        return
+        if finish(importer, node, value):
+            return
+        value = importer.settled(node.input[0])
     if isinstance(value, Joined) or (isinstance(value, Computed) and value.table is not None):
         elementwise(importer, node)
         return
@@ -124,7 +127,7 @@ def dequantize(importer: Importer, node: onnx.NodeProto):
         if zero.size != scale.size or (axis is not None and value.shape[axis] != scale.size):
             raise GraphError(f"{importer.where}: {scale.size} scales and {zero.size} zero points do not fit a tensor "
                              f"of shape {value.shape}")
-        q = quantization(scale, zero, importer.where, axis)
+        q = quantization(scale, zero, importer.where, axis, constant=True)
         importer.values[name] = Constant(importer.evaluate(node), value.array, q)
         return
     if not isinstance(value, Computed) or value.table is None:
@@ -206,10 +209,10 @@ def _div(importer: Importer, node: onnx.NodeProto) -> str:
 def _clip(importer: Importer, node: onnx.NodeProto) -> str:
     x = importer.host(node.input[0])
     low, high = _bounds(importer, node)
-    return _clamped(importer, x, low, high)
+    return clamped(importer, x, low, high)
 
 
-def _clamped(importer: Importer, x: str, low: float, high: float) -> str:
+def clamped(importer: Importer, x: str, low: float, high: float) -> str:
     if low > -np.inf:
         x = apply(importer, Maximum(), x, number(importer, low, x))
     if high < np.inf:
@@ -254,7 +257,7 @@ def _hard_sigmoid(importer: Importer, node: onnx.NodeProto) -> str:
     swish = node.op_type == "HardSwish"
     alpha, beta = (1 / 6, 0.5) if swish else (given.get("alpha", 0.2), given.get("beta", 0.5))
     line = apply(importer, Mul(), x, number(importer, alpha, x))
-    gate = _clamped(importer, apply(importer, Add(), line, number(importer, beta, x)), 0, 1)
+    gate = clamped(importer, apply(importer, Add(), line, number(importer, beta, x)), 0, 1)
     return apply(importer, Mul(), x, gate) if swish else gate
 
 

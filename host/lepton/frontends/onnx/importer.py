@@ -31,6 +31,8 @@ from .values import BYTES, CODES, Computed, Constant, Joined, Pending, Value
 INT8 = np.dtype(np.int8)
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 INPUT_TYPES = {np.dtype(t) for t in (np.float32, np.int8, np.uint8, np.int32, np.int64, np.bool_)}
+NOT_REPEATABLE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
+_DYNAMIC = {"NonZero", "Unique", "NonMaxSuppression", "Compress", "StringSplit"}
 _UNKNOWN = Quantization(np.ones(1, np.float32), np.zeros(1, np.int32))  # of integers that nothing gives a scale
 
 
@@ -40,7 +42,11 @@ class Importer:
     Converters are functions of (importer, node) that set `values` for the node's outputs.
     """
 
-    def __init__(self, model: onnx.ModelProto, name: str, converters: dict):
+    def __init__(self, model: onnx.ModelProto, name: str, converters: dict, in_float):
+        self.compute_in_float = in_float
+        self.computed_in_float: dict[str, Computed] = {}  # pending values
+        self.constants: dict[Value, str] = {}  # the int8 tensors of dequantized constants
+        self.tables: dict[tuple[str, bytes], str] = {}
         self.graph = Graph(name, arithmetic=Arithmetic.FLOAT)
         self.opsets = tuple(sorted({(o.domain, o.version) for o in model.opset_import} | {("com.microsoft", 1)}))
         self.opset = max(version for domain, version in self.opsets if domain in ("", "ai.onnx"))
@@ -55,12 +61,11 @@ class Importer:
         for node in model.graph.node:
             self.where = f"{node.op_type} {node.name or (node.output[0] if node.output else '')!r}"
             self.label = node.name or node.output[0]
-            if node.op_type not in converters:
-                raise GraphError(f"{self.where}: the operator is not supported; supported are "
-                                 f"{', '.join(sorted(converters))}")
             if node.op_type != "DequantizeLinear" and self._constant_operands(node):
-                self.values[node.output[0]] = Constant(self.evaluate(node))
+                self._fold(node)
                 continue
+            if node.op_type not in converters:
+                raise GraphError(f"{self.where}: {unsupported(node.op_type)}; docs/operators.md lists the operators")
             converters[node.op_type](self, node)
         self.where, self.label = "the network's output", ""
         self._outputs([value.name for value in model.graph.output])
@@ -83,27 +88,25 @@ class Importer:
             name = self.emit(Recenter(), [name], name, shape, INT8, Quantization(q.scale, q.zero_point - 128))
         self.values[value.name] = Computed(name, shape, dtype, CODES.get(dtype))
 
-    def _outputs(self, names: list[str]):
-        """Gives the outputs' tensors the outputs' names."""
+    def _outputs(self, outputs: list[str]):
+        """Gives the outputs' tensors the outputs' names. A value may be an output several times, under any names."""
+        names = list(dict.fromkeys(outputs))
         tensors = [self.host(name) for name in names]
         for name, tensor in zip(names, tensors, strict=True):
             t = self.graph.tensors[tensor]
-            if t.data is not None:
-                raise GraphError(f"the network's output {name!r} does not depend on its inputs")
-            if tensor == name and name not in self.graph.inputs:
+            if tensor == name and t.data is None:
                 continue
             if name in self.graph.tensors:
-                if name in self.graph.inputs:
-                    raise GraphError(f"the network's output {name!r} is an input")
                 other = self.unique(name)
                 self._rename(name, other)
                 tensors = [other if x == name else x for x in tensors]
-            if tensor in self.graph.inputs or tensors.count(tensor) > 1:  # each output gets a tensor of its own
-                self.graph.tensors[name] = Tensor(name, t.shape, t.dtype, t.quantization)
+                tensor = other if tensor == name else tensor
+            if tensor in self.graph.inputs or t.data is not None or tensors.count(tensor) > 1:
+                self.graph.tensors[name] = Tensor(name, t.shape, t.dtype, t.quantization)  # a tensor of its own
                 self.graph.nodes.append(Node(Reshape(), [tensor], [name], name))
             else:
                 self._rename(tensor, name)
-        self.graph.outputs = names
+        self.graph.outputs = outputs
 
     def _rename(self, old: str, new: str):
         tensor = self.graph.tensors.pop(old)
@@ -168,24 +171,61 @@ class Importer:
         return value.array
 
     def _constant_operands(self, node: onnx.NodeProto) -> bool:
-        present = [name for name in node.input if name]
-        return bool(present) and all(isinstance(self.values.get(name), Constant) for name in present)
+        return all(isinstance(self.values.get(name), Constant) for name in node.input if name)
 
-    def evaluate(self, node: onnx.NodeProto, inputs: list[np.ndarray | None] | None = None) -> np.ndarray:
-        """What ONNX Runtime computes for the node from the given inputs, or from its constants."""
+    def _fold(self, node: onnx.NodeProto):
+        """Computes an operator on constants."""
+        if node.op_type in NOT_REPEATABLE:
+            raise GraphError(f"{self.where}: results that differ from run to run are not supported")
+        for position, name in enumerate(node.output):
+            if name and (self.readers[name] or not position):
+                self.values[name] = Constant(self.evaluate(node, output=position))
+
+    def evaluate(self, node: onnx.NodeProto, inputs: list[np.ndarray | None] | None = None,
+                 output: int = 0) -> np.ndarray:
+        """What ONNX Runtime computes for one of the node's outputs from the given inputs, or from its constants."""
         if inputs is None:
             inputs = [self.value(name).array if name else None for name in node.input]
-        return evaluate(node, inputs, self.opsets)
+        return evaluate(node, inputs, self.opsets, output)
 
     def quantization(self, name: str) -> Quantization:
         return self.quantities.get(name, _UNKNOWN)
 
-    def computed(self, name: str) -> Computed:
-        """A value computed at run time. Raises GraphError for one that ONNX leaves in float where int8 is needed."""
+    def settled(self, name: str) -> Value:
+        """A value whose shape is known: a pending layer is computed in float, since nothing quantizes it."""
         value = self.value(name)
-        if isinstance(value, Pending):
-            raise GraphError(f"{value.node.op_type} {value.node.name or value.node.output[0]!r}: its result must be "
-                             f"quantized before {self.where} uses it; quantize every activation to 8 bits")
+        if not isinstance(value, Pending):
+            return value
+        if name not in self.computed_in_float:
+            where, label = self.where, self.label
+            self.where = f"{value.node.op_type} {value.node.name or value.node.output[0]!r}"
+            self.label = value.node.name or value.node.output[0]
+            tensor = self.compute_in_float(self, value)
+            t = self.graph.tensors[tensor]
+            self.computed_in_float[name] = Computed(tensor, t.shape, t.dtype)
+            self.where, self.label = where, label
+        return self.computed_in_float[name]
+
+    def constant_codes(self, value: Constant) -> str:
+        """The int8 tensor of a constant that was dequantized from integers."""
+        if value not in self.constants:
+            data = value.codes
+            if data.dtype == np.uint8:
+                data = (data.astype(np.int16) - 128).astype(np.int8)
+            self.constants[value] = self.constant_tensor(f"{self.label}.constant", data, value.quantization)
+        return self.constants[value]
+
+    def tabulated(self, tensor: str, codes: np.ndarray) -> str:
+        """The int8 tensor of `codes`[q + 128] for the elements q of `tensor`, with the same quantization."""
+        key = tensor, codes.tobytes()
+        if key not in self.tables:
+            t = self.graph.tensors[tensor]
+            self.tables[key] = self.emit(Table(key[1]), [tensor], f"{tensor}.f", t.shape, INT8, t.quantization)
+        return self.tables[key]
+
+    def computed(self, name: str) -> Computed:
+        """A value computed at run time."""
+        value = self.settled(name)
         if isinstance(value, Constant):
             q = self.quantities.get(name) if value.dtype in BYTES else None
             data = value.array
@@ -265,6 +305,15 @@ class Importer:
         self.values[name] = Computed(tensor, t.shape, t.dtype)
 
 
+def unsupported(operator: str) -> str:
+    """Why an operator has no converter."""
+    if operator in _DYNAMIC:
+        return "the shape of its result depends on the values, which is not supported"
+    if operator in NOT_REPEATABLE:
+        return "results that differ from run to run are not supported"
+    return "the operator is not supported"
+
+
 def same(a: Quantization, b: Quantization) -> bool:
     return np.array_equal(a.scale, b.scale) and np.array_equal(a.zero_point, b.zero_point)
 
@@ -279,6 +328,18 @@ def checked_axis(importer: Importer, axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
         raise GraphError(f"{importer.where}: axis {axis} is outside the {rank} dimensions of the input")
     return axis % rank
+
+
+def stated_axes(importer: Importer, node: onnx.NodeProto, position: int = 1) -> list[int] | None:
+    """The axes of an operator that has them as an attribute in older opsets, as a constant input in newer ones.
+
+    None where the node states none; an empty input counts as none, as in ONNX. Raises GraphError for computed axes.
+    """
+    axes = attributes(node).get("axes")
+    if axes is None:
+        array = importer.constant(node, position, "the axes")
+        axes = None if array is None else [int(axis) for axis in array.ravel()]
+    return list(axes) if axes else None
 
 
 def attributes(node: onnx.NodeProto) -> dict:

@@ -1,78 +1,119 @@
-"""Float layers between dequantize and quantize.
+"""Operators between dequantize and quantize that become one integer operator.
 
-ONNX Runtime has no integer kernel for some quantized layers (transposed convolutions, convolutions with a ReLU that
-its quantizer would have folded) and computes them in float32. Here they become integer layers too: the same sums,
-exact instead of rounded, so that a result may differ where a float sum comes to lie at a rounding step.
+ONNX Runtime has no integer kernel for some of them (transposed convolutions, convolutions with a ReLU that its
+quantizer would have folded, additions of an int8 and a uint8 value) and computes in float32. Sums and products of two
+values are the same here, to the bit: the graph's operator is told that the framework computes it in float32. Layers
+with weights have exact sums instead of rounded ones, so that a result may differ where a float sum comes to lie at a
+rounding step.
+
+Where no QuantizeLinear follows, or an operand is no 8-bit value, the operator is computed in float32 on the host.
 """
 
 import numpy as np
 import onnx
 
-from lepton.graph import GraphError, Mean, Quantization
+from lepton.graph import Add, GraphError, Mean, Mul, Op, Quantization, Sub
 
 from .convolutions import convolution, transposed
 from .importer import INT8, Importer, attributes, dequantized
 from .operands import FULL, as_int8, from_image, image
-from .products import plain_gemm, product, rows
-from .values import Computed, Constant, Pending, Value
+from .products import constant_product, plain_gemm, product, rows
+from .values import BYTES, Computed, Constant, Pending, Value
 
 NOT_QUANTIZED = ("works on float32 values; quantize the network first, for instance with calibration data "
                  "(`lepton compile --calibration`); what ONNX Runtime's quantizer leaves in float in the QOperator "
                  "format, it quantizes in the QDQ format")
 _INT32 = np.iinfo(np.int32)
 LARGEST_ROUNDING = 1 / 64  # of a bias, in steps of the output
+BINARY: dict[str, type[Op]] = {"Add": Add, "Sub": Sub, "Mul": Mul}
+_WITH_BIAS = ("Conv", "ConvTranspose", "Gemm")
 
 
-def _operand_position(node: onnx.NodeProto) -> int:
-    return 2 if node.op_type in ("Conv", "ConvTranspose", "Gemm") else len(node.input)
+def is_real(value: Value | None) -> bool:
+    """Is it a float32 function of the elements of one int8 tensor?"""
+    return isinstance(value, Computed) and value.table is not None and value.dtype == np.float32
+
+
+def _is_quantized(value: Value | None) -> bool:
+    return value.quantization is not None if isinstance(value, Constant) else is_real(value)
+
+
+def _is_one_scale(value: Value | None) -> bool:
+    if isinstance(value, Constant) and value.quantization is not None:
+        return value.codes.dtype in BYTES and value.quantization.scale.size == 1 and value.quantization.scale[0] > 0
+    return is_real(value)
 
 
 def pending(importer: Importer, node: onnx.NodeProto):
     """A float layer of dequantized operands: waits for the QuantizeLinear that follows."""
     operands = tuple(importer.operand(node, i) for i in range(len(node.input)))
-    for value in operands[:_operand_position(node)]:
-        quantized = value.quantization is not None if isinstance(value, Constant) else (
-            isinstance(value, Computed) and value.table is not None and value.dtype == np.float32)
-        if not quantized:
-            raise GraphError(f"{importer.where} {NOT_QUANTIZED}")
+    activations = operands[:1] if node.op_type == "ReduceMean" else operands[:2]
+    if not all(_is_quantized(value) for value in activations):
+        raise GraphError(f"{importer.where} {NOT_QUANTIZED}")
     importer.values[node.output[0]] = Pending(node, operands)
 
 
-def finish(importer: Importer, quantize: onnx.NodeProto, value: Pending):
-    """Emits a pending layer, now that `quantize` says what it is quantized to."""
+def pending_binary(importer: Importer, node: onnx.NodeProto) -> bool:
+    """The same for a sum, a difference or a product of two values; False where it has to be computed in float."""
+    operands = tuple(importer.operand(node, i) for i in range(len(node.input)))
+    if node.op_type not in BINARY or len(operands) != 2 or not all(
+            _is_one_scale(value) and _codes_of(importer, value, emit=False) is not None for value in operands):
+        return False
+    importer.values[node.output[0]] = Pending(node, operands)
+    return True
+
+
+def finish(importer: Importer, quantize: onnx.NodeProto, value: Pending) -> bool:
+    """Emits a pending operator, now that `quantize` says what it is quantized to.
+
+    False where it has to be computed in float, since an operand is not what an 8-bit value stands for.
+    """
     node, name = value.node, quantize.output[0]
-    out_q = importer.quantities[name]
     zero = importer.constant(quantize, 2, "the zero point")
+    dtype = np.dtype(np.uint8) if zero is None else zero.dtype
+    if any(isinstance(operand, Computed) and _codes_of(importer, operand, emit=False) is None
+           for operand in value.inputs[:2] if operand is not None):
+        return False
+    where, label = importer.where, importer.label
     importer.where = f"{node.op_type} {node.name or node.output[0]!r}"
     importer.label = node.name or node.output[0]
-    clamp = tuple(_code(bound, out_q) for bound in value.bounds)
-    x = _base(importer, value.inputs[0])
+    tensor = _emit(importer, value, name, importer.quantities[name])
+    importer.where, importer.label = where, label
+    importer.set_codes(name, tensor, dtype)
+    return True
+
+
+def _emit(importer: Importer, value: Pending, name: str, out_q: Quantization) -> str:
+    node, clamp = value.node, (_code(value.bounds[0], out_q), _code(value.bounds[1], out_q))
+    x = _codes_of(importer, value.inputs[0])
+    if node.op_type in BINARY:
+        inputs = [x, _codes_of(importer, value.inputs[1])]
+        shape = np.broadcast_shapes(*(importer.graph.tensors[t].shape for t in inputs))
+        return importer.emit(BINARY[node.op_type](clamp=clamp, in_float=True), inputs, name, shape, INT8, out_q)
     if node.op_type == "ReduceMean":
         y = importer.emit(Mean(), [image(importer, x)], name,
                           (importer.graph.tensors[x].shape[0], 1, 1, importer.graph.tensors[x].shape[1]), INT8, out_q)
         y = from_image(importer, y, 4)
-        if not attributes(node).get("keepdims", 1):
-            y = importer.reshape(y, importer.graph.tensors[y].shape[:2])
-    elif isinstance(value.inputs[1], Computed):
-        y = product(importer, x, _base(importer, value.inputs[1]), name, out_q, clamp)
-    else:
-        given, axis = attributes(node), {"ConvTranspose": 1, "MatMul": -1}.get(node.op_type, 0)
-        if node.op_type == "Gemm" and not plain_gemm(importer, node):
-            axis = 1
-        codes, stated = value.inputs[1].codes, value.inputs[1].quantization
-        if stated.scale.size > 1 and stated.axis != axis % codes.ndim:
-            raise GraphError(f"{importer.where}: the weights must be quantized per tensor or per output channel "
-                             f"(axis {axis % codes.ndim}), not along axis {stated.axis}")
-        shift = 128 if codes.dtype == np.uint8 else 0
-        weights, q = as_int8(importer, codes, stated.scale, (stated.zero_point + shift).astype(codes.dtype), axis)
-        bias = _bias(importer, value.inputs[2] if len(value.inputs) > 2 else None, x, q, out_q)
-        if node.op_type == "Conv":
-            y = convolution(importer, given, x, weights, q, bias, name, out_q, clamp)
-        elif node.op_type == "ConvTranspose":
-            y = transposed(importer, given, x, weights, q, bias, name, out_q, clamp)
-        else:
-            y = rows(importer, x, weights.T if axis in (1, -1) else weights, q, bias, name, out_q, clamp)
-    importer.set_codes(name, y, np.uint8 if zero is None else zero.dtype)
+        return y if attributes(node).get("keepdims", 1) else importer.reshape(y, importer.graph.tensors[y].shape[:2])
+    if isinstance(value.inputs[1], Computed):
+        return product(importer, x, _codes_of(importer, value.inputs[1]), name, out_q, clamp)
+    given, axis = attributes(node), {"ConvTranspose": 1, "MatMul": -1}.get(node.op_type, 0)
+    if node.op_type == "Gemm" and not plain_gemm(importer, node):
+        axis = 1
+    codes, stated = value.inputs[1].codes, value.inputs[1].quantization
+    if stated.scale.size > 1 and stated.axis != axis % codes.ndim:
+        raise GraphError(f"{importer.where}: the weights must be quantized per tensor or per output channel "
+                         f"(axis {axis % codes.ndim}), not along axis {stated.axis}")
+    shift = 128 if codes.dtype == np.uint8 else 0
+    weights, q = as_int8(importer, codes, stated.scale, (stated.zero_point + shift).astype(codes.dtype), axis)
+    bias = _bias(importer, value.inputs[2] if len(value.inputs) > 2 else None, x, q, out_q)
+    if node.op_type == "Conv":
+        return convolution(importer, given, x, weights, q, bias, name, out_q, clamp)
+    if node.op_type == "ConvTranspose":
+        return transposed(importer, given, x, weights, q, bias, name, out_q, clamp)
+    if node.op_type == "MatMul":
+        return constant_product(importer, x, weights, q, name, out_q, clamp)
+    return rows(importer, x, weights.T if axis == 1 else weights, q, bias, name, out_q, clamp)
 
 
 def _code(bound: float, q: Quantization) -> int:
@@ -80,14 +121,24 @@ def _code(bound: float, q: Quantization) -> int:
     return int(np.clip(np.rint(np.float32(bound) / q.scale[0]) + q.zero_point[0], *FULL))
 
 
-def _base(importer: Importer, value: Value) -> str:
-    """The int8 tensor that a float value is dequantized from."""
+def _codes_of(importer: Importer, value: Value, emit: bool = True) -> str | None:
+    """The int8 tensor that a float value is dequantized from; None where the value is not what 8 bits stand for.
+
+    A function whose results the tensor's own scale can say (a ReLU) becomes a table in front. Without `emit` nothing
+    is added to the graph; the answer is then the empty name where something would have to be.
+    """
+    if isinstance(value, Constant):
+        return importer.constant_codes(value) if emit else ""
     if value.origin:  # an activation's table, whose codes no tensor holds yet
-        return importer.codes(value.origin)
+        return importer.codes(value.origin) if emit else ""
     tensor = importer.graph.tensors[value.tensor]
-    if not np.array_equal(value.table, dequantized(tensor.quantization)):
-        raise GraphError(f"{importer.where}: its input must be quantized; quantize every activation to 8 bits")
-    return value.tensor
+    reals = dequantized(tensor.quantization)
+    if np.array_equal(value.table, reals):
+        return value.tensor
+    places = np.clip(np.searchsorted(reals, value.table), 0, 255)
+    if not np.array_equal(reals[places], value.table):
+        return None
+    return importer.tabulated(value.tensor, (places - 128).astype(np.int8)) if emit else ""
 
 
 def _bias(importer: Importer, value: Value | None, x: str, weights: Quantization, output: Quantization
@@ -99,9 +150,11 @@ def _bias(importer: Importer, value: Value | None, x: str, weights: Quantization
         raise GraphError(f"{importer.where}: the bias must be constant")
     scale = importer.graph.tensors[x].quantization.scale.astype(np.float64) * weights.scale
     stated = value.quantization
-    if stated is not None and value.codes.dtype == np.int32 and not np.any(stated.zero_point) and np.allclose(
-            stated.scale, scale, rtol=1e-6, atol=0):
-        return value.codes.ravel()
+    if stated is not None and value.codes.dtype == np.int32 and not np.any(stated.zero_point):
+        same = np.isclose(stated.scale, scale, rtol=1e-6, atol=0)
+        empty = ~same & (stated.scale == 0)  # a pruned channel, whose weights have a scale in name only
+        if np.all(same | empty):
+            return np.where(empty, 0, value.codes).astype(np.int32).ravel()
     exact = value.array.astype(np.float64).ravel() / scale
     bias = np.rint(exact)
     if np.any(np.abs(bias - exact) * scale > LARGEST_ROUNDING * float(output.scale[0])):

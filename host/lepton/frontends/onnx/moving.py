@@ -43,7 +43,7 @@ def _to_shape(importer: Importer, node: onnx.NodeProto, shape: tuple[int, ...]):
 
 
 def reshape(importer: Importer, node: onnx.NodeProto):
-    old, given = importer.value(node.input[0]).shape, attributes(node)
+    old, given = importer.settled(node.input[0]).shape, attributes(node)
     target = integers(importer, node, 1, "the shape")
     target = list(given.get("shape", ())) if target is None else target
     if not given.get("allowzero", 0):
@@ -57,7 +57,7 @@ def reshape(importer: Importer, node: onnx.NodeProto):
 
 
 def flatten(importer: Importer, node: onnx.NodeProto):
-    shape = importer.value(node.input[0]).shape
+    shape = importer.settled(node.input[0]).shape
     axis = attributes(node).get("axis", 1)
     if not -len(shape) <= axis <= len(shape):
         raise GraphError(f"{importer.where}: axis {axis} is outside the {len(shape)} dimensions of the input")
@@ -66,7 +66,7 @@ def flatten(importer: Importer, node: onnx.NodeProto):
 
 
 def squeeze(importer: Importer, node: onnx.NodeProto):
-    shape = importer.value(node.input[0]).shape
+    shape = importer.settled(node.input[0]).shape
     axes = attributes(node).get("axes") or integers(importer, node, 1, "the axes")
     if not axes:
         axes = [i for i, n in enumerate(shape) if n == 1]
@@ -75,7 +75,7 @@ def squeeze(importer: Importer, node: onnx.NodeProto):
 
 
 def unsqueeze(importer: Importer, node: onnx.NodeProto):
-    shape = importer.value(node.input[0]).shape
+    shape = importer.settled(node.input[0]).shape
     axes = attributes(node).get("axes") or integers(importer, node, 1, "the axes") or []
     rank = len(shape) + len(axes)
     axes = {checked_axis(importer, axis, rank) for axis in axes}
@@ -89,6 +89,13 @@ def same(importer: Importer, node: onnx.NodeProto):
     if training is not None and training.any():
         raise GraphError(f"{importer.where} is in training mode; export the network for inference")
     importer.values[node.output[0]] = importer.value(node.input[0])
+
+
+def shape_of(importer: Importer, node: onnx.NodeProto):
+    """Shape and Size, which are known at import."""
+    shape, given = importer.settled(node.input[0]).shape, attributes(node)
+    value = np.array(prod(shape)) if node.op_type == "Size" else np.array(shape[given.get("start", 0):given.get("end")])
+    importer.values[node.output[0]] = Constant(value.astype(np.int64))
 
 
 def transpose(importer: Importer, node: onnx.NodeProto):
@@ -303,5 +310,5 @@ CONVERTERS = {
     "Reshape": reshape, "Flatten": flatten, "Squeeze": squeeze, "Unsqueeze": unsqueeze, "Identity": same,
     "Dropout": same, "Transpose": transpose, "Concat": concat, "QLinearConcat": qlinear_concat, "Split": split,
     "Slice": slice_, "Pad": pad, "Gather": gather, "Expand": expand, "Tile": expand, "DepthToSpace": blocks,
-    "SpaceToDepth": blocks,
+    "SpaceToDepth": blocks, "Shape": shape_of, "Size": shape_of,
 }

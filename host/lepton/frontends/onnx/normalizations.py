@@ -10,8 +10,7 @@ import onnx
 from lepton.graph import Add, Div, GraphError, Mul, Reduce, Sub, Unary
 
 from .elementwise import apply, number
-from .importer import Importer, attributes, checked_axis
-from .values import Constant
+from .importer import Importer, attributes, checked_axis, stated_axes
 
 _EPSILON = 1e-5
 
@@ -135,10 +134,11 @@ def log_softmax(importer: Importer, node: onnx.NodeProto):
 def norm(importer: Importer, node: onnx.NodeProto):
     """ReduceL1, ReduceL2 and ReduceSumSquare."""
     given, x = attributes(node), _float_input(importer, node, 1)
-    rank, axes = len(importer.graph.tensors[x].shape), given.get("axes")
-    if axes is None and isinstance(importer.operand(node, 1), Constant):
-        axes = importer.constant(node, 1, "the axes").tolist()
-    axes = tuple(sorted({checked_axis(importer, axis, rank) for axis in (axes or range(rank))}))
+    rank, axes = len(importer.graph.tensors[x].shape), stated_axes(importer, node)
+    if axes is None and given.get("noop_with_empty_axes", 0):
+        axes = ()
+    else:
+        axes = tuple(sorted({checked_axis(importer, axis, rank) for axis in (axes or range(rank))}))
     powers = apply(importer, Unary("abs"), x) if node.op_type == "ReduceL1" else apply(importer, Mul(), x, x)
     y = _reduced(importer, "sum", powers, axes, bool(given.get("keepdims", 1)))
     importer.set_host(node.output[0], apply(importer, Unary("sqrt"), y) if node.op_type == "ReduceL2" else y)

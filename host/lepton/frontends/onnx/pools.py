@@ -5,8 +5,8 @@ import onnx
 
 from lepton.graph import AveragePool2D, GraphError, MaxPool2D, Mean, Quantization, Reduce, Softmax
 
-from .importer import INT8, Importer, attributes, checked_axis
-from .layers import pending
+from .importer import INT8, Importer, attributes, checked_axis, stated_axes
+from .layers import is_real, pending
 from .operands import codes_as_stated, from_image, image
 from .values import BYTES, Computed
 from .windows import Window, window
@@ -81,7 +81,7 @@ def average_pool(importer: Importer, node: onnx.NodeProto):
 
 def global_average(importer: Importer, node: onnx.NodeProto):
     name, dtype = node.output[0], importer.value(node.input[0]).dtype
-    shape = importer.value(node.input[0]).shape
+    shape = importer.settled(node.input[0]).shape
     if len(shape) < 3:
         raise GraphError(f"{importer.where}: the input must be (batch, channels, height, width), not {shape}")
     if node.op_type == "GlobalAveragePool":
@@ -95,16 +95,12 @@ def global_average(importer: Importer, node: onnx.NodeProto):
 
 
 def global_max(importer: Importer, node: onnx.NodeProto):
-    _reduce(importer, node, "max", tuple(range(2, len(importer.value(node.input[0]).shape))), True)
+    _reduce(importer, node, "max", tuple(range(2, len(importer.settled(node.input[0]).shape))), True)
 
 
 def reduce(importer: Importer, node: onnx.NodeProto):
-    given, value = attributes(node), importer.value(node.input[0])
-    rank = len(value.shape)
-    axes = given.get("axes")
-    if axes is None:
-        axes = importer.constant(node, 1, "the axes")
-        axes = None if axes is None or not axes.size else axes.tolist()
+    given, value = attributes(node), importer.settled(node.input[0])
+    rank, axes = len(value.shape), stated_axes(importer, node)
     if axes is None and given.get("noop_with_empty_axes", 0):
         importer.values[node.output[0]] = value
         return
@@ -112,8 +108,7 @@ def reduce(importer: Importer, node: onnx.NodeProto):
     if len(set(axes)) != len(axes):
         raise GraphError(f"{importer.where}: axes {axes} name a dimension twice")
     kind, keep = REDUCTIONS[node.op_type], bool(given.get("keepdims", 1))
-    if kind == "mean" and axes == (2, 3) and rank == 4 and isinstance(value, Computed) and value.table is not None \
-            and value.dtype == np.float32:
+    if kind == "mean" and axes == (2, 3) and rank == 4 and isinstance(value, Computed) and is_real(value):
         pending(importer, node)
         return
     _reduce(importer, node, kind, axes, keep)

@@ -6,7 +6,7 @@ import onnx
 from lepton.graph import Add, FullyConnected, GraphError, MatMul, Mul, Op, Quantization, Sub, Unary
 
 from .importer import INT8, Importer, attributes
-from .operands import FULL, as_int8, codes_as_stated, constant_weights, layer_constants
+from .operands import FULL, as_int8, checked_bias, codes_as_stated, constant_bias, constant_weights, layer_constants
 from .values import Constant
 
 
@@ -22,20 +22,48 @@ def rows(importer: Importer, x: str, weights: np.ndarray, q: Quantization, bias:
 
 
 def product(importer: Importer, a: str, b: str, output: str, out_q: Quantization, clamp: tuple[int, int]) -> str:
-    """Both operands computed."""
-    shapes = [importer.graph.tensors[name].shape for name in (a, b)]
-    if min(map(len, shapes)) < 2 or shapes[0][-1] != shapes[1][-2]:
-        raise GraphError(f"{importer.where}: matrices of shapes {shapes[0]} and {shapes[1]} cannot be multiplied")
-    batch = np.broadcast_shapes(shapes[0][:-2], shapes[1][:-2])
-    return importer.emit(MatMul(clamp), [a, b], output, (*batch, shapes[0][-2], shapes[1][-1]), INT8, out_q)
+    """Both operands computed; a vector is a row on the left, a column on the right, as in numpy."""
+    left, right = (importer.graph.tensors[name].shape for name in (a, b))
+    dropped = [axis for axis, shape in ((-2, left), (-1, right)) if len(shape) == 1]
+    a = importer.reshape(a, (1, *left)) if len(left) == 1 else a
+    b = importer.reshape(b, (*right, 1)) if len(right) == 1 else b
+    left, right = (importer.graph.tensors[name].shape for name in (a, b))
+    try:
+        batch = np.broadcast_shapes(left[:-2], right[:-2])
+    except ValueError:
+        batch = None
+    if batch is None or min(len(left), len(right)) < 2 or left[-1] != right[-2]:
+        raise GraphError(f"{importer.where}: matrices of shapes {left} and {right} cannot be multiplied")
+    shape = [*batch, left[-2], right[-1]]
+    y = importer.emit(MatMul(clamp), [a, b], output, tuple(shape), INT8, out_q)
+    for axis in dropped:
+        shape[axis] = 0
+    return importer.reshape(y, tuple(n for n in shape if n)) if dropped else y
+
+
+def constant_product(importer: Importer, x: str, weights: np.ndarray, q: Quantization, output: str,
+                     out_q: Quantization, clamp: tuple[int, int]) -> str:
+    """x times constant int8 weights (..., I, O), with one scale or one for each of the O columns."""
+    if weights.ndim == 1:  # one column, without an axis of its own
+        y = rows(importer, x, weights[None], q, None, output, out_q, clamp)
+        return importer.reshape(y, importer.graph.tensors[y].shape[:-1])
+    if all(n == 1 for n in weights.shape[:-2]):
+        y = rows(importer, x, weights.reshape(weights.shape[-2:]).T, q, None, output, out_q, clamp)
+        shape, vector = importer.graph.tensors[y].shape, len(importer.graph.tensors[x].shape) == 1
+        return importer.reshape(y, (1,) * (weights.ndim - vector - len(shape)) + shape)
+    if q.scale.size == 1:
+        b = importer.constant_tensor(f"{importer.label}.weight", weights, Quantization(q.scale, q.zero_point))
+        return product(importer, x, b, output, out_q, clamp)
+    raise GraphError(f"{importer.where}: a matrix for each of {weights.shape[:-2]} batches must have one scale, not "
+                     f"{q.scale.size}")
 
 
 def qlinear_matmul(importer: Importer, node: onnx.NodeProto):
     name, dtype, out_q = node.output[0], importer.value(node.input[0]).dtype, importer.quantities[node.output[0]]
     b = importer.operand(node, 3)
-    if isinstance(b, Constant) and b.array.ndim == 2:
-        weights, q = constant_weights(importer, node, (3, 4, 5), 1)
-        y = rows(importer, codes_as_stated(importer, node), weights.T, q, None, name, out_q, FULL)
+    if isinstance(b, Constant):
+        weights, q = constant_weights(importer, node, (3, 4, 5), -1)
+        y = constant_product(importer, codes_as_stated(importer, node), weights, q, name, out_q, FULL)
     else:
         y = product(importer, codes_as_stated(importer, node), codes_as_stated(importer, node, 3), name, out_q, FULL)
     importer.set_codes(name, y, dtype)
@@ -54,7 +82,7 @@ def qgemm(importer: Importer, node: onnx.NodeProto):
     name, dtype = node.output[0], importer.value(node.input[0]).dtype
     by_rows = plain_gemm(importer, node)
     weights, q = constant_weights(importer, node, (3, 4, 5), 0 if by_rows else 1)
-    x, bias = codes_as_stated(importer, node), importer.constant(node, 6, "the bias")
+    x, bias = codes_as_stated(importer, node), constant_bias(importer, node, 6, 4)
     weights = weights if by_rows else weights.T
     if name in importer.quantities:
         importer.set_codes(name, rows(importer, x, weights, q, bias, name, importer.quantities[name], FULL), dtype)
@@ -96,7 +124,7 @@ def float_rows(importer: Importer, x: str, weights: np.ndarray, q: Quantization,
     zero = q.zero_point.reshape(-1, 1) if q.zero_point.size > 1 else q.zero_point
     total = emit(MatMul(), [centred, (weights.astype(np.int32) - zero).T], np.int32)
     if bias is not None:
-        total = emit(Add(), [total, bias.ravel()], np.int32)
+        total = emit(Add(), [total, checked_bias(importer, bias, weights.shape[0])], np.int32)
     result = emit(Mul(), [emit(Unary("cast"), [total], np.float32), t.quantization.scale * q.scale], np.float32)
     return result if float_bias is None else emit(Add(), [result, float_bias], np.float32)
 

@@ -83,14 +83,20 @@ def stated(node: onnx.NodeProto, places: tuple[int, int], constants: dict[str, o
     return quantization(scale, zero, where)
 
 
-def quantization(scale: np.ndarray, zero: np.ndarray, where: str, axis: int | None = None) -> Quantization:
-    """Checked, with uint8 zero points moved to int8. `scale` and `zero` are 1-D; only an `axis` allows several."""
+def quantization(scale: np.ndarray, zero: np.ndarray, where: str, axis: int | None = None, constant: bool = False
+                 ) -> Quantization:
+    """Checked, with uint8 zero points moved to int8. `scale` and `zero` are 1-D; only an `axis` allows several.
+
+    Of a `constant`, scales of 0 and denormal ones are allowed: pruned channels have them.
+    """
     if scale.dtype != np.float32:
         raise GraphError(f"{where}: scales must be float32, not {scale.dtype}")
-    if not np.all(np.isfinite(scale) & (scale > 0)):
-        wrong = scale[~(np.isfinite(scale) & (scale > 0))][0]
+    positive = scale >= 0 if constant else scale > 0
+    if not np.all(np.isfinite(scale) & positive):
+        wrong = scale[~(np.isfinite(scale) & positive)][0]
         raise GraphError(f"{where}: scales must be finite and above 0, not {wrong}")
     smallest = SMALLEST_SCALE if axis is None and zero.dtype != np.int32 else np.finfo(np.float32).tiny
+    smallest = 0 if constant else smallest
     if np.any((scale < smallest) | (scale > LARGEST_SCALE)):
         wrong = scale[(scale < smallest) | (scale > LARGEST_SCALE)][0]
         raise GraphError(f"{where}: scales must lie in {smallest:.3g}..{LARGEST_SCALE:.3g}, not {wrong:.3g}: products "

@@ -1,5 +1,6 @@
 """From a file to an ONNX model that is safe to hand on: parsed, checked, self-contained, of fixed shapes."""
 
+import os
 from collections.abc import Mapping
 from math import prod
 from os import PathLike
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+from onnx.external_data_helper import uses_external_data
 
 from lepton.graph import GraphError
 
@@ -26,11 +27,11 @@ def read_model(source: Source, shapes: Shapes | None = None) -> tuple[onnx.Model
     An open batch (first dimension) becomes 1; other open dimensions need `shapes`, by input name. Raises GraphError
     for what is malformed or outside the limits above, OSError when a file cannot be read.
     """
-    model, name, folder = _parse(source)
+    model, name, path = _parse(source)
     graph = model.graph
     _check_opsets(model)
     _check_nodes(graph)
-    _load_external_data(graph, folder)
+    _load_external_data(graph, path)
     known = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in known]  # IR 3 lists the constants among them
     del graph.input[:]
@@ -52,11 +53,11 @@ def _parse(source: Source) -> tuple[onnx.ModelProto, str, Path | None]:
     if isinstance(source, onnx.ModelProto):
         model = onnx.ModelProto()
         model.CopyFrom(source)
-        name, folder = "network", None
+        name, path = "network", None
     else:
         in_memory = isinstance(source, bytes | bytearray | memoryview)
         data = bytes(source) if in_memory else Path(source).read_bytes()
-        name, folder = ("network", None) if in_memory else (Path(source).stem, Path(source).resolve().parent)
+        name, path = ("network", None) if in_memory else (Path(source).stem, Path(source))
         try:
             model = onnx.load_model_from_string(data)
         except (DecodeError, RuntimeError, ValueError) as error:
@@ -64,7 +65,7 @@ def _parse(source: Source) -> tuple[onnx.ModelProto, str, Path | None]:
     if not model.graph.node:
         raise GraphError("not an ONNX file, a damaged one, or a network without operators")
     _check_text(model)
-    return model, model.graph.name if model.graph.name.isidentifier() else name, folder
+    return model, model.graph.name if model.graph.name.isidentifier() else name, path
 
 
 def _check_text(model: onnx.ModelProto):
@@ -112,28 +113,48 @@ def _check_nodes(graph: onnx.GraphProto):
             if name in known:
                 raise GraphError(f"{where} computes {name!r}, which is there already")
             known.add(name)
-    for i, value in enumerate(graph.output):
-        if any(value.name == other.name for other in graph.output[:i]):
-            raise GraphError(f"the network's output {value.name!r} is listed twice")
+    for value in graph.output:
         if value.name not in known:
             raise GraphError(f"the network's output {value.name!r} is computed by no operator")
 
 
-def _load_external_data(graph: onnx.GraphProto, folder: Path | None):
+def _load_external_data(graph: onnx.GraphProto, model: Path | None):
     for tensor in filter(uses_external_data, constants(graph)):
-        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-        if folder is None:
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        if model is None:
             raise GraphError(f"tensor {tensor.name!r} lies in the file {location!r} beside the model; give the model's "
                              "path instead of its bytes")
-        path = (folder / location).resolve()
-        if not location or not path.is_relative_to(folder) or not path.is_file():
+        path = _data_file(model, location)
+        if path is None:
             raise GraphError(f"tensor {tensor.name!r} lies in {location!r}, which must be a file in the model's folder")
         try:
-            load_external_data_for_tensor(tensor, str(folder))
-        except (onnx.checker.ValidationError, ValueError, RuntimeError, MemoryError, OverflowError) as error:
+            offset, length = int(entries.get("offset", 0)), int(entries["length"]) if "length" in entries else None
+            size = path.stat().st_size
+            if offset < 0 or (length or 0) < 0 or offset + (length or 0) > size:
+                raise ValueError(f"{length} bytes at {offset} of a file of {size}")
+            with path.open("rb") as file:
+                file.seek(offset)
+                tensor.raw_data = file.read(size - offset if length is None else length)
+        except (OSError, ValueError, MemoryError) as error:
             raise GraphError(f"tensor {tensor.name!r} cannot be read from {location!r}: {error}") from None
         tensor.data_location = onnx.TensorProto.DEFAULT
         del tensor.external_data[:]
+
+
+def _data_file(model: Path, location: str) -> Path | None:
+    """The file `location` beside the model, or beside what the model's path is a link to; None where there is none.
+
+    As in ONNX Runtime, what a link to data leads to must lie in one of these two folders, too: caches keep model and
+    data as links to files side by side.
+    """
+    folders = [model.absolute().parent.resolve(), model.resolve().parent]
+    for folder in folders if location and not Path(location).is_absolute() else ():
+        plain = Path(os.path.normpath(folder / location))
+        path = plain.resolve()
+        if plain.is_relative_to(folder) and any(path.is_relative_to(f) for f in folders) and path.is_file():
+            return path
+    return None
 
 
 def _fix_shapes(inputs: list[onnx.ValueInfoProto], shapes: dict[str, tuple[int, ...]]):
@@ -145,15 +166,15 @@ def _fix_shapes(inputs: list[onnx.ValueInfoProto], shapes: dict[str, tuple[int, 
         if given is not None and len(given) != len(dims):
             raise GraphError(f"input {value.name!r} has {len(dims)} dimensions, the shape given for it {tuple(given)}")
         for axis, dim in enumerate(dims):
-            stated = dim.dim_value if dim.HasField("dim_value") else None
+            stated = dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None  # some files have -1
             extent = stated if stated is not None else 1 if axis == 0 else None
             if given is not None:
                 if stated not in (None, given[axis]):
                     raise GraphError(f"input {value.name!r} has {stated} in dimension {axis}, not {given[axis]}")
                 extent = int(given[axis])
             if extent is None:
-                like = ",".join(str(d.dim_value) if d.HasField("dim_value") else "1" if not i else d.dim_param or "N"
-                                for i, d in enumerate(dims))
+                like = ",".join(str(d.dim_value) if d.HasField("dim_value") and d.dim_value >= 0
+                                else "1" if not i else d.dim_param or "N" for i, d in enumerate(dims))
                 raise GraphError(f"input {value.name!r} leaves dimension {axis} ({dim.dim_param or 'unnamed'}) open; "
                                  f"only the batch may be: give its shape, as in --shape {value.name}={like} with "
                                  f"numbers, or shapes={{{value.name!r}: (…)}} in Python")

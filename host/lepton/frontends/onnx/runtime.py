@@ -24,18 +24,24 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
     return onnx.load_model_from_string(SHARED.prepare(model.SerializeToString()))
 
 
-def evaluate(node: onnx.NodeProto, inputs: list[np.ndarray | None], opsets: tuple[tuple[str, int], ...]) -> np.ndarray:
-    """The first output of one operator as ONNX Runtime computes it; None is an input left out."""
+def evaluate(node: onnx.NodeProto, inputs: list[np.ndarray | None], opsets: tuple[tuple[str, int], ...],
+             output: int = 0) -> np.ndarray:
+    """One output of an operator as ONNX Runtime computes it; None is an input left out."""
     attributes = sorted(node.attribute, key=lambda a: a.name)
     names = tuple("" if array is None else f"x{i}" for i, array in enumerate(inputs))
     feeds = {name: array for name, array in zip(names, inputs, strict=True) if name}
     types = tuple((name, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for name, a in feeds.items())
-    key = onnx.NodeProto(op_type=node.op_type, domain=node.domain, input=names, output=["y"], attribute=attributes)
+    outputs = ["y" if i == output else f"y{i}" if name else "" for i, name in enumerate(node.output)]
+    key = onnx.NodeProto(op_type=node.op_type, domain=node.domain, input=names, output=outputs, attribute=attributes)
     try:
-        return _session(key.SerializeToString(deterministic=True), types, opsets).run(["y"], feeds)[0]
+        result = _session(key.SerializeToString(deterministic=True), types, opsets).run(["y"], feeds)[0]
     except Exception as error:
         raise GraphError(f"{node.op_type} {node.name or node.output[0]!r}: ONNX Runtime cannot compute it: "
                          f"{str(error).strip().splitlines()[0]}") from None
+    if not isinstance(result, np.ndarray):
+        raise GraphError(f"{node.op_type} {node.name or node.output[0]!r}: sequences and optional values are not "
+                         "supported")
+    return result
 
 
 @lru_cache(maxsize=256)

@@ -76,7 +76,7 @@ class Net:
 def feeds_for(model, rng, low=-8.0, high=8.0) -> dict[str, np.ndarray]:
     feeds = {}
     for value in model.graph.input:
-        shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        shape = [max(dim.dim_value, 1) for dim in value.type.tensor_type.shape.dim]  # an open batch is 1
         dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
         if dtype == np.float32:
             feeds[value.name] = rng.uniform(low, high, shape).astype(np.float32)

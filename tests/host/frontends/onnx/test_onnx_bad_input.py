@@ -148,7 +148,7 @@ def test_an_operator_that_is_known_but_not_supported():
     net = Net()
     x = net.qdq(net.input((1, 4, 6)), 0.1, 0)
     model = net.model(net.qdq(net("CumSum", x, array(1, np.int64)), 0.1, 0))
-    refused(model, "CumSum .*: the operator is not supported; supported are Abs, Add")
+    refused(model, r"CumSum 'v2_0': the operator is not supported; docs/operators\.md lists the operators")
 
 
 def test_float_networks(model):
@@ -158,7 +158,7 @@ def test_float_networks(model):
     net = Net()
     x = net.qdq(net.input((1, 3, 8, 8)), 0.1, 0)
     y = net("ConvTranspose", x, net.weights(np.ones((3, 4, 3, 3), np.int8), 0.1))
-    refused(net.model(net("Sigmoid", y)), "its result must be quantized before")
+    refused(net.model(net("Sigmoid", y)), "ConvTranspose 'v[0-9]_0': its result must be quantized")
 
 
 def test_dynamic_shapes():
@@ -191,9 +191,6 @@ def test_cycles_and_order(model):
     model = network()
     model.graph.output[0].name = "nobody"
     refused(model, "output 'nobody' is computed by no operator")
-    model = network()
-    model.graph.output.append(model.graph.output[0])
-    refused(model, "is listed twice")
     model = network()
     del model.graph.input[:]
     refused(model, "which nothing computes")

@@ -30,6 +30,7 @@ PASS = {
     "Round": 1, "Sigmoid": 2, "Slice": 7, "Softmax": 7, "Softplus": 2, "SpaceToDepth": 2, "Split": 14, "Sqrt": 2,
     "Squeeze": 2, "BatchNormalization": 2, "InstanceNormalization": 2, "LayerNormalization": 0, "LogSoftmax": 7,
     "ReduceL1": 8, "ReduceL2": 8, "ReduceSumSquare": 8, "RMSNormalization": 0,
+    "Shape": 11, "Size": 2,
     "Sub": 3, "Tanh": 2, "Tile": 2, "Transpose": 7, "Unsqueeze": 7, "Upsample": 1,
 }
 NOT_COVERED = {  # what the refusal says: why it is not covered

@@ -1,0 +1,280 @@
+"""Forms in which valid networks come: attributes that became inputs, links to data, pruned channels, odd outputs."""
+
+import copy
+
+import numpy as np
+import onnx
+import pytest
+from lepton.compiler import compile_graph
+from lepton.frontends.onnx import import_onnx, quantize_onnx
+from lepton.graph import GraphError
+from onnx import TensorProto, helper, numpy_helper
+from onnx_models import Net, array, difference, feeds_for, integer_products_are_exact, operators, reference, run
+
+SHAPE = (1, 4, 7, 6)
+OPSETS = (7, 9, 10, 11, 12, 13, 15, 17, 18, 19, 20, 21)
+QUANTIZED_OPSETS = [opset for opset in OPSETS if opset >= 10]  # QuantizeLinear is as old as that
+exact_products = pytest.mark.skipif(
+    not integer_products_are_exact(), reason="ONNX Runtime's integer kernels saturate on this CPU (no VNNI)")
+
+
+def single(build, shape=SHAPE, opset=17, scales=(0.05, 0.05), zeros=(3, 3), dtype=np.int8):
+    net = Net(opset)
+    x = net.qdq(net.input(shape), scales[0], zeros[0], dtype)
+    return net.model(net.qdq(build(net, x), scales[1], zeros[1], dtype))
+
+
+def stated(name, values, since):
+    """An operator whose `name` is an attribute below opset `since`, an int64 input from there on."""
+    def build(op, **attributes):
+        def made(net, x):
+            if net.opset < since:
+                return net(op, x, **{name: values}, **attributes)
+            return net(op, x, array(values, np.int64), **attributes)
+        return made
+    return build
+
+
+AXES = {
+    "ReduceMean over the image": (stated("axes", [2, 3], 18)("ReduceMean"), ["Mean"]),
+    "ReduceMean from the end": (stated("axes", [-1, -2], 18)("ReduceMean", keepdims=0), ["Mean"]),
+    "ReduceMean of channels": (stated("axes", [1], 18)("ReduceMean"), ["Reduce"]),
+    "ReduceMax": (stated("axes", [2], 18)("ReduceMax", keepdims=0), ["Reduce"]),
+    "ReduceMin": (stated("axes", [1, 3], 18)("ReduceMin"), ["Reduce"]),
+    "ReduceSum": (stated("axes", [1], 13)("ReduceSum"), ["Reduce"]),
+    "ReduceL1": (stated("axes", [1], 18)("ReduceL1"), ["Reduce"]),
+    "ReduceL2": (stated("axes", [-3], 18)("ReduceL2"), ["Reduce"]),
+    "ReduceSumSquare": (stated("axes", [1], 18)("ReduceSumSquare", keepdims=0), ["Reduce"]),
+    "Unsqueeze": (stated("axes", [0, 2], 13)("Unsqueeze"), []),
+    "Squeeze": (lambda net, x: stated("axes", [0], 13)("Squeeze")(net, x), []),
+    "Pad": (stated("pads", [0, 0, 1, 2, 0, 0, 2, 1], 11)("Pad"), ["Pad"]),
+    "Slice": (lambda net, x: net("Slice", x, starts=[1, 0], ends=[3, 5], axes=[1, 2]) if net.opset < 10 else
+              net("Slice", x, *(array(v, np.int64) for v in ([1, 0], [3, 5], [1, 2]))), ["Slice"]),
+    "Clip": (lambda net, x: net("Clip", x, min=-1.0, max=2.0) if net.opset < 11 else
+             net("Clip", x, array(-1, np.float32), array(2, np.float32)), ["Table"]),
+    "Dropout": (lambda net, x: net("Dropout", x, ratio=0.3) if net.opset < 12 else
+                net("Dropout", x, array(0.3, np.float32)), []),
+    "Split": (lambda net, x: net("Concat", *net("Split", x, outputs=2, axis=1, **(
+        {"num_outputs": 2} if net.opset >= 18 else {}))[::-1], axis=1), []),
+}
+
+
+@pytest.mark.parametrize("opset", QUANTIZED_OPSETS)
+@pytest.mark.parametrize("name", AXES)
+def test_every_opset_states_it_in_its_own_way(name, opset):
+    build, wanted = AXES[name]
+    if name in ("ReduceMax", "ReduceMin") and opset < 12:
+        pytest.skip("ONNX Runtime makes the network uint8, for which the opset has no such operator")
+    model = single(build, opset=opset, scales=(0.05, 0.05 if name not in ("ReduceL1", "ReduceSum") else 0.2))
+    assert difference(model, np.random.default_rng(opset), runs=1) == 0
+    assert set(wanted) <= set(operators(model))
+
+
+def float_network(opset):
+    rng = np.random.default_rng(opset)
+    net = Net(opset)
+    weights = [rng.standard_normal(s).astype(np.float32) for s in ((4, 3, 3, 3), (5, 4), (5,))]
+    y = net("Relu", net("Conv", net.input((1, 3, 8, 8)), weights[0], pads=[1] * 4))
+    y = stated("axes", [2, 3], 18)("ReduceMean", keepdims=0)(net, y)
+    return net.model(net("Gemm", y, *weights[1:], transB=1))
+
+
+@exact_products
+@pytest.mark.parametrize("opset", OPSETS)
+def test_a_float_network_with_a_mean_is_quantized_in_every_opset(opset):
+    rng = np.random.default_rng(opset)
+    model = quantize_onnx(float_network(opset), rng.standard_normal((4, 3, 8, 8)).astype(np.float32))
+    assert difference(model, rng, runs=1) == 0
+    assert "Mean" in operators(model)
+
+
+@exact_products
+@pytest.mark.parametrize("batches", ((1,), (1, 1), (2,), (3, 2)))
+@pytest.mark.parametrize("scales", ("one", "columns"))
+def test_products_with_constant_batches_of_matrices(batches, scales):
+    rng = np.random.default_rng(1)
+    codes = rng.integers(-127, 128, (*batches, 20, 7)).astype(np.int8)
+    if scales == "columns" and max(batches) > 1:
+        pytest.skip("ONNX's quantization of single columns is along an axis of the whole tensor")
+    scale = 0.01 if scales == "one" else rng.uniform(0.01, 0.02, 7)
+    model = single(lambda net, x: net("MatMul", x, net.weights(codes, scale, axis=len(batches) + 1)),
+                   (*batches[-1:], 3, 20), scales=(0.05, 0.3))
+    assert difference(model, rng) == 0
+    assert "FullyConnected" in operators(model) or max(batches) > 1
+
+
+@exact_products
+@pytest.mark.parametrize("left,right", (((20,), (20, 7)), ((2, 3, 20), (20,)), ((3, 20), (20,)), ((20,), (2, 20, 7))))
+def test_products_with_vectors(left, right):
+    rng = np.random.default_rng(2)
+    codes = rng.integers(-127, 128, right).astype(np.int8)
+    model = single(lambda net, x: net("MatMul", x, net.weights(codes, 0.01)), left, scales=(0.05, 0.3))
+    assert difference(model, rng) == 0
+    net = Net()
+    a, b = (net.qdq(net.input(shape), 0.05, zero) for shape, zero in ((left, 3), (right, -4)))
+    assert difference(net.model(net.qdq(net("MatMul", a, b), 0.3, 5)), rng) == 0
+
+
+@exact_products
+@pytest.mark.parametrize("scale", (0.0, 1e-42))
+@pytest.mark.parametrize("kind", ("conv", "depthwise", "transposed", "gemm", "all"))
+def test_pruned_channels_have_the_scale_0(kind, scale):
+    """ONNX Runtime gives the zero point; a bias with the same scale is 0, too."""
+    rng = np.random.default_rng(3)
+    scales = np.float32([0.01, scale, 0.02, 0.005] if kind != "all" else [scale] * 4)
+    shape = (4, 20) if kind == "gemm" else (4, 1 if kind == "depthwise" else 4, 3, 3)
+    codes = rng.integers(-127, 128, shape).astype(np.int8)
+    bias = rng.integers(-3000, 3000, 4).astype(np.int32)
+
+    def build(net, x):
+        w = net.weights(codes, scales, axis=1 if kind == "transposed" else 0)
+        b = net.weights(bias, scales * np.float32(0.05))
+        if kind == "gemm":
+            return net("Gemm", x, w, b, transB=1)
+        return net("ConvTranspose" if kind == "transposed" else "Conv", x, w, b, group=4 if kind == "depthwise" else 1)
+
+    model = single(build, (2, 20) if kind == "gemm" else SHAPE, scales=(0.05, 0.3))
+    assert difference(model, rng) <= (2 if kind == "transposed" else 0)
+
+
+def linked(tmp_path, target):
+    """A model and its data as links into a folder of their own, as in a download cache; `target` is where data lie."""
+    rng = np.random.default_rng(4)
+    codes = rng.integers(-127, 128, (5, 4, 3, 3)).astype(np.int8)
+    model = single(lambda net, x: net("Conv", x, net.weights(codes, 0.01)), scales=(0.05, 0.3))
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "main"
+    for folder in (blobs, snapshot, target):
+        folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(copy.deepcopy(model), blobs / "model.onnx", save_as_external_data=True, location="model.onnx_data",
+              size_threshold=0)
+    (blobs / "model.onnx").rename(blobs / "0f")
+    (blobs / "model.onnx_data").rename(target / "1e")
+    (snapshot / "model.onnx").symlink_to("../../blobs/0f")
+    (snapshot / "model.onnx_data").symlink_to(target / "1e")
+    return model, snapshot / "model.onnx"
+
+
+@exact_products
+def test_external_data_behind_links(tmp_path):
+    rng = np.random.default_rng(5)
+    model, path = linked(tmp_path, tmp_path / "blobs")
+    feeds = feeds_for(model, rng)
+    np.testing.assert_array_equal(run(import_onnx(path), feeds)[0], reference(model, feeds)[0])
+    link = tmp_path / "elsewhere.onnx"  # a link to the model alone: its data lie beside what it points to
+    (tmp_path / "blobs" / "model.onnx_data").symlink_to("1e")
+    link.symlink_to(path.resolve())
+    np.testing.assert_array_equal(run(import_onnx(link), feeds)[0], reference(model, feeds)[0])
+
+
+def test_links_that_lead_out_of_both_folders_are_refused(tmp_path):
+    _, path = linked(tmp_path, tmp_path / "secrets")
+    with pytest.raises(GraphError, match=r"'model\.onnx_data', which must be a file in the model's folder"):
+        import_onnx(path)
+
+
+def test_external_data_that_end_too_early(tmp_path):
+    _, path = linked(tmp_path, tmp_path / "blobs")
+    data = (tmp_path / "blobs" / "1e").read_bytes()
+    (tmp_path / "blobs" / "1e").write_bytes(data[:len(data) // 2])
+    with pytest.raises(GraphError, match=r"cannot be read from 'model.onnx_data': \d+ bytes at \d+ of a file of \d+"):
+        import_onnx(path)
+
+
+def check_outputs(model, names):
+    feeds = feeds_for(model, np.random.default_rng(6))
+    graph = import_onnx(model)
+    assert graph.outputs == names
+    compile_graph(graph, "tiny")
+    for name, got, want in zip(names, run(graph, feeds), reference(model, feeds), strict=True):
+        assert got.dtype == want.dtype and got.shape == want.shape
+        np.testing.assert_array_equal(got, feeds.get(name, want))  # ONNX Runtime spoils outputs that are inputs
+    return graph
+
+
+def test_outputs_that_are_inputs_or_constants_or_come_twice():
+    net = Net()
+    x = net.input(SHAPE)
+    y = net.qdq(net("Relu", net.qdq(x, 0.05, 3)), 0.05, 3)
+    model = net.model(y, net("Add", array([1, 2], np.float32), array([3, 4], np.float32)))
+    model.graph.output.append(copy.deepcopy(model.graph.input[0]))
+    model.graph.output.append(copy.deepcopy(model.graph.output[0]))
+    model.graph.initializer.append(numpy_helper.from_array(array([[5]], np.int64), "five"))
+    model.graph.output.append(helper.make_tensor_value_info("five", TensorProto.INT64, (1, 1)))
+    check_outputs(model, [y, model.graph.output[1].name, "x0", y, "five"])
+
+
+def test_dimensions_of_minus_one_are_open():
+    net = Net()
+    model = net.model(net("Relu", net.qdq(net.input((-1, 4, 5)), 0.05, 3)))
+    assert import_onnx(model).tensors["x0"].shape == (1, 4, 5)
+    net = Net()
+    model = net.model(net("Relu", net.qdq(net.input((-1, -1, 5)), 0.05, 3)))
+    with pytest.raises(GraphError, match=r"leaves dimension 1 \(unnamed\) open; .* --shape x0=1,N,5 with numbers"):
+        import_onnx(model)
+    assert import_onnx(model, shapes={"x0": (2, 3, 5)}).tensors["x0"].shape == (2, 3, 5)
+
+
+@pytest.mark.parametrize("opset", (13, 15, 19))
+def test_shapes_computed_from_an_open_batch(opset):
+    """Reshape to Concat(Gather(Shape), -1) of what only an operator of ONNX Runtime's own computes, and the like."""
+    net = Net(opset)
+    x = net.qdq(net.input(("batch", 4, 6, 5)), 0.05, 3)
+    y = net("QuickGelu", x, domain="com.microsoft")  # of which shape inference knows nothing
+    batch = net("Unsqueeze", net("Gather", net("Shape", y), array(0, np.int64)), array([0], np.int64))
+    half = net("Div", net("Slice", net("Shape", y), array([1], np.int64), array([2], np.int64)), array([2], np.int64))
+    y = net("Reshape", y, net("Concat", batch, half, array([-1], np.int64), axis=0))
+    size = net("ConstantOfShape", net("Shape", y), value=numpy_helper.from_array(np.float32([2])))
+    model = net.model(net("Mul", y, net("Expand", size, net("Shape", y))))
+    assert difference(model, np.random.default_rng(7)) == 0
+    assert import_onnx(model).tensors[model.graph.output[0].name].shape == (1, 2, 60)
+
+
+BIASES = {"(1, N)": (1, 4), "one number": (), "(1,)": (1,), "(1, 1)": (1, 1), "(N,)": (4,), "(M, N)": (3, 4),
+          "(M, 1)": (3, 1)}
+
+
+@exact_products
+@pytest.mark.parametrize("shape", BIASES.values(), ids=BIASES)
+@pytest.mark.parametrize("kind", ("Gemm", "MatMul", "factors"))
+def test_calibration_takes_biases_of_every_shape(kind, shape):
+    rng = np.random.default_rng(8)
+    weights, bias = rng.standard_normal((8, 4)).astype(np.float32), rng.standard_normal(shape).astype(np.float32)
+    net = Net()
+    x = net.input((8, 3) if kind == "factors" else (3, 8))
+    if kind == "MatMul":
+        y = net("Add", net("MatMul", x, weights), bias)
+    elif kind == "Gemm":
+        y = net("Gemm", x, weights, bias)
+    else:
+        y = net("Gemm", x, np.ascontiguousarray(weights.T), bias, alpha=0.5, beta=2.0, transA=1, transB=1)
+    model = net.model(y)
+    feeds = feeds_for(model, rng, -2, 2)
+    quantized = quantize_onnx(model, feeds)
+    assert difference(quantized, rng, runs=1, low=-2, high=2) == 0
+    np.testing.assert_allclose(reference(quantized, feeds)[0], reference(model, feeds)[0], atol=0.3)
+
+
+def test_infinite_constants_in_calibration():
+    """A mask of infinities stays in float; infinite weights are refused."""
+    rng = np.random.default_rng(9)
+    net = Net()
+    y = net("MatMul", net.input((1, 8)), rng.standard_normal((8, 4)).astype(np.float32))
+    model = net.model(net("Softmax", net("Add", y, array([[0, -np.inf, 0, 0]], np.float32))))
+    quantized = quantize_onnx(model, rng.standard_normal((4, 8)).astype(np.float32))
+    assert run(import_onnx(quantized), feeds_for(model, rng))[0][0, 1] == 0
+    net = Net()
+    model = net.model(net("Conv", net.input(SHAPE), np.full((2, 4, 3, 3), np.inf, np.float32)))
+    with pytest.raises(GraphError, match="Conv 'v0_0': the weights 'c0' hold infinite values, which cannot be quantiz"):
+        quantize_onnx(model, rng.standard_normal(SHAPE).astype(np.float32))
+
+
+@exact_products
+def test_one_bias_for_all_columns():
+    rng = np.random.default_rng(10)
+    codes = rng.integers(-127, 128, (20, 7)).astype(np.int8)
+    step = np.float32(0.05) * np.float32(0.01)
+    for quantized in (True, False):
+        net = Net()
+        y = net("Gemm", net.qdq(net.input((1, 20)), 0.05, 3), net.weights(codes, 0.01),
+                net.dequantize(array([300], np.int32), step, 0, np.int32))
+        assert difference(net.model(net.qdq(y, 0.3, -5) if quantized else y), rng) == 0
