@@ -67,7 +67,12 @@ class Outage:
     """A store that is away at first."""
 
     def __init__(self, store):
-        self.store, self.where, self.lanes, self.group, self.down = store, store.where, store.lanes, store.group, True
+        self.store, self.down = store, True
+        self.where, self.place, self.lanes, self.group = store.where, store.place, store.lanes, store.group
+
+    def identify(self, expected: str | None = None) -> str:
+        self._check()
+        return self.store.identify(expected)
 
     def put_new(self, key: str, data: bytes) -> bool:
         self._check()

@@ -16,22 +16,46 @@ _LOST = "rejected", "dropped", "damaged"
 def run(arguments: Namespace) -> int:
     if arguments.action in service.ACTIONS:
         return service.run(arguments)
-    actions = {"status": _status, "verify": _verify, "up": _up, "down": _down, "salvage": _salvage}
+    actions = {"status": _status, "verify": _verify, "up": _up, "down": _down, "salvage": _salvage,
+               "accept": _accept}
     return actions[arguments.action](arguments)
 
 
-def _status(arguments: Namespace) -> int:
+def _spools(given: str | None) -> list[Path]:
+    """The spool that is given, or those that are found in the usual places. Raises `CloudError` if there is none."""
     from ..results import CloudError
-    console = make_console()
     mine = user_place().spool
-    paths = [Path(arguments.spool)] if arguments.spool else [
+    paths = [Path(given)] if given else [
         p for p in (project_place().spool, mine, *sorted(mine.parent.glob("service-*.db"))) if p.exists()]
     if not paths:
         raise CloudError(f"no spool was found, neither {project_place().spool} nor {mine}; "
                          "results appear after `lepton sim` or `lepton run --upload`, or give --spool")
     for path in paths:
-        if not path.exists():  # opening would make one
+        if not path.is_file():  # opening would make one
             raise CloudError(f"{path}: there is no such spool")
+    return paths
+
+
+def _accept(arguments: Namespace) -> int:
+    from ..results import CloudError, Spool, Store
+    place = Store(arguments.store).place
+    if arguments.home:
+        return service.accept_store(arguments, place)
+    known: list[str] = []
+    for path in (paths := _spools(arguments.spool)):
+        with Spool(path, key=spool_key()) as spool:
+            if spool.forget_target(place):
+                make_console().print(f"the next program that uploads from {path} takes what it finds at {place}",
+                                     soft_wrap=True)
+                return 0
+            known += spool.targets()
+    raise CloudError(f"the spool {', '.join(map(str, paths))} has not used {place}; it has used: "
+                     f"{', '.join(known) or 'none yet'}")
+
+
+def _status(arguments: Namespace) -> int:
+    console = make_console()
+    paths = _spools(arguments.spool)
     if arguments.watch:
         _watch(console, paths)
         return 0

@@ -48,6 +48,18 @@ def run(arguments: Namespace) -> int:
     return globals()[f"_{arguments.action}"](arguments)
 
 
+def accept_store(arguments: Namespace, place: str) -> int:
+    """`lepton cloud accept --home`: the service takes what it finds in its store."""
+    from ..service.errors import ServiceError
+    from ..service.ingest import Ingest
+    home = _home(arguments)
+    count = Ingest(home.open_database(), home.objects).accept_store(place)
+    if not count:
+        raise ServiceError(f"the service of {arguments.home} has not used the store {place}")
+    print(f"the service takes what it finds at {place}, {count} tenant{'s' * (count != 1)}, when it is started next")
+    return 0
+
+
 def _serve(arguments: Namespace) -> int:
     from ..service.gate import Limits
     from ..service.server import Address, serve

@@ -24,15 +24,18 @@ _Outcome = tuple[Sealed, Refused | None]
 class Delivery:
     """Segments to `target` until none is left or one fails; `stored` and `refused` are told what came of them.
 
-    A target that has failed is sent one segment first (`probe`). `stopping` says whether to begin no more.
+    A target that has failed is sent one segment first (`probe`). `stopping` says whether to begin no more. `identify`
+    raises unless the target is the one that it was: it is called before anything is offered, and again before what
+    came back as stored is confirmed, since the disk or bucket may have been replaced in between.
     """
 
     def __init__(self, outbox: Outbox, target: Target, *, stored: Callable[[Sequence[Sealed]], None],
-                 refused: Callable[[Refused], None], stopping: Callable[[], bool], probe: bool = False):
+                 refused: Callable[[Refused], None], stopping: Callable[[], bool], probe: bool = False,
+                 identify: Callable[[], None] = lambda: None):
         self._outbox, self._target, self._stopping = outbox, target, stopping
         self._tell_stored, self._tell_refused = stored, refused
         self._lanes, self._group = getattr(target, "lanes", 1), getattr(target, "group", 1)
-        self._probe = probe
+        self._probe, self._identify = probe, identify
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)  # for the lanes
         self._news = threading.Condition(self._lock)  # for the thread of `run`
@@ -89,6 +92,8 @@ class Delivery:
             settled, self._settled = self._settled, []
         offered = self._outbox.sequences(window, after=after) if hungry else []
         stored = [sealed for sealed, error in settled if error is None]
+        if stored or (offered and after < 0):
+            self._identify()
         self._outbox.exchange(stored, offered[-1] if offered else -1)
         if hungry:
             self._hand_out(offered)

@@ -19,7 +19,7 @@ from .database import Database, NoRoom
 from .errors import SpoolDamaged, SpoolError
 from .outbox import Sealed
 from .schema import run_crc
-from .spool import DEFAULT_MAX_BYTES
+from .spool import DEFAULT_MAX_BYTES, TARGET_NOTE
 from .state import Mark, State
 
 SUFFIXES = ("", "-wal", "-shm", "-mark")
@@ -53,6 +53,7 @@ class _Found:
     records: list[tuple[int, bytes]]  # time in ms, line
     sealed: list[Sealed]
     runs: list[tuple]
+    targets: list[tuple]  # notes of the targets' identities
 
 
 def _read(path: Path, key: bytes | None) -> _Found:
@@ -72,7 +73,11 @@ def _read(path: Path, key: bytes | None) -> _Found:
         runs = []
         with contextlib.suppress(apsw.Error):
             runs.extend(db.execute("SELECT run, last, touched, origin, crc FROM runs"))
-        return _Found(state, list(records.values()), sealed, runs)
+        targets = []
+        with contextlib.suppress(apsw.Error):
+            targets.extend(row for row in db.execute("SELECT name, value FROM notes WHERE name LIKE ? || '%'",
+                                                     (TARGET_NOTE,)) if all(isinstance(text, str) for text in row))
+        return _Found(state, list(records.values()), sealed, runs, targets)
     finally:
         db.close()
 
@@ -115,6 +120,7 @@ def _write(path: Path, kept: Path, found: _Found, mark: dict | None, key: bytes 
                                     ((s.sequence, s.key, s.records, s.data) for s in found.sealed))
             database.db.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)",
                                     (row for row in found.runs if _sound(row)))
+            database.db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", found.targets)
             state.waiting = len(found.records)
             state.waiting_bytes = sum(len(line) for _, line in found.records)
             lost = _account(state, mark, old is not None, len(found.records) + sum(s.records for s in found.sealed))

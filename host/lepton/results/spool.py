@@ -23,6 +23,7 @@ from .state import State
 POLICIES = ("block", "reject", "drop_oldest")
 DEFAULT_MAX_BYTES = 256 << 20
 KEPT_RUNS = 10_000  # whose last numbers are remembered
+TARGET_NOTE = "target "  # before the place of a target, in the names of notes
 _POLL_SECONDS = 0.02
 
 
@@ -145,6 +146,26 @@ class Spool:
         with self.database.transaction():
             self.database.db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", values.items())
 
+    def target_identity(self, place: str) -> str | None:
+        """The identity that the target at `place` had when it was first used, None if it has not been."""
+        with self.database.reading():
+            return self.database.value("SELECT value FROM notes WHERE name = ?", TARGET_NOTE + place)
+
+    def remember_target(self, place: str, identity: str) -> None:
+        self.note(**{TARGET_NOTE + place: identity})
+
+    def forget_target(self, place: str) -> bool:
+        """Let whatever is at `place` next be the target; False if the spool knew none there."""
+        with self.database.transaction():
+            self.database.db.execute("DELETE FROM notes WHERE name = ?", (TARGET_NOTE + place,))
+            return self.database.db.changes() > 0
+
+    def targets(self) -> list[str]:
+        """Places of the targets that it has used."""
+        with self.database.reading() as db:
+            return [name.removeprefix(TARGET_NOTE) for name, in db.execute(
+                "SELECT name FROM notes WHERE name LIKE ? || '%' ORDER BY name", (TARGET_NOTE,)).fetchall()]
+
     def status(self) -> SpoolStatus:
         with self.database.reading() as db, db:  # one snapshot for all figures
             sealed, refused = next(iter(db.execute(
@@ -153,7 +174,7 @@ class Spool:
             return SpoolStatus(
                 self.device, str(self.path), self.policy, self.database.value("SELECT count(*) FROM records"), sealed,
                 refused, self.file_bytes(), self.max_bytes, self.database.state().counters,
-                dict(db.execute("SELECT name, value FROM notes")))
+                dict(db.execute("SELECT name, value FROM notes WHERE name NOT LIKE ? || '%'", (TARGET_NOTE,))))
 
     def file_bytes(self) -> int:
         """Size of the spool's files on disk."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import HTTPStore, LocalStore, S3Store, from_url
+from obstore.store import HTTPStore, LocalStore, ObjectStore, S3Store, from_url
 
-from . import s3_config
+from . import s3_config, store_identity
 from . import segment as segments
 from .errors import StoreError, Unavailable
 from .folder import Folder
@@ -20,8 +20,8 @@ class Store:
     """An object store that takes each object once.
 
     `where` is a folder, or a URL that obstore knows (`s3://bucket/prefix`, ...);
-    `options` go to obstore (credentials, endpoint, retries). `put_new` and
-    `put_all` are those of `Target`; reading raises `Unavailable` while the store does not answer.
+    `options` go to obstore (credentials, endpoint, retries). `identify`, `put_new` and
+    `put_all` are those of `Target`; reading raises `Unavailable` while the store does not answer, or is missing.
     """
 
     lanes, group = 8, 1  # the server has something to do while answers are on their way
@@ -29,19 +29,41 @@ class Store:
     def __init__(self, where: str | Path, **options):
         self.where = str(where)
         self._folder: Folder | None = None
+        self._objects: ObjectStore | None = None
+        self._identity: str | None = None
         try:
             if "://" in self.where:
-                self._store = from_url(self.where, **{**s3_config.options(self.where, options), **options})
-                if isinstance(self._store, HTTPStore):
+                self._objects = from_url(self.where, **{**s3_config.options(self.where, options), **options})
+                if isinstance(self._objects, HTTPStore):
                     raise ValueError("no web server stores an object only once")
             else:
-                self._folder, self.lanes, self.group = Folder(where), 3, 8  # more only get in each other's way
-                self._store = LocalStore(self._folder.path)
+                self._folder = Folder(where)
+                self.lanes, self.group = 3, 8  # more lanes only get in each other's way
         except (BaseError, ValueError, OSError) as error:
             reason = str(error).strip().splitlines()[0]
             raise StoreError(f"cannot open the store {self.where!r}: {reason}; "
                              "it must be a folder that can be written, a URL like s3://bucket/prefix, or the "
                              "ingest service's, https://host:port") from error
+
+    @property
+    def place(self) -> str:
+        """What it is remembered by: the folder's whole path, or the URL."""
+        return str(self._folder.path) if self._folder is not None else self.where.rstrip("/")
+
+    def identify(self, expected: str | None = None) -> str:
+        """See `Target`. A store that is used the first time gets its identity, a folder is made."""
+        with self._unavailable():
+            if self._folder is not None:
+                return self._folder.identify(expected)
+            expected = expected or self._identity
+            content = self._read_identity()
+            if content is None and expected is None:
+                with contextlib.suppress(AlreadyExistsError):  # another process was faster
+                    obstore.put(self._store, store_identity.KEY, store_identity.make()[1], mode="create",
+                                use_multipart=False)
+                content = self._read_identity()
+            self._identity = store_identity.check(self.place, content, expected)
+            return self._identity
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Store `data`, whose SHA-256 ends `key`; when this returns, it is stored for good.
@@ -50,6 +72,7 @@ class Store:
         damaged, since the key names the digest: it is replaced.
         """
         digest = segments.split_key(key)[2]
+        self._identify_once()
         with self._unavailable():
             try:
                 self._create(key, data)
@@ -83,6 +106,23 @@ class Store:
         prefix = segments.ROOT if device is None else f"{segments.ROOT}/{segments.check_name(device)}"
         with self._unavailable():
             return sorted(meta["path"] for batch in obstore.list(self._store, prefix) for meta in batch)
+
+    @property
+    def _store(self) -> ObjectStore:
+        if self._objects is None:
+            self._objects = LocalStore(self._folder.path)  # needs the folder to be there
+        return self._objects
+
+    def _identify_once(self) -> None:
+        """Whoever writes without `identify` takes the store as it is the first time; a folder looks by itself."""
+        if self._folder is None and self._identity is None:
+            self.identify()
+
+    def _read_identity(self) -> bytes | None:
+        try:
+            return bytes(obstore.get(self._store, store_identity.KEY).bytes())
+        except FileNotFoundError:
+            return None
 
     def _create(self, key: str, data: bytes) -> None:
         if self._folder is not None:

@@ -9,8 +9,17 @@ class Target(Protocol):
     """A store, or a service that stores."""
 
     where: str  # for people: a folder or URL
+    place: str  # what the spool remembers it by
     lanes: int = 1  # threads that may send at once; one where the order of segments matters
     group: int = 1  # segments that are better put at once; a target that has but 1 needs no `put_all`
+
+    def identify(self, expected: str | None = None) -> str:
+        """Tells this target from others that may be found at its place; "" for one that does so by other means.
+
+        `expected`: what it was the last time, None the first time. Raises `Unavailable` if it is not, or cannot be
+        asked: results then wait.
+        """
+        ...
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Store a segment under its key; when this returns, it is stored for good. False if it was there already.

@@ -123,7 +123,15 @@ class Uploader:
 
     def _send(self) -> bool:
         return Delivery(self.outbox, self.target, stored=self._note_stored, refused=self._note_refusal,
-                        stopping=lambda: self._stop, probe=self._status.failures > 0).run()
+                        stopping=lambda: self._stop, probe=self._status.failures > 0, identify=self._identify).run()
+
+    def _identify(self) -> None:
+        """Raise `Unavailable` unless the target is the one that this spool has used before, if it has."""
+        place = self.target.place
+        known = self.spool.target_identity(place)
+        found = self.target.identify(known)
+        if known is None:
+            self.spool.remember_target(place, found)
 
     def _note_stored(self, sent: Sequence[Sealed]) -> None:
         old = self._status

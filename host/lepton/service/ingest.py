@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, or_, select, update
 
 from ..results import SegmentError, Store
 from ..results import segment as segments
@@ -23,6 +23,7 @@ from .identity import Identity
 from .text import printable
 
 LOST = ("rejected", "dropped")  # of a spool's counters: records that never became part of a segment
+IDENTIFY_SECONDS = 10.0  # between looks at an S3 store's identity; a folder's is looked at with every object
 MAX_COUNT = 2**63 - 1  # of a column
 MAX_TIME = 253402300799.0  # 9999-12-31, for devices whose clock says more
 
@@ -53,6 +54,7 @@ class Ingest:
     def __init__(self, database: Database, objects: str, clock: Callable[[], float] = time.time):
         self._database, self._objects, self._clock = database, objects.rstrip("/"), clock
         self._stores: dict[str, Store] = {}
+        self._identified: dict[str, float] = {}  # when a tenant's store was last seen to be the one that it was
         self._lock = threading.Lock()
 
     def accept(self, device: Identity, key: str, body: bytes, lost_from: int | None = None) -> Accepted:
@@ -71,7 +73,7 @@ class Ingest:
             if standing.stored == digest:
                 return Accepted(False, header.sequence, digest, standing.expected)
             _check_order(standing, segment, lost_from)
-            self._store(device.tenant).put_new(key, body)
+            self._put(device.tenant, key, body)
             if self._index(device, standing, segment):
                 return Accepted(True, header.sequence, digest, max(header.sequence + 1, standing.expected or 0))
 
@@ -116,6 +118,39 @@ class Ingest:
                 connection.execute(tables.gaps.insert().values(
                     **spool, first=first, last=header.sequence - 1, received=now))
             return True
+
+    def _put(self, tenant: str, key: str, body: bytes) -> None:
+        """Store an object in what is still the tenant's store. Raises `Unavailable` where another has its place."""
+        store = self._store(tenant)
+        with self._lock:
+            due = self._identified.get(tenant, -IDENTIFY_SECONDS) + IDENTIFY_SECONDS <= time.monotonic()
+        if due:
+            self._identify(tenant, store)
+        try:
+            store.put_new(key, body)
+        except Exception:
+            with self._lock:
+                self._identified.pop(tenant, None)
+            raise
+
+    def accept_store(self, place: str) -> int:
+        """Let what is found at `place`, or in it, next be the store; how many stores were known there."""
+        stores = tables.stores
+        with self._database.write() as connection:
+            return connection.execute(delete(stores).where(
+                or_(stores.c.place == place, stores.c.place.startswith(f"{place}/", autoescape=True)))).rowcount
+
+    def _identify(self, tenant: str, store: Store) -> None:
+        row, stores = {"tenant": tenant, "place": store.place}, tables.stores
+        known = select(stores.c.identity).filter_by(**row)
+        with self._database.read() as connection:
+            expected = connection.scalar(known)
+        found = store.identify(expected)
+        if expected is None:
+            with self._database.write() as connection:
+                insert_new(connection, stores, [row | {"identity": found}])
+        with self._lock:
+            self._identified[tenant] = time.monotonic()
 
     def _store(self, tenant: str) -> Store:
         with self._lock:

@@ -52,6 +52,13 @@ devices = Table(
     Column("enrolled", Double, nullable=False),
 )
 
+stores = Table(  # identities of the stores that hold a tenant's objects, as they were when first used
+    "stores", metadata,
+    Column("tenant", _Name, primary_key=True),
+    Column("place", Text, primary_key=True),  # folder or URL
+    Column("identity", _Name, nullable=False),
+)
+
 spools = Table(  # how far each spool of a device has come; a device that loses its spool begins another
     "spools", metadata,
     Column("tenant", _Name, primary_key=True),

@@ -9,9 +9,10 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from lepton.cli import main
-from lepton.results import Spool, Store, StoreError, Unavailable, Uploader, server
+from lepton.results import Spool, Store, StoreError, Unavailable, Uploader, server, store_identity
 from lepton.results import store as stores
 from lepton.results.s3_multipart import PART_BYTES, S3Multipart
 from lepton.results.verify import verify
@@ -46,6 +47,39 @@ def test_one_of_sixteen_writers_wins(s3):
     found, (key, data) = store(s3, prefix="race"), an_object(50_000, 1)
     with ThreadPoolExecutor(16) as pool:
         assert sum(pool.map(lambda _: found.put_new(key, data), range(16))) == 1
+
+
+def test_a_bucket_that_was_made_again_is_not_the_store(s3, tmp_path, keys):
+    """Results wait until the operator accepts it: what the first bucket held is gone."""
+    caller = S3Multipart(s3.endpoint, "made-again", "", server.REGION, s3.access_key, s3.secret_key)
+    with httpx.Client(trust_env=False) as client:
+        caller.make_bucket(client)
+
+        def opened():
+            return Store("s3://made-again/x", **s3.options(), client_options={"allow_http": True})
+
+        with Spool(tmp_path / "spool.db", device="cam") as spool:
+            spool.append_many("run", [{}] * 10)
+            uploader = Uploader(spool, opened(), keys)
+            assert uploader.step()
+            for key in (*opened().keys(), store_identity.KEY):
+                caller._call(client, "DELETE", f"x/{key}", {})
+            for gone in (True, False):
+                if gone:
+                    caller._call(client, "DELETE", "", {})
+                else:
+                    caller.make_bucket(client)
+                spool.append_many("run", [{}] * 10)
+                for running in (uploader, Uploader(spool, opened(), keys)):
+                    with pytest.raises(Unavailable, match="NoSuchBucket|lepton-store.json is missing there" if gone
+                                       else "lepton-store.json is missing there; is its disk mounted, was the bucket"):
+                        running.step()
+            assert opened().keys() == [] and spool.status().sealed == 20 - spool.status().waiting
+            assert spool.forget_target("s3://made-again/x")
+            running = Uploader(spool, opened(), keys)
+            while running.step():
+                pass
+            assert spool.status().counters["stored"] == 30
 
 
 def test_wrong_secrets_are_refused(s3):

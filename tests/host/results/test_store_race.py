@@ -12,7 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from lepton.results import Store, Unavailable, folder
+from lepton.results import Store, Unavailable, folder, store_identity
 
 ROUNDS = 60
 
@@ -72,8 +72,10 @@ def killed(tmp_path):
     child = subprocess.run([sys.executable, "-c", f"""
 import os, signal
 from lepton.results import Store
+store = Store({str(tmp_path)!r})
+store.identify()
 os.link = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-Store({str(tmp_path)!r}).put_new({an_object(1)[0]!r}, b"x" * 1000)
+store.put_new({an_object(1)[0]!r}, b"x" * 1000)
 """], check=False)
     assert child.returncode == -signal.SIGKILL
     (left,) = (tmp_path / folder.STAGING).iterdir()
@@ -135,8 +137,10 @@ def vanishing(monkeypatch, times):
 
 
 def test_a_writer_whose_file_was_cleared_away_begins_again(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    store.identify()
     vanished = vanishing(monkeypatch, folder.ATTEMPTS - 2)  # one is for folders that are missing
-    assert Store(tmp_path).put_new(*an_object(1)) is True
+    assert store.put_new(*an_object(1)) is True
     assert len(vanished) == folder.ATTEMPTS - 2
     assert_only(tmp_path, 1)
 
@@ -176,5 +180,5 @@ def test_of_a_group_what_was_cleared_away_is_left_to_put_new(tmp_path, monkeypat
 
 def assert_only(where, seed):
     key, data = an_object(seed)
-    assert [p for p in where.rglob("*") if p.is_file()] == [where / key]
+    assert {p for p in where.rglob("*") if p.is_file()} == {where / key, where / store_identity.KEY}
     assert (where / key).read_bytes() == data

@@ -1,12 +1,13 @@
 """Segments into store and index: once, in order, on both databases and under races."""
 
 import hashlib
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from lepton.results import Store
+from lepton.results import Store, Unavailable
 from lepton.results.keys import DeviceKeys
 from lepton.service import tables
 from lepton.service.authority import Authority
@@ -67,7 +68,8 @@ def indexed(database):
 
 
 def stored_keys(objects, tenant="acme"):
-    return sorted(str(path.relative_to(objects / tenant)) for path in (objects / tenant).rglob("*") if path.is_file())
+    found = (objects / tenant / "results").rglob("*")
+    return sorted(str(path.relative_to(objects / tenant)) for path in found if path.is_file())
 
 
 def test_stored_and_indexed(ingest, spool, database, objects):
@@ -271,3 +273,23 @@ def test_tenants_have_folders_of_their_own(database, authority, ingest, objects)
         send(ingest, Spool(device.name, enrol(database, authority, device)).next(), device=device)
     assert len(stored_keys(objects)) == len(stored_keys(objects, "other")) == 1
     assert Store(objects / "acme").keys() != Store(objects / "other").keys()
+
+
+def test_objects_whose_disk_is_away_are_not_made_anew(ingest, spool, database, objects):
+    """Neither by the service that runs, nor by one that is started meanwhile: the device keeps its segments."""
+    first, second, third = (spool.next() for _ in range(3))
+    send(ingest, first)
+    objects.rename(objects.with_name("elsewhere"))
+    for service in (ingest, Ingest(database, str(objects))):
+        with pytest.raises(Unavailable, match="is missing; is its disk mounted"):
+            send(service, second)
+        assert not objects.exists() and len(indexed(database)) == 1
+    (objects / "acme").mkdir(parents=True)
+    with pytest.raises(Unavailable, match=r"is not the store that was used before: lepton-store.json is missing there"):
+        send(Ingest(database, str(objects)), second)
+    assert list((objects / "acme").iterdir()) == []
+    shutil.rmtree(objects)
+    objects.with_name("elsewhere").rename(objects)
+    for segment in (second, third):
+        assert send(ingest, segment).new
+    assert stored_keys(objects) == [first.key, second.key, third.key]
