@@ -99,21 +99,3 @@ def _half_denominator_reciprocal(x):
 def one_over_one_plus_x(x):
     """1/(1+x) in Q0.31 for x in [0, 1] in Q0.31."""
     return saturating_shift_left(_half_denominator_reciprocal(x), 1)
-
-
-def one_minus_x_over_one_plus_x(x):
-    """(1-x)/(1+x) in Q0.31 for x in [0, 1] in Q0.31."""
-    return saturating_shift_left(_half_denominator_reciprocal(x) - (1 << 29), 2)
-
-
-def logistic(a, integer_bits: int):
-    """1/(1+exp(-a)) in Q0.31 for a with `integer_bits` integer bits."""
-    positive = one_over_one_plus_x(exp_on_negative_values(-np.abs(a), integer_bits))
-    return np.where(a > 0, positive, np.where(a < 0, INT32_MAX - positive, 1 << 30))
-
-
-def tanh(a, integer_bits: int):
-    """tanh(a) in Q0.31 for a with `integer_bits` integer bits."""
-    # exp(-2|a|): doubling moves the binary point
-    magnitude = one_minus_x_over_one_plus_x(exp_on_negative_values(-np.abs(a), integer_bits + 1))
-    return np.where(a > 0, magnitude, np.where(a < 0, -magnitude, 0))

@@ -30,10 +30,14 @@ def output_size(size: int, kernel: int, stride: int, dilation: int, padding: tup
 def clamp_range(bounds: tuple[float | None, float | None], scale: float, zero_point: int) -> tuple[int, int]:
     """The int8 values that stand for the real bounds; None is no bound.
 
-    The division is in float32 and rounds half away from zero, as TfLiteRound does.
+    The division is in float32 and rounds half away from zero, as TfLiteRound does. Raises GraphError where the result
+    does not fit int32, as TFLite does for fused activations (no_integer_overflow_from_quantization).
     """
     def quantized(bound: float) -> int:
         ratio = float(np.float32(bound) / np.float32(scale))
+        if abs(ratio) >= 2**31 - 256:
+            raise GraphError(f"the bound {bound:g} of the activation divided by the output's scale {scale:g} does not "
+                             "fit int32, and TFLite has no defined result")
         value = zero_point + np.copysign(np.floor(abs(ratio) + 0.5), ratio)
         return int(min(max(value, INT8_RANGE[0]), INT8_RANGE[1]))
 

@@ -80,7 +80,7 @@ def _concat(imp, operator: RawOperator, where: str) -> None:
     output, names = imp.value(operator.outputs[0], where), []
     for index in operator.inputs:
         name = imp.value(index, where)
-        values = concat_table(imp.of(name), imp.of(output)) if imp.is_legacy(imp.raw.tensors[index]) else None
+        values = concat_table(imp.of(name), imp.of(output), where) if imp.is_legacy(imp.raw.tensors[index]) else None
         if values is not None:
             moved = imp.temporary(output, "operand", imp.of(name).shape)
             name = imp.emit(Table(values), [name], moved, where)

@@ -1,7 +1,7 @@
 """Functions of one int8 value as tables of 256 entries, computed as TFLite's reference kernels would.
 
 Sources, all under tensorflow/lite/kernels: activations.cc, internal/reference/{hard_swish,leaky_relu,
-requantize}.h, internal/reference/integer_ops/{logistic,tanh}.h, internal/common.h (LUTPopulate).
+requantize}.h, internal/common.h (LUTPopulate).
 """
 
 
@@ -48,24 +48,39 @@ def _multiply(values: np.ndarray, real: float, where: str) -> np.ndarray:
         raise GraphError(f"{where}: {error}") from None
 
 
-def requantized(x: Tensor, y: Tensor, where: str, clamp: tuple[int, int] = (-128, 127)) -> bytes:
-    """The same reals in another quantization (Requantize)."""
+def requantized(x: Tensor, y: Tensor, where: str) -> bytes:
+    """The same reals in another quantization (Requantize); the factor is computed in double."""
     if _scale(x) == _scale(y):
-        return _bytes(_Q - _zero(x) + _zero(y), clamp)
-    return _bytes(_multiply(_Q - _zero(x), float(_scale(x)) / float(_scale(y)), where) + _zero(y), clamp)
+        return _bytes(_Q - _zero(x) + _zero(y))
+    return _bytes(_multiply(_Q - _zero(x), float(_scale(x)) / float(_scale(y)), where) + _zero(y))
 
 
-def concat_table(x: Tensor, y: Tensor) -> bytes | None:
+def clipped(x: Tensor, y: Tensor, bounds: tuple[float | None, float | None], where: str) -> bytes:
+    """RELU and its relatives (QuantizedReluX); the factor is computed in float32 (ReluPrepare)."""
+    clamp = clamp_range(bounds, _scale(y), _zero(y))
+    return _bytes(_multiply(_Q - _zero(x), float(_scale(x) / _scale(y)), where) + _zero(y), clamp)
+
+
+def absolute(x: Tensor, y: Tensor, where: str) -> bytes:
+    """AbsEvalQuantized; the factor is computed in float32."""
+    return _bytes(_multiply(np.abs(_Q - _zero(x)), float(_scale(x) / _scale(y)), where) + _zero(y))
+
+
+def concat_table(x: Tensor, y: Tensor, where: str) -> bytes | None:
     """Legacy uint8 CONCATENATION moves operands to the output's scale in float32 (ConcatenationWithScaling).
 
-    None where nothing changes.
+    None where nothing changes. Raises GraphError where the moved values do not fit int32.
     """
     if _scale(x) == _scale(y) and _zero(x) == _zero(y):
         return None
     scale = _scale(x) * (np.float32(1) / _scale(y))
     # in the uint8 numbers of the file, where zero points differ by 128
     bias = -np.float32(_zero(x) + 128) * scale
-    moved = _round((_Q + 128).astype(np.float32) * scale + bias).astype(np.int64) + _zero(y) + 128
+    reals = _round((_Q + 128).astype(np.float32) * scale + bias)
+    if np.abs(reals).max() >= 2**31:
+        raise GraphError(f"{where}: the scale {_scale(x)} of {x.name!r} divided by the output's {_scale(y)} moves "
+                         "values beyond int32, and TFLite has no defined result")
+    moved = reals.astype(np.int64) + _zero(y) + 128
     return _bytes(np.clip(moved, 0, 255) - 128)
 
 
@@ -80,33 +95,6 @@ def _looked_up(x: Tensor, y: Tensor, function) -> bytes:
     # no number, as the logarithm of one below 0, becomes INT_MIN in the C code's cast
     scaled = np.nan_to_num(scaled, nan=-(2.0**31) + 256, posinf=2.0**31 - 256, neginf=-(2.0**31) + 256)
     return _bytes(scaled.astype(np.float64) + _zero(y))
-
-
-def logistic(x: Tensor, y: Tensor) -> bytes:
-    """The sigmoid in Q4.27 (reference_integer_ops::Logistic); y has scale 1/256 and zero point -128."""
-    multiplier, shift = _multiplier(float(_scale(x)) * 2.0 ** (31 - 4))
-    radius = _radius(4, max(shift, 0))
-    centered = _Q - _zero(x)
-    scaled = fixedpoint.multiply_by_quantized_multiplier(centered, multiplier, shift)
-    result = fixedpoint.rounding_divide(fixedpoint.logistic(scaled, 4), 31 - 8)
-    result = np.where(centered <= -radius, 0, np.where(centered >= radius, 255, np.minimum(result, 255)))
-    return _bytes(result - 128)
-
-
-def tanh(x: Tensor, y: Tensor) -> bytes:
-    """The hyperbolic tangent in Q4.27 (reference_integer_ops::Tanh); y has scale 1/128 and zero point 0."""
-    multiplier, shift = _multiplier(float(_scale(x)) * 2.0 ** (31 - 4))
-    radius = _radius(4, max(shift, 0))
-    centered = _Q - _zero(x)
-    scaled = fixedpoint.multiply_by_quantized_multiplier(centered, multiplier, shift)
-    result = fixedpoint.rounding_divide(fixedpoint.tanh(scaled, 4), 31 - 7)
-    result = np.where(centered <= -radius, -128, np.where(centered >= radius, 127, np.clip(result, -128, 127)))
-    return _bytes(result)
-
-
-def _radius(integer_bits: int, left_shift: int) -> int:
-    """CalculateInputRadius: the largest difference that does not overflow."""
-    return int(np.floor((2.0**integer_bits - 1) * 2.0 ** (31 - integer_bits) / 2.0**left_shift))
 
 
 def hard_swish(x: Tensor, y: Tensor, where: str) -> bytes:
@@ -132,6 +120,8 @@ def hard_swish(x: Tensor, y: Tensor, where: str) -> bytes:
     product = _truncating_doubling_high_multiply_16(slope, preshifted)
     if output_exponent > 0:
         raise GraphError(f"{where}: the output scale {output} is too small for the input scale {_scale(x)}")
+    if output_exponent < -15:  # RoundingDivideByPOT of int16, whose mask has all bits then
+        return _bytes(np.where(product < 0, -1, 1) + _zero(y))
     return _bytes(fixedpoint.rounding_divide(product, -output_exponent) + _zero(y))
 
 
@@ -163,12 +153,12 @@ def leaky_relu(x: Tensor, y: Tensor, alpha: float, where: str) -> bytes:
 
 
 def _function(kind: str, options: dict):
-    """Functions of float64 arrays whose int8 kernels are look-up tables."""
+    """Functions of float64 arrays whose int8 kernels are look-up tables (PopulateLookupTable, LUTPopulate)."""
     if kind == "GELU":
         if options["approximate"]:
             return lambda v: 0.5 * v * (1 + np.tanh(_SQRT_2_PI * (v + 0.044715 * v**3)))
         return lambda v: 0.5 * v * (1 + _erf(v * _SQRT_HALF))
-    return {"EXP": np.exp, "LOG": np.log}[kind]
+    return {"EXP": np.exp, "LOG": np.log, "TANH": np.tanh, "LOGISTIC": lambda v: 1 / (1 + np.exp(-v))}[kind]
 
 
 def _erf(values: np.ndarray) -> np.ndarray:
@@ -179,6 +169,7 @@ def _erf(values: np.ndarray) -> np.ndarray:
 _BOUNDS = {"RELU": ACTIVATION_BOUNDS["RELU"], "RELU6": ACTIVATION_BOUNDS["RELU6"],
            "RELU_N1_TO_1": ACTIVATION_BOUNDS["RELU_N1_TO_1"], "RELU_0_TO_1": (0.0, 1.0)}
 _FLOAT_ONLY = ("NEG", "SQRT")
+_NOT_UINT8 = ("ABS", "EXP", "LOG")
 _ON_HOST = {"LOGISTIC": "sigmoid", "TANH": "tanh", "RELU": "relu", "ABS": "abs", "NEG": "neg", "EXP": "exp",
             "LOG": "log", "SQRT": "sqrt"}
 
@@ -193,30 +184,31 @@ def _unary(imp, operator: RawOperator, where: str) -> None:
         return
     imp.activation(operator.inputs[0], where)
     imp.activation(operator.outputs[0], where)
+    if kind in _NOT_UINT8 and imp.is_legacy(imp.raw.tensors[operator.inputs[0]]):
+        raise GraphError(f"{where}: uint8 is not supported, in LiteRT either")
     if kind in _FLOAT_ONLY:
         raise GraphError(f"{where}: only float32 is supported, LiteRT's kernel for int8 is not reproduced")
     try:
         values = _values(kind, x, y, operator.options or {}, where)
     except ValueError as error:  # scales too far apart for TFLite's multipliers; GraphError is one too
-        raise error if isinstance(error, GraphError) else GraphError(f"{where}: {error}") from None
+        raise GraphError(str(error) if str(error).startswith(where) else f"{where}: {error}") from None
     imp.emit(Table(values), [name], output, where)
 
 
 def _values(kind: str, x: Tensor, y: Tensor, options: dict, where: str) -> bytes:
     if kind in _BOUNDS:
-        return requantized(x, y, where, clamp_range(_BOUNDS[kind], _scale(y), _zero(y)))
+        return clipped(x, y, _BOUNDS[kind], where)
     if kind in ("LOGISTIC", "TANH"):
         expected = (1 / 256, -128) if kind == "LOGISTIC" else (1 / 128, 0)
         if (float(_scale(y)), _zero(y)) != expected:
             raise GraphError(f"{where}: the output must have scale 1/{round(1 / expected[0])} and zero point "
                              f"{expected[1]}, not {_scale(y)} and {_zero(y)}")
-        return (logistic if kind == "LOGISTIC" else tanh)(x, y)
     if kind == "HARD_SWISH":
         return hard_swish(x, y, where)
     if kind == "LEAKY_RELU":
         return leaky_relu(x, y, options["alpha"], where)
     if kind == "ABS":
-        return _bytes(_multiply(np.abs(_Q - _zero(x)), float(_scale(x)) / float(_scale(y)), where) + _zero(y))
+        return absolute(x, y, where)
     return _looked_up(x, y, _function(kind, options))
 
 

@@ -209,7 +209,7 @@ def test_refused_with_the_reason(change, fields, text):
     ("same.weight", [0.1] * 4, [0] * 4, 0, "has 4 scales along dimension 0"),
     ("same.bias", [0.1], [1], 0, r"\(INT32\) has zero points outside \(0, 0\)"),
     ("max", [0.7], [3], 0, "input and output must have the same quantization, not scale 0.5 zero point 3"),
-    ("add", [1e-9], [0], 0, "the output scale .* is too small for input scales"),
+    ("add", [1e-8], [0], 0, "the output scale .* is too small for input scales"),
     ("probabilities", [0.1], [0], 0, "the output must have scale 1/256 and zero point -128"),
 ])
 @pytest.mark.filterwarnings("ignore:.*the scale of bias:UserWarning")  # of the changed scale, not the point here
