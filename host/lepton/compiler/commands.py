@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ..arch import DmaOpcode, Engine, Region, Space
+from .layers import Image
 from .tiling import Tile
 
 
@@ -117,6 +118,39 @@ def transfer(opcode: DmaOpcode, layer: int, region: Region, offset: int, area: A
     if opcode == DmaOpcode.STORE:
         return Command(Engine.STORE, fields, chip, memory)
     return Command(Engine.LOAD, fields, memory, chip)
+
+
+def packed_transfers(opcode: DmaOpcode, layer: int, region: Region, offset: int, part: Area,
+                     image: Image) -> list[Command]:
+    """LOADs or STOREs of the area `part` of an image whose pixels have `image.channels` bytes in memory.
+
+    `offset` is where the tensor starts in the region.
+    """
+    lanes, channels = part.pixel_bytes, image.channels
+    (b0, b1), (r0, r1), (c0, c1) = part.blocks, part.rows, part.columns
+    if image.height == image.width == 1:  # one run of bytes
+        runs = [(b0, b1, min(b1 * lanes, channels) - b0 * lanes)]
+    else:
+        runs = [(b, b + 1, min((b + 1) * lanes, channels) - b * lanes) for b in range(b0, b1)]
+    commands = []
+    for first, stop, size in runs:
+        start = offset + (r0 * image.width + c0) * channels + first * lanes
+        fields = {
+            "opcode": opcode, "layer": layer, "region": region, "space": Space.SCRATCHPAD, "offset": start,
+            "local": part.at(first, r0, c0 * lanes), "row_bytes": size,
+            "count1": c1 - c0, "mem_step1": channels, "local_step1": lanes,
+            "count2": r1 - r0, "mem_step2": image.width * channels, "local_step2": part.row_bytes,
+            "count3": 1,
+        }
+        chip = part.accesses((first, stop), part.rows)
+        end = start + ((r1 - r0 - 1) * image.width + c1 - c0 - 1) * channels + size
+        contended = _WRITTEN_REGIONS.get(region)
+        memory = [] if contended is None else [Access(contended, start, end)]
+        if opcode == DmaOpcode.STORE:
+            commands.append(Command(Engine.STORE, fields, chip, memory))
+        else:
+            commands.append(Command(Engine.LOAD, fields, memory, chip))
+    return commands
 
 
 def weight_transfer(layer: int, offset: int, address: int, size: int) -> Command:

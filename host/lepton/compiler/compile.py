@@ -12,8 +12,11 @@ from . import passes
 from .commands import Memory
 from .encode import encode
 from .host.costs import macs, traffic
-from .lowering import Lowering
+from .layouts import Layout
+from .lowering import Context, Lowering
+from .lowering.context import zero_of
 from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, LayerPlan, Placed, TensorInfo, quantization_of
+from .operands import Alias, image_of
 from .partition import NotOnChip, refusal
 from .placement import LayerDoesNotFit, Placer
 from .schedule import schedule
@@ -46,7 +49,7 @@ def compile_graph(graph: Graph, config: str | ChipConfig = "base", *,
     while True:
         model = CompiledModel(graph.name, config, digest, [_info(graph, name) for name in graph.inputs],
                               [_info(graph, name) for name in graph.outputs])
-        found = segments(graph, refused)
+        found = segments(graph, refused, config)
         try:
             for segment in found:
                 if segment.chip:
@@ -133,10 +136,22 @@ def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep
                   tuple(map(int, layer.output_shape)), layer.macs, layer.weight_bytes, step,
                   _plan(tiling, before))
         for layer, tiling, before in zip(layers, placement.tilings, [None, *placement.tilings[:-1]], strict=True)]
-    inputs = tuple(Binding(tensor, offsets[name].offset, layout) for name, (tensor, layout) in context.inputs.items())
-    outputs = tuple(Binding(name, offsets[name].offset, context.blocked(name)) for name in segment.outputs)
+    inputs = tuple(_binding(graph, source.tensor, offsets[name].offset, source.layout, source.table)
+                   for name, source in context.inputs.items())
+    outputs = tuple(_output_binding(context, alias, offsets[alias.tensor].offset) for alias in segment.aliases)
     return ChipStep(f"{graph.name}:{step}", image, streams, inputs, outputs, sizes[Region.INPUT], sizes[Region.OUTPUT],
                     sizes[Region.SCRATCH])
+
+
+def _binding(graph: Graph, tensor: str, offset: int, layout: Layout, table: bytes | None) -> Binding:
+    return Binding(tensor, offset, layout, np.dtype(graph.tensors[tensor].dtype).name, table or b"")
+
+
+def _output_binding(context: Context, alias: Alias, offset: int) -> Binding:
+    """A tensor that the host reads, in the buffer of the chip's tensor that it is another shape of."""
+    image = image_of(context.graph, alias.tensor)
+    layout = context.blocked(alias.name, image, zero_of(context.graph.tensors[alias.tensor]))
+    return _binding(context.graph, alias.name, offset, layout, alias.table)
 
 
 def _plan(tiling: Tiling, before: Tiling | None) -> LayerPlan:

@@ -16,7 +16,7 @@ from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, LayerP
 from .verify import CONTRACTS, verify_node
 
 FORMAT = "lepton-model"
-VERSION = 2
+VERSION = 3
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold; a real one would differ from run to run
 _LAYOUTS = {"blocked": Blocked, "rows": Rows}
 _HOST_OPS = {op.__name__: op for op in CONTRACTS}
@@ -38,12 +38,16 @@ def _tuples(value):
 
 def _binding(binding: Binding) -> dict:
     kind = next(name for name, cls in _LAYOUTS.items() if isinstance(binding.layout, cls))
-    return {"name": binding.name, "offset": binding.offset, "layout": {"kind": kind, **asdict(binding.layout)}}
+    return {"name": binding.name, "offset": binding.offset, "layout": {"kind": kind, **asdict(binding.layout)},
+            "dtype": binding.dtype, "table": binding.table.hex()}
 
 
 def _parse_binding(value: dict) -> Binding:
     fields = {name: _tuples(v) for name, v in value["layout"].items()}
-    return Binding(value["name"], value["offset"], _LAYOUTS[fields.pop("kind")](**fields))
+    if value["dtype"] not in ("int8", "uint8") or len(value["table"]) not in (0, 512):
+        raise ValueError(f"binding {value['name']!r} must be of int8 or uint8 and have no table or one of 256 bytes")
+    return Binding(value["name"], value["offset"], _LAYOUTS[fields.pop("kind")](**fields), value["dtype"],
+                   bytes.fromhex(value["table"]))
 
 
 def _step(index: int, step: ChipStep | HostStep) -> dict:

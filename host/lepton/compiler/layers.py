@@ -53,6 +53,7 @@ class Image:
     first_block: int = 0  # where it begins in its buffer
     of_blocks: int = 0  # blocks of the buffer, if it is not all of it
     inset: int = 0  # bytes from there to the first pixel, where pixels are every so many of the buffer's
+    channels: int = 0  # packed: in memory pixels of so many channels lie one after the other, never on the chip
 
     @property
     def block_bytes(self) -> int:
@@ -70,6 +71,8 @@ class Image:
     @property
     def buffer_bytes(self) -> int:
         """Size of the buffer that it is a part of."""
+        if self.channels:
+            return self.height * self.width * self.channels
         return (self.of_blocks or self.blocks) * self.block_bytes
 
     def phase(self, steps: tuple[int, int], place: tuple[int, int]) -> "Image":

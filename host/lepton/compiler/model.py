@@ -5,9 +5,9 @@ Running one means keeping a table of named host arrays and taking the steps in o
     values = {model.inputs[0].name: image}
     for step in model.steps:
         ChipStep: write `step.program` to region PROGRAM, each of `step.inputs` to region INPUT
-                  (`binding.layout.to_device(values[binding.name])` at `binding.offset`), give the job its region
+                  (`binding.to_device(values[binding.name])` at `binding.offset`), give the job its region
                   sizes and streams, ring the doorbell; then read each of `step.outputs` from region OUTPUT
-                  (`values[binding.name] = binding.layout.from_device(...)`)
+                  (`values[binding.name] = binding.from_device(...)`)
         HostStep: lepton.compiler.host.run(step, values)
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from ..arch import ChipConfig, Engine, Region
 from ..graph import Arithmetic, Op, Tensor
-from .layouts import Layout
+from .layouts import Layout, LayoutError
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,26 @@ class Binding:
     name: str
     offset: int  # bytes from the start of the region
     layout: Layout
+    dtype: str = "int8"  # of the host's array, or "uint8"
+    table: bytes = b""  # 256 results that the array's bytes, unsigned, go through on the way; none if empty
 
     @property
     def size(self) -> int:
         return self.layout.size
+
+    def to_device(self, array) -> bytes:
+        """The bytes for the device of an array of the layout's shape. Raises `LayoutError`."""
+        array = np.asarray(array)
+        if array.dtype != self.dtype:
+            raise LayoutError(f"the array must be {self.dtype}, not {array.dtype}; quantize it first")
+        return self.layout.to_device(self._mapped(array).view(np.int8))
+
+    def from_device(self, data) -> np.ndarray:
+        """The host's array in the bytes of the device. Raises `LayoutError`."""
+        return self._mapped(self.layout.from_device(data)).view(self.dtype)
+
+    def _mapped(self, array: np.ndarray) -> np.ndarray:
+        return np.frombuffer(self.table, np.uint8)[array.view(np.uint8)] if self.table else array
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from . import quantize
 from .host.call import Call
 from .host.layers import layer_scales
 from .host.resize import resize
+from .operands import image_of, written_image
 from .verify import image_shape, label
 
 _BYTE = 255  # kernel, stride and dilation have 8 bits in a command
@@ -67,10 +68,6 @@ def refusal(graph: Graph, node: Node) -> str | None:
     return rule(graph, node)
 
 
-def _image(graph: Graph, name: str) -> tuple[int, int, int]:
-    return image_shape(tuple(graph.tensors[name].shape), name)
-
-
 def _window(image, kernel, stride=(1, 1), dilation=(1, 1), padding=((0, 0), (0, 0))) -> str | None:
     for what, pair in (("kernel", kernel), ("stride", stride), ("dilation", dilation)):
         if max(pair) > _BYTE:
@@ -97,23 +94,21 @@ def _weights(graph: Graph, node: Node) -> str | None:
 
 def _conv(graph: Graph, node: Node) -> str | None:
     op, kernel = node.op, graph.tensors[node.inputs[1]].data.shape[1:3]
-    image = _image(graph, node.inputs[0])
+    image = image_of(graph, node.inputs[0])
     return _window(image, kernel, op.stride, op.dilation, op.padding) or _weights(graph, node)
 
 
-def rows_of(graph: Graph, node: Node) -> bool:
-    """Does a fully connected layer take the last axis of its input, row by row, rather than all of it at once?"""
-    return int(np.prod(graph.tensors[node.inputs[0]].shape)) != graph.tensors[node.inputs[1]].data.shape[1]
-
-
 def _fully_connected(graph: Graph, node: Node) -> str | None:
-    image = _image(graph, node.inputs[0])
-    return _window(image, (1, 1) if rows_of(graph, node) else image[:2]) or _weights(graph, node)
+    try:
+        image = written_image(graph, node)
+    except GraphError as error:
+        return str(error)
+    return _window(image, (1, 1)) or _weights(graph, node)
 
 
 def _max_pool(graph: Graph, node: Node) -> str | None:
     op = node.op
-    return _constants(graph, node) or _window(_image(graph, node.inputs[0]), op.kernel, op.stride, (1, 1), op.padding)
+    return _constants(graph, node) or _window(image_of(graph, node.inputs[0]), op.kernel, op.stride, (1, 1), op.padding)
 
 
 def _average_pool(graph: Graph, node: Node) -> str | None:
@@ -124,7 +119,7 @@ def _average_pool(graph: Graph, node: Node) -> str | None:
 
 
 def _mean(graph: Graph, node: Node) -> str | None:
-    image = _image(graph, node.inputs[0])
+    image = image_of(graph, node.inputs[0])
     return _constants(graph, node) or _window(image, image[:2])
 
 
@@ -132,18 +127,18 @@ def _add(graph: Graph, node: Node) -> str | None:
     a, b = (tuple(graph.tensors[name].shape) for name in node.inputs)
     if a != b:
         return f"shapes {a} and {b} differ"
-    return _constants(graph, node) or _window(_image(graph, node.inputs[0]), (1, 1))
+    return _constants(graph, node) or _window(image_of(graph, node.inputs[0]), (1, 1))
 
 
 def _table(graph: Graph, node: Node) -> str | None:
-    return _constants(graph, node) or _window(_image(graph, node.inputs[0]), (1, 1))
+    return _constants(graph, node) or _window(image_of(graph, node.inputs[0]), (1, 1))
 
 
 def phase_steps(graph: Graph, node: Node) -> tuple[int, int]:
     """Output pixels for each input pixel of a Resize or TransposeConv2D, (y, x)."""
     if isinstance(node.op, TransposeConv2D):
         return node.op.stride
-    source, output = (_image(graph, name) for name in (node.inputs[0], node.outputs[0]))
+    source, output = (image_of(graph, name) for name in (node.inputs[0], node.outputs[0]))
     return output[0] // source[0], output[1] // source[1]
 
 
@@ -169,13 +164,13 @@ def _resize(graph: Graph, node: Node) -> str | None:
 
 
 def _transposed(graph: Graph, node: Node) -> str | None:
-    op, output = node.op, _image(graph, node.outputs[0])
+    op, output = node.op, image_of(graph, node.outputs[0])
     if max(op.stride) > _PHASES:
         return f"stride {op.stride} is above {_PHASES}"
     if output[0] % op.stride[0] or output[1] % op.stride[1]:
         return f"height and width of the output are no multiples of stride {op.stride}"
     kernel = graph.tensors[node.inputs[1]].data.shape[1:3]
-    return _window(_image(graph, node.inputs[0]), kernel) or _weights(graph, node)
+    return _window(image_of(graph, node.inputs[0]), kernel) or _weights(graph, node)
 
 
 def _concat(graph: Graph, node: Node) -> str | None:
@@ -220,7 +215,7 @@ def _pad(graph: Graph, node: Node) -> str | None:
             rank < 4 and any(any(widths) for widths in op.widths[:-1])):
         return "it pads more than the channels or pixels of an image"
     padding = tuple(op.widths[-3:-1]) if rank == 4 else ((0, 0), (0, 0))
-    return _constants(graph, node) or _window(_image(graph, node.inputs[0]), (1, 1), padding=padding)
+    return _constants(graph, node) or _window(image_of(graph, node.inputs[0]), (1, 1), padding=padding)
 
 
 def _reshape(graph: Graph, node: Node) -> str | None:

@@ -99,6 +99,7 @@ class Placer:
             buffer.last = position  # others may have written other blocks
         # what is written pixel by pixel in several layers leaves in the same way, from tile buffers
         scattered = {layer.output.name for layer in layers if layer.output.inset} & set(outputs)
+        scattered |= {layer.output.name for layer in layers if layer.output.channels}  # packed only in memory
         self.resident = {name for name, b in self.buffers.items()
                          if b.size <= config.scratchpad_bytes and name not in scattered}
 

@@ -9,7 +9,7 @@ from itertools import groupby, pairwise
 
 from ..arch import ChipConfig, DmaOpcode, Engine, Region, Tensor
 from ..arch.commands import PARAM_WORDS, TABLE_BYTES
-from .commands import Access, Area, Command, Memory, Program, tile_area, transfer, weight_transfer
+from .commands import Access, Area, Command, Memory, Program, packed_transfers, tile_area, transfer, weight_transfer
 from .layers import Box, ChipLayer, Image
 from .placement import Placement
 from .tiling import Tile
@@ -34,7 +34,7 @@ class _State:
         self.inputs, self.outputs = inputs, outputs
         self.memory = WeightMemory(config)
         self.table: bytes | None = None  # what the tail holds
-        self.loaded_rows: dict[tuple[str, int], int] = {}  # resident inputs: rows of a block that have been loaded
+        self.loaded: dict[tuple[str, int], int] = {}  # resident inputs: bytes of a block that have been loaded
 
     def resident(self, image: Image) -> Area | None:
         address = self.placement.resident.get(image.name)
@@ -150,6 +150,9 @@ class _LayerScheduler:
 
     def _transfer(self, opcode: DmaOpcode, image: Image, area: Area, part: Area) -> None:
         place = self.state.placement.memory[image.name]
+        if image.channels:
+            self.program.commands += packed_transfers(opcode, self.layer.index, place.region, place.offset, part, image)
+            return
         self.program.commands.append(transfer(opcode, self.layer.index, place.region, place.offset + image.offset,
                                               area, part, image.block_bytes, image.row_bytes, image.pixel_bytes))
 
@@ -163,14 +166,17 @@ class _LayerScheduler:
         """A resident image with all rows of `blocks` up to those needed, None where it is not resident."""
         area = self.state.resident(image)
         if area is not None and image.name in self.state.inputs:
-            loaded = self.state.loaded_rows
-            for done, run in groupby(range(*blocks), key=lambda b: loaded.get((image.name, image.first_block + b), 0)):
+            loaded = self.state.loaded
+            # counted in bytes, since other layers may see the same pixels in other rows
+            for done, run in groupby(range(*blocks), key=lambda b: loaded.get((image.name, image.first_block + b), 0)
+                                     // image.row_bytes):
                 if rows[1] > done:
                     run = list(run)
                     part = Area(area.address, (run[0], run[-1] + 1), (done, rows[1]), area.columns, area.pixel_bytes,
                                 area.row_bytes)
                     self._load(image, area, part)
-                    loaded |= dict.fromkeys(((image.name, image.first_block + block) for block in run), rows[1])
+                    loaded |= dict.fromkeys(((image.name, image.first_block + block) for block in run),
+                                            rows[1] * image.row_bytes)
         return area
 
     def _source(self, tile: Tile, blocks: tuple[int, int]) -> Area:

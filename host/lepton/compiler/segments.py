@@ -1,16 +1,18 @@
 """The graph as jobs for the chip and work for the host in turn, as few jobs as the graph allows.
 
-Reshapes that only rename memory disappear, tables and additions are fused into the layer before them.
+Reshapes disappear (`operands`), tables and additions are fused into the layer before them.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
+from ..arch import ChipConfig
 from ..graph import (
     Add,
     Concat,
-    FullyConnected,
     Graph,
     Node,
+    Recenter,
     Reshape,
     Resize,
     Slice,
@@ -18,8 +20,8 @@ from ..graph import (
     Table,
     TransposeConv2D,
 )
-from .partition import cuts_image, rows_of
-from .verify import image_shape, label
+from .operands import Alias, ImageShape, Operand, Operands, written_image
+from .partition import cuts_image
 
 
 @dataclass(eq=False)
@@ -27,26 +29,32 @@ class ChipNode:
     """A node for the chip; with `table`, its results go through that Table, with `residual`, the Add or Sub `fused` is
     computed in its tail, behind the table.
 
-    `source` is the tensor as it lies in memory, `image` the (height, width, channels) that the operator sees:
-    they differ where a Reshape was folded away.
+    `written` is the image that `node` writes; `output`, the tensor that it becomes, may split its pixels into other
+    rows, where a Reshape lies before the fused operator.
     """
 
     node: Node
-    source: str
-    image: tuple[int, int, int]
+    source: Operand
+    written: ImageShape
     output: str
-    residual: str | None = None
+    residual: Operand | None = None
     fused: Node | None = None
+    own_first: bool = True  # the layer's own value is the first operand of `fused`
     table: Node | None = None
-    others: tuple[str, ...] = ()  # a concatenation's operands after the first
+    others: tuple[Operand, ...] = ()  # a concatenation's operands after the first
     cuts: bool = False  # a Slice that takes pixels away, rather than channels
 
     @property
     def own(self) -> str:
-        """The tensor that the residual is added to."""
+        """The tensor whose quantization the layer's own value has, before the residual is added."""
         if isinstance(self.node.op, Add | Sub):
             return self.node.inputs[0]
         return (self.table or self.node).outputs[0]
+
+    @property
+    def image(self) -> ImageShape:
+        """What the operator sees of its first operand."""
+        return self.source.image
 
     @property
     def moves(self) -> bool:
@@ -67,8 +75,12 @@ class ChipNode:
         """The nodes of the graph that it computes."""
         return [self.node] + [n for n in (self.table, self.fused) if n not in (None, self.node)]
 
-    def reads(self) -> list[str]:
+    def operands(self) -> list[Operand]:
         return [self.source, *self.others] + ([self.residual] if self.residual else [])
+
+    def reads(self) -> list[str]:
+        """The tensors that it needs."""
+        return [operand.tensor for operand in self.operands()]
 
 
 @dataclass(eq=False)
@@ -79,93 +91,83 @@ class Segment:
     host: list[Node] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)  # tensors that come from outside
     outputs: list[str] = field(default_factory=list)  # tensors that are needed outside
+    aliases: list[Alias] = field(default_factory=list)  # what the host calls them
 
 
 class Segmenter:
     """`refused` maps the id of each node that is for the host to the reason."""
 
-    def __init__(self, graph: Graph, refused: dict[int, str]):
+    def __init__(self, graph: Graph, refused: dict[int, str], config: ChipConfig):
         self.graph, self.refused = graph, refused
-        self.producers = {node.outputs[0]: node for node in graph.nodes}
-        self.chips = {chip.output: chip for chip in self._chip_nodes()}
-        self.hosts = self._host_nodes()
+        self.operands = Operands(graph, set(refused), config.lanes)
+        work = [n for n in graph.nodes
+                if not (self._on_host(n) or isinstance(n.op, Reshape) or self.operands.at_the_edge(n))]
+        reads = {id(n): [self.operands.operand(n, i) for i, name in enumerate(n.inputs) if self._computed(name)]
+                 for n in work}
+        self.hosts = self._host_nodes({o.tensor for operands in reads.values() for o in operands})
+        # what the caller and host operators read of the chip, once for each of them
+        wanted = [*graph.outputs, *(n for node in self.hosts.values() for n in node.inputs if self._computed(n))]
+        self.aliases = [alias for name in wanted if (alias := self.operands.alias(name)) is not None]
+        self.chips = {chip.output: chip for chip in self._chip_nodes(work, reads)}
 
     def _on_host(self, node: Node) -> bool:
         return id(node) in self.refused
 
-    # what the chip reads in place of a Reshape's output
+    def _computed(self, name: str) -> bool:
+        return bool(name) and self.graph.tensors[name].data is None
 
-    def _seen_through(self, node: Node, name: str) -> str:
-        """The tensor whose memory holds operand `name` as `node` on the chip needs it.
+    def _host_nodes(self, read_by_chip: set[str]) -> dict[str, Node]:
+        """What the host computes, by output: nodes that are for it, and other shapes of its own tensors that are
+        read."""
+        needed, found = set(self.graph.outputs), set()
+        for node in reversed(self.graph.nodes):
+            output = node.outputs[0]
+            if not isinstance(node.op, Reshape | Recenter):
+                computes = self._on_host(node)
+            else:
+                computes = output in read_by_chip or (output in needed and self.operands.alias(output) is None)
+            if computes:
+                found.add(output)
+                needed.update(filter(None, node.inputs))
+        return {node.outputs[0]: node for node in self.graph.nodes if node.outputs[0] in found}
 
-        In the blocked layout the order of pixels does not depend on how they are split into rows, so a Reshape that
-        keeps the channels costs nothing; a fully connected layer over everything takes any shape.
-        """
-        tensors = self.graph.tensors
-        any_shape = isinstance(node.op, FullyConnected) and not rows_of(self.graph, node)
-        while True:
-            producer = self.producers.get(name)
-            if producer is None or not isinstance(producer.op, Reshape) or self._on_host(producer):
-                return name
-            source = producer.inputs[0]
-            if not any_shape and tensors[source].shape[-1] != tensors[name].shape[-1]:
-                return name
-            if any_shape and max(image_shape(tuple(tensors[source].shape), label(node))[:2]) > 255:
-                return name
-            name = source
-
-    def _chip_nodes(self) -> list[ChipNode]:
+    def _chip_nodes(self, work: list[Node], reads: dict[int, list[Operand]]) -> list[ChipNode]:
         """The nodes for the chip, in order; Tables and Adds are fused into the last computed of their producers that
         allows it. The tail looks up before it adds, so a Table behind an Add is a node of its own."""
-        work = [n for n in self.graph.nodes if not self._on_host(n) and not isinstance(n.op, Reshape)]
-        sources = {id(n): [self._seen_through(n, name) if self.graph.tensors[name].data is None else name
-                           for name in n.inputs if name] for n in work}
-        users: dict[str, int] = {}
-        for node in self.graph.nodes:
-            for name in sources.get(id(node), node.inputs):
-                users[name] = users.get(name, 0) + 1
+        users = Counter(operand.tensor for operands in reads.values() for operand in operands)
+        users.update(alias.tensor for alias in self.aliases)
+
+        def fits(chip: ChipNode, operand: Operand) -> bool:
+            return (chip.output == operand.tensor and not operand.packed and chip.residual is None
+                    and users[chip.output] == 1)
+
         result: list[ChipNode] = []
         for node in work:
-            reads = sources[id(node)]
+            operands = reads[id(node)]
             if isinstance(node.op, Add | Sub):
-                producer = next((c for c in reversed(result)
-                                 if c.output in reads and c.residual is None and not c.scatters
-                                 and users[c.output] == 1 and c.output not in self.graph.outputs), None)
-                if producer is not None:
+                found = next(((c, i) for c in reversed(result) for i in (0, 1)
+                              if fits(c, operands[i]) and not c.scatters), None)
+                if found is not None:
                     # it moves to the place of the Add, where the other operand is there as well
+                    producer, index = found
                     result.remove(producer)
-                    other = reads[1] if reads[0] == producer.output else reads[0]
-                    result.append(replace(producer, output=node.outputs[0], residual=other, fused=node))
+                    result.append(replace(producer, output=node.outputs[0], residual=operands[1 - index], fused=node,
+                                          own_first=index == 0))
                     continue
             if isinstance(node.op, Table):
-                producer = next((c for c in result if c.output == node.inputs[0] and c.residual is None
-                                 and c.table is None and not isinstance(c.node.op, Table) and not c.moves
-                                 and users[c.output] == 1 and c.output not in self.graph.outputs), None)
+                producer = next((c for c in result if fits(c, operands[0]) and c.table is None
+                                 and not isinstance(c.node.op, Table) and not c.moves), None)
                 if producer is not None:
                     producer.table, producer.output = node, node.outputs[0]
                     continue
-            any_shape = isinstance(node.op, FullyConnected) and not rows_of(self.graph, node)
-            seen = reads[0] if any_shape else node.inputs[0]
-            image = image_shape(tuple(map(int, self.graph.tensors[seen].shape)), label(node))
-            chip = ChipNode(node, reads[0], image, node.outputs[0], cuts=cuts_image(self.graph, node))
+            chip = ChipNode(node, operands[0], written_image(self.graph, node), node.outputs[0],
+                            cuts=cuts_image(self.graph, node))
             if isinstance(node.op, Add | Sub):
-                chip.residual, chip.fused = reads[1], node
+                chip.residual, chip.fused = operands[1], node
             elif chip.moves:
-                chip.others = tuple(reads[1:])
+                chip.others = tuple(operands[1:])
             result.append(chip)
         return result
-
-    def _host_nodes(self) -> dict[str, Node]:
-        """What the host computes, by output: nodes that are for it, and Reshapes whose result is read as it is."""
-        needed = set(self.graph.outputs)
-        needed.update(name for chip in self.chips.values() for name in chip.reads())
-        found = {}
-        for node in reversed(self.graph.nodes):
-            output = node.outputs[0]
-            if self._on_host(node) or (isinstance(node.op, Reshape) and output in needed):
-                found[output] = node
-                needed.update(filter(None, node.inputs))
-        return {node.outputs[0]: node for node in self.graph.nodes if node.outputs[0] in found}
 
     # levels: level n is job n, then the host's work on its results
 
@@ -190,7 +192,12 @@ class Segmenter:
     def _reads(self, name: str) -> list[str]:
         if name in self.chips:
             return self.chips[name].reads()
-        return [n for n in self.hosts[name].inputs if n and self.graph.tensors[n].data is None]
+        return [self._made_as(n) for n in self.hosts[name].inputs if self._computed(n)]
+
+    def _made_as(self, name: str) -> str:
+        """The tensor of the chip that the host reads as `name`, or `name` itself."""
+        alias = self.operands.alias(name)
+        return name if alias is None else alias.tensor
 
     def _order(self, steps: list[str]) -> list[str]:
         """Chip nodes in their order (an Add's producer has moved), host nodes as soon as their operands are there."""
@@ -220,16 +227,17 @@ class Segmenter:
                 segment.chip.append(self.chips[name])
             else:
                 segment.host.append(self.hosts[name])
-        wanted = set(self.graph.outputs)
-        wanted.update(name for output in self.hosts for name in self._reads(output))
         for segment in found:
             produced = [c.output for c in segment.chip]
             elsewhere = {r for other in found if other is not segment for c in other.chip for r in c.reads()}
-            segment.outputs = [name for name in produced if name in wanted | elsewhere]
+            aliases = [alias for alias in self.aliases if alias.tensor in produced]
+            aliases += [Alias(name, name) for name in produced if name in elsewhere]
+            segment.aliases = list(dict.fromkeys(aliases))
+            segment.outputs = [name for name in produced if name in {alias.tensor for alias in segment.aliases}]
             segment.inputs = list(dict.fromkeys(r for c in segment.chip for r in c.reads() if r not in produced))
         return found
 
 
-def segments(graph: Graph, refused: dict[int, str]) -> list[Segment]:
-    """The segments of a verified graph in order."""
-    return Segmenter(graph, refused).segments()
+def segments(graph: Graph, refused: dict[int, str], config: ChipConfig) -> list[Segment]:
+    """The segments of a verified graph in order, for a chip of configuration `config`."""
+    return Segmenter(graph, refused, config).segments()

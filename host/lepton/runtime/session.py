@@ -142,7 +142,7 @@ class Session:
                 continue
             buffers = self._buffers[index]
             with watch:
-                packed = [binding.layout.to_device(values[binding.name]) for binding in step.inputs]
+                packed = [binding.to_device(values[binding.name]) for binding in step.inputs]
             for binding, data in zip(step.inputs, packed, strict=True):
                 buffers[Region.INPUT].write(data, binding.offset)
             report = None if progress is None else (lambda cycles, name=step.name: progress(name, cycles))
@@ -150,7 +150,7 @@ class Session:
             packed = [buffers[Region.OUTPUT].read(binding.offset, binding.size) for binding in step.outputs]
             with watch:
                 for binding, data in zip(step.outputs, packed, strict=True):
-                    values[binding.name] = binding.layout.from_device(data)
+                    values[binding.name] = binding.from_device(data)
             host_costs.append(cost_of(index, step, watch.seconds))
             rows += job_rows(completion, [la for la in self.model.layers if la.step == index], self.model.config)
             for name, value in completion.counters.items():

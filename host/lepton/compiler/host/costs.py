@@ -69,13 +69,13 @@ def _once(model: CompiledModel) -> list[HostCost]:
     costs = []
     for index, step in enumerate(model.steps):
         if isinstance(step, ChipStep):
-            tensors = [made_up(b.layout.shape, np.int8) for b in step.inputs]
+            tensors = [made_up(b.layout.shape, b.dtype) for b in step.inputs]
             raw = [np.zeros(b.size, np.uint8) for b in step.outputs]
             started = time.perf_counter()
             for binding, values in zip(step.inputs, tensors, strict=True):
-                binding.layout.to_device(values)
+                binding.to_device(values)
             for binding, data in zip(step.outputs, raw, strict=True):
-                binding.layout.from_device(data)
+                binding.from_device(data)
         else:
             values = {t.name: made_up(t.shape, t.dtype) for t in step.inputs if t is not None and t.data is None}
             started = time.perf_counter()

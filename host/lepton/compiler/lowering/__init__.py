@@ -37,18 +37,25 @@ class Lowering:
 
     def __init__(self, graph: Graph, config: ChipConfig, segment: Segment):
         self.context = Context(graph, config, segment)
+        self.packed: set[str] = set()  # tensors that have been written to memory without unused lanes
         channels.join(self.context, segment)
 
     def layers(self, node: ChipNode, index: int) -> list[ChipLayer]:
         """The chip's work for a node: usually one layer, none for what only renames lanes, more where channels have
         to be moved first. `index` is that of the first. Raises `GraphError` where a command cannot express it."""
         context = self.context
-        if node.moves:
-            return channels.move(context, node, index)
         weighted = isinstance(node.node.op, Conv2D | FullyConnected | TransposeConv2D)
-        moved = [name for name in dict.fromkeys(node.reads()) if not (weighted and name == node.source)
-                 and name in context.views and not context.views[name].plain]
-        made = [channels.gather(context, name, index + i) for i, name in enumerate(moved)]
+        made = []
+        for operand in node.operands():
+            if operand.packed and operand.tensor not in context.outside and operand.tensor not in self.packed:
+                made.append(channels.pack(context, operand, index + len(made)))
+                self.packed.add(operand.tensor)
+        for operand in node.operands():
+            view = None if operand.packed else context.views.get(operand.tensor)
+            if view is not None and not view.plain and not (weighted and operand is node.source):
+                made.append(channels.gather(context, operand.tensor, operand.image, index + len(made)))
+        if node.moves:
+            return made + channels.move(context, node, index + len(made))
         places = [None]
         if isinstance(node.node.op, Resize | TransposeConv2D):
             places = list(np.ndindex(*phase_steps(context.graph, node.node)))

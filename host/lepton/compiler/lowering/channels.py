@@ -1,4 +1,7 @@
-"""Concatenations, slices and paddings of channels: views where nobody minds, copies where somebody does."""
+"""Concatenations, slices and paddings of channels, and tensors with other channels.
+
+Operators that multiply by weights read channels from any lanes; for others, channels are copied to their own lanes.
+"""
 
 from dataclasses import replace
 
@@ -8,6 +11,7 @@ from ...arch import Rounding, TensorOpcode
 from ...graph import Concat
 from .. import quantize
 from ..layers import ChipLayer, Image, Part
+from ..operands import Operand, image_of
 from ..segments import ChipNode, Segment
 from ..views import View, side_by_side
 from .context import Context
@@ -20,44 +24,57 @@ def join(context: Context, segment: Segment) -> None:
     for chip in segment.chip:
         if not isinstance(chip.node.op, Concat):
             continue
-        for name, part in zip(chip.reads(), _parts(context, chip)[1], strict=True):
-            same_shape = context.shape(name) == context.shape(chip.output)[:2] + context.shape(name)[2:]
-            if name in made and name not in context.wanted and name not in context.views and same_shape:
+        for operand, part in zip(chip.operands(), _parts(context, chip)[1], strict=True):
+            name = operand.tensor
+            if name in made and name not in context.wanted and name not in context.views and not operand.packed:
                 context.views[name] = part
 
 
 def _parts(context: Context, node: ChipNode) -> tuple[View, list[View]]:
-    height, width, _ = context.shape(node.output)
-    image = Image(f"{node.output}@parts", 0, height, width, context.lanes, width * context.lanes)
-    return side_by_side(image, [context.shape(name)[2] for name in node.reads()])
+    height, width, _ = node.written
+    image = Image(context.name(node.output, "parts"), 0, height, width, context.lanes, width * context.lanes)
+    return side_by_side(image, [operand.image[2] for operand in node.operands()])
 
 
 def move(context: Context, node: ChipNode, index: int) -> list[ChipLayer]:
-    """Concat: copies of the operands that do not lie in their places yet. Slice: a view. What is needed outside
+    """Concat: copies of the operands that are not in their places yet. Slice: a view. What is needed outside
     gets a buffer of its own."""
     op, layers = node.node.op, []
     if isinstance(op, Concat):
         view, parts = _parts(context, node)
-        for name, part in zip(node.reads(), parts, strict=True):
-            if context.views.get(name) is not part and not _lies(context, name, part):
-                layers.append(select(context, name, context.view(name), part.image, index + len(layers)))
+        for operand, part in zip(node.operands(), parts, strict=True):
+            if operand.packed or not _lies(context, operand.tensor, part):
+                layers.append(select(context, operand.values, context.view(operand), part.image, index + len(layers)))
     else:
         end = op.end[-1] if op.end[-1] >= 0 else None
-        view = context.view(node.source).part(slice(op.begin[-1], end, op.step[-1]))
+        source = context.view(node.source)
+        if source.image.channels:  # packed: a view cannot begin within a pixel
+            image = context.new_image(context.name(node.source.tensor, node.source.image[2]), node.image)
+            layers.append(select(context, node.source.values, source, image, index))
+            source = View(image, source.lanes)
+        view = source.part(slice(op.begin[-1], end, op.step[-1]))
     context.views[node.output] = view
     if node.output in context.wanted:
-        layers.append(gather(context, node.output, index + len(layers)))
+        layers.append(gather(context, node.output, node.written, index + len(layers)))
     return layers
 
 
 def _lies(context: Context, name: str, part: View) -> bool:
     view = context.views.get(name)
-    return view is not None and view.image == part.image and np.array_equal(view.lanes, part.lanes)
+    return view is not None and (view is part or (view.image == part.image and np.array_equal(view.lanes, part.lanes)))
 
 
-def gather(context: Context, tensor: str, index: int) -> ChipLayer:
+def gather(context: Context, tensor: str, image: tuple[int, int, int], index: int) -> ChipLayer:
     """A layer that gives a tensor a buffer of its own."""
-    return select(context, tensor, context.views.pop(tensor), context.new_image(tensor, context.shape(tensor)), index)
+    return select(context, tensor, context.views.pop(tensor), context.new_image(tensor, image), index)
+
+
+def pack(context: Context, operand: Operand, index: int) -> ChipLayer:
+    """A layer that writes a tensor to memory without unused lanes, so that it can be read with other channels."""
+    shape = image_of(context.graph, operand.tensor)
+    output = replace(context.new_image(context.name(operand.tensor, "packed"), shape), channels=shape[2])
+    own = replace(operand, image=shape, packed=False)
+    return replace(select(context, operand.tensor, context.view(own), output, index), op="Reshape")
 
 
 def select(context: Context, tensor: str, view: View, output: Image, index: int) -> ChipLayer:
@@ -80,19 +97,23 @@ def select(context: Context, tensor: str, view: View, output: Image, index: int)
 def pad(context: Context, node: ChipNode, index: int) -> ChipLayer:
     """A Pad that adds channels (and perhaps pixels): channels move by weights 0 and 1, new ones are the bias alone."""
     op, lanes = node.node.op, context.lanes
-    source, output = (context.shape(name) for name in (node.source, node.output))
+    source, output = node.image, node.written
     count, before, value = source[2], op.widths[-1][0], int(op.value)
     old = np.arange(output[2]) - before  # the channel that was there, outside of 0..count for new ones
     new = (old < 0) | (old >= count)
     tiles, first = make_tiles(lanes, (~new).astype(np.int8).reshape(-1, 1, 1, 1), np.clip(old, 0, count - 1),
-                              context.lanes_of(node.source, count))
+                              context.lanes_of(node.source))
     bias, ones = new * value, np.full(len(new), 1 << 30)
     records = [quantize.pack_parameters(bias[o:o + lanes], ones[o:o + lanes], (1, 0), lanes)
                for o in range(0, len(new), lanes)]
-    origin = (op.widths[-3][0], op.widths[-2][0]) if len(op.widths) > 2 else (0, 0)
     return ChipLayer(
-        index, node.name, "Pad", TensorOpcode.DOT, context.image(node.source, source),
-        context.image(node.output, output), kernel=(1, 1), stride=(1, 1), dilation=(1, 1), origin=origin,
-        column_bytes=lanes, checks_columns=True, pad=value, params=records, out_zero=0, out_min=-128, out_max=127,
-        weights=tiles, first_block=first, parts=[Part((0, output[0]), (0, output[1]))], input_shape=(1, *source),
-        output_shape=(1, *output))
+        index, node.name, "Pad", TensorOpcode.DOT, context.read(node.source), context.write(node), kernel=(1, 1),
+        stride=(1, 1), dilation=(1, 1), origin=padded_before(op), column_bytes=lanes, checks_columns=True, pad=value,
+        params=records, out_zero=0, out_min=-128, out_max=127, weights=tiles, first_block=first,
+        parts=[Part((0, output[0]), (0, output[1]))], input_shape=(1, *source), output_shape=(1, *output))
+
+
+def padded_before(op) -> tuple[int, int]:
+    """Rows and columns that a Pad adds before an image."""
+    height, width = (((0, 0), (0, 0), *op.widths)[-3:-1])
+    return height[0], width[0]

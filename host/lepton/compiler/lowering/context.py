@@ -1,16 +1,17 @@
 """What the modules of the lowering share: the graph, the chip, and where activations lie."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
 from ...arch import ChipConfig
-from ...graph import Arithmetic, Graph
+from ...graph import Arithmetic, Graph, GraphError
 from .. import quantize
 from ..layers import Image
 from ..layouts import Blocked, Rows
-from ..segments import Segment
-from ..verify import image_shape
+from ..operands import ImageShape, Operand, image_of
+from ..segments import ChipNode, Segment
 from ..views import View
 
 
@@ -24,55 +25,104 @@ def scale_of(tensor) -> float:
     return float(np.float32(tensor.quantization.scale[0]))
 
 
+@dataclass(frozen=True)
+class Input:
+    """A buffer that the host fills: from `tensor`, each byte through `table`, in `layout`."""
+
+    tensor: str
+    layout: Blocked | Rows
+    table: bytes | None = None
+
+
 class Context:
-    """One segment under way. `inputs` collects the device layouts of the tensors from outside, `views` the tensors
-    that have no buffer of their own."""
+    """One segment under way. `inputs` collects the buffers that the host fills, `views` the tensors that have no
+    buffer of their own."""
 
     def __init__(self, graph: Graph, config: ChipConfig, segment: Segment):
         self.graph = graph
         self.config, self.lanes = config, config.lanes
         self.floats = graph.arithmetic is not Arithmetic.FIXED
         self.outside, self.wanted = set(segment.inputs), set(segment.outputs)
-        self.inputs: dict[str, tuple[str, Blocked | Rows]] = {}  # buffer name -> (tensor, layout)
+        self.inputs: dict[str, Input] = {}  # by buffer
         self.views: dict[str, View] = {}
+        self._names: dict[object, str] = {}
 
-    def shape(self, tensor: str) -> tuple[int, int, int]:
-        """(height, width, channels)"""
-        return image_shape(tuple(map(int, self.graph.tensors[tensor].shape)), f"tensor {tensor!r}")
+    def shape(self, tensor: str) -> tuple[int, ...]:
+        return tuple(map(int, self.graph.tensors[tensor].shape))
 
-    def blocked(self, tensor: str) -> Blocked:
-        """The layout of a tensor that the chip computes with."""
-        t = self.graph.tensors[tensor]
-        height, width, channels = self.shape(tensor)
-        return Blocked(tuple(map(int, t.shape)), height, width, channels, self.lanes, zero_of(t))
+    def name(self, tensor: str, *what: object) -> str:
+        """A name for a buffer that belongs to a tensor, the same for the same `what`, and no tensor's."""
+        if (tensor, *what) not in self._names:
+            name = "@".join(map(str, (tensor, *what)))
+            while name in self.graph.tensors or name in self._names.values():
+                name += "'"
+            self._names[tensor, *what] = name
+        return self._names[tensor, *what]
 
-    def new_image(self, name: str, shape: tuple[int, int, int]) -> Image:
+    def blocked(self, tensor: str, image: ImageShape, zero: int) -> Blocked:
+        """The layout of the host's array `tensor` whose bytes the chip sees as `image`."""
+        return Blocked(self.shape(tensor), *image, self.lanes, zero)
+
+    def new_image(self, name: str, shape: ImageShape) -> Image:
         """A buffer of its own for an activation."""
         height, width, channels = shape
         return Image(name, -(-channels // self.lanes), height, width, self.lanes, width * self.lanes)
 
-    def image(self, tensor: str, shape: tuple[int, int, int]) -> Image:
-        """Where a tensor lies, seen as an image of `shape` (which a Reshape may have changed)."""
+    def read(self, operand: Operand, rows: tuple[int, int] | None = None) -> Image:
+        """Where an operand lies, seen as its image, or with its pixels split into `rows` (height, width)."""
+        height, width = rows or operand.image[:2]
+        channels = operand.image[2]
+        shape = height, width, channels
+        tensor = operand.tensor
+        if tensor in self.outside:
+            self._fits(tensor, prod(shape), prod(self.shape(tensor)))
+            name = operand.values if operand.values == tensor and channels == self._own_channels(tensor) else \
+                self.name(operand.values, channels)
+            zero = zero_of(self.graph.tensors[operand.values])
+            self.inputs.setdefault(name, Input(tensor, self.blocked(tensor, shape, zero), operand.table))
+            return self.new_image(name, shape)
+        if operand.packed:
+            own = image_of(self.graph, tensor)
+            self._fits(tensor, prod(shape), prod(own))
+            return replace(self.new_image(self.name(tensor, "packed"), shape), channels=channels)
+        self._fits(tensor, (height * width, channels), self._pixels(tensor))
+        return self._computed(tensor, shape)
+
+    def write(self, node: ChipNode) -> Image:
+        """Where the results of a node go."""
+        height, width, channels = node.written
+        self._fits(node.output, (height * width, channels), self._pixels(node.output))
+        return self._computed(node.output, node.written)
+
+    def _computed(self, tensor: str, shape: ImageShape) -> Image:
         height, width, _ = shape
-        name = tensor
         if tensor in self.views:
             return replace(self.views[tensor].image, height=height, width=width, row_bytes=width * self.lanes)
-        if tensor in self.outside:
-            layout = self.blocked(tensor)
-            if (layout.height, layout.width) != (height, width):  # seen through a Reshape
-                name = f"{tensor}@{height}x{width}"
-            self.inputs.setdefault(name, (tensor, layout))
-        return self.new_image(name, shape)
+        return self.new_image(tensor, shape)
 
-    def view(self, tensor: str) -> View:
-        """Where a tensor's channels lie."""
+    def _own_channels(self, tensor: str) -> int:
         shape = self.shape(tensor)
-        return self.views.get(tensor) or View(self.image(tensor, shape), np.arange(shape[2]))
+        return shape[-1] if shape else 1
 
-    def lanes_of(self, tensor: str, channels: int) -> np.ndarray:
+    def _pixels(self, tensor: str) -> tuple[int, int]:
+        height, width, channels = image_of(self.graph, tensor)
+        return height * width, channels
+
+    def _fits(self, tensor: str, seen, there) -> None:
+        """An operator must not see other pixels or channels than there are."""
+        if seen != there:
+            raise GraphError(f"tensor {tensor!r} has (pixels, channels) {there}, not {seen}")
+
+    def view(self, operand: Operand) -> View:
+        """Where an operand's channels lie."""
+        if operand.tensor in self.views and not operand.packed:
+            return self.views[operand.tensor]
+        return View(self.read(operand), np.arange(operand.image[2]))
+
+    def lanes_of(self, operand: Operand) -> np.ndarray:
         """Lane of each channel, counted through the blocks."""
-        view = self.views.get(tensor)
-        return np.arange(channels) if view is None else view.lanes
+        view = None if operand.packed else self.views.get(operand.tensor)
+        return np.arange(operand.image[2]) if view is None else view.lanes
 
     def uniform(self, bias: int, multiplier: int, left: int, right: int) -> bytes:
         """A parameter record that is the same for all lanes."""

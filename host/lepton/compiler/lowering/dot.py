@@ -7,9 +7,9 @@ from ...graph import Conv2D, DepthwiseConv2D, FullyConnected, GraphError
 from .. import quantize, rounding
 from ..host.layers import centred_weights
 from ..layers import ChipLayer, Part
-from ..partition import rows_of
+from ..operands import takes_rows
 from ..segments import ChipNode
-from ..verify import image_shape, label
+from ..verify import label
 from . import folded, windows
 from .context import Context, zero_of
 
@@ -22,7 +22,7 @@ def dot(context: Context, node: ChipNode, index: int) -> ChipLayer:
     stride, dilation, padding = (1, 1), (1, 1), ((0, 0), (0, 0))
     data = chip_weights(weights)
     if isinstance(op, FullyConnected):
-        rows = rows_of(context.graph, node.node)
+        rows = takes_rows(context.graph, node.node)
         values = data.reshape(-1, *((1, 1) if rows else (height, width)), channels)
     elif isinstance(op, Conv2D):
         values, stride, dilation, padding = data, op.stride, op.dilation, op.padding
@@ -35,31 +35,31 @@ def dot(context: Context, node: ChipNode, index: int) -> ChipLayer:
         starts = np.arange(outputs) // op.multiplier
     else:
         starts = np.arange(outputs) // (outputs // getattr(op, "groups", 1)) * per_group
-    out_shape = image_shape(tensors[node.node.outputs[0]].shape, label(node.node))
+    out_shape = node.written
     source, output = tensors[node.node.inputs[0]], tensors[node.node.outputs[0]]
     passes = folded.passes(context, node, values, dilation)
     window = None if passes is not None else windows.window(context, node, values, stride, dilation, padding, out_shape)
     opcode = TensorOpcode.DOT
     if window is not None:
-        image, opcode = context.image(node.source, node.image), TensorOpcode.WINDOW
+        image, opcode = context.read(node.source), TensorOpcode.WINDOW
         tiles, first = windows.tiles(values, window, lanes), list(range(image.blocks))
         kernel, origin, column_bytes = (len(tiles[0][0]), 1), (padding[0][0], padding[1][0]), lanes
         dilation = (window.rows, 1)
     elif passes is None:
-        image = context.image(node.source, node.image)
-        tiles, first = make_tiles(lanes, values, starts, context.lanes_of(node.source, channels))
+        image = context.read(node.source)
+        tiles, first = make_tiles(lanes, values, starts, context.lanes_of(node.source))
         kernel, origin, column_bytes = (kernel_y, kernel_x), (padding[0][0], padding[1][0]), lanes * dilation[1]
     else:
         image = folded.rows(context, node, index, stride, padding[1][0], out_shape[1], passes, zero_of(source))
         tiles, first = folded.tiles(values, passes, lanes), [0] * -(-outputs // lanes)
         kernel, origin, column_bytes = (kernel_y, passes), (padding[0][0], 0), lanes
     layer = ChipLayer(
-        index, node.name, type(op).__name__, opcode, image, context.image(node.output, out_shape),
+        index, node.name, type(op).__name__, opcode, image, context.write(node),
         kernel, tuple(stride), tuple(dilation), origin, column_bytes, passes is None, zero_of(source),
         [], zero_of(output), *op.clamp, weights=tiles, first_block=first)
     set_parameters(context, layer, node, values, weights)
     layer.parts = [Part((0, out_shape[0]), (0, out_shape[1]))]
-    layer.window, layer.arrives = window, node.source in context.outside
+    layer.window, layer.arrives = window, node.source.tensor in context.outside
     layer.macs = out_shape[0] * out_shape[1] * values.size
     layer.weight_bytes = values.size
     layer.input_shape, layer.output_shape = tuple(source.shape), tuple(output.shape)

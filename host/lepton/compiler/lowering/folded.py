@@ -6,7 +6,7 @@ from ...graph import FullyConnected
 from ..layers import Image
 from ..layouts import Rows
 from ..segments import ChipNode
-from .context import Context
+from .context import Context, Input
 
 
 def passes(context: Context, node: ChipNode, values: np.ndarray, dilation) -> int | None:
@@ -15,7 +15,8 @@ def passes(context: Context, node: ChipNode, values: np.ndarray, dilation) -> in
     Only a tensor from outside can lie in memory that way, because the host converts it.
     """
     _, _, kernel_x, per_group = values.shape
-    if node.source not in context.outside or per_group != node.image[2] or isinstance(node.node.op, FullyConnected):
+    outside = node.source.tensor in context.outside
+    if not outside or per_group != node.image[2] or isinstance(node.node.op, FullyConnected):
         return None
     count = -(-kernel_x * per_group // context.lanes)
     plain = kernel_x * -(-per_group // context.lanes)
@@ -30,9 +31,10 @@ def rows(context: Context, node: ChipNode, index: int, stride, left: int, out_wi
     # far enough that the last pixel's last word lies in the row
     reach = (out_width - 1) * stride[1] * channels + count * lanes
     pitch = -(-max(reach, (left + width) * channels) // lanes) * lanes
-    name = f"{node.source}#{index}"
-    shape = tuple(map(int, context.graph.tensors[node.source].shape))
-    context.inputs[name] = (node.source, Rows(shape, height, width, channels, left, pitch, zero))
+    source = node.source
+    name = context.name(source.values, "rows", index)
+    layout = Rows(context.shape(source.tensor), height, width, channels, left, pitch, zero)
+    context.inputs[name] = Input(source.tensor, layout, source.table)
     return Image(name, 1, height, width, channels, pitch, folded=True)
 
 

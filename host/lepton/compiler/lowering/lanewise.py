@@ -4,8 +4,8 @@ from ...arch import Rounding, TensorOpcode
 from ...graph import AveragePool2D, MaxPool2D, Mean, Pad, Slice
 from ..layers import ChipLayer, Part
 from ..segments import ChipNode
-from ..verify import image_shape, label
 from . import averages
+from .channels import padded_before
 from .context import Context
 
 
@@ -13,12 +13,10 @@ def lanewise(context: Context, node: ChipNode, index: int) -> ChipLayer:
     """The layer of an operator without weights; one that only reads and writes is a maximum over one pixel."""
     op, tensors = node.node.op, context.graph.tensors
     source, output = tensors[node.node.inputs[0]], tensors[node.node.outputs[0]]
-    # an addition has the shape of its operand, which a Reshape may have changed
-    changes = isinstance(op, MaxPool2D | AveragePool2D | Mean | Pad | Slice)
-    out_shape = image_shape(output.shape, label(node.node)) if changes else node.image
+    out_shape = node.written
     layer = ChipLayer(
-        index, node.name, type(op).__name__, TensorOpcode.MAX, context.image(node.source, node.image),
-        context.image(node.output, out_shape), kernel=(1, 1), stride=(1, 1), dilation=(1, 1), origin=(0, 0),
+        index, node.name, type(op).__name__, TensorOpcode.MAX, context.read(node.source),
+        context.write(node), kernel=(1, 1), stride=(1, 1), dilation=(1, 1), origin=(0, 0),
         column_bytes=context.lanes, checks_columns=True, pad=-128, params=[context.identity()], out_zero=0,
         out_min=-128, out_max=127, rounding=Rounding.DOUBLE, parts=[Part((0, out_shape[0]), (0, out_shape[1]))],
         input_shape=tuple(source.shape), output_shape=tuple(output.shape))
@@ -27,7 +25,7 @@ def lanewise(context: Context, node: ChipNode, index: int) -> ChipLayer:
         layer.origin = op.padding[0][0], op.padding[1][0]
         layer.out_min, layer.out_max = op.clamp
     elif isinstance(op, Pad):
-        layer.origin, layer.pad = (op.widths[-3][0], op.widths[-2][0]), int(op.value)
+        layer.origin, layer.pad = padded_before(op), int(op.value)
     elif isinstance(op, Slice):
         layer.origin, layer.stride = (-op.begin[-3], -op.begin[-2]), (op.step[-3], op.step[-2])
     if isinstance(op, AveragePool2D):

@@ -13,14 +13,13 @@ from .dot import chip_weights, make_tiles, set_parameters
 
 
 def _image(context: Context, node: ChipNode, phase: tuple[int, int]) -> Image:
-    whole = context.image(node.output, context.shape(node.output))
-    return whole.phase(phase_steps(context.graph, node.node), phase)
+    return context.write(node).phase(phase_steps(context.graph, node.node), phase)
 
 
 def nearest(context: Context, node: ChipNode, index: int, phase: tuple[int, int]) -> ChipLayer:
     """A Resize to nearest neighbours: every input pixel goes to the same place of its rectangle."""
-    image = context.image(node.source, node.image)
-    layer = select(context, node.name, View(image, np.arange(node.image[2])), _image(context, node, phase), index)
+    view = View(context.read(node.source), np.arange(node.image[2]))
+    layer = select(context, node.name, view, _image(context, node, phase), index)
     layer.op = "Resize"
     layer.output_shape = tuple(context.graph.tensors[node.node.outputs[0]].shape)
     return layer
@@ -43,10 +42,10 @@ def transposed(context: Context, node: ChipNode, index: int, phase: tuple[int, i
             values = np.zeros_like(values.take([0], 1 + axis))
             origin.append(0)
     source, output = tensors[node.node.inputs[0]], tensors[node.node.outputs[0]]
-    outputs, *kernel, channels = values.shape
+    outputs, *kernel, _ = values.shape
     tiles, first = make_tiles(context.lanes, values, np.zeros(outputs, np.int64),
-                              context.lanes_of(node.source, channels))
-    image, target = context.image(node.source, node.image), _image(context, node, phase)
+                              context.lanes_of(node.source))
+    image, target = context.read(node.source), _image(context, node, phase)
     layer = ChipLayer(
         index, node.name, "TransposeConv2D", TensorOpcode.DOT, image, target, tuple(kernel), (1, 1), (1, 1),
         tuple(origin), context.lanes, True, zero_of(source), [], zero_of(output),

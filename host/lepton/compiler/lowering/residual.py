@@ -6,7 +6,7 @@ from ...graph import Add, GraphError, Sub, Tensor
 from .. import host, quantize, residual_fit
 from ..layers import ChipLayer
 from ..segments import ChipNode
-from ..verify import image_shape, label
+from ..verify import label
 from .context import Context, scale_of, zero_of
 
 _BYTES = np.arange(-128, 128).astype(np.int8)
@@ -15,9 +15,8 @@ _BYTES = np.arange(-128, 128).astype(np.int8)
 def add(context: Context, layer: ChipLayer, node: ChipNode) -> None:
     """Let `layer` add (or subtract) the residual that is fused into `node`."""
     tensors, fused = context.graph.tensors, node.fused
-    output, residual = tensors[fused.outputs[0]], tensors[node.residual]
-    layer.residual = context.image(node.residual, (layer.output.height, layer.output.width,
-                                                   image_shape(output.shape, label(fused))[2]))
+    output, residual = tensors[fused.outputs[0]], tensors[node.residual.values]
+    layer.residual = context.read(node.residual, (layer.output.height, layer.output.width))
     operands = tensors[node.own], residual, output
     scales, zeros = tuple(map(scale_of, operands)), tuple(map(zero_of, operands))
     if context.floats or isinstance(fused.op, Sub):
@@ -36,7 +35,7 @@ def add(context: Context, layer: ChipLayer, node: ChipNode) -> None:
 
 def _fitted(context: Context, node: ChipNode, scales: tuple, zeros: tuple) -> dict[str, int]:
     """Fields that give the framework's result for every pair of bytes."""
-    fused, first = node.fused, _own_is_first(node)
+    fused, first = node.fused, node.own_first
     table = _results(context, node, first)
     signs = (1, -1) if isinstance(fused.op, Sub) else (1, 1)
     signs = signs if first else signs[::-1]
@@ -50,15 +49,11 @@ def _fitted(context: Context, node: ChipNode, scales: tuple, zeros: tuple) -> di
     return fields
 
 
-def _own_is_first(node: ChipNode) -> bool:
-    """Is the layer's own value the first operand?"""
-    return isinstance(node.node.op, Add | Sub) or node.fused.inputs[0] == node.own
-
-
 def _results(context: Context, node: ChipNode, first: bool) -> np.ndarray:
     """int8 (256, 256), [own value + 128, residual + 128]: the host's kernel on every pair, in the graph's order."""
     tensors, fused = context.graph.tensors, node.fused
-    operands = [tensors[name] for name in ((node.own, node.residual) if first else (node.residual, node.own))]
+    names = [node.own, node.residual.values]
+    operands = [tensors[name] for name in (names if first else names[::-1])]
     values = [_BYTES[:, None], _BYTES[None, :]]
     output = tensors[fused.outputs[0]]
     every = Tensor(output.name, (256, 256), output.dtype, output.quantization)
