@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from compiler_graphs import random_inputs
 from compiler_moves import random_moves
+from compiler_reshapes import reshaping_network
 from lepton.arch import PRESETS
 from lepton.compiler import compile_graph, host
 from lepton.graph import Arithmetic
@@ -17,6 +18,23 @@ def test_random_moves(boards, config, seed):
     graph.arithmetic = list(Arithmetic)[seed % 2]
     model = compile_graph(graph, config)
     inputs = random_inputs(graph, seed)
+    with ComparingSession(model, boards(PRESETS[config]), boards.golden(PRESETS[config])) as session:
+        compared = session.run(inputs)
+    assert not compared.differences, compared.differences
+    wanted = host.evaluate(graph, inputs)
+    for name in graph.outputs:
+        np.testing.assert_array_equal(compared.result.outputs[name], wanted[name], err_msg=name)
+
+
+@pytest.mark.parametrize("config", ["tiny", "base"])
+@pytest.mark.parametrize("seed", range(6))
+def test_random_reshapes(boards, config, seed):
+    """Tensors with other channels are written to memory and read back without unused lanes."""
+    graph = reshaping_network(500 + seed)
+    model = compile_graph(graph, config)
+    random = np.random.default_rng(seed)
+    inputs = {name: random.integers(0, 256, graph.tensors[name].shape).astype(np.uint8).view(
+        graph.tensors[name].dtype) for name in graph.inputs}
     with ComparingSession(model, boards(PRESETS[config]), boards.golden(PRESETS[config])) as session:
         compared = session.run(inputs)
     assert not compared.differences, compared.differences

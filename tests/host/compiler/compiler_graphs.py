@@ -159,7 +159,9 @@ def litert(graph, inputs):
 
 def litert_file(content, inputs, graph, interpreter_module):
     resolver = interpreter_module.OpResolverType.BUILTIN_REF
-    interpreter = interpreter_module.Interpreter(model_content=content, experimental_op_resolver_type=resolver)
+    # without preserving tensors, additions overwrite what other Reshapes of their operand still read
+    interpreter = interpreter_module.Interpreter(model_content=content, experimental_op_resolver_type=resolver,
+                                                 experimental_preserve_all_tensors=True)
     interpreter.allocate_tensors()
     for name, detail in zip(graph.inputs, interpreter.get_input_details(), strict=True):
         interpreter.set_tensor(detail["index"], inputs[name])
