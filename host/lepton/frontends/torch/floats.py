@@ -9,6 +9,7 @@ from torch.fx import Node
 
 from lepton.graph import (
     Add,
+    Div,
     GraphError,
     MatMul,
     Maximum,
@@ -75,13 +76,16 @@ def _reduction(steps: Steps, node: Node, kind: str) -> str:
     return steps.do(Reduce(kind, axes, keep), x, shape=tuple(steps.imp.made[node].shape))
 
 
-def _divide(steps: Steps, a, b) -> str:
-    constant = steps.imp.parameter(b)
-    if constant is not None:
-        inverse = steps.imp.constant(f"{steps.node.name}/inverse", (1.0 / constant.float()).numpy())
-    else:
-        inverse = steps.do(Unary("reciprocal"), steps.operand(b))
-    return steps.do(Mul(), steps.operand(a), inverse)
+def _divide(steps: Steps, a, b, *, rounding_mode=None) -> str:
+    if rounding_mode not in (None, "floor", "trunc"):
+        raise steps.error(f"rounding_mode must be None, floor or trunc, not {rounding_mode!r}")
+    quotient = steps.do(Div(), steps.operand(a), steps.operand(b))
+    if rounding_mode == "floor":
+        return steps.do(Unary("floor"), quotient)
+    if rounding_mode == "trunc":  # towards zero: the floor of what is not negative, the ceiling of the rest
+        up = steps.do(Unary("ceil"), steps.do(Minimum(), quotient, steps.operand(0.0)))
+        return steps.do(Add(), steps.do(Unary("floor"), steps.do(Unary("relu"), quotient)), up)
+    return quotient
 
 
 def _softmax(steps: Steps, x, axis, half_to_float=None) -> str:

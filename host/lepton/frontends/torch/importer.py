@@ -129,7 +129,7 @@ class Importer:
         return self.graph.tensors[name]
 
     def nhwc(self, name: str) -> str:
-        """The twin of an (N, C, H, W) or (N, C, W) tensor with its channels last: (N, H, W, C), H being 1."""
+        """The twin of an (N, C, H, W), (N, C, W) or (N, C) tensor with its channels last: (N, H, W, C)."""
         if name not in self.turned:
             x = self.tensor(name)
             shape, source = image_shape(x.shape), name
@@ -139,9 +139,16 @@ class Importer:
             self.turned[name] = self.emit(Transpose(TO_NHWC), [source], twin)
         return self.turned[name]
 
-    def image(self, op: Op, inputs: list[str], output: str, label: str) -> str:
-        """Emits an operator on images; `output` has its channels where PyTorch has them."""
+    def image(self, op: Op, inputs: list[str], output: str, label: str, axis: int = 1) -> str:
+        """Emits an operator on images; `output` has its channels where PyTorch has them, along `axis`: 1, or the last
+        of three."""
         y = self.tensor(output)
+        if axis != 1:
+            shape = (y.shape[0], 1, *y.shape[1:])
+            x = self.tensor(inputs[0])
+            source = self.emit(Reshape(), [inputs[0]], self.add(f"{x.name}/rows", shape, x.dtype, x.quantization))
+            rows = self.add(f"{output}/rows", shape, y.dtype, y.quantization)
+            return self.emit(Reshape(), [self.emit(op, [source, *inputs[1:]], rows, label)], output)
         shape, result = image_shape(y.shape), output
         twin = self.add(f"{output}/nhwc", [shape[a] for a in TO_NHWC], y.dtype, y.quantization)
         self.emit(op, [self.nhwc(inputs[0]), *inputs[1:]], twin, label)
@@ -195,6 +202,11 @@ class Importer:
                              " quantize with LeptonQuantizer")
         return Quantization(np.array([float(scale)], np.float32), np.array([int(zero)], np.int32))
 
+    def requantized(self, node: Node, values: torch.Tensor) -> torch.Tensor:
+        """What the quantize node makes of other values: int8."""
+        with torch.no_grad():
+            return node.target(values, *(self.made[a] if isinstance(a, Node) else a for a in node.args[1:]))
+
     def operand(self, node: Node) -> str | None:
         """The int8 tensor that the float value of `node` is the dequantization of; None where there is none."""
         from .moves import MOVES
@@ -233,6 +245,7 @@ class Importer:
             return self.int8[node]
         if node.target not in QUANTIZE:
             raise GraphError(f"{self.where(node)}: int8 values must come from a quantize node")
+        from .affine import affine
         from .layers import layer
         from .tables import table
         source, q = node.args[0], self.quantization(node)
@@ -242,7 +255,7 @@ class Importer:
             return existing
         label = source.name
         output = self.add(f"{label}/int8" if label in self.graph.tensors else label, self.made[node], np.int8, q)
-        if not (table(self, node, output, label) or layer(self, node, output, label)):
+        if not any(rule(self, node, output, label) for rule in (table, affine, layer)):
             self.emit(Quantize(), [self.value(source)], output, label)
         self.int8[node] = output
         return output
@@ -272,7 +285,9 @@ class Importer:
 
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """(N, C, W) as an image one pixel high."""
+    """(N, C, W) as an image one pixel high, (N, C) as one pixel."""
+    if len(shape) == 2:
+        return (*shape, 1, 1)
     return (*shape[:2], 1, shape[2]) if len(shape) == 3 else tuple(shape)
 
 

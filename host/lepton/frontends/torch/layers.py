@@ -19,7 +19,7 @@ from lepton.graph import (
 
 from ..geometry import dense_transposed, same_padding
 from .importer import image_shape
-from .quantizer import ACTIVATIONS, CONVOLUTIONS, LINEAR, NORMALIZATIONS, SUMS, TRANSPOSED
+from .quantizer import ACTIVATIONS, CONVOLUTIONS, LINEAR, SUMS, TRANSPOSED
 
 aten = torch.ops.aten
 _INT32 = 2**31 - 1
@@ -167,25 +167,6 @@ def _linear(imp, node: Node, output: str, label: str, clamp) -> bool:
     return True
 
 
-def _normalization(imp, node: Node, output: str, label: str, clamp) -> bool:
-    """A normalization that no convolution took in: one weight a channel, exact in int8 with the channel's scale."""
-    x = imp.operand(node.args[0])
-    if x is None or len(imp.tensor(x).shape) not in (3, 4):
-        return False
-    weight, bias, mean, variance = (None if n is None else imp.parameter(n) for n in node.args[1:5])
-    factor = (1 / torch.sqrt(variance + float(node.args[7])) * (1 if weight is None else weight)).double().numpy()
-    shift = (0 if bias is None else bias.double().numpy()) - mean.double().numpy() * factor
-    scale = np.where(factor == 0, 1.0, np.abs(factor) / 127).astype(np.float32)
-    values = (127 * np.sign(factor)).astype(np.int8).reshape(1, 1, 1, -1)
-    zero = np.zeros(scale.shape, np.int32)
-    weights = imp.constant(f"{label}.weight", values, Quantization(scale, zero, 3))
-    step = imp.tensor(x).quantization.scale * scale
-    steps = np.clip(np.rint(shift / step.astype(np.float64)), -_INT32 // 2, _INT32 // 2).astype(np.int32)
-    bias = imp.constant(f"{label}.bias", steps, Quantization(step, zero, 0))
-    imp.image(DepthwiseConv2D(clamp=clamp), [x, weights, bias], output, label)
-    return True
-
-
 def _sum(imp, node: Node, output: str, label: str, clamp) -> bool:
     operands = [imp.operand(n) for n in node.args[:2]]
     if None in operands or node.kwargs.get("alpha", 1) != 1:
@@ -256,7 +237,7 @@ def _mean(imp, node: Node, output: str, label: str, clamp) -> bool:
 
 LAYERS = {
     **dict.fromkeys(CONVOLUTIONS, _conv2d), **dict.fromkeys(TRANSPOSED, _conv_transpose2d),
-    **dict.fromkeys(LINEAR, _linear), **dict.fromkeys(NORMALIZATIONS, _normalization), **dict.fromkeys(SUMS, _sum),
+    **dict.fromkeys(LINEAR, _linear), **dict.fromkeys(SUMS, _sum),
     aten.max_pool2d.default: _pool, aten.avg_pool2d.default: _pool, aten.max_pool1d.default: _pool,
     aten.avg_pool1d.default: _pool, aten.adaptive_avg_pool2d.default: _mean, aten.adaptive_avg_pool1d.default: _mean,
     aten.mean.dim: _mean,

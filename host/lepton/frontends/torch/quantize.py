@@ -21,7 +21,12 @@ from lepton.graph import Graph, GraphError
 from ..logs import quiet
 from .batches import Calibration, batches, input_names, shapes
 from .importer import DEQUANTIZE, DEQUANTIZE_CHANNELS, import_converted, is_quantized
-from .quantizer import CONVOLUTIONS, LINEAR, LeptonQuantizer
+from .quantizer import CONVOLUTIONS, LINEAR, NORMALIZATIONS, TRANSPOSED, LeptonQuantizer
+
+# What training puts between a layer and its normalization: weights are scaled before, sums divided and the bias added
+# behind (torchao.quantization.pt2e.qat_utils).
+_OF_TRAINING = (torch.ops.aten.div.Tensor, torch.ops.aten.add.Tensor, torch.ops.aten.reshape.default,
+                torch.ops.aten.view.default)
 
 
 def quantize(module: torch.nn.Module, calibration: Calibration, input_shape: tuple[int, ...] | None = None, *,
@@ -69,7 +74,7 @@ def convert(module: torch.nn.Module, calibration: Calibration, input_shape: tupl
     if isinstance(module, GraphModule) and module.meta.get("lepton_qat"):
         module.eval()
         module.apply(disable_observer)
-        return _with_integer_biases(convert_pt2e(module)), example
+        return _converted(module), example
     prepared = prepare_pt2e(export_module(module, *examples), quantizer or LeptonQuantizer())
     return _ready(prepared, examples, chain([first], rest), progress), example
 
@@ -185,6 +190,37 @@ def _ready(prepared: GraphModule, examples: tuple[torch.Tensor, ...], given: Ite
     if not seen:
         raise GraphError("calibration needs at least one batch")
     prepared.apply(enable_fake_quant)
+    return _converted(prepared)
+
+
+def _converted(prepared: GraphModule) -> GraphModule:
+    """What convert_pt2e makes of a calibrated or trained module, its biases whole numbers of steps.
+
+    convert_pt2e searches every graph that has a normalization for 96 patterns of training, which it traces first
+    (about a minute). Normalizations that no convolution or linear layer precedes match none of them, so they have
+    another name meanwhile.
+    """
+    alone = [node for node in prepared.graph.nodes if node.target in NORMALIZATIONS
+             and not _follows_a_layer(node)]
+    for node in alone:
+        node.target = node.target.overloadpacket
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return convert_pt2e(prepared)
+        converted = convert_pt2e(prepared)
+    for node in converted.graph.nodes:
+        if node.op == "call_function" and node.target is torch.ops.aten.batch_norm:
+            node.target = torch.ops.aten.batch_norm.default
+    converted.recompile()
+    return _with_integer_biases(converted)
+
+
+def _follows_a_layer(node: Node) -> bool:
+    """Has training kept a normalization and the layer before it apart? (PT2E puts a division between them.)"""
+    source = node.args[0]
+    while isinstance(source, Node) and source.op == "call_function" and source.target not in (*CONVOLUTIONS, *LINEAR,
+                                                                                              *TRANSPOSED):
+        if source.target not in _OF_TRAINING:
+            return False
+        source = source.args[0]
+    return isinstance(source, Node) and source.op == "call_function"
+

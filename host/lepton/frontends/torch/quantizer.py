@@ -29,6 +29,7 @@ NORMALIZATIONS = (aten.batch_norm.default,)
 ACTIVATIONS = (aten.relu.default, aten.relu_.default, aten.relu6.default, aten.relu6_.default, aten.hardtanh.default,
                aten.hardtanh_.default, aten.clamp.default, aten.clamp_.default, aten.clamp_min.default,
                aten.clamp_max.default)
+PRODUCTS = (aten.mul.Tensor, aten.mul_.Tensor, aten.div.Tensor, aten.div_.Tensor)
 SUMS = (aten.add.Tensor, aten.add_.Tensor, aten.sub.Tensor, aten.sub_.Tensor)
 UNARY = (aten.sigmoid.default, aten.sigmoid_.default, aten.tanh.default, aten.tanh_.default, aten.hardswish.default,
          aten.hardswish_.default, aten.hardsigmoid.default, aten.hardsigmoid_.default, aten.silu.default,
@@ -107,8 +108,9 @@ class LeptonQuantizer(Quantizer):
             self._join(node)
         elif node.target in SAME:
             self._same(node)
-        elif _is_mean(node) or (node.target in (*SUMS, *UNARY, *ACTIVATIONS, *NORMALIZATIONS) and
-                                any(map(_is_int8, self._operands(node)))):
+        elif _is_mean(node) or _scales_channels(node) or (
+                node.target in (*SUMS, *UNARY, *ACTIVATIONS, *NORMALIZATIONS) and
+                any(map(_is_int8, self._operands(node)))):
             # not between float operators of the host, where rounding would only lose accuracy
             self._chain(node, self._operands(node))
 
@@ -196,6 +198,22 @@ def _is_mean(node: Node) -> bool:
         return True
     return node.target is aten.mean.dim and node.args[0].meta["val"].ndim == 4 and (
         sorted(axis % 4 for axis in node.args[1] or ()) == [2, 3])
+
+
+def _is_constant(node: Node) -> bool:
+    """Is the value made of the module's parameters and buffers alone?"""
+    return node.op == "get_attr" or (node.op == "call_function" and bool(node.all_input_nodes)
+                                     and all(map(_is_constant, node.all_input_nodes)))
+
+
+def _scales_channels(node: Node) -> bool:
+    """Does the node multiply int8 values by a constant for each channel, or divide them by one?"""
+    if node.target not in PRODUCTS or not all(isinstance(argument, Node) for argument in node.args[:2]):
+        return False
+    x, factor = node.args[:2]
+    shape, rank = factor.meta["val"].shape, node.meta["val"].ndim
+    along = [axis + rank - len(shape) for axis, extent in enumerate(shape) if extent > 1]
+    return _is_constant(factor) and _is_int8(x) and rank in (2, 3, 4) and along in ([1], [2] if rank == 3 else [1])
 
 
 def _only_user(node: Node, targets: tuple, chain: list[Node]) -> Node:

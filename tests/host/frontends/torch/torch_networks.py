@@ -94,9 +94,10 @@ NETWORKS = {"residual": (Residual, (3, 16, 12)), "mobile": (Mobile, (3, 24, 24))
 def settled(module: nn.Module) -> nn.Module:
     """In eval mode, with normalizations that do something."""
     for part in module.modules():
-        if isinstance(part, nn.BatchNorm2d):
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.uniform_(part.running_mean, -0.5, 0.5)
             nn.init.uniform_(part.running_var, 0.5, 2.0)
-            nn.init.uniform_(part.weight, 0.5, 1.5)
-            nn.init.uniform_(part.bias, -0.3, 0.3)
+            if part.affine:
+                nn.init.uniform_(part.weight, 0.5, 1.5)
+                nn.init.uniform_(part.bias, -0.3, 0.3)
     return module.eval()

@@ -1,0 +1,165 @@
+"""Functions of one int8 value that are a line for each channel, as depthwise convolutions of one pixel.
+
+A normalization that no convolution takes in, a scale or an offset for each channel, a clamp behind them: PyTorch
+itself computes what each channel makes of the 256 values, and weight, bias and scale are chosen so that the layer's
+integers round to the same value for all of them. A bias is a whole number of steps of input scale times weight scale,
+so the weight decides how fine it can be: where 127 does not give every value, others do.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.fx import Node
+
+from lepton.compiler.quantize import float_scales
+from lepton.graph import Arithmetic, DepthwiseConv2D, Quantization
+
+from .quantizer import NORMALIZATIONS
+from .tables import POINTWISE, chain_of, evaluate
+
+_WEIGHTS = np.arange(127, 0, -1)
+_BIAS_LIMIT = 2**30  # leaves room in int32 for the products
+_FLAT = 2.0**-16  # output steps that a step of the bias of a constant channel is
+_TOLERATED = 2  # of the 256 values of a channel may differ from PyTorch's, by one: its own sums are rounded to float32
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Parameters of a depthwise layer, one of each for every channel."""
+
+    weights: np.ndarray  # int8 (channels,)
+    scales: np.ndarray  # float32 (channels,), of the weights
+    biases: np.ndarray  # int32 (channels,)
+    differing: int  # values of the 256 of each channel that the layer rounds in another way than PyTorch
+
+
+def affine(imp, quantize: Node, output: str, label: str) -> bool:
+    """Emits a depthwise layer if the value to be quantized is a line of one int8 value for each channel."""
+    found = chain_of(imp, quantize.args[0], (*POINTWISE, *NORMALIZATIONS), lambda node, constant: True)
+    if found is None:
+        return False
+    chain, roots, name = found
+    x = imp.tensor(name)
+    if x.shape != imp.tensor(output).shape or len(x.shape) not in (2, 3, 4):
+        return False
+    axis = _channel_axis(imp, chain, x.shape)
+    if axis is None:
+        return False
+    shape, place = _all_values(len(x.shape), x.shape[axis], axis)
+    source, target = x.quantization, imp.tensor(output).quantization
+    codes = (torch.arange(-128, 128) - int(source.zero_point[0])).reshape(place).expand(shape).contiguous()
+    scale = float(source.scale[0])
+    made = evaluate(imp, chain, dict.fromkeys(roots, codes.float() * scale))
+    exact = evaluate(imp, chain, dict.fromkeys(roots, codes.double() * scale), lines=True)
+    wanted = imp.requantized(quantize, made)
+    by_channel = [np.moveaxis(t.expand(shape).numpy(), axis, 0).reshape(x.shape[axis], 256) for t in (wanted, exact)]
+    layer = fit(by_channel[0].astype(np.int64), by_channel[1], source, target)
+    if layer is None:
+        return False
+    weights = imp.constant(f"{label}.weight", layer.weights.reshape(1, 1, 1, -1),
+                           Quantization(layer.scales, np.zeros(layer.scales.shape, np.int32), 3))
+    bias = imp.constant(f"{label}.bias", layer.biases,
+                        Quantization((source.scale * layer.scales).astype(np.float32),
+                                     np.zeros(layer.scales.shape, np.int32), 0))
+    clamp = int(by_channel[0].min()), int(by_channel[0].max())
+    imp.image(DepthwiseConv2D(clamp=clamp), [name, weights, bias], output, label, axis)
+    return True
+
+
+def _channel_axis(imp, chain: list[Node], shape: tuple[int, ...]) -> int | None:
+    """The one axis along which the constants of the chain differ; None where there is no such axis."""
+    axes = set()
+    for node in chain:
+        if node.target in NORMALIZATIONS:
+            axes.add(1)
+            continue
+        for argument in node.args:
+            constant = imp.parameter(argument) if isinstance(argument, Node) else None
+            if constant is None or constant.numel() == 1:
+                continue
+            extents = (1,) * (len(shape) - constant.ndim) + tuple(constant.shape)
+            several = [axis for axis, extent in enumerate(extents) if extent > 1]
+            if len(extents) != len(shape) or len(several) != 1:
+                return None
+            axes.add(several[0])
+    allowed = (1, 2) if len(shape) == 3 else (1,)
+    axis = axes.pop() if len(axes) == 1 else None
+    return axis if axis in allowed else None
+
+
+def _all_values(rank: int, channels: int, axis: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """A shape that holds 256 values for each channel, and that of the values alone."""
+    if rank == 4:
+        return (1, channels, 16, 16), (1, 1, 16, 16)
+    if rank == 3:
+        return ((1, channels, 256), (1, 1, 256)) if axis == 1 else ((1, 256, channels), (1, 256, 1))
+    return (256, channels), (256, 1)
+
+
+def fit(wanted: np.ndarray, exact: np.ndarray, source: Quantization, target: Quantization) -> Lines | None:
+    """Weights, scales and biases with which the layer gives `wanted`, or the fewest other values.
+
+    wanted: int64 (channels, 256), what PyTorch makes of -128..127. exact: float64 (channels, 256), the same before it
+    is clamped and quantized. source, target: of the layer's input and output. None where a channel is no line, or
+    where more than one value in 128 would differ.
+    """
+    codes = np.arange(-128, 128) - int(source.zero_point[0])
+    unit = float(source.scale[0]) * float(np.float32(1 / float(target.scale[0])))  # input steps in output steps
+    values = exact / float(target.scale[0])
+    slopes = (values[:, -1] - values[:, 0]) / 255
+    offsets = values[:, 0] - slopes * codes[0]
+    far = np.maximum(np.abs(values).max(axis=1), 1)
+    if not np.isfinite(values).all() or (
+            np.abs(slopes[:, None] * codes + offsets[:, None] - values) > 1e-9 * far[:, None]).any():
+        return None
+    slopes = np.where(np.abs(slopes) * 256 > 1e-12 * far, slopes, 0.0)
+    best = [_channel(row, codes, float(a), float(b), unit, source, target)
+            for row, a, b in zip(wanted, slopes, offsets, strict=True)]
+    weights, scales, biases, wrong = (np.array(column) for column in zip(*best, strict=True))
+    if wrong.max() > _TOLERATED:
+        return None
+    return Lines(weights.astype(np.int8), scales.astype(np.float32), biases.astype(np.int32), int(wrong.sum()))
+
+
+def _channel(wanted: np.ndarray, codes: np.ndarray, slope: float, offset: float, unit: float, source: Quantization,
+             target: Quantization) -> tuple[int, np.float32, int, int]:
+    """(weight, scale, bias, values that differ) of one channel: the line itself with each weight, then any other line
+    that gives the values."""
+    weights = _WEIGHTS if slope else np.zeros(1, np.int64)
+    product = np.abs(slope) / weights if slope else np.full(1, _FLAT)
+    signed = weights * int(np.sign(slope))
+    biases = np.clip(np.rint(offset / product), -_BIAS_LIMIT, _BIAS_LIMIT).astype(np.int64)
+    found = _tried(wanted, codes, signed, biases, product / unit, source, target)
+    if found[3]:
+        signed, biases = np.repeat(signed, 3), np.repeat(biases, 3) + np.tile([0, 1, -1], len(signed))
+        other = _tried(wanted, codes, signed, biases, _middles(wanted, codes, signed, biases, target) / unit, source,
+                       target)
+        found = min(found, other, key=lambda parameters: parameters[3])
+    return found
+
+
+def _tried(wanted, codes, weights, biases, scales, source: Quantization,
+           target: Quantization) -> tuple[int, np.float32, int, int]:
+    """The first of the candidates with the fewest differing values."""
+    scales = np.nan_to_num(scales, nan=0.0, posinf=0.0).astype(np.float32)
+    product = float_scales(source.scale, scales, target.scale, Arithmetic.TORCH)
+    sums = (weights[:, None] * codes + biases[:, None]).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        got = np.rint(np.clip(sums * product[:, None], -1000, 1000)) + int(target.zero_point[0])
+    wrong = np.where(product > 0, (np.clip(got, wanted.min(), wanted.max()) != wanted).sum(axis=1), 257)
+    best = int(wrong.argmin())
+    return int(weights[best]), scales[best], int(biases[best]), int(wrong[best])
+
+
+def _middles(wanted, codes, weights, biases, target: Quantization) -> np.ndarray:
+    """The factor in the middle of those with which the sums of each candidate round to `wanted`; 0 where none does."""
+    sums = (weights[:, None] * codes + biases[:, None]).astype(np.float64)
+    low, high = (wanted - int(target.zero_point[0]) + half for half in (-0.5, 0.5))
+    low = np.where(wanted == wanted.min(), -np.inf, low)  # clamped: any value below it does
+    high = np.where(wanted == wanted.max(), np.inf, high)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bounds = low / sums, high / sums
+    least = np.where(sums > 0, bounds[0], np.where(sums < 0, bounds[1], -np.inf)).max(axis=1)
+    most = np.where(sums > 0, bounds[1], np.where(sums < 0, bounds[0], np.inf)).min(axis=1)
+    return np.where((least <= most) & np.isfinite(least + most) & (least + most > 0), (least + most) / 2, 0.0)

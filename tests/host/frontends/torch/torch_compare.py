@@ -1,0 +1,63 @@
+"""What a network computes on the golden device, byte by byte next to PyTorch's converted module."""
+
+from dataclasses import dataclass
+
+import lepton.device
+import numpy as np
+import torch
+from lepton.compiler import compile_graph
+from lepton.frontends.torch import convert, import_converted
+from lepton.graph import Dequantize, Graph
+from lepton.runtime import Session
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All outputs of a network over some inputs; `largest` is the largest difference in steps of the output's scale,
+    0 where outputs are float."""
+
+    graph: Graph
+    values: int
+    differing: int
+    largest: float
+    on_host: tuple[str, ...]  # operators that the host computes, conversions at the edges left out
+
+    @property
+    def share(self) -> float:
+        return self.differing / self.values
+
+
+def leaves(value) -> list[np.ndarray]:
+    """The tensors of a module's result, in their order."""
+    return [leaf.numpy() for leaf in torch.utils._pytree.tree_leaves(value)]
+
+
+def compare(module: nn.Module, calibration, inputs, config: str = "tiny") -> Comparison:
+    """Quantizes `module` with `calibration` and runs it on `inputs` (tensors, or tuples of them)."""
+    converted, examples = convert(module, calibration)
+    examples = examples if isinstance(examples, tuple) else (examples,)
+    graph = import_converted(converted, examples, "compared")
+    model = compile_graph(graph, config)
+    steps = {node.outputs[0]: float(graph.tensors[node.inputs[0]].quantization.scale[0]) for node in graph.nodes
+             if isinstance(node.op, Dequantize)}
+    step = max(steps.values(), default=0.0)
+    values = differing = 0
+    largest = 0.0
+    with lepton.device.open("golden", config=model.config) as device, Session(model, device) as session:
+        for given in inputs:
+            given = given if isinstance(given, tuple) else (given,)
+            with torch.no_grad():
+                expected = leaves(converted(*(x.clone() for x in given)))
+            named = dict(zip(graph.inputs, (x.numpy() for x in given), strict=True))
+            got = session.run(named).outputs
+            for name, theirs in zip(graph.outputs, expected, strict=True):
+                ours = got[name]
+                assert ours.shape == theirs.shape and ours.dtype == theirs.dtype, (name, ours.shape, theirs.shape)
+                values += theirs.size
+                differing += int((ours != theirs).sum())
+                if step and theirs.size and theirs.dtype.kind == "f":
+                    largest = max(largest, float(np.abs(ours - theirs).max()) / step)
+    edges = {"Quantize", "Dequantize", "Transpose", "Reshape"}
+    host = tuple(sorted({p.op for p in model.placement if p.where == "host"} - edges))
+    return Comparison(graph, values, differing, largest, host)
