@@ -151,17 +151,12 @@ class TensorEngine(wiring.Component):
         # 4 and on: the tail
         m.d.comb += [tail.value[n].eq(accumulators.result[n]) for n in range(config.columns)]
         m.d.comb += [
-            tail.param_write.eq(feeder.param_write), tail.param_index.eq(feeder.param_index),
-            tail.param_word.eq(feeder.param_word),
-            tail.scalars_write.eq(feeder.scalars_write), tail.scalars.eq(feeder.scalars), tail.bank.eq(feeder.bank),
-            tail.table_write.eq(feeder.table_write), tail.table_bank.eq(feeder.table_bank),
-            tail.table_index.eq(feeder.table_index), tail.table_beat.eq(feeder.table_beat),
-            feeder.params_free.eq(tail.taken),
             residual.take.eq(tail.residual_take), tail.residual.eq(residual.word),
             self.scratch_write.valid.eq(tail.out_valid),
             self.scratch_write.p.address.eq(addresses.r_data), self.scratch_write.p.data.eq(tail.out),
             addresses.r_en.eq(tail.out_valid),
         ]
+        connect(m, feeder=feeder.parameters, tail=tail.parameters)
         connect(m, feeder=feeder.read, memory=flipped(self.weight_read))
         m.d.comb += feeder.data.eq(self.weight_data)
         connect(m, residual=residual.read, scratchpad=flipped(self.residual_read))

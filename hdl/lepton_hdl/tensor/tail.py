@@ -6,26 +6,18 @@ command's first row is about to enter the stage.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
-from lepton.arch import ChipConfig, Rounding, Tensor
-from lepton.arch.commands import PARAM_WORDS
+from lepton.arch import ChipConfig, Rounding
 
-from ..layouts import layout
-from . import requantize, residual_add, table
+from . import requantize, residual_add
+from .parameters import SCALARS_WRITE, ParameterSignature
 from .requantize import Requantizer
 from .residual_add import ResidualAdd
 from .table import Table
 
 STAGES = requantize.STAGES + residual_add.STAGES  # from a row at `value` to its word at `out`
 _ADD = requantize.STAGES  # the stage at which the residual add begins
-
-_TENSOR = layout(Tensor)
-# The per-tensor parameters that go with the rows of a command.
-SCALARS = data.StructLayout({name: _TENSOR[name].shape for name in (
-    "uniform", "rounding", "out_zero", "out_min", "out_max", "table", "add",
-    *(f"add_{kind}_{operand}" for kind in ("zero", "mult", "shift") for operand in "abo"), "add_min", "add_max")})
 
 
 class Tail(wiring.Component):
@@ -35,12 +27,7 @@ class Tail(wiring.Component):
     -------
     enter: a row will be at `value` in the next cycle; enter_fresh: it is its command's first.
     value: N int32.
-    param_write, param_index, param_word: word `param_index` of the next parameter record.
-    scalars_write, scalars, bank: the next command's per-tensor parameters, and the bank of tables that it uses.
-    table_write, table_bank, table_index, table_beat: a part of a table; its bank must not be that of a command with
-        rows in the tail.
-    taken: the next parameters have reached the last stage; they may be overwritten. Only rows of the command that
-        took them are left.
+    parameters: the next command's parameters, from the feeder.
     residual_take, residual: the residual of the row that begins its residual add; taken when it is used.
     out_valid, out: the finished word, `STAGES` cycles after the row was at `value`.
     """
@@ -51,17 +38,7 @@ class Tail(wiring.Component):
             "enter": In(1),
             "enter_fresh": In(1),
             "value": In(signed(32)).array(config.columns),
-            "param_write": In(1),
-            "param_index": In(ceil_log2(PARAM_WORDS)),
-            "param_word": In(8 * config.lanes),
-            "scalars_write": In(1),
-            "scalars": In(SCALARS),
-            "bank": In(range(table.BANKS)),
-            "table_write": In(1),
-            "table_bank": In(range(table.BANKS)),
-            "table_index": In(range(table.BEATS)),
-            "table_beat": In(8 * table.BEAT_BYTES),
-            "taken": Out(1),
+            "parameters": In(ParameterSignature(config)),
             "residual_take": Out(1),
             "residual": In(8 * config.lanes),
             "out_valid": Out(1),
@@ -77,13 +54,17 @@ class Tail(wiring.Component):
         m.d.sync += [valid.eq(Cat(self.enter, valid)), fresh.eq(take)]
         m.d.comb += [
             take.eq(Cat(self.enter & self.enter_fresh, fresh)),
-            self.taken.eq(take[STAGES - 1]),
+            self.parameters.taken.eq(take[STAGES - 1]),
             self.out_valid.eq(valid[STAGES]),
         ]
 
-        waiting, waiting_bank = Signal(SCALARS), Signal.like(self.bank)
-        with m.If(self.scalars_write):
-            m.d.sync += [waiting.eq(self.scalars), waiting_bank.eq(self.bank)]
+        record = self.parameters.record
+        scalars = self.parameters.scalars
+        table = self.parameters.table
+        next_command = Signal(SCALARS_WRITE)
+        waiting = next_command.scalars
+        with m.If(scalars.valid):
+            m.d.sync += next_command.eq(scalars.p)
 
         def at(stage, name, value=None):
             """The parameter, or a value made of the waiting ones, as the row at `stage` needs it."""
@@ -111,8 +92,9 @@ class Tail(wiring.Component):
             addition |= {name: at(_ADD + stage, f"add_{name}") for name in names}
         m.d.comb += self.residual_take.eq(valid[_ADD] & adds[0])
 
-        bank, looks, looked = (at(requantize.CLAMP, "bank", waiting_bank), at(requantize.CLAMP, "table"),
-                               at(_ADD, "table"))
+        bank = at(requantize.CLAMP, "bank", next_command.bank)
+        looks = at(requantize.CLAMP, "table")
+        looked = at(_ADD, "table")
 
         lanes = []
         for n in range(self.config.columns):
@@ -125,15 +107,20 @@ class Tail(wiring.Component):
                 lane.valid.eq(valid[:_ADD]),
                 lane.fresh.eq(take[:_ADD]),
                 lane.as_float.eq(floats[:_ADD]),
-                lane.param_write.eq(self.param_write),
-                lane.param_index.eq(self.param_index),
-                lane.param_data.eq(self.param_word.word_select(n, 8)),
-                lane.uniform_write.eq(self.scalars_write & self.scalars.uniform),
-                lane.uniform_multiplier.eq(self.scalars.add_mult_a),
-                lane.uniform_left.eq(self.scalars.add_shift_a), lane.uniform_right.eq(self.scalars.add_shift_b),
-                entries.write.eq(self.table_write), entries.write_bank.eq(self.table_bank),
-                entries.index.eq(self.table_index), entries.beat.eq(self.table_beat),
-                entries.look.eq(valid[requantize.CLAMP] & looks), entries.bank.eq(bank), entries.q.eq(lane.clamped),
+                lane.param_write.eq(record.valid),
+                lane.param_index.eq(record.p.index),
+                lane.param_data.eq(record.p.word.word_select(n, 8)),
+                lane.uniform_write.eq(scalars.valid & scalars.p.scalars.uniform),
+                lane.uniform_multiplier.eq(scalars.p.scalars.add_mult_a),
+                lane.uniform_left.eq(scalars.p.scalars.add_shift_a),
+                lane.uniform_right.eq(scalars.p.scalars.add_shift_b),
+                entries.write.eq(table.valid),
+                entries.write_bank.eq(table.p.bank),
+                entries.index.eq(table.p.index),
+                entries.beat.eq(table.p.beat),
+                entries.look.eq(valid[requantize.CLAMP] & looks),
+                entries.bank.eq(bank),
+                entries.q.eq(lane.clamped),
                 add.y.eq(Mux(looked, entries.y, lane.y)),
                 add.residual.eq(self.residual.word_select(n, 8)),
                 add.valid.eq(valid[_ADD:STAGES]),

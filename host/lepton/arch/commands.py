@@ -81,20 +81,25 @@ class Region(IntEnum):
     SCRATCH = 3  # intermediate tensors
 
 
-_HEADER = (
-    Field("opcode", 8, "what to do"),
-    Field("reserved_header", 8, "zero"),
-    Field("layer", 16, "which layer the command belongs to; for counters and error reports"),
-    Field("wait", 16, "semaphores to take before starting, one bit each"),
-    Field("post", 16, "semaphores to give when finished, one bit each"),
-)
+
+def _header(opcodes: type[IntEnum]) -> tuple[Field, ...]:
+    """What every command begins with."""
+    return (
+        Field("opcode", 8, "what to do", enum=opcodes),
+        Field("reserved_header", 8, "zero"),
+        Field("layer", 16, "which layer the command belongs to; for counters and error reports"),
+        Field("wait", 16, "semaphores to take before starting, one bit each"),
+        Field("post", 16, "semaphores to give when finished, one bit each"),
+    )
+
+
 
 _ROUNDS = (
     Field("first_wait", 4, "one more semaphore to take, by the first of a repeated command only; 0: none"),
     Field("last_post", 4, "one more semaphore to give, by the last of a repeated command only; 0: none"),
 )
 
-Dma = Record("Dma", 64, (*_HEADER,
+Dma = Record("Dma", 64, (*_header(DmaOpcode),
     Field("region", 8, "memory region", enum=Region),
     Field("space", 8, "on-chip memory (STORE: scratchpad only)", enum=Space),
     Field("fill", 8, "byte that fills a row's last word (LOAD), or everything (FILL)", signed=True),
@@ -129,7 +134,7 @@ taken modulo 2**32 and every row must lie
 inside the region; every on-chip row must lie inside its memory. Weight memory addresses are
 bytes here (word address times K).""")
 
-Tensor = Record("Tensor", 128, (*_HEADER,
+Tensor = Record("Tensor", 128, (*_header(TensorOpcode),
     # what happens
     Field("first", 1, "the first pass starts the accumulators instead of adding to them"),
     Field("last", 1, "the last pass sends its rows through the tail to the scratchpad"),

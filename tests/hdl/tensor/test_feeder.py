@@ -8,8 +8,8 @@ import pytest
 from cocotb.triggers import Timer
 from lepton.arch.commands import PARAM_WORDS, TABLE_BYTES, UNIFORM_PARAM_WORDS
 from lepton_hdl.tensor.feeder import JOB, Feeder
+from lepton_hdl.tensor.parameters import SCALARS, SCALARS_WRITE, TABLE_WRITE, record_write_layout
 from lepton_hdl.tensor.table import BEATS
-from lepton_hdl.tensor.tail import SCALARS
 
 from tests.cocotb_harness import parameters, run_cocotb
 from tests.hdl.tensor.bench import Ports, encode
@@ -37,10 +37,10 @@ class Bench:
         self.now, self.tile_cycles, self.reads = 0, [], []
 
     async def start(self):
-        await self.ports.start(job__valid=0, tile_take=0, params_take=0, params_free=0)
+        await self.ports.start(job__valid=0, tile_take=0, params_take=0, parameters__taken=0)
 
     async def again(self):
-        self.ports.set(rst=1, job__valid=0, tile_take=0, params_take=0, params_free=0)
+        self.ports.set(rst=1, job__valid=0, tile_take=0, params_take=0, parameters__taken=0)
         await self.ports.tick()
         self.ports.set(rst=0)
         self.fresh()
@@ -56,7 +56,7 @@ class Bench:
         ports, rng, k = self.ports, self.rng, self.config.lanes
         # Ready does not depend on taking, so that the issue stage may decide by it.
         freed = self.in_use is not None and self.in_use[1] == 0
-        ports.set(job__valid=job is not None, data=self.answer, params_free=freed, tile_take=0, params_take=0,
+        ports.set(job__valid=job is not None, data=self.answer, parameters__taken=freed, tile_take=0, params_take=0,
                   job__payload=self._encode(job) if job else rng.getrandbits(JOB.size))
         await ports.settle()
         tile_ready, params_ready = ports.get("tile_ready"), ports.get("params_ready")
@@ -70,17 +70,19 @@ class Bench:
 
         if ports.get("load"):
             self.shadow[ports.get("load_column")] = ports.get("load_data")
-        if ports.get("scalars_write"):
+        if ports.get("parameters__scalars__valid"):
             assert self.in_use is None, "scalars were overwritten while in use"
-            self.scalars = ports.get("scalars")
-            self.bank = ports.get("bank")
-        if ports.get("table_write"):
-            bank = ports.get("table_bank")
-            assert self.in_use is None or bank != self.in_use[2], "a table was overwritten while in use"
-            self.banks[bank][ports.get("table_index")] = ports.get("table_beat")
-        if ports.get("param_write"):
+            write = SCALARS_WRITE.from_bits(ports.get("parameters__scalars__payload"))
+            self.scalars = write.scalars.as_bits()
+            self.bank = write.bank
+        if ports.get("parameters__table__valid"):
+            write = TABLE_WRITE.from_bits(ports.get("parameters__table__payload"))
+            assert self.in_use is None or write.bank != self.in_use[2], "a table was overwritten while in use"
+            self.banks[write.bank][write.index] = write.beat
+        if ports.get("parameters__record__valid"):
             assert self.in_use is None, "parameters were overwritten while in use"
-            self.record[ports.get("param_index")] = ports.get("param_word")
+            write = record_write_layout(self.config).from_bits(ports.get("parameters__record__payload"))
+            self.record[write.index] = write.word
         if takes_tile:
             address = self.tiles.popleft()
             expected = dict(enumerate(self.memory[address:address + k]))

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import cocotb
 from lepton.arch.commands import PARAM_WORDS, TABLE_BYTES, UNIFORM_PARAM_WORDS, Rounding
+from lepton_hdl.tensor.parameters import SCALARS_WRITE, TABLE_WRITE, record_write_layout
 from lepton_hdl.tensor.table import BEAT_BYTES, BEATS
-from lepton_hdl.tensor.tail import SCALARS, STAGES, Tail
+from lepton_hdl.tensor.tail import STAGES, Tail
 
 from tests.cocotb_harness import run_cocotb
 from tests.hdl.tensor.bench import INT_MAX, INT_MIN, Ports, encode, pick, random_params, requantized, residual_added
@@ -15,6 +16,7 @@ from tests.hdl.tensor.commands import SMALL
 
 CONFIG = SMALL[4]
 LANES = CONFIG.lanes
+RECORD_WRITE = record_write_layout(CONFIG)
 
 
 @dataclass
@@ -91,7 +93,8 @@ async def run(dut, commands, rng, gaps=0.0):
     Returns the cycles between a command's first row and the last row before it.
     """
     ports = Ports(dut)
-    await ports.start(enter=0, param_write=0, scalars_write=0, table_write=0)
+    await ports.start(enter=0, parameters__record__valid=0, parameters__scalars__valid=0,
+                      parameters__table__valid=0)
     todo = deque((c, i) for c in commands for i in range(len(c.rows)))
     residuals = deque(r for c in commands if c.scalars["add"] for r in c.residuals)
     line = deque([None] * (STAGES + 2))  # line[0] enters, line[1] is at `value`, line[-1] leaves
@@ -117,17 +120,21 @@ async def run(dut, commands, rng, gaps=0.0):
         fill = bool(feeding) and free and feeding[0].loads and beat < BEATS and rng.random() >= gaps
         feed = bool(feeding) and free and (beat == BEATS or not feeding[0].loads) and rng.random() >= gaps
         entries = feeding[0].table[BEAT_BYTES * beat:BEAT_BYTES * (beat + 1)] if fill else None
-        ports.set(table_write=fill, table_bank=feeding[0].bank if fill else rng.getrandbits(1),
-                  table_index=beat if fill else rng.randrange(BEATS),
-                  table_beat=pack(entries) if fill else rng.getrandbits(8 * BEAT_BYTES),
-                  bank=feeding[0].bank if feed and word == 0 else rng.getrandbits(1))
+        first = feed and word == 0
+        ports.set(
+            parameters__table__valid=fill,
+            parameters__table__payload=encode(TABLE_WRITE, bank=feeding[0].bank, index=beat, beat=pack(entries))
+            if fill else rng.getrandbits(TABLE_WRITE.size),
+            parameters__record__valid=feed,
+            parameters__record__payload=encode(RECORD_WRITE, index=word, word=feeding[0].record()[word])
+            if feed else rng.getrandbits(RECORD_WRITE.size),
+            parameters__scalars__valid=first,
+            parameters__scalars__payload=encode(
+                SCALARS_WRITE, scalars=feeding[0].scalars, bank=feeding[0].bank)
+            if first else rng.getrandbits(SCALARS_WRITE.size))
         beat += fill
         ports.set(
             enter=entering is not None, enter_fresh=entering is not None and entering[1] == 0,
-            param_write=feed, param_index=word if feed else rng.randrange(16),
-            param_word=feeding[0].record()[word] if feed else rng.getrandbits(8 * LANES),
-            scalars_write=feed and word == 0,
-            scalars=encode(SCALARS, **feeding[0].scalars) if feed and word == 0 else rng.getrandbits(SCALARS.size),
             residual=pack(residuals[0]) if residuals else rng.getrandbits(8 * LANES),
             **{f"value__{n}": line[1][0].rows[line[1][1]][n] if line[1] else rng.getrandbits(32)
                for n in range(LANES)})
@@ -143,7 +150,7 @@ async def run(dut, commands, rng, gaps=0.0):
             if word == len(feeding[0].record()):
                 feeding.popleft()
                 beat, word, loaded, free = 0, 0, loaded + 1, False
-        if ports.get("taken"):
+        if ports.get("parameters__taken"):
             assert not free, "taken before they were complete"
             free = True
         await ports.tick()
