@@ -115,7 +115,7 @@ def _convolution(b: _Builder) -> Case:
     window = ((c["STRIDE_Y"], c["STRIDE_X"]), (c["DILATION_Y"], c["DILATION_X"]))
     if "PAD_X_WITH_OFFSET" in c:
         weights = b.constant("weights", (outputs, *kernel, channels), b.quantization(scale, axis=0))
-        op = TransposeConv2D(window[0], ((c["PAD_Y"], c["PAD_Y"]), (c["PAD_X"], c["PAD_X"])), b.clamp)
+        op = TransposeConv2D(shape[1:3], window[0], ((c["PAD_Y"], c["PAD_Y"]), (c["PAD_X"], c["PAD_X"])), b.clamp)
     elif "CH_MULT" in c:
         weights = b.constant("weights", (1, *kernel, outputs), b.quantization(scale, axis=3))
         op = DepthwiseConv2D(*window, _pads(c), c["CH_MULT"], b.clamp)

@@ -13,10 +13,10 @@ from .tables import network_facts
 
 def run(arguments: Namespace) -> int:
     from ..compiler import compile_graph
-    from ..compiler.host.costs import measured
     from ..compiler.passes import PASSES
     from ..compiler.printer import graph_text
     from ..frontends import load
+    from ..runtime.costs import measured
     unknown = set(arguments.print_after) - {*PASSES, "all"}
     if unknown:
         raise FileError(f"--print-after must name one of {', '.join(PASSES)} or all, not {sorted(unknown)[0]}")

@@ -6,8 +6,8 @@ from statistics import median
 
 from rich.table import Table
 
-from ..compiler.host.costs import LAYOUT, HostCost
 from ..runtime import Report
+from ..runtime.costs import LAYOUT, HostCost
 from .console import columns, scaled, shortened
 
 

@@ -30,7 +30,7 @@ def placement_facts(model, costs) -> list[tuple[str, str]]:
 
 
 def host_table(model, costs) -> Table:
-    """The operators on the host, their cost as `lepton.compiler.host.costs` measured it, and why they are there."""
+    """The operators on the host, their cost as `lepton.runtime.costs` measured it, and why they are there."""
     table = columns("on the host", "operator", "MACs", "bytes", "ms", left=2)
     table.add_column("why", justify="left", overflow="fold")
     seconds = {cost.step: cost.seconds for cost in costs}

@@ -12,8 +12,8 @@ from ..bench.bursts import spans
 from ..bench.measure import memory_bytes
 from ..bench.trace import chrome_trace
 from ..compiler import CompiledModel, TensorInfo, compile_graph
-from ..compiler.host.costs import measured
 from ..runtime import Session
+from ..runtime.costs import measured
 from .console import facts, grouped, make_console, percent, working
 from .devices import opened
 from .files import FileError, check_writable, is_network, read_inputs, write_atomically

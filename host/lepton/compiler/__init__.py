@@ -1,10 +1,9 @@
-"""From a `lepton.graph.Graph` to a `CompiledModel` that the runtime executes (design D4, D5).
+"""From a `lepton.graph.Graph` to a `CompiledModel` that the runtime executes.
 
-    verify     is the graph well formed?
+    verify     is the graph well formed? (`lepton.graph.verify`)
     passes     graph to graph: constants, paddings, tables, what nobody reads
     partition  what the chip can compute, and why not the rest
     segments   jobs for the chip and work for the host in turn; Reshapes disappear, Tables and Adds are fused
-    host       the host's operators, exactly as the frameworks compute them
     lowering   operators -> `ChipLayer`s: tiles of weights, parameter records, walks (a module each kind)
     tiling     which part of a layer one command computes
     placement  what stays in the scratchpad, and where everything lies

@@ -11,11 +11,10 @@ from dataclasses import replace
 import numpy as np
 
 from ..graph import Arithmetic, AveragePool2D, GraphError, Quantization, Tensor
-from ..graph.ops import FULL
+from ..graph.core import FULL
+from ..graph.numerics.fixedpoint import split_shift
+from ..graph.numerics.requantize import float_average_scale, from_reals, from_sums
 from . import quantize
-from .host.call import Call
-from .host.layers import requantize
-from .host.pools import to_scale
 
 Record = tuple[int, int, int, int]  # bias, multiplier, left shift, right shift
 _MOST = 1 << 13  # pixels of a window whose sums are looked at
@@ -49,14 +48,14 @@ def _float_record(source: tuple[float, int], output: tuple[float, int], count: i
     more = (output[1] - zero) * output[0] * count / source[0]
     if wanted is None or more != int(more):
         return None
-    scale = quantize.float_average_scale(source[0], output[0], count, arithmetic)
+    scale = float_average_scale(arithmetic, source[0], output[0], count)
     multiplier, shift = quantize.float_multiplier(scale)
     if shift > 0 and int(np.abs(sums).max() + abs(more)) << shift >= 1 << 30:
         return None
-    given = requantize(sums + int(more), np.atleast_1d(scale), arithmetic, False, zero, (-128, 127))
+    given = from_sums(arithmetic, sums + int(more), np.atleast_1d(scale), zero, FULL)
     if not np.array_equal(given, wanted):
         return None
-    return int(more) - source[1] * count, multiplier, *quantize.split_shift(shift)
+    return int(more) - source[1] * count, multiplier, *split_shift(shift)
 
 
 def _float_results(sums: np.ndarray, source: tuple[float, int], output: tuple[float, int], count: int,
@@ -68,7 +67,7 @@ def _float_results(sums: np.ndarray, source: tuple[float, int], output: tuple[fl
         mean = (sums * source[0]).astype(np.float32) / np.float32(count)
         tensor = Tensor("average", mean.shape, np.dtype(np.int8), Quantization(
             np.float32([output[0]]), np.int32([output[1]])))
-        return to_scale(mean, Call(replace(op, clamp=FULL), arithmetic, [], [], tensor))
+        return from_reals(arithmetic, mean, tensor, replace(op, clamp=FULL))
     reals = sums * (source[0] / (output[0] * count))
     most = float(np.abs(sums).max()) / count * source[0] / output[0]
     error = _STEP * ((count + 5) * most + most + 256)

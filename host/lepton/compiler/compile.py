@@ -7,11 +7,11 @@ from dataclasses import asdict
 import numpy as np
 
 from ..arch import PRESETS, ChipConfig, ConfigError, Region
-from ..graph import Graph, GraphError, Node
+from ..graph import Graph, GraphError, Node, Signature
+from ..graph.verify import verify
 from . import passes
 from .commands import Memory
 from .encode import encode
-from .host.costs import macs, traffic
 from .layouts import Layout
 from .lowering import Context, Lowering
 from .lowering.context import zero_of
@@ -23,7 +23,6 @@ from .schedule import schedule
 from .segments import Segment, segments
 from .semaphores import Semaphores
 from .tiling import Tiling
-from .verify import verify
 
 REGION_LIMIT = 1 << 32  # bytes
 
@@ -177,5 +176,5 @@ def _placement(graph: Graph, found: list[Segment], refused: dict[int, str], mode
         place, step = where.get(id(node), ("free", -1))
         reason = refused.get(id(node), "it changes how channels lie") if place == "host" else ""
         rows.append(Placed(node.name or node.outputs[0], type(node.op).__name__, place, reason,
-                           macs(node.op, tensors, output), traffic(tensors, output), step))
+                           node.op.macs(tensors, output), Signature(graph.arithmetic, tensors, output).traffic, step))
     return rows

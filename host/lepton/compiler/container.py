@@ -11,15 +11,14 @@ import numpy as np
 from .. import graph
 from ..arch import ChipConfig, Engine
 from ..arch.commands import ENGINE_RECORDS
+from ..graph.verify import verify_node
 from .layouts import Blocked, Rows
 from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, LayerPlan, Placed, Stream, TensorInfo
-from .verify import CONTRACTS, verify_node
 
 FORMAT = "lepton-model"
 VERSION = 3
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold; a real one would differ from run to run
 _LAYOUTS = {"blocked": Blocked, "rows": Rows}
-_HOST_OPS = {op.__name__: op for op in CONTRACTS}
 _DTYPES = {np.dtype(t).str: np.dtype(t) for t in
            (np.int8, np.uint8, np.int16, np.int32, np.int64, np.float32, np.float64, np.bool_)}
 
@@ -133,7 +132,7 @@ def _check_host(step: HostStep) -> None:
 
 def _parse_step(value: dict, blobs) -> ChipStep | HostStep:
     if value["kind"] == "host":
-        kind = _HOST_OPS[value["op"]]
+        kind = graph.OPERATORS[value["op"]]
         parameters = {k: _tuples(v) for k, v in value["parameters"].items()}
         if kind is graph.Table:
             parameters["values"] = bytes.fromhex(parameters["values"])

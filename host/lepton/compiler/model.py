@@ -8,7 +8,7 @@ Running one means keeping a table of named host arrays and taking the steps in o
                   (`binding.to_device(values[binding.name])` at `binding.offset`), give the job its region
                   sizes and streams, ring the doorbell; then read each of `step.outputs` from region OUTPUT
                   (`values[binding.name] = binding.from_device(...)`)
-        HostStep: lepton.compiler.host.run(step, values)
+        HostStep: `step.run(values)`
 """
 
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ import numpy as np
 
 from ..arch import ChipConfig, Engine, Region
 from ..graph import Arithmetic, Op, Tensor
+from ..graph.interpret import compute, operands
 from .layouts import Layout, LayoutError
 
 
@@ -111,6 +112,11 @@ class HostStep:
     arithmetic: Arithmetic
     inputs: tuple[Tensor | None, ...]
     output: Tensor
+
+    def run(self, values: dict[str, np.ndarray]) -> None:
+        """Reads what it needs from `values` by name, adds its output."""
+        values[self.output.name] = compute(self.op, self.arithmetic, self.inputs, operands(self.inputs, values),
+                                           self.output)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..graph import FullyConnected, Graph, GraphError, Node, Recenter, Reshape, Table
-from .verify import image_shape, label
+from .images import image_shape
 
 ImageShape = tuple[int, int, int]  # (height, width, channels)
 _FLIP = bytes(range(128, 256)) + bytes(range(128))  # int8 to uint8 and back, as a table indexed by the unsigned byte
@@ -59,7 +59,7 @@ def written_image(graph: Graph, node: Node) -> ImageShape:
     """The image that an operator writes."""
     image = image_of(graph, node.outputs[0])
     if isinstance(node.op, FullyConnected) and image[2] != graph.tensors[node.inputs[1]].data.shape[0]:
-        raise GraphError(f"{label(node)}: the last axis of {tuple(graph.tensors[node.outputs[0]].shape)} is not that "
+        raise GraphError(f"{node.label}: the last axis of {tuple(graph.tensors[node.outputs[0]].shape)} is not that "
                          "of the units")
     return image
 

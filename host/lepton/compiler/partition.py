@@ -13,6 +13,7 @@ from ..graph import (
     Add,
     Arithmetic,
     AveragePool2D,
+    Call,
     Concat,
     Conv2D,
     DepthwiseConv2D,
@@ -31,12 +32,10 @@ from ..graph import (
     Tensor,
     TransposeConv2D,
 )
-from . import quantize
-from .host.call import Call
-from .host.layers import layer_scales
-from .host.resize import resize
+from ..graph.numerics.fixedpoint import quantize_multiplier
+from ..graph.numerics.requantize import sum_scales
+from .images import image_shape
 from .operands import image_of, written_image
-from .verify import image_shape, label
 
 _BYTE = 255  # kernel, stride and dilation have 8 bits in a command
 _PHASES = 8  # each is a layer of its own
@@ -62,7 +61,7 @@ def refusal(graph: Graph, node: Node) -> str | None:
             return f"{tensor.name!r} is {np.dtype(tensor.dtype)}"
         if tensor.data is None:
             try:
-                image_shape(tuple(tensor.shape), label(node))
+                image_shape(tuple(tensor.shape), node.label)
             except GraphError:
                 return f"shape {tuple(map(int, tensor.shape))} is not one image"
     return rule(graph, node)
@@ -86,8 +85,10 @@ def _constants(graph: Graph, node: Node) -> str | None:
 
 def _weights(graph: Graph, node: Node) -> str | None:
     x, weights, output = (graph.tensors[n] for n in (*node.inputs[:2], node.outputs[0]))
-    scales = layer_scales(node.op, x, weights, output, graph.arithmetic)
-    if quantize.quantize_multiplier(float(np.max(scales)))[1] > 31:
+    if x.data is not None:
+        return "its input is constant"
+    scales = sum_scales(graph.arithmetic, x, weights, output, in_double=not node.op.unsigned)
+    if quantize_multiplier(float(np.max(scales)))[1] > 31:
         return "the scale of input times weights is 2**31 times that of the output"
     return None
 
@@ -155,9 +156,10 @@ def _resize(graph: Graph, node: Node) -> str | None:
         rows = np.arange(size, dtype=np.int32)
         # what the host's kernel does with the numbers of rows or columns themselves
         place = Tensor("places", (1, size, 1, 1), np.dtype(np.int32), None)
-        one = replace(node.op, scales=None if node.op.scales is None else (node.op.scales[axis], 1.0))
+        one = replace(node.op, size=(size * step, 1),
+                      scales=None if node.op.scales is None else (node.op.scales[axis], 1.0))
         result = Tensor("resized", (1, size * step, 1, 1), np.dtype(np.int32), None)
-        places = resize(Call(one, graph.arithmetic, [place], [rows.reshape(1, size, 1, 1)], result))
+        places = one.compute(Call(graph.arithmetic, [place], result, [rows.reshape(1, size, 1, 1)]))
         if not np.array_equal(places.reshape(-1), np.repeat(rows, step)):
             return "output pixels do not lie evenly among the input's"
     return _constants(graph, node)

@@ -1,30 +1,14 @@
-"""Multipliers of both arithmetics (`Arithmetic`), and the parameter records of the chip's tail.
-
-Formulas are those of TFLite's `kernels/internal/quantization_util.cc`, `kernels/kernel_util.cc` and the
-reference kernels, computed in the same floating-point types, because the last bit of a multiplier shows.
-"""
+"""The chip's multipliers for both arithmetics (`Arithmetic`), and the parameter records of its tail."""
 
 import math
 
 import numpy as np
 
 from ..arch.commands import PARAM_WORDS, UNIFORM_PARAM_WORDS
-from ..fixedpoint import quantize_multiplier
-from ..graph import Arithmetic, GraphError
+from ..graph import GraphError
+from ..graph.numerics.fixedpoint import quantize_multiplier, scale_twice_rounded
 
 _INT32_MAX = 2**31 - 1
-
-
-def conv_scales(source: np.ndarray, weights: np.ndarray, output: np.ndarray, in_double: bool) -> np.ndarray:
-    """Effective float64 scales of a layer's sums, one per weight scale.
-
-    TFLite multiplies the scales of input and weights in double; those of legacy uint8 convolutions and of products
-    of two activations in float32 (GetQuantizedConvolutionMultipler).
-    """
-    source, weights, output = (np.asarray(s, np.float32) for s in (source, weights, output))
-    if in_double:
-        return source.astype(np.float64) * weights.astype(np.float64) / output.astype(np.float64)
-    return (source * weights).astype(np.float64) / output.astype(np.float64)
 
 
 def reach(bias: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -48,31 +32,6 @@ def float_multiplier(scale: np.float32) -> tuple[int, int]:
     return (0, 0) if shift < -31 else (int(mantissa * 2**31), shift)
 
 
-def float_scales(source: np.ndarray, weights: np.ndarray, output: np.ndarray, arithmetic: Arithmetic) -> np.ndarray:
-    """float32 scales of a convolution or matrix product, one per weight scale.
-
-    FLOAT: as ONNX Runtime computes them, rounding twice. TORCH: PyTorch sums reals and multiplies by 1 / output scale;
-    the exact product of the three, rounded once, is nearest to what that comes to.
-    """
-    source, weights, output = (np.asarray(s, np.float32) for s in (source, weights, output))
-    if arithmetic is Arithmetic.TORCH:
-        inverse = (1 / output.astype(np.float64)).astype(np.float32)
-        return (source.astype(np.float64) * weights.astype(np.float64) * inverse.astype(np.float64)).astype(np.float32)
-    return source * weights / output
-
-
-def float_average_scale(source: float, output: float, count: int, arithmetic: Arithmetic) -> np.float32:
-    """float32 scale of the sum of `count` values.
-
-    FLOAT: as ONNX Runtime's QLinearGlobalAveragePool computes it (`onnxruntime/core/mlas/lib/qlgavgpool.cpp`; the
-    image is summed in int32, so the chip's result is its byte). TORCH: nearest to the mean of reals times 1 / scale.
-    Averages over windows are another matter: see `averaging`.
-    """
-    if arithmetic is Arithmetic.TORCH:
-        return np.float32(float(np.float32(source)) * float(np.float32(1 / float(np.float32(output)))) / count)
-    return np.float32(source) / (np.float32(output) * np.float32(count))
-
-
 def check_float_range(bias: np.ndarray, weights: np.ndarray, shift: np.ndarray) -> None:
     """Raise `GraphError` where a row could leave the range in which `Rounding.FLOAT` is the frameworks'.
 
@@ -85,32 +44,6 @@ def check_float_range(bias: np.ndarray, weights: np.ndarray, shift: np.ndarray) 
         raise GraphError(f"output channel {channel} can reach {far[channel]} * 2**{max(int(shift[channel]), 0)} "
                          f"before it is rounded in float32; the chip takes less than {_FLOAT_LIMIT}. Use a larger "
                          "output scale or smaller weights and bias")
-
-
-def add_parameters(scale_a: float, scale_b: float, scale_o: float) -> dict[str, int]:
-    """The multipliers and right shifts of a TFLite int8 ADD as fields of the TENSOR command."""
-    a, b, o = (float(np.float32(s)) for s in (scale_a, scale_b, scale_o))
-    twice = 2 * max(a, b)
-    fields = {}
-    for name, real in (("a", a / twice), ("b", b / twice), ("o", twice / ((1 << 20) * o))):
-        multiplier, shift = quantize_multiplier(real)
-        if shift > 0:
-            raise GraphError(f"an addition whose output scale {o} is less than 2**-20 of its inputs' ({a}, {b}) "
-                             "cannot be computed, in TFLite either")
-        fields[f"add_mult_{name}"], fields[f"add_shift_{name}"] = multiplier, -shift
-    return fields
-
-
-def requantize(values: np.ndarray, multiplier: int, left: int, right: int) -> np.ndarray:
-    """MultiplyByQuantizedMultiplier with double rounding on int64 `values`; the shifted value must fit int32."""
-    product = (values << left) * multiplier
-    nudge = np.where(product >= 0, 1 << 30, 1 - (1 << 30))
-    high = (product + nudge) // 2**31
-    truncates_up = (product + nudge < 0) & ((product + nudge) % 2**31 != 0)  # C division rounds toward zero
-    high = high + truncates_up
-    mask = (1 << right) - 1
-    threshold = (mask >> 1) + (high < 0)
-    return (high >> right) + ((high & mask) > threshold)
 
 
 def average_multiplier(count: int) -> tuple[int, int, int]:
@@ -129,21 +62,9 @@ def average_multiplier(count: int) -> tuple[int, int, int]:
         multiplier, shift = quantize_multiplier(2.0**right / count)
         if not 0 <= shift <= 31 or 128 * count << shift > _INT32_MAX:
             continue
-        if np.array_equal(requantize(sums, multiplier, shift, right), wanted):
+        if np.array_equal(scale_twice_rounded(sums, multiplier, shift, right), wanted):
             return multiplier, shift, right
     raise GraphError(f"an average over {count} values has no exact multiplier; use a smaller pooling window")
-
-
-def mean_multiplier(scale_in: float, scale_out: float, count: int) -> tuple[int, int]:
-    """(multiplier, shift) of TFLite's integer MEAN over `count` values (QuantizedMeanOrSum)."""
-    multiplier, shift = quantize_multiplier(float(np.float32(scale_in)) / float(np.float32(scale_out)))
-    by = min(count.bit_length() - 1, 32, 31 + shift)
-    return (multiplier << by) // count, shift - by
-
-
-def split_shift(shift: int) -> tuple[int, int]:
-    """(left, right) of a TFLite shift."""
-    return max(shift, 0), max(-shift, 0)
 
 
 def fits_uniform(bias: np.ndarray) -> bool:

@@ -16,9 +16,9 @@ import math
 import numpy as np
 
 from ..arch import Rounding
-from ..fixedpoint import rounding_divide, saturating_doubling_high_multiply
 from ..graph import GraphError
-from . import quantize
+from ..graph.numerics.fixedpoint import rounding_divide, saturating_doubling_high_multiply
+from ..graph.numerics.requantize import add_parameters
 
 _BYTES = np.arange(-128, 128, dtype=np.int64)
 _INPUT_FRACTION = 11  # fraction bits of a sum whose `add_shift_o` is 0
@@ -57,7 +57,7 @@ def fit_fixed(table: np.ndarray, scales: tuple[float, float, float], zeros: tupl
     multiplier, so a negated one need not give the negated number; it hardly ever shows.
     """
     try:
-        fields = quantize.add_parameters(*scales)
+        fields = add_parameters(*scales)
     except GraphError:
         return None
     fields |= {name: sign * fields[name] for name, sign in zip(("add_mult_a", "add_mult_b"), signs, strict=True)}

@@ -9,16 +9,15 @@ import numpy as np
 
 from ..arch import Rounding
 from ..graph import GraphError
-from .quantize import quantize_multiplier, requantize
+from ..graph.numerics.fixedpoint import quantize_multiplier, scale_twice_rounded
+from ..graph.numerics.rounding import half_away
 
 STEPS = np.arange(-256, 256)  # more than a byte has, whatever the zero point
 
 
 def rounded(sums: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
     """What LiteRT makes of int64 `sums`: the double product, rounded half away from zero."""
-    product = np.asarray(sums, np.float64) * scale
-    whole = np.trunc(product)
-    return (whole + np.sign(product) * (np.abs(product - whole) >= 0.5)).astype(np.int64)
+    return half_away(np.asarray(sums, np.float64) * scale).astype(np.int64)
 
 
 def exact(scale: float, reach: int) -> dict[Rounding, tuple[int, int, int]]:
@@ -40,7 +39,7 @@ def exact(scale: float, reach: int) -> dict[Rounding, tuple[int, int, int]]:
         # as far left as the sums go: the first of the two roundings is the finer for it
         left = max(min(31 - reach.bit_length(), 31 + shift), shift, 0)
         if left <= 31 and reach << left < 2**31:
-            tried(Rounding.DOUBLE, requantize(sums, multiplier, left, left - shift), left, left - shift)
+            tried(Rounding.DOUBLE, scale_twice_rounded(sums, multiplier, left, left - shift), left, left - shift)
     return found
 
 

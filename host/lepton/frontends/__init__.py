@@ -5,11 +5,10 @@
 function is used.
 """
 
-from .check import check_graph
 from .load import load
 from .tflite import export_tflite, import_tflite
 
-__all__ = ["check_graph", "export_tflite", "import_onnx", "import_tflite", "load", "load_onnx", "quantize",
+__all__ = ["export_tflite", "import_onnx", "import_tflite", "load", "load_onnx", "quantize",
            "quantize_onnx"]
 
 

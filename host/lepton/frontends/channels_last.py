@@ -100,15 +100,15 @@ class _ChannelsLast:
         if view.plain and view.stored == name:
             return
         like, source = self.source.tensors[name], self.result.tensors
-        self.node = Node(Reshape(), [], [], name)
+        self.node = Node(Reshape(view.shape), [], [], name)
         if view.keeps_elements:
-            self.emit(Reshape(), [view.stored], name, view.shape, like)
+            self.emit(Reshape(view.shape), [view.stored], name, view.shape, like)
         elif view.only_transposed:
             self.emit(Transpose(view.order), [view.stored], name, view.shape, like)
         else:
             stored = self.emit(Transpose(view.order), [view.stored], self.fresh(f"{name}.t"), view.transposed,
                                source[view.stored])
-            self.emit(Reshape(), [stored], name, view.shape, like)
+            self.emit(Reshape(view.shape), [stored], name, view.shape, like)
 
     def constant(self, name: str) -> Tensor | None:
         tensor = self.source.tensors[name]
@@ -132,7 +132,7 @@ class _ChannelsLast:
             if not view.keeps_elements:
                 stored = self.emit(Transpose(view.order), [stored], self.fresh(f"{stored}.t"), view.transposed, like)
             if self.result.tensors[stored].shape != view.shape:
-                stored = self.emit(Reshape(), [stored], self.fresh(f"{view.stored}.r"), view.shape, like)
+                stored = self.emit(Reshape(view.shape), [stored], self.fresh(f"{view.stored}.r"), view.shape, like)
             self.done[view] = stored
         return self.done[view]
 

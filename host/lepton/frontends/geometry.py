@@ -3,6 +3,8 @@
 import numpy as np
 
 from lepton.graph import GraphError
+from lepton.graph.numerics.rounding import half_away
+from lepton.graph.ops.windows import effective_kernel
 
 INT8_RANGE = (-128, 127)
 
@@ -10,21 +12,11 @@ INT8_RANGE = (-128, 127)
 ACTIVATION_BOUNDS = {"NONE": (None, None), "RELU": (0.0, None), "RELU_N1_TO_1": (-1.0, 1.0), "RELU6": (0.0, 6.0)}
 
 
-def effective_kernel(kernel: int, dilation: int) -> int:
-    """Input pixels that a dilated kernel spans along one axis."""
-    return (kernel - 1) * dilation + 1
-
-
 def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
     """(before, after) of TFLite's SAME along one axis: the odd pixel goes after (ComputePaddingWithOffset)."""
     outputs = -(-size // stride)
     total = max((outputs - 1) * stride + effective_kernel(kernel, dilation) - size, 0)
     return total // 2, total - total // 2
-
-
-def output_size(size: int, kernel: int, stride: int, dilation: int, padding: tuple[int, int]) -> int:
-    """Output pixels along one axis; less than 1 when the kernel does not fit."""
-    return (size + sum(padding) - effective_kernel(kernel, dilation)) // stride + 1
 
 
 def clamp_range(bounds: tuple[float | None, float | None], scale: float, zero_point: int) -> tuple[int, int]:
@@ -38,7 +30,7 @@ def clamp_range(bounds: tuple[float | None, float | None], scale: float, zero_po
         if abs(ratio) >= 2**31 - 256:
             raise GraphError(f"the bound {bound:g} of the activation divided by the output's scale {scale:g} does not "
                              "fit int32, and TFLite has no defined result")
-        value = zero_point + np.copysign(np.floor(abs(ratio) + 0.5), ratio)
+        value = zero_point + half_away(np.float64(ratio))
         return int(min(max(value, INT8_RANGE[0]), INT8_RANGE[1]))
 
     low, high = bounds

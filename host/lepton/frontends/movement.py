@@ -60,7 +60,7 @@ def _places(graph: Graph, node: Node) -> np.ndarray | None:
 def _as_one(graph: Graph, node: Node, root: str, places: np.ndarray) -> list[Node]:
     source, output = graph.tensors[root], graph.tensors[node.outputs[0]]
     if np.array_equal(places, np.arange(prod(source.shape))):
-        return [Node(Reshape(), [root], [output.name], node.name)]
+        return [Node(Reshape(output.shape), [root], [output.name], node.name)]
     found = _one_axis(source.shape, places)
     if found is None:
         return [node]
@@ -77,7 +77,7 @@ def _as_one(graph: Graph, node: Node, root: str, places: np.ndarray) -> list[Nod
     if direct != output.name:
         q: Quantization | None = output.quantization
         graph.tensors[direct] = Tensor(direct, shape, output.dtype, q)
-        nodes.append(Node(Reshape(), [direct], [output.name], node.name))
+        nodes.append(Node(Reshape(output.shape), [direct], [output.name], node.name))
     return nodes
 
 

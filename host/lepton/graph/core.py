@@ -1,9 +1,19 @@
-"""Tensors, nodes and the graph that holds them."""
+"""Tensors, operators, nodes and the graph that holds them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from math import prod
+from typing import ClassVar
 
 import numpy as np
+
+__all__ = ["FULL", "Arithmetic", "Call", "Graph", "GraphError", "Node", "Op", "Pair", "Quantization", "Shape",
+           "Signature", "Tensor"]
+
+Shape = tuple[int, ...]
+Pair = tuple[int, int]  # (y, x), or (low, high)
+FULL: Pair = (-128, 127)  # the values of an int8
 
 
 class GraphError(ValueError):
@@ -39,15 +49,97 @@ class Tensor:
     """
 
     name: str
-    shape: tuple[int, ...]
+    shape: Shape
     dtype: np.dtype
     quantization: Quantization | None = None
     data: np.ndarray | None = None
 
+    @property
+    def scale(self) -> np.float32:
+        """The scale of a tensor that is quantized per tensor."""
+        assert self.quantization is not None, f"{self.name!r} is not quantized"
+        return np.float32(self.quantization.scale.reshape(-1)[0])
+
+    @property
+    def zero_point(self) -> int:
+        """The zero point of a tensor that is quantized per tensor, 0 without a quantization."""
+        return 0 if self.quantization is None else int(self.quantization.zero_point.reshape(-1)[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Signature:
+    """One use of an operator: the tensors that go in (None for an optional operand left out) and the one that comes
+    out. `arithmetic` is the graph's."""
+
+    arithmetic: Arithmetic
+    inputs: Sequence[Tensor | None]
+    output: Tensor
+
+    @property
+    def fixed(self) -> bool:
+        return self.arithmetic is Arithmetic.FIXED
+
+    @property
+    def torch(self) -> bool:
+        return self.arithmetic is Arithmetic.TORCH
+
+    @property
+    def quantized(self) -> bool:
+        """True where the result is brought to a scale, as int8 and uint8 results are."""
+        return np.dtype(self.output.dtype) in (np.int8, np.uint8) and self.output.quantization is not None
+
+    @property
+    def traffic(self) -> int:
+        """Bytes of the operands, constants included, and of the result."""
+        return sum(prod(t.shape) * np.dtype(t.dtype).itemsize for t in (*self.inputs, self.output) if t is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class Call(Signature):
+    """One execution of an operator: `values` are the arrays of `inputs`."""
+
+    values: Sequence[np.ndarray | None]
+
+    @property
+    def x(self) -> np.ndarray:
+        """The first operand."""
+        return self.values[0]  # type: ignore[return-value]  # first operands are never left out
+
 
 @dataclass(frozen=True)
 class Op:
-    """Base of the operators. Inputs and outputs are named in the node."""
+    """Base of the operators. A subclass is the one description of an operator; its fields are the attributes.
+
+    Its methods raise `GraphError` without naming the node: whoever calls them knows it.
+    """
+
+    operands: ClassVar[Pair] = (1, 1)  # fewest and most; optional ones are the last
+    keeps_quantization: ClassVar[bool] = False  # the output has the first input's scale and zero point
+    one_image: ClassVar[bool] = False  # `compute` takes a batch of one image (1, H, W, C)
+
+    # Fields of some operators, see `ops`; here what they are for the others. No annotations, or they were fields here.
+    clamp = FULL  # no clamp
+    unsigned = False
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        """Shape and data type of the output. Raises `GraphError` where the inputs do not fit each other."""
+        raise GraphError(f"operator {type(self).__name__} does not say what its output is")
+
+    def check(self, signature: Signature) -> None:
+        """Raises `GraphError` where quantization, data types or attributes are not what the framework demands."""
+
+    def compute(self, call: Call) -> np.ndarray:
+        """The result as the framework computes it, of (or broadcast to) the output's shape and type."""
+        raise NotImplementedError(type(self).__name__)
+
+    def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
+        """Multiplications of the network's own arithmetic; 0 for operators that only compare, add or move."""
+        return 0
+
+    def limits(self, dtype: np.dtype) -> Pair:
+        """Smallest and largest quantized result."""
+        info = np.iinfo(dtype)
+        return (int(info.min), int(info.max)) if self.clamp == FULL else self.clamp
 
 
 @dataclass(eq=False)
@@ -58,6 +150,11 @@ class Node:
     inputs: list[str]
     outputs: list[str]
     name: str = ""
+
+    @property
+    def label(self) -> str:
+        """How errors name the node."""
+        return f"{type(self.op).__name__} {self.name or self.outputs[0]!r}"
 
 
 @dataclass(eq=False)

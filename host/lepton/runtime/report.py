@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..arch import COUNTERS, ChipConfig
-from ..compiler.host.costs import HostCost
 from ..driver import Completion
+from .costs import HostCost
 
 CAUSES = tuple(name for name, _ in COUNTERS[1:7])  # they add up to CYCLES
 FINISH = "finish"  # name of the row for what follows a program's last layer

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arch import COUNTERS, Region
-from ..compiler import ChipStep, CompiledModel, TensorInfo, host
+from ..compiler import ChipStep, CompiledModel, TensorInfo
 from ..compiler.container import dump
-from ..compiler.host.costs import cost_of
 from ..device import Device
 from ..driver import DEFAULT_CYCLE_LIMIT, Buffer, Driver, Job, Stream
 from ..graph import GraphError
+from .costs import cost_of
 from .errors import InputError, RuntimeModelError
 from .report import Report, job_rows
 
@@ -134,7 +134,7 @@ class Session:
             if job is None:
                 with watch:
                     try:
-                        host.run(step, values)
+                        step.run(values)
                     except GraphError as error:  # a value that the operator does not take, as an index outside a table
                         what = f"host step {step.name!r} ({type(step.op).__name__})"
                         raise RuntimeModelError(f"{what}: {error}") from None

@@ -12,11 +12,11 @@ from lepton.cli import main
 from lepton.cli.host_work import host_facts
 from lepton.cli.main import EXIT_DIFFERENT, EXIT_USER_ERROR
 from lepton.compiler import CompiledModel
-from lepton.compiler.host.costs import LAYOUT, HostCost
 from lepton.frontends import export_tflite
 from lepton.graph import Node, Quantization, Softmax, Tensor
 from lepton.results import DeviceKeys, Store
 from lepton.results.verify import read
+from lepton.runtime.costs import LAYOUT, HostCost
 
 MODEL = lepton.models.load("mnist")
 

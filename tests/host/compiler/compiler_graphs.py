@@ -91,7 +91,7 @@ class Builder:
 
     def dense(self, x, outputs, bias=True, per_channel=False, **attributes):
         inputs = self._constants(x, (outputs, int(np.prod(self.shape(x)))), 0, bias, per_channel)
-        return self.node(FullyConnected(**attributes), inputs, (1, outputs))
+        return self.node(FullyConnected(**{"keep_dims": False, **attributes}), inputs, (1, outputs))
 
     def pool(self, x, op):
         shape = self.shape(x)
@@ -110,7 +110,7 @@ class Builder:
         return self.node(Add(**attributes), [a, b], self.shape(a))
 
     def reshape(self, x, shape):
-        return self.node(Reshape(), [x], shape, same=True)
+        return self.node(Reshape(tuple(shape)), [x], shape, same=True)
 
     def softmax(self, x, beta=1.0):
         name = self.node(Softmax(beta), [x], self.shape(x))

@@ -36,13 +36,14 @@ def conv(b, x, channels, kernel=(1, 1), **attributes):
 def enlarged(b, x, steps, **options):
     _, height, width, channels = b.shape(x)
     options = {"coordinates": "asymmetric", "nearest": "floor"} | options
-    return b.node(Resize(**options), [x], (1, height * steps[0], width * steps[1], channels), same=True)
+    size = height * steps[0], width * steps[1]
+    return b.node(Resize(size, **options), [x], (1, *size, channels), same=True)
 
 
 def transposed(b, x, outputs, kernel, stride, padding=((0, 0), (0, 0)), size=None):
     inputs = b._constants(x, (outputs, *kernel, b.shape(x)[3]), 0, True)
-    shape = (1, *(size or [n * s for n, s in zip(b.shape(x)[1:3], stride, strict=True)]), outputs)
-    return b.node(TransposeConv2D(stride=stride, padding=padding), inputs, shape)
+    size = tuple(size or [n * s for n, s in zip(b.shape(x)[1:3], stride, strict=True)])
+    return b.node(TransposeConv2D(size, stride, padding), inputs, (1, *size, outputs))
 
 
 def random_moves(seed):

@@ -32,13 +32,13 @@ def test_unknown_operator():
 
     graph = one_conv()
     graph.nodes.append(Node(Tanh(), ["t0"], ["t0"], "squash"))
-    refused(graph, "Tanh 'squash': operator Tanh is not supported; supported are Conv2D, DepthwiseConv2D, ")
+    refused(graph, "Tanh 'squash': operator Tanh is not supported; supported are .*Conv2D, DepthwiseConv2D, ")
 
 
 def test_batch():
     graph = one_conv()
     graph.tensors["image"].shape = (2, 8, 8, 4)
-    refused(graph, "Conv2D 'n0': the output must have the input's batch of 2, not 1")
+    refused(graph, "Conv2D 'n0': 't0' must have shape \\(2, 6, 6, 8\\), not \\(1, 6, 6, 8\\)")
 
 
 def test_data_type():
@@ -59,7 +59,7 @@ def test_weights():
 def test_shapes():
     graph = one_conv()
     graph.tensors["t0"].shape = (1, 8, 8, 8)
-    refused(graph, r"the output must have \(height, width, channels\) \(6, 6, 8\), not shape \(1, 8, 8, 8\)")
+    refused(graph, r"'t0' must have shape \(1, 6, 6, 8\), not \(1, 8, 8, 8\)")
     b = Builder((1, 4, 4, 4))
     b._activation("other", (1, 1, 1, 4))
     b.graph.inputs.append("other")
@@ -111,7 +111,8 @@ def test_a_network_larger_than_the_memory_map():
 def test_a_window_of_nothing_but_padding():
     b = Builder((1, 4, 4, 4))
     b.average_pool("image", kernel=(2, 2), stride=(1, 1), padding=((2, 0), (0, 0)))
-    refused(b.done(), "a window lies wholly in the padding; there is nothing to average")
+    refused(b.done(), r"padding \(\(2, 0\), \(0, 0\)\) must be less than the kernel \(2, 2\), "
+            "or a window lies wholly in the padding")
 
 
 def test_a_layer_that_does_not_fit():

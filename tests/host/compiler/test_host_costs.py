@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from compiler_graphs import Builder, quantization, random_inputs
 from lepton.compiler import HostStep, compile_graph
-from lepton.compiler.host import costs
 from lepton.graph import Arithmetic, Conv2D, Dequantize, Gather, Mul, Tensor, Unary
-from lepton.runtime import Session
+from lepton.runtime import Session, costs
 
 
 def mixed():

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from compiler_graphs import Builder
 from lepton.arch import PRESETS
-from lepton.compiler import ChipStep, CompiledModel, ModelFileError, compile_graph, host
+from lepton.compiler import ChipStep, CompiledModel, ModelFileError, compile_graph
 from lepton.compiler.container import dump, parse
-from lepton.graph import Table, Transpose
+from lepton.graph import Table, Transpose, interpret
 
 
 def graph():
@@ -53,12 +53,12 @@ def test_host_steps_keep_their_constants_and_tables():
     loaded = parse(dump(model))
     assert dump(loaded) == dump(model) and loaded.placement == model.placement
     values = {"image": np.random.default_rng(1).integers(-128, 128, (1, 4, 300, 3)).astype(np.int8)}
-    wanted = host.evaluate(graph, values)[graph.outputs[0]]
+    wanted = interpret.evaluate(graph, values)[graph.outputs[0]]
     steps = [step for step in loaded.steps if not isinstance(step, ChipStep)]
     assert [type(step.op).__name__ for step in steps] == ["Conv2D", "Transpose"]
-    values[steps[1].inputs[0].name] = host.evaluate(graph, values)[x]
-    host.run(steps[0], dict(values))
-    host.run(steps[1], values)
+    values[steps[1].inputs[0].name] = interpret.evaluate(graph, values)[x]
+    steps[0].run(dict(values))
+    steps[1].run(values)
     np.testing.assert_array_equal(values[graph.outputs[0]], wanted)
 
 

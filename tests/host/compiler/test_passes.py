@@ -3,10 +3,25 @@
 import numpy as np
 import pytest
 from compiler_graphs import Builder, quantization, random_inputs
-from lepton.compiler import compile_graph, host
+from lepton.compiler import compile_graph
 from lepton.compiler.passes import PASSES, run
 from lepton.compiler.printer import graph_text
-from lepton.graph import Add, Arithmetic, Conv2D, Maximum, Minimum, Mul, Node, Pad, Prelu, Sub, Table, Tensor, Transpose
+from lepton.graph import (
+    Add,
+    Arithmetic,
+    Conv2D,
+    Maximum,
+    Minimum,
+    Mul,
+    Node,
+    Pad,
+    Prelu,
+    Sub,
+    Table,
+    Tensor,
+    Transpose,
+    interpret,
+)
 
 
 def operators(graph):
@@ -15,7 +30,7 @@ def operators(graph):
 
 def same(graph, changed):
     inputs = random_inputs(graph, 1)
-    wanted, got = host.evaluate(graph, inputs), host.evaluate(changed, inputs)
+    wanted, got = interpret.evaluate(graph, inputs), interpret.evaluate(changed, inputs)
     for name in graph.outputs:
         np.testing.assert_array_equal(got[name], wanted[name])
 

@@ -4,15 +4,14 @@ import numpy as np
 import pytest
 from compiler_graphs import CRAMPED, Builder, golden, random_inputs
 from compiler_moves import enlarged, transposed
-from lepton.compiler import host
-from lepton.graph import Arithmetic, Table
+from lepton.graph import Arithmetic, Table, interpret
 
 
 def exact(graph, config, arithmetic=Arithmetic.FIXED):
     graph.arithmetic = arithmetic
     inputs = random_inputs(graph, 1)
     outputs, model = golden(graph, CRAMPED.get(config, config), inputs, 5)
-    for name, wanted in host.evaluate(graph, inputs).items():
+    for name, wanted in interpret.evaluate(graph, inputs).items():
         if name in graph.outputs:
             np.testing.assert_array_equal(outputs[name], wanted, err_msg=name)
     return model

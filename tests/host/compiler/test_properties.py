@@ -7,9 +7,9 @@ from compiler_random import network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lepton.arch import ChipConfig
-from lepton.compiler import compile_graph, host
+from lepton.compiler import compile_graph
 from lepton.compiler.container import dump
-from lepton.graph import Arithmetic
+from lepton.graph import Arithmetic, interpret
 
 
 @st.composite
@@ -29,7 +29,7 @@ def test_chip_and_host_are_the_host_alone(chip, seed, moves, arithmetic):
     graph.arithmetic = arithmetic
     inputs = random_inputs(graph, seed)
     outputs, model = golden(graph, chip, inputs, seed)
-    wanted = host.evaluate(graph, inputs)
+    wanted = interpret.evaluate(graph, inputs)
     for name in graph.outputs:
         np.testing.assert_array_equal(outputs[name], wanted[name], err_msg=name)
     assert dump(compile_graph(graph, chip)) == dump(model), "the same graph must give the same bytes"

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 from compiler_graphs import CRAMPED, golden, litert
 from compiler_reshapes import KINDS, UNSIGNED, ReshapingBuilder, append, reshaping_network
-from lepton.compiler import host
 from lepton.compiler.container import dump, parse
 from lepton.frontends import import_tflite
-from lepton.graph import GraphError, Recenter, Sub, Table, Tensor
+from lepton.graph import GraphError, Recenter, Sub, Table, Tensor, interpret
 from lepton.runtime import Session
 
 from tests import litert_models
@@ -23,7 +22,7 @@ def random_values(graph, seed):
 def exact(graph, config, seed):
     inputs = random_values(graph, seed)
     outputs, model = golden(graph, CRAMPED.get(config, config), inputs, seed)
-    wanted = host.evaluate(graph, inputs)
+    wanted = interpret.evaluate(graph, inputs)
     for name in graph.outputs:
         np.testing.assert_array_equal(outputs[name], wanted[name], err_msg=f"seed {seed}, {name}")
         assert outputs[name].dtype == graph.tensors[name].dtype
@@ -131,7 +130,7 @@ def test_bytes_at_the_edges_are_the_layouts_work():
     again = parse(dump(model))
     inputs = random_values(b.graph, 2)
     with lepton.device.open("golden", config="base") as device, Session(again, device) as session:
-        np.testing.assert_array_equal(session.run(inputs).outputs[y], host.evaluate(b.graph, inputs)[y])
+        np.testing.assert_array_equal(session.run(inputs).outputs[y], interpret.evaluate(b.graph, inputs)[y])
 
 
 @pytest.mark.parametrize("shape", [(1, 10, 9, 1), (1, 5, 7, 3), (1, 4, 4, 21)])

@@ -6,11 +6,11 @@ import pytest
 from lepton import graph
 from lepton.arch import Rounding, Tensor
 from lepton.arch.commands import PARAM_WORDS
-from lepton.compiler import host
-from lepton.compiler.quantize import add_parameters, pack_parameters
+from lepton.compiler.quantize import pack_parameters
 from lepton.compiler.residual_fit import chip_table, fit_fixed, fit_float
-from lepton.fixedpoint import rounding_divide, saturating_doubling_high_multiply
-from lepton.graph import Add, Arithmetic
+from lepton.graph import Add, Arithmetic, interpret
+from lepton.graph.numerics.fixedpoint import rounding_divide, saturating_doubling_high_multiply
+from lepton.graph.numerics.requantize import add_parameters
 from lepton_sim.golden.commands import tail
 from onnx import TensorProto, helper, numpy_helper
 
@@ -39,7 +39,7 @@ def onnx_add_table(scales, zeros):
     """What the host's kernel makes of every pair."""
     a, b, output = map(quantized, "abc", scales, zeros)
     every = BYTES.astype(np.int8)
-    return host.compute(Add(), Arithmetic.FLOAT, [a, b], [every[:, None], every[None, :]], output)
+    return interpret.compute(Add(), Arithmetic.FLOAT, [a, b], [every[:, None], every[None, :]], output)
 
 
 def quantized(name, scale, zero):

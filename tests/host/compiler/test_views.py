@@ -5,14 +5,14 @@ import pytest
 from compiler_graphs import CRAMPED, golden, random_inputs
 from compiler_moves import builder, concat, conv, random_moves, take
 from lepton.arch import PRESETS
-from lepton.compiler import compile_graph, host
-from lepton.graph import Arithmetic, Concat
+from lepton.compiler import compile_graph
+from lepton.graph import Arithmetic, Concat, interpret
 
 
 def exact(graph, config, seed=1):
     inputs = random_inputs(graph, seed)
     outputs, model = golden(graph, CRAMPED.get(config, config), inputs, seed)
-    wanted = host.evaluate(graph, inputs)
+    wanted = interpret.evaluate(graph, inputs)
     for name in graph.outputs:
         np.testing.assert_array_equal(outputs[name], wanted[name], err_msg=name)
     return model

@@ -77,11 +77,11 @@ def every_operator() -> Graph:
            0.5, 3)
     b.node("max", MaxPool2D((2, 2), (1, 1), ((0, 1), (0, 1))), ["dilated"], (1, 3, 3, 6), 0.5, 3)
     b.node("average", AveragePool2D((2, 3), (1, 1)), ["max"], (1, 2, 1, 6), 0.5, 3)
-    b.node("flat", Reshape(), ["average"], (1, 12), 0.5, 3)
-    b.node("dense", FullyConnected(), b.weights("flat", "dense", (6, 12), 0, bias=False, per_channel=False), (1, 6),
-           1.0, -12)
+    b.node("flat", Reshape((1, 12)), ["average"], (1, 12), 0.5, 3)
+    b.node("dense", FullyConnected(keep_dims=False),
+           b.weights("flat", "dense", (6, 12), 0, bias=False, per_channel=False), (1, 6), 1.0, -12)
     b.node("probabilities", Softmax(beta=0.015625), ["dense"], (1, 6), 1 / 256, -128)
-    b.node("mean", Mean(), ["dilated"], (1, 6), 0.3, -7)
+    b.node("mean", Mean(keep_dims=False), ["dilated"], (1, 6), 0.3, -7)
     b.node("mean_kept", Mean(), ["add"], (1, 1, 1, 16), 0.04, 2)
     return b.done("probabilities", "mean", "mean_kept")
 

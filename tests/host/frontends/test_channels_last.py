@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lepton.compiler.host import evaluate
 from lepton.frontends.channels_last import channels_last
 from lepton.graph import (
     Add,
@@ -23,6 +22,7 @@ from lepton.graph import (
     Tensor,
     Transpose,
 )
+from lepton.graph.interpret import evaluate
 
 ONE = Quantization(np.ones(1, np.float32), np.zeros(1, np.int32))
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -53,6 +53,9 @@ class Builder:
     def transpose(self, x, order):
         return self(Transpose(order), x, shape=[self.shape(x)[i] for i in order])
 
+    def reshape(self, x, shape):
+        return self(Reshape(shape), x, shape=shape)
+
     def pool(self, x):
         """An operator that needs channels last."""
         n, c, h, w = self.shape(x)
@@ -80,8 +83,8 @@ def same(graph, rng):
 
 def shuffle(b, x, groups):
     n, c, h, w = b.shape(x)
-    y = b(Reshape(), x, shape=(n, groups, c // groups, h, w))
-    return b(Reshape(), b.transpose(y, (0, 2, 1, 3, 4)), shape=(n, c, h, w))
+    y = b.reshape(x, (n, groups, c // groups, h, w))
+    return b.reshape(b.transpose(y, (0, 2, 1, 3, 4)), (n, c, h, w))
 
 
 def step(b, x, kind, rng):
@@ -113,8 +116,8 @@ def step(b, x, kind, rng):
     if kind == "gather":
         index = b.constant(rng.integers(0, c, 3))
         return b(Gather(1), x, index, shape=(n, 3, h, w))
-    flat = b(Reshape(), x, shape=(n, c * h * w))
-    return b(Reshape(), flat, shape=(n, c, h, w))
+    flat = b.reshape(x, (n, c * h * w))
+    return b.reshape(flat, (n, c, h, w))
 
 
 KINDS = ("pool", "table", "shuffle", "residual", "scale", "concat", "slice", "pad", "reduce", "gather", "flatten")
@@ -150,8 +153,8 @@ def test_a_shuffle_is_a_gather_of_channels_and_its_halves_are_slices():
     assert found == ["Transpose", "MaxPool2D", "Gather", "MaxPool2D", "Transpose"]
     b = Builder((1, 6, 4, 5))
     pooled = b.pool("x")
-    pairs = b.transpose(b(Reshape(), pooled, shape=(3, 2, 15)), (1, 0, 2))
-    halves = b(Reshape(), pairs, shape=(2, 1, 3, 3, 5))
+    pairs = b.transpose(b.reshape(pooled, (3, 2, 15)), (1, 0, 2))
+    halves = b.reshape(pairs, (2, 1, 3, 3, 5))
     first, second = (b(Gather(0), halves, b.constant(np.array(i)), shape=(1, 3, 3, 5)) for i in (0, 1))
     found = same(b.finish(b.pool(first), b.pool(second)), rng)
     assert found.count("Slice") == 2 and "Reshape" not in found and found.count("Transpose") == 3
@@ -160,7 +163,7 @@ def test_a_shuffle_is_a_gather_of_channels_and_its_halves_are_slices():
 def test_a_classifier_takes_the_image_as_it_lies():
     b, rng = Builder((1, 4, 6, 5)), np.random.default_rng(3)
     pooled = b.pool("x")
-    flat = b(Reshape(), pooled, shape=(1, 100))
+    flat = b.reshape(pooled, (1, 100))
     weights = b.constant(rng.integers(-3, 4, (7, 100)).astype(np.int8), ONE)
     y = b(FullyConnected(), flat, weights, shape=(1, 7))
     assert same(b.finish(y), rng) == ["Transpose", "MaxPool2D", "Reshape", "FullyConnected"]

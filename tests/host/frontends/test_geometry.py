@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
-from lepton.frontends.geometry import activation_range, output_size, same_padding
+from lepton.frontends.geometry import activation_range, same_padding
 from lepton.graph import GraphError
+from lepton.graph.ops.windows import output_size
 
 
 @pytest.mark.parametrize(("size", "kernel", "stride", "dilation", "expected"), [

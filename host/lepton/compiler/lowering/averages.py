@@ -4,11 +4,12 @@ import numpy as np
 
 from ...arch import Rounding, TensorOpcode
 from ...graph import GraphError
+from ...graph.numerics.fixedpoint import split_shift
+from ...graph.numerics.requantize import float_average_scale, mean_multiplier
 from .. import quantize
 from ..averaging import float_averages, unsigned_average
 from ..layers import ChipLayer, Part
 from ..segments import ChipNode
-from ..verify import label
 from .context import Context, scale_of, zero_of
 
 
@@ -16,14 +17,13 @@ def mean(context: Context, layer: ChipLayer, source, output) -> None:
     """Make `layer` the mean over its kernel, the whole image."""
     count = layer.kernel[0] * layer.kernel[1]
     if context.floats:
-        scale = quantize.float_average_scale(scale_of(source), scale_of(output), count,
-                                             context.graph.arithmetic)
+        scale = float_average_scale(context.graph.arithmetic, scale_of(source), scale_of(output), count)
         multiplier, shift = quantize.float_multiplier(scale)
         quantize.check_float_range(np.array([-zero_of(source) * count]), np.ones((1, count)), np.array([shift]))
     else:
-        multiplier, shift = quantize.mean_multiplier(scale_of(source), scale_of(output), count)
+        multiplier, shift = mean_multiplier(scale_of(source), scale_of(output), count)
     layer.opcode, layer.pad, layer.out_zero = TensorOpcode.SUM, 0, zero_of(output)
-    layer.params = [context.uniform(-zero_of(source) * count, multiplier, *quantize.split_shift(shift))]
+    layer.params = [context.uniform(-zero_of(source) * count, multiplier, *split_shift(shift))]
 
 
 def pool(context: Context, layer: ChipLayer, node: ChipNode) -> None:
@@ -52,7 +52,7 @@ def pool(context: Context, layer: ChipLayer, node: ChipNode) -> None:
         else:
             layer.params = [context.uniform(0, *quantize.average_multiplier(count)) for _, count in parts]
     except GraphError as error:
-        raise GraphError(f"{label(node.node)}: {error}") from error
+        raise GraphError(f"{node.node.label}: {error}") from error
 
 
 def _equal_counts(outputs: int, extent: int, kernel: int, stride: int,

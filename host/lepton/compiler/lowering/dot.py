@@ -4,12 +4,13 @@ import numpy as np
 
 from ...arch import TensorOpcode
 from ...graph import Conv2D, DepthwiseConv2D, FullyConnected, GraphError
+from ...graph.numerics.fixedpoint import quantize_multiplier
+from ...graph.numerics.requantize import sum_scales
+from ...graph.ops.weights import centred
 from .. import quantize, rounding
-from ..host.layers import centred_weights
 from ..layers import ChipLayer, Part
 from ..operands import takes_rows
 from ..segments import ChipNode
-from ..verify import label
 from . import folded, windows
 from .context import Context, zero_of
 
@@ -68,7 +69,7 @@ def dot(context: Context, node: ChipNode, index: int) -> ChipLayer:
 
 def chip_weights(weights) -> np.ndarray:
     """A layer's weights less their zero points: int8, or int16 where they need more bits."""
-    values = centred_weights(weights)
+    values = centred(weights)
     return values.astype(np.int8) if values.min(initial=0) >= -128 and values.max(initial=0) <= 127 else values
 
 
@@ -84,15 +85,11 @@ def set_parameters(context: Context, layer: ChipLayer, node: ChipNode, values: n
     if len(node.node.inputs) > 2 and node.node.inputs[2]:
         bias += tensors[node.node.inputs[2]].data.reshape(-1)
     bias -= zero_of(source) * values.reshape(outputs, -1).sum(axis=1, dtype=np.int64)
-    steps = source.quantization.scale, weights.quantization.scale.reshape(-1), output.quantization.scale
-    if context.floats:
-        scales = np.broadcast_to(quantize.float_scales(*steps, context.graph.arithmetic), outputs)
-        pairs = [quantize.float_multiplier(s) for s in scales]
-    else:
-        scales = np.broadcast_to(quantize.conv_scales(*steps, not getattr(node.node.op, "unsigned", False)), outputs)
-        pairs = [quantize.quantize_multiplier(float(s)) for s in scales]
+    scales = np.broadcast_to(sum_scales(context.graph.arithmetic, source, weights, output, not node.node.op.unsigned),
+                             outputs)
+    pairs = [quantize.float_multiplier(s) if context.floats else quantize_multiplier(float(s)) for s in scales]
     if max(shift for _, shift in pairs) > 31:
-        raise GraphError(f"{label(node.node)}: the scale of input times weights must be less than 2**31 times "
+        raise GraphError(f"{node.node.label}: the scale of input times weights must be less than 2**31 times "
                          "that of the output")
     multiplier, shift = np.array(pairs, np.int64).T
     left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
@@ -100,7 +97,7 @@ def set_parameters(context: Context, layer: ChipLayer, node: ChipNode, values: n
         quantize.check_float_range(bias, values, shift)
     elif isinstance(node.node.op, FullyConnected):
         layer.rounding, multiplier, left, right = rounding.fully_connected(scales, quantize.reach(bias, values),
-                                                                           label(node.node))
+                                                                           node.node.label)
     blocks = [slice(o, o + lanes) for o in range(0, outputs, lanes)]
     alike = all(len(np.unique(array)) == 1 for array in (multiplier, left, right))
     if alike and node.residual is None and quantize.fits_uniform(bias):

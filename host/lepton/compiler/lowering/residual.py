@@ -3,10 +3,11 @@
 import numpy as np
 
 from ...graph import Add, GraphError, Sub, Tensor
-from .. import host, quantize, residual_fit
+from ...graph.interpret import compute
+from ...graph.numerics.requantize import add_parameters
+from .. import residual_fit
 from ..layers import ChipLayer
 from ..segments import ChipNode
-from ..verify import label
 from .context import Context, scale_of, zero_of
 
 _BYTES = np.arange(-128, 128).astype(np.int8)
@@ -23,9 +24,9 @@ def add(context: Context, layer: ChipLayer, node: ChipNode) -> None:
         layer.add = _fitted(context, node, scales, zeros)
     else:
         try:
-            layer.add = quantize.add_parameters(*scales)
+            layer.add = add_parameters(*scales)
         except GraphError as error:
-            raise GraphError(f"{label(fused)}: {error}") from error
+            raise GraphError(f"{fused.label}: {error}") from error
         layer.add |= {"add": 1, "add_zero_a": zeros[0], "add_zero_b": zeros[1], "add_zero_o": zeros[2],
                       "add_min": fused.op.clamp[0], "add_max": fused.op.clamp[1]}
     if not isinstance(node.node.op, Add | Sub):
@@ -45,7 +46,7 @@ def _fitted(context: Context, node: ChipNode, scales: tuple, zeros: tuple) -> di
     else:
         fields = residual_fit.fit_fixed(table, scales, zeros, signs)
     if fields is None:
-        raise GraphError(f"{label(fused)}: no integers give the results that the framework gives")
+        raise GraphError(f"{fused.label}: no integers give the results that the framework gives")
     return fields
 
 
@@ -57,5 +58,5 @@ def _results(context: Context, node: ChipNode, first: bool) -> np.ndarray:
     values = [_BYTES[:, None], _BYTES[None, :]]
     output = tensors[fused.outputs[0]]
     every = Tensor(output.name, (256, 256), output.dtype, output.quantization)
-    table = host.compute(fused.op, context.graph.arithmetic, operands, values, every)
+    table = compute(fused.op, context.graph.arithmetic, operands, values, every)
     return table if first else table.T

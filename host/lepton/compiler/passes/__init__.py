@@ -7,7 +7,7 @@ The verifier runs after every pass. `observe` sees the graph after each, by the 
 from collections.abc import Callable
 
 from ...graph import Graph
-from ..verify import verify
+from ...graph.verify import verify
 from .fold_constants import fold_constants
 from .fold_pads import fold_pads
 from .join_tables import join_tables

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...graph import Graph, Tensor
-from .. import host
+from ...graph.interpret import compute
 from .rewrite import with_nodes
 
 _MOST_BYTES = 1 << 24  # a larger result would rather be computed when it is needed than kept in the file
@@ -20,6 +20,6 @@ def fold_constants(graph: Graph) -> Graph:
             nodes.append(node)
             continue
         values = [None if t is None else t.data for t in operands]
-        data = host.compute(node.op, graph.arithmetic, operands, values, output)
+        data = compute(node.op, graph.arithmetic, operands, values, output)
         tensors[output.name] = Tensor(output.name, output.shape, output.dtype, output.quantization, data)
     return with_nodes(graph, nodes, tensors)

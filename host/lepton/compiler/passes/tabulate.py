@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...graph import Add, Graph, Maximum, Minimum, Mul, Node, Prelu, Sub, Table, Tensor
-from .. import host
+from ...graph.interpret import compute
 from .rewrite import with_nodes
 
 _BYTES = np.arange(-128, 128).astype(np.int8)
@@ -28,5 +28,5 @@ def _tabulated(graph: Graph, node: Node) -> Node | None:
         return None
     values = [_BYTES if i in computed else constant.data.reshape(-1)[:1] for i in range(2)]
     every = Tensor(output.name, (256,), output.dtype, output.quantization)
-    table = host.compute(node.op, graph.arithmetic, operands, values, every)
+    table = compute(node.op, graph.arithmetic, operands, values, every)
     return replace(node, op=Table(table.tobytes()), inputs=[x.name])

@@ -92,7 +92,7 @@ def transposed(importer: Importer, given: dict, x: str, weights: np.ndarray, q: 
     if min(size) < 1:
         raise GraphError(f"{importer.where}: no pixel is left of the output, whose size would be {tuple(size)}")
     x = image(importer, x)
-    op = TransposeConv2D(stride, ((pads[0], pads[2]), (pads[1], pads[3])), clamp)
+    op = TransposeConv2D(tuple(size), stride, ((pads[0], pads[2]), (pads[1], pads[3])), clamp)
     y = importer.emit(op, [x, *layer_constants(importer, weights.transpose(1, 2, 3, 0), q, 0, bias, x)], output,
                       (shape[0], *size, weights.shape[1]), INT8, out_q)
     return from_image(importer, y, rank)

@@ -11,6 +11,7 @@ import onnx
 
 from lepton.graph import (
     Add,
+    Cast,
     Div,
     GraphError,
     Maximum,
@@ -31,7 +32,7 @@ from .values import BYTES, Computed, Constant, Joined, Pending, Value
 FLOAT32 = np.dtype(np.float32)
 UNARY = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Erf": "erf", "Exp": "exp", "Log": "log",
          "Sqrt": "sqrt", "Neg": "neg", "Abs": "abs", "Floor": "floor", "Ceil": "ceil", "Round": "round",
-         "Reciprocal": "reciprocal", "Not": "not", "Cast": "cast"}
+         "Reciprocal": "reciprocal", "Not": "not"}
 BINARY = {"Add": Add, "Sub": Sub, "Mul": Mul, "Max": Maximum, "Min": Minimum}
 # Only as functions of one int8 tensor; there is no such operator for the host.
 TABLE_ONLY = ("Selu", "Celu", "Mish", "ThresholdedRelu", "Softsign", "Pow", "Sign", "Sin", "Cos", "FastGelu",
@@ -170,12 +171,13 @@ def number(importer: Importer, value: float, like: str) -> str:
 
 
 def _unary(importer: Importer, node: onnx.NodeProto) -> str:
-    value, dtype = importer.computed(node.input[0]), None
+    value = importer.computed(node.input[0])
     if node.op_type == "Cast":
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(attributes(node)["to"]))
         if dtype not in (np.float32, np.int32, np.int64, np.uint8, np.bool_):
             raise GraphError(f"{importer.where}: a cast from {value.dtype} to {dtype} is not supported")
-    return apply(importer, Unary(UNARY[node.op_type]), importer.host(node.input[0]), dtype=dtype)
+        return apply(importer, Cast(str(dtype)), importer.host(node.input[0]), dtype=dtype)
+    return apply(importer, Unary(UNARY[node.op_type]), importer.host(node.input[0]))
 
 
 def _binary(importer: Importer, node: onnx.NodeProto) -> str:

@@ -8,6 +8,7 @@ from onnx import numpy_helper
 
 from lepton.graph import (
     Arithmetic,
+    Cast,
     Concat,
     Dequantize,
     Gather,
@@ -21,7 +22,6 @@ from lepton.graph import (
     Table,
     Tensor,
     Transpose,
-    Unary,
 )
 
 from .quantities import quantities
@@ -103,7 +103,7 @@ class Importer:
                 tensor = other if tensor == name else tensor
             if tensor in self.graph.inputs or t.data is not None or tensors.count(tensor) > 1:
                 self.graph.tensors[name] = Tensor(name, t.shape, t.dtype, t.quantization)  # a tensor of its own
-                self.graph.nodes.append(Node(Reshape(), [tensor], [name], name))
+                self.graph.nodes.append(Node(Reshape(t.shape), [tensor], [name], name))
             else:
                 self._rename(tensor, name)
         self.graph.outputs = outputs
@@ -147,7 +147,7 @@ class Importer:
         t = self.graph.tensors[tensor]
         if t.shape == tuple(shape):
             return tensor
-        return self.emit(Reshape(), [tensor], f"{tensor}.r", shape, t.dtype, t.quantization)
+        return self.emit(Reshape(tuple(map(int, shape))), [tensor], f"{tensor}.r", shape, t.dtype, t.quantization)
 
     # Values
 
@@ -290,7 +290,7 @@ class Importer:
             q = base.quantization
             index = self.emit(Recenter(), [value.tensor], f"{name}.code", value.shape, np.uint8,
                               Quantization(q.scale, q.zero_point + 128))
-            index = self.emit(Unary("cast"), [index], f"{name}.index", value.shape, np.int32)
+            index = self.emit(Cast("int32"), [index], f"{name}.index", value.shape, np.int32)
             table = self.constant_tensor(f"{name}.table", value.table)
             tensor = self.emit(Gather(0), [table, index], name, value.shape, value.dtype)
         self.values[name] = Computed(tensor, value.shape, value.dtype)

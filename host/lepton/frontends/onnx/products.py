@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 
-from lepton.graph import Add, FullyConnected, GraphError, MatMul, Mul, Op, Quantization, Sub, Unary
+from lepton.graph import Add, Cast, FullyConnected, GraphError, MatMul, Mul, Op, Quantization, Sub
 
 from .importer import INT8, Importer, attributes
 from .operands import FULL, as_int8, checked_bias, codes_as_stated, constant_bias, constant_weights, layer_constants
@@ -119,13 +119,13 @@ def float_rows(importer: Importer, x: str, weights: np.ndarray, q: Quantization,
         names = [i if isinstance(i, str) else importer.constant_tensor(f"{output}.constant", i) for i in inputs]
         return importer.emit(op, names, output, shape, dtype)
 
-    centred = emit(Sub(), [emit(Unary("cast"), [x], np.int32, t.shape), t.quantization.zero_point.reshape(())],
+    centred = emit(Sub(), [emit(Cast("int32"), [x], np.int32, t.shape), t.quantization.zero_point.reshape(())],
                    np.int32, t.shape)
     zero = q.zero_point.reshape(-1, 1) if q.zero_point.size > 1 else q.zero_point
     total = emit(MatMul(), [centred, (weights.astype(np.int32) - zero).T], np.int32)
     if bias is not None:
         total = emit(Add(), [total, checked_bias(importer, bias, weights.shape[0])], np.int32)
-    result = emit(Mul(), [emit(Unary("cast"), [total], np.float32), t.quantization.scale * q.scale], np.float32)
+    result = emit(Mul(), [emit(Cast("float32"), [total], np.float32), t.quantization.scale * q.scale], np.float32)
     return result if float_bias is None else emit(Add(), [result, float_bias], np.float32)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from lepton.graph import Add, GraphError, Minimum, Quantization, Quantize, Resize, Table, Unary
+from lepton.graph import Add, Cast, GraphError, Minimum, Quantization, Quantize, Resize, Table, Unary
 
 from .importer import INT8, Importer, attributes, checked_axis
 from .moving import integers, set_moved, source_of
@@ -56,11 +56,13 @@ def resize(importer: Importer, node: onnx.NodeProto):
     if mode == "nearest":
         x = image(importer, source.tensor)
         t = importer.graph.tensors[x]
-        y = importer.emit(Resize("nearest", coordinates, nearest, stated), [x], name, (shape[0], *sizes[2:], shape[1]),
+        y = importer.emit(Resize(tuple(sizes[2:]), "nearest", coordinates, nearest, stated), [x], name,
+                          (shape[0], *sizes[2:], shape[1]),
                           t.dtype, t.quantization)
         set_moved(importer, name, source, from_image(importer, y, 4))
     else:
-        _linear(importer, node, source, Resize("bilinear", coordinates, nearest, stated), tuple(sizes))
+        _linear(importer, node, source, Resize(tuple(sizes[2:]), "bilinear", coordinates, nearest, stated),
+                tuple(sizes))
 
 
 def _linear(importer: Importer, node: onnx.NodeProto, source: Computed, op: Resize, sizes: tuple[int, ...]):
@@ -82,7 +84,7 @@ def _linear(importer: Importer, node: onnx.NodeProto, source: Computed, op: Resi
         return importer.emit(Unary(kind), [x], name, importer.graph.tensors[x].shape, np.float32)
 
     if dtype in BYTES:
-        x = unary("cast", x)
+        x = importer.emit(Cast("float32"), [x], name, importer.graph.tensors[x].shape, np.float32)
     x = image(importer, x)
     y = importer.emit(op, [x], name, (sizes[0], *sizes[2:], sizes[1]), np.float32)
     if dtype not in BYTES:

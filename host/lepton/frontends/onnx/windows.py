@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from lepton.graph import GraphError
+from lepton.graph.ops.conditions import MAX_WINDOW
+from lepton.graph.ops.windows import output_size
 
-from ..geometry import output_size, same_padding
+from ..geometry import same_padding
 from .importer import Importer
-
-MAX_WINDOW = 65535
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import numpy as np
 
 from lepton.graph import (
     Add,
+    Cast,
     Dequantize,
     GraphError,
     Maximum,
@@ -13,7 +14,6 @@ from lepton.graph import (
     Quantize,
     Softmax,
     Sub,
-    Unary,
 )
 
 from ..geometry import ACTIVATION_BOUNDS
@@ -110,7 +110,9 @@ def _dequantize(imp, operator: RawOperator, where: str) -> None:
 
 
 def _cast(imp, operator: RawOperator, where: str) -> None:
-    imp.emit(Unary("cast"), [_alike(imp, operator, where)], operator.outputs[0], where)
+    name = _alike(imp, operator, where)
+    target = imp.of(imp.value(operator.outputs[0], where)).dtype
+    imp.emit(Cast(str(target)), [name], operator.outputs[0], where)
 
 
 CONVERT = {

@@ -18,8 +18,8 @@ from lepton.graph import (
     Softmax,
     Tensor,
 )
+from lepton.graph.verify import verify
 
-from ..check import check_graph, label
 from ..geometry import ACTIVATION_BOUNDS, activation_range, same_padding
 from .options import OPTIONS
 from .reader import IDENTIFIER, SCHEMA_VERSION
@@ -47,9 +47,9 @@ def export_tflite(graph: Graph) -> bytes:
     """
     for node in graph.nodes:
         if type(node.op) not in OPERATORS:
-            raise GraphError(f"{label(node)}: the exporter writes {', '.join(op.__name__ for op in OPERATORS)}, "
+            raise GraphError(f"{node.label}: the exporter writes {', '.join(op.__name__ for op in OPERATORS)}, "
                              f"not {type(node.op).__name__}")
-    return _Writer(check_graph(graph)).file()
+    return _Writer(verify(graph)).file()
 
 
 class _Writer:
@@ -167,15 +167,15 @@ class _Writer:
             fields = self.window(node, x, op.kernel, inputs)
             fields |= {"FilterHeight": op.kernel[0], "FilterWidth": op.kernel[1]}
         elif isinstance(op, FullyConnected):
-            fields["KeepNumDims"] = len(output.shape) != 2
+            fields["KeepNumDims"] = op.keep_dims and x.shape[-1] == self.graph.tensors[node.inputs[1]].shape[1]
         elif isinstance(op, Mean):
             inputs.append(self.constant(f"{output.name}/axes", [1, 2]))
-            fields["KeepDims"] = len(output.shape) == 4
+            fields["KeepDims"] = op.keep_dims
         elif isinstance(op, Reshape):
             inputs.append(self.constant(f"{output.name}/shape", output.shape))
         elif isinstance(op, Softmax):
             fields["Beta"] = op.beta
-        if hasattr(op, "clamp"):
+        if "activation" in OPTIONS[operator[0]][1]:
             fields["FusedActivationFunction"] = self.activation(node, output)
         self.operator(operator, inputs, self.indices[output.name], OPTIONS[operator[0]][0], **fields)
 
@@ -184,7 +184,7 @@ class _Writer:
         for name in ACTIVATION_BOUNDS:
             if activation_range(name, q.scale[0], int(q.zero_point[0])) == tuple(node.op.clamp):
                 return getattr(self.tflite.ActivationFunctionType, name)
-        raise GraphError(f"{label(node)}: the clamp range {node.op.clamp} is none of the activations that TFLite can "
+        raise GraphError(f"{node.label}: the clamp range {node.op.clamp} is none of the activations that TFLite can "
                          f"fuse ({', '.join(ACTIVATION_BOUNDS)})")
 
     def window(self, node: Node, x: Tensor, kernel: tuple[int, int], inputs: list[int]) -> dict:
@@ -195,7 +195,7 @@ class _Writer:
         padding = "SAME" if op.padding == same else "VALID"
         if op.padding not in (NO_PADDING, same):
             if isinstance(op, MaxPool2D | AveragePool2D):
-                raise GraphError(f"{label(node)}: TFLite cannot express the padding {op.padding} of a pooling; it must "
+                raise GraphError(f"{node.label}: TFLite cannot express the padding {op.padding} of a pooling; it must "
                                  f"be {NO_PADDING} (VALID) or {same} (SAME)")
             inputs[0] = self.pad(node, x)
         return {"Padding": getattr(self.tflite.Padding, padding), "StrideH": op.stride[0], "StrideW": op.stride[1]}

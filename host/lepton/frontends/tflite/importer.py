@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lepton.compiler import host
 from lepton.compiler.passes.fold_pads import fold_pads
 from lepton.graph import Add, Graph, GraphError, Node, Op, Quantization, Recenter, Softmax, Sub, Tensor
+from lepton.graph.interpret import compute
+from lepton.graph.verify import verify
 
-from ..check import check_graph
 from ..geometry import activation_range
 from .elementwise import CONVERT as ELEMENTWISE
 from .layers import CONVERT as LAYERS
@@ -60,7 +60,7 @@ def import_tflite(source: str | PathLike | bytes, name: str | None = None, signa
         raise GraphError(f"operator {', '.join(unsupported)} {verb} not supported; docs/operators.md lists those that "
                          "are")
     in_file = "" if raw.name == "main" else raw.name  # what converters call every network
-    return check_graph(fold_pads(Importer(raw, name or in_file or stem).graph))
+    return verify(fold_pads(Importer(raw, name or in_file or stem).graph))
 
 
 class Importer:
@@ -298,7 +298,7 @@ class Importer:
                 prod(result.shape) * result.dtype.itemsize <= MAX_FOLDED):
             values = [None if t is None else t.data for t in operands]
             try:
-                result.data = host.compute(op, self.graph.arithmetic, operands, values, result)
+                result.data = compute(op, self.graph.arithmetic, operands, values, result)
             except GraphError as error:
                 raise GraphError(f"{where}: {error}") from None
             result.data.flags.writeable = False

@@ -20,9 +20,10 @@ from lepton.graph import (
     Transpose,
     TransposeConv2D,
 )
+from lepton.graph.ops.conditions import MAX_WINDOW
+from lepton.graph.ops.windows import effective_kernel, output_size
 
-from ..check import MAX_WINDOW
-from ..geometry import effective_kernel, output_size, same_padding
+from ..geometry import same_padding
 from .reader import RawOperator
 
 
@@ -122,7 +123,7 @@ def _transpose_conv(imp, operator: RawOperator, where: str) -> None:
             padding[axis] = same_padding(made, kernel, stride[axis])
     names = [imp.value(operator.inputs[2], where, ("INT8", "UINT8")),
              imp.constant(operator.inputs[1], where, ("INT8", "UINT8"))]
-    op = TransposeConv2D(stride, tuple(padding), imp.clamp(operator, where), **_legacy(imp, operator, 2))
+    op = TransposeConv2D(shape[1:3], stride, tuple(padding), imp.clamp(operator, where), **_legacy(imp, operator, 2))
     imp.emit(op, [*names, _bias(imp, operator, names, where)], operator.outputs[0], where)
 
 
@@ -138,8 +139,9 @@ def _fully_connected(imp, operator: RawOperator, where: str) -> None:
     imp.expect(operator.outputs[0], (*rows, weights[0]), where)
     if x[-1:] != weights[1:] and prod(x) > weights[1]:  # the elements in their order, in rows like the weights'
         rows = (prod(x) // weights[1], weights[1])
-        inputs[0] = imp.emit(Reshape(), [inputs[0]], imp.temporary(inputs[0], "rows", rows), where)
-    imp.emit(FullyConnected(clamp=imp.clamp(operator, where)), inputs, operator.outputs[0], where)
+        inputs[0] = imp.emit(Reshape(rows), [inputs[0]], imp.temporary(inputs[0], "rows", rows), where)
+    keep = bool(operator.options["keep_dims"])
+    imp.emit(FullyConnected(imp.clamp(operator, where), keep), inputs, operator.outputs[0], where)
 
 
 def _batch_matmul(imp, operator: RawOperator, where: str) -> None:
@@ -188,7 +190,7 @@ def _reduce(imp, operator: RawOperator, where: str) -> None:
     if operator.name == "SUM" and imp.of(name).dtype == np.int8:
         raise GraphError(f"{where}: a sum of int8 values is not supported (LiteRT's kernel for it is not reproduced)")
     if operator.name == "MEAN" and len(x) == 4 and axes == (1, 2) and imp.of(name).dtype == np.int8:
-        op: Op = Mean()
+        op: Op = Mean(keep)
     else:
         op = Reduce(operator.name.removeprefix("REDUCE_").lower(), axes, keep)
     imp.emit(op, [name], operator.outputs[0], where)

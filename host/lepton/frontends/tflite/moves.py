@@ -5,8 +5,8 @@ from math import prod
 import numpy as np
 
 from lepton.graph import Concat, Gather, GraphError, Pad, Reshape, Resize, Slice, Table, Transpose
+from lepton.graph.ops.conditions import MAX_WINDOW
 
-from ..check import MAX_WINDOW
 from .reader import RawOperator
 from .tables import concat_table
 
@@ -40,7 +40,8 @@ def _reshape(imp, operator: RawOperator, where: str) -> None:
             raise GraphError(f"{where}: the axes {sorted(axes)} of the shape {shape} must have 1 element each")
         wanted = tuple(n for axis, n in enumerate(shape) if (axis not in axes if axes else n != 1))
     imp.expect(operator.outputs[0], _resolved(wanted, prod(shape), where), where)
-    imp.emit(Reshape(), [imp.value(operator.inputs[0], where)], _like(imp, operator, where)[1], where)
+    imp.emit(Reshape(imp.shape(operator.outputs[0])), [imp.value(operator.inputs[0], where)],
+             _like(imp, operator, where)[1], where)
 
 
 def _resolved(wanted: tuple[int, ...], elements: int, where: str) -> tuple[int, ...]:
@@ -99,7 +100,8 @@ def _pack(imp, operator: RawOperator, where: str) -> None:
     values = [imp.value(i, where) for i in operator.inputs]
     imp.same_quantization([*values, output], where)
     one = (*shape[:axis], 1, *shape[axis:])
-    parts = [imp.emit(Reshape(), [v], imp.temporary(output, f"part{i}", one), where) for i, v in enumerate(values)]
+    parts = [imp.emit(Reshape(one), [v], imp.temporary(output, f"part{i}", one), where)
+             for i, v in enumerate(values)]
     imp.emit(Concat(axis), parts, output, where)
 
 
@@ -116,7 +118,7 @@ def _unpack(imp, operator: RawOperator, where: str) -> None:
         begin[axis], end[axis] = i, i + 1
         imp.same_quantization([x, output], where)
         imp.emit(Slice(tuple(begin), tuple(end), (1,) * len(shape)), [x], part, where)
-        imp.emit(Reshape(), [part], output, where)
+        imp.emit(Reshape(imp.of(output).shape), [part], output, where)
 
 
 def _split(imp, operator: RawOperator, where: str) -> None:
@@ -188,7 +190,7 @@ def _strided_slice(imp, operator: RawOperator, where: str) -> None:
         imp.emit(Slice(tuple(begin), tuple(end), tuple(step)), [x], y, where)
     else:
         part = imp.emit(Slice(tuple(begin), tuple(end), tuple(step)), [x], imp.temporary(y, "part", full), where)
-        imp.emit(Reshape(), [part], y, where)
+        imp.emit(Reshape(tuple(kept)), [part], y, where)
 
 
 def _pad(imp, operator: RawOperator, where: str) -> None:
@@ -237,7 +239,8 @@ def _repeat(imp, operator: RawOperator, where: str) -> None:
         raise GraphError(f"{where}: the output is declared as {made}, the operator makes {wanted}")
     x, y = _like(imp, operator, where)
     padded = (1,) * (len(made) - len(shape)) + shape
-    name = x if padded == shape else imp.emit(Reshape(), [x], imp.temporary(y, "rank", padded), where)
+    name = x if padded == shape else imp.emit(Reshape(padded), [x], imp.temporary(y, "rank", padded),
+                                                       where)
     grown = [axis for axis in range(len(made)) if made[axis] != padded[axis]]
     if any(made[a] % padded[a] or (operator.name != "TILE" and padded[a] != 1) for a in grown):
         raise GraphError(f"{where}: {shape} cannot be broadcast to {made}")
@@ -248,7 +251,7 @@ def _repeat(imp, operator: RawOperator, where: str) -> None:
         output = y if axis == grown[-1] else imp.temporary(y, f"axis{axis}", now)
         name = imp.emit(Gather(axis), [name, indices], output, where)
     if not grown:
-        imp.emit(Reshape(), [name], y, where)
+        imp.emit(Reshape(imp.of(y).shape), [name], y, where)
 
 
 def _resize(imp, operator: RawOperator, where: str) -> None:
@@ -264,17 +267,17 @@ def _resize(imp, operator: RawOperator, where: str) -> None:
     coordinates = "align_corners" if align else "half_pixel" if half else "asymmetric"
     x, y = _like(imp, operator, where)
     if operator.name == "RESIZE_BILINEAR":
-        op = Resize("bilinear", coordinates, unsigned=imp.is_legacy(imp.raw.tensors[operator.inputs[0]]))
+        op = Resize(size, "bilinear", coordinates, unsigned=imp.is_legacy(imp.raw.tensors[operator.inputs[0]]))
     else:  # TFLite's centers are rounded down after half a pixel is added
-        op = Resize("nearest", coordinates, "floor" if coordinates == "asymmetric" else "round_prefer_ceil")
+        op = Resize(size, "nearest", coordinates, "floor" if coordinates == "asymmetric" else "round_prefer_ceil")
     imp.emit(op, [x], y, where)
 
 
 def _rearrange(imp, x: str, y: str, split: tuple[int, ...], order: tuple[int, ...], where: str) -> None:
     """Reshape, transpose, reshape."""
-    parts = imp.emit(Reshape(), [x], imp.temporary(y, "split", split), where)
+    parts = imp.emit(Reshape(split), [x], imp.temporary(y, "split", split), where)
     moved = imp.emit(Transpose(order), [parts], imp.temporary(y, "moved", [split[a] for a in order]), where)
-    imp.emit(Reshape(), [moved], y, where)
+    imp.emit(Reshape(imp.of(y).shape), [moved], y, where)
 
 
 def _blocks(imp, operator: RawOperator, where: str) -> None:

@@ -7,8 +7,9 @@ requantize}.h, internal/common.h (LUTPopulate).
 
 import numpy as np
 
-from lepton import fixedpoint
 from lepton.graph import GraphError, Table, Tensor, Unary
+from lepton.graph.numerics import fixedpoint
+from lepton.graph.numerics.rounding import half_away
 
 from ..geometry import ACTIVATION_BOUNDS, clamp_range
 from .reader import RawOperator
@@ -27,11 +28,6 @@ def _zero(tensor: Tensor) -> int:
 
 def _bytes(values: np.ndarray, clamp: tuple[int, int] = (-128, 127)) -> bytes:
     return np.clip(values, *clamp).astype(np.int8).tobytes()
-
-
-def _round(x: np.ndarray) -> np.ndarray:
-    """TfLiteRound: half away from zero."""
-    return np.copysign(np.floor(np.abs(x) + np.asarray(x).dtype.type(0.5)), x)
 
 
 def _multiplier(real: float) -> tuple[int, int]:
@@ -76,7 +72,7 @@ def concat_table(x: Tensor, y: Tensor, where: str) -> bytes | None:
     scale = _scale(x) * (np.float32(1) / _scale(y))
     # in the uint8 numbers of the file, where zero points differ by 128
     bias = -np.float32(_zero(x) + 128) * scale
-    reals = _round((_Q + 128).astype(np.float32) * scale + bias)
+    reals = half_away((_Q + 128).astype(np.float32) * scale + bias)
     if np.abs(reals).max() >= 2**31:
         raise GraphError(f"{where}: the scale {_scale(x)} of {x.name!r} divided by the output's {_scale(y)} moves "
                          "values beyond int32, and TFLite has no defined result")
@@ -91,7 +87,7 @@ def _looked_up(x: Tensor, y: Tensor, function) -> bytes:
     with np.errstate(all="ignore"):
         # in double, then to float32: as good as the C library's float functions to within their own error
         results = function(reals.astype(np.float64)).astype(np.float32)
-        scaled = _round(results * inverse)
+        scaled = half_away(results * inverse)
     # no number, as the logarithm of one below 0, becomes INT_MIN in the C code's cast
     scaled = np.nan_to_num(scaled, nan=-(2.0**31) + 256, posinf=2.0**31 - 256, neginf=-(2.0**31) + 256)
     return _bytes(scaled.astype(np.float64) + _zero(y))

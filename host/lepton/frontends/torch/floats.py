@@ -105,7 +105,7 @@ def _bilinear(steps: Steps, x, size, align_corners=False, scales=None, *more) ->
         stated = tuple(float(s) for s in (scales if isinstance(scales, list | tuple) else (scales, *more)))
         if all(s == m / n for s, m, n in zip(stated, made[2:], inputs, strict=True)):
             stated = None
-    op = Resize("bilinear", "align_corners" if align_corners else "half_pixel", scales=stated)
+    op = Resize(made[2:], "bilinear", "align_corners" if align_corners else "half_pixel", scales=stated)
     return imp.image(op, [name], output, steps.node.name)
 
 
@@ -131,8 +131,9 @@ def _layer_norm(steps: Steps, x, shape, weight=None, bias=None, eps=1e-5, cudnn_
 def _group_norm(steps: Steps, x, groups, weight=None, bias=None, eps=1e-5, cudnn_enabled=True) -> str:
     name = steps.operand(x)
     shape = steps.shape(name)
-    name = steps.do(Reshape(), name, shape=(shape[0], groups, math.prod(shape[1:]) // groups))
-    name = steps.do(Reshape(), _normalized(steps, name, (2,), eps), shape=shape)
+    grouped = (shape[0], groups, math.prod(shape[1:]) // groups)
+    name = steps.do(Reshape(grouped), name, shape=grouped)
+    name = steps.do(Reshape(shape), _normalized(steps, name, (2,), eps), shape=shape)
     for op, parameter in ((Mul(), weight), (Add(), bias)):
         if parameter is not None:
             values = steps.imp.parameter(parameter).numpy().reshape(-1, *[1] * (len(shape) - 2))

@@ -27,9 +27,9 @@ from lepton.graph import (
     Transpose,
 )
 from lepton.graph import Node as GraphNode
+from lepton.graph.verify import verify
 
 from ..channels_last import channels_last
-from ..check import check_graph
 
 _Q = torch.ops.quantized_decomposed
 QUANTIZE = (_Q.quantize_per_tensor.default, _Q.quantize_per_tensor.tensor)
@@ -50,7 +50,7 @@ def import_converted(module: GraphModule, examples: tuple, name: str) -> Graph:
     Inputs and outputs are the module's own (float32, PyTorch's layout). Raises GraphError for an operator that
     is not supported and for data types other than int8.
     """
-    return check_graph(fold_pads(channels_last(Importer(module, examples, name).graph)))
+    return verify(fold_pads(channels_last(Importer(module, examples, name).graph)))
 
 
 class _Shapes(Interpreter):
@@ -134,7 +134,7 @@ class Importer:
             x = self.tensor(name)
             shape, source = image_shape(x.shape), name
             if shape != x.shape:
-                source = self.emit(Reshape(), [name], self.add(f"{name}/image", shape, x.dtype, x.quantization))
+                source = self.emit(Reshape(shape), [name], self.add(f"{name}/image", shape, x.dtype, x.quantization))
             twin = self.add(f"{name}/nhwc", [shape[a] for a in TO_NHWC], x.dtype, x.quantization)
             self.turned[name] = self.emit(Transpose(TO_NHWC), [source], twin)
         return self.turned[name]
@@ -146,9 +146,9 @@ class Importer:
         if axis != 1:
             shape = (y.shape[0], 1, *y.shape[1:])
             x = self.tensor(inputs[0])
-            source = self.emit(Reshape(), [inputs[0]], self.add(f"{x.name}/rows", shape, x.dtype, x.quantization))
+            source = self.emit(Reshape(shape), [inputs[0]], self.add(f"{x.name}/rows", shape, x.dtype, x.quantization))
             rows = self.add(f"{output}/rows", shape, y.dtype, y.quantization)
-            return self.emit(Reshape(), [self.emit(op, [source, *inputs[1:]], rows, label)], output)
+            return self.emit(Reshape(y.shape), [self.emit(op, [source, *inputs[1:]], rows, label)], output)
         shape, result = image_shape(y.shape), output
         twin = self.add(f"{output}/nhwc", [shape[a] for a in TO_NHWC], y.dtype, y.quantization)
         self.emit(op, [self.nhwc(inputs[0]), *inputs[1:]], twin, label)
@@ -156,7 +156,7 @@ class Importer:
         if shape != y.shape:
             result = self.add(f"{output}/image", shape, y.dtype, y.quantization)
         self.emit(Transpose(TO_NCHW), [twin], result)
-        return output if result == output else self.emit(Reshape(), [result], output)
+        return output if result == output else self.emit(Reshape(y.shape), [result], output)
 
     # Values
 
@@ -281,7 +281,7 @@ class Importer:
             raise GraphError(f"output {node.name!r} of the module does not depend on its inputs")
         name = self.value(node)
         x = self.tensor(name)
-        return self.emit(Reshape(), [name], self.add(output, x.shape, x.dtype), output)
+        return self.emit(Reshape(x.shape), [name], self.add(output, x.shape, x.dtype), output)
 
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -151,7 +151,8 @@ def _conv_transpose2d(imp, node: Node, output: str, label: str, clamp) -> bool:
     x, weights, bias = parts
     rank = len(imp.tensor(x).shape)
     pads = tuple((p, p) for p in _window(_argument(node, 4, "padding", 0), rank, 0))
-    op = TransposeConv2D(_window(_argument(node, 3, "stride", 1), rank, 1), pads, clamp)
+    op = TransposeConv2D(image_shape(imp.tensor(output).shape)[2:], _window(_argument(node, 3, "stride", 1), rank, 1),
+                         pads, clamp)
     data = dense_transposed(weights.data.reshape(image_shape(weights.data.shape)), groups,
                             _window(_argument(node, 7, "dilation", 1), rank, 1))
     imp.image(op, [x, _constant(imp, node, data.transpose(1, 2, 3, 0), weights, 0), bias], output, label)
@@ -229,7 +230,7 @@ def _mean(imp, node: Node, output: str, label: str, clamp) -> bool:
     elif sorted(axis % 4 for axis in node.args[1] or ()) != [2, 3]:
         return False
     if len(imp.tensor(output).shape) == 2:
-        imp.emit(Mean(), [imp.nhwc(x)], output, label)
+        imp.emit(Mean(keep_dims=False), [imp.nhwc(x)], output, label)
     else:
         imp.image(Mean(), [x], output, label)
     return True

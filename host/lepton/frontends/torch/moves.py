@@ -32,7 +32,7 @@ class _Moved:
         return self.imp.tensor(self.name).shape
 
     def reshape(self, shape) -> "_Moved":
-        return self if tuple(shape) == self.shape else self.step(Reshape(), shape)
+        return self if tuple(shape) == self.shape else self.step(Reshape(tuple(shape)), shape)
 
     def transpose(self, order) -> "_Moved":
         order = tuple(order)
@@ -125,7 +125,7 @@ def _pad(m: _Moved):
 
 def _nearest(m: _Moved):
     n, c, height, width = _made(m)
-    m.transpose((0, 2, 3, 1)).step(Resize("nearest", "asymmetric", "floor"), (n, height, width, c))
+    m.transpose((0, 2, 3, 1)).step(Resize((height, width), "nearest", "asymmetric", "floor"), (n, height, width, c))
     m.transpose((0, 3, 1, 2))
 
 

@@ -7,13 +7,12 @@ All end at the logits: a softmax would run on the host. `gemm_MxKxN` and `conv_K
 any size.
 """
 
-import math
 import re
 from functools import partial
 
 import numpy as np
 
-from lepton.graph import DepthwiseConv2D, FullyConnected, Graph
+from lepton.graph import Graph
 
 from .layers import conv, gemm
 from .mlperf_tiny import anomaly_detection, image_classification, keyword_spotting, visual_wake_words
@@ -58,15 +57,5 @@ def random_inputs(graph: Graph, seed: int = 1) -> dict[str, np.ndarray]:
 
 def count_macs(graph: Graph) -> int:
     """Multiply-accumulates of the layers with weights, without those that padding to lanes adds."""
-    return sum(_macs(graph, node) for node in graph.nodes if len(node.inputs) > 1 and _weights(graph, node) is not None)
-
-
-def _weights(graph: Graph, node):
-    return graph.tensors[node.inputs[1]].data
-
-
-def _macs(graph: Graph, node) -> int:
-    shape, outputs = _weights(graph, node).shape, math.prod(graph.tensors[node.outputs[0]].shape)
-    if isinstance(node.op, FullyConnected):
-        return math.prod(shape)
-    return outputs * math.prod(shape[1:3] if isinstance(node.op, DepthwiseConv2D) else shape[1:])
+    return sum(node.op.macs([graph.tensors[name] if name else None for name in node.inputs],
+                            graph.tensors[node.outputs[0]]) for node in graph.nodes)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lepton.frontends.geometry import output_size, same_padding
+from lepton.frontends.geometry import same_padding
 from lepton.graph import (
     Add,
     AveragePool2D,
@@ -25,6 +25,7 @@ from lepton.graph import (
     Quantization,
     Tensor,
 )
+from lepton.graph.ops.windows import output_size
 
 REACH = 3.2
 WEIGHT_DEVIATION = math.sqrt((255**2 - 1) / 12)  # of integers spread evenly over -127..127
@@ -95,8 +96,8 @@ class TopologyBuilder:
     def dense(self, x: Value, outputs: int, *, name: str, relu: bool = False) -> Value:
         """A fully connected layer over all elements of `x`."""
         inputs = math.prod(x.shape)
-        return self._weighted(FullyConnected(clamp=INT8), x, (outputs, inputs), 0, inputs, (1, outputs), 1.0, name,
-                              relu)
+        op = FullyConnected(INT8, keep_dims=False)
+        return self._weighted(op, x, (outputs, inputs), 0, inputs, (1, outputs), 1.0, name, relu)
 
     def add(self, a: Value, b: Value, *, name: str, relu: bool = False) -> Value:
         moments = Moments(a.moments.mean + b.moments.mean, a.moments.variance + b.moments.variance)

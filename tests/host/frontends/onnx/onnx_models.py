@@ -5,9 +5,9 @@ from functools import cache
 import numpy as np
 import onnx
 import onnxruntime
-from lepton.compiler.host import evaluate
-from lepton.compiler.verify import verify
 from lepton.frontends.onnx import import_onnx
+from lepton.graph.interpret import evaluate
+from lepton.graph.verify import verify
 from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 17

@@ -9,10 +9,10 @@ import pytest
 pytest.importorskip("ai_edge_litert")
 
 from lepton.compiler import compile_graph
-from lepton.compiler.host import evaluate
 from lepton.device import open as open_device
 from lepton.frontends import import_tflite
 from lepton.graph import GraphError
+from lepton.graph.interpret import evaluate
 from lepton.runtime import RuntimeModelError, Session
 
 from tests.litert_models import Operator, Tensor, build, build_network, edited, references, schema

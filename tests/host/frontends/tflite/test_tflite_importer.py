@@ -182,14 +182,14 @@ def test_missing_package_says_what_to_install(model, monkeypatch):
     ({"operators": {"CONV_2D": {"options": {"activation": "TANH"}}}}, "fused activation must be one of NONE, RELU"),
     ({"operators": {"DEPTHWISE_CONV_2D": {"options": {"multiplier": 3}}}}, "depth multiplier 3 does not match weights"),
     ({"operators": {"FULLY_CONNECTED": {"options": {"weights_format": 1}}}}, "shuffled weights are not supported"),
-    ({"operators": {"SOFTMAX": {"options": {"beta": float("nan")}}}}, "beta must be finite and above 0, not nan"),
+    ({"operators": {"SOFTMAX": {"options": {"beta": float("nan")}}}}, "beta must be positive and finite, not nan"),
     ({"operators": {"ADD": {"inputs": (0, 0)}}}, r"output 'add' is declared as .* the operator makes \(1, 9, 8, 3\)"),
     ({"operators": {"ADD": {"inputs": (-1, 0)}}}, r"\(ADD\): an input is missing"),
     ({"operators": {"ADD": {"outputs": ()}}}, "has 2 inputs and 0 outputs; supported are 2 inputs and 1 output"),
     ({"operators": {"AVERAGE_POOL_2D": {"options": {"kernel_y": 9}}}}, "is larger than the input"),
     ({"operators": {"MEAN": {"options": {"keep_dims": True}}}},
      r"\(MEAN\): output 'mean' is declared as \(1, 6\), the operator makes \(1, 1, 1, 6\)"),
-    ({"inputs": ()}, "the network has 0 inputs and 3 outputs"),
+    ({"inputs": ()}, "must have at least one operator, one input and one output, not 12, 0 and 3"),
     ({"operators": {"CONV_2D": {"inputs": (0,)}}},
      "has 1 inputs and 1 outputs; supported are 2 or 3 inputs and 1 output"),
 ])
@@ -208,8 +208,8 @@ def test_refused_with_the_reason(change, fields, text):
     ("same.weight", [0.1] * 3, [0] * 3, 3, r"along axis 0 \(output channels\), not axis 3"),
     ("same.weight", [0.1] * 4, [0] * 4, 0, "has 4 scales along dimension 0"),
     ("same.bias", [0.1], [1], 0, r"\(INT32\) has zero points outside \(0, 0\)"),
-    ("max", [0.7], [3], 0, "input and output must have the same quantization, not scale 0.5 zero point 3"),
-    ("add", [1e-8], [0], 0, "the output scale .* is too small for input scales"),
+    ("max", [0.7], [3], 0, "'dilated' and 'max' must have the same scale and zero point, not 0.5, 3 and 0.7, 3"),
+    ("add", [1e-8], [0], 0, "output scale .* less than .* inputs'"),
     ("probabilities", [0.1], [0], 0, "the output must have scale 1/256 and zero point -128"),
 ])
 @pytest.mark.filterwarnings("ignore:.*the scale of bias:UserWarning")  # of the changed scale, not the point here

@@ -13,9 +13,9 @@ import pytest
 
 pytest.importorskip("ai_edge_litert")
 
-from lepton.compiler.host import evaluate
 from lepton.frontends import import_tflite
 from lepton.graph import GraphError
+from lepton.graph.interpret import evaluate
 
 from tests.litert_child import reference_results
 from tests.litert_models import Tensor, build

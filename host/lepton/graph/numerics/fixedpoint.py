@@ -30,6 +30,24 @@ def quantize_multiplier(scale: float) -> tuple[int, int]:
     return multiplier, shift
 
 
+def quantize_multipliers(scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`quantize_multiplier` of each scale: two int64 arrays of the same shape."""
+    scales = np.asarray(scales, np.float64)
+    pairs = [quantize_multiplier(float(scale)) for scale in scales.reshape(-1)]
+    multiplier, shift = np.array(pairs, np.int64).reshape(-1, 2).T
+    return multiplier.reshape(scales.shape), shift.reshape(scales.shape)
+
+
+def split_shift(shift):
+    """(left, right) of a TFLite shift, a number or an array."""
+    return np.maximum(shift, 0), np.maximum(np.negative(shift), 0)
+
+
+def wrap(x):
+    """int64 values modulo 2**32, as an int32 register holds them."""
+    return np.asarray(x, np.int64).astype(np.int32).astype(np.int64)
+
+
 def saturating_doubling_high_multiply(a, b):
     """round(a * b / 2**31), half up, saturated (SaturatingRoundingDoublingHighMul).
 
@@ -44,12 +62,18 @@ def rounding_divide(x, exponent):
     return (x >> exponent) + ((x & mask) > (mask >> 1) + (x < 0))
 
 
-def multiply_by_quantized_multiplier(x, multiplier: int, shift: int):
-    """x * multiplier / 2**31 * 2**shift with TFLite's double rounding (MultiplyByQuantizedMultiplier)."""
-    left, right = max(shift, 0), max(-shift, 0)
-    x = np.asarray(x, np.int64) << left
-    wrapped = (x + 2**31) % 2**32 - 2**31  # the shift is one of int32
-    return rounding_divide(saturating_doubling_high_multiply(wrapped, np.int64(multiplier)), right)
+def scale_twice_rounded(x, multiplier, left, right):
+    """x * 2**left * multiplier / 2**31 / 2**right: the shift to the left in int32, then rounded twice."""
+    shifted = wrap(np.asarray(x, np.int64) << left)
+    return rounding_divide(saturating_doubling_high_multiply(shifted, np.asarray(multiplier, np.int64)), right)
+
+
+def multiply_by_quantized_multiplier(x, multiplier, shift):
+    """x * multiplier / 2**31 * 2**shift with TFLite's double rounding (MultiplyByQuantizedMultiplier).
+
+    One multiplier and shift for all of `x`, or arrays that broadcast.
+    """
+    return scale_twice_rounded(x, multiplier, *split_shift(np.asarray(shift, np.int64)))
 
 
 def saturating_shift_left(x, exponent: int):

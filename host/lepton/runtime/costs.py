@@ -1,13 +1,12 @@
 """What the host's work costs: multiplications, bytes, and time on the machine that does it."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ...graph import Conv2D, DepthwiseConv2D, FullyConnected, MatMul, Op, Tensor, TransposeConv2D
-from ..model import ChipStep, CompiledModel, HostStep
+from ..compiler.model import ChipStep, CompiledModel, HostStep
+from ..graph import Signature
 
 LAYOUT = "Layout"  # `HostCost.op` of what brings a job's tensors into the chip's layout and back
 
@@ -24,34 +23,12 @@ class HostCost:
     seconds: float
 
 
-def _elements(shape) -> int:
-    return int(np.prod(shape, dtype=np.int64))
-
-
-def macs(op: Op, inputs: Sequence[Tensor | None], output: Tensor) -> int:
-    """Multiplications of the network's own arithmetic; 0 for operators that only compare, add or move."""
-    if isinstance(op, Conv2D | FullyConnected):
-        return _elements(output.shape) * _elements(inputs[1].shape[1:])
-    if isinstance(op, DepthwiseConv2D):
-        return _elements(output.shape) * _elements(inputs[1].shape[1:3])
-    if isinstance(op, TransposeConv2D):
-        return _elements(inputs[0].shape[:3]) * _elements(inputs[1].shape)
-    if isinstance(op, MatMul):
-        return _elements(output.shape) * int(inputs[0].shape[-1])
-    return 0
-
-
-def traffic(inputs: Sequence[Tensor | None], output: Tensor) -> int:
-    """Bytes of an operator's operands, constants included, and of its result."""
-    return sum(_elements(t.shape) * np.dtype(t.dtype).itemsize for t in (*inputs, output) if t is not None)
-
-
 def cost_of(index: int, step: HostStep | ChipStep, seconds: float) -> HostCost:
     """The cost of a step that took the host so long."""
     if isinstance(step, ChipStep):
         return HostCost(index, step.name, LAYOUT, 0, sum(b.size for b in (*step.inputs, *step.outputs)), seconds)
-    return HostCost(index, step.name, type(step.op).__name__, macs(step.op, step.inputs, step.output),
-                    traffic(step.inputs, step.output), seconds)
+    return HostCost(index, step.name, type(step.op).__name__, step.op.macs(step.inputs, step.output),
+                    Signature(step.arithmetic, step.inputs, step.output).traffic, seconds)
 
 
 def measured(model: CompiledModel) -> list[HostCost]:
@@ -65,7 +42,6 @@ def measured(model: CompiledModel) -> list[HostCost]:
 
 
 def _once(model: CompiledModel) -> list[HostCost]:
-    from . import run
     costs = []
     for index, step in enumerate(model.steps):
         if isinstance(step, ChipStep):
@@ -79,7 +55,7 @@ def _once(model: CompiledModel) -> list[HostCost]:
         else:
             values = {t.name: made_up(t.shape, t.dtype) for t in step.inputs if t is not None and t.data is None}
             started = time.perf_counter()
-            run(step, values)
+            step.run(values)
         costs.append(cost_of(index, step, time.perf_counter() - started))
     return costs
 

@@ -1,38 +1,70 @@
 """Images of another size: nearest neighbours and bilinear interpolation."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
-from ...graph import Resize
-from .call import Call
+from ..core import Call, Pair, Shape, Tensor
+from .conditions import image, require
+from .move import Move
+
+__all__ = ["Resize"]
+
+_COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
+_ROUNDINGS = ("floor", "round_prefer_floor", "round_prefer_ceil", "ceil")
 
 
-def resize(call: Call) -> np.ndarray:
-    op, x = call.op, call.x[0]
-    size = call.output.shape[1:3]
-    if op.mode == "nearest":
-        rows, columns = (_nearest(call, axis) for axis in (0, 1))
-        return x[rows][:, columns][None]
-    if call.quantized and call.fixed and op.unsigned:
-        return _bilinear_unsigned(x, size, op)[None]
-    if call.quantized and call.fixed:
-        return _bilinear_integer(x, size, op)[None]
-    if call.quantized:
-        return _bilinear_cut_off(call, x)[None]
-    return _bilinear(call, x)[None]
+@dataclass(frozen=True)
+class Resize(Move):
+    """input: x (N,H,W,C) to `size` (height, width). `mode` is "nearest" or "bilinear".
+
+    `coordinates` says which input place an output pixel looks at: "half_pixel", "asymmetric", "align_corners" or
+    "pytorch_half_pixel"; `nearest` how it is rounded:
+    "floor", "round_prefer_floor", "round_prefer_ceil", "ceil".
+    `scales` (y, x) where the framework states them, else output over input size. Bilinear of int8 is
+    what TFLite's kernels for int8 or (`unsigned`) uint8 do; with `Arithmetic.FLOAT` it has weights of 10 bits and cuts
+    fractions off, of uint8 values if `unsigned`.
+    """
+
+    one_image = True
+
+    size: Pair
+    mode: str = "nearest"
+    coordinates: str = "half_pixel"
+    nearest: str = "round_prefer_floor"
+    scales: tuple[float, float] | None = None
+    unsigned: bool = False
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        batch, _, _, channels = image(inputs[0])
+        require(min(self.size) >= 1, f"the size must be at least (1, 1), not {self.size}")
+        require(self.mode in ("nearest", "bilinear"), f"mode must be nearest or bilinear, not {self.mode!r}")
+        require(self.coordinates in _COORDINATES,
+                f"coordinates must be one of {', '.join(_COORDINATES)}, not {self.coordinates!r}")
+        require(self.nearest in _ROUNDINGS, f"nearest must be one of {', '.join(_ROUNDINGS)}, not {self.nearest!r}")
+        require(self.scales is None or all(np.isfinite(s) and s > 0 for s in self.scales),
+                f"scales must be positive and finite, not {self.scales}")
+        return (batch, int(self.size[0]), int(self.size[1]), channels), np.dtype(inputs[0].dtype)
+
+    def compute(self, call: Call) -> np.ndarray:
+        x = call.x[0]
+        if self.mode == "nearest":
+            rows, columns = (_nearest(self, call.fixed, axis, x.shape[axis]) for axis in (0, 1))
+            return x[rows][:, columns][None]
+        if not call.quantized:
+            return _bilinear(x, self)[None]
+        if not call.fixed:
+            return _bilinear_cut_off(x, self)[None]
+        return (_bilinear_unsigned if self.unsigned else _bilinear_integer)(x, self.size, self)[None]
 
 
-def _scale(call: Call, axis: int) -> np.float32:
-    """Output over input size."""
-    if call.op.scales is not None:
-        return np.float32(call.op.scales[axis])
-    return np.float32(call.output.shape[1 + axis]) / np.float32(call.x.shape[1 + axis])
-
-
-def _coordinates(call: Call, axis: int) -> np.ndarray:
-    """float32 places in the input that output pixels look at (ONNX Resize, coordinate_transformation_mode)."""
-    kind, size, source = call.op.coordinates, call.output.shape[1 + axis], call.x.shape[1 + axis]
+def _coordinates(op: Resize, axis: int, source: int) -> np.ndarray:
+    """float32 places in the `source` pixels of the input that output pixels look at (ONNX Resize,
+    coordinate_transformation_mode)."""
+    kind, size = op.coordinates, op.size[axis]
     at = np.arange(size, dtype=np.float32)
-    scale = _scale(call, axis)
+    scale = np.float32(size) / np.float32(source) if op.scales is None else np.float32(op.scales[axis])
     if kind == "asymmetric":
         return at / scale
     if kind == "align_corners":
@@ -42,26 +74,25 @@ def _coordinates(call: Call, axis: int) -> np.ndarray:
     return (at + np.float32(0.5)) / scale - np.float32(0.5)
 
 
-def _nearest(call: Call, axis: int) -> np.ndarray:
-    limit = call.x.shape[1 + axis] - 1
-    if call.fixed:
-        places = _nearest_fixed(call, axis)
+def _nearest(op: Resize, fixed: bool, axis: int, source: int) -> np.ndarray:
+    if fixed:
+        places = _nearest_fixed(op, axis, source)
     else:
-        at, kind = _coordinates(call, axis), call.op.nearest
-        if kind == "floor":
+        at = _coordinates(op, axis, source)
+        if op.nearest == "floor":
             places = np.floor(at)
-        elif kind == "ceil":
+        elif op.nearest == "ceil":
             places = np.ceil(at)
-        elif kind == "round_prefer_floor":
+        elif op.nearest == "round_prefer_floor":
             places = np.ceil(at - np.float32(0.5))
         else:
             places = np.floor(at + np.float32(0.5))
-    return np.clip(places, 0, limit).astype(np.int64)
+    return np.clip(places, 0, source - 1).astype(np.int64)
 
 
-def _nearest_fixed(call: Call, axis: int) -> np.ndarray:
+def _nearest_fixed(op: Resize, axis: int, source: int) -> np.ndarray:
     """TFLite's GetNearestNeighbor: floor of the place, rounded with align_corners."""
-    size, source, kind = call.output.shape[1 + axis], call.x.shape[1 + axis], call.op.coordinates
+    size, kind = op.size[axis], op.coordinates
     at = np.arange(size, dtype=np.float32)
     if kind == "align_corners" and size > 1:
         return np.floor(at * (np.float32(source - 1) / np.float32(size - 1)) + np.float32(0.5))
@@ -69,7 +100,7 @@ def _nearest_fixed(call: Call, axis: int) -> np.ndarray:
     return np.floor((at + np.float32(0.5 if kind == "half_pixel" else 0)) * factor)
 
 
-def _bilinear_integer(x: np.ndarray, size, op: Resize) -> np.ndarray:
+def _bilinear_integer(x: np.ndarray, size: Pair, op: Resize) -> np.ndarray:
     """TFLite's ResizeBilinearInteger: places and weights with 10 fractional bits."""
     lows, highs, weights = [], [], []
     for axis in (0, 1):
@@ -95,7 +126,7 @@ def _bilinear_integer(x: np.ndarray, size, op: Resize) -> np.ndarray:
     return np.where(total > 0, rounded, -rounded).astype(np.int8)
 
 
-def _bilinear_unsigned(x: np.ndarray, size, op: Resize) -> np.ndarray:
+def _bilinear_unsigned(x: np.ndarray, size: Pair, op: Resize) -> np.ndarray:
     """TFLite's ResizeBilinear of legacy uint8 values: in float32, a half added before the fraction is cut off."""
     one, half = np.float32(1), np.float32(0.5)
     axes = []
@@ -113,34 +144,34 @@ def _bilinear_unsigned(x: np.ndarray, size, op: Resize) -> np.ndarray:
     return (total.astype(np.int16) - 128).astype(np.int8)
 
 
-def _neighbours(call: Call, axis: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places in the input in float32, and the pixels before and behind them."""
-    at = np.clip(_coordinates(call, axis), 0, size - 1).astype(np.float32)
+def _neighbours(op: Resize, axis: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places in the input of `size` pixels in float32, and the pixels before and behind them."""
+    at = np.clip(_coordinates(op, axis, size), 0, size - 1).astype(np.float32)
     low = np.minimum(at.astype(np.int64), size - 1)
     return at, low, np.minimum(low + 1, size - 1)
 
 
-def _bilinear_cut_off(call: Call, x: np.ndarray) -> np.ndarray:
+def _bilinear_cut_off(x: np.ndarray, op: Resize) -> np.ndarray:
     """ONNX Runtime's NhwcUpsampleBilinearInteger: 10 fractional bits of each place, then C's division."""
     axes = []
     for axis in (0, 1):
-        at, low, high = _neighbours(call, axis, x.shape[axis])
+        at, low, high = _neighbours(op, axis, x.shape[axis])
         steps = (at * np.float32(1024)).astype(np.int64)
         near, far = np.abs(steps - (low << 10)), np.abs(steps - (high << 10))
         same = low == high
         axes.append((low, high, np.where(same, 512, far), np.where(same, 512, near)))
-    up = 128 if call.op.unsigned else 0
+    up = 128 if op.unsigned else 0
     x, (y_axis, x_axis) = x.astype(np.int64) + up, axes
     total = sum(x[y_axis[row]][:, x_axis[column]] * (y_axis[2 + row][:, None] * x_axis[2 + column][None])[..., None]
                 for row in (0, 1) for column in (0, 1))
     return (np.sign(total) * (np.abs(total) >> 20) - up).astype(np.int8)
 
 
-def _bilinear(call: Call, x: np.ndarray) -> np.ndarray:
+def _bilinear(x: np.ndarray, op: Resize) -> np.ndarray:
     """ONNX Runtime's UpsampleBilinear, in float32."""
     lows, highs, weights = [], [], []
     for axis in (0, 1):
-        at, low, high = _neighbours(call, axis, x.shape[axis])
+        at, low, high = _neighbours(op, axis, x.shape[axis])
         lows.append(low)
         highs.append(high)
         near, far = np.abs(at - low), np.abs(at - high)

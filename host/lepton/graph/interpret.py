@@ -1,0 +1,34 @@
+"""The graph on the CPU: every operator computes exactly what the framework that the network comes from does."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from .core import Arithmetic, Call, Graph, Op, Tensor
+
+
+def compute(op: Op, arithmetic: Arithmetic, inputs: Sequence[Tensor | None], values: Sequence[np.ndarray | None],
+            output: Tensor) -> np.ndarray:
+    """The result of one operator: a contiguous array of `output`'s shape and type."""
+    x = values[0]
+    if op.one_image and x is not None and x.ndim == 4 and len(x) > 1:
+        one = replace(output, shape=(1, *output.shape[1:]))
+        return np.concatenate([compute(op, arithmetic, inputs, [image[None], *values[1:]], one) for image in x])
+    result = op.compute(Call(arithmetic, inputs, output, values))
+    return np.require(np.broadcast_to(result, output.shape), output.dtype, "C")  # ascontiguousarray has no scalars
+
+
+def operands(inputs: Sequence[Tensor | None], values: Mapping[str, np.ndarray]) -> list[np.ndarray | None]:
+    """The arrays of `inputs`: constants' own data, others by name from `values`."""
+    return [None if t is None else t.data if t.data is not None else values[t.name] for t in inputs]
+
+
+def evaluate(network: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Every tensor that `network` computes, by name, and its inputs: what compiled programs are compared with."""
+    values = dict(inputs)
+    for node in network.nodes:
+        tensors = [network.tensors[name] if name else None for name in node.inputs]
+        output = network.tensors[node.outputs[0]]
+        values[output.name] = compute(node.op, network.arithmetic, tensors, operands(tensors, values), output)
+    return values

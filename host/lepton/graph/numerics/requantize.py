@@ -1,0 +1,115 @@
+"""Sums and reals to a tensor's scale, as the frameworks' kernels bring them there.
+
+Formulas are those of TFLite's `kernels/internal/quantization_util.cc`, `kernels/kernel_util.cc` and the reference
+kernels, and of ONNX Runtime's MLAS, in the same floating-point types, because the last bit of a multiplier shows.
+"""
+
+import numpy as np
+
+from ..core import Arithmetic, GraphError, Op, Pair, Tensor
+from .fixedpoint import multiply_by_quantized_multiplier, quantize_multiplier, quantize_multipliers, wrap
+from .rounding import half_away
+
+
+def conv_scales(source: np.ndarray, weights: np.ndarray, output: np.ndarray, in_double: bool) -> np.ndarray:
+    """Effective float64 scales of a layer's sums, one per weight scale.
+
+    TFLite multiplies the scales of input and weights in double; those of legacy uint8 convolutions and of products
+    of two activations in float32 (GetQuantizedConvolutionMultipler).
+    """
+    source, weights, output = (np.asarray(s, np.float32) for s in (source, weights, output))
+    if in_double:
+        return source.astype(np.float64) * weights.astype(np.float64) / output.astype(np.float64)
+    return (source * weights).astype(np.float64) / output.astype(np.float64)
+
+
+def float_scales(arithmetic: Arithmetic, source: np.ndarray, weights: np.ndarray, output: np.ndarray) -> np.ndarray:
+    """float32 scales of a convolution or matrix product, one per weight scale.
+
+    FLOAT: as ONNX Runtime computes them, rounding twice. TORCH: PyTorch sums reals and multiplies by 1 / output scale;
+    the exact product of the three, rounded once, is nearest to what that comes to.
+    """
+    source, weights, output = (np.asarray(s, np.float32) for s in (source, weights, output))
+    if arithmetic is Arithmetic.TORCH:
+        inverse = inverse_scale(output).astype(np.float64)
+        return (source.astype(np.float64) * weights.astype(np.float64) * inverse).astype(np.float32)
+    return source * weights / output
+
+
+def float_average_scale(arithmetic: Arithmetic, source: float, output: float, count: int) -> np.float32:
+    """float32 scale of the sum of `count` values.
+
+    FLOAT: as ONNX Runtime's QLinearGlobalAveragePool computes it (`onnxruntime/core/mlas/lib/qlgavgpool.cpp`; the
+    image is summed in int32). TORCH: nearest to the mean of reals times 1 / scale.
+    """
+    if arithmetic is Arithmetic.TORCH:
+        return np.float32(float(np.float32(source)) * float(inverse_scale(np.float32(output))) / count)
+    return np.float32(source) / (np.float32(output) * np.float32(count))
+
+
+def inverse_scale(scale: np.ndarray | np.float32) -> np.ndarray | np.float32:
+    """1 / scale as PyTorch's quantize_per_tensor multiplies by it: divided in double, then float32."""
+    return (1 / scale.astype(np.float64)).astype(np.float32)
+
+
+def sum_scales(arithmetic: Arithmetic, x: Tensor, weights: Tensor, output: Tensor, in_double: bool) -> np.ndarray:
+    """Factors from a layer's sums to its output, input * weight / output, one per weight scale: float64 for FIXED,
+    float32 for the others. `in_double` is of FIXED, see `conv_scales`."""
+    scales = [t.quantization.scale.reshape(-1) for t in (x, weights, output) if t.quantization is not None]
+    return conv_scales(*scales, in_double) if arithmetic is Arithmetic.FIXED else float_scales(arithmetic, *scales)
+
+
+def from_sums(arithmetic: Arithmetic, total: np.ndarray, scales: np.ndarray, zero: int, limits: Pair,
+              once: bool = False) -> np.ndarray:
+    """int64 sums to int8 by `scales`, one or one per channel (last axis).
+
+    FIXED: multiplier and shift of a float64 scale, rounding twice; where `once`, the product in float64, rounded once.
+    FLOAT and TORCH: float32 scale, round half to even (MlasRequantizeOutput).
+    """
+    if arithmetic is not Arithmetic.FIXED:
+        product = total.astype(np.int32).astype(np.float32) * scales.astype(np.float32)
+        low, high = np.float32(-128 - zero), np.float32(127 - zero)
+        values = np.rint(np.clip(product, low, high)).astype(np.int64) + zero
+    elif once:
+        values = half_away(wrap(total) * np.asarray(scales, np.float64)).astype(np.int64) + zero
+    else:
+        values = multiply_by_quantized_multiplier(total, *quantize_multipliers(scales)) + zero
+    return np.clip(values, *limits).astype(np.int8)
+
+
+def real(x: np.ndarray, tensor: Tensor) -> np.ndarray:
+    """float32 reals of the values `x` of a tensor that is quantized per tensor."""
+    return tensor.scale * (x.astype(np.int32) - tensor.zero_point).astype(np.float32)
+
+
+def from_reals(arithmetic: Arithmetic, x: np.ndarray, output: Tensor, op: Op) -> np.ndarray:
+    """float32 reals to the output's scale. FLOAT: ONNX Runtime's quantize_value divides, adds the zero point (of uint8
+    where `op.unsigned`) and rounds half to even. TORCH: quantize_per_tensor multiplies by 1 / scale, rounds half to
+    even, adds the zero point."""
+    up = 128 if op.unsigned else 0
+    if arithmetic is Arithmetic.TORCH:
+        values = np.rint(x * inverse_scale(output.scale)) + output.zero_point
+    else:
+        values = np.rint(x / output.scale + np.float32(output.zero_point + up)) - up
+    return np.clip(values, *op.limits(output.dtype)).astype(output.dtype)
+
+
+def add_parameters(scale_a: float, scale_b: float, scale_o: float) -> dict[str, int]:
+    """The multipliers and right shifts of a TFLite int8 ADD as fields of the TENSOR command."""
+    a, b, o = (float(np.float32(s)) for s in (scale_a, scale_b, scale_o))
+    twice = 2 * max(a, b)
+    fields = {}
+    for name, factor in (("a", a / twice), ("b", b / twice), ("o", twice / ((1 << 20) * o))):
+        multiplier, shift = quantize_multiplier(factor)
+        if shift > 0:
+            raise GraphError(f"an addition whose output scale {o} is less than 2**-20 of its inputs' ({a}, {b}) "
+                             "cannot be computed, in TFLite either")
+        fields[f"add_mult_{name}"], fields[f"add_shift_{name}"] = multiplier, -shift
+    return fields
+
+
+def mean_multiplier(scale_in: float, scale_out: float, count: int) -> tuple[int, int]:
+    """(multiplier, shift) of TFLite's integer MEAN over `count` values (QuantizedMeanOrSum)."""
+    multiplier, shift = quantize_multiplier(float(np.float32(scale_in)) / float(np.float32(scale_out)))
+    by = min(count.bit_length() - 1, 32, 31 + shift)
+    return (multiplier << by) // count, shift - by

@@ -1,0 +1,33 @@
+"""The operators, each described once: attributes, contract, shape rule, checks, arithmetic and costs.
+
+"int8" in a contract means int8 with one scale and one zero point per tensor. Where the arithmetic differs between
+frameworks, `Graph.arithmetic` decides; `compute` is what the framework's own kernel computes.
+
+`clamp`: smallest and largest value of a quantized result, what a fused activation comes to.
+
+`unsigned`: the framework computes with uint8 values and zero points, 128 above those here. The reals are the same,
+but rounding is not: with `Arithmetic.FLOAT` zero points are added to a float before it is rounded; TFLite's averages
+of uint8 round ties up, those of int8 away from zero, and it multiplies the scales of uint8 convolutions in float32.
+
+`in_float`: with `Arithmetic.FLOAT`, int8 operands are dequantized, the operator is computed in float32, and the
+result is divided by its scale, rounded to even and moved by its zero point, each operation rounded to float32.
+
+A new operator is a class in one of these modules and in its `__all__`; nothing else has to know it.
+"""
+
+from ..core import Op
+from .convert import *  # noqa: F403
+from .convolution import *  # noqa: F403
+from .elementwise import *  # noqa: F403
+from .move import *  # noqa: F403
+from .pool import *  # noqa: F403
+from .product import *  # noqa: F403
+from .reduce import *  # noqa: F403
+from .resize import *  # noqa: F403
+from .softmax import *  # noqa: F403
+from .unary import *  # noqa: F403
+
+# Of what is imported here, the operators: by name, as files and errors name them.
+OPERATORS: dict[str, type[Op]] = {
+    name: kind for name, kind in globals().items()
+    if isinstance(kind, type) and issubclass(kind, Op) and kind.compute is not Op.compute}

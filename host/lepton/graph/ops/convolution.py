@@ -1,0 +1,158 @@
+"""Convolutions. Images are (N, H, W, C), what is said of bytes holds for each image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from ..core import FULL, Call, Op, Pair, Shape, Signature, Tensor
+from .conditions import clamp_range, image, require
+from .weights import centred, check_layer, finished, product, shape_of
+from .windows import NONE, Padding, in_range, window_size, windows
+
+__all__ = ["Conv2D", "DepthwiseConv2D", "TransposeConv2D"]
+
+_PATCH_BYTES = 1 << 26  # of an im2col matrix at a time
+_INT8 = np.dtype(np.int8)
+
+
+@dataclass(frozen=True)
+class Conv2D(Op):
+    """inputs: x int8 (N,H,W,C), weights int8 (O,Kh,Kw,C/groups), bias int32 (O,) or none.
+
+    A zero point of the weights other than 0 is allowed (legacy uint8 networks, moved to int8).
+    """
+
+    operands = (2, 3)
+    one_image = True
+
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    padding: Padding = NONE
+    groups: int = 1
+    clamp: Pair = FULL  # on the quantized output
+    unsigned: bool = False
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        x, shape = inputs[0], shape_of(inputs, 4)
+        batch, _, _, channels = image(x)
+        outputs, kernel_y, kernel_x, per_group = shape
+        require(self.groups >= 1 and per_group * self.groups == channels and outputs % self.groups == 0,
+                f"weights of shape {shape} in {self.groups} groups do not fit {channels} input channels")
+        size = window_size(x, (kernel_y, kernel_x), self.stride, self.dilation, self.padding)
+        return (batch, *size, outputs), _INT8
+
+    def check(self, signature: Signature) -> None:
+        check_layer(signature, 0)
+        clamp_range(self.clamp)
+
+    def compute(self, call: Call) -> np.ndarray:
+        """By im2col, a few rows at a time."""
+        x, weights = call.x[0].astype(np.int16) - call.inputs[0].zero_point, centred(call.inputs[1])
+        outputs, *kernel, per_group = weights.shape
+        view = windows(x, kernel, self.stride, self.dilation, self.padding)
+        height, width = view.shape[:2]
+        total = np.empty((height, width, outputs), np.int64)
+        each = outputs // self.groups
+        columns = [weights[g * each:(g + 1) * each].transpose(0, 3, 1, 2).reshape(each, -1).T.astype(np.float64)
+                   for g in range(self.groups)]
+        rows = max(1, _PATCH_BYTES // max(8 * width * per_group * kernel[0] * kernel[1], 1))
+        for start in range(0, height, rows):
+            some = view[start:start + rows]
+            for g, matrix in enumerate(columns):
+                patches = some[:, :, g * per_group:(g + 1) * per_group].reshape(-1, len(matrix))
+                made = product(patches, matrix).reshape(*some.shape[:2], each)
+                total[start:start + rows, :, g * each:(g + 1) * each] = made
+        return finished(call, total, self.clamp, in_double=not self.unsigned)[None]
+
+    def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
+        return prod(output.shape) * prod(inputs[1].shape[1:])
+
+
+@dataclass(frozen=True)
+class DepthwiseConv2D(Op):
+    """inputs: x int8 (N,H,W,C), weights int8 (1,Kh,Kw,C*multiplier), bias int32 (C*multiplier,) or none."""
+
+    operands = (2, 3)
+    one_image = True
+
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    padding: Padding = NONE
+    multiplier: int = 1
+    clamp: Pair = FULL
+    unsigned: bool = False
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        x, shape = inputs[0], shape_of(inputs, 4)
+        batch, _, _, channels = image(x)
+        one, kernel_y, kernel_x, outputs = shape
+        require(one == 1 and self.multiplier >= 1 and outputs == channels * self.multiplier,
+                f"weights of shape {shape} do not fit {channels} input channels with multiplier {self.multiplier}")
+        size = window_size(x, (kernel_y, kernel_x), self.stride, self.dilation, self.padding)
+        return (batch, *size, outputs), _INT8
+
+    def check(self, signature: Signature) -> None:
+        check_layer(signature, 3)
+        clamp_range(self.clamp)
+
+    def compute(self, call: Call) -> np.ndarray:
+        x, weights = call.x[0].astype(np.int16) - call.inputs[0].zero_point, centred(call.inputs[1])[0]
+        view = windows(x, weights.shape[:2], self.stride, self.dilation, self.padding)
+        total = np.zeros((*view.shape[:2], weights.shape[2]), np.int64)
+        for ky, kx in np.ndindex(*weights.shape[:2]):
+            total += np.repeat(view[..., ky, kx], self.multiplier, axis=2) * weights[ky, kx].astype(np.int64)
+        return finished(call, total, self.clamp, in_double=not self.unsigned)[None]
+
+    def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
+        return prod(output.shape) * prod(inputs[1].shape[1:3])
+
+
+@dataclass(frozen=True)
+class TransposeConv2D(Op):
+    """inputs: x int8 (N,H,W,C), weights int8 (O,Kh,Kw,C), bias int32 (O,) or none.
+
+    Every input pixel adds its weighted kernel to the output at `stride` times its position, less the top and left
+    padding. The output has `size` (height, width); what falls outside is dropped.
+    """
+
+    operands = (2, 3)
+    one_image = True
+
+    size: Pair
+    stride: Pair = (1, 1)
+    padding: Padding = NONE
+    clamp: Pair = FULL
+    unsigned: bool = False
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        shape = shape_of(inputs, 4)
+        batch, _, _, channels = image(inputs[0])
+        require(shape[3] == channels, f"weights of shape {shape} do not fit {channels} input channels")
+        in_range(shape[1:3], self.stride, (1, 1), self.padding)
+        require(min(self.size) >= 1, f"the size must be at least (1, 1), not {self.size}")
+        return (batch, *self.size, shape[0]), _INT8
+
+    def check(self, signature: Signature) -> None:
+        check_layer(signature, 0)
+        clamp_range(self.clamp)
+
+    def compute(self, call: Call) -> np.ndarray:
+        x, weights = call.x[0].astype(np.int16) - call.inputs[0].zero_point, centred(call.inputs[1])
+        height, width, channels = x.shape
+        outputs, kernel_y, kernel_x, _ = weights.shape
+        (top, _), (left, _) = self.padding
+        extent = [max((n - 1) * s + k, edge + target) for n, s, k, edge, target in
+                  zip((height, width), self.stride, (kernel_y, kernel_x), (top, left), self.size, strict=True)]
+        canvas = np.zeros((*extent, outputs), np.int64)
+        pixels = x.reshape(-1, channels)
+        for ky, kx in np.ndindex(kernel_y, kernel_x):
+            part = product(pixels, weights[:, ky, kx].T).reshape(height, width, outputs)
+            canvas[ky:ky + (height - 1) * self.stride[0] + 1:self.stride[0],
+                   kx:kx + (width - 1) * self.stride[1] + 1:self.stride[1]] += part
+        total = canvas[top:top + self.size[0], left:left + self.size[1]]
+        return finished(call, total, self.clamp, in_double=not self.unsigned)[None]
+
+    def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
+        return prod(inputs[0].shape[:3]) * prod(inputs[1].shape)

@@ -1,0 +1,116 @@
+"""Pools: the largest value or the average of the pixels in a window."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core import FULL, Call, Op, Pair, Shape, Signature, Tensor
+from ..numerics.requantize import from_reals, real
+from .conditions import clamp_range, image, int8, of_type, require, same_quantization, same_type
+from .windows import NONE, Padding, window_size, windows
+
+__all__ = ["AveragePool2D", "MaxPool2D"]
+
+_SCALE_TOLERANCE = 1e-6  # TFLite's pools take scales that differ by no more (PoolingPrepare, kernels/pooling.cc)
+
+
+def _infer(op: "MaxPool2D | AveragePool2D", x: Tensor) -> tuple[Shape, np.dtype]:
+    batch, _, _, channels = image(x)
+    size = window_size(x, op.kernel, op.stride, (1, 1), op.padding)
+    for before_after, kernel in zip(op.padding, op.kernel, strict=True):  # ONNX Runtime refuses it as well
+        require(max(before_after) < kernel, f"padding {op.padding} must be less than the kernel {tuple(op.kernel)}, "
+                                            "or a window lies wholly in the padding")
+    return (batch, *size, channels), np.dtype(x.dtype)
+
+
+def _check(op: "MaxPool2D | AveragePool2D", signature: Signature, same: bool) -> None:
+    x, y = signature.inputs[0], signature.output
+    of_type(x, np.int8, np.float32)
+    clamp_range(op.clamp)
+    if same_type(x, y) != np.int8:
+        return
+    int8(x, y)
+    if same and signature.fixed:
+        require(abs(float(x.scale) - float(y.scale)) <= _SCALE_TOLERANCE and x.zero_point == y.zero_point,
+                f"{x.name!r} and {y.name!r} must have the same scale and zero point, not {x.scale!s}, {x.zero_point} "
+                f"and {y.scale!s}, {y.zero_point}")
+    elif same:
+        same_quantization(x, y)
+
+
+@dataclass(frozen=True)
+class MaxPool2D(Op):
+    """input: x (N,H,W,C) int8 or float32. Padding, less than the kernel, takes no part in the maximum.
+
+    Input and output have the same quantization; with `Arithmetic.FIXED` scales may differ by 1e-6, as in TFLite.
+    """
+
+    keeps_quantization = True
+    one_image = True
+
+    kernel: Pair = (2, 2)
+    stride: Pair = (2, 2)
+    padding: Padding = NONE
+    clamp: Pair = FULL
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        return _infer(self, inputs[0])
+
+    def check(self, signature: Signature) -> None:
+        _check(self, signature, same=True)
+
+    def compute(self, call: Call) -> np.ndarray:
+        x = call.x[0]
+        lowest = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
+        result = windows(x, self.kernel, self.stride, (1, 1), self.padding, lowest).max(axis=(3, 4))[None]
+        return np.clip(result, *self.limits(x.dtype)).astype(x.dtype) if call.quantized else result
+
+
+@dataclass(frozen=True)
+class AveragePool2D(Op):
+    """input: x (N,H,W,C) int8 or float32. Padding, less than the kernel, is not counted, unless `count_padding`.
+
+    With `Arithmetic.FIXED` input and output have the same quantization, as for `MaxPool2D`.
+    """
+
+    keeps_quantization = True
+    one_image = True
+
+    kernel: Pair = (2, 2)
+    stride: Pair = (2, 2)
+    padding: Padding = NONE
+    clamp: Pair = FULL
+    count_padding: bool = False
+    unsigned: bool = False
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        return _infer(self, inputs[0])
+
+    def check(self, signature: Signature) -> None:
+        _check(self, signature, same=signature.fixed)
+
+    def compute(self, call: Call) -> np.ndarray:
+        """FIXED: integer division, half away from zero, or half up where the framework has uint8.
+
+        FLOAT: sums of float32 in the order of the window's pixels (ONNX Runtime's QLinearAveragePool).
+        """
+        def taps(values: np.ndarray) -> np.ndarray:
+            return windows(values, self.kernel, self.stride, (1, 1), self.padding)
+
+        x = call.x[0]
+        if self.count_padding:
+            count = np.full((1, 1, 1), self.kernel[0] * self.kernel[1])
+        else:
+            count = taps(np.ones((*x.shape[:2], 1), np.int64)).sum((3, 4))
+        if call.quantized and call.fixed:
+            total = taps(x.astype(np.int64)).sum(axis=(3, 4))
+            up = (total + count // 2) // count
+            mean = up if self.unsigned else np.where(total > 0, up, -((count // 2 - total) // count))
+            return np.clip(mean, *self.limits(x.dtype)).astype(x.dtype)[None]
+        view = taps(real(x, call.inputs[0]) if call.quantized else x)
+        total = np.zeros(view.shape[:3], np.float32)
+        for ky, kx in np.ndindex(*self.kernel):
+            total += view[..., ky, kx]
+        mean = total / count.astype(np.float32)
+        return (from_reals(call.arithmetic, mean, call.output, self) if call.quantized else mean)[None]

@@ -1,0 +1,88 @@
+"""Products of matrices."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from ..core import FULL, Call, Op, Pair, Shape, Signature, Tensor
+from ..numerics.requantize import from_sums, sum_scales
+from .conditions import clamp_range, dims, int8, require, same_type
+from .weights import centred, check_layer, finished, product, shape_of
+
+__all__ = ["FullyConnected", "MatMul"]
+
+
+@dataclass(frozen=True)
+class FullyConnected(Op):
+    """inputs: x int8, weights int8 (O,I), bias int32 (O,) or none.
+
+    x (..., I) gives (..., O), or with `keep_dims` off (rows, O). Any other shape of a multiple of I elements is
+    taken as rows of I elements in their order: the output is (rows, O).
+    """
+
+    operands = (2, 3)
+
+    clamp: Pair = FULL
+    keep_dims: bool = True
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        (outputs, length), shape = shape_of(inputs, 2), dims(inputs[0].shape)
+        rows, rest = divmod(prod(shape), length)
+        require(rest == 0 and rows > 0, f"weights of shape {(outputs, length)} do not fit the input of shape {shape}")
+        kept = self.keep_dims and shape[-1:] == (length,)
+        require(kept or rows == 1 or shape[-1] == length,
+                f"weights of shape {(outputs, length)} do not fit rows of the input of shape {shape}")
+        return ((*shape[:-1], outputs) if kept else (rows, outputs)), np.dtype(np.int8)
+
+    def check(self, signature: Signature) -> None:
+        check_layer(signature, 0)
+        clamp_range(self.clamp)
+
+    def compute(self, call: Call) -> np.ndarray:
+        weights = centred(call.inputs[1])
+        total = product((call.x.astype(np.int16) - call.inputs[0].zero_point).reshape(-1, weights.shape[1]), weights.T)
+        return finished(call, total, self.clamp, in_double=True, once=True).reshape(call.output.shape)
+
+    def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
+        return prod(output.shape) * prod(inputs[1].shape[1:])
+
+
+@dataclass(frozen=True)
+class MatMul(Op):
+    """inputs: a (..., M, K), b (..., K, N) of one type, both computed; batch axes broadcast as in numpy.
+
+    int8 is TFLite BATCH_MATMUL and ONNX QLinearMatMul, other types are multiplied as numpy does it.
+    """
+
+    operands = (2, 2)
+
+    clamp: Pair = FULL
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        a, b = (dims(t.shape) for t in inputs)
+        require(len(a) >= 2 and len(b) >= 2 and a[-1] == b[-2], f"shapes {a} and {b} do not multiply")
+        try:
+            batch = np.broadcast_shapes(a[:-2], b[:-2])
+        except ValueError:
+            batch = None
+        require(batch is not None, f"batch axes of {a} and {b} do not broadcast")
+        return (*batch, a[-2], b[-1]), same_type(*inputs)
+
+    def check(self, signature: Signature) -> None:
+        if same_type(*signature.inputs) == np.int8:
+            int8(*signature.inputs, signature.output)
+        clamp_range(self.clamp)
+
+    def compute(self, call: Call) -> np.ndarray:
+        a, b = call.values
+        if not call.quantized:
+            return a @ b
+        left, right = call.inputs
+        total = product(a.astype(np.int16) - left.zero_point, b.astype(np.int16) - right.zero_point)
+        scales = sum_scales(call.arithmetic, left, right, call.output, in_double=False)
+        return from_sums(call.arithmetic, total, scales, call.output.zero_point, self.clamp)
+
+    def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
+        return prod(output.shape) * int(inputs[0].shape[-1])

@@ -1,0 +1,117 @@
+"""Reductions: one number of all along some axes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core import Call, Op, Shape, Signature, Tensor
+from ..numerics.fixedpoint import multiply_by_quantized_multiplier, wrap
+from ..numerics.requantize import float_average_scale, from_reals, from_sums, mean_multiplier, real
+from ..numerics.rounding import half_away
+from .conditions import EIGHT_BITS, axis_of, image, int8, of_type, per_tensor, require, same_quantization, same_type
+
+__all__ = ["Mean", "Reduce"]
+
+_KINDS = ("sum", "mean", "max", "min", "prod")
+
+
+@dataclass(frozen=True)
+class Mean(Op):
+    """input: x (N,H,W,C) int8 or float32; mean over H and W, requantized (TFLite MEAN, ONNX GlobalAveragePool).
+
+    The output is (N,1,1,C), or (N,C) with `keep_dims` off.
+    """
+
+    one_image = True
+
+    keep_dims: bool = True
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        batch, _, _, channels = image(inputs[0])
+        return ((batch, 1, 1, channels) if self.keep_dims else (batch, channels)), np.dtype(inputs[0].dtype)
+
+    def check(self, signature: Signature) -> None:
+        of_type(signature.inputs[0], np.int8, np.float32)
+        if same_type(*signature.inputs, signature.output) == np.int8:
+            int8(*signature.inputs, signature.output)
+
+    def compute(self, call: Call) -> np.ndarray:
+        return _mean(self, call, (1, 2)).reshape(call.output.shape)
+
+
+@dataclass(frozen=True)
+class Reduce(Op):
+    """Sum, mean, max, min or product over any axes of any type; int8 is requantized."""
+
+    kind: str  # "sum", "mean", "max", "min", "prod"
+    axes: tuple[int, ...]
+    keep_dims: bool = True
+
+    @property
+    def selects(self) -> bool:
+        """True where the result is one of the elements."""
+        return self.kind in ("max", "min")
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        x = inputs[0]
+        require(self.kind in _KINDS, f"kind must be one of {', '.join(_KINDS)}, not {self.kind!r}")
+        axes = {axis_of(axis, len(x.shape)) for axis in self.axes}
+        kept = [1 if i in axes else int(n) for i, n in enumerate(x.shape)]
+        shape = kept if self.keep_dims else [n for i, n in enumerate(kept) if i not in axes]
+        return tuple(shape), np.dtype(x.dtype)
+
+    def check(self, signature: Signature) -> None:
+        x = signature.inputs[0]
+        if np.dtype(x.dtype) not in EIGHT_BITS:
+            return
+        require(self.kind != "prod", "a product of quantized values is not supported; dequantize them first")
+        per_tensor(x, signature.output)
+        if self.selects:
+            same_quantization(x, signature.output)
+
+    def compute(self, call: Call) -> np.ndarray:
+        x = call.x
+        axes = tuple(a % x.ndim for a in self.axes)
+        if self.kind == "mean":
+            result = _mean(self, call, axes)
+        elif self.selects:
+            result = (x.max if self.kind == "max" else x.min)(axis=axes, keepdims=True)
+        elif self.kind == "prod":
+            result = x.prod(axis=axes, keepdims=True, dtype=x.dtype)
+        elif call.quantized:
+            result = _sum(self, call, axes)
+        else:
+            result = x.sum(axis=axes, keepdims=True, dtype=x.dtype)
+        return result.reshape(call.output.shape)
+
+
+def _count(x: np.ndarray, axes: tuple[int, ...]) -> int:
+    return int(np.prod([x.shape[a] for a in axes]))
+
+
+def _mean(op: Op, call: Call, axes: tuple[int, ...]) -> np.ndarray:
+    """FIXED: TFLite's integer MEAN (QuantizedMeanOrSum). FLOAT: MLAS's global average: one factor for all of it."""
+    x, source, output = call.x, call.inputs[0], call.output
+    if not call.quantized:
+        return x.mean(axis=axes, dtype=np.float32 if x.dtype == np.float32 else None, keepdims=True)
+    count, limits = _count(x, axes), op.limits(output.dtype)
+    total = x.sum(axis=axes, dtype=np.int64, keepdims=True) - source.zero_point * count
+    if call.fixed:
+        multiplier, shift = mean_multiplier(source.scale, output.scale, count)
+        result = multiply_by_quantized_multiplier(wrap(total), multiplier, shift) + output.zero_point
+        return np.clip(result, *limits).astype(output.dtype)
+    factor = float_average_scale(call.arithmetic, source.scale, output.scale, count)
+    return from_sums(call.arithmetic, total, np.atleast_1d(factor), output.zero_point, limits)
+
+
+def _sum(op: Op, call: Call, axes: tuple[int, ...]) -> np.ndarray:
+    """TFLite's SUM of int8 (QuantizedMeanOrSum with compute_sum), in float32; FLOAT: dequantize, sum, quantize."""
+    source, output = call.inputs[0], call.output
+    if not call.fixed:
+        return from_reals(call.arithmetic, real(call.x, source).sum(axis=axes, dtype=np.float32, keepdims=True),
+                          output, op)
+    factor = source.scale / output.scale
+    bias = np.float32(-source.zero_point) * factor * np.float32(_count(call.x, axes))
+    value = call.x.sum(axis=axes, dtype=np.int32, keepdims=True).astype(np.float32) * factor + bias
+    return np.clip(half_away(value) + output.zero_point, *op.limits(output.dtype)).astype(output.dtype)

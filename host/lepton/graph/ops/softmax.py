@@ -1,0 +1,96 @@
+"""Softmax: TFLite's integer one, ONNX Runtime's QLinearSoftmax, and in float32."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core import Call, Op, Shape, Signature, Tensor
+from ..numerics.fixedpoint import (
+    exp_on_negative_values,
+    one_over_one_plus_x,
+    quantize_multiplier,
+    rounding_divide,
+)
+from ..numerics.fixedpoint import saturating_doubling_high_multiply as high_multiply
+from .conditions import axis_of, dims, int8, of_type, require, same_type
+
+__all__ = ["Softmax"]
+
+_INTEGER_BITS = 5  # of the scaled difference to the maximum (reference/softmax.h)
+_ACCUMULATION_BITS = 12  # integer bits of the sum of exponentials
+
+
+@dataclass(frozen=True)
+class Softmax(Op):
+    """input: x; over `axis` (TFLite SOFTMAX and ONNX QLinearSoftmax for int8, float32 otherwise).
+
+    With `Arithmetic.FIXED` an int8 output has scale 1/256 and zero point -128.
+    """
+
+    beta: float = 1.0
+    axis: int = -1
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        axis_of(self.axis, len(inputs[0].shape))
+        return dims(inputs[0].shape), np.dtype(inputs[0].dtype)
+
+    def check(self, signature: Signature) -> None:
+        x, output = signature.inputs[0], signature.output
+        of_type(x, np.int8, np.float32)
+        require(bool(np.isfinite(self.beta) and self.beta > 0), f"beta must be positive and finite, not {self.beta}")
+        if same_type(x, output) != np.int8:
+            return
+        int8(x, output)
+        if signature.fixed:
+            require(abs(float(output.scale) - 1 / 256) <= 0.001 / 256 and output.zero_point == -128,  # as TFLite does
+                    f"the output must have scale 1/256 and zero point -128, not {output.scale!s} and "
+                    f"{output.zero_point}")
+            factor = self.beta * float(x.scale)
+            require(factor * 2**26 >= 1, f"beta times the input's scale must be at least 2**-26, not {factor}")
+
+    def compute(self, call: Call) -> np.ndarray:
+        rows = np.moveaxis(call.x, self.axis, -1)
+        if not call.quantized:
+            result = _real(rows, self.beta)
+        elif call.fixed:
+            result = fixed_softmax(rows, call.inputs[0].scale, self.beta)
+        else:
+            result = _table_softmax(rows, call.inputs[0], call.output)
+        return np.ascontiguousarray(np.moveaxis(result, -1, self.axis))
+
+
+def _real(rows: np.ndarray, beta: float) -> np.ndarray:
+    e = np.exp((rows - rows.max(axis=-1, keepdims=True)) * np.float32(beta))
+    return (e / e.sum(axis=-1, keepdims=True)).astype(rows.dtype)
+
+
+def _table_softmax(rows: np.ndarray, source: Tensor, output: Tensor) -> np.ndarray:
+    """QLinearSoftmax: exponentials of the 256 differences to the maximum from a table, summed in float32."""
+    factor, length = float(source.scale), np.float32(rows.shape[-1])
+    room = max(0.0, np.log(np.float64(np.finfo(np.float32).max / length)) - 5) / factor
+    table = np.exp((np.arange(256) - 255.0 + room) * factor).astype(np.float32)
+    x = rows.astype(np.int64)
+    e = table[255 - (x.max(axis=-1, keepdims=True) - x)]
+    total = np.add.accumulate(e, axis=-1)[..., -1:]  # one after the other, as the framework adds
+    levels = np.floor(np.float32(1) / output.scale)
+    return np.clip(np.rint(e * levels / total) + output.zero_point, -128, 127).astype(np.int8)
+
+
+def fixed_softmax(x: np.ndarray, factor: float, beta: float) -> np.ndarray:
+    """TFLite's int8 SOFTMAX over the last axis; `factor` is the input's scale, the output's are 1/256 and -128."""
+    multiplier, left = quantize_multiplier(
+        min(float(np.float32(beta)) * float(np.float32(factor)) * (1 << (31 - _INTEGER_BITS)), 2.0**31 - 1))
+    radius = int(np.floor(((1 << _INTEGER_BITS) - 1) * 2.0 ** (31 - _INTEGER_BITS) / 2.0**left))
+    rows = x.reshape(-1, x.shape[-1]).astype(np.int64)
+    difference = rows - rows.max(axis=1, keepdims=True)
+    counts = difference >= -radius
+    scaled = high_multiply(difference * (1 << left), multiplier)
+    exponentials = np.where(counts, exp_on_negative_values(np.where(counts, scaled, 0), _INTEGER_BITS), 0)
+    total = np.where(counts, rounding_divide(exponentials, _ACCUMULATION_BITS), 0).sum(axis=1, keepdims=True)
+    headroom = 32 - np.array([[int(t).bit_length()] for t in total[:, 0]])
+    shifted = ((total << headroom) & 0xFFFFFFFF) - (1 << 31)
+    inverse = one_over_one_plus_x(shifted)
+    unscaled = high_multiply(inverse, exponentials)
+    output = rounding_divide(unscaled, _ACCUMULATION_BITS - headroom + 31 - 8) - 128
+    return np.where(counts, np.clip(output, -128, 127), -128).astype(np.int8).reshape(x.shape)

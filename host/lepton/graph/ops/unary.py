@@ -1,0 +1,79 @@
+"""Functions of single elements."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core import Call, Op, Shape, Signature, Tensor
+from .conditions import dims, int8, require
+
+__all__ = ["Cast", "Table", "Unary"]
+
+
+@dataclass(frozen=True)
+class Table(Op):
+    """input: x int8; any function of one int8: y = values[q + 128], values being 256 bytes, two's complement.
+
+    A front end computes the values with the framework's own arithmetic: sigmoid, tanh, hard-swish, leaky ReLU,
+    clip, requantization to another scale, and chains of them.
+    """
+
+    values: bytes
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        require(len(self.values) == 256, f"the table must have 256 values, not {len(self.values)}")
+        return dims(inputs[0].shape), np.dtype(np.int8)
+
+    def check(self, signature: Signature) -> None:
+        int8(*signature.inputs, signature.output)
+
+    def compute(self, call: Call) -> np.ndarray:
+        values = np.frombuffer(self.values, np.int8)
+        return values[call.x.astype(np.int16) + 128]
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype)
+
+
+_FUNCTIONS = {
+    "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "neg": np.negative, "abs": np.abs, "sigmoid": _sigmoid,
+    "relu": lambda x: np.maximum(x, 0), "tanh": np.tanh, "floor": np.floor, "ceil": np.ceil, "round": np.rint,
+    "reciprocal": lambda x: (1 / x).astype(x.dtype), "not": np.logical_not,
+    "erf": lambda x: np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype),
+}
+
+
+@dataclass(frozen=True)
+class Unary(Op):
+    """A function of a tensor that is not int8, which the host computes; one of int8 is a `Table`."""
+
+    kind: str  # "exp", "log", "sqrt", "neg", "abs", "relu", "sigmoid", "tanh", "erf", "floor", "ceil", "round" (half
+    # to even), "reciprocal", "not"
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        require(self.kind in _FUNCTIONS, f"kind must be one of {', '.join(_FUNCTIONS)}, not {self.kind!r}")
+        return dims(inputs[0].shape), np.dtype(inputs[0].dtype)
+
+    def check(self, signature: Signature) -> None:
+        require(np.dtype(signature.inputs[0].dtype) != np.int8, f"{self.kind} of int8 must be a Table")
+
+    def compute(self, call: Call) -> np.ndarray:
+        with np.errstate(all="ignore"):  # infinities and NaN are results here, as in the framework
+            return _FUNCTIONS[self.kind](call.x)
+
+
+@dataclass(frozen=True)
+class Cast(Op):
+    """To another data type, as numpy's astype."""
+
+    dtype: str  # numpy's name of the output's type, "float32"
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        return dims(inputs[0].shape), np.dtype(self.dtype)
+
+    def compute(self, call: Call) -> np.ndarray:
+        return call.x.astype(self.dtype)

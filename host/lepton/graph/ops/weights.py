@@ -1,0 +1,71 @@
+"""What layers with constant weights have in common."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..core import Call, GraphError, Shape, Signature, Tensor
+from ..numerics.requantize import from_sums, sum_scales
+from .conditions import constant, int8, quantized, require
+
+
+def weights_of(inputs: Sequence[Tensor | None]) -> Tensor:
+    if inputs[1] is None:
+        raise GraphError("needs weights as its second input")
+    return inputs[1]
+
+
+def shape_of(inputs: Sequence[Tensor | None], rank: int) -> Shape:
+    """Of the weights, which must have `rank` dimensions."""
+    tensor = weights_of(inputs)
+    shape = tuple(map(int, tensor.shape))
+    require(len(shape) == rank and min(shape) > 0,
+            f"weights {tensor.name!r} must have {rank} dimensions of at least 1, not shape {shape}")
+    return shape
+
+
+def check_layer(signature: Signature, axis: int) -> None:
+    """int8 in and out; constant int8 weights with scales along `axis`, their output channels; an int32 bias."""
+    x, tensor, bias = (*signature.inputs, None)[:3]
+    assert x is not None and tensor is not None
+    int8(x, signature.output)
+    data = constant(tensor, "weights")
+    require(data.dtype == np.int8, f"weights {tensor.name!r} must be int8, not {data.dtype}")
+    outputs, q = data.shape[axis], tensor.quantization
+    if q is None:
+        raise GraphError(f"weights {tensor.name!r} must be quantized")
+    require(q.scale.size == 1 or q.axis == axis, f"weights {tensor.name!r} must be quantized per tensor or along axis "
+                                                 f"{axis} (output channels), not axis {q.axis}")
+    require(q.scale.size in (1, outputs), f"weights {tensor.name!r} must have 1 or {outputs} scales")
+    quantized(tensor)
+    if bias is not None:
+        values = constant(bias, "bias")
+        require(values.dtype == np.int32 and values.size == outputs, f"bias {bias.name!r} must have {outputs} int32 "
+                f"values, not {values.dtype} of shape {values.shape}")
+
+
+def centred(weights: Tensor) -> np.ndarray:
+    """Weights less their zero points, int16: int8 minus int8 needs 9 bits."""
+    assert weights.quantization is not None and weights.data is not None
+    zero = weights.quantization.zero_point.reshape(-1).astype(np.int16)
+    if zero.size > 1:
+        shape = [1] * weights.data.ndim
+        shape[weights.quantization.axis or 0] = -1
+        zero = zero.reshape(shape)
+    return weights.data.astype(np.int16) - zero
+
+
+def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a @ b of integers, exact: float64 holds sums up to 2**53."""
+    return (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
+
+
+def finished(call: Call, total: np.ndarray, limits: tuple[int, int], in_double: bool, once: bool = False) -> np.ndarray:
+    """The layer's int8 result of its int64 sums, the last axis being output channels; the bias is added here."""
+    x, weights = call.inputs[:2]
+    assert x is not None and weights is not None
+    if len(call.values) > 2 and call.values[2] is not None:
+        total = total + call.values[2].reshape(-1)
+    scales = sum_scales(call.arithmetic, x, weights, call.output, in_double)
+    return from_sums(call.arithmetic, total, scales, call.output.zero_point, limits, once)
+

@@ -1,0 +1,98 @@
+"""The verifier: is the graph well formed? Otherwise `GraphError` names the node and says what is wrong.
+
+What a node's output is declared as must be what its operator infers, and the operator's own checks must pass. Whether
+chip or host computes it is decided later.
+"""
+
+import numpy as np
+
+from .core import Graph, GraphError, Node, Signature, Tensor
+from .ops import OPERATORS
+
+
+def verify(network: Graph) -> Graph:
+    """`network` itself; raises `GraphError` for the first thing that is wrong."""
+    where = f"graph {network.name!r}"
+    if not network.nodes or not network.inputs or not network.outputs:
+        raise GraphError(f"{where}: must have at least one operator, one input and one output, not "
+                         f"{len(network.nodes)}, {len(network.inputs)} and {len(network.outputs)}")
+    for name in [*network.inputs, *network.outputs]:
+        if name not in network.tensors:
+            raise GraphError(f"{where}: tensor {name!r} is not in the graph")
+    for name in network.inputs:
+        _input(network, name, where)
+    defined = set(network.inputs)
+    for node in network.nodes:
+        verify_node(network, node, defined)
+        defined.add(node.outputs[0])
+    for name in network.outputs:
+        if name not in defined:
+            raise GraphError(f"{where}: nothing produces output {name!r}")
+    return network
+
+
+def _input(network: Graph, name: str, where: str) -> None:
+    tensor = network.tensors[name]
+    if network.inputs.count(name) > 1:
+        raise GraphError(f"{where}: input {name!r} is listed twice")
+    if tensor.data is not None:
+        raise GraphError(f"{where}: input {name!r} must not be a constant")
+    if any(int(n) < 1 for n in tensor.shape):
+        raise GraphError(f"{where}: input {name!r} must have dimensions of at least 1, not shape {tensor.shape}")
+    q = tensor.quantization
+    if np.dtype(tensor.dtype) == np.int8 and (q is None or q.scale.size != 1 or q.zero_point.size != 1):
+        raise GraphError(f"{where}: {name!r} must have one scale and one zero point")
+
+
+def verify_node(network: Graph, node: Node, defined: set[str]) -> None:
+    """Does `node` keep its operator's contract? `defined` names what has a value before it. Raises `GraphError`."""
+    inputs = _operands(network, node, defined)
+    output = network.tensors[node.outputs[0]]
+    if output.name in defined or output.data is not None:
+        raise GraphError(f"{node.label}: {output.name!r} is produced twice, or is a constant")
+    try:
+        shape, dtype = node.op.infer(inputs)
+        if tuple(map(int, output.shape)) != tuple(shape):
+            raise GraphError(f"{output.name!r} must have shape {tuple(shape)}, not {tuple(map(int, output.shape))}")
+        if np.dtype(output.dtype) != dtype:
+            raise GraphError(f"{output.name!r} must be {dtype}, not {np.dtype(output.dtype)}")
+        node.op.check(Signature(network.arithmetic, inputs, output))
+    except GraphError as error:
+        raise GraphError(f"{node.label}: {error}") from None
+    for tensor in filter(None, inputs):  # after the checks: an operand that must be constant is to be named as such
+        _defined(tensor, node, defined)
+
+
+def _operands(network: Graph, node: Node, defined: set[str]) -> list[Tensor | None]:
+    """The tensors of the inputs, None for one that is left out. All names of the node are checked."""
+    kind = type(node.op).__name__
+    if OPERATORS.get(kind) is not type(node.op):
+        raise GraphError(f"{node.label}: operator {kind} is not supported; supported are {', '.join(OPERATORS)}")
+    for name in [*filter(None, node.inputs), *node.outputs]:
+        if name not in network.tensors:
+            raise GraphError(f"{node.label}: tensor {name!r} is not in the graph")
+    least, most = node.op.operands
+    if not least <= len(node.inputs) <= most or len(node.outputs) != 1:
+        count = f"{least}" if most == least else f"{least} to {most}"
+        raise GraphError(f"{node.label}: must have {count} inputs and 1 output, not {len(node.inputs)} and "
+                         f"{len(node.outputs)}")
+    for index, name in enumerate(node.inputs):
+        if name:
+            _constant(network.tensors[name], node)
+            if index == 0:
+                _defined(network.tensors[name], node, defined)
+        elif index < least:
+            raise GraphError(f"{node.label}: operand {index} is missing")
+    return [network.tensors[name] if name else None for name in node.inputs]
+
+
+def _defined(tensor: Tensor, node: Node, defined: set[str]) -> None:
+    if tensor.data is None and tensor.name not in defined:
+        raise GraphError(f"{node.label}: input {tensor.name!r} is used before anything produces it")
+
+
+def _constant(tensor: Tensor, node: Node) -> None:
+    if tensor.data is not None and (tuple(tensor.data.shape) != tuple(tensor.shape)
+                                    or tensor.data.dtype != np.dtype(tensor.dtype)):
+        raise GraphError(f"{node.label}: constant {tensor.name!r} is declared as {np.dtype(tensor.dtype)} of shape "
+                         f"{tuple(tensor.shape)}, its data is {tensor.data.dtype} of shape {tensor.data.shape}")
