@@ -284,7 +284,7 @@ def _quick_gelu(importer: Importer, node: onnx.NodeProto) -> str:
     return apply(importer, Mul(), x, apply(importer, Unary("sigmoid"), inner))
 
 
-_HOST = {**dict.fromkeys(UNARY, _unary), **dict.fromkeys(BINARY, _binary), "Div": _div, "Clip": _clip,
+_HOST = {**dict.fromkeys([*UNARY, "Cast"], _unary), **dict.fromkeys(BINARY, _binary), "Div": _div, "Clip": _clip,
          "LeakyRelu": _leaky_relu, "PRelu": _leaky_relu, "Elu": _elu, "Softplus": _softplus,
          "HardSigmoid": _hard_sigmoid, "HardSwish": _hard_sigmoid, "Gelu": _gelu, "QuickGelu": _quick_gelu}
 
