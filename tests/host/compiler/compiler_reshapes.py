@@ -107,17 +107,19 @@ def append(b, kind, x, made):
         return b.node(Pad(widths, -3), [x], tuple(n + sum(w) for n, w in zip(shape, widths, strict=True)))
     if kind == "resize" and shape[1] * shape[2] <= 40:
         steps = tuple(int(s) for s in random.integers(1, 3, 2))
-        op = Resize(coordinates="asymmetric", nearest="floor")
-        return b.node(op, [x], (1, shape[1] * steps[0], shape[2] * steps[1], shape[3]))
+        size = shape[1] * steps[0], shape[2] * steps[1]
+        op = Resize(size, coordinates="asymmetric", nearest="floor")
+        return b.node(op, [x], (1, *size, shape[3]))
     if kind == "transposed" and shape[1] * shape[2] <= 40:
         inputs = b._constants(x, (5, 3, 2, shape[3]), 0, True)
-        return b.node(TransposeConv2D((2, 1), ((1, 0), (0, 1))), inputs, (1, shape[1] * 2, shape[2], 5))
+        return b.node(TransposeConv2D((shape[1] * 2, shape[2]), (2, 1), ((1, 0), (0, 1))), inputs, (1, shape[1] * 2, shape[2], 5))
     if kind == "dense" and np.prod(shape) <= 2000:
         return b.dense(x, int(random.integers(1, 40)))
     if kind == "rows" and shape[-1] > 1:
         inputs = b._constants(x, (9, shape[-1]), 0, True, False)
         rows = int(np.prod(shape[:-1]))
-        return b.node(FullyConnected(), inputs, (rows, 9) if random.random() < 0.5 else (*shape[:-1], 9))
+        keep = random.random() >= 0.5
+        return b.node(FullyConnected(keep_dims=keep), inputs, (*shape[:-1], 9) if keep else (rows, 9))
     return None
 
 
