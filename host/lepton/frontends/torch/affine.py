@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch.fx import Node
 
-from lepton.compiler.quantize import float_scales
 from lepton.graph import Arithmetic, DepthwiseConv2D, Quantization
+from lepton.graph.numerics.requantize import float_scales
 
 from .quantizer import NORMALIZATIONS
 from .tables import POINTWISE, chain_of, evaluate
@@ -143,7 +143,7 @@ def _tried(wanted, codes, weights, biases, scales, source: Quantization,
            target: Quantization) -> tuple[int, np.float32, int, int]:
     """The first of the candidates with the fewest differing values."""
     scales = np.nan_to_num(scales, nan=0.0, posinf=0.0).astype(np.float32)
-    product = float_scales(source.scale, scales, target.scale, Arithmetic.TORCH)
+    product = float_scales(Arithmetic.TORCH, source.scale, scales, target.scale)
     sums = (weights[:, None] * codes + biases[:, None]).astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         got = np.rint(np.clip(sums * product[:, None], -1000, 1000)) + int(target.zero_point[0])
