@@ -112,7 +112,8 @@ def append(b, kind, x, made):
         return b.node(op, [x], (1, *size, shape[3]))
     if kind == "transposed" and shape[1] * shape[2] <= 40:
         inputs = b._constants(x, (5, 3, 2, shape[3]), 0, True)
-        return b.node(TransposeConv2D((shape[1] * 2, shape[2]), (2, 1), ((1, 0), (0, 1))), inputs, (1, shape[1] * 2, shape[2], 5))
+        size = shape[1] * 2, shape[2]
+        return b.node(TransposeConv2D(size, (2, 1), ((1, 0), (0, 1))), inputs, (1, *size, 5))
     if kind == "dense" and np.prod(shape) <= 2000:
         return b.dense(x, int(random.integers(1, 40)))
     if kind == "rows" and shape[-1] > 1:
