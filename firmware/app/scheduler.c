@@ -8,7 +8,7 @@
 #include "validate.h"
 
 #define CHECK_BYTES 2048u      // of a program that are hashed in one step
-#define ABORT_GRACE 100000u    // cycles for open bus transfers to end before the chip is reset
+#define ABORT_GRACE LEPTON_DRAIN_LIMIT  // cycles for an aborted job to end before the chip is reset
 #define PATIENT_POLLS 16u      // of a copy, before what may block it is looked at
 #define CONTROL_ENABLE 1u
 #define CRC_RESIDUE 0x2144DF1Cu  // CRC32 of anything that ends in its own CRC32
@@ -51,12 +51,20 @@ void scheduler_time(uint32_t time[2]) {
     } while (high != time[1]);
 }
 
-// Memory answers in order, so a job's transfer that hangs also blocks the firmware's. True if that is so and a reset is
-// due: the job has timed out, or its abort has had its grace. One whose time is up is aborted.
-ASIDE bool memory_is_blocked(scheduler_t *s) {
+// Memory has answered nothing of what the last job left open for long enough, or is out of step.
+static bool memory_is_lost(uint32_t begun) {
+    const uint32_t memory = dif_chip_memory_status();
+    return (memory & DIF_MEMORY_BROKEN) != 0 ||
+           ((memory & DIF_MEMORY_OPEN) != 0 && controller_read(LEPTON_REG_TIME) - begun >= LEPTON_DRAIN_LIMIT);
+}
+
+// Memory answers in order, so a job's transfer that hangs also blocks the firmware's, for which it has waited since
+// `begun`. True if that is so and a reset is due: the job has ended and left transfers open, or its abort has had its
+// grace. One whose time is up is aborted.
+ASIDE bool memory_is_blocked(scheduler_t *s, uint32_t begun) {
     const uint32_t status = dif_launcher_status();
     if ((status & LEPTON_LAUNCH_STATUS_HELD) != 0) {
-        return dif_chip_timed_out();
+        return memory_is_lost(begun);
     }
     if ((status & LEPTON_LAUNCH_STATUS_RUNNING) == 0) {
         return false;
@@ -69,17 +77,30 @@ ASIDE bool memory_is_blocked(scheduler_t *s) {
     return (controller_read(LEPTON_REG_EVENTS) & LEPTON_EVENT_TIMER) != 0;
 }
 
-// Waits for the copy that was `begun`. RESULT_STUCK: the memory ports have been reset, and with them a job that ran.
+// What the last job has left open must have ended before the next one starts, or be forgotten by memory and chip.
+ASIDE void settle_memory(scheduler_t *s) {
+    const uint32_t begun = controller_read(LEPTON_REG_TIME);
+    while ((dif_chip_memory_status() & (DIF_MEMORY_OPEN | DIF_MEMORY_BROKEN)) != 0) {
+        if (memory_is_lost(begun)) {
+            dif_chip_reset_memory();
+            s->reset = true;
+            return;
+        }
+    }
+}
+
+// Waits for the copy that was `begun`. RESULT_STUCK: memory and its ports have been reset, and with them a job that ran.
 ASIDE result_t end_copy(scheduler_t *s, result_t begun) {
     if (begun != RESULT_OK) {
         return begun;
     }
     result_t result;
+    const uint32_t time = controller_read(LEPTON_REG_TIME);
     for (uint32_t polls = 0; (result = dif_copy_result()) == RESULT_BUSY; ++polls) {
-        if (polls >= PATIENT_POLLS && memory_is_blocked(s)) {
+        if (polls >= PATIENT_POLLS && memory_is_blocked(s, time)) {
             controller_write(LEPTON_REG_TIMER, 0);
             controller_write(LEPTON_REG_EVENTS, LEPTON_EVENT_TIMER);
-            dif_chip_reset();
+            dif_chip_reset_memory();
             s->reset = true;
             return RESULT_STUCK;
         }
@@ -388,7 +409,7 @@ ASIDE void finish(scheduler_t *s) {
     const result_t read = dif_launcher_results(completion, &chip);
     (void)read;  // its arguments are right
     const bool done = chip == LEPTON_STATE_DONE;
-    if (chip == LEPTON_STATE_IDLE && !job.aborted) {  // the memory ports were reset under it, see dif_copy
+    if (chip == LEPTON_STATE_IDLE && !job.aborted) {  // memory was reset under it, see dif_copy
         completion->error_code = LEPTON_ERROR_CODE_AXI_TIMEOUT;
     }
     const uint32_t code = completion->error_code;
@@ -397,9 +418,8 @@ ASIDE void finish(scheduler_t *s) {
                          : stopped ? LEPTON_JOB_STATUS_TIME_LIMIT
                                    : LEPTON_JOB_STATUS_ERROR;
     const uint32_t outcome[4] = {job.sequence, completion->status, completion->cycles, code};
-    if (!done && code == LEPTON_ERROR_CODE_AXI_TIMEOUT) {  // transfers that never end would block the next job
-        dif_chip_reset();
-        s->reset = true;
+    if (!done) {
+        settle_memory(s);
     }
     // At once, so that the launcher can save what becomes of the next job even while memory is waited for below.
     dif_launcher_acknowledge();

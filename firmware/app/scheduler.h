@@ -62,7 +62,7 @@ typedef struct {
     uint32_t last;     // the client taken last
     uint32_t events;   // written to the log
     bool expired;      // the abort of a job whose time is up was sent while memory was waited for
-    bool reset;        // engines and memory ports were reset while memory was waited for; not yet in the log
+    bool reset;        // chip or memory were reset; not yet in the log
     union {            // what is being copied to memory
         lepton_completion_record_t completion;
         lepton_event_record_t event;

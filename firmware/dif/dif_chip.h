@@ -12,15 +12,22 @@ static inline void dif_chip_abort(void) {
     mmio_write(LEPTON_CHIP_BASE + LEPTON_CHIP_CONTROL, LEPTON_CONTROL_ABORT);
 }
 
-// Stops engines and memory ports at once.
+// Stops the running job at once. Its transactions go on: see dif_chip_memory_status.
 static inline void dif_chip_reset(void) {
     mmio_write(LEPTON_CHIP_BASE + LEPTON_CHIP_CONTROL, LEPTON_CONTROL_RESET);
 }
 
-// The last job has ended because memory did not answer, and nothing was reset since.
-MUST_USE static inline bool dif_chip_timed_out(void) {
-    return mmio_read(LEPTON_CHIP_BASE + LEPTON_CHIP_STATUS) == LEPTON_STATE_ERROR &&
-           mmio_read(LEPTON_CHIP_BASE + LEPTON_CHIP_ERROR_CODE) == LEPTON_ERROR_CODE_AXI_TIMEOUT;
+// The same; memory, its ports and the copy engine forget all transactions.
+static inline void dif_chip_reset_memory(void) {
+    mmio_write(LEPTON_CHIP_BASE + LEPTON_CHIP_CONTROL, LEPTON_CONTROL_MEMORY_RESET);
+}
+
+#define DIF_MEMORY_OPEN (LEPTON_MEMORY_STATUS_READS_OPEN | LEPTON_MEMORY_STATUS_WRITES_OPEN)
+#define DIF_MEMORY_BROKEN (LEPTON_MEMORY_STATUS_READ_BROKEN | LEPTON_MEMORY_STATUS_WRITE_BROKEN)
+
+// What memory still owes to the last job, and what it did wrong: LEPTON_MEMORY_STATUS_... bits.
+MUST_USE static inline uint32_t dif_chip_memory_status(void) {
+    return mmio_read(LEPTON_CHIP_BASE + LEPTON_CHIP_MEMORY_STATUS);
 }
 
 // One counter of a layer's snapshot; `index` counts from slot 0, LEPTON_SNAPSHOT_BYTES / 4 to a slot.

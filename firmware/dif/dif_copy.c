@@ -25,13 +25,20 @@ result_t dif_copy_outcome(uint32_t status) {
         return RESULT_BUSY;
     }
     if ((status & LEPTON_COPY_STATUS_STUCK) != 0) {
-        dif_chip_reset();
+        dif_chip_reset_memory();
         return RESULT_STUCK;
     }
     if ((status & LEPTON_COPY_STATUS_BOUNDS) != 0) {
         return RESULT_BOUNDS;
     }
-    return (status & LEPTON_COPY_STATUS_FAILED) != 0 ? RESULT_MEMORY : RESULT_OK;
+    if ((status & LEPTON_COPY_STATUS_FAILED) == 0) {
+        return RESULT_OK;
+    }
+    if ((dif_chip_memory_status() & DIF_MEMORY_BROKEN) != 0) {  // out of step: it would fail whatever comes next
+        dif_chip_reset_memory();
+        return RESULT_STUCK;
+    }
+    return RESULT_MEMORY;
 }
 
 result_t dif_copy_end(void) {

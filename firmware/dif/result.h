@@ -8,7 +8,7 @@ typedef enum {
     RESULT_BUSY,          // the hardware does something else; nothing was done
     RESULT_BOUNDS,        // hardware refused: it would have left a window or a memory; nothing was done
     RESULT_MEMORY,        // memory answered an error
-    RESULT_STUCK,         // memory did not answer; the memory ports have been reset
+    RESULT_STUCK,         // memory did not answer, or answered out of turn; memory and its ports have been reset
 } result_t;
 
 #define MUST_USE __attribute__((warn_unused_result))

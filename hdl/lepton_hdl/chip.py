@@ -16,12 +16,12 @@ from .axi import Axi4LiteSignature, Axi4Signature
 from .control.control import Control
 from .controller.clock import ClockGate
 from .controller.controller import Controller
-from .controller.write_share import WriteShare
 from .datapath import Datapath
 from .dma.load import LoadEngine
 from .dma.read_port import ReadPort
 from .dma.store import StoreEngine
 from .dma.write_port import WritePort
+from .dma.write_share import WriteShare
 
 
 def _pins(config: ChipConfig) -> dict:
@@ -29,7 +29,8 @@ def _pins(config: ChipConfig) -> dict:
         "host": In(Axi4LiteSignature(ADDRESS_BITS)),
         "memory": Out(Axi4Signature(config.bus_bytes)),
         "irq": Out(1),
-    } | ({"clock_enable": Out(len(Engine) + 1), "memory_reset": Out(1)} if config.controller else {})
+        "memory_reset": Out(1),
+    } | ({"clock_enable": Out(len(Engine) + 1)} if config.controller else {})
 
 
 class Core(wiring.Component):
@@ -46,16 +47,19 @@ class Core(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.control = control = Control(self.config)
-        # Engines start every job as after reset; the memory ports keep order on the bus and do not.
-        renew_engine, renew_port = ResetInserter(control.engine_reset), ResetInserter(control.bus_reset)
+        # Engines start every job as after reset. The memory ports do not, as they must end what is on the bus, unless
+        # memory is reset with them.
+        renew_engine, renew_port = ResetInserter(control.engine_reset), ResetInserter(control.memory_reset)
         load, store, datapath = LoadEngine(self.config), StoreEngine(self.config), Datapath(self.config)
         controlled = self.config.controller
         read_port, write_port = ReadPort(self.config, clients=2 + controlled), WritePort(self.config)
+        write_share = WriteShare(self.config, clients=1 + controlled)
         m.submodules.load = renew_engine(load)
         m.submodules.store = renew_engine(store)
         m.submodules.datapath = renew_engine(datapath)
         m.submodules.read_port = renew_port(read_port)
         m.submodules.write_port = renew_port(write_port)
+        m.submodules.write_share = renew_port(write_share)
 
         connect(m, control=control.load, load=load.control)
         connect(m, control=control.tensor, datapath=datapath.control)
@@ -64,12 +68,12 @@ class Core(wiring.Component):
         connect(m, load=load.read, port=read_port.clients[1])
         connect(m, load=load.write, datapath=datapath.load_write)
         connect(m, store=store.read, datapath=datapath.store_read)
+        connect(m, store=store.write, share=write_share.clients[0])
+        connect(m, share=write_share.port, port=write_port.client)
         if controlled:
-            write_share = renew_port(WriteShare(self.config))
-            self._add_controller(m, control, datapath, store, read_port, write_share, write_port)
+            self._add_controller(m, control, datapath, read_port, write_share)
         else:
             connect(m, host=flipped(self.host), control=control.host)
-            connect(m, store=store.write, port=write_port.client)
             m.d.comb += self.irq.eq(control.irq)
         for port in (read_port, write_port):
             for path, member, _ in port.bus.signature.flatten(port.bus):
@@ -79,32 +83,38 @@ class Core(wiring.Component):
         m.d.comb += [
             load.regions.eq(control.regions), store.regions.eq(control.regions),
             read_port.timeout.eq(control.timeout), write_port.timeout.eq(control.timeout),
-            control.read_timed_out.eq(read_port.timed_out), control.write_timed_out.eq(write_port.timed_out),
-            control.read_timeout_address.eq(read_port.timeout_address),
-            control.write_timeout_address.eq(write_port.timeout_address),
             control.read_beat.eq(read_port.beat_transferred), control.write_beat.eq(write_port.beat_transferred),
-            control.tensor_activity.eq(datapath.activity),
+            control.tensor_activity.eq(datapath.activity), self.memory_reset.eq(control.memory_reset),
+            # Of the controller only what it has left behind counts: while it is started it waits for its own copies.
+            control.read_open.eq(read_port.open[:2].any() | read_port.stale.any()),
+            control.write_open.eq(write_share.open[0] | write_share.stale.any()),
+            control.read_stale.eq(read_port.stale[:2].any()), control.write_stale.eq(write_share.stale[0]),
+            read_port.discard[:2].eq(control.engine_reset.replicate(2)),
+            write_share.discard[0].eq(control.engine_reset),
         ]
+        for name, port in (("read", read_port), ("write", write_port)):
+            m.d.comb += port.restart.eq(control.engine_reset)
+            for output in ("timed_out", "broken", "failed_address"):
+                m.d.comb += getattr(control, f"{name}_{output}").eq(getattr(port, output))
         return m
 
-    def _add_controller(self, m, control, datapath, store, read_port, write_share, write_port):
+    def _add_controller(self, m, control, datapath, read_port, write_share):
         """The controller between the host's pins and the register file, and beside the engines on the memory ports."""
         m.submodules.controller = controller = Controller(self.config, self._rom)
         m.submodules.gate = gate = ClockGate()
         m.domains.awake = ClockDomain()
         m.d.comb += [gate.run.eq(controller.awake), ClockSignal("awake").eq(gate.clock),
                      ResetSignal("awake").eq(ResetSignal())]
-        m.submodules.write_share = write_share
         connect(m, host=flipped(self.host), controller=controller.host)
         connect(m, controller=controller.chip, control=control.host)
         connect(m, controller=controller.read, port=read_port.clients[2])
-        connect(m, store=store.write, share=write_share.clients[0])
         connect(m, controller=controller.write, share=write_share.clients[1])
-        connect(m, share=write_share.port, port=write_port.client)
         m.d.comb += [
             self.irq.eq(controller.irq | (control.irq & ~controller.owned)),
-            controller.job_running.eq(control.running), controller.bus_reset.eq(control.bus_reset),
-            controller.stay_awake.eq(control.engine_reset), self.memory_reset.eq(control.bus_reset),
+            controller.job_running.eq(control.running), controller.memory_reset.eq(control.memory_reset),
+            controller.stay_awake.eq(control.engine_reset),
+            # START 0 resets the copy engine, whatever it has on the bus.
+            read_port.discard[2].eq(~controller.owned), write_share.discard[1].eq(~controller.owned),
             datapath.bist_start.eq(controller.bist_start), controller.bist_busy.eq(datapath.bist_busy),
             controller.bist_failed.eq(datapath.bist_failed),
         ]
@@ -129,10 +139,11 @@ class Chip(wiring.Component):
     host: AXI4-Lite subordinate, the registers of `lepton.arch.registers`.
     memory: AXI4 manager, `config.bus_bytes` wide.
     irq: high while an enabled interrupt is pending.
+    memory_reset: high for the cycle in which CONTROL.MEMORY_RESET acts. The ports forget all transactions, in the
+        middle of a handshake if need be, and memory must do so too: it keeps its contents and answers nothing that it
+        was asked before.
     With `config.controller` only, as `rom`, the words of the controller's boot ROM:
     clock_enable: LOAD, TENSOR, STORE, controller: low while its clock may be stopped.
-    memory_reset: high while the memory ports are reset. Memory must forget what is open, as after a hang the
-        controller resets them without the host.
     """
 
     def __init__(self, config: ChipConfig, rom: list[int] | None = None):
@@ -150,9 +161,9 @@ class Chip(wiring.Component):
         m.submodules.core = DomainRenamer("core")(core)
         self._connect_host(m, core.host, reset)
         connect(m, core=core.memory, memory=flipped(self.memory))
-        m.d.comb += self.irq.eq(core.irq)
+        m.d.comb += [self.irq.eq(core.irq), self.memory_reset.eq(core.memory_reset)]
         if self.config.controller:
-            m.d.comb += [self.clock_enable.eq(core.clock_enable), self.memory_reset.eq(core.memory_reset)]
+            m.d.comb += self.clock_enable.eq(core.clock_enable)
         return m
 
     def _connect_host(self, m, core, reset):

@@ -18,7 +18,7 @@ import numpy as np
 from amaranth.lib import wiring
 from lepton.arch import PRESETS, ChipConfig
 from lepton.arch.controller import CONTROLLER_REGISTERS, HOST_BASE
-from lepton.arch.registers import ADDRESS_BITS, REGISTERS, Control
+from lepton.arch.registers import ADDRESS_BITS, REGISTERS
 from lepton.device import DeviceError
 from lepton.firmware.build import key as firmware_key
 from lepton.firmware.build import rom as boot_rom
@@ -58,7 +58,7 @@ def _load(path: Path) -> ctypes.CDLL:
         ("close", None, [handle]),
         ("reset", None, [handle, u64]),
         ("run", u64, [handle, u64, i32]),
-        ("write", i32, [handle, u32, u32, i32, u64]),
+        ("write", i32, [handle, u32, u32, u64]),
         ("read", i32, [handle, u32, ctypes.POINTER(u32), u64]),
         ("status", None, [handle, ctypes.POINTER(_Status)]),
         ("violation", ctypes.c_char_p, [handle, u64]),
@@ -131,11 +131,10 @@ class RtlDevice:
         return value.value
 
     def write_register(self, offset: int, value: int) -> None:
-        """Write 32 bits. Writing CONTROL's reset bit also resets the board's memory controller."""
+        """Write 32 bits. CONTROL.MEMORY_RESET makes the board's memory forget its transactions, not its contents."""
         if not 0 <= value < 1 << 32:
             raise DeviceError(f"a register value must fit in 32 bits, not {value:#x}")
-        resets = offset == REGISTERS["CONTROL"].offset and bool(value & Control.RESET)
-        resp = self._call("write", self._offset(offset), value, resets, _HOST_LIMIT)
+        resp = self._call("write", self._offset(offset), value, _HOST_LIMIT)
         self._judge(resp, "write to", offset)
 
     def read_memory(self, address: int, size: int) -> np.ndarray:
@@ -191,7 +190,7 @@ class RtlDevice:
         self._call("add_fault", ctypes.byref(CFault.from_fault(fault)))
 
     def clear_faults(self) -> None:
-        """Memory is whole again. A burst that hangs goes on hanging until the chip is reset."""
+        """Memory is whole again. A burst that hangs goes on hanging until CONTROL.MEMORY_RESET or `reset`."""
         self._call("clear_faults")
 
     def record(self, on: bool = True) -> None:

@@ -10,20 +10,29 @@ class FaultKind(IntEnum):
 
     SLVERR = 2
     DECERR = 3
-    HANG = 4  # nothing, ever
+    HANG = 4  # nothing, ever; everything behind waits, as memory answers in order
+    LATE = 5  # `delay` cycles later than it would; everything behind waits
+    SHORT = 6  # a read's last beat is missing: RLAST comes a beat early (not for bursts of one beat)
+    LONG = 7  # a read has a beat too many: RLAST comes a beat late
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Bytes `first` to `last` (inclusive) fail as `kind` on reads, writes or both."""
+    """Bursts that touch bytes `first` to `last` (inclusive) fail as `kind` on reads, writes or both.
+
+    `delay`: cycles, for LATE. Raises `ValueError` for a range or a delay that cannot be.
+    """
 
     first: int
     last: int
     kind: FaultKind
     on_read: bool = True
     on_write: bool = True
+    delay: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        if not 0 <= self.delay < 1 << 32:
+            raise ValueError(f"the delay of a fault must be in 0..{(1 << 32) - 1} cycles, not {self.delay}")
         if not 0 <= self.first <= self.last < 1 << 64:
             raise ValueError(f"a fault must cover first <= last within 64 bits, not {self.first:#x}..{self.last:#x}")
 
@@ -127,8 +136,8 @@ class CFault(ctypes.Structure):
     """`lepton::Fault` of harness/profile.h."""
 
     _fields_ = (("first", ctypes.c_uint64), ("last", ctypes.c_uint64), ("kind", ctypes.c_uint32),
-                ("on_read", ctypes.c_uint32), ("on_write", ctypes.c_uint32))
+                ("on_read", ctypes.c_uint32), ("on_write", ctypes.c_uint32), ("delay", ctypes.c_uint32))
 
     @classmethod
     def from_fault(cls, fault: Fault) -> "CFault":
-        return cls(fault.first, fault.last, fault.kind, fault.on_read, fault.on_write)
+        return cls(fault.first, fault.last, fault.kind, fault.on_read, fault.on_write, fault.delay)

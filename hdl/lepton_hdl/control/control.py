@@ -1,6 +1,6 @@
 """The control block: everything between the host's registers and the three engines."""
 
-from amaranth.hdl import Cat, Module, ResetInserter, Signal
+from amaranth.hdl import Cat, Module, Mux, ResetInserter
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -23,7 +23,7 @@ from .semaphores import Semaphores
 PORTS = [engine.name.lower() for engine in Engine]
 
 # What stops a job, in the order that decides between causes of the same cycle: causes before their consequences.
-SOURCES = ["read_timeout", "write_timeout", "fetch",
+SOURCES = ["read_port", "write_port", "fetch",
            *(f"{name}_engine" for name in PORTS), *(f"{name}_dispatch" for name in PORTS), "semaphores", "deadlock"]
 
 
@@ -31,9 +31,10 @@ class Control(wiring.Component):
     """`host` is the AXI4-Lite subordinate. `read` is the client through which programs are fetched.
 
     `engine_reset` puts the engines back to their start, in the first cycle of every job and with
-    CONTROL.RESET; `bus_reset`, with CONTROL.RESET only, does so with the memory ports. `running`: a job is under way.
-    `read_timed_out` and `write_timed_out` stay high until `bus_reset`; `*_timeout_address` is the address that
-    was not answered. `read_beat` and `write_beat` are high in each cycle in which a beat is transferred.
+    CONTROL.RESET; `memory_reset`, with CONTROL.MEMORY_RESET, does so with the memory ports. `running`: a job is under
+    way. For each port: `*_open`, transactions of the engines are outstanding; `*_stale`, they are those of an earlier
+    job, and no command is fetched until they have ended; `*_timed_out` and `*_broken` as in `Watchdog`, at
+    `*_failed_address`. `read_beat` and `write_beat` are high in each cycle in which a beat is transferred.
     """
 
     def __init__(self, config: ChipConfig):
@@ -45,16 +46,14 @@ class Control(wiring.Component):
             "regions": Out(REGION_TABLE),
             "timeout": Out(32),
             "engine_reset": Out(1),
-            "bus_reset": Out(1),
+            "memory_reset": Out(1),
             "running": Out(1),
-            "read_timed_out": In(1),
-            "read_timeout_address": In(64),
-            "write_timed_out": In(1),
-            "write_timeout_address": In(64),
             "tensor_activity": In(Activity),
             "read_beat": In(1),
             "write_beat": In(1),
-        } | {name: Out(EngineSignature(record)) for name, record in zip(PORTS, ENGINE_RECORDS.values(), strict=True)})
+        } | {f"{port}_{name}": In(width) for port in ("read", "write") for name, width in (
+            ("open", 1), ("stale", 1), ("timed_out", 1), ("broken", 1), ("failed_address", 64))}
+          | {name: Out(EngineSignature(record)) for name, record in zip(PORTS, ENGINE_RECORDS.values(), strict=True)})
 
     def elaborate(self, platform):
         m = Module()
@@ -94,11 +93,14 @@ class Control(wiring.Component):
 
     def _connect_registers(self, m, registers, job):
         control = registers.write_data
-        reset = Signal()
+
+        def written(bit):
+            return registers.control_write & control[exact_log2(bit)]
+
         m.d.comb += [
-            reset.eq(registers.control_write & control[exact_log2(ControlBit.RESET)]),
-            job.reset.eq(reset),
-            job.abort.eq(registers.control_write & control[exact_log2(ControlBit.ABORT)]),
+            self.memory_reset.eq(written(ControlBit.MEMORY_RESET)),
+            job.reset.eq(written(ControlBit.RESET) | self.memory_reset),
+            job.abort.eq(written(ControlBit.ABORT)),
             job.start.eq(registers.doorbell_write),
             job.irq_clear.eq(registers.irq_status_clear),
             registers.locked.eq(job.running),
@@ -110,8 +112,10 @@ class Control(wiring.Component):
             registers.error_command.eq(job.error.index),
             registers.error_layer.eq(job.error.layer),
             Cat(registers.error_address, registers.error_address_hi).eq(job.error.address),
+            registers.memory_status.eq(Cat(  # in the order of MemoryStatus
+                self.read_open, self.write_open, self.read_timed_out, self.write_timed_out, self.read_broken,
+                self.write_broken)),
             self.engine_reset.eq(job.engine_reset),
-            self.bus_reset.eq(reset),
             self.timeout.eq(registers.timeout),
             self.irq.eq((registers.irq_status & registers.irq_enable).any()),
         ]
@@ -122,7 +126,8 @@ class Control(wiring.Component):
             base, base_hi, size = (getattr(registers, f"{name}_{part}") for part in ("base", "base_hi", "size"))
             m.d.comb += [self.regions[region].base.eq(Cat(base, base_hi)), self.regions[region].size.eq(size)]
         m.d.comb += [
-            fetch.active.eq(job.active),
+            # Everything of a job begins with a fetched command.
+            fetch.active.eq(job.active & ~self.read_stale & ~self.write_stale),
             fetch.halt.eq(job.halt),
             fetch.region.eq(self.regions[Region.PROGRAM]),
         ]
@@ -146,15 +151,16 @@ class Control(wiring.Component):
 
     def _connect_faults(self, m, job, fetch, semaphores, deadlock, dispatchers):
         for kind in ("read", "write"):
-            fault = getattr(job, f"fault_{kind}_timeout")
+            fault = getattr(job, f"fault_{kind}_port")
+            timed_out, broken = getattr(self, f"{kind}_timed_out"), getattr(self, f"{kind}_broken")
             m.d.comb += [
-                fault.valid.eq(getattr(self, f"{kind}_timed_out")),
-                fault.p.code.eq(ErrorCode.AXI_TIMEOUT),
+                fault.valid.eq(timed_out | broken),
+                fault.p.code.eq(Mux(broken, ErrorCode.AXI_PROTOCOL, ErrorCode.AXI_TIMEOUT)),
                 # The port does not know whose access it was; name the engine whose traffic it carries.
                 fault.p.engine.eq(Engine.LOAD if kind == "read" else Engine.STORE),
-                fault.p.address.eq(getattr(self, f"{kind}_timeout_address")),
+                fault.p.address.eq(getattr(self, f"{kind}_failed_address")),
             ]
-        m.d.comb += job.dead.eq(self.read_timed_out | self.write_timed_out)
+        m.d.comb += job.dead.eq(job.fault_read_port.valid | job.fault_write_port.valid)
         for engine, dispatcher in zip(Engine, dispatchers, strict=True):
             port = getattr(self, PORTS[engine])
             own, state = getattr(job, f"fault_{PORTS[engine]}_engine"), deadlock.streams[engine]
@@ -185,7 +191,7 @@ class Control(wiring.Component):
             counters.activity.eq(self.tensor_activity),
             counters.blocked.eq(tensor_dispatcher.blocked),
             counters.read_beat.eq(self.read_beat),
-            counters.write_beat.eq(self.write_beat),
+            counters.write_beat.eq(self.write_beat & ~self.write_stale),
             counters.snapshot.eq(done.valid & done.p.snapshot & job.running),
             counters.snapshot_slot.eq(done.p.layer),
             counters.read.eq(registers.snapshot_read),

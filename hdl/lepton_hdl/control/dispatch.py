@@ -18,9 +18,11 @@ _IN_FLIGHT = 64
 class Dispatcher(wiring.Component):
     """From the repeater (`i`; `last`: it is the last round of its record) to the engine (`command`), and back (`done`).
 
-    A command is checked when it becomes the next one: ILLEGAL_OPCODE (address = the opcode) or
+    A command is checked when it becomes the next one, before its semaphores: ILLEGAL_OPCODE (address = the opcode) or
     ILLEGAL_FIELD (a header byte that must be zero, or the layer of a snapshot for which the chip has
-    no slot; address = the value). Its semaphores are taken as soon as they are there, even while the engine is still
+    no slot; address = the value). The fault is raised when all earlier commands of this engine have finished, so
+    that what they do never depends on how far ahead this one was seen.
+    The semaphores of a legal command are taken as soon as they are there, even while the engine is still
     busy with an earlier command. With `halt` no further command is shown to the engine; one already shown stays,
     as streams demand, and the engine is to leave it.
 
@@ -106,4 +108,9 @@ class Dispatcher(wiring.Component):
         m.d.comb += legal.eq(1)
         for wrong, code, value in reversed(problems):  # the last assignment wins: the first problem is named
             with m.If(wrong):
-                m.d.comb += [legal.eq(0), fault.valid.eq(1), fault.p.code.eq(code), fault.p.address.eq(value)]
+                m.d.comb += [
+                    legal.eq(0),
+                    fault.valid.eq(~self.outstanding),
+                    fault.p.code.eq(code),
+                    fault.p.address.eq(value),
+                ]

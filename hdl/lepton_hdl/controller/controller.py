@@ -27,7 +27,7 @@ class Controller(wiring.Component):
     """`host`: the chip's pins. `chip`: its register file. `read`, `write`: the memory ports.
 
     Until the host writes START it reaches the chip's registers as if this block were not there (some cycles later);
-    `owned` is high from then on. `bus_reset`: the memory ports are being reset. `job_running`: of the chip.
+    `owned` is high from then on. `memory_reset`: the memory ports are reset. `job_running`: of the chip.
     `bist_*`: the self-test of the chip's memories, which must work in the clock domain "awake".
 
     All but the time and what takes the host's accesses lies in that domain, whose clock must run while `awake` is
@@ -40,7 +40,7 @@ class Controller(wiring.Component):
             "host": In(Axi4LiteSignature(ADDRESS_BITS)), "chip": Out(Axi4LiteSignature(ADDRESS_BITS)),
             "read": Out(ReadClientSignature(config.bus_bytes)), "write": Out(WriteClientSignature(config.bus_bytes)),
             "irq": Out(1), "owned": Out(1), "awake": Out(1), "stay_awake": In(1), "job_running": In(1),
-            "bus_reset": In(1), "bist_start": Out(1), "bist_busy": In(1), "bist_failed": In(2),
+            "memory_reset": In(1), "bist_start": Out(1), "bist_busy": In(1), "bist_failed": In(2),
         })
 
     def elaborate(self, platform):
@@ -51,7 +51,7 @@ class Controller(wiring.Component):
             "launcher": Launcher(), "copy": CopyEngine(self._config),
         }
         host_port, mailbox, chip_bus, stored, processor, launcher, copy = blocks.values()
-        resets = {"launcher": ~mailbox.started, "copy": ~mailbox.started | self.bus_reset}
+        resets = {"launcher": ~mailbox.started, "copy": ~mailbox.started | self.memory_reset}
         for name, block in blocks.items():
             block = ResetInserter(resets[name])(block) if name in resets else block
             m.submodules[name] = DomainRenamer("awake")(block)
@@ -79,7 +79,7 @@ class Controller(wiring.Component):
             processor.copy_write_code.eq(copy.write_code), processor.copy_write_memory.eq(copy.write_memory),
             # Everything that may change a register of the domain. What is missing here is a change that is lost.
             self.awake.eq(
-                ResetSignal() | self.stay_awake | self.bus_reset | self.bist_busy | due
+                ResetSignal() | self.stay_awake | self.memory_reset | self.bist_busy | due
                 | inbox.pending | host_port.busy | (mailbox.started & ~mailbox.waiting) | copy.busy
                 | launcher.busy | (launcher.watching & ~self.job_running)),
         ]

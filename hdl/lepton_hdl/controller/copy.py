@@ -99,8 +99,9 @@ class CopyEngine(wiring.Component):
             self.read.beat.ready.eq(taking & ~full),
             word.eq(beat.word_select(lane, 32)),
             self.write_data.eq(word),
-            self.write_code.eq(take & code & (mode == CopyMode.READ)),
-            self.write_memory.eq(take & ~code & (mode == CopyMode.READ)),
+            # What comes after the copy was given up must not reach a memory that may hold something else by then.
+            self.write_code.eq(take & code & (mode == CopyMode.READ) & ~self.stuck),
+            self.write_memory.eq(take & ~code & (mode == CopyMode.READ) & ~self.stuck),
         ]
         with m.If(take):
             m.d.sync += self.crc.eq(crc32_word(self.crc, word))

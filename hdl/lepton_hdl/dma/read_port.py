@@ -34,9 +34,14 @@ class ReadPort(wiring.Component):
     `config.outstanding` are in flight. Beats come back in order; one that its client does not take
     stalls the channel. The first beat of a segment has the segment's own address, the others that of their lowest byte.
 
-    `busy`: a segment is not finished. `timed_out` stays high until reset once `timeout` cycles
-    (0: never) have passed with a burst outstanding and neither a burst accepted nor a beat offered;
-    `timeout_address` is that of the oldest missing beat. `beat_transferred` pulses for every beat.
+    `discard`, by client: the client has been reset. Nothing more is asked for it, its bursts on the bus are read to
+    their end and dropped, and until then it is `stale` and its new segments wait. `open`: a client has a segment that
+    is not finished, or is stale. `busy`: any client has.
+
+    `timed_out`: `timeout` cycles (0: never) have passed with a burst outstanding and without a handshake on AR or R.
+    `broken`: RLAST came on another beat than ARLEN says, or a beat that no accepted burst asked for; what is
+    read from then on is answered with SLVERR. Both stay until `restart`, as in `Watchdog`; `failed_address` is that of
+    the oldest missing beat. `beat_transferred` pulses for every beat that goes to a client.
     """
 
     def __init__(self, config: ChipConfig, clients: int):
@@ -47,9 +52,14 @@ class ReadPort(wiring.Component):
         super().__init__({
             "clients": In(ReadClientSignature(config.bus_bytes)).array(clients),
             "bus": Out(ReadSignature(config.bus_bytes)),
+            "discard": In(clients),
+            "stale": Out(clients),
+            "open": Out(clients),
             "timeout": In(32),
+            "restart": In(1),
             "timed_out": Out(1),
-            "timeout_address": Out(64),
+            "broken": Out(1),
+            "failed_address": Out(64),
             "busy": Out(1),
             "beat_transferred": Out(1),
         })
@@ -60,10 +70,12 @@ class ReadPort(wiring.Component):
         shift = exact_log2(beat_bytes)
         # Bursts end where their length or 4 KiB do, whichever is finer.
         limit = min(MAX_BEATS, BOUNDARY // beat_bytes)
-        burst_layout = data.StructLayout({"client": range(max(2, count)), "final": 1, "address": 64})
+        burst_layout = data.StructLayout({
+            "client": range(max(2, count)), "final": 1, "last": range(limit), "address": 64})
         m.submodules.order = order = Queue(burst_layout, max(2, self.config.outstanding))
         m.submodules.watchdog = watchdog = Watchdog()
         bus = self.bus
+        ended = Signal(count)  # the last beat of a burst of each client is transferred
 
         # What is left of each client's segment.
         address = Array(Signal(64, name=f"address{i}") for i in range(count))
@@ -95,6 +107,7 @@ class ReadPort(wiring.Component):
             order.i.valid.eq(issue),
             order.i.payload.client.eq(chosen),
             order.i.payload.final.eq(final),
+            order.i.payload.last.eq(burst - 1),
             order.i.payload.address.eq(start),
             bus.arid.eq(0), bus.arsize.eq(shift), bus.arburst.eq(1),
         ]
@@ -112,7 +125,11 @@ class ReadPort(wiring.Component):
         for i, client in enumerate(self.clients):
             segment = client.segment
             issues = Signal(name=f"issues{i}")
-            m.d.comb += [issues.eq(issue & (chosen == i)), segment.ready.eq(~waiting[i] | (issues & final))]
+            refused = self.discard[i] | self.stale[i]
+            m.d.comb += [
+                issues.eq(issue & (chosen == i)),
+                segment.ready.eq((~waiting[i] | (issues & final)) & ~refused),
+            ]
             with m.If(issues):
                 m.d.sync += [
                     address[i].eq((start[shift:] + burst) << shift),
@@ -125,24 +142,33 @@ class ReadPort(wiring.Component):
                     address[i].eq(segment.payload.address),
                     beats[i].eq((segment.payload.length + segment.payload.address[:shift] + beat_bytes - 1) >> shift),
                 ]
+            with m.If(self.discard[i]):
+                m.d.sync += waiting[i].eq(0)
+            self._count_bursts(m, i, issues, ended[i], waiting[i])
 
         # Beats of the oldest burst. A burst crosses no 4 KiB boundary, so only the low bits of the address count.
         oldest, index = order.o.payload, Signal(range(limit))
-        beat_address, transferred = Signal(64), Signal()
+        beat_address, transferred, last = Signal(64), Signal(), Signal()
+        unasked, violation = Signal(), Signal()
         position = exact_log2(BOUNDARY)
         m.d.comb += beat_address.eq(oldest.address)
         with m.If(index != 0):
             low = (oldest.address[shift:position] + index)[:position - shift]
             m.d.comb += beat_address.eq(Cat(Const(0, shift), low, oldest.address[position:]))
+        # The chip counts the beats itself: what a client gets has the right length whatever RLAST says.
         m.d.comb += [
-            transferred.eq(bus.rvalid & bus.rready),
-            self.beat_transferred.eq(transferred),
-            order.o.ready.eq(transferred & bus.rlast),
+            last.eq(index == oldest.last),
+            transferred.eq(bus.rvalid & bus.rready & order.o.valid),
+            unasked.eq(order.level <= bus.arvalid),  # the newest burst may not have been accepted yet
+            violation.eq(bus.rvalid & (unasked | (bus.rlast != last) | bus.rid)),
+            order.o.ready.eq(transferred & last),
             self.busy.eq(waiting.any() | order.o.valid),
         ]
+        with m.If(~order.o.valid):
+            m.d.comb += bus.rready.eq(1)  # a beat that nothing asked for must not stay and become data
         with m.If(transferred):
             m.d.sync += index.eq(index + 1)
-            with m.If(bus.rlast):
+            with m.If(last):
                 m.d.sync += index.eq(0)
         with m.If(issue | transferred):
             added = Signal.like(burst)
@@ -154,27 +180,51 @@ class ReadPort(wiring.Component):
             worst = Signal(Resp, name=f"worst{i}")
             m.d.comb += [
                 mine.eq(order.o.valid & (oldest.client == i)),
-                beat.valid.eq(bus.rvalid & mine),
+                ended[i].eq(mine & transferred & last),
+                beat.valid.eq(bus.rvalid & mine & ~self.stale[i]),
                 beat.payload.data.eq(bus.rdata),
-                beat.payload.last.eq(bus.rlast & oldest.final),
+                beat.payload.last.eq(last & oldest.final),
                 beat.payload.address.eq(beat_address),
                 beat.payload.resp.eq(worst),
             ]
             with m.If(bus.rresp > worst.as_value()):
                 m.d.comb += beat.payload.resp.eq(bus.rresp)
+            with m.If((violation | watchdog.broken) & ~bus.rresp[1] & ~worst.as_value()[1]):
+                m.d.comb += beat.payload.resp.eq(Resp.SLVERR)
             with m.If(mine):
-                m.d.comb += bus.rready.eq(beat.ready)
+                m.d.comb += [
+                    bus.rready.eq(beat.ready | self.stale[i]),
+                    self.beat_transferred.eq(transferred & ~self.stale[i]),
+                ]
             with m.If(beat.valid & beat.ready):
                 m.d.sync += worst.eq(beat.payload.resp)
                 with m.If(beat.payload.last):
                     m.d.sync += worst.eq(Resp.OKAY)
+            with m.If(self.discard[i]):
+                m.d.sync += worst.eq(Resp.OKAY)
 
         m.d.comb += [
             watchdog.limit.eq(self.timeout),
             watchdog.waiting.eq(order.o.valid),
-            watchdog.progress.eq((bus.arvalid & bus.arready) | bus.rvalid),
+            watchdog.progress.eq((bus.arvalid & bus.arready) | transferred),
+            watchdog.violation.eq(violation),
+            watchdog.restart.eq(self.restart),
             watchdog.address.eq(beat_address),
             self.timed_out.eq(watchdog.expired),
-            self.timeout_address.eq(watchdog.expired_address),
+            self.broken.eq(watchdog.broken),
+            self.failed_address.eq(watchdog.failed_address),
         ]
         return m
+
+    def _count_bursts(self, m, i, issues, ended, waiting):
+        """The bursts of client `i` on the bus: while there are any after a discard, it is stale."""
+        bursts = Signal(range(max(2, self.config.outstanding) + 1), name=f"bursts{i}")
+        following = Signal.like(bursts, name=f"following{i}")
+        m.d.comb += [
+            following.eq(bursts + issues - ended),
+            self.open[i].eq(waiting | (bursts != 0)),
+        ]
+        m.d.sync += [
+            bursts.eq(following),
+            self.stale[i].eq((self.discard[i] | self.stale[i]) & (following != 0)),
+        ]

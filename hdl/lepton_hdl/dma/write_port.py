@@ -35,8 +35,10 @@ class WritePort(wiring.Component):
     the worst BRESP and the address of the first burst that failed: the segment's own for
     its first burst.
 
-    `busy`: a segment is not answered. `timed_out`, `timeout_address`, `beat_transferred`: as for `ReadPort`;
-    the address is that of the oldest burst without an answer.
+    `busy`: a segment is not answered. `timed_out`: no handshake on AW, W or B for `timeout` cycles with a burst
+    outstanding. `broken`: a response came that no burst waits for, or before the burst's address and all
+    of its data were accepted; it is dropped, and later segments are answered with SLVERR. `restart`: as for `ReadPort`.
+    `failed_address` is that of the oldest burst without an answer. `beat_transferred` pulses for every beat.
     """
 
     def __init__(self, config: ChipConfig):
@@ -45,8 +47,10 @@ class WritePort(wiring.Component):
             "client": In(WriteClientSignature(config.bus_bytes)),
             "bus": Out(WriteSignature(config.bus_bytes)),
             "timeout": In(32),
+            "restart": In(1),
             "timed_out": Out(1),
-            "timeout_address": Out(64),
+            "broken": Out(1),
+            "failed_address": Out(64),
             "busy": Out(1),
             "beat_transferred": Out(1),
         })
@@ -126,11 +130,14 @@ class WritePort(wiring.Component):
         # B: bursts are answered in order, as they have one ID.
         oldest, response = order.o.payload, client.response
         worst, failed_address = Signal(Resp), Signal(64)
-        failed, bad, answered = Signal(), Signal(), Signal()
+        failed, bad, answered, violation = Signal(), Signal(), Signal(), Signal()
+        written = Signal(range(outstanding + 1))  # bursts without an answer whose last beat has been accepted
         m.d.comb += [
             bus.bready.eq(1),
-            answered.eq(bus.bvalid & order.o.valid),
-            order.o.ready.eq(bus.bvalid),
+            # The newest burst's address may not have been accepted yet.
+            answered.eq(bus.bvalid & (written != 0) & (order.level > bus.awvalid)),
+            violation.eq(bus.bvalid & (~answered | bus.bid)),
+            order.o.ready.eq(answered),
             failed.eq(worst.as_value()[1]),
             bad.eq(bus.bresp[1]),
             response.valid.eq(answered & oldest.final),
@@ -141,14 +148,20 @@ class WritePort(wiring.Component):
             m.d.sync += worst.eq(Mux(oldest.final, Resp.OKAY.value, response.payload.resp))
             with m.If(bad & ~failed):
                 m.d.sync += failed_address.eq(oldest.address)
+        with m.If((violation | watchdog.broken) & ~bad & ~failed):
+            m.d.comb += response.payload.resp.eq(Resp.SLVERR)
+        m.d.sync += written.eq(written + (sent & bus.wlast) - answered)
 
         m.d.comb += [
             self.busy.eq(segments.o.valid | waiting | order.o.valid),
             watchdog.limit.eq(self.timeout),
             watchdog.waiting.eq(order.o.valid),
-            watchdog.progress.eq((bus.awvalid & bus.awready) | sent | bus.bvalid),
+            watchdog.progress.eq((bus.awvalid & bus.awready) | sent | answered),
+            watchdog.violation.eq(violation),
+            watchdog.restart.eq(self.restart),
             watchdog.address.eq(oldest.address),
             self.timed_out.eq(watchdog.expired),
-            self.timeout_address.eq(watchdog.expired_address),
+            self.broken.eq(watchdog.broken),
+            self.failed_address.eq(watchdog.failed_address),
         ]
         return m

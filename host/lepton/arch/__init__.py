@@ -12,12 +12,12 @@ them, the golden model that executes them, and the generated reference pages.
 - `errors`: why a job stops
 """
 
-from .commands import Dma, DmaOpcode, Engine, Region, Rounding, Space, Tensor, TensorOpcode
+from .commands import Dma, DmaOpcode, Engine, Region, Rounding, Space, Stream, Tensor, TensorOpcode
 from .config import PRESETS, ChipConfig, ConfigError
 from .errors import ErrorCode
 from .registers import COUNTERS, REGISTERS, Register
 
 __all__ = [
     "COUNTERS", "PRESETS", "REGISTERS", "ChipConfig", "ConfigError", "Dma", "DmaOpcode", "Engine",
-    "ErrorCode", "Region", "Register", "Rounding", "Space", "Tensor", "TensorOpcode",
+    "ErrorCode", "Region", "Register", "Rounding", "Space", "Stream", "Tensor", "TensorOpcode",
 ]

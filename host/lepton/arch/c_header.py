@@ -11,7 +11,17 @@ from . import controller
 from .controller import CONTROLLER_REGISTERS, ENUMS, FLAGS, RECORDS
 from .errors import ErrorCode
 from .record import Record
-from .registers import REGISTERS, SNAPSHOT_BASE, SNAPSHOT_COUNTERS, VERSION, Control, Interrupt, State
+from .registers import (
+    DRAIN_LIMIT,
+    REGISTERS,
+    SNAPSHOT_BASE,
+    SNAPSHOT_COUNTERS,
+    VERSION,
+    Control,
+    Interrupt,
+    MemoryStatus,
+    State,
+)
 
 COMMAND = "python -m lepton.arch.c_header"
 
@@ -44,6 +54,7 @@ def _lines() -> Iterator[str]:
     yield from ("", "// Registers of the chip, offsets from LEPTON_CHIP_BASE.")
     for r in REGISTERS.values():
         yield f"#define LEPTON_CHIP_{r.name} {r.offset:#05x}u"
+    yield f"#define LEPTON_DRAIN_LIMIT {DRAIN_LIMIT}u"
     yield f"#define LEPTON_SNAPSHOT_BASE {SNAPSHOT_BASE:#x}u"
     yield f"#define LEPTON_SNAPSHOT_BYTES {4 * len(SNAPSHOT_COUNTERS)}u"
     for enum in (*ENUMS, ErrorCode, State):
@@ -51,7 +62,7 @@ def _lines() -> Iterator[str]:
         yield from (f"    {_constant(enum, member)} = {int(member)}," for member in enum)
         yield f"}} lepton_{_snake(enum.__name__)}_t;"
     yield ""
-    for flags in (*FLAGS, Control, Interrupt):
+    for flags in (*FLAGS, Control, Interrupt, MemoryStatus):
         yield from (f"#define {_constant(flags, member)} {int(member):#x}u" for member in flags)
     for record in RECORDS:
         yield from _struct(record)

@@ -11,10 +11,18 @@ A command with `repeat` stands for as many commands as its outermost loop has
 rounds, each a round with semaphores of its own (`lepton.arch.repeat`); so a
 program for many output channels is short, and its commands never come late.
 
+An error stops all engines. Of the engine that it names, all commands before the one it names have
+finished when LOAD or STORE met it, or when the opcode or a header field was illegal: then
+memory holds what they wrote, the rows of the named command before the one that failed, and nothing after it.
+How far the other engines had come is not defined beyond the semaphores that they waited for. AXI_TIMEOUT and
+AXI_PROTOCOL name no command, and an AXI_SLVERR or AXI_DECERR of command memory is raised when the command is fetched,
+while earlier ones run.
+
 Units: on-chip addresses of the scratchpad are bytes; those of the weight memory
 are words of K = `lanes` bytes; steps have the unit of what they step.
 """
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 from .record import Field, Record
@@ -34,6 +42,14 @@ class Engine(IntEnum):
     LOAD = 0
     TENSOR = 1
     STORE = 2
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Commands of one engine: `count` of them from `offset` bytes (a multiple of 64) in region PROGRAM."""
+
+    offset: int
+    count: int
 
 
 class DmaOpcode(IntEnum):

@@ -26,7 +26,17 @@ from .commands import (
 from .config import PRESETS, ChipConfig
 from .errors import ErrorCode
 from .record import Record
-from .registers import ADDRESS_BITS, COUNTERS, REGISTERS, SNAPSHOT_BASE, SNAPSHOT_COUNTERS
+from .registers import (
+    ADDRESS_BITS,
+    COUNTERS,
+    DRAIN_LIMIT,
+    REGISTERS,
+    SNAPSHOT_BASE,
+    SNAPSHOT_COUNTERS,
+    Control,
+    Interrupt,
+    MemoryStatus,
+)
 
 COMMAND = "python -m lepton.arch.docs"
 _NOTICE = f"<!-- Generated from host/lepton/arch by `{COMMAND}`; do not edit. -->"
@@ -123,6 +133,14 @@ def _registers() -> Iterator[str]:
     yield ""
     yield from _table(("Offset", "Register", "Access", "Job", "Meaning"), (
         (f"`{r.offset:#05x}`", r.name, r.access, "job" if r.job else "", r.doc) for r in REGISTERS.values()))
+    for flags in (Control, MemoryStatus, Interrupt):
+        yield from ("", f"## {flags.__name__}", "")
+        yield from _table(("Value", "Name"), ((int(flag), flag.name) for flag in flags))
+    yield ""
+    yield ("RESET stops a job at once, but not its transactions: what memory still answers is read and dropped, write "
+           "bursts get their missing beats with no byte marked, and the next job fetches its first command when "
+           "MEMORY_STATUS shows nothing open. What never ends must be forgotten on both sides with MEMORY_RESET, which "
+           f"also raises the pin `memory_reset` for a cycle; driver and firmware do so after {DRAIN_LIMIT} cycles.")
     yield from ("", "## Counters", "")
     causes = [name for name, _ in COUNTERS[1:7]]
     yield (f"They start at zero with the doorbell and stand still when the job has ended. {', '.join(causes)} add up "

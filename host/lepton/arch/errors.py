@@ -19,6 +19,7 @@ class ErrorCode(IntEnum):
     DEADLOCK = 10
     SEMAPHORE_OVERFLOW = 11
     ABORTED = 12
+    AXI_PROTOCOL = 13
 
     @property
     def text(self) -> str:
@@ -39,9 +40,12 @@ _TEXT = {
     ErrorCode.MEMORY_BOUNDS: "a transfer leaves its memory region; check the sizes of the buffers given to the job",
     ErrorCode.AXI_SLVERR: "memory answered SLVERR; the address shown failed in the memory system",
     ErrorCode.AXI_DECERR: "memory answered DECERR; no memory exists at the address shown",
-    ErrorCode.AXI_TIMEOUT: "memory did not answer within TIMEOUT cycles; the chip must be reset before the next job",
+    ErrorCode.AXI_TIMEOUT: "memory did not answer within TIMEOUT cycles; its outstanding transactions must end, "
+                           "or be forgotten with CONTROL.MEMORY_RESET, before the next job",
     ErrorCode.DEADLOCK: "every engine waits for a semaphore that none will post; "
                         "the program's waits and posts do not match",
     ErrorCode.SEMAPHORE_OVERFLOW: "a semaphore was posted more than 255 times beyond its waits",
     ErrorCode.ABORTED: "the host aborted the job",
+    ErrorCode.AXI_PROTOCOL: "memory broke the AXI protocol: RLAST on the wrong beat, a response that nothing asked "
+                            "for, or a write response before its data; CONTROL.MEMORY_RESET must follow",
 }

@@ -10,8 +10,11 @@ from enum import IntEnum, IntFlag
 from .commands import REGIONS, Engine, Region
 
 IDENTIFICATION = 0x4C45_5054  # "LEPT"
-VERSION = 0x0000_0001  # of this architecture description
+VERSION = 0x0000_0002  # of this architecture description
 ADDRESS_BITS = 14
+# Cycles that driver and firmware give memory to answer what a job has left open, before they reset it: a
+# hundred times the latency of a slow memory and its longest queue.
+DRAIN_LIMIT = 100_000
 
 
 class State(IntEnum):
@@ -33,8 +36,20 @@ class Interrupt(IntFlag):
 class Control(IntFlag):
     """Bits of CONTROL; they act when written and read as zero."""
 
-    RESET = 1  # stop everything at once; only for a bus that no longer answers
+    RESET = 1  # stop the job at once; what memory still answers is discarded, the next job begins after that
     ABORT = 2  # end the running job with error ABORTED
+    MEMORY_RESET = 4  # RESET, and memory and ports forget all transactions; only where memory no longer answers
+
+
+class MemoryStatus(IntFlag):
+    """Bits of MEMORY_STATUS: what memory still has to answer, and what it did wrong."""
+
+    READS_OPEN = 1  # read data of the job are outstanding
+    WRITES_OPEN = 2  # write responses of the job are outstanding
+    READ_TIMED_OUT = 4  # no progress for TIMEOUT cycles; until the next doorbell or reset
+    WRITE_TIMED_OUT = 8
+    READ_BROKEN = 16  # AXI_PROTOCOL; until MEMORY_RESET, or the next doorbell where nothing is outstanding
+    WRITE_BROKEN = 32
 
 
 @dataclass(frozen=True)
@@ -71,7 +86,7 @@ def _registers():
     yield Register("SCRATCHPAD", 0x00C, "ro", "scratchpad size in bytes")
     yield Register("WEIGHTS", 0x010, "ro", "weight memory size in bytes")
     yield Register("ACCUMULATORS", 0x014, "ro", "accumulator rows")
-    yield Register("CONTROL", 0x020, "wo", "bit 0 reset, bit 1 abort")
+    yield Register("CONTROL", 0x020, "wo", "`Control`: bit 0 reset, bit 1 abort, bit 2 memory reset")
     yield Register("STATUS", 0x024, "ro", "0 idle, 1 running, 2 done, 3 error")
     yield Register("IRQ_ENABLE", 0x028, "rw", "bit 0 done, bit 1 error")
     yield Register("IRQ_STATUS", 0x02C, "w1c", "bit 0 done, bit 1 error")
@@ -84,6 +99,7 @@ def _registers():
     yield Register("ERROR_LAYER", 0x04C, "ro", "layer field of the command")
     yield Register("ERROR_ADDRESS", 0x050, "ro", "offending address or field value, low half")
     yield Register("ERROR_ADDRESS_HI", 0x054, "ro", "high half")
+    yield Register("MEMORY_STATUS", 0x058, "ro", "`MemoryStatus`; the open bits must be 0 before the next doorbell")
     for engine in Engine:
         yield Register(f"{engine.name}_PROGRAM", 0x060 + 8 * engine, "rw",
                        "offset of the command stream in region PROGRAM, a multiple of 64", job=True)

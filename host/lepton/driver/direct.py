@@ -2,20 +2,20 @@
 
 from collections import deque
 
-from ..arch import COUNTERS, REGISTERS, Engine, ErrorCode, Region
-from ..arch.registers import SNAPSHOT_COUNTERS, Control, Interrupt, State, snapshot_offset
+from ..arch import COUNTERS, REGISTERS, Engine, Region, Stream
+from ..arch.registers import DRAIN_LIMIT, SNAPSHOT_COUNTERS, Control, Interrupt, State, snapshot_offset
 from ..device import Device
 from .errors import ChipError, DriverError
-from .job import Completion, JobHandle, Stream
+from .job import Completion, Job, JobHandle
+from .recovery import settle_memory
 
-ABORT_GRACE = 1_000_000  # cycles for open bus transfers to end after an abort, before the chip is reset
-
+_ENDED = Interrupt.DONE | Interrupt.ERROR
 _ERROR_REGISTERS = ("STATUS", "ERROR_CODE", "ERROR_ENGINE", "ERROR_COMMAND", "ERROR_LAYER",
                     "ERROR_ADDRESS", "ERROR_ADDRESS_HI")
 
 
 class DirectPort:
-    """The chip's registers as a place to run jobs."""
+    """The chip's registers as a place to run jobs: a `Port`."""
 
     def __init__(self, device: Device):
         self._device = device
@@ -39,8 +39,8 @@ class DirectPort:
             self._write(f"{region.name}_BASE_HI", address >> 32)
             self._write(f"{region.name}_SIZE", size)
         self._write("TIMEOUT", job.timeout)
-        self._write("IRQ_STATUS", Interrupt.DONE | Interrupt.ERROR)
-        self._write("IRQ_ENABLE", Interrupt.DONE | Interrupt.ERROR)
+        self._write("IRQ_STATUS", _ENDED)
+        self._write("IRQ_ENABLE", _ENDED)
         self._write("DOORBELL", 1)
         queue[0].started = True
 
@@ -49,32 +49,33 @@ class DirectPort:
         return self._device.wait_interrupt(max_cycles)
 
     def collect(self, handle: JobHandle) -> None:
-        """Record what became of a job that has ended."""
+        """Record what became of a job that has ended; after an error, wait for what memory still owes to it."""
         status = self._read("STATUS")
         if status == State.DONE:
             handle.completion = self._completion(handle.job)
+            self._write("IRQ_STATUS", _ENDED)
         elif status == State.ERROR:
             handle.error = ChipError(handle.job.name, {name: self._read(name) for name in _ERROR_REGISTERS})
-            if handle.error.code == ErrorCode.AXI_TIMEOUT:
-                self._write("CONTROL", Control.RESET)  # transfers that never ended would block the next job
+            self._write("IRQ_STATUS", _ENDED)
+            settle_memory(self._device)
         else:
             raise DriverError(f"the chip raised its interrupt with STATUS={status}, which must be "
                               f"{State.DONE:d} (done) or {State.ERROR:d} (error)")
-        self._write("IRQ_STATUS", Interrupt.DONE | Interrupt.ERROR)
 
     def abort(self, queue: deque[JobHandle]) -> None:
         """Stop the job in the chip and leave the chip ready for the next one."""
         self._write("CONTROL", Control.ABORT)
-        if not self._device.wait_interrupt(ABORT_GRACE):
+        if not self._device.wait_interrupt(DRAIN_LIMIT):
             self._write("CONTROL", Control.RESET)
-        self._write("IRQ_STATUS", Interrupt.DONE | Interrupt.ERROR)
+        self._write("IRQ_STATUS", _ENDED)
+        settle_memory(self._device)
 
     def close(self, queue: deque[JobHandle]) -> None:
         """Leave the chip as it was found."""
         if queue:
             self._write("IRQ_ENABLE", 0)
 
-    def _completion(self, job) -> Completion:
+    def _completion(self, job: Job) -> Completion:
         counters = {name: self._read(name) for name, _ in COUNTERS}
         snapshots = {layer: {name: self._device.read_register(snapshot_offset(layer, name))
                              for name, _ in SNAPSHOT_COUNTERS} for layer in job.layers}

@@ -3,7 +3,6 @@
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from ..arch import REGISTERS
 from ..arch.registers import IDENTIFICATION, VERSION
@@ -11,11 +10,9 @@ from ..device import Device, DeviceError
 from .claims import Claim, holder_of
 from .direct import DirectPort
 from .errors import DriverError, JobTimeout
-from .job import Completion, Job, JobHandle
-from .memory import Allocator, Buffer
-
-if TYPE_CHECKING:
-    from .rings import Client
+from .job import Completion, Job, JobHandle, Port
+from .memory import Allocator, Buffer, DeviceMemory
+from .rings import Client
 
 DEFAULT_CYCLE_LIMIT = 2_000_000_000
 MAX_CYCLE_LIMIT = (1 << 32) - 1  # the chip's cycle counter has 32 bits
@@ -36,8 +33,8 @@ class Driver:
     `Driver` or `Controller` uses the device (or another `Driver` the client): several sessions share one driver.
     """
 
-    def __init__(self, device: Device, client: "Client | None" = None):
-        if client is not None and client.controller.device is not device:
+    def __init__(self, device: Device, client: Client | None = None):
+        if client is not None and client.mailbox.device is not device:
             raise DriverError("the client belongs to the controller of another device; give the device of its "
                               "controller")
         self.device = device
@@ -45,19 +42,17 @@ class Driver:
         self._claim = Claim(device if client is None else client, self, "close it first, or share it: several "
                             "sessions take one driver, as in Session(model, driver)")
         self._users: int | None = None  # sessions that share it, for a driver of `shared`
-        self._lock = threading.RLock()
         self._queue: deque[JobHandle] = deque()  # submitted and not finished; the first may be in the chip
-        self._buffers: set[Buffer] = set()
         self._closed = False
         try:
             self._identify()
         except BaseException:
             self._claim.release()
             raise
-        if client is None:
-            self._port, self._memory = DirectPort(device), Allocator(device.memory_bytes)
-        else:
-            self._port, self._memory = client, Allocator(client.memory_bytes, client.memory_base)
+        self._port: Port = DirectPort(device) if client is None else client
+        self._memory = DeviceMemory(device, Allocator(device.memory_bytes) if client is None else
+                                    Allocator(client.memory_bytes, client.memory_base), self.check_process, self._check_open)
+        self._lock = self._memory.lock
 
     @classmethod
     def shared(cls, device: Device) -> "Driver":
@@ -82,6 +77,7 @@ class Driver:
 
     @property
     def closed(self) -> bool:
+        """Whether `close` was called."""
         return self._closed
 
     @property
@@ -96,7 +92,7 @@ class Driver:
     def __enter__(self) -> "Driver":
         return self
 
-    def __exit__(self, *exc) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -113,9 +109,7 @@ class Driver:
                 self._port.close(self._queue)
             finally:
                 self._queue.clear()
-                for buffer in list(self._buffers):
-                    buffer._jobs = 0
-                    self._release(buffer)
+                self._memory.release_all()
                 self._closed = True
                 self._claim.release()
 
@@ -134,15 +128,7 @@ class Driver:
         self.check_process()
         with self._lock:
             self._check_open()
-            buffer = Buffer(self, self._memory.allocate(size), size, name)
-            self._buffers.add(buffer)
-            return buffer
-
-    def _release(self, buffer: Buffer) -> None:
-        with self._lock:
-            self._memory.release(buffer.address, buffer.size)
-            self._buffers.discard(buffer)
-            buffer.freed = True
+            return self._memory.allocate(size, name)
 
     # Jobs
 
@@ -154,10 +140,10 @@ class Driver:
         self.check_process()
         with self._lock:
             self._check_open()
-            job.check(self, self.config.layer_slots)
+            job.check(self._memory, self.config.layer_slots)
             handle = JobHandle(job)
             for buffer in job.regions.values():
-                buffer._jobs += 1
+                buffer.hold()
             self._queue.append(handle)
             try:
                 self._port.feed(self._queue)
@@ -167,15 +153,16 @@ class Driver:
                 raise
             return handle
 
-    def wait(self, handle: JobHandle, *, cycle_limit: int = DEFAULT_CYCLE_LIMIT,
+    def wait(self, handle: JobHandle, *, cycle_limit: int | None = None,
              progress: Callable[[int], None] | None = None) -> Completion:
         """Let the board run until the job has finished.
 
         Jobs that were submitted earlier finish first; what they raise is kept for
         their own `wait`. `progress` is called with the cycles since the job's
         doorbell, every `WAIT_CHUNK` cycles. Raises `ChipError` when the chip
-        stopped the job, `JobTimeout` when `cycle_limit` cycles were not enough for it.
+        stopped the job, `JobTimeout` when `cycle_limit` cycles (default: `DEFAULT_CYCLE_LIMIT`) were not enough for it.
         """
+        cycle_limit = DEFAULT_CYCLE_LIMIT if cycle_limit is None else cycle_limit
         if not 0 < cycle_limit <= MAX_CYCLE_LIMIT:
             raise DriverError(f"cycle_limit must be in 1..{MAX_CYCLE_LIMIT} cycles, not {cycle_limit}")
         self.check_process()
@@ -187,15 +174,16 @@ class Driver:
             while not handle.done:
                 first = self._queue[0]
                 self._finish(first, cycle_limit, progress if first is handle else None)
-            if handle.error is not None:
-                raise handle.error
+            if handle.completion is None:
+                raise handle.error or DriverError(f"job {handle.job.name!r} has ended without a result")
             return handle.completion
 
-    def run(self, job: Job, **options) -> Completion:
-        """`wait(submit(job), **options)`."""
-        return self.wait(self.submit(job), **options)
+    def run(self, job: Job, *, cycle_limit: int | None = None,
+            progress: Callable[[int], None] | None = None) -> Completion:
+        """`wait(submit(job))` with the options of `wait`."""
+        return self.wait(self.submit(job), cycle_limit=cycle_limit, progress=progress)
 
-    def _finish(self, handle: JobHandle, cycle_limit: int, progress) -> None:
+    def _finish(self, handle: JobHandle, cycle_limit: int, progress: Callable[[int], None] | None) -> None:
         """Run the first job of the queue to its end, record what became of it, start the next."""
         try:
             self._port.feed(self._queue)
@@ -231,7 +219,7 @@ class Driver:
     def _retire(self, handle: JobHandle) -> None:
         self._queue.remove(handle)
         for buffer in handle.job.regions.values():
-            buffer._jobs -= 1
+            buffer.let_go()
 
     # The chip
 

@@ -1,23 +1,17 @@
 """What the chip is asked to do, and what it says afterwards."""
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from ..arch import Engine, Region
+from ..arch import Engine, Region, Stream
 from ..arch.commands import ENGINE_RECORDS
 from ..arch.controller import PRIORITIES
 from .errors import BufferUseError, ChipError, DriverError
-from .memory import Buffer
+from .memory import Buffer, DeviceMemory
 
 STREAM_ALIGNMENT = 64
-
-
-@dataclass(frozen=True)
-class Stream:
-    """Commands of one engine: `count` of them from `offset` bytes into the program buffer."""
-
-    offset: int
-    count: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +38,15 @@ class Job:
     priority: int = 0
     time_limit: int = 0
 
-    def check(self, driver, layer_slots: int) -> None:
-        """Raise `DriverError` or `BufferUseError` for anything that must not reach the chip."""
+    def check(self, memory: DeviceMemory, layer_slots: int) -> None:
+        """Raise `DriverError` or `BufferUseError` for anything that must not reach the chip.
+
+        `memory`: that of the driver; all buffers must be its. `layer_slots`: snapshots that the chip keeps.
+        """
         if Region.PROGRAM not in self.regions:
             raise DriverError(f"job {self.name!r} has no buffer for region PROGRAM, which holds its commands")
         for region, buffer in self.regions.items():
-            if buffer._driver is not driver:
+            if buffer.memory is not memory:
                 raise DriverError(f"the {Region(region).name} buffer of job {self.name!r} belongs to another driver")
             if buffer.freed:
                 raise BufferUseError(f"the {Region(region).name} buffer of job {self.name!r} has been freed")
@@ -112,4 +109,30 @@ class JobHandle:
 
     @property
     def done(self) -> bool:
+        """It has ended, well or not."""
         return self.completion is not None or self.error is not None
+
+
+class Port(Protocol):
+    """The way of jobs to the chip: its registers (`DirectPort`) or the rings of a controller's client (`Client`).
+
+    `queue`: the jobs that have not ended, in the order in which they were submitted.
+    """
+
+    def check_open(self) -> None:
+        """Raise `DriverError` where jobs can no longer be handed over."""
+
+    def feed(self, queue: deque[JobHandle]) -> None:
+        """Hand over jobs of the queue that have not been, as many as there is room for."""
+
+    def wait(self, handle: JobHandle, max_cycles: int) -> bool:
+        """Let the board run until the job has ended; False if it has not within `max_cycles`."""
+
+    def collect(self, handle: JobHandle) -> None:
+        """Record what became of a job that has ended; the chip is ready for the next one then."""
+
+    def abort(self, queue: deque[JobHandle]) -> None:
+        """Stop the first job; the chip is ready for the next one then."""
+
+    def close(self, queue: deque[JobHandle]) -> None:
+        """Leave the chip to others."""

@@ -5,15 +5,14 @@ neighbours when a buffer is freed. The list is short (a handful of buffers per
 loaded network), so nothing cleverer is needed.
 """
 
+import threading
 from bisect import bisect_left, insort
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 
+from ..device import Device
 from .errors import AllocationError, BufferUseError
-
-if TYPE_CHECKING:
-    from .driver import Driver
 
 ALIGNMENT = 64  # command streams start at multiples of 64; a whole number of data beats on every bus
 
@@ -24,14 +23,17 @@ class Allocator:
     def __init__(self, size: int, base: int = 0):
         start = -(-base // ALIGNMENT) * ALIGNMENT
         end = (base + size) // ALIGNMENT * ALIGNMENT
-        self._free = [(start, end - start)] if end > start else []  # (address, bytes), sorted, never adjacent
+        # (address, bytes), sorted, never adjacent
+        self._free: list[tuple[int, int]] = [(start, end - start)] if end > start else []
 
     @property
     def free_bytes(self) -> int:
+        """Bytes of all free extents."""
         return sum(size for _, size in self._free)
 
     @property
     def largest_free(self) -> int:
+        """Bytes of the longest free extent."""
         return max((size for _, size in self._free), default=0)
 
     def allocate(self, size: int) -> int:
@@ -61,6 +63,47 @@ class Allocator:
         insort(self._free, (address, extent))
 
 
+class DeviceMemory:
+    """The memory of one driver: an allocator over a range of a device, and the buffers in it.
+
+    `lock` makes jobs and the contents of buffers one: who holds it sees no buffer change or become busy.
+    `check_process` raises `DriverError` in a fork of the driver's process, `check_open` when the driver is closed.
+    """
+
+    def __init__(self, device: Device, allocator: Allocator, check_process: Callable[[], None],
+                 check_open: Callable[[], None]):
+        self.device = device
+        self.lock = threading.RLock()
+        self.check_process = check_process
+        self.check_open = check_open
+        self._allocator = allocator
+        self._buffers: set[Buffer] = set()
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes that are not allocated."""
+        return self._allocator.free_bytes
+
+    def allocate(self, size: int, name: str) -> "Buffer":
+        """A buffer of `size` bytes. Raises `AllocationError` when memory does not suffice."""
+        with self.lock:
+            buffer = Buffer(self, self._allocator.allocate(size), size, name)
+            self._buffers.add(buffer)
+            return buffer
+
+    def release(self, buffer: "Buffer") -> None:
+        """Take a buffer's bytes back; it is `freed` from now on."""
+        with self.lock:
+            self._allocator.release(buffer.address, buffer.size)
+            self._buffers.discard(buffer)
+            buffer.freed = True
+
+    def release_all(self) -> None:
+        """Take back every buffer, also those that jobs use."""
+        for buffer in list(self._buffers):
+            self.release(buffer)
+
+
 class Buffer:
     """A piece of device memory; made by `Driver.allocate`, usable as a context manager.
 
@@ -68,45 +111,45 @@ class Buffer:
     read, but neither written nor freed until the job has been waited for.
     """
 
-    def __init__(self, driver: "Driver", address: int, size: int, name: str):
-        self._driver = driver
-        self._jobs = 0  # submitted and unfinished jobs that use this buffer
+    def __init__(self, memory: DeviceMemory, address: int, size: int, name: str):
+        self.memory = memory
         self.address = address
         self.size = size
         self.name = name
         self.freed = False
         self.generation = 0  # changes with every write
+        self._users = 0  # submitted and unfinished jobs
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         freed = " (freed)" if self.freed else ""
         return f"<Buffer {self.name!r} {self.size} bytes at 0x{self.address:x}{freed}>"
 
     def __enter__(self) -> "Buffer":
         return self
 
-    def __exit__(self, *exc) -> None:
+    def __exit__(self, *exc: object) -> None:
         if not self.freed:
             self.free()
 
     def read(self, offset: int = 0, size: int | None = None) -> np.ndarray:
         """A copy of `size` bytes from `offset` (all the rest by default), shape (size,), dtype uint8."""
         size = self.size - offset if size is None else size
-        self._driver.check_process()
-        with self._driver._lock:
+        self.memory.check_process()
+        with self.memory.lock:
             self._check(offset, size, "read")
-            return self._driver.device.read_memory(self.address + offset, size)
+            return self.memory.device.read_memory(self.address + offset, size)
 
-    def write(self, data, offset: int = 0) -> None:
+    def write(self, data: bytes | bytearray | memoryview | np.ndarray, offset: int = 0) -> None:
         """Write a bytes-like object or an array (in C order) at `offset` bytes."""
-        data = np.ascontiguousarray(data) if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
-        data = data.reshape(-1).view(np.uint8)
-        self._driver.check_process()
-        with self._driver._lock:
-            self._check(offset, data.size, "write")
+        array = np.ascontiguousarray(data) if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
+        values = array.reshape(-1).view(np.uint8)
+        self.memory.check_process()
+        with self.memory.lock:
+            self._check(offset, values.size, "write")
             self._check_idle("written")
             self.generation += 1
-            if data.size:
-                self._driver.device.write_memory(self.address + offset, data)
+            if values.size:
+                self.memory.device.write_memory(self.address + offset, values)
 
     def fill(self, value: int) -> None:
         """Set every byte to `value` (0..255)."""
@@ -114,24 +157,32 @@ class Buffer:
 
     def free(self) -> None:
         """Give the memory back. Raises `BufferUseError` for a second time, or while a job uses the buffer."""
-        self._driver.check_process()
-        with self._driver._lock:
+        self.memory.check_process()
+        with self.memory.lock:
             self._check_alive("freed")
             self._check_idle("freed")
-            self._driver._release(self)
+            self.memory.release(self)
+
+    def hold(self) -> None:
+        """A job that uses the buffer has been submitted."""
+        self._users += 1
+
+    def let_go(self) -> None:
+        """A job that used the buffer has ended."""
+        self._users -= 1
 
     def _check_alive(self, what: str) -> None:
         if self.freed:
             raise BufferUseError(f"buffer {self.name!r} cannot be {what}: it has been freed")
 
     def _check_idle(self, what: str) -> None:
-        if self._jobs:
+        if self._users:
             raise BufferUseError(
                 f"buffer {self.name!r} cannot be {what} while a job uses it; wait for the job first")
 
     def _check(self, offset: int, size: int, what: str) -> None:
         self._check_alive("used")
-        self._driver._check_open()
+        self.memory.check_open()
         if offset < 0 or size < 0 or offset + size > self.size:
             raise BufferUseError(
                 f"cannot {what} {size} bytes at offset {offset} of buffer {self.name!r}: it has {self.size} bytes")

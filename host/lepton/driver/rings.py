@@ -2,11 +2,10 @@
 
 import zlib
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from ..arch import COUNTERS, Engine, Region
+from ..arch import COUNTERS, Engine, Region, Stream
 from ..arch.controller import (
-    CLIENTS,
     COMPLETION_BYTES,
     COMPLETION_RING,
     JOB_BYTES,
@@ -21,11 +20,9 @@ from ..arch.controller import (
 )
 from ..arch.registers import SNAPSHOT_COUNTERS, State
 from .errors import ChipError, DriverError, JobRefused, JobTimeout
-from .job import Completion, Job, JobHandle, Stream
+from .job import Completion, Job, JobHandle
+from .mailbox import STATUS_CHANGED, Mailbox
 from .memory import Buffer
-
-if TYPE_CHECKING:
-    from .controller import Controller
 
 SLOT_BYTES = 4 * len(SNAPSHOT_COUNTERS)
 SNAPSHOT_BYTES = 256 * SLOT_BYTES  # room for the snapshots of one job
@@ -33,20 +30,21 @@ RESERVED_BYTES = RINGS_BYTES + RING_ENTRIES * SNAPSHOT_BYTES  # of a window, for
 
 
 class Client:
-    """One of the controller's clients, made by `Controller.client`; give it to a `Driver`.
+    """One of the controller's clients, made by `Controller.client`; give it to a `Driver`, whose `Port` it is.
 
     Its window begins with the rings and the snapshots of the jobs in them; the rest, `memory_bytes` from
-    `memory_base`, is for buffers.
+    `memory_base`, is for buffers. `release` gives the window back.
     """
 
-    def __init__(self, controller: "Controller", index: int, base: int, size: int):
-        self.controller = controller
+    def __init__(self, mailbox: Mailbox, index: int, base: int, size: int, release: Callable[["Client"], None]):
+        self.mailbox = mailbox
         self.index = index
         self.base = base
         self.size = size
         self.memory_base = base + RESERVED_BYTES
         self.memory_bytes = size - RESERVED_BYTES
         self.released = False  # its window may be another's
+        self._release = release
         self._next = 0  # sequence of the next record
         self._verified: dict[Buffer, tuple[int, int]] = {}  # generation and hash of programs that were verified
 
@@ -64,7 +62,7 @@ class Client:
             if in_flight == RING_ENTRIES:
                 break
             if not handle.started:
-                self.controller.device.write_memory(
+                self.mailbox.device.write_memory(
                     self.base + self._next % RING_ENTRIES * JOB_BYTES, self._record(handle.job, self._next))
                 handle.sequence, handle.started = self._next, True
                 self._next = (self._next + 1) % (1 << 32)
@@ -74,25 +72,25 @@ class Client:
 
     def wait(self, handle: JobHandle, max_cycles: int) -> bool:
         """Let the board run until the job has ended; False if it has not within `max_cycles`."""
-        controller = self.controller
+        mailbox = self.mailbox
         mine = 1 << self.index
-        start = controller.read("TIME")
+        start = mailbox.read("TIME")
         while True:
-            controller.write("CLIENT_IRQ", mine)
+            mailbox.write("CLIENT_IRQ", mine)
             if self._ended(handle):
                 return True
-            elapsed = (controller.read("TIME") - start) % (1 << 32)
+            elapsed = (mailbox.read("TIME") - start) % (1 << 32)
             if elapsed >= max_cycles:
                 return False
-            controller.write("CLIENT_IRQ_ENABLE", mine | 1 << CLIENTS)
-            if controller.device.wait_interrupt(max_cycles - elapsed):
-                controller.check_running()
+            mailbox.write("CLIENT_IRQ_ENABLE", mine | STATUS_CHANGED)
+            if mailbox.device.wait_interrupt(max_cycles - elapsed):
+                mailbox.check_running()
 
     def collect(self, handle: JobHandle) -> None:
         """Record what became of a job that has ended."""
         job = handle.job
         slot = handle.sequence % RING_ENTRIES
-        values = CompletionRecord.unpack(bytes(self.controller.device.read_memory(
+        values = CompletionRecord.unpack(bytes(self.mailbox.device.read_memory(
             self.base + COMPLETION_RING + slot * COMPLETION_BYTES, COMPLETION_BYTES)))
         if values["sequence"] != handle.sequence or values["status"] not in set(JobStatus):
             handle.error = DriverError(f"the completion of job {job.name!r} was not written: memory failed, or "
@@ -119,14 +117,14 @@ class Client:
         if self.released:
             return
         self._write("TAIL", 0)
-        self.controller.reset_clients(1 << self.index)
+        self.mailbox.reset_clients(1 << self.index)
         self._next = 0
         for handle in queue:
             handle.started = False
 
     def close(self, queue: deque[JobHandle]) -> None:
         """Give the window back."""
-        self.controller.release(self)
+        self._release(self)
 
     def _record(self, job: Job, sequence: int) -> bytes:
         program = job.regions[Region.PROGRAM]
@@ -149,10 +147,10 @@ class Client:
 
     def _hash(self, program: Buffer) -> tuple[int, bool]:
         """CRC32 of the program, and whether the controller has verified it since it was written."""
-        generation, digest = self._verified.get(program, (None, 0))
+        generation, digest = self._verified.get(program, (-1, 0))
         if generation == program.generation:
             return digest, True
-        digest = zlib.crc32(self.controller.device.read_memory(program.address, program.size & ~3).tobytes())
+        digest = zlib.crc32(self.mailbox.device.read_memory(program.address, program.size & ~3).tobytes())
         self._verified = {buffer: known for buffer, known in self._verified.items() if not buffer.freed}
         self._verified[program] = program.generation, digest
         return digest, False
@@ -165,7 +163,7 @@ class Client:
         found = {}
         for layer in job.layers:
             at = self.base + self._snapshot_offset(slot) + layer * SLOT_BYTES
-            words = self.controller.device.read_memory(at, SLOT_BYTES).view("<u4")
+            words = self.mailbox.device.read_memory(at, SLOT_BYTES).view("<u4")
             found[layer] = {name: int(word) for (name, _), word in zip(SNAPSHOT_COUNTERS, words, strict=True)}
         return found
 
@@ -173,7 +171,7 @@ class Client:
         return (self._read("DONE") - handle.sequence - 1) % (1 << 32) < 1 << 31
 
     def _read(self, name: str) -> int:
-        return self.controller.read(f"CLIENT{self.index}_{name}")
+        return self.mailbox.read(f"CLIENT{self.index}_{name}")
 
     def _write(self, name: str, value: int) -> None:
-        self.controller.write(f"CLIENT{self.index}_{name}", value)
+        self.mailbox.write(f"CLIENT{self.index}_{name}", value)

@@ -83,7 +83,7 @@ class GoldenDevice:
     def _act(self, register: Register, value: int) -> None:
         if register.name == "DOORBELL":
             self._finish(self._interpreter.run(self._job()))
-        elif value & Control.RESET:
+        elif value & (Control.RESET | Control.MEMORY_RESET):
             # Registers that the host writes keep their values; ABORT finds no running job here.
             self._values |= {"STATUS": State.IDLE, "IRQ_STATUS": 0} | _error_registers(None)
 

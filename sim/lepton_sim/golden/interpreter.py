@@ -121,6 +121,7 @@ class _Run:
                 try:
                     fields = self._upcoming(engine)
                     layer = fields["layer"]
+                    self._check_header(engine, fields)
                     if self._missing(fields["wait"]):
                         continue
                     self._step(engine, fields)
@@ -169,11 +170,18 @@ class _Run:
         self._rounds[engine] = repetitions(record, stored)
         return repetition(record, stored, self._round[engine])
 
+    def _check_header(self, engine: Engine, fields: dict[str, int]) -> None:
+        """What is checked before a command takes its semaphores, when all earlier ones of its engine have finished."""
+        if fields["opcode"] not in ENGINE_OPCODES[engine]:
+            raise CommandError(ErrorCode.ILLEGAL_OPCODE, fields["opcode"])
+        if fields["reserved_header"] != 0:
+            raise CommandError(ErrorCode.ILLEGAL_FIELD, fields["reserved_header"])
+        if fields.get("snapshot", 0) and fields["layer"] >= self._on.config.layer_slots:
+            raise CommandError(ErrorCode.ILLEGAL_FIELD, fields["layer"])
+
     def _step(self, engine: Engine, fields: dict[str, int]) -> None:
         for s in range(SEMAPHORES):
             self._semaphores[s] -= fields["wait"] >> s & 1
-        if fields["opcode"] not in tuple(ENGINE_OPCODES[engine]):
-            raise CommandError(ErrorCode.ILLEGAL_OPCODE, fields["opcode"])
         if self._checker is not None:
             self._checker.begin(engine, self._next[engine], fields["layer"], fields["wait"],
                                 bool(fields.get("fence", 0)))

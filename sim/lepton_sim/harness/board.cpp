@@ -35,8 +35,8 @@ uint64_t lepton_run(void* handle, uint64_t cycles, int32_t until_interrupt) {
     return board(handle)->run(cycles, until_interrupt != 0);
 }
 
-int32_t lepton_write(void* handle, uint32_t offset, uint32_t value, int32_t resets, uint64_t limit) {
-    return board(handle)->write(offset, value, resets != 0, limit);
+int32_t lepton_write(void* handle, uint32_t offset, uint32_t value, uint64_t limit) {
+    return board(handle)->write(offset, value, limit);
 }
 
 int32_t lepton_read(void* handle, uint32_t offset, uint32_t* value, uint64_t limit) {

@@ -21,7 +21,7 @@
 
 namespace lepton {
 
-// Whether a chip has the pin with which its controller resets memory.
+// Whether a chip has the pin with which it resets memory's transactions (parts of a chip have none).
 template <class Top, class = void>
 struct HasMemoryReset : std::false_type {};
 template <class Top>
@@ -84,14 +84,12 @@ public:
         return done;
     }
 
-    // RESP of an AXI4-Lite write, or NO_ANSWER, or STOPPED. With `resets` the write resets the
-    // chip: whatever it does to the bus meanwhile is forgotten with memory's transactions.
-    int write(uint32_t offset, uint32_t value, bool resets, uint64_t limit) {
+    // RESP of an AXI4-Lite write, or NO_ANSWER, or STOPPED.
+    int write(uint32_t offset, uint32_t value, uint64_t limit) {
         const uint64_t broken = violations_.count();
         uint32_t wait_address = host_delay(), wait_data = host_delay(), wait_response = host_delay();
         bool address_done = false, data_done = false;
         int resp = NO_ANSWER;
-        in_reset_ = resets;
         for (uint64_t i = 0; i < limit && resp == NO_ANSWER; ++i) {
             top_->host___05Fawaddr = offset;
             top_->host___05Fwdata = value;
@@ -110,12 +108,6 @@ public:
         if (resp == 0) recorder_.add(EventKind::REGISTER, now_, now_, offset, 1);
         drive_host_idle();
         host_write_ = false;
-        if (resets) {
-            memory_.reset();
-            drive_ = {};
-            checker_.reset();
-            in_reset_ = false;
-        }
         return resp;
     }
 

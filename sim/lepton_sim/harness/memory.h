@@ -92,13 +92,14 @@ private:
         uint64_t accepted;  // cycle of the address
         uint64_t ready;  // first cycle in which its data or response may be offered
         uint32_t skip;   // bytes before an unaligned start, in the first beat
+        uint32_t offered;  // beats that a read gives: `beats` but for a fault
         bool plain;
     };
 
     Burst make_burst(uint64_t now, const AddressChannel& a, bool write) const {
         const uint64_t first = a.address & ~uint64_t{BYTES - 1};
         const uint32_t beats = a.length + 1u;
-        return {first, beats, 0, now, 0, static_cast<uint32_t>(a.address - first),
+        return {first, beats, 0, now, 0, static_cast<uint32_t>(a.address - first), beats,
                 store_.plain(first, first + uint64_t{beats} * BYTES - 1, write)};
     }
 
@@ -107,20 +108,25 @@ private:
         return store_.answer(first, first + BYTES - 1, write);
     }
 
-    bool hangs(const Burst& burst, bool write) const {
-        if (burst.plain) return false;
-        for (uint32_t beat = 0; beat < burst.beats; ++beat) {
-            if (answer(burst, beat, write) == static_cast<uint32_t>(FaultKind::HANG)) return true;
-        }
-        return false;
+    const Fault* timing(const Burst& burst, bool write) const {
+        return burst.plain ? nullptr
+                           : store_.timing(burst.address, burst.address + uint64_t{burst.beats} * BYTES - 1, write);
+    }
+
+    // The first cycle in which a burst may be answered that is complete now.
+    uint64_t ready_at(uint64_t now, const Fault* fault, uint32_t latency) {
+        if (fault && fault->kind == FaultKind::HANG) return NEVER;
+        const uint64_t delay = fault && fault->kind == FaultKind::LATE ? fault->delay : 0;
+        return now + latency + delay + random_.up_to(profile_.latency_jitter);
     }
 
     void accept_read(uint64_t now, const AddressChannel& channel) {
         ++traffic_.read_bursts;
         Burst burst = make_burst(now, channel, false);
-        burst.ready = hangs(burst, false)
-                          ? NEVER
-                          : std::max(read_ready_, now + profile_.read_latency + random_.up_to(profile_.latency_jitter));
+        const Fault* const fault = timing(burst, false);
+        burst.ready = std::max(read_ready_, ready_at(now, fault, profile_.read_latency));
+        if (fault && fault->kind == FaultKind::SHORT) burst.offered = std::max(burst.beats - 1, 1u);
+        if (fault && fault->kind == FaultKind::LONG) burst.offered = burst.beats + 1;
         read_ready_ = burst.ready;
         reads_.push_back(burst);
     }
@@ -157,9 +163,7 @@ private:
             violations_.add(now, "WLAST is %d on beat %u of %u", beat.last, burst.done, burst.beats);
         }
         if (burst.done == burst.beats) {
-            burst.ready = hangs(burst, true) ? NEVER
-                                             : std::max(write_ready_, now + profile_.write_latency +
-                                                                          random_.up_to(profile_.latency_jitter));
+            burst.ready = std::max(write_ready_, ready_at(now, timing(burst, true), profile_.write_latency));
             write_ready_ = burst.ready;
             ++filling_;
         }
@@ -168,7 +172,7 @@ private:
     void offer_read(ToChip<BYTES>& drive) {
         Burst& burst = reads_.front();
         const uint32_t resp = burst.plain ? 0 : answer(burst, burst.done, false);
-        if (resp == 0) {
+        if (resp == 0 && burst.done < burst.beats) {
             std::memcpy(drive.rdata, store_.at(burst.address + uint64_t{burst.done} * BYTES), BYTES);
         } else {
             std::memset(drive.rdata, POISON, BYTES);
@@ -177,7 +181,7 @@ private:
         read_credit_ -= BYTES;
         drive.rvalid = true;
         drive.rresp = static_cast<uint8_t>(resp);
-        drive.rlast = burst.done == burst.beats;
+        drive.rlast = burst.done == burst.offered;
     }
 
     void offer_response(ToChip<BYTES>& drive) {

@@ -19,13 +19,14 @@ struct Profile {
     uint64_t seed;
 };
 
-enum class FaultKind : uint32_t { SLVERR = 2, DECERR = 3, HANG = 4 };
+enum class FaultKind : uint32_t { NONE = 0, SLVERR = 2, DECERR = 3, HANG = 4, LATE = 5, SHORT = 6, LONG = 7 };
 
-// Bytes first..last answer wrongly, or not at all.
+// Bursts that touch bytes first..last answer wrongly, late by `delay` cycles, or not at all.
 struct Fault {
     uint64_t first, last;
     FaultKind kind;
     uint32_t on_read, on_write;
+    uint32_t delay;
 };
 
 // xorshift64* (Vigna, 2016): a few instructions a draw, the same on every host.
@@ -63,17 +64,29 @@ public:
                             [&](const Fault& f) { return applies(f, write) && f.first <= last && first <= f.last; });
     }
 
-    // What a beat answers: 0 OKAY, 2 SLVERR, 3 DECERR, 4 never.
+    // RRESP or BRESP of a beat: that of the first fault that names it.
     uint32_t answer(uint64_t first, uint64_t last, bool write) const {
-        for (const Fault& fault : faults) {
-            if (applies(fault, write) && fault.first <= last && first <= fault.last) {
-                return static_cast<uint32_t>(fault.kind);
-            }
-        }
-        return last >= size_ || last < first ? static_cast<uint32_t>(FaultKind::DECERR) : 0;
+        if (last >= size_ || last < first) return static_cast<uint32_t>(FaultKind::DECERR);
+        const Fault* const fault = find(first, last, write, [](FaultKind kind) {
+            return kind == FaultKind::SLVERR || kind == FaultKind::DECERR;
+        });
+        return fault ? static_cast<uint32_t>(fault->kind) : 0;
+    }
+
+    // The first fault of the range that changes when, or with how many beats, a burst is answered; null if none does.
+    const Fault* timing(uint64_t first, uint64_t last, bool write) const {
+        return find(first, last, write, [](FaultKind kind) { return kind >= FaultKind::HANG; });
     }
 
 private:
+    template <class Wanted>
+    const Fault* find(uint64_t first, uint64_t last, bool write, Wanted wanted) const {
+        for (const Fault& fault : faults) {
+            if (wanted(fault.kind) && applies(fault, write) && fault.first <= last && first <= fault.last) return &fault;
+        }
+        return nullptr;
+    }
+
     static bool applies(const Fault& fault, bool write) { return write ? fault.on_write : fault.on_read; }
 
     uint8_t* const bytes_;

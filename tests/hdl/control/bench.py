@@ -19,14 +19,15 @@ CAUSES = [name for name, _ in COUNTERS[1:7]]
 
 
 class Bench:
-    """`now` counts clock cycles; `resets` are those with engine_reset, `dones` those with a TENSOR done."""
+    """`now` counts clock cycles; `resets` are those with engine_reset, `memory_resets` those with memory_reset,
+    `dones` those with a TENSOR done."""
 
     @classmethod
     async def open(cls, dut, *, latency=10, stall=0.0, duration=range(1, 12)):
         bench = cls()
-        bench.dut, bench.now, bench.resets, bench.bus_resets, bench.dones = dut, 0, [], [], []
-        for name in ("read_timed_out", "write_timed_out", "read_beat", "write_beat", "tensor_activity",
-                     "read_timeout_address", "write_timeout_address"):
+        bench.dut, bench.now, bench.resets, bench.memory_resets, bench.dones = dut, 0, [], [], []
+        for name in ("tensor_activity", *(f"{port}_{name}" for port in ("read", "write") for name in (
+                "open", "stale", "timed_out", "broken", "failed_address", "beat"))):
             getattr(dut, name).value = 0
         bench.host = Host(dut, "host_")
         bench.memory = Memory(dut, "read", parameters()["bus_bytes"], latency=latency, stall=stall)
@@ -43,8 +44,8 @@ class Bench:
             self.now += 1
             if self.dut.engine_reset.value:
                 self.resets.append(self.now)
-            if self.dut.bus_reset.value:
-                self.bus_resets.append(self.now)
+            if self.dut.memory_reset.value:
+                self.memory_resets.append(self.now)
             if self.dut.tensor__done__valid.value:
                 self.dones.append(self.now)
 

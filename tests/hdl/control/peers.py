@@ -85,7 +85,7 @@ class Memory:
         beat_valid, beat_ready, beat = (self._port(f"beat__{n}") for n in ("valid", "ready", "payload"))
         due, now = deque(), 0
         accepting, offering, held = False, False, None
-        reset = getattr(self.dut, "bus_reset", None)
+        reset = getattr(self.dut, "engine_reset", None)  # the port forgets what it was asked, as its client does
         segment_ready.value, beat_valid.value = 0, 0
         while True:
             await RisingEdge(self.dut.clk)

@@ -8,7 +8,7 @@ from cocotb.triggers import RisingEdge
 from lepton.arch import PRESETS, ErrorCode
 from lepton.arch import Engine as EngineName
 from lepton.arch.registers import Control as ControlBit
-from lepton.arch.registers import State
+from lepton.arch.registers import MemoryStatus, State
 from lepton_hdl.axi import Resp
 from lepton_hdl.control import Control
 
@@ -154,44 +154,89 @@ async def the_host_aborts(dut):
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
-@cocotb.parametrize(kind=["read", "write"])
-async def memory_that_no_longer_answers(dut, kind):
+@cocotb.parametrize(kind=["read", "write"], what=["timed_out", "broken"])
+async def memory_that_no_longer_answers(dut, kind, what):
     bench = await Bench.open(dut)
-    timed_out, address = (getattr(dut, f"{kind}_{what}") for what in ("timed_out", "timeout_address"))
+    failed, address = getattr(dut, f"{kind}_{what}"), getattr(dut, f"{kind}_failed_address")
     bench.engines[LOAD].stuck_at, bench.engines[LOAD].quiet_after = 1, 10**9
     await bench.ring({LOAD: [{}] * 20})
     await cycles(dut, 100)
     bench.memory.frozen = True
-    address.value, timed_out.value = 0x1_0000_0040, 1
+    address.value, failed.value = 0x1_0000_0040, 1
     assert await bench.finish() is State.ERROR  # although LOAD stays busy
     assert dut.load__busy.value
-    error = (ErrorCode.AXI_TIMEOUT, LOAD if kind == "read" else STORE, 0, 0, 0x1_0000_0040)
+    code = ErrorCode.AXI_TIMEOUT if what == "timed_out" else ErrorCode.AXI_PROTOCOL
+    error = (code, LOAD if kind == "read" else STORE, 0, 0, 0x1_0000_0040)
     assert await bench.error() == error
-    # Without a reset the next job stops at once, before anything is asked of memory.
+    # As long as the port says so the next job stops at once, before anything is asked of memory.
     asked = len(bench.memory.segments)
     await bench.write("DOORBELL", 1)
     assert await bench.finish() is State.ERROR
     assert await bench.error() == error
-    await bench.write("CONTROL", ControlBit.RESET)
+    await bench.write("CONTROL", ControlBit.MEMORY_RESET)
     await cycles(dut, 2)
-    assert len(bench.bus_resets) == 1 and bench.bus_resets[0] in bench.resets
-    assert len(bench.memory.segments) == asked
-    timed_out.value, bench.memory.frozen, bench.engines[LOAD].quiet_after = 0, False, 5
+    assert len(bench.memory_resets) == 1 and bench.memory_resets[0] in bench.resets
+    assert await bench.read("STATUS") == State.IDLE and len(bench.memory.segments) == asked
+    failed.value, bench.memory.frozen, bench.engines[LOAD].quiet_after = 0, False, 5
     await _still_works(bench)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
-async def a_reset_stops_everything_at_once(dut):
+async def the_status_of_memory_can_be_read(dut):
+    bench = await Bench.open(dut)
+    names = ("read_open", "write_open", "read_timed_out", "write_timed_out", "read_broken", "write_broken")
+    for flag, name in zip(MemoryStatus, names, strict=True):
+        getattr(dut, name).value = 1
+        assert await bench.read("MEMORY_STATUS") == flag, name
+        getattr(dut, name).value = 0
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(kind=["read", "write"])
+async def a_job_begins_when_the_last_one_left_nothing_open(dut, kind):
+    """While a port is stale nothing is fetched and no beat is counted; no deadlock is seen in it, and time passes."""
+    bench = await Bench.open(dut)
+    stale, beat = getattr(dut, f"{kind}_stale"), getattr(dut, f"{kind}_beat")
+    stale.value = 1
+    beat.value = kind == "write"  # the read port itself does not count beats that are dropped
+    await bench.ring({LOAD: [{"post": 1}], STORE: [{"wait": 1}]})
+    await cycles(dut, 500)
+    assert not bench.memory.segments and await bench.read("STATUS") == State.RUNNING
+    stale.value = beat.value = 0
+    assert await bench.finish() is State.DONE
+    counters = await bench.counters()
+    assert counters["CYCLES"] > 500 and counters["WRITE_BEATS"] == counters["READ_BEATS"] == 0
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+@cocotb.parametrize(wrong=["opcode", "reserved_header"])
+async def an_illegal_command_is_reported_when_the_earlier_ones_have_finished(dut, wrong):
+    """Commands of an engine that take long are finished and have posted before the one behind them is reported."""
+    bench = await Bench.open(dut)
+    for engine in (LOAD, TENSOR, STORE):
+        bench.engines[engine].duration = range(100, 200)
+        streams = {engine: [{"layer": n} for n in range(6)] + [{wrong: 0x77, "layer": 6, "wait": 1}]}
+        assert await bench.run(streams) is State.ERROR
+        code = ErrorCode.ILLEGAL_OPCODE if wrong == "opcode" else ErrorCode.ILLEGAL_FIELD
+        assert await bench.error() == (code, engine, 6, 6, 0x77)
+        assert len(bench.engines[engine].finished) == 6
+        await _still_works(bench)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(bit=[ControlBit.RESET, ControlBit.MEMORY_RESET])
+async def a_reset_stops_everything_at_once(dut, bit):
     bench = await Bench.open(dut, stall=0.3)
     for _ in range(5):
         bench.engines[TENSOR].stuck_at = random.randrange(5)
         await bench.ring(random_streams(random, (20, 20, 20)))
         await cycles(dut, random.randrange(80))
         bench.resets.clear()
-        bench.bus_resets.clear()
-        await bench.write("CONTROL", ControlBit.RESET)
+        bench.memory_resets.clear()
+        await bench.write("CONTROL", bit)
         assert await bench.read("STATUS") == State.IDLE
-        assert bench.resets == bench.bus_resets and len(bench.resets) == 1
+        assert len(bench.resets) == 1
+        assert bench.memory_resets == (bench.resets if bit == ControlBit.MEMORY_RESET else [])
         assert await bench.read("IRQ_STATUS") == 0 and not dut.irq.value
         cycles_before = await bench.read("CYCLES")
         await cycles(dut, 50)

@@ -118,7 +118,7 @@ async def a_dead_memory_is_not_waited_for(dut):
     dut.busy.value = 0b1111
     await _begin(dut)
     dut.dead.value = 1
-    await _pulse(dut, **_as_values("read_timeout", _fault()))
+    await _pulse(dut, **_as_values("read_port", _fault()))
     await _ends_in_error(dut)
 
 

@@ -4,9 +4,10 @@ import lepton.device
 import numpy as np
 import pytest
 from lepton.arch import PRESETS, REGISTERS, Dma, DmaOpcode, Engine, ErrorCode, Region
-from lepton.arch.registers import Control, State
+from lepton.arch.registers import DRAIN_LIMIT, Control, MemoryStatus, State
 from lepton.device import DeviceError
 from lepton.driver import AllocationError, BufferUseError, ChipError, Driver, DriverError, Job, JobTimeout, Stream
+from lepton.driver.driver import WAIT_CHUNK
 
 OFFSETS = {register.offset: name for name, register in REGISTERS.items()}
 
@@ -196,7 +197,7 @@ class Wrapper:
 
 @pytest.mark.parametrize(("register", "text"), [
     ("ID", r"register ID reads 0xbad, but configuration 'tiny' expects 0x4c455054; is there a Lepton chip"),
-    ("VERSION", r"register VERSION reads 0xbad, .* expects 0x1; use the driver and the chip of the same release"),
+    ("VERSION", r"register VERSION reads 0xbad, .* expects 0x2; use the driver and the chip of the same release"),
     ("GEOMETRY", r"register GEOMETRY reads 0xbad, .* expects 0x100404; open the device with the configuration that"),
     ("ACCUMULATORS", r"register ACCUMULATORS reads 0xbad, .* expects 0x100;"),
 ])
@@ -270,14 +271,28 @@ def test_a_lost_board_is_reported_and_holds_nothing(device):
             buffer.free()
 
 
-def test_an_axi_timeout_resets_the_chip(device):
-    wrapped = Wrapper(device)
+@pytest.mark.parametrize(("status", "resets", "waits"), [
+    (MemoryStatus.READS_OPEN, True, True), (MemoryStatus.WRITES_OPEN | MemoryStatus.READ_TIMED_OUT, True, True),
+    (MemoryStatus.READ_BROKEN, True, False), (MemoryStatus.WRITE_BROKEN | MemoryStatus.WRITES_OPEN, True, False),
+    (MemoryStatus.READ_TIMED_OUT, False, False), (MemoryStatus(0), False, False)])
+@pytest.mark.parametrize("code", [ErrorCode.AXI_TIMEOUT, ErrorCode.ILLEGAL_OPCODE])
+def test_memory_that_owes_something_is_waited_for_and_then_reset(device, code, status, resets, waits):
+    """Whatever stopped the job: MEMORY_STATUS decides, not the error's code."""
+    class Counting(Wrapper):
+        waited = 0
+
+        def wait_interrupt(self, max_cycles):
+            self.waited += max_cycles
+            return self.inner.wait_interrupt(max_cycles)
+
+    wrapped = Counting(device)
     with Driver(wrapped) as driver:
         handle = driver.submit(copy_job(driver, 64, store=transfer(DmaOpcode.STORE, Region.OUTPUT, 65, wait=1)))
-        wrapped.registers["ERROR_CODE"] = int(ErrorCode.AXI_TIMEOUT)
-        with pytest.raises(ChipError, match="AXI_TIMEOUT: memory did not answer within TIMEOUT cycles"):
+        wrapped.registers |= {"ERROR_CODE": int(code), "MEMORY_STATUS": int(status)}
+        with pytest.raises(ChipError, match=code.name):
             driver.wait(handle)
-        assert ("CONTROL", Control.RESET) in wrapped.written
+        assert (("CONTROL", Control.MEMORY_RESET) in wrapped.written) == resets
+        assert wrapped.waited == WAIT_CHUNK + (DRAIN_LIMIT if waits else 0)  # one wait for the job's end comes first
         wrapped.registers.clear()
         run_copy(driver)
 

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="the host bu
 CASES = """
 from pathlib import Path
 import sys
+from lepton.arch.registers import DRAIN_LIMIT, MemoryStatus
 from tests.host.firmware.firmware_host import *
 hardware = Hardware(Path(sys.argv[1]))
 """
@@ -80,16 +81,42 @@ assert hardware.running == (5, 0); hardware.end(); hardware.settle()
 assert hardware.completion(5, 0)["status"] == JobStatus.DONE
 hardware.submit(0, record(0)); hardware.settle(); assert hardware.running == (0, 0)
 """,
-    # Memory that no longer answers is reset before the next job starts.
+    # Memory that no longer answers is reset before the next job starts, whatever ended the one that asked.
+    """
+for n, code in enumerate((ErrorCode.AXI_TIMEOUT, ErrorCode.ILLEGAL_OPCODE, ErrorCode.ABORTED, ErrorCode.AXI_SLVERR)):
+    for open_ in (MemoryStatus.READS_OPEN, MemoryStatus.WRITES_OPEN | MemoryStatus.READ_TIMED_OUT):
+        sequence = 2 * n + (open_ != MemoryStatus.READS_OPEN)
+        hardware.submit(0, record(sequence)); hardware.submit(1, record(sequence)); hardware.settle()
+        hardware.chip = dict(MEMORY_STATUS=open_)
+        begun = hardware.time
+        hardware.end(State.ERROR, code); assert hardware.running is None
+        hardware.settle()
+        assert hardware.memory_resets == sequence + 1 and hardware.running == (1, 0)
+        assert DRAIN_LIMIT <= hardware.time - begun < DRAIN_LIMIT + 50_000
+        assert hardware.completion(0, sequence)["error_code"] == code
+        hardware.end(); hardware.settle(); assert hardware.completion(1, sequence)["status"] == JobStatus.DONE
+""",
+    # Late answers are waited for; then nothing is reset.
     """
 hardware.submit(0, record(0)); hardware.submit(1, record(0)); hardware.settle()
-hardware.end(State.ERROR, ErrorCode.AXI_TIMEOUT); assert hardware.running is None
-hardware.settle(); assert hardware.resets == 1 and hardware.running == (1, 0)
+hardware.chip = dict(MEMORY_STATUS=MemoryStatus.READS_OPEN); hardware.drained_at = hardware.time + DRAIN_LIMIT // 2
+hardware.end(State.ERROR, ErrorCode.AXI_TIMEOUT)
+hardware.settle(); assert hardware.resets == 0 and hardware.running == (1, 0) and hardware.time >= hardware.drained_at
+""",
+    # Memory that is out of step is reset at once; a timeout whose transfers have ended needs no reset.
+    """
+hardware.submit(0, record(0)); hardware.submit(1, record(0)); hardware.submit(2, record(0)); hardware.settle()
+hardware.chip = dict(MEMORY_STATUS=MemoryStatus.WRITE_BROKEN); begun = hardware.time
+hardware.end(State.ERROR, ErrorCode.AXI_PROTOCOL); hardware.settle()
+assert hardware.memory_resets == 1 and hardware.time - begun < DRAIN_LIMIT and hardware.running == (1, 0)
+hardware.chip = dict(MEMORY_STATUS=MemoryStatus.READ_TIMED_OUT)
+hardware.end(State.ERROR, ErrorCode.AXI_TIMEOUT); hardware.settle()
+assert hardware.memory_resets == 1 and hardware.running == (2, 0)
 """,
     # A job times out while another client's record is being read behind its hanging transfer: only the job suffers.
     """
 def time_out():
-    hardware.chip = dict(STATUS=State.ERROR, ERROR_CODE=ErrorCode.AXI_TIMEOUT)
+    hardware.chip = dict(MEMORY_STATUS=MemoryStatus.READS_OPEN | MemoryStatus.READ_TIMED_OUT)
     hardware.end(State.ERROR, ErrorCode.AXI_TIMEOUT)
 hardware.submit(0, record(0)); hardware.settle()
 hardware.blocked = time_out; hardware.submit(1, record(0)); hardware.settle()

@@ -82,8 +82,11 @@ def test_semaphore_overflow():
 
 
 def test_an_engine_fails_only_when_its_turn_comes():
-    """An illegal command behind a semaphore that nobody posts is never looked at: the job is stuck before."""
+    """An engine's earlier commands finish first. Its opcode and header are looked at before its semaphores, as in
+    hardware; the other fields when it has them, so that a command that nobody lets start is a deadlock."""
     program = _program([dma(opcode=STORE, wait=bits(1))])
+    assert program.fail()["code"] == ErrorCode.ILLEGAL_OPCODE
+    program = _program([dma(row_bytes=0, wait=bits(1))])
     assert program.fail()["code"] == ErrorCode.DEADLOCK
 
 
