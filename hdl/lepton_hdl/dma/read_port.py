@@ -189,7 +189,7 @@ class ReadPort(wiring.Component):
             ]
             with m.If(bus.rresp > worst.as_value()):
                 m.d.comb += beat.payload.resp.eq(bus.rresp)
-            with m.If((violation | watchdog.broken) & ~bus.rresp[1] & ~worst.as_value()[1]):
+            with m.If(watchdog.broken & ~bus.rresp[1] & ~worst.as_value()[1]):
                 m.d.comb += beat.payload.resp.eq(Resp.SLVERR)
             with m.If(mine):
                 m.d.comb += [

@@ -24,8 +24,8 @@ CONFIGS = {
     "widest": PRESETS["tiny"].with_(bus_bytes=64),
 }
 
-_PORT = {"timeout": In(32), "timed_out": Out(1), "timeout_address": Out(64), "port_busy": Out(1),
-         "beat_transferred": Out(1)}
+_PORT = {"timeout": In(32), "restart": In(1), "timed_out": Out(1), "broken": Out(1), "failed_address": Out(64),
+         "port_busy": Out(1), "beat_transferred": Out(1)}
 
 
 class LoadBench(wiring.Component):
@@ -72,8 +72,8 @@ def _join(m, bench, engine, port):
     wiring.connect(m, port=port.bus, bench=wiring.flipped(bench.bus))
     m.d.comb += [
         engine.regions.eq(bench.regions), port.timeout.eq(bench.timeout), bench.timed_out.eq(port.timed_out),
-        bench.timeout_address.eq(port.timeout_address), bench.port_busy.eq(port.busy),
-        bench.beat_transferred.eq(port.beat_transferred),
+        bench.failed_address.eq(port.failed_address), bench.port_busy.eq(port.busy), bench.broken.eq(port.broken),
+        port.restart.eq(bench.restart), bench.beat_transferred.eq(port.beat_transferred),
     ]
     return m
 

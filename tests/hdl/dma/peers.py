@@ -12,7 +12,7 @@ from lepton_hdl.interfaces import DONE, ERROR, REGION_TABLE, word_write_layout
 
 async def start(dut, regions: list[tuple[int, int]]):
     """Start the clock and reset; `regions` are (base, size)."""
-    for name in ("control__command__valid", "control__command__payload", "control__halt", "timeout"):
+    for name in ("control__command__valid", "control__command__payload", "control__halt", "timeout", "restart"):
         getattr(dut, name).value = 0
     table = REGION_TABLE.const([{"base": base, "size": size} for base, size in regions])
     dut.regions.value = table.as_value().value
@@ -34,7 +34,7 @@ async def cycle(dut):
 
 async def reset(dut):
     """Start the clock of a port's bench and reset it."""
-    dut.timeout.value = 0
+    dut.timeout.value = dut.restart.value = 0
     dut.rst.value = 1
     Clock(dut.clk, 10, unit="ns").start()
     await ClockCycles(dut.clk, 3)
@@ -175,6 +175,9 @@ class AxiMemory:
     `faults`: (first address, end, response) of bytes that fail; `hold`: answer nothing more; `stall`: the
     probability that a channel is not ready, or not valid, in a cycle; `write_first`: "aw" accepts
     no data before its address, "w" no address before its data.
+
+    `misplaced`: number of a read burst -> (beats that it gets, index of the one with RLAST), out of step.
+    `unasked`: responses that nobody asked for, offered at once: (beats with RLAST or B).
     """
 
     def __init__(self, dut, data_bytes: int, kind: str, contents: bytearray, *, base: int = 0, latency: int = 64,
@@ -183,6 +186,8 @@ class AxiMemory:
         self.latency, self.outstanding, self.stall, self.write_first = latency, outstanding, stall, write_first
         self.faults: list[tuple[int, int, int]] = []
         self.hold = False
+        self.misplaced: dict[int, tuple[int, int]] = {}
+        self.unasked = 0
         self.bursts: list[tuple[int, int]] = []  # address, beats
         self.beat_times: list[int] = []
         self.in_flight = self.most_in_flight = 0
@@ -229,17 +234,24 @@ class AxiMemory:
                 self.bursts.append(burst)
                 self._count(1)
                 first = burst[0] // width * width
-                due, last = self.now + self.latency - 1, burst[1] - 1
-                queue.extend((due, first + i * width, i == last) for i in range(burst[1]))
+                beats, last = self.misplaced.get(len(self.bursts) - 1, (burst[1], burst[1] - 1))
+                due = self.now + self.latency - 1
+                queue.extend((due, first + i * width, i == last, i == beats - 1) for i in range(beats))
             if valid and dut.bus__rready.value:
                 valid = False
-                self.beat_times.append(self.now)
-                self._count(-queue.popleft()[2])
+                if self.unasked:
+                    self.unasked -= 1
+                else:
+                    self.beat_times.append(self.now)
+                    self._count(-queue.popleft()[3])
             ready = self.in_flight < self.outstanding and self._go()
             dut.bus__arready.value = ready
-            if not valid and queue and queue[0][0] <= self.now and not self.hold and self._go():
+            if not valid and self.unasked:
                 valid = True
-                _, address, last = queue[0]
+                dut.bus__rlast.value, dut.bus__rresp.value = 1, 0
+            elif not valid and queue and queue[0][0] <= self.now and not self.hold and self._go():
+                valid = True
+                _, address, last, _ = queue[0]
                 at = address - self.base
                 answer = self._answer(address, width)
                 data = b"\xee" * width if answer else bytes(self.contents[at:at + width])
@@ -287,11 +299,17 @@ class AxiMemory:
             if valid:
                 assert dut.bus__bready.value, "a response was refused"
                 valid = False
-                answers.popleft()
-                self._count(-1)
+                if self.unasked:
+                    self.unasked -= 1
+                else:
+                    answers.popleft()
+                    self._count(-1)
             aw_ready = self.in_flight < self.outstanding and self._go() and (self.write_first != "w" or bool(beats))
             w_ready = self._go() and (self.write_first != "aw" or bool(addresses))
-            if answers and answers[0][0] <= self.now and not self.hold and self._go():
+            if self.unasked:
+                valid = True
+                dut.bus__bresp.value = 0
+            elif answers and answers[0][0] <= self.now and not self.hold and self._go():
                 valid = True
                 dut.bus__bresp.value = answers[0][1]
             dut.bus__awready.value, dut.bus__wready.value, dut.bus__bvalid.value = aw_ready, w_ready, valid

@@ -202,12 +202,17 @@ async def silent_memory_times_out(dut):
     await bench.control.until(lambda: dut.timed_out.value, 200)
     # From the last progress: the second burst was accepted, or the last of its data some cycles later.
     assert 98 <= bench.control.now - asked <= 102 + 64 // min(bench.config.bus_bytes, bench.config.lanes)
-    assert dut.timeout_address.value == 0x1000 + 0x4003
+    assert dut.failed_address.value == 0x1000 + 0x4003
     assert dut.port_busy.value and bench.control.busy
     bench.axi.hold = False
     await bench.control.until(lambda: len(bench.control.done) == 3, 400)
-    assert dut.timed_out.value, "it must stay until reset"
-    assert dut.timeout_address.value == 0x1000 + 0x4003
+    assert dut.timed_out.value, "it must stay until the next job"
+    assert dut.failed_address.value == 0x1000 + 0x4003
+    dut.restart.value = 1
+    await ClockCycles(dut.clk, 1)
+    dut.restart.value = 0
+    await ClockCycles(dut.clk, 2)
+    assert not dut.timed_out.value and not dut.broken.value
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")

@@ -36,10 +36,17 @@ class Client:
         self.name, self.dut, self.width, self.contents, self.faults = f"clients__{index}", dut, width, contents, faults
         self.stall, self.segments, self.expected = stall, deque(), deque()
         self.beat_times = []
+        self.forgotten = self.blocked = False
         cocotb.start_soon(self._run())
 
     def send(self, address: int, length: int):
         self.segments.append((address, length))
+
+    def forget(self):
+        """The client is reset at this clock edge: what it asked for and what comes is nobody's."""
+        self.segments.clear()
+        self.expected.clear()
+        self.forgotten = True
 
     @property
     def idle(self):
@@ -67,6 +74,10 @@ class Client:
         while True:
             await RisingEdge(self.dut.clk)
             now += 1
+            if self.forgotten:
+                self.forgotten = offered = ready = False
+                port("segment__valid").value = port("beat__ready").value = 0
+                continue
             if offered and port("segment__ready").value:
                 self.expected.extend(self._beats(*self.segments.popleft()))
                 offered = False
@@ -79,7 +90,7 @@ class Client:
                 port("segment__payload").value = SEGMENT.const({"address": address, "length": length}).as_value().value
                 offered = True
             port("segment__valid").value = offered
-            ready = random.random() >= self.stall
+            ready = random.random() >= self.stall and not self.blocked
             port("beat__ready").value = ready
 
 
@@ -90,6 +101,7 @@ async def read_bench(dut, faults=(), stall=0.0, axi_stall=0.0, latency=64):
                     outstanding=config().outstanding)
     axi.faults.extend(faults)
     clients = [Client(dut, i, width, contents, faults, stall) for i in range(CLIENTS)]
+    dut.discard.value = 0
     await reset(dut)
     return axi, clients
 
@@ -139,6 +151,93 @@ async def read_of_maximum_length_is_cut_at_4_kib(dut):
     per_page = 0x1000 // (beats * width)
     whole = [(BASE + 0x1000 + i * beats * width, beats) for i in range(2 * per_page)]
     assert axi.bursts[2:] == [*whole, (BASE + 0x3000, 1)]
+
+
+@cocotb.test(timeout_time=4, timeout_unit="ms")
+@cocotb.parametrize(stall=[0.0, 0.3])
+async def a_discarded_client_gets_nothing_that_it_asked_for_before(dut, stall):
+    """At any moment, with memory late by up to some thousand cycles: no old beat comes to the client, its new segments
+    wait for the last one, and the other clients notice nothing."""
+    axi, clients = await read_bench(dut, stall=stall, axi_stall=stall)
+
+    def send(client):
+        for _ in range(6):
+            length = random.choice([1, random.randint(1, 64), random.randint(1, 3000)])
+            client.send(BASE + random.randint(0, SIZE - length), length)
+
+    for late in [0, 1, 2, *(random.randrange(3, 3000) for _ in range(5))]:
+        for client in clients:
+            send(client)
+        await ClockCycles(dut.clk, random.randrange(300))
+        axi.hold = late > 0
+        await ClockCycles(dut.clk, random.randrange(1, 30))
+        dut.discard.value = 0b001
+        clients[0].forget()
+        await RisingEdge(dut.clk)
+        dut.discard.value = 0
+        send(clients[0])
+        await ClockCycles(dut.clk, late)
+        axi.hold = False
+        await until(dut, lambda: all(c.idle for c in clients) and not dut.busy.value)
+        await ClockCycles(dut.clk, 2)
+        assert not dut.stale.value and not dut.open.value and not dut.broken.value
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+@cocotb.parametrize(misplaced=[(8, 6), (7, 6), (9, 8), (8, 0), (8, 99)])
+async def rlast_on_another_beat_is_noticed(dut, misplaced):
+    """Early, late or missing, with beats too few or too many: `broken` from the first wrong beat of the burst on, which
+    its client sees as an error; it gets no beat more than it asked for."""
+    width = config().bus_bytes
+    beats, last = misplaced
+    wrong = min(last, 7)  # RLAST is where it must not be, or is not where it must be
+    axi, clients = await read_bench(dut, latency=5)
+    axi.misplaced[1] = misplaced
+    clients[0].send(BASE, 8 * width)
+    await until(dut, lambda: clients[0].idle)
+    assert not dut.broken.value
+    clients[0].send(BASE + 0x1000, 8 * width)
+    await until(dut, lambda: not clients[0].segments)
+    for beat in list(clients[0].expected)[wrong:]:
+        beat["resp"] = 2
+    await until(dut, lambda: dut.broken.value, 100)
+    assert dut.failed_address.value == BASE + 0x1000 + wrong * width
+    await ClockCycles(dut.clk, 50)
+    assert len(clients[0].expected) == max(0, 8 - beats)
+    dut.restart.value = 1
+    await ClockCycles(dut.clk, 1)
+    dut.restart.value = 0
+    await ClockCycles(dut.clk, 2)
+    assert dut.broken.value == (beats < 8), "memory still owes a beat, and no later one can be told from it"
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def a_beat_that_nobody_asked_for_is_dropped(dut):
+    axi, clients = await read_bench(dut, latency=5)
+    for _ in range(3):
+        axi.unasked = 1
+        await until(dut, lambda: not axi.unasked, 10)
+        await ClockCycles(dut.clk, 2)
+        assert dut.broken.value and not dut.timed_out.value
+        dut.restart.value = 1
+        await ClockCycles(dut.clk, 1)
+        dut.restart.value = 0
+        await ClockCycles(dut.clk, 2)
+        assert not dut.broken.value, "nothing is outstanding, so that nothing can be mistaken for it"
+        clients[2].send(BASE + 0x123, 777)
+        await until(dut, lambda: clients[2].idle)
+        assert not dut.broken.value
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def a_beat_that_is_not_taken_is_no_progress(dut):
+    _, clients = await read_bench(dut, latency=5)
+    dut.timeout.value = 200
+    clients[1].blocked = True
+    clients[1].send(BASE, 64)
+    await until(dut, lambda: dut.bus__rvalid.value and not dut.bus__rready.value, 50)
+    await until(dut, lambda: dut.timed_out.value, 210)
+    assert dut.failed_address.value == BASE
 
 
 @pytest.mark.parametrize("changes", CONFIGS, ids=lambda c: "-".join(map(str, c.values())))

@@ -108,6 +108,42 @@ async def write_starts_only_with_all_data(dut):
     assert axi.contents[:len(content)] == content
 
 
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+@cocotb.parametrize(when=["idle", "before the address", "before the data"])
+async def a_response_that_comes_out_of_turn_is_dropped(dut, when):
+    """It answers no segment; `broken` stays over a restart as long as a burst is outstanding, and later segments are
+    answered with an error until then."""
+    width = config().bus_bytes
+    axi = AxiMemory(dut, width, "write", bytearray(SIZE), base=BASE, latency=5,
+                    write_first={"before the address": "w", "before the data": "aw"}.get(when, "any"))
+    writer = Writer(dut, width, 0.0)
+    await reset(dut)
+    if when != "idle":
+        axi.stall = 1.0  # nothing is accepted
+        writer.send(BASE, random.randbytes(3 * width))
+        await until(dut, lambda: dut.bus__awvalid.value and dut.bus__wvalid.value, 50)
+    axi.unasked = 1
+    await until(dut, lambda: not axi.unasked, 10)
+    await ClockCycles(dut.clk, 2)
+    assert dut.broken.value and not writer.responses
+    dut.restart.value = 1
+    await ClockCycles(dut.clk, 1)
+    dut.restart.value = 0
+    await ClockCycles(dut.clk, 2)
+    assert dut.broken.value == (when != "idle")
+    axi.stall = 0.0
+    if when != "idle":
+        await until(dut, lambda: len(writer.responses) == 1 and not dut.busy.value)
+        assert writer.responses.pop()[0] == 2
+        dut.restart.value = 1
+        await ClockCycles(dut.clk, 1)
+        dut.restart.value = 0
+    content = random.randbytes(5 * width + 1)
+    writer.send(BASE + 3, content)
+    await until(dut, lambda: writer.responses and not dut.busy.value)
+    assert writer.responses[0][0] == 0 and axi.contents[3:3 + len(content)] == content and not dut.broken.value
+
+
 @pytest.mark.parametrize("changes", CONFIGS, ids=lambda c: "-".join(map(str, c.values())))
 def test_write_port(changes):
     run_cocotb(WritePort(PRESETS["base"].with_(**changes)), "write_port", "tests.hdl.dma.test_dma_write_port",
