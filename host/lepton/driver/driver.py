@@ -50,8 +50,9 @@ class Driver:
             self._claim.release()
             raise
         self._port: Port = DirectPort(device) if client is None else client
-        self._memory = DeviceMemory(device, Allocator(device.memory_bytes) if client is None else
-                                    Allocator(client.memory_bytes, client.memory_base), self.check_process, self._check_open)
+        allocator = (Allocator(device.memory_bytes) if client is None else
+                     Allocator(client.memory_bytes, client.memory_base))
+        self._memory = DeviceMemory(device, allocator, self.check_process, self._check_open)
         self._lock = self._memory.lock
 
     @classmethod
