@@ -9,9 +9,10 @@ class Watchdog(wiring.Component):
     """Watches one port. `waiting`: a transaction is outstanding; `progress`: a handshake moved one on.
 
     `expired` rises after `limit` cycles in a row with `waiting` and without `progress`; `limit` 0 means never.
-    `broken` rises with `violation`, memory breaking the protocol: at once, so that this is the cause that counts and not
-    what a client makes of it. `address` is kept from the first of both in `failed_address`. Both stay high until `restart`, which begins a new job; `broken` also over a restart
-    while `waiting`, because nobody can say which of the outstanding transactions a later answer belongs to.
+    `broken` rises with `violation`, memory breaking the protocol: at once, so that this is the cause that counts and
+    not what a client makes of it. `failed_address` keeps the `address` of the first of both. Both stay high until
+    `restart`, which begins a new job; `broken` also over a restart while `waiting`, because nobody can say which of the
+    outstanding transactions a later answer belongs to.
     """
 
     limit: In(32)
