@@ -18,6 +18,7 @@ Needs the extra `lepton-chip[cloud]` (apsw-sqlite3mc, obstore, zstandard, crypto
 from .errors import (
     CloudError,
     KeyFileError,
+    RecordError,
     Refused,
     SegmentError,
     SpoolDamaged,
@@ -36,7 +37,7 @@ from .target import Target, open_target
 from .uploader import Uploader, UploaderStatus
 
 __all__ = [
-    "POLICIES", "CloudError", "DeviceKeys", "KeyFileError", "Keyring", "Outbox", "Refused", "ResultLog", "Segment",
-    "SegmentError", "Spool", "SpoolDamaged", "SpoolError", "SpoolFull", "SpoolStatus", "Store", "StoreError", "Target",
-    "Unavailable", "Uploader", "UploaderStatus", "open_target",
+    "POLICIES", "CloudError", "DeviceKeys", "KeyFileError", "Keyring", "Outbox", "RecordError", "Refused", "ResultLog",
+    "Segment", "SegmentError", "Spool", "SpoolDamaged", "SpoolError", "SpoolFull", "SpoolStatus", "Store", "StoreError",
+    "Target", "Unavailable", "Uploader", "UploaderStatus", "open_target",
 ]

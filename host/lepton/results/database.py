@@ -50,6 +50,7 @@ class Database:
         self._key = key
         self._readers: list[apsw.Connection] = []  # that nobody uses at the moment
         self._closed = False
+        self._process = os.getpid()
         self._mark = Mark(self.path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,6 +66,8 @@ class Database:
             raise
 
     def close(self) -> None:
+        if os.getpid() != self._process:
+            return  # the connection is its parent's
         with self.lock:
             self._closed = True
             self._close_readers()
@@ -81,14 +84,22 @@ class Database:
             return State.unpack(*row)
         raise SpoolDamaged("the row with its state is missing")
 
+    def check_process(self) -> None:
+        """Raise `SpoolError` in a fork: SQLite forbids it a connection that its parent has opened."""
+        if os.getpid() != self._process:
+            raise SpoolError(f"the spool {str(self.path)!r} was opened by process {self._process} and cannot be used "
+                             f"in its fork {os.getpid()}; open it again there")
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[apsw.Connection]:
+        self.check_process()
         with self.lock, self.translated():
             yield self.db
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[apsw.Connection]:
         """A connection that only reads, and neither waits for writers nor holds them up; none for two threads."""
+        self.check_process()
         with self.translated():
             db = self._reader()
             try:
@@ -101,6 +112,7 @@ class Database:
     @contextlib.contextmanager
     def transaction(self, *, grows: bool = False) -> Iterator[State]:
         """One transaction on the state, durable when it is left; raises `NoRoom` if it `grows` and there is none."""
+        self.check_process()
         with self.lock, self.translated():
             self._write_back(grows)
             self.db.execute("BEGIN IMMEDIATE")

@@ -13,6 +13,10 @@ class SpoolFull(SpoolError):
     """The spool's byte cap leaves no room. The records were not taken, and are counted as rejected."""
 
 
+class RecordError(SpoolError):
+    """Records can never be stored: no JSON, or too large. Each is counted as rejected; no other is lost with it."""
+
+
 class SpoolDamaged(SpoolError):
     """The spool's file is not intact. `lepton cloud salvage` saves what can be read."""
 

@@ -70,7 +70,7 @@ class Outbox:
         Where losses have not been reported and no records wait, the segment has only the counters. Compression
         happens outside of transactions, so that producers do not wait for it.
         """
-        max_bytes = min(max_bytes, self._database.max_batch_bytes)
+        max_bytes = min(max_bytes, self._database.max_batch_bytes, segments.MAX_OBJECT_BYTES // 2)
         while True:
             with self._database.reading() as db, db:
                 state = self._database.state()

@@ -1,24 +1,46 @@
-"""Records as lines: JSON objects that end with their run and number, which readers find without parsing the rest."""
+"""Records as lines: JSON objects that end with their run and number, which readers find without parsing the rest.
 
+What JSON has no word for is written as follows, and everything else is refused:
+
+- not-a-number and the infinities: the strings "NaN", "Infinity" and "-Infinity", as in Protocol Buffers' JSON mapping;
+  `numpy.array(values, dtype)` reads them back
+- numpy scalars and arrays: numbers and lists
+- paths: strings; dates and times: ISO 8601
+"""
+
+import datetime
 import json
+import math
+import os
 import re
 import zlib
 from collections.abc import Mapping
 
-from .errors import SpoolError
+import numpy as np
+
+from .errors import RecordError
 from .schema import PAGE
+
+MAX_BYTES = 16 << 20  # of a record's line: a segment of one such record is far below the limit of an object
+MAX_DEPTH = 32  # lists and objects within each other
 
 _ROW_BYTES = 80  # of a record besides its text: header, row id, time, checksum, cell pointer
 _TAIL = re.compile(rb'"run":"([A-Za-z0-9._-]{1,64})","number":(\d{1,18})\}$')
 
 
 def encode(record: Mapping) -> bytes:
-    """A record's line up to where run and number follow. Raises `SpoolError` if it is not JSON."""
+    """A record's line up to where run and number follow. Raises `RecordError` if it can never be stored."""
+    if not isinstance(record, Mapping):
+        raise RecordError(f"a record must be a mapping of names to values, not {type(record).__name__}")
+    fields = {name: value for name, value in record.items() if name not in ("run", "number")}
     try:
-        text = json.dumps({k: v for k, v in record.items() if k not in ("run", "number")}, separators=(",", ":"),
-                          allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise SpoolError(f"a record is not JSON: {error}") from error
+        text = _text(fields)
+    except RecordError:
+        raise
+    except Exception as error:  # whatever a value's own methods raise
+        raise RecordError(f"a record cannot be written as JSON: {str(error)[:200] or type(error).__name__}") from error
+    if len(text) > MAX_BYTES:
+        raise RecordError(f"a record may have {MAX_BYTES} bytes, not {len(text)}")
     return text[:-1].encode() + (b"," if len(text) > 2 else b"")
 
 
@@ -41,3 +63,56 @@ def stored_bytes(text: bytes) -> int:
     """Upper estimate of what a line takes in the file; long rows spill to pages of their own."""
     size = len(text) + _ROW_BYTES
     return size if size < PAGE // 2 else -(-size // (PAGE - 512)) * PAGE
+
+
+def _text(fields: dict) -> str:
+    """As JSON: at once where all is JSON already and not deep, else after a walk through the values."""
+    try:
+        text = json.dumps(fields, separators=(",", ":"), allow_nan=False)
+        if text.count("[") + text.count("{") <= MAX_DEPTH:
+            return text
+    except (TypeError, ValueError, RecursionError):
+        pass
+    return json.dumps(_plain(fields, "", MAX_DEPTH), separators=(",", ":"), allow_nan=False)
+
+
+def _plain(value: object, where: str, depth: int) -> object:
+    """The value in JSON's own types. `where` names it in errors."""
+    if isinstance(value, np.generic):
+        value = value.item() if value.dtype.kind in "biufUM" else value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufUM":
+        value = value.tolist()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float | np.floating):
+        return _number(float(value))
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(os.fspath(value))
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, Mapping | list | tuple):
+        if not depth:
+            raise RecordError(f"{_name(where)} has more than {MAX_DEPTH} lists and objects within each other")
+        if isinstance(value, Mapping):
+            return {_key(name, where): _plain(member, f"{where}.{name}", depth - 1) for name, member in value.items()}
+        return [_plain(member, f"{where}[{i}]", depth - 1) for i, member in enumerate(value)]
+    raise RecordError(f"{_name(where)} has a value of type {type(value).__name__}, for which JSON has no word; give a "
+                      "number, a string, or lists and dicts of them")
+
+
+def _number(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _key(name: object, where: str) -> str:
+    if isinstance(name, str):
+        return name
+    if isinstance(name, int | np.integer) and not isinstance(name, bool):
+        return str(int(name))
+    raise RecordError(f"{_name(where)} has a key of type {type(name).__name__}; keys must be strings or whole numbers")
+
+
+def _name(where: str) -> str:
+    return f"field {where[1:121]!r} of a record" if where else "a record"

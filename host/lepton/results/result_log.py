@@ -1,14 +1,17 @@
 """Results of inference as records: what ran, on what, and what came out."""
 
 import hashlib
+import os
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
 
-from .errors import SpoolFull
+from .errors import RecordError, SpoolError, SpoolFull
+from .segment import check_name
 from .spool import Spool
 
 BATCH = 256  # records per commit,
@@ -23,21 +26,28 @@ class ResultLog:
     and `config_hash` go into every record and the header of its segment, so that each result can be traced
     to what made it. `flush` (or leaving the `with`) makes the rest durable; before that, the last results
     are only in memory. A full spool does not stop inference: what it does not take is counted in `lost`,
-    and by the spool as rejected. Other errors of the spool are raised by the next `add` or `flush`.
+    and by the spool as rejected. So is a result that can never be stored; `add` raises `RecordError` for it, and no
+    other is lost with it. Other errors of the spool are raised by the next `add`, which has taken its own result
+    nevertheless, or `flush`.
+
+    Threads may share a log. A fork of the process cannot use it (`SpoolError`).
     """
 
     def __init__(self, spool: Spool, *, model: str, model_hash: str, program_hash: str, config_hash: str,
                  device: str, run: str | None = None):
         self.spool = spool
-        self.run = run or secrets.token_hex(8)
-        self._common = {"model": model, "model_hash": model_hash, "program_hash": program_hash,
-                        "config_hash": config_hash, "backend": device}
+        self.run = check_name(run, "run") if run is not None else secrets.token_hex(8)
+        self._common = {"model": str(model), "model_hash": str(model_hash), "program_hash": str(program_hash),
+                        "config_hash": str(config_hash), "backend": str(device)}
         self.lost = 0
-        self._limit = min(BATCH, spool.database.max_batch_bytes // 4096)
+        self._process = os.getpid()
+        self._batch_bytes = spool.database.max_batch_bytes // 2
         self._changed = threading.Condition()
-        self._waiting: list[dict] = []
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
         self._since = 0.0  # when the first of those came
-        self._committing = self._flushing = 0
+        self._committing = 0
+        self._flushing = 0
         self._stop = False
         self._error: Exception | None = None
         self._thread: threading.Thread | None = None
@@ -50,6 +60,7 @@ class ResultLog:
 
     def close(self) -> None:
         """Flush, and end the thread."""
+        self._check_process()
         try:
             self.flush()
         finally:
@@ -60,26 +71,38 @@ class ResultLog:
                 self._thread.join()
                 self._thread = None
 
-    def add(self, outputs: Mapping[str, np.ndarray], *, cycles: int, **fields) -> None:
-        """One inference: digests of its outputs, their values where small, its cycles, and what else is known of it."""
-        record = {**self._common, "time": time.time(), "cycles": cycles,
-                  "outputs": [_describe(name, array) for name, array in outputs.items()], **fields}
+    def add(self, outputs: Mapping[str, np.ndarray], *, cycles: int, **fields: object) -> None:
+        """One inference: digests of its outputs, their values where small, its cycles, and what else is known of it.
+
+        `fields` are JSON, or what `lepton.results.records` writes as JSON: NaN and infinities, numpy's numbers, paths.
+        Raises `RecordError` for anything else, and for a result that is too large.
+        """
+        self._check_process()
+        try:
+            body = self._encode(outputs, cycles, fields)
+        except RecordError:
+            with self._changed:
+                self.lost += 1
+            self.spool.count_rejected(1)
+            raise
         with self._changed:
-            while len(self._waiting) >= QUEUE * self._limit and self._error is None:
+            while self._full() and self._error is None:
                 self._changed.wait()
-            self._raise()
             if not self._waiting:
                 self._since = time.monotonic()
-            self._waiting.append(record)
+            self._waiting.append(body)
+            self._waiting_bytes += len(body)
             if self._thread is None:
                 self._stop = False
                 self._thread = threading.Thread(target=self._work, name="lepton-results", daemon=True)
                 self._thread.start()
-            elif len(self._waiting) in (1, self._limit):
+            elif len(self._waiting) in (1, BATCH) or self._waiting_bytes >= self._batch_bytes:
                 self._changed.notify_all()
+            self._raise()
 
     def flush(self) -> None:
         """Wait until what was added is on disk, or counted as lost."""
+        self._check_process()
         with self._changed:
             self._flushing += 1
             self._changed.notify_all()
@@ -88,6 +111,21 @@ class ResultLog:
             self._flushing -= 1
             self._raise()
 
+    def _encode(self, outputs: Mapping[str, np.ndarray], cycles: int, fields: Mapping[str, object]) -> bytes:
+        if taken := {"run", "number", "outputs", *self._common} & {*fields}:
+            raise RecordError(f"a result cannot have a field {sorted(taken)[0]!r}, which the log itself writes; give "
+                              "it another name")
+        return self.spool.encode({**self._common, "time": time.time(), "cycles": cycles,
+                                  "outputs": [_describe(name, array) for name, array in outputs.items()], **fields})
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise SpoolError(f"the log was opened by process {self._process} and cannot be used in its fork "
+                             f"{os.getpid()}; open a spool and a log in each process")
+
+    def _full(self) -> bool:
+        return len(self._waiting) >= QUEUE * BATCH or self._waiting_bytes >= QUEUE * self._batch_bytes
+
     def _raise(self) -> None:
         error, self._error = self._error, None
         if error is not None:
@@ -95,9 +133,22 @@ class ResultLog:
 
     def _due(self) -> float:
         """Seconds until what waits is to be committed."""
-        if self._stop or self._flushing or len(self._waiting) >= self._limit:
+        if self._stop or self._flushing or len(self._waiting) >= BATCH or self._waiting_bytes >= self._batch_bytes:
             return 0.0
         return self._since + BATCH_SECONDS - time.monotonic()
+
+    def _next_batch(self) -> list[bytes]:
+        """The oldest results, as many as one commit may hold."""
+        batch: list[bytes] = []
+        size = 0
+        while self._waiting and len(batch) < BATCH:
+            need = self.spool.stored_bytes(self._waiting[0])
+            if batch and size + need > self._batch_bytes:
+                break
+            size += need
+            batch.append(self._waiting.popleft())
+            self._waiting_bytes -= len(batch[-1])
+        return batch
 
     def _work(self) -> None:
         while True:
@@ -106,15 +157,19 @@ class ResultLog:
                     if self._stop and not self._waiting:
                         return
                     self._changed.wait(self._due() if self._waiting else None)
-                batch, self._waiting = self._waiting[:self._limit], self._waiting[self._limit:]
-                self._since, self._committing = time.monotonic(), len(batch)
-            lost, failure = 0, None
+                batch = self._next_batch()
+                self._since = time.monotonic()
+                self._committing = len(batch)
+            lost = 0
+            failure: Exception | None = None
             try:
-                self.spool.append_many(self.run, batch, origin=self._common)
-            except SpoolFull:
+                self.spool.append_encoded(self.run, batch, origin=self._common)
+            except SpoolFull:  # which has counted them
                 lost = len(batch)
             except Exception as error:
-                lost, failure = len(batch), error
+                lost = len(batch)
+                failure = error
+                self.spool.count_rejected(lost)
             with self._changed:
                 self.lost += lost
                 self._error = failure or self._error
@@ -123,7 +178,9 @@ class ResultLog:
 
 
 def _describe(name: str, array: np.ndarray, small: int = 64) -> dict:
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")
+    if array.dtype.kind not in "biuf":
+        raise RecordError(f"output {name!r} must be an array of numbers, not of {array.dtype}")
     described = {"name": name, "shape": list(array.shape), "dtype": str(array.dtype),
                  "sha256": hashlib.sha256(array.tobytes()).hexdigest()}
     if array.size <= small:

@@ -125,7 +125,7 @@ class Segment:
             records = [json.loads(line) for line in plain.splitlines()]
             numbers = [record["number"] for record in records]
             runs = {record["run"] for record in records}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise SegmentError(f"segment {self.key} has a line that is no record: {error}") from error
         if len(records) != header.records or runs - {header.run} or numbers != sorted(set(numbers)) \
                 or (numbers and (numbers[0], numbers[-1]) != (header.first, header.last)):
@@ -242,8 +242,8 @@ def _check(header: Header) -> None:
         if not _HEX[digits].fullmatch(value) and not (name in ("previous", "body_sha256") and value == ""):
             raise SegmentError(f"a segment's {name} must be {digits} hexadecimal digits, not {value!r}")
     _check_numbers(header)
-    _check_map("origin", header.origin, str)
-    _check_map("counters", header.counters, int)
+    check_map("origin", header.origin, str)
+    check_map("counters", header.counters, int)
 
 
 def _check_numbers(header: Header) -> None:
@@ -259,7 +259,8 @@ def _check_numbers(header: Header) -> None:
         raise SegmentError(f"a segment may hold {MAX_PLAIN_BYTES} bytes of records, not {header.plain_bytes}")
 
 
-def _check_map(name: str, value: Mapping, kind: type) -> None:
+def check_map(name: str, value: Mapping, kind: type) -> None:
+    """Raises `SegmentError` unless a header can have the map as `name`."""
     if not isinstance(value, dict) or len(value) > 32 or not all(
             isinstance(k, str) and type(v) is kind and len(k) <= 64 and (len(v) <= 256 if kind is str else v >= 0)
             for k, v in value.items()):

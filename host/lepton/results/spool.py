@@ -16,7 +16,7 @@ from pathlib import Path
 from . import records as lines
 from . import segment as segments
 from .database import SLACK_PAGES, Database, NoRoom
-from .errors import SpoolDamaged, SpoolError, SpoolFull
+from .errors import RecordError, SpoolDamaged, SpoolError, SpoolFull
 from .schema import PAGE, run_crc
 from .state import State
 
@@ -25,6 +25,7 @@ DEFAULT_MAX_BYTES = 256 << 20
 KEPT_RUNS = 10_000  # whose last numbers are remembered
 TARGET_NOTE = "target "  # before the place of a target, in the names of notes
 _POLL_SECONDS = 0.02
+_NAME_BYTES = 64 + 40  # of a line, for the name of its run and its number
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class _Request:
     """One call of `append_many`."""
 
     run: str
-    bodies: list[bytes]
+    bodies: list[bytes | None]  # None where a record was refused; only where records have numbers of their own
+    refused: int  # records besides those
     first: int | None
     origin: str | None
     size: int
@@ -67,7 +69,7 @@ class _Queue:
 
 
 class Spool:
-    """A spool file. Threads may share one object, processes one file.
+    """A spool file. Threads may share one object, processes one file; a fork opens the file again.
 
     `device` names the device in keys; a new spool without a name makes one up, an existing one keeps its name.
     `max_bytes` caps the spool's files together. `policy` says what `append_many` does when the cap, or
@@ -102,9 +104,41 @@ class Spool:
         Records are numbered from `first` (default: after the last of the run); those whose number the run has
         passed are duplicates and ignored. `origin` says what makes the run's results, in the headers of
         their segments. Raises `SpoolFull` (nothing was taken) as the policy says, or after
-        `timeout` seconds of blocking, and `SpoolError` for what can never be taken.
+        `timeout` seconds of blocking, and `SpoolError` for a request that can never be taken. A single record that
+        can never be stored (see `records`) is left out and counted as rejected, and its number, if it has one, is
+        passed over; `RecordError` is raised when the others are on disk.
         """
-        request = self._request(run, records, first, origin)
+        bodies: list[bytes | None] = []
+        reasons: list[str] = []
+        for i, record in enumerate(records):
+            try:
+                bodies.append(self.encode(record))
+            except RecordError as error:
+                bodies.append(None)
+                reasons.append(f"record {i} of {len(records)} was refused: {error}")
+        taken = self.append_encoded(run, bodies, first=first, origin=origin, timeout=timeout)
+        if reasons:
+            more = f" ({len(reasons)} were refused)" if len(reasons) > 1 else ""
+            raise RecordError(f"{reasons[0]}{more}; {taken} others are stored")
+        return taken
+
+    def encode(self, record: Mapping) -> bytes:
+        """A record as `append_encoded` takes it. Raises `RecordError` for one that this spool can never store."""
+        body = lines.encode(record)
+        if (size := self.stored_bytes(body)) > self.database.max_batch_bytes:
+            raise RecordError(f"a record may take {self.database.max_batch_bytes} bytes of this spool (a sixteenth of "
+                              f"max_bytes), not {size}; give the spool a larger max_bytes")
+        return body
+
+    @staticmethod
+    def stored_bytes(body: bytes) -> int:
+        """Upper estimate of the bytes that an encoded record takes of a batch and of the file."""
+        return lines.stored_bytes(body) + _NAME_BYTES
+
+    def append_encoded(self, run: str, bodies: Sequence[bytes | None], *, first: int | None = None,
+                       origin: Mapping[str, str] | None = None, timeout: float | None = None) -> int:
+        """`append_many` for what `encode` has returned; None stands for a record that was refused."""
+        request = self._request(run, bodies, first, origin)
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             self._commit(request)
@@ -113,9 +147,9 @@ class Spool:
                     raise request.error
                 return request.taken
             if self.policy != "block" or (deadline is not None and time.monotonic() >= deadline):
-                self._reject(len(records))
+                self.count_rejected(len(bodies))
                 why = "they were rejected" if self.policy != "block" else f"none was made within {timeout} s"
-                raise SpoolFull(f"the spool {str(self.path)!r} has no room for {len(records)} records "
+                raise SpoolFull(f"the spool {str(self.path)!r} has no room for {len(bodies)} records "
                                 f"{request.error}; {why}") from request.error
             request.error = None
             time.sleep(_POLL_SECONDS)
@@ -180,23 +214,28 @@ class Spool:
         """Size of the spool's files on disk."""
         return self.database.file_bytes()
 
-    def _request(self, run: str, records: Sequence[Mapping], first: int | None,
+    def _request(self, run: str, bodies: Sequence[bytes | None], first: int | None,
                  origin: Mapping[str, str] | None) -> _Request:
+        text = None
         with self.database.translated():
             segments.check_name(run, "run")
+            if origin is not None:
+                given = {str(name): str(value)[:256] for name, value in origin.items()}
+                segments.check_map("origin", given, str)
+                text = json.dumps(given, sort_keys=True)
         if first is not None and first < 0:
             raise SpoolError(f"records are numbered from 0, not {first}")
-        bodies = [lines.encode(record) for record in records]
-        size = sum(map(lines.stored_bytes, bodies)) + len(bodies) * (len(run) + 40)
+        kept = list(bodies) if first is not None else [body for body in bodies if body is not None]
+        size = sum(self.stored_bytes(body) for body in kept if body is not None)
         limit = self.database.max_batch_bytes
         if size > limit:
             raise SpoolError(f"a batch may have {limit} bytes (a sixteenth of max_bytes), not {size}; "
                              "append fewer records at once or give the spool a larger max_bytes")
-        text = None if origin is None else json.dumps({k: str(v)[:256] for k, v in origin.items()}, sort_keys=True)
-        return _Request(run, bodies, first, text, size)
+        return _Request(run, kept, len(bodies) - len(kept), first, text, size)
 
     def _commit(self, request: _Request) -> None:
         """See to it that the request is done: by this thread, or by one that held the lock before."""
+        self.database.check_process()
         with self._queue.lock:
             self._queue.requests.append(request)
         with self.database.lock:
@@ -241,8 +280,10 @@ class Spool:
         first = last + 1 if request.first is None else request.first
         known = max(0, min(len(request.bodies), last + 1 - first))
         state.count("duplicate", known)
-        new = [lines.line(body, run, number) for number, body in enumerate(request.bodies[known:], first + known)]
-        if not new:
+        offered = list(enumerate(request.bodies[known:], first + known))
+        new = [lines.line(body, run, number) for number, body in offered if body is not None]
+        state.count("rejected", request.refused + len(offered) - len(new))
+        if not offered:
             return 0
         self._make_room(state, -(-request.size // PAGE) + SLACK_PAGES)
         now = time.time_ns() // 1_000_000
@@ -301,7 +342,8 @@ class Spool:
         if self.database.db.changes() != count:
             raise SpoolDamaged("rows that it lists cannot be found")
 
-    def _reject(self, count: int) -> None:
+    def count_rejected(self, count: int) -> None:
+        """Count records that are lost without having been taken; where this cannot be written, it is later."""
         with self.database.lock:
             self._uncounted += count
             try:

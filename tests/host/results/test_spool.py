@@ -132,11 +132,11 @@ def test_what_can_never_be_taken_is_refused_with_the_remedy(path):
     with Spool(path, max_bytes=MIN_MAX_BYTES) as spool:
         with pytest.raises(SpoolError, match=r"a batch may have 65536 bytes \(a sixteenth of max_bytes\), not \d+; "
                                              r"append fewer records at once or give the spool a larger max_bytes"):
-            spool.append("run", {"text": "x" * 100_000})
-        with pytest.raises(SpoolError, match=r"a record is not JSON: Out of range float values"):
-            spool.append("run", {"value": float("nan")})
-        with pytest.raises(SpoolError, match="not JSON: Object of type bytes"):
-            spool.append("run", {"value": b"raw"})
+            spool.append_many("run", [{"text": "x" * 50_000}] * 2)
+        with pytest.raises(SpoolError, match=r"records are numbered from 0, not -1"):
+            spool.append("run", {}, number=-1)
+        with pytest.raises(SpoolError, match=r"a segment's origin must be at most 32 str values by short names"):
+            spool.append_many("run", [{}], origin={f"name{i}": "" for i in range(33)})
         assert spool.status().waiting == 0
 
 

@@ -285,14 +285,14 @@ def test_a_disk_that_is_full_rejects_counts_and_recovers(tmp_path):
 def test_inference_does_not_wait_for_the_disk(tmp_path, monkeypatch):
     with Spool(tmp_path / "spool.db") as spool:
         free, entered = threading.Event(), threading.Event()
-        append_many = spool.append_many
+        append_encoded = spool.append_encoded
 
         def slow(*arguments, **options):
             entered.set()
             assert free.wait(20)
-            return append_many(*arguments, **options)
+            return append_encoded(*arguments, **options)
 
-        monkeypatch.setattr(spool, "append_many", slow)
+        monkeypatch.setattr(spool, "append_encoded", slow)
         with ResultLog(spool, model="net", model_hash="", program_hash="", config_hash="", device="golden") as log:
             for i in range(1000):
                 log.add({"logits": np.zeros((1, 4), np.int8)}, cycles=i)
