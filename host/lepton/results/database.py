@@ -21,12 +21,20 @@ from .schema import APPLICATION_ID, PAGE, SCHEMA, SCHEMA_VERSION, migrate
 from .state import Mark, State
 
 MIN_MAX_BYTES = 1 << 20
+# Left free on the disk by what is appended: to make segments of records, to confirm them, and to write the log back,
+# so that a disk that the spool itself has filled becomes empty again.
+RESERVE_BYTES = 1 << 20
+ON_DISK = "on its disk"
 SLACK_PAGES = 8  # interior pages, and rows that are updated in place
 KEY_BYTES = 32
 
 
-class NoRoom(Exception):
-    """The cap, or the disk, leaves no room; the text says which."""
+class NoRoom(SpoolError):
+    """The cap, or the disk, leaves no room; `where` says which."""
+
+    def __init__(self, path: Path, where: str):
+        super().__init__(f"the spool {str(path)!r} has no room {where}; free space, or let what waits leave")
+        self.where = where
 
 
 class Database:
@@ -110,13 +118,16 @@ class Database:
                     self._close_readers()
 
     @contextlib.contextmanager
-    def transaction(self, *, grows: bool = False) -> Iterator[State]:
-        """One transaction on the state, durable when it is left; raises `NoRoom` if it `grows` and there is none."""
+    def transaction(self, *, grows: int = 0) -> Iterator[State]:
+        """One transaction on the state, durable when it is left; raises `NoRoom` where there is none.
+
+        `grows`: bytes that it appends, beyond which the disk keeps a reserve for transactions that do not.
+        """
         self.check_process()
         with self.lock, self.translated():
-            self._write_back(grows)
-            self.db.execute("BEGIN IMMEDIATE")
             try:
+                self._write_back(grows)
+                self.db.execute("BEGIN IMMEDIATE")
                 state = self.state()
                 yield state
                 self.db.execute("UPDATE state SET body = ?, crc = ?", state.pack())
@@ -126,7 +137,9 @@ class Database:
                     self.db.execute("ROLLBACK")
                 if isinstance(error, apsw.FullError):
                     capped = self.db.pragma("page_count") >= self.limit_pages
-                    raise NoRoom(self.cap_text if capped else "on its disk") from error
+                    raise NoRoom(self.path, self.cap_text if capped else ON_DISK) from error
+                if isinstance(error, apsw.IOError) and self._free_bytes() < PAGE * SLACK_PAGES:
+                    raise NoRoom(self.path, ON_DISK) from error
                 raise
             self._mark.write(state)
 
@@ -143,13 +156,31 @@ class Database:
         except FileNotFoundError:
             return 0
 
-    def _write_back(self, grows: bool) -> None:
-        """Keep the log within its share; a reader of another process may hold it for a while."""
-        if self._size("-wal") > self._wal_bytes:
-            with contextlib.suppress(apsw.BusyError, apsw.LockedError):
+    def _free_bytes(self) -> int:
+        """Of the disk that the spool is on."""
+        disk = os.statvfs(self.path.parent)
+        return disk.f_bavail * disk.f_frsize
+
+    def _write_back(self, grows: int) -> None:
+        """Keep the log within its share, and the disk's reserve; a reader of another process may hold the log."""
+        if self._size("-wal") > self._wal_bytes or self._tight(grows):
+            with contextlib.suppress(apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError):
                 self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             if grows and self._size("-wal") > self._wal_bytes + self.max_batch_bytes:
-                raise NoRoom(self.cap_text)
+                raise NoRoom(self.path, self.cap_text)
+            if grows and self._tight(grows):
+                raise NoRoom(self.path, ON_DISK)
+
+    def _tight(self, grows: int) -> bool:
+        """Whether the disk lacks room to log a transaction and to write the whole log back, beside the reserve.
+
+        What is written back goes to the file's own free pages first.
+        """
+        free = self._free_bytes()
+        needed = RESERVE_BYTES + self._size("-wal") + 2 * grows
+        if free >= needed:
+            return False
+        return free < RESERVE_BYTES // 2 + grows or free + PAGE * self.db.pragma("freelist_count") < needed
 
     def _configure(self, db: apsw.Connection) -> None:
         """What a connection needs before it looks into the file."""

@@ -46,7 +46,7 @@ class Delivery:
         self._since = 0.0  # when the first of those came
         self._threads: list[threading.Thread] = []
         self._ended = False
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
 
     def run(self) -> bool:
         """Do it; False if there was nothing to send. Raises what the target raises."""
@@ -111,15 +111,22 @@ class Delivery:
             self._ready.extend(offered)
             self._work.notify_all()
             while len(self._threads) < min(self._lanes, self._under_way + len(self._ready)):
-                self._threads.append(threading.Thread(target=self._lane, name="lepton-lane", daemon=True))
-                self._threads[-1].start()
+                lane = threading.Thread(target=self._lane, name="lepton-lane", daemon=True)
+                try:
+                    lane.start()
+                except RuntimeError:  # the system gives no more threads
+                    if not self._threads:
+                        raise
+                    break
+                self._threads.append(lane)
 
     def _lane(self) -> None:
         while taken := self._take():
-            outcomes, error = [], None
+            outcomes: list[_Outcome] = []
+            error: BaseException | None = None
             try:
                 outcomes = self._send(taken)
-            except Exception as caught:
+            except BaseException as caught:  # also SystemExit: whoever waits for the lane must learn of it
                 error = caught
             self._note(len(taken), outcomes, error)
 
@@ -166,7 +173,7 @@ class Delivery:
                 sent[sealed.key] = Sealed(sealed.sequence, sealed.key, sealed.records, b"")
                 yield sealed.key, sealed.data
 
-    def _note(self, taken: int, outcomes: Sequence[_Outcome], error: Exception | None) -> None:
+    def _note(self, taken: int, outcomes: Sequence[_Outcome], error: BaseException | None) -> None:
         with self._lock:
             self._under_way -= taken
             if error is not None:

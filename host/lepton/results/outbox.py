@@ -89,6 +89,9 @@ class Outbox:
             except _Raced:
                 continue
             except NoRoom as error:
+                if len(batch.ids) > 1:  # a smaller one may find room, and makes some when it has left
+                    max_records = len(batch.ids) // 2
+                    continue
                 raise SpoolError(f"the spool {str(self.spool.path)!r} has no room to make a segment; "
                                  "free space on its disk") from error
 

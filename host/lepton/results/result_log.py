@@ -1,5 +1,6 @@
 """Results of inference as records: what ran, on what, and what came out."""
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -49,7 +50,7 @@ class ResultLog:
         self._committing = 0
         self._flushing = 0
         self._stop = False
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> "ResultLog":
@@ -94,8 +95,9 @@ class ResultLog:
             self._waiting_bytes += len(body)
             if self._thread is None:
                 self._stop = False
-                self._thread = threading.Thread(target=self._work, name="lepton-results", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name="lepton-results", daemon=True)
+                thread.start()
+                self._thread = thread
             elif len(self._waiting) in (1, BATCH) or self._waiting_bytes >= self._batch_bytes:
                 self._changed.notify_all()
             self._raise()
@@ -160,21 +162,24 @@ class ResultLog:
                 batch = self._next_batch()
                 self._since = time.monotonic()
                 self._committing = len(batch)
-            lost = 0
-            failure: Exception | None = None
-            try:
-                self.spool.append_encoded(self.run, batch, origin=self._common)
-            except SpoolFull:  # which has counted them
-                lost = len(batch)
-            except Exception as error:
-                lost = len(batch)
-                failure = error
-                self.spool.count_rejected(lost)
+            lost, failure = self._commit(batch)
             with self._changed:
                 self.lost += lost
                 self._error = failure or self._error
                 self._committing = 0
                 self._changed.notify_all()
+
+    def _commit(self, batch: list[bytes]) -> tuple[int, BaseException | None]:
+        """How many were lost, and why if it is not the spool's policy. Never raises: `flush` waits for the thread."""
+        try:
+            self.spool.append_encoded(self.run, batch, origin=self._common)
+        except SpoolFull:  # which has counted them
+            return len(batch), None
+        except BaseException as error:
+            with contextlib.suppress(Exception):
+                self.spool.count_rejected(len(batch))
+            return len(batch), error
+        return 0, None
 
 
 def _describe(name: str, array: np.ndarray, small: int = 64) -> dict:

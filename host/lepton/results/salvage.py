@@ -130,7 +130,7 @@ def _write(path: Path, kept: Path, found: _Found, mark: dict | None, key: bytes 
             Path(f"{path}{suffix}").unlink(missing_ok=True)
         _move_back(kept, path)
         if isinstance(error, NoRoom):
-            raise SpoolError(f"what can be read of {path} has no room {error}") from error
+            raise SpoolError(f"what can be read of {path} has no room {error.where}") from error
         raise
     database.close()
     return Salvage(len(found.records), len(found.sealed), lost, str(kept))

@@ -150,7 +150,7 @@ class Spool:
                 self.count_rejected(len(bodies))
                 why = "they were rejected" if self.policy != "block" else f"none was made within {timeout} s"
                 raise SpoolFull(f"the spool {str(self.path)!r} has no room for {len(bodies)} records "
-                                f"{request.error}; {why}") from request.error
+                                f"{request.error.where}; {why}") from request.error
             request.error = None
             time.sleep(_POLL_SECONDS)
 
@@ -262,7 +262,7 @@ class Spool:
         """One transaction for the group; who is done leaves it. One that finds no room leaves alone."""
         current, taken = group[0], []
         try:
-            with self.database.transaction(grows=True) as state:
+            with self.database.transaction(grows=sum(request.size for request in group) or 1) as state:
                 for current in group:
                     taken.append(self._append(state, current))
                 state.count("rejected", self._uncounted)
@@ -314,7 +314,7 @@ class Spool:
         """Raise `NoRoom` unless so many pages can be taken; with "drop_oldest", make it so."""
         while self.database.pages_used() + pages > self.database.limit_pages:
             if self.policy != "drop_oldest" or not (self._drop_segment(state) or self._drop_records(state)):
-                raise NoRoom(self.database.cap_text)
+                raise NoRoom(self.path, self.database.cap_text)
 
     def _drop_segment(self, state: State) -> bool:
         """The oldest segment, unless a target may have it: then it would be counted as lost and be there."""
@@ -349,6 +349,6 @@ class Spool:
             try:
                 with self.database.transaction() as state:
                     state.count("rejected", self._uncounted)
-            except (NoRoom, SpoolError):
+            except SpoolError:
                 return  # the disk has no room for a counter: with the next commit
             self._uncounted = 0

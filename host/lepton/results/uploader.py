@@ -1,16 +1,18 @@
 """The uploader: two threads that carry the spool's records to a target.
 
-It never gives up and never stands in the way of inference. One thread seals: it makes segments, also while the
-target does not answer, so that a backlog is small and ready to leave. The other sends (`delivery`): what fails is
-tried again after the time that the target asked for, or a random one that grows (full jitter: uniform in
-0..min(cap, base * 2^failures)). Times are measured by the monotonic clock, so a clock that jumps does no harm.
+It never gives up, whatever goes wrong (`worker`), and never stands in the way of inference. One thread seals: it makes
+segments, also while the target does not answer, so that a backlog is small and ready to leave. The other sends
+(`delivery`): what fails is tried again after the time that the target asked for, or a random one that grows (full
+jitter: uniform in 0..min(cap, base * 2^failures)). Times are measured by the monotonic clock, so a clock that jumps
+does no harm.
 """
 
 import contextlib
+import os
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from .delivery import Delivery
@@ -19,17 +21,23 @@ from .keys import DeviceKeys
 from .outbox import Outbox, Sealed
 from .spool import Spool
 from .target import Target
+from .worker import Worker
 
 
 @dataclass(frozen=True)
 class UploaderStatus:
-    """`failures` in a row, the text of the last one, and what has been stored and refused since the start."""
+    """`failures` in a row, the text of the last one, and what has been stored and refused since the start.
+
+    `idle_seconds`: how long ago the slower of the two threads began its last round; one that waits for a target, or
+    between two tries, begins none meanwhile.
+    """
 
     failures: int = 0
     last_error: str = ""
     segments: int = 0
     records: int = 0
     refused: int = 0  # segments
+    idle_seconds: float = 0.0
 
 
 class Uploader:
@@ -51,7 +59,12 @@ class Uploader:
         self._flush_until = -1  # records up to this identity are not to linger
         self._waiting_since: float | None = None
         self._status = UploaderStatus()
-        self._threads: list[threading.Thread] = []
+        self._announced = False  # the spool knows whose target it is
+        self._process = os.getpid()
+        self._workers = [Worker(name, work, failed=self._note_failure, pause=pause, stopping=lambda: self._stop)
+                         for name, work, pause in (
+                             ("lepton-sealer", self._sealer, self._pause),
+                             ("lepton-sender", self._sender, self._pause_after_failure))]
 
     def __enter__(self) -> "Uploader":
         self.start()
@@ -62,29 +75,32 @@ class Uploader:
 
     @property
     def status(self) -> UploaderStatus:
-        return self._status
+        return replace(self._status, idle_seconds=max(worker.seconds_since_turn for worker in self._workers))
 
     def start(self) -> None:
-        if not self._threads:
-            # daemons: leaving the program does not wait for a target; the spool keeps what is left
-            self._threads = [threading.Thread(target=work, name=f"lepton-{work.__name__.strip('_')}", daemon=True)
-                             for work in (self._sealer, self._sender)]
-            for thread in self._threads:
-                thread.start()
+        """Start the threads, or those again that have ended."""
+        self.spool.database.check_process()
+        self._stop = False
+        for worker in self._workers:
+            worker.ensure_running()
 
     def close(self, timeout: float = 5.0) -> None:
         """Stop after the upload that is under way; what is left stays in the spool for the next time."""
+        if os.getpid() != self._process:
+            return  # the threads are those of another process
         with self._changed:
             self._stop = True
             self._changed.notify_all()
         deadline = time.monotonic() + timeout
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        for worker in self._workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that is in the spool now is stored or refused; False if `timeout` seconds did not suffice."""
-        if not any(thread.is_alive() for thread in self._threads):
+        self.spool.database.check_process()
+        if self._stop or not any(worker.alive for worker in self._workers):
             raise CloudError("the uploader is not running; call start() before flush()")
+        self.start()
         deadline = time.monotonic() + timeout
         target = self.spool.last_record()
         with self._changed:
@@ -149,30 +165,25 @@ class Uploader:
         self.spool.note(error=str(error))
 
     def _sealer(self) -> None:
-        while not self._stop:
-            try:
-                if self._seal():
-                    with self._changed:
-                        self._changed.notify_all()  # the sender
-                else:
-                    self._pause(self._linger)
-            except Exception as error:  # the spool itself fails; the sender meets it as well
-                self._pause(self._note_failure(error))
+        if self._seal():
+            with self._changed:
+                self._changed.notify_all()  # the sender
+        else:
+            self._pause(self._linger)
 
     def _sender(self) -> None:
-        with contextlib.suppress(CloudError):
+        if not self._announced:
             self.spool.note(store=self.target.where)
             self.outbox.offer_refused()
-        while not self._stop:
-            try:
-                if not self._send():
-                    self._pause(self._linger)
-            except Exception as error:
-                self._pause(self._note_failure(error), failing=True)
+            self._announced = True
+        if not self._send():
+            self._pause(self._linger)
 
-    def _note_failure(self, error: Exception) -> float:
+    def _note_failure(self, error: BaseException) -> float:
         """Record the failure; seconds until the next try."""
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        text = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
+        if not isinstance(error, CloudError | OSError):
+            text = f"unexpected {type(error).__name__}: {text}"
         with self._changed:
             failures = self._status.failures + 1
             self._status = replace(self._status, failures=failures, last_error=text)
@@ -185,12 +196,24 @@ class Uploader:
         return min(delay, 1.0) if self._flushing() else delay  # someone waits for it
 
     def _flushing(self) -> bool:
-        return self._stop or (self._flush_until >= 0 and not self.outbox.settled(self._flush_until))
+        if self._stop:
+            return True
+        with contextlib.suppress(CloudError):  # a spool that cannot be read is tried again soon
+            return self._flush_until >= 0 and not self.outbox.settled(self._flush_until)
+        return True
 
-    def _pause(self, seconds: float, *, failing: bool = False) -> None:
-        """Wait until there may be something to do; for a target that fails, the whole time unless someone flushes."""
-        deadline, flush = time.monotonic() + seconds, self._flush_until
+    def _pause(self, seconds: float) -> None:
+        """Wait until there may be something to do."""
+        self._wait(seconds, lambda: True)
+
+    def _pause_after_failure(self, seconds: float) -> None:
+        """Wait the whole time, unless someone flushes."""
+        flush = self._flush_until
+        self._wait(seconds, lambda: self._flush_until != flush)
+
+    def _wait(self, seconds: float, enough: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + seconds
         with self._changed:
             while not self._stop and (left := deadline - time.monotonic()) > 0:
-                if self._changed.wait(left) and (not failing or self._flush_until != flush):
+                if self._changed.wait(left) and enough():
                     return

@@ -7,14 +7,18 @@ must not make the devices wait for one. Beyond `QUEUE` rows that wait, strangers
 Each tenant keeps its newest `KEPT` rows, and strangers together as many, so that none can push out another's.
 """
 
+import contextlib
+import logging
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable
 
 from sqlalchemy import delete, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError
 
+from ..results.worker import Worker
 from . import tables
 from .database import Database
 from .errors import Refused
@@ -23,8 +27,11 @@ from .text import printable
 
 KEPT = 100_000
 QUEUE = 1000
+CLOSE_SECONDS = 5.0
 _TRIM_EVERY = 256
 _RETRY_SECONDS = 1.0
+
+logger = logging.getLogger("lepton.service")
 
 
 class Audit:
@@ -34,8 +41,13 @@ class Audit:
         self._database, self._kept, self._clock = database, kept, clock
         self._waiting: queue.Queue[dict | None] = queue.Queue(QUEUE)
         self._beyond = 0  # refusals that the queue had no room for
-        self._thread = threading.Thread(target=self._run, name="lepton-audit", daemon=True)
-        self._thread.start()
+        self._reported = 0  # of those, how many a row tells of
+        self._stopping = threading.Event()
+        self._give_up = math.inf  # when, by the monotonic clock, to write no more
+        self._ended = False
+        self._writer = Worker("lepton-audit", self._write_waiting, failed=self._note_failure,
+                              pause=self._stopping.wait, stopping=lambda: self._ended)
+        self._writer.ensure_running()
 
     def write(self, request: str, refused: Refused, identity: Identity, address: str | None = None) -> None:
         """A `request` (method and path) of `identity` was refused; durable on return."""
@@ -49,9 +61,12 @@ class Audit:
             self._beyond += 1
 
     def close(self) -> None:
-        """Write what waits, and end."""
-        self._waiting.put(None)
-        self._thread.join()
+        """Write what waits, and end; what the database does not take within `CLOSE_SECONDS` goes to the log."""
+        self._give_up = time.monotonic() + CLOSE_SECONDS
+        self._stopping.set()
+        with contextlib.suppress(queue.Full):  # then the thread has rows to write anyway
+            self._waiting.put_nowait(None)
+        self._writer.join(CLOSE_SECONDS + 1)
 
     def _row(self, request: str, refused: Refused, identity: Identity | None, address: str | None) -> dict:
         return {"time": self._clock(), "tenant": identity and identity.tenant, "role": identity and identity.role,
@@ -69,25 +84,39 @@ class Audit:
                               .offset(self._kept).limit(1).scalar_subquery())
                     connection.execute(delete(tables.refusals).where(owner, refusals.id <= oldest))
 
-    def _run(self) -> None:
-        reported = 0
-        while True:
-            rows = [self._waiting.get()]
-            while len(rows) < QUEUE and not self._waiting.empty():
-                rows.append(self._waiting.get())
-            beyond = self._beyond
-            if beyond > reported:
-                rows.insert(0, self._row("connections", Refused(
-                    429, "flood", f"{beyond - reported} further refusals came too quickly to be listed"), None, None))
-                reported = beyond
-            self._write_at_last([row for row in rows if row is not None])
-            if None in rows:
-                return
+    def _write_waiting(self) -> None:
+        """One turn of the thread: wait for rows, and write them in one transaction."""
+        rows = [self._waiting.get()]
+        while len(rows) < QUEUE and not self._waiting.empty():
+            rows.append(self._waiting.get())
+        beyond = self._beyond
+        if beyond > self._reported:
+            rows.insert(0, self._row("connections", Refused(
+                429, "flood", f"{beyond - self._reported} further refusals came too quickly to be listed"), None, None))
+            self._reported = beyond
+        self._write_at_last([row for row in rows if row is not None])
+        self._ended = self._stopping.is_set() and self._waiting.empty()
 
     def _write_at_last(self, rows: list[dict]) -> None:
         """Tries until the database takes them: what waits meanwhile is bounded by the queue."""
         while rows:
             try:
                 return self._write(rows)
-            except SQLAlchemyError:
-                time.sleep(_RETRY_SECONDS)
+            except DataError as error:  # one of them can never be written: the others are
+                if len(rows) == 1:
+                    logger.error("a refusal cannot be written down: %s: %s", rows[0], error)
+                    return
+                for row in rows:
+                    self._write_at_last([row])
+                return
+            except Exception as error:
+                if time.monotonic() > self._give_up:
+                    logger.error("%d refusals could not be written down: %s", len(rows), error)
+                    return
+                logger.warning("refusals wait to be written down: %s", error)
+                time.sleep(min(_RETRY_SECONDS, 0.1) if self._stopping.is_set() else _RETRY_SECONDS)
+
+    @staticmethod
+    def _note_failure(error: BaseException) -> float:
+        logger.error("the audit's thread goes on after an unexpected %s: %s", type(error).__name__, error)
+        return _RETRY_SECONDS

@@ -9,7 +9,7 @@ from lepton.service.audit import Audit
 from lepton.service.errors import Refused
 from lepton.service.identity import Identity
 from sqlalchemy import func, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 
 ACME, OTHER = Identity("device", "acme", "cam"), Identity("device", "other", "cam")
 WHY = Refused(403, "not_yours", "it is not")
@@ -119,3 +119,39 @@ def test_tells_the_writer_of_a_database_that_fails(database, monkeypatch):
     with pytest.raises(OperationalError):
         audit.write("GET /", WHY, ACME)
     audit.close()
+
+
+def test_unexpected_errors_do_not_end_the_audit(database, monkeypatch):
+    """Neither those of the system, nor a row that the database can never take: that one alone is lost, to the log."""
+    original, errors = Audit._write, [OSError("no"), MemoryError(), RuntimeError("?"), ZeroDivisionError()]
+
+    def failing(self, rows):
+        if errors:
+            raise errors.pop()
+        if any(row["detail"] == "bad" for row in rows):
+            raise DataError("INSERT", {}, ValueError("it is too long"))
+        return original(self, rows)
+
+    monkeypatch.setattr(Audit, "_write", failing)
+    monkeypatch.setattr(audits, "_RETRY_SECONDS", 0.01)
+    audit = Audit(database)
+    for text in ("first", "bad", "last"):
+        audit.put("GET /", Refused(400, "x", text))
+    while errors:
+        threading.Event().wait(0.01)
+    audit.close()
+    assert details(database) == ["first", "last"]
+
+
+def test_close_does_not_wait_for_a_database_for_ever(database, monkeypatch, caplog):
+    def away(self, rows):
+        raise OperationalError("INSERT", {}, OSError("away"))
+
+    monkeypatch.setattr(Audit, "_write", away)
+    monkeypatch.setattr(audits, "CLOSE_SECONDS", 0.3)
+    audit = Audit(database)
+    for i in range(2 * audits.QUEUE):
+        audit.put("GET /", Refused(400, "x", str(i)))
+    audit.close()
+    assert not audit._writer.alive
+    assert "refusals could not be written down" in caplog.text
