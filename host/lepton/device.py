@@ -57,10 +57,10 @@ def open(name: str = "rtl", config: str | ChipConfig = "base", **options) -> Dev
     found = backends()
     if name not in found:
         raise DeviceError(f"device must be one of {', '.join(sorted(found)) or 'none installed'}, not {name!r}; "
-                          "install the simulator with pip install 'lepton[sim]'")
+                          "install the simulator with pip install 'lepton-chip[sim]'")
     try:
         factory = found[name].load()
     except ImportError as error:
         raise DeviceError(f"device {name!r} needs a package that is not installed ({error.name}); "
-                          "install it with pip install 'lepton[sim]'") from error
+                          "install it with pip install 'lepton-chip[sim]'") from error
     return factory(config, **options)

@@ -1,18 +1,20 @@
 """Opens one Amaranth block at a Python prompt: poke, step, look, dump a wave. Built on pyverilator.
 
-    $ python -m lepton_sim.scope lepton_hdl.dma.align:Aligner config=tiny
-    >>> poke(i__valid=1, i__payload=0x1234)
+    $ python -m lepton_sim.scope lepton_hdl.tensor.requantize:Requantizer
+    >>> poke(valid=1, value=-300)
     >>> step()
-    >>> look("o__payload")
-    >>> wave("align.vcd")
-    >>> signals("*count*")
+    >>> look("y")
+    >>> wave("requantize.vcd")
+    >>> signals("*value*")
 
-or, from a program, `scope.open(Aligner(PRESETS["tiny"]))`. Ports have their Verilog
+or, from a program, `scope.open(Requantizer())`; for a block with parameters,
+`lepton_hdl.tensor.array:DotArray config=tiny`, `scope.open(DotArray(PRESETS["tiny"]))`. Ports have their Verilog
 names: member `payload` of stream `i` is `i__payload`; a struct is one number.
 Internal signals are `submodule.signal`; memories are read as `look("memory", 3)`.
 """
 
 import argparse
+import builtins
 import code
 import contextlib
 import ctypes
@@ -33,10 +35,15 @@ from lepton.arch import PRESETS
 
 from .cache import build_root, digest, making_folder
 from .toolchain import ToolchainError, compiler, make, verilator
-from .verilog import generate
+from .verilog import VerilogError, generate
 
 _SIGNALS = Path(__file__).with_name("scope_signals.cpp")
 _NAME = "block"  # of the Verilog module
+_KEYWORD = "__SYM__"  # that Verilator puts before a name that C++ has for itself, like `double`
+_MEMBERS = frozenset({  # of a class that Verilator makes
+    "atClone", "contextp", "eval", "eval_end_step", "eval_step", "eventsPending", "final", "hierName", "modelName",
+    "name", "nextTimeSlot", "prepareClone", "rootp", "threads", "trace", "traceBaseModel", "traceConfig", "vlSymsp",
+    f"V{_NAME}"})
 # Several blocks are open in one process: what the linker shares between libraries by default must stay apart.
 _CFLAGS = "-std=c++17 -fno-gnu-unique -O1"
 
@@ -56,7 +63,7 @@ def find(name: str, **parameters) -> wiring.Component:
         raise ScopeError(f"a block must be named package.module:Class, as in lepton_hdl.chip:Chip, not {name!r}")
     try:
         block = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a module may fail in any way while it is imported
         raise ScopeError(f"there is no block {name!r}: {error}") from error
     if isinstance(config := parameters.get("config"), str):
         if config not in PRESETS:
@@ -66,6 +73,8 @@ def find(name: str, **parameters) -> wiring.Component:
         component = block(**parameters)
     except TypeError as error:
         raise ScopeError(f"{name} does not take these parameters: {error}") from error
+    except Exception as error:  # what the block itself says of its parameters
+        raise ScopeError(f"{name} cannot be made: {error}") from error
     if not isinstance(component, wiring.Component):
         raise ScopeError(f"a block must be an amaranth.lib.wiring.Component, not {type(component).__name__}")
     return component
@@ -86,7 +95,7 @@ class Scope:
             # The loader gives the same library twice where two scopes show the same block: give each its own file.
             library = shutil.copy(_build(component), folder)
             self._model = PyVerilator(library)
-        ports = {path[0]: signal for path, signal in self._model.all_signals.items()}
+        ports = {path[0].removeprefix(_KEYWORD): signal for path, signal in self._model.all_signals.items()}
         self._inputs = {name: signal for name, signal in ports.items() if hasattr(signal, "write")}
         self._ports = list(ports)
         self._signals = self._table()
@@ -139,6 +148,10 @@ class Scope:
         """Record every signal into a VCD file from now on, 10 time units a clock edge."""
         if self._model.vcd_trace is not None:
             self.stop_wave()
+        try:
+            builtins.open(path, "wb").close()  # Verilator itself does not notice
+        except OSError as error:
+            raise ScopeError(f"{os.fspath(path)}: cannot be written: {error.strerror}") from error
         self._model.start_vcd_trace(os.fspath(path))
 
     def stop_wave(self) -> None:
@@ -168,8 +181,14 @@ class Scope:
             library.lepton_signal(index, *map(ctypes.byref, (name, data, *numbers)))
             scope, _, short = name.value.decode().partition(f"TOP.{_NAME}.")
             if not scope and short:  # the ports are listed a second time, outside the block
+                short = ".".join(part.removeprefix(_KEYWORD) for part in short.split("."))
                 table[short] = (data.value, *(number.value for number in numbers))
         return table
+
+
+def _port_name(port: str) -> str:
+    """Ports are members of the model's class, which has some of its own."""
+    return f"{_KEYWORD}{port}" if port in _MEMBERS else port
 
 
 def _build(component: wiring.Component) -> Path:
@@ -178,7 +197,8 @@ def _build(component: wiring.Component) -> Path:
     if shutil.which("perl") is None:
         raise ToolchainError("perl, which pyverilator calls Verilator through, was not found; install it with: "
                              "apt-get install perl")
-    verilog = generate(component, _NAME)
+    # Verilator 5.048 takes these for SystemVerilog's own even where Yosys has escaped them
+    verilog = re.sub(r"\\(this|super) ", rf"{_KEYWORD}\1 ", generate(component, _NAME, _port_name))
     key = digest(verilog, verilator().version, compiler().version, _SIGNALS.read_bytes(), _CFLAGS)
     final = build_root() / "scope" / key
     with making_folder(final) as folder:
@@ -264,7 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         split = (text.partition("=") for text in options.parameters)
         scope = open(options.block, **{name: _value(text) for name, _, text in split})
-    except (ScopeError, ToolchainError) as error:
+    except (ScopeError, ToolchainError, VerilogError) as error:
         print(f"scope: {error}", file=sys.stderr)
         return 1
     with scope:

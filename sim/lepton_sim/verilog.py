@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 
@@ -60,8 +60,8 @@ class VerilogError(RuntimeError):
     """Yosys refused the design."""
 
 
-def generate(component: wiring.Component, name: str) -> str:
-    """Verilog text of `component` as module `name`.
+def generate(component: wiring.Component, name: str, port_name: Callable[[str], str] = str) -> str:
+    """Verilog text of `component` as module `name`; `port_name` may give ports other names than they have.
 
     Ports of nested interfaces are joined with two underscores (`memory__awaddr`), a
     struct is one flat vector; `clk` and `rst` are the "sync" domain. The text
@@ -70,7 +70,8 @@ def generate(component: wiring.Component, name: str) -> str:
     `VerilogError` where Yosys fails.
     """
     files = _Files()
-    text = rtlil.convert(component, name=name, emit_src=False, ports=_ports(component), platform=files)
+    text = rtlil.convert(component, name=name, emit_src=False, platform=files,
+                         ports={port_name(port): found for port, found in _ports(component).items()})
     return _converted(text, name) + "".join(files.texts.values())
 
 

@@ -26,7 +26,7 @@ def test_open_by_preset_or_configuration(config):
 
 def test_unknown_backend():
     with pytest.raises(DeviceError, match=r"device must be one of golden, .*rtl.*, not 'silicon'; "
-                                          r"install the simulator with pip install 'lepton\[sim\]'"):
+                                          r"install the simulator with pip install 'lepton-chip\[sim\]'"):
         lepton.device.open("silicon")
 
 

@@ -1,15 +1,22 @@
 """The scope: poke, step, look at ports, internals and memories, waves; two blocks at once; a prompt."""
 
 import gc
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from amaranth.hdl import Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
+from lepton.arch import PRESETS
+from lepton_hdl.chip import Chip
 from lepton_sim import scope
 from lepton_sim.scope import ScopeError
+from lepton_sim.verilog import _ports
+
+README = Path(__file__).parents[2] / "README.md"
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*created but never used")  # blocks whose construction failed
 
@@ -44,6 +51,11 @@ class Inverter(wiring.Component):
         m = Module()
         m.d.comb += self.o.eq(~self.i)
         return m
+
+
+class Picky(wiring.Component):
+    def __init__(self):
+        raise ValueError("it has a reason")
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +113,78 @@ def test_a_wave_holds_the_values(summer, tmp_path):
     assert "$var" in text and " total " in text and "b00010110" in text
 
 
+# Of C++, Verilog and Verilator: each means something to one of the programs between the block and the prompt.
+WORDS = ("double", "class", "int", "new", "delete", "this", "super", "operator", "template", "auto", "and", "xor",
+         "bool", "long", "module", "wire", "reg", "begin", "always", "input", "logic", *sorted(scope._MEMBERS),
+         "VL_IN", "TOP", "a__b", "a___b", "a__02Eb", "a__DOT__b", "x_", "X")
+
+
+class Words(wiring.Component):
+    """Ports and registers with names that are words of other languages."""
+
+    def __init__(self):
+        super().__init__({name: In(8) for name in WORDS} | {f"{name}_o": Out(8) for name in WORDS})
+
+    def elaborate(self, platform):
+        m = Module()
+        for name in WORDS:
+            register = Signal(8, name=f"{name}_r")
+            m.d.sync += register.eq(getattr(self, name))
+            m.d.comb += getattr(self, f"{name}_o").eq(register)
+        return m
+
+
+def test_ports_may_have_any_name():
+    with scope.open(Words()) as s:
+        for number, name in enumerate(WORDS, 1):
+            s.poke(name, number)
+        s.step()
+        assert s.look() == {"clk": 0, "rst": 0} | {name: i for i, name in enumerate(WORDS, 1)} | {
+            f"{name}_o": i for i, name in enumerate(WORDS, 1)}
+
+
+def test_the_example_of_the_readme():
+    command = re.search(r"python -m lepton_sim.scope (\S+)", README.read_text())[1]
+    assert command in scope.__doc__
+    for text in re.findall(r"lepton_hdl[\w.]*:\w+[^\n`]*", scope.__doc__):
+        name, *parameters = text.split()
+        scope.find(name, **dict(parameter.split("=") for parameter in parameters))
+    with scope.open(command) as s:
+        assert s.look("double") == 0
+        s.poke(valid=1, value=-300, low=-128, high=127)
+        s.step(20)
+        assert s.look("y") == s.look()["y"]
+
+
+def blocks():
+    """One instance of every block class that the chip with its controller is made of."""
+    found = {}
+
+    def walk(block):
+        block = getattr(block, "_elaboratable_", block)  # behind a DomainRenamer
+        if type(block).__module__.startswith("lepton_hdl"):
+            found.setdefault(f"{type(block).__module__}:{type(block).__name__}", block)
+        module = block.elaborate(None) if hasattr(block, "elaborate") else block
+        for part in [*getattr(module, "_named_submodules", {}).values(), *getattr(module, "_anon_submodules", [])]:
+            walk(part[0] if isinstance(part, tuple) else part)
+
+    walk(Chip(PRESETS["tiny"].with_(controller=True), [0x13] * 64))
+    return found
+
+
+BLOCKS = blocks()
+
+
+@pytest.mark.parametrize("name", sorted(BLOCKS))
+def test_every_block_of_the_chip_opens(name):
+    """All its ports can be looked at, and all inputs poked."""
+    with scope.open(BLOCKS[name]) as s:
+        ports = {*_ports(BLOCKS[name]), "clk", "rst"}
+        assert {*s.look()} <= ports
+        for port in s._inputs:
+            s.poke(port, 0)
+
+
 def test_errors_name_what_there_is(summer):
     with scope.open(summer) as s:
         with pytest.raises(ScopeError, match="inputs are at, clk, i, rst, not 'total'"):
@@ -119,6 +203,10 @@ def test_errors_name_what_there_is(summer):
 @pytest.mark.parametrize(("name", "parameters", "text"), [
     ("Summer", {}, "a block must be named package.module:Class"),
     ("lepton_hdl.nothing:Block", {}, "there is no block 'lepton_hdl.nothing:Block': No module named"),
+    (":Block", {}, "there is no block ':Block': Empty module name"),
+    ("lepton_hdl.chip:Chip", {"config": "huge"}, "config must be one of"),
+    ("tests.sim.test_scope:Picky", {}, "tests.sim.test_scope:Picky cannot be made: it has a reason"),
+    ("tests.sim.test_scope:README", {}, "README"),
     ("tests.sim.test_scope:Nothing", {}, "there is no block 'tests.sim.test_scope:Nothing'"),
     ("tests.sim.test_scope:Summer", {"height": 2}, "Summer does not take these parameters: .*height"),
     ("tests.sim.test_scope:Summer", {"config": "huge"}, "config must be one of tiny, small, base, large, not 'huge'"),

@@ -39,7 +39,7 @@ def core_source() -> Path:
     spec = importlib.util.find_spec("pythondata_cpu_picorv32")
     if spec is None:
         raise CoreMissing("a chip with controller=True needs the package pythondata-cpu-picorv32; "
-                          "install it with pip install 'lepton[firmware]'", name="pythondata_cpu_picorv32")
+                          "install it with pip install 'lepton-chip[firmware]'", name="pythondata_cpu_picorv32")
     return Path(spec.origin).parent / "verilog" / "picorv32.v"
 
 

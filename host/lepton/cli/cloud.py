@@ -101,7 +101,7 @@ def _shown(path: Path, before: dict[Path, tuple[float, int]] | None = None):
 
 
 def _verify(arguments: Namespace) -> int:
-    from ..results import DeviceKeys, Store, StoreError
+    from ..results import Store, StoreError
     from ..results.verify import verify
     from .main import EXIT_DIFFERENT
     console = make_console()
@@ -110,8 +110,13 @@ def _verify(arguments: Namespace) -> int:
     if "://" not in where and not (Path(where) / "results").is_dir():
         raise StoreError(f"{where} holds no results; give the folder or URL of the store, which is the one with a "
                          "folder results/ in it")
-    keyring = DeviceKeys.load(Path(arguments.keys) if arguments.keys else place.keys).keyring()
-    report = verify(Store(where), keyring, device=arguments.device, run=arguments.run)
+    folders = _key_folders(where, arguments.keys)
+    report = verify(Store(where), _keyring(where, folders, bool(arguments.keys)), device=arguments.device,
+                    run=arguments.run)
+    _check_keys_fit(where, folders, report)
+    if not (report.spools or report.errors or report.unchecked):
+        which = f" of device {arguments.device!r}" if arguments.device else ""
+        raise StoreError(f"{where} holds no results{which}; is it the right place?")
     for spool in report.spools:
         signers = ", ".join(signer[:16] for signer in sorted(spool.signers)) or "no one"
         console.print(facts([
@@ -124,10 +129,43 @@ def _verify(arguments: Namespace) -> int:
     errors = len(report.errors) + sum(len(spool.errors) for spool in report.spools)
     if errors > SHOWN:
         console.print(f"{errors} errors in all")
-    found = "every signature, digest, sequence and count is right" if report.good else "NOT AS THEY WERE SENT"
+    for (device, signer), count in sorted(report.unchecked.items()):
+        console.print(f"NOT CHECKED: {count} segments of device {device}, signed by {signer[:16]}, whose keys were not "
+                      "given; give them, too, with --keys, or check one device with --device", style="yellow")
+    found = ("NOT AS THEY WERE SENT" if errors else "the rest could not be checked" if report.unchecked else
+             "every signature, digest, sequence and count is right")
     console.print(f"{grouped(report.records)} records in {shortened(where, 60)}: {found}",
                   style="bold green" if report.good else "bold red")
     return 0 if report.good else EXIT_DIFFERENT
+
+
+def _key_folders(where: str, given: list[str] | None) -> list[Path]:
+    """Those that are given, or the store's own, or the user's; never those of the working directory."""
+    if given:
+        return [Path(folder) for folder in given]
+    own = Path(where) / "keys"
+    return [own if "://" not in where and own.is_dir() else user_place().keys]
+
+
+def _keyring(where: str, folders: list[Path], given: bool):
+    """Raises `KeyFileError` where a folder has no keys, or damaged ones."""
+    from ..results import DeviceKeys, KeyFileError, Keyring
+    keyring = Keyring()
+    for folder in folders:
+        if not given and not folder.is_dir():
+            raise KeyFileError(f"there are no keys to check {where} with, neither in {Path(where) / 'keys'} nor in "
+                               f"{folder}; give the keys of the device that wrote it with --keys FOLDER")
+        keyring |= DeviceKeys.load(folder).keyring()
+    return keyring
+
+
+def _check_keys_fit(where: str, folders: list[Path], report) -> None:
+    """Raise `KeyFileError` where the keys open nothing: that says nothing of the store."""
+    from ..results import KeyFileError
+    if report.unchecked and not report.spools:
+        signers = ", ".join(f"{signer[:16]} (device {device})" for device, signer in sorted(report.unchecked)[:4])
+        raise KeyFileError(f"the keys in {', '.join(map(str, folders))} are not those of {where}, whose segments are "
+                           f"signed by {signers}; give the keys of that device with --keys FOLDER")
 
 
 def _up(arguments: Namespace) -> int:

@@ -17,7 +17,9 @@ def add_parser(commands) -> None:
                         help="folder or URL (default: build, or the user's data folder)")
     verify.add_argument("--run", metavar="RUN", help="only this run")
     verify.add_argument("--device", metavar="NAME", help="only this device")
-    verify.add_argument("--keys", metavar="FOLDER", help="keys of the device (default: keys/ beside the spool)")
+    verify.add_argument("--keys", metavar="FOLDER", action="append",
+                        help="keys of a device; once for each (default: keys/ in the store's folder, or else keys/ in "
+                        "the user's data folder)")
     up = actions.add_parser("up", help="start an S3 server (SeaweedFS) on this machine")
     up.add_argument("--folder", metavar="FOLDER",
                     help="its data and credentials (default: server/ in the user's data folder)")

@@ -96,7 +96,7 @@ def _folder() -> Path:
 def _zig_version() -> str:
     if importlib.util.find_spec("ziglang") is None:
         raise BuildError("the firmware is compiled with the package ziglang, which is not installed; "
-                         "install it with pip install 'lepton[firmware]'")
+                         "install it with pip install 'lepton-chip[firmware]'")
     return importlib.metadata.version("ziglang")
 
 

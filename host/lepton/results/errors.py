@@ -25,6 +25,14 @@ class SegmentError(CloudError):
     """Bytes are not a segment, or not the one that their key names."""
 
 
+class UnknownSignerError(SegmentError):
+    """A segment is signed by a key (`signer`, hex) that is not among those that are trusted."""
+
+    def __init__(self, text: str, signer: str):
+        super().__init__(text)
+        self.signer = signer
+
+
 class StoreError(CloudError):
     """The store cannot be opened, or holds something else under the name."""
 

@@ -30,6 +30,10 @@ class Keyring:
     data: Mapping[str, bytes] = field(default_factory=dict)
     signers: frozenset[str] = frozenset()
 
+    def __or__(self, other: "Keyring") -> "Keyring":
+        """For what either reads."""
+        return Keyring({**self.data, **other.data}, self.signers | other.signers)
+
 
 @dataclass(frozen=True)
 class DeviceKeys:

@@ -24,7 +24,7 @@ from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from .errors import SegmentError
+from .errors import SegmentError, UnknownSignerError
 from .keys import DeviceKeys, Keyring
 
 FORMAT = "lepton-segment/2"
@@ -97,7 +97,8 @@ class Segment:
     def check_signature(self, signers: frozenset[str] | set[str]) -> None:
         """Raises `SegmentError` unless one of these public keys (hex) signed the header."""
         if self.header.signer not in signers:
-            raise SegmentError(f"segment {self.key} is signed by the key {self.header.signer}, which is not trusted")
+            raise UnknownSignerError(f"segment {self.key} is signed by the key {self.header.signer}, which is not "
+                                     "trusted", self.header.signer)
         canonical, signature, _ = _split(self.data)
         try:
             Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.header.signer)).verify(
@@ -111,7 +112,8 @@ class Segment:
         self.check_signature(keyring.signers)
         header, key = self.header, keyring.data.get(self.header.key_id)
         if key is None:
-            raise SegmentError(f"segment {self.key} is encrypted with the data key {header.key_id}, which is missing")
+            raise SegmentError(f"segment {self.key} is encrypted with the data key {header.key_id}, which is "
+                               "not among the keys; put back a copy of the device's data.json that has it")
         try:
             packed = AESGCM(key).decrypt(bytes.fromhex(header.nonce), _split(self.data)[2], header.associated)
             plain = zstandard.ZstdDecompressor().decompress(packed, max_output_size=header.plain_bytes)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from . import segment as segments
 from . import segment_v1
-from .errors import SegmentError
+from .errors import SegmentError, UnknownSignerError
 from .keys import Keyring
 from .store import Store
 
@@ -35,14 +35,19 @@ class SpoolReport:
 
 @dataclass
 class Report:
-    """`errors` are those of objects that belong to no spool; `spools` have their own."""
+    """`errors` are those of objects that belong to no spool; `spools` have their own.
+
+    `unchecked`: segments by (device, signer) of spools of which not one segment is signed by a key of the keyring.
+    """
 
     spools: list[SpoolReport] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    unchecked: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @property
     def good(self) -> bool:
-        return not self.errors and not any(spool.errors for spool in self.spools)
+        """Whether all could be checked, and is right."""
+        return not (self.errors or self.unchecked or any(spool.errors for spool in self.spools))
 
     @property
     def records(self) -> int:
@@ -70,13 +75,23 @@ def verify(store: Store, keyring: Keyring, *, device: str | None = None, run: st
 
     Raises `Unavailable` if the store does not answer; what is wrong with its contents is in the report.
     """
-    report, pieces = Report(), defaultdict(list)
+    report = Report()
+    pieces: dict[tuple[str, str], list[_Piece]] = defaultdict(list)
+    strangers: dict[tuple[str, str], list[UnknownSignerError]] = defaultdict(list)
     for key in store.keys(device):
         try:
-            owner, piece = _read(key, store.get(key), keyring)
-            pieces[owner].append(piece)
+            owner, piece = _read(key, store.get(key), keyring, strangers)
         except SegmentError as error:
             report.errors.append(str(error))
+            continue
+        if piece is not None:
+            pieces[owner].append(piece)
+    for (name, spool), errors in strangers.items():
+        if (name, spool) in pieces:  # among segments of a device whose key is known
+            report.errors += map(str, errors)
+            continue
+        for error in errors:
+            report.unchecked[name, error.signer] = report.unchecked.get((name, error.signer), 0) + 1
     for (name, spool), found in sorted(pieces.items()):
         found.sort(key=lambda piece: piece.sequence)
         if run is None or any(run == r for piece in found for r, _, _ in piece.records):
@@ -93,15 +108,23 @@ def read(store: Store, keyring: Keyring, device: str | None = None) -> Iterator[
         yield segment.header, segment.open(keyring)
 
 
-def _read(key: str, data: bytes, keyring: Keyring) -> tuple[tuple[str, str], _Piece]:
+def _read(key: str, data: bytes, keyring: Keyring, strangers: dict[tuple[str, str], list[UnknownSignerError]]
+          ) -> tuple[tuple[str, str], _Piece | None]:
+    """The (device, spool) of a segment, and what is kept of it; None for one of the `strangers`."""
     if data.startswith(segment_v1.MAGIC):
-        header, records = segment_v1.decode(key, data)
-        return (header["device"], header["spool"]), _Piece(key, header["sequence"], header["previous"], "",
-                                                           header["counters"], _digests(records))
+        old, records = segment_v1.decode(key, data)
+        return (old["device"], old["spool"]), _Piece(key, old["sequence"], old["previous"], "", old["counters"],
+                                                     _digests(records))
     segment = segments.parse(data, key)
     header = segment.header
-    return (header.device, header.spool), _Piece(key, header.sequence, header.previous, header.signer, header.counters,
-                                                 _digests(segment.open(keyring)))
+    owner = header.device, header.spool
+    try:
+        records = segment.open(keyring)
+    except UnknownSignerError as error:
+        segment.check_signature({header.signer})
+        strangers[owner].append(error)
+        return owner, None
+    return owner, _Piece(key, header.sequence, header.previous, header.signer, header.counters, _digests(records))
 
 
 def _digests(records: list[dict]) -> list[tuple[str, int, bytes]]:

@@ -37,7 +37,7 @@ def test_without_the_compiler(monkeypatch, capsys):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "ziglang" else find(name, *a))
     assert main(["log", "--config", "tiny"]) != 0
-    assert "install it with pip install 'lepton[firmware]'" in " ".join(capsys.readouterr().err.split())
+    assert "install it with pip install 'lepton-chip[firmware]'" in " ".join(capsys.readouterr().err.split())
 
 
 def test_without_the_sources(monkeypatch, capsys, tmp_path):

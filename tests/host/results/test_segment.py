@@ -55,7 +55,7 @@ def test_who_signed_and_who_may_read():
     made, other = a_segment(), DeviceKeys.generate()
     with pytest.raises(SegmentError, match="which is not trusted"):
         made.open(other.keyring())
-    with pytest.raises(SegmentError, match=f"encrypted with the data key {KEYS.current}, which is missing"):
+    with pytest.raises(SegmentError, match=f"encrypted with the data key {KEYS.current}, which is not among the keys"):
         made.open(Keyring({}, frozenset({KEYS.public_hex})))
     # a header that names our key, but was signed by another
     forged = made.data.replace(made.data[len(made.data) - made.header.body_bytes - 64:-made.header.body_bytes],

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from lepton.results import DeviceKeys, Outbox, Spool, Store
+from lepton.results import segment as segments
 from lepton.results.database import MIN_MAX_BYTES
 from lepton.results.verify import verify
 
@@ -54,8 +55,46 @@ def test_altered(store, keys):
 
 
 def test_signed_by_another(store, keys):
+    """With the keys of another device nothing can be said of the store; it is not called right."""
     report = verify(store, DeviceKeys.generate().keyring())
-    assert len(report.errors) == 5 and all("which is not trusted" in text for text in report.errors)
+    assert not report.good and not report.errors and not report.spools
+    assert report.unchecked == {("alpha", keys.public_hex): 5}
+
+
+def test_two_devices_are_checked_with_the_keys_of_both(store, keys, tmp_path):
+    other = DeviceKeys.generate()
+    with Spool(tmp_path / "other.db", device="beta") as spool:
+        send(spool, store, other, "three", 20)
+    report = verify(store, keys.keyring())
+    assert not report.good and not report.errors and report.unchecked == {("beta", other.public_hex): 2}
+    assert [spool.device for spool in report.spools] == ["alpha"] and not report.spools[0].errors
+    report = verify(store, keys.keyring() | other.keyring())
+    assert report.good and report.records == 70
+    assert verify(store, other.keyring(), device="beta").good
+
+
+def test_a_stranger_among_a_devices_segments_is_an_error(store, keys, tmp_path):
+    """One that takes the place of the newest, in the same spool, with a key of its own."""
+    with Spool(tmp_path / "spool.db") as spool:
+        forged = Outbox(spool, DeviceKeys.generate())
+        spool.append_many("two", [{}] * 10)
+        sealed = forged.seal(10, 1 << 20)
+        store.put_new(sealed.key, sealed.data)
+    report = verify(store, keys.keyring())
+    assert len(report.errors) == 1 and "which is not trusted" in report.errors[0] and not report.unchecked
+
+
+def test_a_segment_that_no_one_signed_is_an_error_whatever_the_keys(store, keys):
+    """A signature that is not that of the signer that the header names."""
+    original = path(store, 0).read_bytes()
+    header = int.from_bytes(original[8:12], "little")
+    data = bytearray(original)
+    data[12 + header] ^= 1
+    key = segments.key_of("alpha", 0, segments.sha256(bytes(data)))
+    path(store, 0).unlink()
+    (Path(store.where) / key).write_bytes(data)
+    for keyring in (keys.keyring(), DeviceKeys.generate().keyring()):
+        assert any("is forged: its signature is not that of" in text for text in verify(store, keyring).errors)
 
 
 @pytest.mark.parametrize(("index", "text"), [
