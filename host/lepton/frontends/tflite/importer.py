@@ -124,7 +124,7 @@ class Importer:
             self.graph.tensors[outside] = Tensor(outside, raw.shape, np.dtype(np.uint8),
                                                  Quantization(q.scale, q.zero_point + 128))
             ends = ([outside], [name]) if inward else ([name], [outside])
-            self.graph.nodes.append(Node(Recenter(), *ends, outside))
+            self.graph.nodes.append(Node(Recenter(), *ends, name))
         return outside
 
     def exchange(self, name: str) -> None:
@@ -339,15 +339,21 @@ class Importer:
         self.graph.tensors[name] = Tensor(name, data.shape, data.dtype, quantization, data)
         return name
 
+    def is_quantized_alike(self, a: str, b: str) -> bool:
+        """Do the tensors stand for reals in the same way?"""
+        first, second = self.of(a), self.of(b)
+        p, q = first.quantization, second.quantization
+        if first.dtype != second.dtype or (first.dtype == np.int8 and (p is None) != (q is None)):
+            return False
+        return p is None or q is None or (np.array_equal(p.scale, q.scale)
+                                          and np.array_equal(p.zero_point, q.zero_point))
+
     def same_quantization(self, names: list[str], where: str) -> None:
         """Raises GraphError unless the tensors stand for reals in the same way."""
-        first, *others = (self.of(name) for name in names)
+        first, *others = names
         for other in others:
-            a, b = first.quantization, other.quantization
-            if first.dtype != other.dtype or (first.dtype == np.int8 and (a is None) != (b is None)) or (
-                    a is not None and b is not None and not (
-                        np.array_equal(a.scale, b.scale) and np.array_equal(a.zero_point, b.zero_point))):
-                raise GraphError(f"{where}: {first.name!r} and {other.name!r} must have the same type and quantization")
+            if not self.is_quantized_alike(first, other):
+                raise GraphError(f"{where}: {first!r} and {other!r} must have the same type and quantization")
 
 
 def _counts(arity) -> str:

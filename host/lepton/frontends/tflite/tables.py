@@ -7,7 +7,7 @@ requantize}.h, internal/common.h (LUTPopulate).
 
 import numpy as np
 
-from lepton.graph import GraphError, Table, Tensor, Unary
+from lepton.graph import GraphError, Reshape, Table, Tensor, Unary
 from lepton.graph.numerics import fixedpoint
 from lepton.graph.numerics.rounding import half_away
 
@@ -15,6 +15,7 @@ from ..geometry import ACTIVATION_BOUNDS, clamp_range
 from .reader import RawOperator
 
 _Q = np.arange(-128, 128)
+_IDENTITY = _Q.astype(np.int8).tobytes()
 _SQRT_HALF, _SQRT_2_PI = 0.7071067811865476, 0.7978845608028654
 
 
@@ -209,9 +210,11 @@ def _values(kind: str, x: Tensor, y: Tensor, options: dict, where: str) -> bytes
 
 
 def requantize(imp, operator: RawOperator, where: str) -> None:
-    """QUANTIZE of a value that is quantized already."""
+    """QUANTIZE of a value that is quantized already; between int8 and uint8 often the same reals."""
     name, output = imp.value(operator.inputs[0], where), imp.value(operator.outputs[0], where)
-    imp.emit(Table(requantized(imp.of(name), imp.of(output), where)), [name], output, where)
+    values = requantized(imp.of(name), imp.of(output), where)
+    same = values == _IDENTITY and imp.is_quantized_alike(name, output)
+    imp.emit(Reshape(imp.of(output).shape) if same else Table(values), [name], output, where)
 
 
 _UNARY = ("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "GELU", "ABS",

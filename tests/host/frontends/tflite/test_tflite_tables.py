@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from lepton.compiler import compile_graph
+from lepton.compiler.host import evaluate
 from lepton.frontends import import_tflite
 from lepton.graph import GraphError, Table
 
 pytest.importorskip("ai_edge_litert")
-from tests.litert_models import Tensor, build, reference
+from tests.litert_models import Operator, Tensor, build, build_network, reference
 
 EVERY = np.arange(-128, 128)
 
@@ -46,15 +48,33 @@ def test_values(operator, version, output, options, fields):
         np.testing.assert_array_equal(values, reference(model, EVERY.astype(np.int8)[None])[0], f"{x} -> {y}")
 
 
-def test_legacy_uint8_to_int8():
+def test_uint8_to_int8_with_other_reals_is_a_table():
     x = Tensor(0.02, 120, shape=(1, 256), dtype=np.uint8)
-    for zero in (-8, 3):  # the same reals, and others
-        model = build("QUANTIZE", [x], Tensor(0.02, zero, shape=(1, 256)), 2, "QuantizeOptions")
-        graph = import_tflite(model)
-        assert [type(n.op).__name__ for n in graph.nodes] == ["Recenter", "Table"]
-        assert graph.tensors[graph.inputs[0]].dtype == np.uint8
-        np.testing.assert_array_equal(np.frombuffer(graph.nodes[1].op.values, np.int8),
-                                      reference(model, (EVERY + 128).astype(np.uint8)[None])[0])
+    model = build("QUANTIZE", [x], Tensor(0.02, 3, shape=(1, 256)), 2, "QuantizeOptions")
+    graph = import_tflite(model)
+    assert [type(n.op).__name__ for n in graph.nodes] == ["Recenter", "Table"]
+    assert graph.tensors[graph.inputs[0]].dtype == np.uint8
+    np.testing.assert_array_equal(np.frombuffer(graph.nodes[1].op.values, np.int8),
+                                  reference(model, (EVERY + 128).astype(np.uint8)[None])[0])
+
+
+def test_uint8_edges_of_an_int8_network_cost_nothing_on_the_chip():
+    """QUANTIZE between uint8 and int8 of the same reals is no function: the same layers run as without it."""
+    data = np.random.default_rng(1).integers(-127, 128, (8, 3, 3, 3)).astype(np.int8)
+    outside = [Tensor(scale, 128, shape=(1, 12, 12, c), dtype=np.uint8) for scale, c in ((0.02, 3), (0.1, 8))]
+    inside = [Tensor(t.scale, 0, shape=t.shape) for t in outside]
+    bias = Tensor(0.01 * inside[0].scale[0], data=np.arange(8, dtype=np.int32))
+    conv = Operator("CONV_2D", 3, [inside[0], Tensor(0.01, data=data), bias], [inside[1]], "Conv2DOptions",
+                    {"Padding": 0, "StrideH": 1, "StrideW": 1, "DilationHFactor": 1, "DilationWFactor": 1})
+    first, last = (Operator("QUANTIZE", 2, [x], [y]) for x, y in ((outside[0], inside[0]), (inside[1], outside[1])))
+    model = build_network([first, conv, last], [outside[0]], [outside[1]])
+    with_edges = compile_graph(import_tflite(model), "base")
+    without = compile_graph(import_tflite(build_network([conv], [inside[0]], [inside[1]])), "base")
+    plans, expected = ([(layer.op, layer.plan) for layer in model.layers] for model in (with_edges, without))
+    assert plans == expected
+    x = np.random.default_rng(2).integers(0, 256, (1, 12, 12, 3)).astype(np.uint8)
+    graph = import_tflite(model)
+    np.testing.assert_array_equal(evaluate(graph, {graph.inputs[0]: x})[graph.outputs[0]], reference(model, x))
 
 
 @pytest.mark.parametrize(("operator", "y", "text"), [
