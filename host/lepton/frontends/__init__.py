@@ -1,15 +1,16 @@
 """Front ends: from a framework's network to `lepton.graph.Graph`, and back to TFLite.
 
-`load` takes a file of any of them. `import_tflite` and `export_tflite` need the extra `tflite`; `import_onnx`,
+`load` takes a file of any of them. `import_tflite` and `export_tflite` need the extra `tflite`, `quantize_tflite` needs
+`tflite-float`; `import_onnx`,
 `load_onnx` and `quantize_onnx` the extra `onnx`; `quantize` (PyTorch) the extra `torch`. None is imported before the
 function is used.
 """
 
 from .load import load
-from .tflite import export_tflite, import_tflite
+from .tflite import export_tflite, import_tflite, quantize_tflite
 
 __all__ = ["export_tflite", "import_onnx", "import_tflite", "load", "load_onnx", "quantize",
-           "quantize_onnx"]
+           "quantize_onnx", "quantize_tflite"]
 
 
 def __getattr__(name: str):

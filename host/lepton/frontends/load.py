@@ -6,18 +6,18 @@ from pathlib import Path
 
 from lepton.graph import Graph, GraphError
 
-# suffix -> module with the loader, its name, and whether it takes calibration data and shapes
+# suffix -> module with the loader, its name, and whether it takes shapes
 LOADERS = {
-    ".tflite": (".tflite", "import_tflite", False, False),
-    ".onnx": (".onnx", "load_onnx", True, True),
-    ".pt2": (".torch", "load_pt2", True, False),
+    ".tflite": (".tflite", "load_tflite", False),
+    ".onnx": (".onnx", "load_onnx", True),
+    ".pt2": (".torch", "load_pt2", False),
 }
 
 
 def load(path: str | PathLike, calibration=None, progress=None, shapes=None) -> Graph:
     """The graph of a .tflite, .onnx or .pt2 file; the contents decide where the name does not.
 
-    `calibration`: data like the real inputs, for a float ONNX or PyTorch network, which is quantized then. `progress`
+    `calibration`: data like the real inputs, for a float network, which is quantized then. `progress`
     is called with the number of inputs done. `shapes`: shapes by name for inputs of an ONNX network that leave some of
     their dimensions open. Raises GraphError for a file of another kind and for what its front end
     refuses, OSError where it cannot be read, ModuleNotFoundError where the front end's extra is not installed.
@@ -29,12 +29,10 @@ def load(path: str | PathLike, calibration=None, progress=None, shapes=None) -> 
     if suffix not in LOADERS:
         found = repr(path.suffix) if path.suffix else "one without suffix"
         raise GraphError(f"{path}: a network must be a {', '.join(LOADERS)} file, not {found}")
-    module, name, calibrated, shaped = LOADERS[suffix]
-    if calibration is not None and not calibrated:
-        raise GraphError(f"{path}: a {suffix} network is quantized already; compile it without calibration data")
+    module, name, shaped = LOADERS[suffix]
     if shapes and not shaped:
         raise GraphError(f"{path}: a {suffix} network states its shapes; they can be given for .onnx networks only")
-    options = {"calibration": calibration, "progress": progress} if calibrated else {}
+    options = {"calibration": calibration, "progress": progress}
     if shaped:
         options["shapes"] = shapes or None
     return getattr(import_module(module, __package__), name)(path, **options)

@@ -13,11 +13,13 @@ from .fold_pads import fold_pads
 from .join_tables import join_tables
 from .remove_unused import remove_unused
 from .tabulate import tabulate
+from .tabulate_floats import tabulate_floats
 
 PASSES: dict[str, Callable[[Graph], Graph]] = {
     "fold-constants": fold_constants,
     "fold-pads": fold_pads,
     "tabulate": tabulate,
+    "tabulate-floats": tabulate_floats,
     "join-tables": join_tables,
     "remove-unused": remove_unused,
 }

@@ -27,6 +27,7 @@ MAX_RANK = 8
 MAX_ELEMENTS = 2**31 - 1  # of one tensor, as TFLite's int32 sizes
 MAX_FOLDED = 1 << 24  # bytes of a result that is computed at import; larger ones are computed when the network runs
 
+_LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL")
 _LONGEST_LABEL = 40
 # Channels of pruned weights, and values that were always 0, have the scale 0. LiteRT multiplies by 0 then. Products
 # with this one have the multiplier 0, too (QuantizeMultiplier makes 0 of less than 2**-31).
@@ -59,6 +60,11 @@ def import_tflite(source: str | PathLike | bytes, name: str | None = None, signa
         verb = "is" if len(unsupported) == 1 else "are"
         raise GraphError(f"operator {', '.join(unsupported)} {verb} not supported; docs/operators.md lists those that "
                          "are")
+    found = float_layer(raw)
+    if found is not None:
+        raise GraphError(f"{found} computes with float32 values. Quantize the network when it is compiled, with data "
+                         "like its inputs (lepton compile --calibration data.npy, or quantize_tflite), or convert it "
+                         "with full integer quantization, to int8 with int32 biases")
     in_file = "" if raw.name == "main" else raw.name  # what converters call every network
     return verify(fold_pads(Importer(raw, name or in_file or stem).graph))
 
@@ -69,7 +75,7 @@ class Importer:
     def __init__(self, raw: RawModel, name: str):
         self.raw = raw
         self.graph = Graph(name)
-        self.names = _unique_names(raw.tensors)
+        self.names = unique_names(raw.tensors)
         self.inferred: dict[int, tuple[int, ...]] = {}  # shapes that differ from the file's, where it leaves them open
         self.computed = {*raw.inputs, *(i for operator in raw.operators for i in operator.outputs)}
         self.made = set(raw.inputs)  # those that are computed before the operator at hand
@@ -168,8 +174,7 @@ class Importer:
         raw, name = self.raw.tensors[index], self.names[index]
         if raw.dtype not in dtypes:
             raise GraphError(f"{where}: tensor {raw.name!r} has the data type {raw.dtype}, supported here is "
-                             f"{' or '.join(dtypes)}: convert the network with full integer quantization, to int8 with "
-                             "int32 biases (TensorFlow's converter: a representative dataset, TFLITE_BUILTINS_INT8)")
+                             f"{' or '.join(dtypes)}")
         if name in self.graph.tensors:
             return name
         if raw.sparse:
@@ -362,7 +367,15 @@ def _counts(arity) -> str:
     return f"{' or '.join(map(str, arity))} inputs"
 
 
-def _unique_names(tensors: list[RawTensor]) -> list[str]:
+def float_layer(raw: RawModel) -> str | None:
+    """The first layer that computes with float32 values, None where there is none."""
+    for index, operator in enumerate(raw.operators):
+        if operator.name in _LAYERS and any(i >= 0 and raw.tensors[i].dtype == "FLOAT32" for i in operator.inputs):
+            return f"operator {index} ({operator.name})"
+    return None
+
+
+def unique_names(tensors: list[RawTensor]) -> list[str]:
     """The tensors' names; TFLite knows them by index and allows duplicates."""
     names, seen = [], set()
     for index, tensor in enumerate(tensors):

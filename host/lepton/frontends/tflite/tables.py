@@ -7,7 +7,7 @@ requantize}.h, internal/common.h (LUTPopulate).
 
 import numpy as np
 
-from lepton.graph import GraphError, Reshape, Table, Tensor, Unary
+from lepton.graph import GraphError, Prelu, Reshape, Table, Tensor, Unary
 from lepton.graph.numerics import fixedpoint
 from lepton.graph.numerics.rounding import half_away
 
@@ -178,6 +178,10 @@ def _unary(imp, operator: RawOperator, where: str) -> None:
     x, y = imp.of(name), imp.of(output)
     if x.dtype == np.float32 and kind in _ON_HOST:
         imp.emit(Unary(_ON_HOST[kind]), [name], output, where)
+        return
+    if x.dtype == np.float32 and kind == "LEAKY_RELU":
+        slope = imp.number(output, "slope", np.array(operator.options["alpha"], np.float32))
+        imp.emit(Prelu(), [name, slope], output, where)
         return
     imp.activation(operator.inputs[0], where)
     imp.activation(operator.outputs[0], where)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from lepton.compiler import compile_graph
-from lepton.compiler.host import evaluate
 from lepton.frontends import import_tflite
 from lepton.graph import GraphError, Table
+from lepton.graph.interpret import evaluate
 
 pytest.importorskip("ai_edge_litert")
 from tests.litert_models import Operator, Tensor, build, build_network, reference
