@@ -55,8 +55,8 @@ class GraphBuilder:
         """A new constant; `data` is copied, and cannot be changed afterwards."""
         data = np.array(data, order="C")  # keeps numbers without dimensions
         data.flags.writeable = False
-        return self._add(Tensor(self.unique(name or (f"{self.label}.constant" if self.label else "constant")), data.shape, data.dtype, quantization,
-                                data))
+        name = self.unique(name or (f"{self.label}.constant" if self.label else "constant"))
+        return self._add(Tensor(name, data.shape, data.dtype, quantization, data))
 
     def emit(self, op: Op, inputs: Sequence["Value | None"], name: str = "",
              quantization: Quantization | None = None, output: Tensor | None = None) -> "Value":
