@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: sim test bench lint lock docs clean help
+.PHONY: sim test bench lint lock mutants docs clean help
 
 sim: $(VENV)/.sim  ## run the shipped network on the simulated chip
 	@$(BIN)/lepton sim $(ARGS)
@@ -18,6 +18,9 @@ bench: $(VENV)/.bench  ## measure networks and layers on the chip (QUICK=1: the 
 
 lint: $(VENV)/.test  ## check style
 	@$(BIN)/ruff check .
+
+mutants: $(VENV)/.test  ## plant faults one by one; the tests must notice each (ARGS="word ...": in these files)
+	@$(BIN)/python tools/mutants.py $(ARGS)
 
 docs: $(VENV)/.test  ## rewrite the generated reference pages
 	@$(BIN)/python -m lepton.arch.docs

@@ -1,0 +1,15 @@
+"""The library of the firmware's C units, built once a session."""
+
+import ctypes
+import shutil
+
+import pytest
+
+from tests.host.firmware import units
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    if shutil.which("gcc") is None:
+        pytest.skip("the host build of the firmware needs gcc")
+    return units.build(tmp_path_factory.mktemp("units"))
