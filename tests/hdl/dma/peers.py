@@ -169,8 +169,9 @@ class WordSource:
 
 
 class AxiMemory:
-    """An AXI4 subordinate with `latency` from address (last data) to first data (response), `outstanding`
-    bursts and one beat a cycle. It checks the rules that a manager must keep, and:
+    """An AXI4 subordinate with `latency` from address (last data) to first data (response) and one beat a cycle.
+    It accepts up to `outstanding` bursts: by default more than a manager may have open, so that a test can see whether
+    the manager keeps its own limit (`most_in_flight`). It checks the rules that a manager must keep, and:
 
     `faults`: (first address, end, response) of bytes that fail; `hold`: answer nothing more; `stall`: the
     probability that a channel is not ready, or not valid, in a cycle; `write_first`: "aw" accepts
@@ -181,7 +182,7 @@ class AxiMemory:
     """
 
     def __init__(self, dut, data_bytes: int, kind: str, contents: bytearray, *, base: int = 0, latency: int = 64,
-                 outstanding: int = 16, stall: float = 0.0, write_first: str = "any"):
+                 outstanding: int = 256, stall: float = 0.0, write_first: str = "any"):
         self.dut, self.data_bytes, self.contents, self.base = dut, data_bytes, contents, base
         self.latency, self.outstanding, self.stall, self.write_first = latency, outstanding, stall, write_first
         self.faults: list[tuple[int, int, int]] = []

@@ -97,8 +97,7 @@ class Client:
 async def read_bench(dut, faults=(), stall=0.0, axi_stall=0.0, latency=64):
     width = config().bus_bytes
     contents = random.randbytes(SIZE)
-    axi = AxiMemory(dut, width, "read", bytearray(contents), base=BASE, latency=latency, stall=axi_stall,
-                    outstanding=config().outstanding)
+    axi = AxiMemory(dut, width, "read", bytearray(contents), base=BASE, latency=latency, stall=axi_stall)
     axi.faults.extend(faults)
     clients = [Client(dut, i, width, contents, faults, stall) for i in range(CLIENTS)]
     dut.discard.value = 0

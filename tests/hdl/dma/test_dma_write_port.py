@@ -67,7 +67,7 @@ class Writer:
 @cocotb.parametrize(stall=[0.0, 0.3])
 async def write_responses_name_the_first_failing_burst(dut, stall):
     width, page = config().bus_bytes, 64 * config().bus_bytes
-    axi = AxiMemory(dut, width, "write", bytearray(SIZE), base=BASE, stall=stall, outstanding=config().outstanding)
+    axi = AxiMemory(dut, width, "write", bytearray(SIZE), base=BASE, stall=stall)
     writer = Writer(dut, width, stall)
     await reset(dut)
     axi.faults += [(BASE + page, BASE + page + 1, 2), (BASE + 2 * page, BASE + 3 * page, 3)]

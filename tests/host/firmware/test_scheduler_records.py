@@ -242,6 +242,7 @@ def test_every_counter_of_every_snapshot(chip):
 
 
 def test_no_snapshots_of_a_job_that_failed_or_did_not_want_any(chip):
+    chip.values |= {f"snapshot.{i}": 0xDEAD_BEEF for i in range(8)}
     chip.submit(1, record(0, snapshot_offset=RINGS_BYTES, snapshot_count=1))
     chip.submit(1, record(1, flags=JobFlag.SNAPSHOTS, snapshot_offset=RINGS_BYTES, snapshot_count=1))
     chip.settle()
@@ -335,6 +336,7 @@ def test_what_is_stuck_is_tried_once_more(chip):
     def may_fail(mode):
         if (mode, chip.values["COPY_WINDOW"]) in failing:
             failing.remove((mode, 4))
+            chip.values["COPY_CRC"] ^= 0x5A5A_5A5A  # of the words that came before it got stuck
             return stuck
         return copy(mode)
 
@@ -423,30 +425,62 @@ def test_priorities_and_turns(chip):
     assert min(order.count(3), order.count(7)) > max(order.count(client) for client in (0, 1, 2, 4, 5, 6))
 
 
+def reset(chip: Controller, *clients: int) -> None:
+    """Ask to forget the jobs of clients, as their host does."""
+    chip.values["CLIENT_RESET"] = sum(1 << client for client in clients)
+    for client in clients:
+        chip.values[f"CLIENT{client}_TAIL"] = chip.tails[client] = 0
+
+
 def test_reset_of_a_client(chip):
     """What it has submitted is forgotten without a completion, and its next record is number 0."""
-    for sequence in range(3):
+    chip.submit(0, record(0))
+    chip.settle()
+    chip.end()
+    for sequence in range(1, 4):
         chip.submit(0, record(sequence))
     chip.submit(1, record(0))
     chip.settle()
-    chip.values["CLIENT_RESET"], chip.values["CLIENT0_TAIL"], chip.tails[0] = 1, 0, 0
+    assert chip.values["DOORBELLS"] == 0
+    before = bytes(chip.memory[0][COMPLETION_RING:])
+    reset(chip, 0, 3)
     chip.settle()
-    assert chip.aborts == 1 and chip.values["CLIENT_RESET"] == 1, "not before its job has ended"
-    assert [(e["client"], arguments(e)) for e in chip.events(EventKind.ABORT)] == [(0, (0, 0, 0, 0))]
+    assert chip.aborts == 1 and chip.values["CLIENT_RESET"] == 1, "not before its job has ended, but at once if none runs"
+    assert [(e["client"], arguments(e)) for e in chip.events(EventKind.ABORT)] == [(0, (1, 0, 0, 0))]
     assert ("TIMER", 100_000) in chip.writes
     chip.end(State.ERROR, **errors(ErrorCode.ABORTED))
     chip.settle()
     assert chip.values["CLIENT_RESET"] == chip.values["CLIENT0_HEAD"] == chip.values["CLIENT0_DONE"] == 0
-    assert [e["client"] for e in chip.events(EventKind.CLIENT_RESET)] == [0]
-    assert not any(chip.memory[0][COMPLETION_RING:]) and 1 not in chip.interrupts
+    assert [e["client"] for e in chip.events(EventKind.CLIENT_RESET)] == [3, 0]
+    assert bytes(chip.memory[0][COMPLETION_RING:]) == before and chip.interrupts == [1]
     assert chip.running["LAUNCH_WINDOW"] == 1
     chip.end()
-    chip.submit(0, record(0))
+    chip.submit(0, record(0, tag=55))
     chip.settle()
     assert chip.running["LAUNCH_WINDOW"] == 0
     chip.end()
     chip.settle()
-    assert chip.completion(0, 0)["status"] == JobStatus.DONE
+    assert (chip.completion(0, 0)["status"], chip.completion(0, 0)["tag"]) == (JobStatus.DONE, 55)
+    assert chip.values["CLIENT0_DONE"] == chip.values["CLIENT0_HEAD"] == 1
+
+
+def test_reset_of_a_client_whose_job_is_staged(chip):
+    """The job never starts; the one that runs is another client's and goes on."""
+    chip.submit(1, record(0))
+    chip.settle()
+    chip.submit(0, record(0))
+    chip.submit(0, record(1))
+    chip.submit(2, record(0))
+    chip.settle()
+    assert chip.launch & LaunchStatus.STAGED
+    reset(chip, 0)
+    chip.settle()
+    assert chip.values["CLIENT_RESET"] == chip.aborts == 0
+    chip.end()
+    chip.settle()
+    chip.end()
+    chip.settle()
+    assert [job["LAUNCH_WINDOW"] for job in chip.started] == [1, 2] and chip.interrupts == [1 << 1, 1 << 2]
 
 
 def test_an_abort_has_its_grace_and_then_comes_the_reset(chip):

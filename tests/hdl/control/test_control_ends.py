@@ -1,0 +1,130 @@
+"""The control block at the edges of a job: engines that are busy after their last command, programs that fail in any
+beat, counts and addresses that need all of their bits."""
+
+import random
+
+import cocotb
+import pytest
+from cocotb.triggers import RisingEdge
+from lepton.arch import PRESETS, ErrorCode
+from lepton.arch import Engine as EngineName
+from lepton.arch.registers import State
+from lepton_hdl.axi import Resp
+from lepton_hdl.control import Control
+from lepton_hdl.control.fetch import PROGRAM_TABLE, ProgramFetcher
+from lepton_hdl.interfaces import REGION_TABLE
+
+from tests.cocotb_harness import parameters, run_cocotb
+from tests.hdl.control.bench import Bench, random_streams
+from tests.hdl.control.expose import Exposed
+from tests.hdl.control.peers import Engine, cycles
+from tests.hdl.control.test_fetch import BASE, SIZES
+from tests.hdl.control.test_fetch import Bench as FetchBench
+
+BLOCK = parameters().get("block", "control")
+
+
+class Flag:
+    """What an engine would drive on a pin, for the test to change."""
+
+    def __init__(self) -> None:
+        self.value = False
+
+
+class Lingering(Engine):
+    """An engine that stays busy for `linger` cycles after all of its commands are done, as one with a transfer on the
+    bus does."""
+
+    linger = 0
+
+    def __post_init__(self) -> None:
+        self.own = Flag()
+        super().__post_init__()
+        cocotb.start_soon(self._drive())
+
+    def _port(self, name):
+        return self.own if name == "busy" else super()._port(name)
+
+    async def _drive(self) -> None:
+        left, pin = 0, super()._port("busy")
+        while True:
+            await RisingEdge(self.dut.clk)
+            left = self.linger if self.own.value else max(0, left - 1)
+            pin.value = bool(self.own.value or left)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms", skip=BLOCK != "control")
+async def a_job_ends_when_every_engine_is_quiet(dut):
+    """All commands are done, but one engine is still busy: neither DONE nor an interrupt before it is not."""
+    bench = await Bench.open(dut)
+    for engine in bench.engines:
+        engine.process.cancel()
+    bench.engines = [Lingering(dut, e.name, e.record, e.duration) for e in bench.engines]
+    for slow in bench.engines:
+        for engine in bench.engines:
+            engine.linger = 300 if engine is slow else 0
+        await bench.ring(random_streams(random, (5, 5, 5)))
+        while len(slow.finished) < 5:
+            await RisingEdge(dut.clk)
+        for _ in range(250):
+            await RisingEdge(dut.clk)
+            assert not dut.irq.value, f"the job ended although {slow.name} was busy"
+        assert await bench.read("STATUS") == State.RUNNING
+        assert await bench.finish() is State.DONE
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms", skip=BLOCK != "fetch")
+@cocotb.parametrize(engine=list(EngineName))
+async def a_command_with_a_failing_beat_is_not_given_out(dut, engine):
+    """Whichever of its beats fails, the last among them; nor is anything behind it in this stream."""
+    width = parameters()["bus_bytes"]
+    offsets = (0, 0x1000, 0x4000)
+    for beat in range(SIZES[engine] // width):
+        bench = FetchBench(dut, latency=20)
+        bad = BASE + offsets[engine] + 2 * SIZES[engine] + beat * width
+        bench.memory.bad[bad] = Resp.DECERR if beat % 2 else Resp.SLVERR
+        await bench.open(counts=(4, 4, 4))
+        await bench.settle()
+        fault, = bench.faults
+        assert (fault.engine, fault.index, fault.address) == (engine, 2, bad)
+        assert fault.code == (ErrorCode.AXI_DECERR if beat % 2 else ErrorCode.AXI_SLVERR)
+        assert bench.received[engine] == bench.programs[engine][:2], beat
+        dut.active.value = 0
+        bench.memory.process.cancel()
+        await cycles(dut, 3)
+
+
+@cocotb.test(timeout_time=200, timeout_unit="us", skip=BLOCK != "fetch")
+@cocotb.parametrize(engine=list(EngineName))
+async def bounds_of_programs_in_all_of_their_bits(dut, engine):
+    """The largest region, at an address whose sum with an offset carries through the upper half."""
+    bench = FetchBench(dut)
+    size = SIZES[engine]
+    cases = [(0xFEDC_BA98_FFFF_F000, 0x8000_0000, 0, 0x8000_0000 // size + 1, 0x8000_0000 // size),
+             (0x0000_FFFF_FFFF_FFC0, 0xFFFF_FFFF, 0x40, 0xFFFF_FFFF, (0xFFFF_FFFF - 0x40) // size),
+             (0xFEDC_BA98_7654_3200, 0x10_0000 - 1, 0xC0, 0x2_0000, (0x10_0000 - 1 - 0xC0) // size),
+             (0x1_0000, 0x1_0000, 0x2_0000, 1, 0)]
+    for base, region, offset, count, fits in cases:
+        bench.faults.clear()
+        await bench.open((0, 0, 0))
+        dut.active.value = 0
+        programs = [{"offset": offset, "count": count} if e is engine else {"offset": 0, "count": 0}
+                    for e in EngineName]
+        dut.programs.value = PROGRAM_TABLE.const(programs).as_value().value
+        dut.region.value = REGION_TABLE.elem_shape.const({"base": base, "size": region}).as_value().value
+        dut.rst.value = 1
+        await cycles(dut, 2)
+        bench.faults.clear()
+        dut.rst.value, dut.active.value = 0, 1
+        await cycles(dut, 8)
+        fault = bench.faults[0]
+        assert (fault.code, fault.engine, fault.index) == (ErrorCode.MEMORY_BOUNDS, engine, fits)
+        assert fault.address == (base + offset + fits * size) % (1 << 64)
+
+
+@pytest.mark.parametrize("block", ["control", "fetch"])
+def test_control_ends(block):
+    changes = {"bus_bytes": 16} | ({"layer_slots": 8} if block == "control" else {})
+    config = PRESETS["tiny"].with_(**changes)
+    top = Exposed(Control(config) if block == "control" else ProgramFetcher(config))
+    run_cocotb(top, block, __name__, parameters=changes | {"block": block})
