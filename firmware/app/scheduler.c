@@ -89,6 +89,14 @@ ASIDE void settle_memory(scheduler_t *s) {
     }
 }
 
+// What became of a copy; one that got stuck has reset memory, and with it a job that ran.
+ASIDE result_t copy_ended(scheduler_t *s, result_t result) {
+    if (result == RESULT_STUCK && s->running.valid) {
+        s->reset = true;
+    }
+    return result;
+}
+
 // Waits for the copy that was `begun`. RESULT_STUCK: memory and its ports have been reset, and with them a job that ran.
 ASIDE result_t end_copy(scheduler_t *s, result_t begun) {
     if (begun != RESULT_OK) {
@@ -105,17 +113,18 @@ ASIDE result_t end_copy(scheduler_t *s, result_t begun) {
             return RESULT_STUCK;
         }
     }
-    if (result == RESULT_STUCK && s->running.valid) {
-        s->reset = true;
-    }
-    return result;
+    return copy_ended(s, result);
 }
 
 // The same between a doorbell and its job, where calls cost: most copies have ended when this asks.
 static inline result_t end_quick_copy(scheduler_t *s, result_t begun) {
     for (uint32_t polls = 0; begun == RESULT_OK && polls < PATIENT_POLLS; ++polls) {
-        if (dif_copy_result() == RESULT_OK) {
+        const result_t result = dif_copy_result();
+        if (result == RESULT_OK) {
             return RESULT_OK;
+        }
+        if (result != RESULT_BUSY) {  // asked again, a copy that got stuck would look as if all were well
+            return copy_ended(s, result);
         }
     }
     return end_copy(s, begun);

@@ -1,4 +1,4 @@
-"""Both DMA engines: an error comes after everything before it, also behind memories that stall; addresses of 64 bits."""
+"""Both DMA engines: an error comes after all that was before it, also behind memories that stall; 64-bit addresses."""
 
 import random
 

@@ -16,7 +16,7 @@ from lepton.arch.controller import (
     Launch,
     LaunchStatus,
 )
-from lepton.arch.registers import Control, State
+from lepton.arch.registers import Control, MemoryStatus, State
 
 from tests.host.firmware.units import BAD_ARGUMENT, BOUNDS, BUSY, MEMORY, OK, STUCK, Registers
 
@@ -81,14 +81,19 @@ def test_a_copy_that_cannot_begin_writes_nothing(registers, mode):
         assert run(registers, function, 0, 0, *extra, 4) == OK
 
 
-def test_every_status_of_a_copy(registers):
-    """BUSY is waited for, STUCK resets the memory ports, a refusal of the hardware is not an error of memory."""
+@pytest.mark.parametrize("memory", [0, *MemoryStatus])
+def test_every_status_of_a_copy(registers, memory):
+    """BUSY is waited for; STUCK, or a failure of memory that is out of step, resets memory; a refusal of the hardware
+    is not an error of memory."""
+    registers.values["chip.MEMORY_STATUS"] = memory
+    broken = memory & (MemoryStatus.READ_BROKEN | MemoryStatus.WRITE_BROKEN)
     for status in range(16):
         registers.writes.clear()
+        failed = STUCK if broken else MEMORY
         expected = (BUSY if status & CopyStatus.BUSY else STUCK if status & CopyStatus.STUCK else
-                    BOUNDS if status & CopyStatus.BOUNDS else MEMORY if status & CopyStatus.FAILED else OK)
+                    BOUNDS if status & CopyStatus.BOUNDS else failed if status & CopyStatus.FAILED else OK)
         assert run(registers, "dif_copy_outcome", status) == expected
-        assert registers.writes == ([("chip.CONTROL", Control.RESET)] if expected == STUCK else [])
+        assert registers.writes == ([("chip.CONTROL", Control.MEMORY_RESET)] if expected == STUCK else [])
 
 
 @pytest.mark.parametrize(("status", "expected"), [(0, OK), (CopyStatus.FAILED, MEMORY), (CopyStatus.BOUNDS, BOUNDS),

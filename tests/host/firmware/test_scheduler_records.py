@@ -27,7 +27,7 @@ from lepton.arch.controller import (
     LaunchStatus,
     Refusal,
 )
-from lepton.arch.registers import SNAPSHOT_COUNTERS, State
+from lepton.arch.registers import DRAIN_LIMIT, SNAPSHOT_COUNTERS, MemoryStatus, State
 
 from tests.host.firmware.units import TIMER, Controller, record
 
@@ -109,13 +109,56 @@ def test_the_completion_of_a_job_that_failed(chip, code):
     assert (found["error_command"], found["error_layer"]) == (end["ERROR_COMMAND"], end["ERROR_LAYER"])
     assert found["error_address"] == end["ERROR_ADDRESS"] | end["ERROR_ADDRESS_HI"] << 32
     assert arguments(chip.events(EventKind.END)[0]) == (0, JobStatus.ERROR, end["CYCLES"], code)
-    # Only memory that no longer answers leads to a reset; the next job runs in either case.
-    hung = code == ErrorCode.AXI_TIMEOUT
-    assert chip.resets == hung and len(chip.events(EventKind.ENGINE_RESET)) == hung
+    # Memory owes nothing, so nothing is reset, and the next job runs.
+    assert chip.resets == chip.memory_resets == len(chip.events(EventKind.ENGINE_RESET)) == 0
     assert len(chip.started) == 2
     chip.end()
     chip.settle()
     assert chip.completion(3, 1)["status"] == JobStatus.DONE
+
+
+@pytest.mark.parametrize(("status", "drains", "reset"), [
+    (MemoryStatus.READS_OPEN, True, False), (MemoryStatus.WRITES_OPEN | MemoryStatus.WRITE_TIMED_OUT, True, False),
+    (MemoryStatus.READS_OPEN, False, True), (MemoryStatus.WRITES_OPEN, False, True),
+    (MemoryStatus.READ_BROKEN, False, True), (MemoryStatus.WRITE_BROKEN, False, True),
+    (MemoryStatus.READ_TIMED_OUT | MemoryStatus.WRITE_TIMED_OUT, False, False)])
+@pytest.mark.parametrize("code", [ErrorCode.AXI_TIMEOUT, ErrorCode.ILLEGAL_FIELD, ErrorCode.ABORTED])
+def test_what_a_job_leaves_open_ends_before_the_next_one_starts(chip, status, drains, reset, code):
+    """Whatever the job ended with: it is waited for DRAIN_LIMIT cycles, memory that is out of step not at all."""
+    chip.submit(3, record(0))
+    chip.submit(5, record(0))
+    chip.settle()
+    chip.tick, looks, began = 500, 0, 0
+
+    def look():
+        nonlocal looks, began
+        looks += 1
+        began = began or chip.time
+        assert len(chip.started) == 1 or not chip.values["chip.MEMORY_STATUS"] & ~0xC
+        if drains and looks == 50:
+            chip.values["chip.MEMORY_STATUS"] = 0
+        return chip.values["chip.MEMORY_STATUS"]
+
+    chip.values["chip.MEMORY_STATUS"] = status
+    chip.answers["chip.MEMORY_STATUS"] = look
+    chip.end(State.ERROR, **errors(code))
+    chip.settle()
+    assert (chip.memory_resets, len(chip.events(EventKind.ENGINE_RESET))) == (reset, reset)
+    assert [job["LAUNCH_WINDOW"] for job in chip.started] == [3, 5]
+    if reset and status & (MemoryStatus.READS_OPEN | MemoryStatus.WRITES_OPEN):
+        assert looks * chip.tick >= DRAIN_LIMIT
+    elif not drains:
+        assert looks < 10
+    assert chip.completion(3, 0)["status"] == JobStatus.ERROR
+
+
+@pytest.mark.parametrize("status", [MemoryStatus.READ_BROKEN, MemoryStatus.WRITE_BROKEN])
+def test_a_copy_that_fails_because_memory_is_out_of_step_is_tried_again(chip, status):
+    chip.copy_faults = [(4, CopyStatus.FAILED)]
+    chip.values["chip.MEMORY_STATUS"] = status
+    chip.submit(4, record(0))
+    chip.settle()
+    assert chip.memory_resets == 1 and len(chip.started) == 1
 
 
 REFUSALS = [
@@ -345,7 +388,7 @@ def test_what_is_stuck_is_tried_once_more(chip):
         failing.append((mode, 4))
         chip.submit(4, record(sequence, **fields))
         chip.settle()
-        assert len(chip.started) == chip.resets == sequence + 1
+        assert len(chip.started) == chip.memory_resets == sequence + 1
         chip.end()
         chip.settle()
         assert chip.completion(4, sequence)["status"] == JobStatus.DONE
@@ -439,13 +482,14 @@ def test_reset_of_a_client(chip):
     chip.end()
     for sequence in range(1, 4):
         chip.submit(0, record(sequence))
+    chip.settle()
     chip.submit(1, record(0))
     chip.settle()
     assert chip.values["DOORBELLS"] == 0
     before = bytes(chip.memory[0][COMPLETION_RING:])
     reset(chip, 0, 3)
     chip.settle()
-    assert chip.aborts == 1 and chip.values["CLIENT_RESET"] == 1, "not before its job has ended, but at once if none runs"
+    assert chip.aborts == 1 and chip.values["CLIENT_RESET"] == 1, "not before its job has ended; the other's at once"
     assert [(e["client"], arguments(e)) for e in chip.events(EventKind.ABORT)] == [(0, (1, 0, 0, 0))]
     assert ("TIMER", 100_000) in chip.writes
     chip.end(State.ERROR, **errors(ErrorCode.ABORTED))

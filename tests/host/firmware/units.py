@@ -145,8 +145,8 @@ class Controller(Registers):
     """The scheduler with the copy engine, the launcher and the rings around it. `end` ends the running job.
 
     A copy is busy for `latency` looks at its status, one that gets stuck for 40. `copy_faults` holds (window, status)
-    of copies to come that fail, each once. `refuse`: the launcher refuses the next job that is staged. Nothing of a
-    job is modelled but its window, limit and timeout.
+    of copies to come that fail, each once. `refuse`: the launcher refuses the next job that is staged. `tick`: cycles
+    between two looks at TIME. Nothing of a job is modelled but its window, limit and timeout.
     """
 
     def __init__(self, library: ctypes.CDLL):
@@ -159,7 +159,8 @@ class Controller(Registers):
         self.copies: list[tuple[CopyMode, int, int, int]] = []
         self.copy_faults: list[tuple[int, CopyStatus]] = []
         self.aborts = self.resets = self.looks = self.outcome = 0
-        self.latency = 2
+        self.memory_resets = 0
+        self.latency, self.tick = 2, 1
         self.tails = [0] * CLIENTS
         for i in range(CLIENTS):
             self.values |= {f"CLIENT{i}_SIZE": WINDOW, f"CLIENT{i}_CONTROL": 1 | (PRIORITIES - 1) << 4,
@@ -184,7 +185,7 @@ class Controller(Registers):
         if name in self.answers:
             return self.answers[name]()
         if name in ("TIME", "TIME_HI"):
-            self.time += 1
+            self.time += self.tick
             return (self.time >> (32 if name == "TIME_HI" else 0)) & 0xFFFF_FFFF
         if name == "LAUNCH_STATUS":
             return self.launch
@@ -209,13 +210,13 @@ class Controller(Registers):
             self.values[name] = value
 
     def _control(self, value: int) -> None:
-        if value & Control.RESET:
-            self.resets += 1
-            self.values["COPY_STATUS"] = 0
-            if self.running:
-                self.end(State.IDLE)
-        elif value & Control.ABORT:
-            self.aborts += 1
+        self.aborts += bool(value & Control.ABORT)
+        self.resets += bool(value & Control.RESET)
+        if value & Control.MEMORY_RESET:
+            self.memory_resets += 1
+            self.values |= {"COPY_STATUS": 0, "chip.MEMORY_STATUS": 0}
+        if value & (Control.RESET | Control.MEMORY_RESET) and self.running:
+            self.end(State.IDLE)
 
     def _copy(self, mode: CopyMode) -> int:
         window, offset, length = (self.values[f"COPY_{n}"] for n in ("WINDOW", "OFFSET", "LENGTH"))
