@@ -13,6 +13,18 @@ LOADERS = {
     ".pt2": (".torch", "load_pt2", False),
 }
 
+_KERAS = ("convert it first: tf.lite.TFLiteConverter.from_keras_model(model) with optimizations and a "
+          "representative_dataset makes an int8 .tflite")
+_TORCH = ("it holds weights or a TorchScript program, not the network's graph; load the module in Python and call "
+          "lepton.compile(module, calibration=...), or save torch.export.export(module, (example,)) as .pt2")
+# What to do with files of networks that are none of these.
+REMEDIES = {
+    ".h5": _KERAS, ".keras": _KERAS, ".hdf5": _KERAS,
+    ".pb": "convert the SavedModel first: tf.lite.TFLiteConverter.from_saved_model(folder) makes a .tflite",
+    ".pt": _TORCH, ".pth": _TORCH, ".ckpt": _TORCH, ".ts": _TORCH, ".torchscript": _TORCH, ".bin": _TORCH,
+    ".safetensors": _TORCH, ".lepton": "it is compiled already; lepton run takes it as it is",
+}
+
 
 def load(path: str | PathLike, calibration=None, progress=None, shapes=None) -> Graph:
     """The graph of a .tflite, .onnx or .pt2 file; the contents decide where the name does not.
@@ -28,7 +40,9 @@ def load(path: str | PathLike, calibration=None, progress=None, shapes=None) -> 
     suffix = ".tflite" if head[4:8] == b"TFL3" else path.suffix.lower()
     if suffix not in LOADERS:
         found = repr(path.suffix) if path.suffix else "one without suffix"
-        raise GraphError(f"{path}: a network must be a {', '.join(LOADERS)} file, not {found}")
+        remedy = REMEDIES.get(suffix)
+        raise GraphError(f"{path}: a network must be a {', '.join(LOADERS)} file, not {found}"
+                         f"{'; ' + remedy if remedy else ''}")
     module, name, shaped = LOADERS[suffix]
     if shapes and not shaped:
         raise GraphError(f"{path}: a {suffix} network states its shapes; they can be given for .onnx networks only")

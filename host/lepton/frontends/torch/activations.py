@@ -157,6 +157,4 @@ _NAMED = {
     "clamp_min": lambda steps, x, low: _clamp(steps, x, low),
     "clamp_max": lambda steps, x, high: _clamp(steps, x, None, high),
 }
-# Those that end in an underscore overwrite their operand in PyTorch.
-ACTIVATIONS = {getattr(aten, name + end): rule for name, rule in _NAMED.items() for end in ("", "_")
-               if hasattr(aten, name + end)} | {aten._log_softmax: _log_softmax}
+ACTIVATIONS = {getattr(aten, name): rule for name, rule in _NAMED.items()} | {aten._log_softmax: _log_softmax}

@@ -1,4 +1,4 @@
-"""Calibration data as tuples of float32 tensors, one for each input of the module."""
+"""Calibration data as tuples of tensors, one for each input of the module: float32, or whole numbers as they are."""
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +13,7 @@ from lepton.graph import GraphError
 
 from ..calibration import load_calibration
 
+_TYPES = ("float16", "float32", "float64", "int32", "int64")  # of arrays; whole numbers are not converted
 Calibration = str | PathLike | np.ndarray | torch.Tensor | Mapping | Iterable
 
 
@@ -58,15 +59,17 @@ def batches(calibration: Calibration, names: list[str]) -> Iterator[tuple[torch.
 
 def _tensor(value) -> torch.Tensor:
     tensor = torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) and (
-        value.dtype.kind == "f") else value
-    usable = isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and tensor.ndim >= 2
-    if not usable or not len(tensor):
-        raise GraphError("a calibration batch must be a float tensor or array (N, ...), "
-                         f"not {getattr(tensor, 'dtype', type(tensor).__name__)} {tuple(getattr(tensor, 'shape', ()))}")
-    tensor = tensor.float()
+        value.dtype.name in _TYPES) else value
+    usable = isinstance(tensor, torch.Tensor) and str(tensor.dtype).removeprefix("torch.") in (*_TYPES, "bfloat16")
+    if not usable or not tensor.ndim or not len(tensor):
+        raise GraphError("a calibration batch must be a float, int32 or int64 tensor or array (N, ...), not "
+                         f"{getattr(tensor, 'dtype', type(tensor).__name__)} {tuple(getattr(tensor, 'shape', ()))}; "
+                         "convert images to float as the module's real inputs are")
+    if not tensor.is_floating_point():
+        return tensor
     if not torch.isfinite(tensor).all():
         raise GraphError("a calibration batch must be finite")
-    return tensor
+    return tensor.float()
 
 
 def shapes(inputs: tuple[torch.Tensor, ...]) -> str:

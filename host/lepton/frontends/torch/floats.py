@@ -31,11 +31,11 @@ from .steps import Steps
 
 aten = torch.ops.aten
 
-_UNARY = {aten.relu: "relu", aten.relu_: "relu", aten.sigmoid: "sigmoid", aten.sigmoid_: "sigmoid", aten.tanh: "tanh",
-          aten.tanh_: "tanh", aten.exp: "exp", aten.log: "log", aten.sqrt: "sqrt", aten.neg: "neg", aten.abs: "abs",
+_UNARY = {aten.relu: "relu", aten.sigmoid: "sigmoid", aten.tanh: "tanh", aten.exp: "exp",
+          aten.log: "log", aten.sqrt: "sqrt", aten.neg: "neg", aten.abs: "abs",
           aten.erf: "erf", aten.floor: "floor", aten.ceil: "ceil", aten.round: "round", aten.reciprocal: "reciprocal"}
-_BINARY = {aten.add: Add, aten.add_: Add, aten.sub: Sub, aten.sub_: Sub, aten.mul: Mul, aten.mul_: Mul,
-           aten.maximum: Maximum, aten.minimum: Minimum, operator.add: Add, operator.mul: Mul, operator.sub: Sub}
+_BINARY = {aten.add: Add, aten.sub: Sub, aten.mul: Mul, aten.maximum: Maximum, aten.minimum: Minimum,
+           operator.add: Add, operator.mul: Mul, operator.sub: Sub}
 _REDUCTIONS = {aten.mean: "mean", aten.sum: "sum", aten.amax: "max", aten.amin: "min"}
 
 

@@ -30,6 +30,7 @@ from lepton.graph import Node as GraphNode
 from lepton.graph.verify import verify
 
 from ..channels_last import channels_last
+from .functional import functional
 
 _Q = torch.ops.quantized_decomposed
 QUANTIZE = (_Q.quantize_per_tensor.default, _Q.quantize_per_tensor.tensor)
@@ -74,10 +75,11 @@ class Weights:
 
 
 class Importer:
-    """The graph under construction; the functions in `layers`, `elementwise` and `moves` get it and an fx node."""
+    """The graph under construction; the functions in `layers`, `tables`, `affine` and `moves` get it and an fx node."""
 
     def __init__(self, module: GraphModule, examples: tuple, name: str):
         self.graph = Graph(name, arithmetic=Arithmetic.TORCH)
+        module = functional(module)
         shapes = _Shapes(module)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -276,9 +278,7 @@ class Importer:
     def result(self, node: Node, output: str) -> str:
         """The float32 tensor of one of the module's outputs, named `output`."""
         if not isinstance(node, Node) or not isinstance(self.made[node], torch.Tensor):
-            raise GraphError(f"an output of the module must be a tensor, not {node!r}")
-        if node in self.constant_nodes:
-            raise GraphError(f"output {node.name!r} of the module does not depend on its inputs")
+            raise GraphError(f"an output of the module must be a tensor, not {node!r}; return tensors only")
         name = self.value(node)
         x = self.tensor(name)
         return self.emit(Reshape(x.shape), [name], self.add(output, x.shape, x.dtype), output)

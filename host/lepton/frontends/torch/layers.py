@@ -172,7 +172,7 @@ def _sum(imp, node: Node, output: str, label: str, clamp) -> bool:
     operands = [imp.operand(n) for n in node.args[:2]]
     if None in operands or node.kwargs.get("alpha", 1) != 1:
         return False
-    kind = Sub if node.target in (aten.sub.Tensor, aten.sub_.Tensor) else Add
+    kind = Sub if node.target is aten.sub.Tensor else Add
     imp.emit(kind(clamp), operands, output, label)
     return True
 

@@ -179,7 +179,7 @@ def _repeat(m: _Moved):
 
 
 def _nothing(m: _Moved):
-    """Contiguous, clone, dropout in inference."""
+    """`detach` of a trained module."""
 
 
 _STEPS: dict[object, Callable[[_Moved], None]] = {
@@ -192,8 +192,7 @@ _STEPS: dict[object, Callable[[_Moved], None]] = {
     aten.upsample_nearest2d.default: _nearest, aten.pixel_shuffle.default: _shuffle,
     aten.pixel_unshuffle.default: _shuffle, aten.channel_shuffle.default: _shuffle, aten.expand.default: _expand,
     aten.expand_as.default: _expand, aten.flip.default: _flip, aten.roll.default: _roll, aten.repeat.default: _repeat,
-    aten.contiguous.default: _nothing, aten.clone.default: _nothing, aten.dropout.default: _nothing,
-    aten.dropout_.default: _nothing,
+    aten.detach.default: _nothing,
 }
 _EXTREMA = {aten.maximum.default: Maximum, aten.minimum.default: Minimum}
 

@@ -1,7 +1,8 @@
 """From a float module, or a saved program, to a graph in one call."""
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from os import PathLike
 
@@ -20,6 +21,7 @@ from lepton.graph import Graph, GraphError
 
 from ..logs import quiet
 from .batches import Calibration, batches, input_names, shapes
+from .functional import functional
 from .importer import DEQUANTIZE, DEQUANTIZE_CHANNELS, import_converted, is_quantized
 from .quantizer import CONVOLUTIONS, LINEAR, NORMALIZATIONS, TRANSPOSED, LeptonQuantizer
 
@@ -40,7 +42,7 @@ def quantize(module: torch.nn.Module, calibration: Calibration, input_shape: tup
         images are enough. For a trained module only the first is used, for its shape.
     input_shape: of the first input with its batch of 1, to be checked against the first batch.
     quantizer: how ranges are found; `LeptonQuantizer()` by default.
-    progress: called after each batch with the number of batches done.
+    progress: called after each example with the number of examples done.
 
     The graph has the module's own inputs and outputs: float32, in PyTorch's layout, quantized at the edges.
     It computes what PyTorch's own converted graph does to within one step of each layer's scale, rounding apart
@@ -75,7 +77,7 @@ def convert(module: torch.nn.Module, calibration: Calibration, input_shape: tupl
         module.eval()
         module.apply(disable_observer)
         return _converted(module), example
-    prepared = prepare_pt2e(export_module(module, *examples), quantizer or LeptonQuantizer())
+    prepared = _prepared(export_module(module, *examples), quantizer or LeptonQuantizer())
     return _ready(prepared, examples, chain([first], rest), progress), example
 
 
@@ -86,8 +88,10 @@ def prepare_qat(module: torch.nn.Module, example: torch.Tensor,
     example: a float32 batch of at least 2; others may have other sizes.
     """
     batch = ({0: torch.export.Dim.AUTO},)  # training's batches, and 1 afterwards
-    exported = _traced(lambda: torch.export.export(module, (example,), dynamic_shapes=batch).module(check_guards=False))
-    prepared = prepare_qat_pt2e(exported, quantizer or LeptonQuantizer("moving_average"))
+    with _named("trace the module (torch.export)"):
+        exported = torch.export.export(module, (example,), dynamic_shapes=batch).module(check_guards=False)
+    with _named("prepare the module for training"):
+        prepared = prepare_qat_pt2e(exported, quantizer or LeptonQuantizer("moving_average"))
     allow_exported_model_train_eval(prepared)
     prepared.meta["lepton_qat"] = True
     return prepared
@@ -100,8 +104,9 @@ def export_module(module: torch.nn.Module, *examples: torch.Tensor) -> GraphModu
     for name, value in module.state_dict().items():
         if isinstance(value, torch.Tensor) and not torch.isfinite(value).all():
             raise GraphError(f"{name} of the module holds values that are not finite")
-    with torch.no_grad():
-        return _traced(lambda: torch.export.export(module, examples).module())
+    with torch.no_grad(), _named("trace the module (torch.export)"):
+        exported = torch.export.export(module, examples).module()
+    return functional(exported)
 
 
 def load_pt2(path: str | PathLike, calibration: Calibration | None = None, *,
@@ -131,18 +136,9 @@ def load_pt2(path: str | PathLike, calibration: Calibration | None = None, *,
     if calibration is None:
         raise GraphError(f"{path} is a float program: give calibration data (--calibration images.npy), or save what "
                          "convert_pt2e made")
-    ready = _ready(prepare_pt2e(module, LeptonQuantizer()), examples, batches(calibration, input_names(module)),
-                   progress)
+    prepared = _prepared(functional(module), LeptonQuantizer())
+    ready = _ready(prepared, examples, batches(calibration, input_names(module)), progress)
     return import_converted(ready, examples, path.stem)
-
-
-def _traced(export: Callable[[], GraphModule]) -> GraphModule:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's own, about its own insides
-            return export()
-    except Exception as error:  # tracing runs the user's code: anything can be raised there
-        raise GraphError(f"torch.export cannot trace the module: {type(error).__name__}: {error}") from error
 
 
 def _with_integer_biases(converted: GraphModule) -> GraphModule:
@@ -170,27 +166,61 @@ def _attribute(module: torch.nn.Module, path: str) -> torch.Tensor:
     return module
 
 
+def _prepared(module: GraphModule, quantizer: LeptonQuantizer) -> GraphModule:
+    with _named("prepare the module for quantization"):
+        return prepare_pt2e(module, quantizer)
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Whatever torch or torchao raise inside becomes a GraphError that says what they could not do."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own, about its own insides
+            yield
+    except GraphError:
+        raise
+    except Exception as error:  # it runs the user's code: anything can be raised there
+        text = str(error).strip().split("\n")[0]
+        raise GraphError(f"torch cannot {what}: {type(error).__name__}: {text}") from error
+
+
 def _ready(prepared: GraphModule, examples: tuple[torch.Tensor, ...], given: Iterable[tuple[torch.Tensor, ...]],
-           progress) -> GraphModule:
+           progress: Callable[[int], None] | None) -> GraphModule:
     """Calibrates one example at a time: the exported program has their batch."""
     prepared.apply(disable_fake_quant)
     seen = 0
-    with torch.no_grad():
-        for seen, inputs in enumerate(given, 1):
-            if any(x.shape[1:] != example.shape[1:] or len(x) % len(example)
-                   for x, example in zip(inputs, examples, strict=True)):
-                raise GraphError(f"calibration batch {seen} has the shape {shapes(inputs)}, the network's input is "
-                                 f"{shapes(examples)}")
-            for one in zip(*(x.split(len(example)) for x, example in zip(inputs, examples, strict=True)), strict=True):
-                if not all(torch.isfinite(value).all() for value in tree_leaves(prepared(*one))
-                           if isinstance(value, torch.Tensor)):
-                    raise GraphError(f"calibration batch {seen} computes values that are not finite")
+    for batch, inputs in enumerate(given, 1):
+        if any(x.shape[1:] != example.shape[1:] or len(x) % len(example)
+               for x, example in zip(inputs, examples, strict=True)):
+            raise GraphError(f"calibration batch {batch} has the shape {shapes(inputs)}, the network's input is "
+                             f"{shapes(examples)}")
+        for one in zip(*(x.split(len(example)) for x, example in zip(inputs, examples, strict=True)), strict=True):
+            _observe(prepared, one, batch)
+            if not seen:
+                _keep_weights(prepared)
+            seen += len(examples[0])
             if progress is not None:
                 progress(seen)
     if not seen:
         raise GraphError("calibration needs at least one batch")
     prepared.apply(enable_fake_quant)
     return _converted(prepared)
+
+
+def _observe(prepared: GraphModule, inputs: tuple[torch.Tensor, ...], batch: int) -> None:
+    with torch.no_grad(), _named(f"run the module on calibration batch {batch}"):
+        outputs = prepared(*inputs)
+    if not all(torch.isfinite(value).all() for value in tree_leaves(outputs) if isinstance(value, torch.Tensor)):
+        raise GraphError(f"calibration batch {batch} computes values that are not finite")
+
+
+def _keep_weights(prepared: GraphModule) -> None:
+    """Weights are the same for every example: once observed, they need no more looking at (half of the time)."""
+    for node in prepared.graph.nodes:
+        source = node.args[0] if node.op == "call_module" and node.args else None
+        if isinstance(source, Node) and source.op == "get_attr":
+            prepared.get_submodule(str(node.target)).apply(disable_observer)
 
 
 def _converted(prepared: GraphModule) -> GraphModule:
@@ -204,8 +234,7 @@ def _converted(prepared: GraphModule) -> GraphModule:
              and not _follows_a_layer(node)]
     for node in alone:
         node.target = node.target.overloadpacket
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _named("convert the module to int8"):
         converted = convert_pt2e(prepared)
     for node in converted.graph.nodes:
         if node.op == "call_function" and node.target is torch.ops.aten.batch_norm:

@@ -19,6 +19,8 @@ from torchao.quantization.pt2e.quantizer import (
     SharedQuantizationSpec,
 )
 
+from .functional import functional
+
 aten = torch.ops.aten
 
 CONVOLUTIONS = (aten.conv2d.default, aten.conv2d.padding, aten.conv1d.default, aten.conv1d.padding)
@@ -26,31 +28,25 @@ TRANSPOSED = (aten.conv_transpose2d.input, aten.conv_transpose1d.default)
 LINEAR = (aten.linear.default,)
 NORMALIZATIONS = (aten.batch_norm.default,)
 # Clamps that the layer before computes in its tail.
-ACTIVATIONS = (aten.relu.default, aten.relu_.default, aten.relu6.default, aten.relu6_.default, aten.hardtanh.default,
-               aten.hardtanh_.default, aten.clamp.default, aten.clamp_.default, aten.clamp_min.default,
-               aten.clamp_max.default)
-PRODUCTS = (aten.mul.Tensor, aten.mul_.Tensor, aten.div.Tensor, aten.div_.Tensor)
-SUMS = (aten.add.Tensor, aten.add_.Tensor, aten.sub.Tensor, aten.sub_.Tensor)
-UNARY = (aten.sigmoid.default, aten.sigmoid_.default, aten.tanh.default, aten.tanh_.default, aten.hardswish.default,
-         aten.hardswish_.default, aten.hardsigmoid.default, aten.hardsigmoid_.default, aten.silu.default,
-         aten.silu_.default, aten.gelu.default, aten.leaky_relu.default, aten.leaky_relu_.default, aten.elu.default,
-         aten.elu_.default, aten.abs.default, aten.neg.default, aten.exp.default, aten.mish.default,
-         aten.softplus.default, aten.selu.default, aten.selu_.default, aten.celu.default, aten.celu_.default,
+ACTIVATIONS = (aten.relu.default, aten.relu6.default, aten.hardtanh.default, aten.clamp.default,
+               aten.clamp_min.default, aten.clamp_max.default)
+PRODUCTS = (aten.mul.Tensor, aten.div.Tensor)
+SUMS = (aten.add.Tensor, aten.sub.Tensor)
+UNARY = (aten.sigmoid.default, aten.tanh.default, aten.hardswish.default, aten.hardsigmoid.default, aten.silu.default,
+         aten.gelu.default, aten.leaky_relu.default, aten.elu.default, aten.abs.default, aten.neg.default,
+         aten.exp.default, aten.mish.default, aten.softplus.default, aten.selu.default, aten.celu.default,
          aten.log_sigmoid.default, aten.hardshrink.default, aten.softshrink.default, aten.threshold.default,
-         aten.threshold_.default, aten.prelu.default)
+         aten.prelu.default)
 POOLS = (aten.max_pool2d.default, aten.avg_pool2d.default, aten.max_pool1d.default, aten.avg_pool1d.default,
          aten.adaptive_avg_pool1d.default)
 # The result is on the same grid as the operand: no rounding at all.
-SAME = (*POOLS, aten.flatten.using_ints, aten.view.default,
-        aten._unsafe_view.default, aten.unflatten.int,
+SAME = (*POOLS, aten.flatten.using_ints, aten.view.default, aten._unsafe_view.default, aten.unflatten.int,
         aten.reshape.default, aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default,
-        aten.permute.default, aten.transpose.int, aten.slice.Tensor, aten.select.int,
-        aten.contiguous.default, aten.clone.default,
-        aten.pad.default, aten.constant_pad_nd.default, aten.upsample_nearest2d.vec, aten.upsample_nearest2d.default,
-        aten.pixel_shuffle.default,
-        aten.pixel_unshuffle.default, aten.channel_shuffle.default, aten.dropout.default, aten.dropout_.default,
+        aten.permute.default, aten.transpose.int, aten.slice.Tensor, aten.select.int, aten.pad.default,
+        aten.constant_pad_nd.default, aten.upsample_nearest2d.vec, aten.upsample_nearest2d.default,
+        aten.pixel_shuffle.default, aten.pixel_unshuffle.default, aten.channel_shuffle.default,
         aten.maximum.default, aten.minimum.default, aten.expand.default, aten.expand_as.default, aten.t.default,
-        aten.movedim.int, aten.flip.default, aten.roll.default, aten.repeat.default)
+        aten.flip.default, aten.roll.default, aten.repeat.default, aten.detach.default)
 SPLITS = (aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default, aten.unbind.int)
 JOINS = (aten.cat.default, aten.stack.default)
 RANGES = ("minmax", "moving_average", "histogram")
@@ -82,6 +78,9 @@ class LeptonQuantizer(Quantizer):
                             for axis in (0, 1)}
         self.per_tensor = _spec(MinMaxObserver, -127, 127, torch.per_tensor_symmetric)
         self.per_channel_linear = per_channel_linear
+
+    def transform_for_annotation(self, model: GraphModule) -> GraphModule:
+        return functional(model, gradients=True)
 
     def annotate(self, model: GraphModule) -> GraphModule:
         """Marks every operator that can be computed in int8; others stay float, and run on the host."""

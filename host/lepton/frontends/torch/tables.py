@@ -11,10 +11,9 @@ from .quantizer import ACTIVATIONS, NORMALIZATIONS, UNARY
 
 aten = torch.ops.aten
 
-_ARITHMETIC = (aten.add.Tensor, aten.add_.Tensor, aten.sub.Tensor, aten.sub_.Tensor, aten.mul.Tensor, aten.mul_.Tensor,
-               aten.div.Tensor, aten.div_.Tensor, aten.add.Scalar, aten.mul.Scalar, aten.pow.Tensor_Scalar,
-               aten.sqrt.default, aten.rsub.Scalar, aten.maximum.default, aten.minimum.default, aten.reciprocal.default,
-               aten.square.default)
+_ARITHMETIC = (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.add.Scalar, aten.mul.Scalar,
+               aten.pow.Tensor_Scalar, aten.sqrt.default, aten.rsub.Scalar, aten.maximum.default,
+               aten.minimum.default, aten.reciprocal.default, aten.square.default)
 POINTWISE = (*UNARY, *ACTIVATIONS, *_ARITHMETIC)
 
 
