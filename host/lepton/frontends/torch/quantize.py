@@ -175,14 +175,15 @@ def _prepared(module: GraphModule, quantizer: LeptonQuantizer) -> GraphModule:
 def _named(what: str) -> Iterator[None]:
     """Whatever torch or torchao raise inside becomes a GraphError that says what they could not do."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), quiet():
             warnings.simplefilter("ignore")  # torch's own, about its own insides
             yield
     except GraphError:
         raise
     except Exception as error:  # it runs the user's code: anything can be raised there
-        text = str(error).strip().split("\n")[0]
-        raise GraphError(f"torch cannot {what}: {type(error).__name__}: {text}") from error
+        kind, text = type(error).__name__, str(error).strip().split("\n")[0]
+        hint = "; a program must not branch on values: use torch.where" if "DataDependent" in kind else ""
+        raise GraphError(f"torch cannot {what}: {kind}: {text}{hint}") from error
 
 
 def _ready(prepared: GraphModule, examples: tuple[torch.Tensor, ...], given: Iterable[tuple[torch.Tensor, ...]],
