@@ -17,7 +17,7 @@ from lepton.graph import Add, GraphError, Mean, Mul, Op, Quantization, Sub
 from .convolutions import convolution, transposed
 from .importer import INT8, Importer, attributes, dequantized
 from .operands import FULL, as_int8, from_image, image
-from .products import constant_product, plain_gemm, product, rows
+from .products import GemmOptions, constant_product, product, rows
 from .values import BYTES, Computed, Constant, Pending, Value
 
 NOT_QUANTIZED = ("works on float32 values; quantize the network first, for instance with calibration data "
@@ -74,6 +74,8 @@ def finish(importer: Importer, quantize: onnx.NodeProto, value: Pending) -> bool
     if any(isinstance(operand, Computed) and _codes_of(importer, operand, emit=False) is None
            for operand in value.inputs[:2] if operand is not None):
         return False
+    if node.op_type == "Gemm" and not GemmOptions.of(node).integer:
+        return False
     where, label = importer.where, importer.label
     importer.where = f"{node.op_type} {node.name or node.output[0]!r}"
     importer.label = node.name or node.output[0]
@@ -98,7 +100,8 @@ def _emit(importer: Importer, value: Pending, name: str, out_q: Quantization) ->
     if isinstance(value.inputs[1], Computed):
         return product(importer, x, _codes_of(importer, value.inputs[1]), name, out_q, clamp)
     given, axis = attributes(node), {"ConvTranspose": 1, "MatMul": -1}.get(node.op_type, 0)
-    if node.op_type == "Gemm" and not plain_gemm(importer, node):
+    options = GemmOptions.of(node)
+    if node.op_type == "Gemm" and not options.transposed_b:
         axis = 1
     codes, stated = value.inputs[1].codes, value.inputs[1].quantization
     if stated.scale.size > 1 and stated.axis != axis % codes.ndim:
@@ -106,14 +109,24 @@ def _emit(importer: Importer, value: Pending, name: str, out_q: Quantization) ->
                          f"(axis {axis % codes.ndim}), not along axis {stated.axis}")
     shift = 128 if codes.dtype == np.uint8 else 0
     weights, q = as_int8(importer, codes, stated.scale, (stated.zero_point + shift).astype(codes.dtype), axis)
-    bias = _bias(importer, value.inputs[2] if len(value.inputs) > 2 else None, x, q, out_q)
+    addend = value.inputs[2] if len(value.inputs) > 2 else None
+    if node.op_type == "Gemm":
+        x, q = options.left(importer, x), options.scaled(q, importer.graph.tensors[x].quantization.scale)
+        addend = _times(addend, options.beta)
+    bias = _bias(importer, addend, x, q, out_q)
     if node.op_type == "Conv":
         return convolution(importer, given, x, weights, q, bias, name, out_q, clamp)
     if node.op_type == "ConvTranspose":
         return transposed(importer, given, x, weights, q, bias, name, out_q, clamp)
     if node.op_type == "MatMul":
         return constant_product(importer, x, weights, q, name, out_q, clamp)
-    return rows(importer, x, weights.T if axis == 1 else weights, q, bias, name, out_q, clamp)
+    return rows(importer, x, options.right(weights), q, bias, name, out_q, clamp)
+
+
+def _times(value: Value | None, factor: float) -> Value | None:
+    if factor == 1 or not isinstance(value, Constant):
+        return value
+    return Constant(value.array * value.array.dtype.type(factor))
 
 
 def _code(bound: float, q: Quantization) -> int:

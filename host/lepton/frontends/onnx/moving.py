@@ -1,5 +1,6 @@
 """Operators that move elements: any type goes through unchanged, int8 stays int8, a function stays to be computed."""
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -216,6 +217,7 @@ def slice_(importer: Importer, node: onnx.NodeProto):
 
 
 def pad(importer: Importer, node: onnx.NodeProto):
+    """Widths below 0 cut, before the others pad; "wrap" repeats the tensor."""
     given, name = attributes(node), node.output[0]
     source = source_of(importer, node.input[0])
     rank = len(source.shape)
@@ -223,14 +225,12 @@ def pad(importer: Importer, node: onnx.NodeProto):
     axes = integers(importer, node, 3, "the axes")
     axes = [checked_axis(importer, a, rank) for a in (axes or range(rank))]
     mode = given.get("mode", "constant")
-    if len(pads) != 2 * len(axes) or min(pads, default=0) < 0 or mode not in ("constant", "reflect", "edge"):
-        raise GraphError(f"{importer.where}: pads must be 2 numbers of at least 0 for each of {len(axes)} axes and the "
-                         f"mode constant, reflect or edge, not {pads} and {mode!r}")
+    if len(pads) != 2 * len(axes) or mode not in ("constant", "reflect", "edge", "wrap"):
+        raise GraphError(f"{importer.where}: pads must be 2 numbers for each of {len(axes)} axes and the mode "
+                         f"constant, reflect, edge or wrap, not {pads} and {mode!r}")
     widths = [(0, 0)] * rank
     for i, axis in enumerate(axes):
         widths[axis] = (pads[i], pads[i + len(axes)])
-    if mode == "reflect" and any(max(w) >= n for w, n in zip(widths, source.shape, strict=True)):
-        raise GraphError(f"{importer.where}: a tensor of shape {source.shape} is too small to be reflected by {widths}")
     value = importer.constant(node, 2, "the value")
     value = given.get("value", 0) if value is None else value.item()
     if source.table is not None and mode == "constant":
@@ -240,8 +240,41 @@ def pad(importer: Importer, node: onnx.NodeProto):
             source = Computed(importer.host(node.input[0]), source.shape, source.dtype)
         else:
             value = int(zero if zero in places else places[0]) - 128
-    shape = tuple(n + sum(w) for n, w in zip(source.shape, widths, strict=True))
-    set_moved(importer, name, source, emit_moved(importer, Pad(tuple(widths), value, mode), source, name, shape))
+    source = _cut(importer, source, widths, name)
+    widths = [(max(before, 0), max(after, 0)) for before, after in widths]
+    if mode == "reflect" and any(max(w) >= n for w, n in zip(widths, source.shape, strict=True)):
+        raise GraphError(f"{importer.where}: a tensor of shape {source.shape} is too small to be reflected by {widths}")
+    if mode == "wrap":
+        tensor = source.tensor
+        for axis, (before, after) in enumerate(widths):
+            if before or after:
+                places = np.arange(-before, source.shape[axis] + after) % source.shape[axis]
+                tensor = picked(importer, tensor, axis, places, name)
+        set_moved(importer, name, source, tensor)
+        return
+    tensor = source.tensor
+    if np.any(widths):
+        shape = tuple(n + sum(w) for n, w in zip(source.shape, widths, strict=True))
+        tensor = emit_moved(importer, Pad(tuple(widths), value, mode), source, name, shape)
+    set_moved(importer, name, source, tensor)
+
+
+def _cut(importer: Importer, source: Computed, widths: list[tuple[int, int]], name: str) -> Computed:
+    """What is left of `source` when widths below 0 are cut off."""
+    begin = [max(-before, 0) for before, _ in widths]
+    end = [n - max(-after, 0) for n, (_, after) in zip(source.shape, widths, strict=True)]
+    if any(first >= last for first, last in zip(begin, end, strict=True)):
+        raise GraphError(f"{importer.where}: nothing is left of a tensor of shape {source.shape} padded by {widths}")
+    tensor = _sliced(importer, source, name, begin, end, [1] * len(begin))
+    return replace(source, tensor=tensor, shape=importer.graph.tensors[tensor].shape)
+
+
+def picked(importer: Importer, tensor: str, axis: int, places: np.ndarray, name: str) -> str:
+    """The elements of `tensor` at constant `places` along one axis."""
+    t = importer.graph.tensors[tensor]
+    index = importer.constant_tensor(f"{importer.label}.indices", places.astype(np.int64))
+    shape = (*t.shape[:axis], len(places), *t.shape[axis + 1:])
+    return importer.emit(Gather(axis), [tensor, index], name, shape, t.dtype, t.quantization)
 
 
 def gather(importer: Importer, node: onnx.NodeProto):
@@ -274,11 +307,8 @@ def expand(importer: Importer, node: onnx.NodeProto):
     tensor = importer.reshape(source.tensor, shape)
     for axis, times in enumerate(target):
         if times != 1:
-            t = importer.graph.tensors[tensor]
-            index = importer.constant_tensor(f"{importer.label}.indices", np.tile(np.arange(t.shape[axis]), times))
-            tensor = importer.emit(Gather(axis), [tensor, index], node.output[0],
-                                   (*t.shape[:axis], t.shape[axis] * times, *t.shape[axis + 1:]), t.dtype,
-                                   t.quantization)
+            extent = importer.graph.tensors[tensor].shape[axis]
+            tensor = picked(importer, tensor, axis, np.tile(np.arange(extent), times), node.output[0])
     set_moved(importer, node.output[0], source, tensor)
 
 

@@ -1,5 +1,7 @@
 """Fully connected layers and matrix products: ONNX Runtime's integer kernels."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import onnx
 
@@ -69,25 +71,64 @@ def qlinear_matmul(importer: Importer, node: onnx.NodeProto):
     importer.set_codes(name, y, dtype)
 
 
-def plain_gemm(importer: Importer, node: onnx.NodeProto) -> bool:
-    """Checks the options of a Gemm; is B given as (O, I)?"""
-    given = attributes(node)
-    if given.get("transA", 0) or given.get("alpha", 1.0) != 1.0 or given.get("beta", 1.0) != 1.0:
-        raise GraphError(f"{importer.where}: transA must be 0, alpha and beta 1")
-    return bool(given.get("transB", 0))
+@dataclass(frozen=True)
+class GemmOptions:
+    """alpha * A' * B' + beta * C, where A' and B' may be transposed."""
+
+    alpha: float
+    beta: float
+    transposed_a: bool
+    transposed_b: bool
+
+    @classmethod
+    def of(cls, node: onnx.NodeProto) -> "GemmOptions":
+        given = attributes(node)
+        return cls(float(given.get("alpha", 1.0)), float(given.get("beta", 1.0)), bool(given.get("transA", 0)),
+                   bool(given.get("transB", 0)))
+
+    @property
+    def integer(self) -> bool:
+        """Do the factors fit scales, which are above 0?"""
+        return 0 < self.alpha < np.inf and np.isfinite(self.beta)
+
+    def left(self, importer: Importer, x: str) -> str:
+        """The rows of A' from the tensor A."""
+        return importer.transpose(x, (1, 0)) if self.transposed_a and len(importer.graph.tensors[x].shape) == 2 else x
+
+    def right(self, weights: np.ndarray) -> np.ndarray:
+        """Weights (columns, inputs) from the constant B."""
+        return weights if self.transposed_b else weights.T
+
+    def scaled(self, q: Quantization, source: np.ndarray) -> Quantization:
+        """The quantization of alpha times the weights.
+
+        ONNX Runtime rounds alpha * source * scale from left to right; of the float32 that are near alpha * scale the
+        one is taken whose product with `source`, the scale of A, is the same.
+        """
+        if self.alpha == 1:
+            return q
+        wanted = np.float32(self.alpha) * source.astype(np.float32) * q.scale
+        near = np.float32(self.alpha) * q.scale
+        best = near
+        for candidate in (np.nextafter(near, np.float32(0)), np.nextafter(near, np.float32(np.inf))):
+            fits = (source * candidate == wanted) & (source * best != wanted)
+            best = np.where(fits, candidate, best).astype(np.float32)
+        return Quantization(best, q.zero_point, q.axis)
 
 
 def qgemm(importer: Importer, node: onnx.NodeProto):
     """com.microsoft QGemm: an int8 result, or a float one where no output scale is given."""
-    name, dtype = node.output[0], importer.value(node.input[0]).dtype
-    by_rows = plain_gemm(importer, node)
-    weights, q = constant_weights(importer, node, (3, 4, 5), 0 if by_rows else 1)
-    x, bias = codes_as_stated(importer, node), constant_bias(importer, node, 6, 4)
-    weights = weights if by_rows else weights.T
+    name, dtype, options = node.output[0], importer.settled(node.input[0]).dtype, GemmOptions.of(node)
+    if not options.integer:
+        raise GraphError(f"{importer.where}: alpha must be above 0, not {options.alpha}")
+    weights, q = constant_weights(importer, node, (3, 4, 5), 0 if options.transposed_b else 1)
+    x, bias = options.left(importer, codes_as_stated(importer, node)), constant_bias(importer, node, 6, 4)
+    q = options.scaled(q, importer.graph.tensors[x].quantization.scale)
     if name in importer.quantities:
-        importer.set_codes(name, rows(importer, x, weights, q, bias, name, importer.quantities[name], FULL), dtype)
+        y = rows(importer, x, options.right(weights), q, bias, name, importer.quantities[name], FULL)
+        importer.set_codes(name, y, dtype)
     else:
-        importer.set_host(name, float_rows(importer, x, weights, q, bias, name))
+        importer.set_host(name, float_rows(importer, x, options.right(weights), q, bias, name))
 
 
 def integer_to_float(importer: Importer, node: onnx.NodeProto):

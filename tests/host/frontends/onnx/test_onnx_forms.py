@@ -278,3 +278,67 @@ def test_one_bias_for_all_columns():
         y = net("Gemm", net.qdq(net.input((1, 20)), 0.05, 3), net.weights(codes, 0.01),
                 net.dequantize(array([300], np.int32), step, 0, np.int32))
         assert difference(net.model(net.qdq(y, 0.3, -5) if quantized else y), rng) == 0
+
+
+WIDTHS = {"cut": [0, 0, -1, 0, 0, 0, 0, -2], "cut and pad": [0, -1, 2, -3, 0, 1, -2, 4],
+          "cut channels": [0, -2, 0, 0, 0, -1, 0, 0]}
+
+
+@pytest.mark.parametrize("mode", ("constant", "reflect", "edge", "wrap"))
+@pytest.mark.parametrize("name", WIDTHS)
+def test_pads_below_0_cut(name, mode):
+    widths = WIDTHS[name] if mode == "constant" or name == "cut" else [0, 0, 2, -1, 0, 0, -1, 3]
+    model = single(lambda net, x: net("Pad", x, array(widths, np.int64), mode=mode), opset=19 if mode == "wrap" else 17)
+    assert difference(model, np.random.default_rng(11)) == 0
+
+
+RESIZES = {  # shape, scales, attributes
+    "one axis": ((1, 4, 7), [1, 1, 2], {"mode": "nearest"}), "vector": ((6,), [1.5], {"mode": "nearest"}),
+    "channels": ((1, 4, 7, 6), [1, 2, 1.5, 1], {"mode": "nearest", "nearest_mode": "ceil"}),
+    "volume": ((1, 2, 3, 4, 5), [1, 1, 2, 3, 0.5], {"mode": "nearest"}),
+    "symmetric": ((1, 4, 7, 6), [1, 1, 1.7, 2],
+                  {"mode": "nearest", "coordinate_transformation_mode": "half_pixel_symmetric"}),
+    "last axes": ((2, 3, 4, 5), [2, 2], {"mode": "nearest", "axes": [2, 3]}),
+}
+WEIGHTED = {
+    "linear, one axis": ((1, 4, 7), [1, 1, 2], {"mode": "linear"}),
+    "linear, channels": ((1, 1, 4, 7, 6), [1, 1, 2, 2, 1.5], {"mode": "linear"}),
+    "cubic": ((1, 4, 7, 6), [1, 1, 2, 1.5], {"mode": "cubic"}),
+    "cubic, outside excluded": ((1, 4, 7, 6), [1, 1, 2, 1.5], {"mode": "cubic", "exclude_outside": 1}),
+    "antialias": ((1, 4, 8, 6), [1, 1, 0.5, 0.5], {"mode": "linear", "antialias": 1}),
+}
+
+
+@pytest.mark.parametrize("name", (*RESIZES, *WEIGHTED))
+def test_resizing_of_any_axes(name):
+    """Nearest picks the same elements; weighted sums are the same to the rounding of float32."""
+    shape, scales, attributes = (RESIZES | WEIGHTED)[name]
+    net = Net(18)
+    model = net.model(net("Resize", net.input(shape), "", array(scales, np.float32), **attributes))
+    feeds = feeds_for(model, np.random.default_rng(12))
+    got, want = run(import_onnx(model), feeds)[0], reference(model, feeds)[0]
+    assert got.shape == want.shape
+    np.testing.assert_allclose(got, want, atol=0 if name in RESIZES else 4e-6)
+    if name in RESIZES:  # of 8-bit values, too
+        model = single(lambda net, x: net("Resize", x, "", array(scales, np.float32), **attributes), shape, 18)
+        assert difference(model, np.random.default_rng(1)) == 0
+
+
+@exact_products
+@pytest.mark.parametrize("alpha", (0.5, 0.37, 3.3))
+@pytest.mark.parametrize("relu", (True, False))
+def test_gemm_with_factors_and_transposes(alpha, relu):
+    """As ONNX Runtime's integer layer, and in float where there is a beta, a transposed A or an activation."""
+    rng = np.random.default_rng(13)
+    codes = rng.integers(-127, 128, (20, 7)).astype(np.int8)
+    for transposed in (False, True):
+        for beta in (None, 1.0, 2.0):
+            def build(net, x, transposed=transposed, beta=beta):
+                bias = [] if beta is None else [net.weights(rng.integers(-999, 999, 7).astype(np.int32), 0.0005)]
+                y = net("Gemm", x, net.weights(codes, rng.uniform(0.01, 0.02, 7), axis=1), *bias, alpha=alpha,
+                        beta=beta or 1.0, transA=int(transposed))
+                return net("Relu", y) if relu else y
+
+            model = single(build, (20, 6) if transposed else (6, 20), scales=(0.05, 0.3))
+            assert difference(model, rng) <= (0 if beta is None and not relu and not transposed else 1)
+            assert "FullyConnected" in operators(model)
