@@ -1,14 +1,16 @@
 """Convolutions: ONNX Runtime's integer kernel, and what the float ones share with it."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import onnx
 
 from lepton.graph import Conv2D, DepthwiseConv2D, GraphError, Op, Quantization, TransposeConv2D
 
-from ..geometry import dense_transposed
+from ..geometry import dense_transposed, effective_kernel
 from .importer import INT8, Importer, attributes
 from .operands import FULL, codes_as_stated, constant_bias, constant_weights, from_image, image, layer_constants
-from .windows import window
+from .windows import MAX_WINDOW, window
 
 
 def convolution(importer: Importer, given: dict, x: str, weights: np.ndarray, q: Quantization,
@@ -48,6 +50,44 @@ def qlinear_conv(importer: Importer, node: onnx.NodeProto):
     importer.set_codes(name, y, dtype)
 
 
+@dataclass(frozen=True)
+class Growing:
+    """A transposed convolution over any number of axes: strides, dilations, (before, after) pads, the output's size."""
+
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    pads: tuple[tuple[int, int], ...]
+    size: tuple[int, ...]
+
+
+def growing(importer: Importer, given: dict, kernel: tuple[int, ...], extents: tuple[int, ...]) -> Growing:
+    """What the attributes of a ConvTranspose state or leave to their defaults."""
+    rank = len(extents)
+    stride, dilation = (tuple(given.get(key) or (1,) * rank) for key in ("strides", "dilations"))
+    extra, pads = tuple(given.get("output_padding") or (0,) * rank), tuple(given.get("pads") or (0,) * 2 * rank)
+    for what, values, count, least in (("strides", stride, rank, 1), ("dilations", dilation, rank, 1),
+                                       ("output_padding", extra, rank, 0), ("pads", pads, 2 * rank, 0)):
+        if len(values) != count or not all(least <= value <= MAX_WINDOW for value in values):
+            raise GraphError(f"{importer.where}: {what} must be {count} numbers in {least}..{MAX_WINDOW}, not {values}")
+    automatic, wanted = given.get("auto_pad", "NOTSET"), given.get("output_shape")
+    if wanted and len(wanted) == rank + 2:
+        wanted = wanted[2:]
+    padding, size = [], []
+    for i in range(rank):
+        full = (extents[i] - 1) * stride[i] + effective_kernel(kernel[i], dilation[i]) + extra[i]
+        target = wanted[i] if wanted else extents[i] * stride[i] if automatic.startswith("SAME") else None
+        before, after = (0, 0) if automatic == "VALID" else (pads[i], pads[i + rank])
+        if target is not None:
+            total = max(full - target, 0)
+            small, large = total // 2, total - total // 2
+            before, after = (small, large) if automatic == "SAME_UPPER" else (large, small)
+        padding.append((before, after))
+        size.append(full - before - after)
+    if min(size) < 1:
+        raise GraphError(f"{importer.where}: no pixel is left of the output, whose size would be {tuple(size)}")
+    return Growing(stride, dilation, tuple(padding), tuple(size))
+
+
 def transposed(importer: Importer, given: dict, x: str, weights: np.ndarray, q: Quantization,
                 bias: np.ndarray | None, output: str, out_q: Quantization, clamp: tuple[int, int]) -> str:
     """The same for a transposed convolution with weights (C, O, H, W)."""
@@ -55,46 +95,21 @@ def transposed(importer: Importer, given: dict, x: str, weights: np.ndarray, q: 
     if rank not in (3, 4) or weights.ndim != rank:
         raise GraphError(f"{importer.where}: weights of shape {weights.shape} do not fit the input {shape}; images of "
                          "1 or 2 dimensions are supported")
-
-    def pair(name: str, default: int) -> tuple[int, ...]:
-        """(y, x) of an option; y is as if the option were not there in 1-D."""
-        return (default,) * (4 - rank) + tuple(given.get(name) or (default,) * (rank - 2))
-
-    stride, extra, dilation = pair("strides", 1), pair("output_padding", 0), pair("dilations", 1)
-    pads = list(given.get("pads") or (0,) * (2 * rank - 4))
-    pads = [0, pads[0], 0, pads[1]] if rank == 3 and len(pads) == 2 else pads
-    groups, automatic, wanted = given.get("group", 1), given.get("auto_pad", "NOTSET"), given.get("output_shape")
+    groups = given.get("group", 1)
     if groups < 1 or shape[1] != weights.shape[0] or shape[1] % groups:
         raise GraphError(f"{importer.where}: weights of shape {weights.shape} in {groups} groups do not fit "
                          f"{shape[1]} input channels")
     if groups > 1 and q.scale.size > 1:
         raise GraphError(f"{importer.where}: the weights of {groups} groups must have one scale, not {q.scale.size}")
-    shape = (*shape[:2], 1, shape[2]) if rank == 3 else shape
-    weights = weights.reshape(*weights.shape[:2], *(weights.shape[2:] if rank == 4 else (1, weights.shape[2])))
-    if min(dilation) < 1 or len(dilation) != 2:
-        raise GraphError(f"{importer.where}: dilations must be above 0, not {dilation}")
-    weights = dense_transposed(weights, groups, dilation, int(q.zero_point[0]) if q.zero_point.size == 1 else 0)
-    kernel = weights.shape[2:]
-    if min(stride) < 1 or min(extra) < 0 or min(pads) < 0 or len(stride) != 2 or len(pads) != 4 or len(extra) != 2:
-        raise GraphError(f"{importer.where}: strides must be above 0, pads and output_padding not below, not {stride}, "
-                         f"{pads} and {extra}")
-    size = []
-    for i in range(2):
-        full = (shape[2 + i] - 1) * stride[i] + kernel[i] + extra[i]
-        target = shape[2 + i] * stride[i] if automatic.startswith("SAME") else None
-        if wanted and i + rank >= 4:  # in 1-D it says nothing of the height
-            target = wanted[i - 2]
-        if target is not None:
-            total = max(full - target, 0)
-            small, large = total // 2, total - total // 2
-            pads[i], pads[i + 2] = (small, large) if automatic == "SAME_UPPER" else (large, small)
-        size.append(full - pads[i] - pads[i + 2])
-    if min(size) < 1:
-        raise GraphError(f"{importer.where}: no pixel is left of the output, whose size would be {tuple(size)}")
+    g = growing(importer, given, weights.shape[2:], shape[2:])
+    one = (1,) * (4 - rank)  # the height of a line
+    weights = weights.reshape(*weights.shape[:2], *one, *weights.shape[2:])
+    zero = int(q.zero_point[0]) if q.zero_point.size == 1 else 0
+    weights = dense_transposed(weights, groups, (*one, *g.dilation), zero)
     x = image(importer, x)
-    op = TransposeConv2D(tuple(size), stride, ((pads[0], pads[2]), (pads[1], pads[3])), clamp)
+    op = TransposeConv2D((*one, *g.size), (*one, *g.stride), (*((0, 0) for _ in one), *g.pads), clamp)
     y = importer.emit(op, [x, *layer_constants(importer, weights.transpose(1, 2, 3, 0), q, 0, bias, x)], output,
-                      (shape[0], *size, weights.shape[1]), INT8, out_q)
+                      (shape[0], *one, *g.size, weights.shape[1]), INT8, out_q)
     return from_image(importer, y, rank)
 
 

@@ -33,6 +33,7 @@ TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 INPUT_TYPES = {np.dtype(t) for t in (np.float32, np.int8, np.uint8, np.int32, np.int64, np.bool_)}
 NOT_REPEATABLE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 _DYNAMIC = {"NonZero", "Unique", "NonMaxSuppression", "Compress", "StringSplit"}
+_QUANTIZED = {"QGemm", "MatMulIntegerToFloat"}  # besides QuantizeLinear, QLinearConv and the others named so
 _UNKNOWN = Quantization(np.ones(1, np.float32), np.zeros(1, np.int32))  # of integers that nothing gives a scale
 
 
@@ -51,6 +52,7 @@ class Importer:
         self.opsets = tuple(sorted({(o.domain, o.version) for o in model.opset_import} | {("com.microsoft", 1)}))
         self.opset = max(version for domain, version in self.opsets if domain in ("", "ai.onnx"))
         self.quantities = quantities(model.graph)
+        self.quantized = any("Linear" in node.op_type or node.op_type in _QUANTIZED for node in model.graph.node)
         self.values: dict[str, Value] = {
             tensor.name: Constant(numpy_helper.to_array(tensor)) for tensor in model.graph.initializer}
         self.readers = Counter(name for node in model.graph.node for name in node.input)

@@ -26,7 +26,11 @@ NOT_QUANTIZED = ("works on float32 values; quantize the network first, for insta
 _INT32 = np.iinfo(np.int32)
 LARGEST_ROUNDING = 1 / 64  # of a bias, in steps of the output
 BINARY: dict[str, type[Op]] = {"Add": Add, "Sub": Sub, "Mul": Mul}
-_WITH_BIAS = ("Conv", "ConvTranspose", "Gemm")
+_MOST_AXES = 4  # of the weights of an integer layer; volumes are computed in float
+
+
+class _NoInteger(Exception):
+    """No integer layer gives what the float one does."""
 
 
 def is_real(value: Value | None) -> bool:
@@ -45,10 +49,9 @@ def _is_one_scale(value: Value | None) -> bool:
 
 
 def pending(importer: Importer, node: onnx.NodeProto):
-    """A float layer of dequantized operands: waits for the QuantizeLinear that follows."""
+    """A float layer: waits for the QuantizeLinear that may follow. Raises GraphError where nothing is quantized."""
     operands = tuple(importer.operand(node, i) for i in range(len(node.input)))
-    activations = operands[:1] if node.op_type == "ReduceMean" else operands[:2]
-    if not all(_is_quantized(value) for value in activations):
+    if not importer.quantized:
         raise GraphError(f"{importer.where} {NOT_QUANTIZED}")
     importer.values[node.output[0]] = Pending(node, operands)
 
@@ -66,22 +69,27 @@ def pending_binary(importer: Importer, node: onnx.NodeProto) -> bool:
 def finish(importer: Importer, quantize: onnx.NodeProto, value: Pending) -> bool:
     """Emits a pending operator, now that `quantize` says what it is quantized to.
 
-    False where it has to be computed in float, since an operand is not what an 8-bit value stands for.
+    False where it has to be computed in float: an operand is not what an 8-bit value stands for, or no integer layer
+    has its weights or bias.
     """
     node, name = value.node, quantize.output[0]
     zero = importer.constant(quantize, 2, "the zero point")
     dtype = np.dtype(np.uint8) if zero is None else zero.dtype
-    if any(isinstance(operand, Computed) and _codes_of(importer, operand, emit=False) is None
-           for operand in value.inputs[:2] if operand is not None):
+    activations = value.inputs[:1] if node.op_type == "ReduceMean" else value.inputs[:2]
+    if not all(_is_quantized(operand) and _codes_of(importer, operand, emit=False) is not None
+               for operand in activations):
         return False
     if node.op_type == "Gemm" and not GemmOptions.of(node).integer:
         return False
     where, label = importer.where, importer.label
     importer.where = f"{node.op_type} {node.name or node.output[0]!r}"
     importer.label = node.name or node.output[0]
-    tensor = _emit(importer, value, name, importer.quantities[name])
-    importer.where, importer.label = where, label
-    importer.set_codes(name, tensor, dtype)
+    try:
+        importer.set_codes(name, _emit(importer, value, name, importer.quantities[name]), dtype)
+    except _NoInteger:  # what it has added to the graph nothing reads
+        return False
+    finally:
+        importer.where, importer.label = where, label
     return True
 
 
@@ -104,9 +112,9 @@ def _emit(importer: Importer, value: Pending, name: str, out_q: Quantization) ->
     if node.op_type == "Gemm" and not options.transposed_b:
         axis = 1
     codes, stated = value.inputs[1].codes, value.inputs[1].quantization
-    if stated.scale.size > 1 and stated.axis != axis % codes.ndim:
-        raise GraphError(f"{importer.where}: the weights must be quantized per tensor or per output channel "
-                         f"(axis {axis % codes.ndim}), not along axis {stated.axis}")
+    if codes.dtype not in BYTES or codes.ndim > _MOST_AXES or (
+            stated.scale.size > 1 and stated.axis != axis % codes.ndim):
+        raise _NoInteger
     shift = 128 if codes.dtype == np.uint8 else 0
     weights, q = as_int8(importer, codes, stated.scale, (stated.zero_point + shift).astype(codes.dtype), axis)
     addend = value.inputs[2] if len(value.inputs) > 2 else None
@@ -156,11 +164,14 @@ def _codes_of(importer: Importer, value: Value, emit: bool = True) -> str | None
 
 def _bias(importer: Importer, value: Value | None, x: str, weights: Quantization, output: Quantization
           ) -> np.ndarray | None:
-    """The bias as int32 at the scale of the sums. Raises GraphError where rounding it could be seen in the output."""
+    """The bias as int32 at the scale of the sums; _NoInteger where rounding it could be seen in the output."""
     if value is None:
         return None
     if not isinstance(value, Constant):
-        raise GraphError(f"{importer.where}: the bias must be constant")
+        raise _NoInteger
+    outputs = weights.scale.size if weights.scale.size > 1 else value.array.size
+    if value.array.size not in (1, outputs):
+        raise _NoInteger
     scale = importer.graph.tensors[x].quantization.scale.astype(np.float64) * weights.scale
     stated = value.quantization
     if stated is not None and value.codes.dtype == np.int32 and not np.any(stated.zero_point):
@@ -171,10 +182,9 @@ def _bias(importer: Importer, value: Value | None, x: str, weights: Quantization
     exact = value.array.astype(np.float64).ravel() / scale
     bias = np.rint(exact)
     if np.any(np.abs(bias - exact) * scale > LARGEST_ROUNDING * float(output.scale[0])):
-        raise GraphError(f"{importer.where}: the bias is no multiple of input scale times weight scale, and too coarse "
-                         "in it for the output's scale; quantize the bias as ONNX says, to int32 with that scale")
+        raise _NoInteger
     if not np.all(np.isfinite(bias)) or np.any((bias < _INT32.min) | (bias > _INT32.max)):
-        raise GraphError(f"{importer.where}: the bias does not fit 32 bits at the scale of input times weights")
+        raise _NoInteger
     return bias.astype(np.int32)
 
 

@@ -21,12 +21,33 @@ class Window:
     size: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class Sliding:
+    """The same over any number of axes."""
+
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    size: tuple[int, ...]
+
+
 def window(importer: Importer, given: dict, kernel: tuple[int, ...], extents: tuple[int, ...]) -> Window:
     """From the attributes of a convolution or pool over one or two axes (one gets a height of 1)."""
     rank = len(extents)
-    if rank not in (1, 2) or len(kernel) != rank:
+    if rank not in (1, 2):
         raise GraphError(f"{importer.where}: images must have 1 or 2 dimensions besides batch and channels, "
                          f"not {rank}")
+    w = sliding(importer, given, kernel, extents)
+    if rank == 1:
+        return Window((1, *kernel), (1, *w.stride), (1, *w.dilation), ((0, 0), *w.padding), (1, *w.size))
+    return Window(tuple(kernel), w.stride, w.dilation, w.padding, w.size)
+
+
+def sliding(importer: Importer, given: dict, kernel: tuple[int, ...], extents: tuple[int, ...]) -> Sliding:
+    """Strides, dilations, paddings and the output's size that the attributes state or leave to their defaults."""
+    rank = len(extents)
+    if len(kernel) != rank:
+        raise GraphError(f"{importer.where}: a kernel of {len(kernel)} dimensions does not fit the image {extents}")
     stride, dilation = (tuple(given.get(key) or (1,) * rank) for key in ("strides", "dilations"))
     pads = tuple(given.get("pads") or (0,) * 2 * rank)
     for what, values, count, least in (("kernel", kernel, rank, 1), ("strides", stride, rank, 1),
@@ -57,7 +78,4 @@ def window(importer: Importer, given: dict, kernel: tuple[int, ...], extents: tu
                              f"of {extents} with pads {pads}")
         padding.append(before_after)
         size.append(pixels)
-    if rank == 1:
-        one = (1,)
-        return Window(one + tuple(kernel), one + stride, one + dilation, ((0, 0), *padding), (1, *size))
-    return Window(tuple(kernel), stride, dilation, tuple(padding), tuple(size))
+    return Sliding(stride, dilation, tuple(padding), tuple(size))

@@ -19,6 +19,7 @@ from ..core import Op
 from .convert import *  # noqa: F403
 from .convolution import *  # noqa: F403
 from .elementwise import *  # noqa: F403
+from .float_layers import *  # noqa: F403
 from .move import *  # noqa: F403
 from .pool import *  # noqa: F403
 from .product import *  # noqa: F403

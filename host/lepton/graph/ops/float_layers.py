@@ -1,0 +1,137 @@
+"""Layers with float32 weights, which frameworks leave unquantized: on the host, any number of image axes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from ..core import Call, Op, Pair, Shape, Tensor
+from .conditions import MAX_WINDOW, dims, of_type, require
+from .windows import effective_kernel, output_size
+
+__all__ = ["FloatConv", "FloatConvTranspose"]
+
+_FLOAT32 = np.dtype(np.float32)
+
+
+def _operands(inputs: Sequence[Tensor | None], groups: int, outputs_of: str) -> tuple[Shape, Shape]:
+    """Shapes of x and weights, whose first two axes are (outputs, inputs / groups), or the other way round."""
+    for tensor in filter(None, inputs):
+        of_type(tensor, np.float32)
+    x, weights, bias = (*inputs, None)[:3]
+    shape, kernel = dims(x.shape), dims(weights.shape)
+    require(len(shape) >= 3 and len(kernel) == len(shape) and min(*shape, *kernel) >= 1,
+            f"x and weights must have the same number of dimensions, 3 or more of at least 1, not shapes {shape} and "
+            f"{kernel}")
+    channels = kernel[1] * groups if outputs_of == "first" else kernel[0]
+    outputs = kernel[0] if outputs_of == "first" else kernel[1] * groups
+    require(groups >= 1 and shape[1] == channels and outputs % groups == 0 and channels % groups == 0,
+            f"weights of shape {kernel} in {groups} groups do not fit {shape[1]} input channels")
+    if bias is not None:
+        require(dims(bias.shape) == (outputs,), f"the bias must have shape ({outputs},), not {dims(bias.shape)}")
+    return shape, kernel
+
+
+def _in_range(axes: int, **settings: Sequence[int]) -> None:
+    for what, values in settings.items():
+        least = 0 if "padding" in what else 1
+        require(len(values) == axes and all(least <= v <= MAX_WINDOW for v in values),
+                f"{what} must be {axes} numbers in {least}..{MAX_WINDOW}, not {tuple(values)}")
+
+
+@dataclass(frozen=True)
+class FloatConv(Op):
+    """inputs: x float32 (N,C,...), weights float32 (O,C/groups,...), bias float32 (O,) or none; output (N,O,...).
+
+    Sums are exact to double precision and rounded once; frameworks round in between, in an order of their own.
+    """
+
+    operands = (2, 3)
+
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[Pair, ...]
+    groups: int = 1
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        shape, kernel = _operands(inputs, self.groups, "first")
+        axes = len(shape) - 2
+        _in_range(axes, stride=self.stride, dilation=self.dilation)
+        require(len(self.padding) == axes, f"padding must have {axes} pairs, not {self.padding}")
+        _in_range(2 * axes, padding=[n for pair in self.padding for n in pair])
+        size = tuple(output_size(*axis) for axis in
+                     zip(shape[2:], kernel[2:], self.stride, self.dilation, self.padding, strict=True))
+        require(min(size) >= 1, f"the kernel {kernel[2:]} with dilation {self.dilation} does not fit {shape[2:]} with "
+                                f"padding {self.padding}")
+        return (shape[0], kernel[0], *size), _FLOAT32
+
+    def compute(self, call: Call) -> np.ndarray:
+        """Tap by tap of the kernel: a product of matrices over the channels each."""
+        x, weights = call.values[:2]
+        padded = np.pad(x, ((0, 0), (0, 0), *self.padding)).astype(np.float64)
+        batch, outputs, *size = call.output.shape
+        groups = self.groups
+        total = np.zeros((batch, groups, outputs // groups, prod(size)))
+        taps = weights.astype(np.float64).reshape(groups, outputs // groups, *weights.shape[1:])
+        for tap in np.ndindex(*weights.shape[2:]):
+            where = tuple(slice(t * d, t * d + (n - 1) * s + 1, s) for t, d, n, s in
+                          zip(tap, self.dilation, size, self.stride, strict=True))
+            pixels = padded[(slice(None), slice(None), *where)].reshape(batch, groups, -1, prod(size))
+            total += taps[(slice(None), slice(None), slice(None), *tap)] @ pixels
+        return _biased(call, total.reshape(call.output.shape))
+
+    def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
+        return prod(output.shape) * prod(inputs[1].shape[1:])
+
+
+@dataclass(frozen=True)
+class FloatConvTranspose(Op):
+    """inputs: x float32 (N,C,...), weights float32 (C,O/groups,...), bias float32 (O,) or none; output (N,O,*size).
+
+    Every element adds its weighted kernel at `stride` times its position less the first padding of each axis; what
+    falls outside of `size` is dropped. Sums as in `FloatConv`.
+    """
+
+    operands = (2, 3)
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[int, ...]  # before each axis
+    groups: int = 1
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        shape, kernel = _operands(inputs, self.groups, "second")
+        _in_range(len(shape) - 2, size=self.size, stride=self.stride, dilation=self.dilation, padding=self.padding)
+        return (shape[0], kernel[1] * self.groups, *self.size), _FLOAT32
+
+    def compute(self, call: Call) -> np.ndarray:
+        x, weights = call.values[:2]
+        batch, channels, *extents = x.shape
+        groups = self.groups
+        kernel = weights.shape[2:]
+        whole = [max((n - 1) * s + effective_kernel(k, d), before + target) for n, s, k, d, before, target in
+                 zip(extents, self.stride, kernel, self.dilation, self.padding, self.size, strict=True)]
+        canvas = np.zeros((batch, groups, weights.shape[1], *whole))
+        pixels = x.astype(np.float64).reshape(batch, groups, channels // groups, -1)
+        taps = weights.astype(np.float64).reshape(groups, channels // groups, *weights.shape[1:])
+        for tap in np.ndindex(*kernel):
+            matrix = taps[(slice(None), slice(None), slice(None), *tap)].swapaxes(1, 2)
+            where = tuple(slice(t * d, t * d + (n - 1) * s + 1, s) for t, d, n, s in
+                          zip(tap, self.dilation, extents, self.stride, strict=True))
+            canvas[(slice(None), slice(None), slice(None), *where)] += (matrix @ pixels).reshape(
+                batch, groups, -1, *extents)
+        kept = tuple(slice(before, before + n) for before, n in zip(self.padding, self.size, strict=True))
+        return _biased(call, canvas[(slice(None), slice(None), slice(None), *kept)].reshape(call.output.shape))
+
+    def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
+        return prod(inputs[0].shape) * prod(inputs[1].shape[1:])
+
+
+def _biased(call: Call, total: np.ndarray) -> np.ndarray:
+    bias = call.values[2] if len(call.values) > 2 else None
+    if bias is not None:
+        total = total + bias.reshape(-1, *[1] * (total.ndim - 2))
+    with np.errstate(over="ignore"):  # infinities are results here, as in the framework
+        return total.astype(np.float32)
