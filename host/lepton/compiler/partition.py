@@ -109,6 +109,8 @@ def _fully_connected(graph: Graph, node: Node) -> str | None:
 
 def _max_pool(graph: Graph, node: Node) -> str | None:
     op = node.op
+    if isinstance(op, MaxPool2D) and op.dilation != (1, 1):
+        return f"a pool with dilation {op.dilation}"
     return _constants(graph, node) or _window(image_of(graph, node.inputs[0]), op.kernel, op.stride, (1, 1), op.padding)
 
 

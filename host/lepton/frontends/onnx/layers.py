@@ -119,7 +119,8 @@ def _emit(importer: Importer, value: Pending, name: str, out_q: Quantization) ->
     weights, q = as_int8(importer, codes, stated.scale, (stated.zero_point + shift).astype(codes.dtype), axis)
     addend = value.inputs[2] if len(value.inputs) > 2 else None
     if node.op_type == "Gemm":
-        x, q = options.left(importer, x), options.scaled(q, importer.graph.tensors[x].quantization.scale)
+        weights, x = options.signed(importer, weights, q), options.left(importer, x)
+        q = options.scaled(q, importer.graph.tensors[x].quantization.scale)
         addend = _times(addend, options.beta)
     bias = _bias(importer, addend, x, q, out_q)
     if node.op_type == "Conv":

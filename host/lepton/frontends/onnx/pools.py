@@ -38,8 +38,6 @@ def _pooled(importer: Importer, node: onnx.NodeProto, given: dict, x: str) -> tu
     if not given.get("kernel_shape"):
         raise GraphError(f"{importer.where} has no kernel_shape")
     w = window(importer, given, tuple(given["kernel_shape"]), importer.graph.tensors[x].shape[2:])
-    if w.dilation != (1, 1):
-        raise GraphError(f"{importer.where}: pools with dilations {w.dilation} are not supported")
     for kernel, before_after in zip(w.kernel, w.padding, strict=True):
         if max(before_after) >= kernel:
             raise GraphError(f"{importer.where}: padding {w.padding} must be less than the kernel {w.kernel}, or "
@@ -57,7 +55,7 @@ def _emit_pool(importer: Importer, node: onnx.NodeProto, op, x: str, w: Window, 
 def max_pool(importer: Importer, node: onnx.NodeProto):
     def emit(x: str) -> str:
         w, nhwc = _pooled(importer, node, attributes(node), x)
-        op = MaxPool2D(w.kernel, w.stride, w.padding)
+        op = MaxPool2D(w.kernel, w.stride, w.padding, dilation=w.dilation)
         return _emit_pool(importer, node, op, x, w, nhwc, importer.graph.tensors[x].quantization)
 
     _apply(importer, node, emit, orderly=True)
@@ -70,6 +68,8 @@ def average_pool(importer: Importer, node: onnx.NodeProto):
         raise GraphError(f"{importer.where}: channels_last is not supported")
     x = codes_as_stated(importer, node) if quantized else importer.host(node.input[0])
     w, nhwc = _pooled(importer, node, given, x)
+    if w.dilation != (1, 1):
+        raise GraphError(f"{importer.where}: averages with dilations {w.dilation} are not supported")
     op = AveragePool2D(w.kernel, w.stride, w.padding, count_padding=bool(given.get("count_include_pad", 0)),
                        unsigned=quantized and dtype == np.uint8)
     y = _emit_pool(importer, node, op, x, w, nhwc, importer.quantities[name] if quantized else None)

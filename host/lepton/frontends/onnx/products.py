@@ -88,8 +88,8 @@ class GemmOptions:
 
     @property
     def integer(self) -> bool:
-        """Do the factors fit scales, which are above 0?"""
-        return 0 < self.alpha < np.inf and np.isfinite(self.beta)
+        """Can scales take the factors?"""
+        return bool(np.isfinite(self.alpha) and self.alpha != 0 and np.isfinite(self.beta))
 
     def left(self, importer: Importer, x: str) -> str:
         """The rows of A' from the tensor A."""
@@ -99,16 +99,30 @@ class GemmOptions:
         """Weights (columns, inputs) from the constant B."""
         return weights if self.transposed_b else weights.T
 
+    def signed(self, importer: Importer, weights: np.ndarray, q: Quantization) -> np.ndarray:
+        """int8 weights that stand for the negative reals where alpha is negative: scales are above 0."""
+        if self.alpha > 0:
+            return weights
+        along = [1] * weights.ndim
+        if q.axis is not None:
+            along[q.axis] = -1
+        codes = 2 * q.zero_point.reshape(along) - weights
+        if np.any((codes < -128) | (codes > 127)):
+            raise GraphError(f"{importer.where}: alpha must be above 0, not {self.alpha}, with weights that cannot be "
+                             "negated in 8 bits")
+        return codes.astype(np.int8)
+
     def scaled(self, q: Quantization, source: np.ndarray) -> Quantization:
-        """The quantization of alpha times the weights.
+        """The quantization of alpha, without its sign, times the weights.
 
         ONNX Runtime rounds alpha * source * scale from left to right; of the float32 that are near alpha * scale the
         one is taken whose product with `source`, the scale of A, is the same.
         """
         if self.alpha == 1:
             return q
-        wanted = np.float32(self.alpha) * source.astype(np.float32) * q.scale
-        near = np.float32(self.alpha) * q.scale
+        alpha = np.float32(abs(self.alpha))
+        wanted = alpha * source.astype(np.float32) * q.scale
+        near = alpha * q.scale
         best = near
         for candidate in (np.nextafter(near, np.float32(0)), np.nextafter(near, np.float32(np.inf))):
             fits = (source * candidate == wanted) & (source * best != wanted)
@@ -120,9 +134,11 @@ def qgemm(importer: Importer, node: onnx.NodeProto):
     """com.microsoft QGemm: an int8 result, or a float one where no output scale is given."""
     name, dtype, options = node.output[0], importer.settled(node.input[0]).dtype, GemmOptions.of(node)
     if not options.integer:
-        raise GraphError(f"{importer.where}: alpha must be above 0, not {options.alpha}")
+        raise GraphError(f"{importer.where}: alpha must be finite and not 0, not {options.alpha}")
     weights, q = constant_weights(importer, node, (3, 4, 5), 0 if options.transposed_b else 1)
     x, bias = options.left(importer, codes_as_stated(importer, node)), constant_bias(importer, node, 6, 4)
+    weights = options.signed(importer, weights, q)
+    bias = -bias if bias is not None and options.alpha < 0 else bias
     q = options.scaled(q, importer.graph.tensors[x].quantization.scale)
     if name in importer.quantities:
         y = rows(importer, x, options.right(weights), q, bias, name, importer.quantities[name], FULL)

@@ -17,7 +17,8 @@ _SCALE_TOLERANCE = 1e-6  # TFLite's pools take scales that differ by no more (Po
 
 def _infer(op: "MaxPool2D | AveragePool2D", x: Tensor) -> tuple[Shape, np.dtype]:
     batch, _, _, channels = image(x)
-    size = window_size(x, op.kernel, op.stride, (1, 1), op.padding)
+    dilation = op.dilation if isinstance(op, MaxPool2D) else (1, 1)
+    size = window_size(x, op.kernel, op.stride, dilation, op.padding)
     for before_after, kernel in zip(op.padding, op.kernel, strict=True):  # ONNX Runtime refuses it as well
         require(max(before_after) < kernel, f"padding {op.padding} must be less than the kernel {tuple(op.kernel)}, "
                                             "or a window lies wholly in the padding")
@@ -53,6 +54,7 @@ class MaxPool2D(Op):
     stride: Pair = (2, 2)
     padding: Padding = NONE
     clamp: Pair = FULL
+    dilation: Pair = (1, 1)
 
     def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
         return _infer(self, inputs[0])
@@ -63,7 +65,7 @@ class MaxPool2D(Op):
     def compute(self, call: Call) -> np.ndarray:
         x = call.x[0]
         lowest = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
-        result = windows(x, self.kernel, self.stride, (1, 1), self.padding, lowest).max(axis=(3, 4))[None]
+        result = windows(x, self.kernel, self.stride, self.dilation, self.padding, lowest).max(axis=(3, 4))[None]
         return np.clip(result, *self.limits(x.dtype)).astype(x.dtype) if call.quantized else result
 
 
