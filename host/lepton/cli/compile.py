@@ -10,6 +10,8 @@ from .host_work import operators
 from .placement import explain_table, host_table, placement_facts
 from .tables import network_facts
 
+_NOTES = 3  # shown at most
+
 
 def run(arguments: Namespace) -> int:
     from ..compiler import compile_graph
@@ -42,11 +44,17 @@ def run(arguments: Namespace) -> int:
     console.print(facts(placement_facts(model, costs)))
     if operators(costs):
         console.print(host_table(model, costs))
+    for note in _shortened(graph.notes):
+        console.print(f"note: {note}", style="yellow", soft_wrap=True)
     if arguments.explain:
         console.print(explain_table(model))
     console.print(facts([("written", f"{output}, {grouped(output.stat().st_size)} bytes, "
                                      f"for configuration {arguments.config} ({model.config_hash})")]))
     return 0
+
+
+def _shortened(notes: list[str]) -> list[str]:
+    return notes if len(notes) <= _NOTES else [*notes[:_NOTES], f"the same holds for {len(notes) - _NOTES} more layers"]
 
 
 def _progress(say):

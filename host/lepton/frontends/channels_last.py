@@ -11,6 +11,7 @@ import numpy as np
 
 from lepton.graph import (
     Add,
+    Arithmetic,
     Concat,
     Dequantize,
     Div,
@@ -254,6 +255,9 @@ class _ChannelsLast:
             return self.alone(node)  # looks each index up
         if self.constant(name) is not None or self.views[name].plain:
             return False
+        if isinstance(node.op, Reduce) and not node.op.selects and self.source.arithmetic is Arithmetic.FLOAT and (
+                self.source.tensors[name].dtype == np.float32):
+            return False  # a sum of floats depends on their order
         if isinstance(node.op, Gather) and (
                 (index := self.constant(node.inputs[1])) is None or index.data.ndim > 1):
             return False

@@ -159,7 +159,10 @@ class Node:
 
 @dataclass(eq=False)
 class Graph:
-    """A network: nodes in execution order over named tensors."""
+    """A network: nodes in execution order over named tensors.
+
+    `notes`: what the front end has to say about the results, one sentence about a node each.
+    """
 
     name: str
     tensors: dict[str, Tensor] = field(default_factory=dict)
@@ -167,3 +170,4 @@ class Graph:
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     arithmetic: Arithmetic = Arithmetic.FIXED
+    notes: list[str] = field(default_factory=list)

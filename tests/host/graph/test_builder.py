@@ -18,6 +18,7 @@ from lepton.graph import (
 )
 from lepton.graph.builder import GraphBuilder
 from lepton.graph.interpret import evaluate
+from lepton.graph.numerics import onnxruntime_kernels
 from lepton.graph.verify import verify
 
 Q = Quantization(np.float32([0.5]), np.int32([3]))
@@ -27,7 +28,8 @@ def builder(**options):
     return GraphBuilder(Graph("net", arithmetic=Arithmetic.FLOAT), **options)
 
 
-def test_a_formula_computes_what_numpy_does():
+def test_a_formula_computes_what_numpy_does(monkeypatch):
+    monkeypatch.setenv(onnxruntime_kernels.SWITCH, "0")  # whose exponential rounds differently
     b = builder()
     x = b.input("x", (2, 3), np.float32)
     b.output((x * 2.0 + 1.0) / (x - x.reduce("mean", (1,))).exp(), "y")

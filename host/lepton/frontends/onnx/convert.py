@@ -6,14 +6,15 @@ from pathlib import Path
 from lepton.graph import Graph
 
 from ..channels_last import channels_last
-from . import convolutions, elementwise, layers, moving, normalizations, pools, products, resizing
+from . import convolutions, elementwise, indexing, layers, moving, normalizations, pools, products, resizing
 from .floating import in_float
 from .importer import Importer
 from .reader import Shapes, Source, read_model
 from .runtime import prepare
 
-CONVERTERS = (convolutions.CONVERTERS | elementwise.CONVERTERS | layers.CONVERTERS | moving.CONVERTERS
-              | normalizations.CONVERTERS | pools.CONVERTERS | products.CONVERTERS | resizing.CONVERTERS)
+CONVERTERS = (convolutions.CONVERTERS | elementwise.CONVERTERS | indexing.CONVERTERS | layers.CONVERTERS
+              | moving.CONVERTERS | normalizations.CONVERTERS | pools.CONVERTERS | products.CONVERTERS
+              | resizing.CONVERTERS)
 
 
 def import_onnx(source: Source, name: str | None = None, shapes: Shapes | None = None) -> Graph:
@@ -28,7 +29,10 @@ def import_onnx(source: Source, name: str | None = None, shapes: Shapes | None =
     extra `onnx` is not installed.
     """
     model, found = read_model(source, shapes)
-    return channels_last(Importer(prepare(model), name or found, CONVERTERS, in_float).graph)
+    importer = Importer(prepare(model), name or found, CONVERTERS, in_float)
+    graph = channels_last(importer.graph)
+    graph.notes = importer.graph.notes
+    return graph
 
 
 def load_onnx(path: Source, calibration=None, progress=None, **options) -> Graph:

@@ -12,14 +12,18 @@ import onnx
 from lepton.graph import (
     Add,
     Cast,
+    Compare,
     Div,
+    Function,
     GraphError,
+    Logic,
     Maximum,
     Minimum,
     Mul,
     Op,
     Prelu,
     Quantize,
+    Select,
     Sub,
     Unary,
 )
@@ -35,8 +39,7 @@ UNARY = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Erf": "erf", "Ex
          "Reciprocal": "reciprocal", "Not": "not"}
 BINARY = {"Add": Add, "Sub": Sub, "Mul": Mul, "Max": Maximum, "Min": Minimum}
 # Only as functions of one int8 tensor; there is no such operator for the host.
-TABLE_ONLY = ("Selu", "Celu", "Mish", "ThresholdedRelu", "Softsign", "Pow", "Sign", "Sin", "Cos", "FastGelu",
-              "Where", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "And", "Or")
+TABLE_ONLY = ("Mod", "IsInf", "BitwiseNot", "Shrink")
 
 
 def as_table(importer: Importer, node: onnx.NodeProto) -> Value | None:
@@ -161,7 +164,11 @@ def _bounds(importer: Importer, node: onnx.NodeProto) -> tuple[float, float]:
 def apply(importer: Importer, op: Op, *inputs: str, dtype=None) -> str:
     """Emits an operator that works element by element; returns its result."""
     tensors = [importer.graph.tensors[name] for name in inputs]
-    shape = np.broadcast_shapes(*(t.shape for t in tensors))
+    try:
+        shape = np.broadcast_shapes(*(t.shape for t in tensors))
+    except ValueError:
+        shapes = " and ".join(str(t.shape) for t in tensors)
+        raise GraphError(f"{importer.where}: the shapes {shapes} do not broadcast") from None
     return importer.emit(op, list(inputs), importer.label, shape, dtype or tensors[0].dtype)
 
 
@@ -240,20 +247,6 @@ def _leaky_relu(importer: Importer, node: onnx.NodeProto) -> str:
     return _two_slopes(importer, x, apply(importer, Mul(), _below_zero(importer, x), importer.host(node.input[1])))
 
 
-def _elu(importer: Importer, node: onnx.NodeProto) -> str:
-    x = importer.host(node.input[0])
-    power = apply(importer, Unary("exp"), _below_zero(importer, x))
-    below = apply(importer, Sub(), power, number(importer, 1, x))
-    alpha = number(importer, attributes(node).get("alpha", 1.0), x)
-    return _two_slopes(importer, x, apply(importer, Mul(), below, alpha))
-
-
-def _softplus(importer: Importer, node: onnx.NodeProto) -> str:
-    x = importer.host(node.input[0])
-    total = apply(importer, Add(), apply(importer, Unary("exp"), x), number(importer, 1, x))
-    return apply(importer, Unary("log"), total)
-
-
 def _hard_sigmoid(importer: Importer, node: onnx.NodeProto) -> str:
     x, given = importer.host(node.input[0]), attributes(node)
     swish = node.op_type == "HardSwish"
@@ -263,30 +256,91 @@ def _hard_sigmoid(importer: Importer, node: onnx.NodeProto) -> str:
     return apply(importer, Mul(), x, gate) if swish else gate
 
 
-def _gelu(importer: Importer, node: onnx.NodeProto) -> str:
+def function(importer: Importer, node: onnx.NodeProto) -> str:
+    """Operators that the graph has as ONNX has them."""
+    given = attributes(node)
+    names = [importer.host(name) if name else "" for name in node.input]
+    tensors = [importer.graph.tensors[name] if name else None for name in names]
+    if any(t is not None and t.dtype != FLOAT32 for t in tensors):
+        raise GraphError(f"{importer.where}: operands must be float32, not "
+                         f"{', '.join(str(t.dtype) for t in tensors if t is not None)}")
+    if any(importer.readers[name] for name in node.output[1:]):
+        raise GraphError(f"{importer.where}: only first outputs are supported, not the statistics beside them")
+    kept = tuple(sorted((name, value) for name, value in given.items() if isinstance(value, int | float | str)))
+    op = Function(node.op_type, kept)
+    try:
+        shape, dtype = op.infer(tensors)
+    except GraphError as error:
+        raise GraphError(f"{importer.where}: {error}") from None
+    return importer.emit(op, names, importer.label, shape, dtype)
+
+
+def _power(importer: Importer, node: onnx.NodeProto) -> str:
+    """An exponent of integers is taken as float32, as ONNX Runtime computes it."""
+    x, exponent = (importer.host(name) for name in node.input)
+    if importer.graph.tensors[exponent].dtype != importer.graph.tensors[x].dtype == FLOAT32:
+        exponent = apply(importer, Cast("float32"), exponent, dtype=FLOAT32)
+    if importer.graph.tensors[x].dtype != FLOAT32:
+        raise GraphError(f"{importer.where}: only float32 values can be raised to a power")
+    return apply(importer, Function("Pow"), x, exponent)
+
+
+def _compare(importer: Importer, node: onnx.NodeProto) -> str:
+    return apply(importer, Compare(COMPARISONS[node.op_type]), *(importer.host(n) for n in node.input), dtype=np.bool_)
+
+
+def _is_nan(importer: Importer, node: onnx.NodeProto) -> str:
     x = importer.host(node.input[0])
-
-    def times(a: str, factor: float) -> str:
-        return apply(importer, Mul(), a, number(importer, factor, a))
-
-    if attributes(node).get("approximate", "none") == "tanh":
-        cube = apply(importer, Mul(), apply(importer, Mul(), x, x), x)
-        inner = times(apply(importer, Add(), x, times(cube, 0.044715)), np.sqrt(2 / np.pi))
-        gate = apply(importer, Unary("tanh"), inner)
-    else:
-        gate = apply(importer, Unary("erf"), times(x, np.sqrt(0.5)))
-    return apply(importer, Mul(), times(x, 0.5), apply(importer, Add(), gate, number(importer, 1, x)))
+    return apply(importer, Compare("not_equal"), x, x, dtype=np.bool_)
 
 
-def _quick_gelu(importer: Importer, node: onnx.NodeProto) -> str:
-    x = importer.host(node.input[0])
-    inner = apply(importer, Mul(), x, number(importer, attributes(node).get("alpha", 1.702), x))
-    return apply(importer, Mul(), x, apply(importer, Unary("sigmoid"), inner))
+def _logic(importer: Importer, node: onnx.NodeProto) -> str:
+    return apply(importer, Logic(node.op_type.lower()), *(importer.host(name) for name in node.input))
 
 
-_HOST = {**dict.fromkeys([*UNARY, "Cast"], _unary), **dict.fromkeys(BINARY, _binary), "Div": _div, "Clip": _clip,
-         "LeakyRelu": _leaky_relu, "PRelu": _leaky_relu, "Elu": _elu, "Softplus": _softplus,
-         "HardSigmoid": _hard_sigmoid, "HardSwish": _hard_sigmoid, "Gelu": _gelu, "QuickGelu": _quick_gelu}
+def where(importer: Importer, node: onnx.NodeProto):
+    """Of 8-bit values, too, which get the scale of the first one."""
+    name = node.output[0]
+    result = as_table(importer, node)
+    if result is not None:
+        importer.values[name] = result
+        return
+    a, b = (importer.computed(operand) for operand in node.input[1:])
+    if a.dtype not in BYTES or a.table is None:
+        operands = [importer.host(operand) for operand in node.input]
+        importer.set_host(name, apply(importer, Select(), *operands, dtype=a.dtype))
+        return
+    first = importer.codes(node.input[1])
+    q = importer.graph.tensors[first].quantization
+    condition, second = importer.host(node.input[0]), importer.codes(node.input[2], q)
+    try:
+        shape = np.broadcast_shapes(*(importer.graph.tensors[t].shape for t in (condition, first, second)))
+    except ValueError:
+        raise GraphError(f"{importer.where}: its operands do not broadcast") from None
+    importer.set_codes(name, importer.emit(Select(), [condition, first, second], name, shape, INT8, q), b.dtype)
+
+
+def _several(importer: Importer, node: onnx.NodeProto) -> str:
+    """Sum and Mean of any number of tensors."""
+    first, *others = (importer.host(name) for name in node.input)
+    for other in others:
+        first = apply(importer, Add(), first, other)
+    if node.op_type == "Mean":
+        first = apply(importer, Mul(), first, number(importer, 1 / len(node.input), first))
+    return first
+
+
+COMPARISONS = {"Equal": "equal", "Less": "less", "Greater": "greater", "LessOrEqual": "less_equal",
+               "GreaterOrEqual": "greater_equal"}
+_FUNCTIONS = ("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BiasGelu", "Celu", "Cos", "Cosh", "Elu", "FastGelu",
+              "Gelu", "Mish", "QuickGelu", "Selu", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Tan",
+              "ThresholdedRelu")
+_HOST = {**dict.fromkeys([*UNARY, "Cast"], _unary), **dict.fromkeys(BINARY, _binary),
+         **dict.fromkeys(_FUNCTIONS, function),
+         **dict.fromkeys(COMPARISONS, _compare), **dict.fromkeys(("And", "Or", "Xor"), _logic),
+         **dict.fromkeys(("Sum", "Mean"), _several), "Div": _div, "Clip": _clip, "LeakyRelu": _leaky_relu,
+         "PRelu": _leaky_relu, "HardSigmoid": _hard_sigmoid, "HardSwish": _hard_sigmoid, "Pow": _power,
+         "IsNaN": _is_nan}
 
 
 def qlinear_binary(importer: Importer, node: onnx.NodeProto):
@@ -325,5 +379,5 @@ def _bind_constants(importer: Importer, node: onnx.NodeProto):
 CONVERTERS = {
     **dict.fromkeys((*_HOST, *TABLE_ONLY, "QLinearSigmoid", "QLinearLeakyRelu"), elementwise),
     "QuantizeLinear": quantize, "DequantizeLinear": dequantize, "QLinearAdd": qlinear_binary,
-    "QLinearMul": qlinear_binary,
+    "QLinearMul": qlinear_binary, "Where": where,
 }

@@ -23,6 +23,7 @@ from .values import BYTES, Computed, Constant, Pending, Value
 NOT_QUANTIZED = ("works on float32 values; quantize the network first, for instance with calibration data "
                  "(`lepton compile --calibration`); what ONNX Runtime's quantizer leaves in float in the QOperator "
                  "format, it quantizes in the QDQ format")
+IN_FLOAT = ("ONNX Runtime computes it in float32; results can be one step off where a sum lies on the border of two")
 _INT32 = np.iinfo(np.int32)
 LARGEST_ROUNDING = 1 / 64  # of a bias, in steps of the output
 BINARY: dict[str, type[Op]] = {"Add": Add, "Sub": Sub, "Mul": Mul}
@@ -86,6 +87,8 @@ def finish(importer: Importer, quantize: onnx.NodeProto, value: Pending) -> bool
     importer.label = node.name or node.output[0]
     try:
         importer.set_codes(name, _emit(importer, value, name, importer.quantities[name]), dtype)
+        if node.op_type not in BINARY:
+            importer.graph.notes.append(f"{importer.where}: {IN_FLOAT}")
     except _NoInteger:  # what it has added to the graph nothing reads
         return False
     finally:

@@ -1,18 +1,17 @@
-"""Normalizations and what they are made of, in float on the host.
+"""Normalizations and norms, in float on the host."""
 
-A BatchNormalization is ONNX Runtime's to the last bit. The others sum floats in an order of their own, so that they
-are its results but for the rounding of float32.
-"""
+from math import prod
 
 import numpy as np
 import onnx
 
-from lepton.graph import Add, Div, GraphError, Mul, Reduce, Sub, Unary
+from lepton.graph import Add, Function, GraphError, Mul, Reduce
 
-from .elementwise import apply, number
+from .elementwise import apply, function
 from .importer import Importer, attributes, checked_axis, stated_axes
 
 _EPSILON = 1e-5
+_GROUPS_BY_CHANNEL = 21  # the opset since which a GroupNormalization scales channels, not groups
 
 
 def _float_input(importer: Importer, node: onnx.NodeProto, least_rank: int) -> str:
@@ -69,83 +68,46 @@ def batch_norm(importer: Importer, node: onnx.NodeProto):
                                               _over_channels(shift, len(shape))))
 
 
-def _reduced(importer: Importer, kind: str, x: str, axes: tuple[int, ...], keep: bool = True) -> str:
-    shape = importer.graph.tensors[x].shape
-    made = tuple(1 if i in axes else n for i, n in enumerate(shape) if keep or i not in axes)
-    return importer.emit(Reduce(kind, axes, keep), [x], importer.label, made, np.float32)
-
-
-def _centred(importer: Importer, x: str, axes: tuple[int, ...], epsilon: float) -> str:
-    """(x - mean) / sqrt(variance + epsilon)"""
-    x = apply(importer, Sub(), x, _reduced(importer, "mean", x, axes))
-    return apply(importer, Div(), x, _deviation(importer, x, axes, epsilon))
-
-
-def _deviation(importer: Importer, x: str, axes: tuple[int, ...], epsilon: float) -> str:
-    variance = _reduced(importer, "mean", apply(importer, Mul(), x, x), axes)
-    return apply(importer, Unary("sqrt"), apply(importer, Add(), variance, number(importer, epsilon, x)))
-
-
-def layer_norm(importer: Importer, node: onnx.NodeProto):
-    """LayerNormalization, and SimplifiedLayerNormalization (RMSNormalization), which takes no mean off."""
-    given, x = attributes(node), _float_input(importer, node, 1)
-    shape = importer.graph.tensors[x].shape
-    axis = checked_axis(importer, given.get("axis", -1), len(shape))
-    axes, epsilon = tuple(range(axis, len(shape))), given.get("epsilon", _EPSILON)
-    factor, shift = (_parameter(importer, node, i, what, shape) for i, what in ((1, "the scale"), (2, "the bias")))
-    if node.op_type == "LayerNormalization":
-        y = _centred(importer, x, axes, epsilon)
-    else:
-        y = apply(importer, Div(), x, _deviation(importer, x, axes, epsilon))
-    importer.set_host(node.output[0], _scaled(importer, y, factor, shift))
-
-
-def skip_layer_norm(importer: Importer, node: onnx.NodeProto):
-    """com.microsoft: two operands, and a bias, are added before the normalization."""
-    x = _float_input(importer, node, 2)
-    shape = importer.graph.tensors[x].shape
-    x = apply(importer, Add(), x, importer.host(node.input[1]))
-    bias = _parameter(importer, node, 4, "the bias of the sum", shape)
-    x = _scaled(importer, x, None, bias)
-    factor, shift = (_parameter(importer, node, i, what, shape) for i, what in ((2, "the scale"), (3, "the bias")))
-    y = _centred(importer, x, (len(shape) - 1,), attributes(node).get("epsilon", _EPSILON))
-    importer.set_host(node.output[0], _scaled(importer, y, factor, shift))
-
-
-def instance_norm(importer: Importer, node: onnx.NodeProto):
-    x = _float_input(importer, node, 3)
-    shape = importer.graph.tensors[x].shape
-    factor, shift = (_over_channels(_parameter(importer, node, i, what, (shape[1],)), len(shape))
-                     for i, what in ((1, "the scale"), (2, "the bias")))
-    y = _centred(importer, x, tuple(range(2, len(shape))), attributes(node).get("epsilon", _EPSILON))
-    importer.set_host(node.output[0], _scaled(importer, y, factor, shift))
+def normalization(importer: Importer, node: onnx.NodeProto):
+    """Layer, instance, group and root-mean-square normalizations, and ONNX Runtime's with a shortcut."""
+    node = onnx.NodeProto.FromString(node.SerializeToString())
+    if node.op_type == "RMSNormalization":
+        node.op_type = "SimplifiedLayerNormalization"
+    if node.op_type == "GroupNormalization" and importer.opset < _GROUPS_BY_CHANNEL:
+        raise GraphError(f"{importer.where}: supported from opset {_GROUPS_BY_CHANNEL}, where scales are those of "
+                         "channels")
+    importer.set_host(node.output[0], function(importer, node))
 
 
 def log_softmax(importer: Importer, node: onnx.NodeProto):
     x = _float_input(importer, node, 1)
     shape = importer.graph.tensors[x].shape
     axis = checked_axis(importer, attributes(node).get("axis", 1 if importer.opset < 13 else -1), len(shape))
-    axes = tuple(range(axis, len(shape))) if importer.opset < 13 else (axis,)
-    shifted = apply(importer, Sub(), x, _reduced(importer, "max", x, axes))
-    total = _reduced(importer, "sum", apply(importer, Unary("exp"), shifted), axes)
-    importer.set_host(node.output[0], apply(importer, Sub(), shifted, apply(importer, Unary("log"), total)))
+    if importer.opset < 13:  # over all dimensions from `axis` on
+        x = importer.reshape(x, (prod(shape[:axis]), prod(shape[axis:])))
+        axis = 1
+    y = apply(importer, Function("LogSoftmax", (("axis", axis),)), x)
+    importer.set_host(node.output[0], importer.reshape(y, shape))
+
+
+REDUCTIONS = {"ReduceL1": "l1", "ReduceL2": "l2", "ReduceSumSquare": "sum_square", "ReduceLogSum": "log_sum",
+              "ReduceLogSumExp": "log_sum_exp"}
 
 
 def norm(importer: Importer, node: onnx.NodeProto):
-    """ReduceL1, ReduceL2 and ReduceSumSquare."""
-    given, x = attributes(node), _float_input(importer, node, 1)
-    rank, axes = len(importer.graph.tensors[x].shape), stated_axes(importer, node)
+    given, x = attributes(node), _float_input(importer, node, 0)
+    shape, axes, keep = importer.graph.tensors[x].shape, stated_axes(importer, node), bool(given.get("keepdims", 1))
     if axes is None and given.get("noop_with_empty_axes", 0):
         axes = ()
     else:
-        axes = tuple(sorted({checked_axis(importer, axis, rank) for axis in (axes or range(rank))}))
-    powers = apply(importer, Unary("abs"), x) if node.op_type == "ReduceL1" else apply(importer, Mul(), x, x)
-    y = _reduced(importer, "sum", powers, axes, bool(given.get("keepdims", 1)))
-    importer.set_host(node.output[0], apply(importer, Unary("sqrt"), y) if node.op_type == "ReduceL2" else y)
+        axes = tuple(sorted({checked_axis(importer, axis, len(shape)) for axis in (axes or range(len(shape)))}))
+    made = tuple(1 if i in axes else n for i, n in enumerate(shape) if keep or i not in axes)
+    importer.set_host(node.output[0], importer.emit(Reduce(REDUCTIONS[node.op_type], axes, keep), [x], importer.label,
+                                                    made, np.float32))
 
 
 CONVERTERS = {
-    "BatchNormalization": batch_norm, "LayerNormalization": layer_norm, "SimplifiedLayerNormalization": layer_norm,
-    "RMSNormalization": layer_norm, "SkipLayerNormalization": skip_layer_norm, "InstanceNormalization": instance_norm,
-    "LogSoftmax": log_softmax, **dict.fromkeys(("ReduceL1", "ReduceL2", "ReduceSumSquare"), norm),
+    "BatchNormalization": batch_norm, "LogSoftmax": log_softmax, **dict.fromkeys(REDUCTIONS, norm),
+    **dict.fromkeys(("GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization",
+                     "SimplifiedLayerNormalization", "SkipLayerNormalization"), normalization),
 }

@@ -71,7 +71,7 @@ def average_pool(importer: Importer, node: onnx.NodeProto):
     if w.dilation != (1, 1):
         raise GraphError(f"{importer.where}: averages with dilations {w.dilation} are not supported")
     op = AveragePool2D(w.kernel, w.stride, w.padding, count_padding=bool(given.get("count_include_pad", 0)),
-                       unsigned=quantized and dtype == np.uint8)
+                       unsigned=quantized and dtype == np.uint8, in_order=importer.opset >= 19)
     y = _emit_pool(importer, node, op, x, w, nhwc, importer.quantities[name] if quantized else None)
     if quantized:
         importer.set_codes(name, y, dtype)
@@ -84,8 +84,13 @@ def global_average(importer: Importer, node: onnx.NodeProto):
     shape = importer.settled(node.input[0]).shape
     if len(shape) < 3:
         raise GraphError(f"{importer.where}: the input must be (batch, channels, height, width), not {shape}")
-    if node.op_type == "GlobalAveragePool":
+    if node.op_type == "GlobalAveragePool" and len(shape) > 4:
         _reduce(importer, node, "mean", tuple(range(2, len(shape))), True)
+        return
+    if node.op_type == "GlobalAveragePool":
+        x = image(importer, importer.host(node.input[0]))
+        y = importer.emit(Mean(), [x], name, (shape[0], 1, 1, shape[1]), importer.graph.tensors[x].dtype)
+        importer.set_host(name, from_image(importer, y, len(shape)))
         return
     if attributes(node).get("channels_last", 0):
         raise GraphError(f"{importer.where}: channels_last is not supported")

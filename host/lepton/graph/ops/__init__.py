@@ -20,6 +20,9 @@ from .convert import *  # noqa: F403
 from .convolution import *  # noqa: F403
 from .elementwise import *  # noqa: F403
 from .float_layers import *  # noqa: F403
+from .functions import *  # noqa: F403
+from .indexing import *  # noqa: F403
+from .logic import *  # noqa: F403
 from .move import *  # noqa: F403
 from .pool import *  # noqa: F403
 from .product import *  # noqa: F403

@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 
 from ..core import Call, Op, Pair, Shape, Tensor
+from ..numerics import onnxruntime_kernels
 from .conditions import MAX_WINDOW, dims, of_type, require
 from .windows import effective_kernel, output_size
 
@@ -44,7 +45,8 @@ def _in_range(axes: int, **settings: Sequence[int]) -> None:
 class FloatConv(Op):
     """inputs: x float32 (N,C,...), weights float32 (O,C/groups,...), bias float32 (O,) or none; output (N,O,...).
 
-    Sums are exact to double precision and rounded once; frameworks round in between, in an order of their own.
+    Sums are exact to double precision and rounded once; frameworks round in between, in an order of their own. For a
+    network from ONNX they are ONNX Runtime's own where that is installed.
     """
 
     operands = (2, 3)
@@ -68,6 +70,11 @@ class FloatConv(Op):
 
     def compute(self, call: Call) -> np.ndarray:
         """Tap by tap of the kernel: a product of matrices over the channels each."""
+        own = onnxruntime_kernels.run(call, "Conv", (
+            ("strides", self.stride), ("dilations", self.dilation), ("group", self.groups),
+            ("pads", tuple(n for side in zip(*self.padding, strict=True) for n in side))))
+        if own is not None:
+            return own
         x, weights = call.values[:2]
         padded = np.pad(x, ((0, 0), (0, 0), *self.padding)).astype(np.float64)
         batch, outputs, *size = call.output.shape
@@ -109,6 +116,14 @@ class FloatConvTranspose(Op):
     def compute(self, call: Call) -> np.ndarray:
         x, weights = call.values[:2]
         batch, channels, *extents = x.shape
+        after = [(n - 1) * s + effective_kernel(k, d) - before - target for n, s, k, d, before, target in
+                 zip(extents, self.stride, weights.shape[2:], self.dilation, self.padding, self.size, strict=True)]
+        own = onnxruntime_kernels.run(call, "ConvTranspose", (
+            ("strides", self.stride), ("dilations", self.dilation), ("group", self.groups),
+            ("output_padding", tuple(max(-n, 0) for n in after)),
+            ("pads", (*self.padding, *(max(n, 0) for n in after)))))
+        if own is not None:
+            return own
         groups = self.groups
         kernel = weights.shape[2:]
         whole = [max((n - 1) * s + effective_kernel(k, d), before + target) for n, s, k, d, before, target in

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core import FULL, Call, Op, Pair, Shape, Signature, Tensor
+from ..numerics import onnxruntime_kernels
 from ..numerics.requantize import from_reals, real
 from .conditions import clamp_range, image, int8, of_type, require, same_quantization, same_type
 from .windows import NONE, Padding, window_size, windows
 
 __all__ = ["AveragePool2D", "MaxPool2D"]
 
+_MLAS_OPSET = 18  # the last one whose averages of floats are MLAS's; later ones are a plain loop
 _SCALE_TOLERANCE = 1e-6  # TFLite's pools take scales that differ by no more (PoolingPrepare, kernels/pooling.cc)
 
 
@@ -73,7 +75,8 @@ class MaxPool2D(Op):
 class AveragePool2D(Op):
     """input: x (N,H,W,C) int8 or float32. Padding, less than the kernel, is not counted, unless `count_padding`.
 
-    With `Arithmetic.FIXED` input and output have the same quantization, as for `MaxPool2D`.
+    With `Arithmetic.FIXED` input and output have the same quantization, as for `MaxPool2D`. `in_order`: floats are
+    added in the order of the window's pixels, as ONNX Runtime does it from opset 19 on.
     """
 
     keeps_quantization = True
@@ -85,6 +88,7 @@ class AveragePool2D(Op):
     clamp: Pair = FULL
     count_padding: bool = False
     unsigned: bool = False
+    in_order: bool = False
 
     def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
         return _infer(self, inputs[0])
@@ -110,6 +114,14 @@ class AveragePool2D(Op):
             up = (total + count // 2) // count
             mean = up if self.unsigned else np.where(total > 0, up, -((count // 2 - total) // count))
             return np.clip(mean, *self.limits(x.dtype)).astype(x.dtype)[None]
+        if not call.quantized and not self.in_order:
+            settings = (("kernel_shape", self.kernel), ("strides", self.stride),
+                        ("pads", tuple(n for side in zip(*self.padding, strict=True) for n in side)),
+                        ("count_include_pad", int(self.count_padding)))
+            own = onnxruntime_kernels.run(call, "AveragePool", settings, [call.x.transpose(0, 3, 1, 2)],
+                                          opset=_MLAS_OPSET)
+            if own is not None:
+                return own.transpose(0, 2, 3, 1)
         view = taps(real(x, call.inputs[0]) if call.quantized else x)
         total = np.zeros(view.shape[:3], np.float32)
         for ky, kx in np.ndindex(*self.kernel):

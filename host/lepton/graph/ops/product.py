@@ -7,11 +7,12 @@ from math import prod
 import numpy as np
 
 from ..core import FULL, Call, Op, Pair, Shape, Signature, Tensor
+from ..numerics import onnxruntime_kernels
 from ..numerics.requantize import from_sums, sum_scales
-from .conditions import clamp_range, dims, int8, require, same_type
+from .conditions import clamp_range, dims, int8, of_type, require, same_type
 from .weights import centred, check_layer, finished, product, shape_of
 
-__all__ = ["FullyConnected", "MatMul"]
+__all__ = ["Einsum", "FullyConnected", "MatMul"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ class MatMul(Op):
     def compute(self, call: Call) -> np.ndarray:
         a, b = call.values
         if not call.quantized:
-            return a @ b
+            own = onnxruntime_kernels.run(call, "MatMul") if a.dtype == np.float32 else None
+            return a @ b if own is None else own
         left, right = call.inputs
         total = product(a.astype(np.int16) - left.zero_point, b.astype(np.int16) - right.zero_point)
         scales = sum_scales(call.arithmetic, left, right, call.output, in_double=False)
@@ -86,3 +88,36 @@ class MatMul(Op):
 
     def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
         return prod(output.shape) * int(inputs[0].shape[-1])
+
+
+@dataclass(frozen=True)
+class Einsum(Op):
+    """inputs: float32; sums of products by `equation`, in numpy's and ONNX's notation without an ellipsis."""
+
+    operands = (1, 16)
+
+    equation: str
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        for tensor in inputs:
+            of_type(tensor, np.float32)
+        sources, arrow, target = self.equation.replace(" ", "").partition("->")
+        terms = sources.split(",")
+        require(all(c.isalpha() or c == "," for c in sources + target) and len(terms) == len(inputs)
+                and all(len(term) == len(t.shape) for term, t in zip(terms, inputs, strict=True)),
+                f"the equation {self.equation!r} does not fit {len(inputs)} inputs of shapes "
+                f"{', '.join(str(dims(t.shape)) for t in inputs)}")
+        extents: dict[str, int] = {}
+        for term, tensor in zip(terms, inputs, strict=True):
+            for letter, extent in zip(term, dims(tensor.shape), strict=True):
+                require(extents.setdefault(letter, extent) == extent,
+                        f"{letter!r} of the equation {self.equation!r} is {extents[letter]} and {extent}")
+        if not arrow:
+            target = "".join(sorted(c for c in set(sources) if c.isalpha() and sources.count(c) == 1))
+        require(set(target) <= set(extents) and len(set(target)) == len(target),
+                f"the result {target!r} of the equation {self.equation!r} must have letters of its inputs, each once")
+        return tuple(extents[c] for c in target), np.dtype(np.float32)
+
+    def compute(self, call: Call) -> np.ndarray:
+        own = onnxruntime_kernels.run(call, "Einsum", (("equation", self.equation),))
+        return np.einsum(self.equation.replace(" ", ""), *call.values) if own is None else own

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core import Call, Op, Shape, Signature, Tensor
+from ..numerics import onnxruntime_kernels
 from ..numerics.fixedpoint import multiply_by_quantized_multiplier, wrap
 from ..numerics.requantize import float_average_scale, from_reals, from_sums, mean_multiplier, real
 from ..numerics.rounding import half_away
@@ -13,7 +14,10 @@ from .conditions import EIGHT_BITS, axis_of, image, int8, of_type, per_tensor, r
 
 __all__ = ["Mean", "Reduce"]
 
-_KINDS = ("sum", "mean", "max", "min", "prod")
+_KINDS = {"sum": "ReduceSum", "mean": "ReduceMean", "max": "ReduceMax", "min": "ReduceMin", "prod": "ReduceProd",
+          "l1": "ReduceL1", "l2": "ReduceL2", "sum_square": "ReduceSumSquare", "log_sum": "ReduceLogSum",
+          "log_sum_exp": "ReduceLogSumExp"}  # with ONNX's names
+_OF_REALS = ("l1", "l2", "sum_square", "log_sum", "log_sum_exp")
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,18 @@ class Mean(Op):
             int8(*signature.inputs, signature.output)
 
     def compute(self, call: Call) -> np.ndarray:
+        if call.x.dtype == np.float32:
+            own = onnxruntime_kernels.run(call, "GlobalAveragePool", (), [call.x.transpose(0, 3, 1, 2)])
+            if own is not None:
+                return own.reshape(call.output.shape)
         return _mean(self, call, (1, 2)).reshape(call.output.shape)
 
 
 @dataclass(frozen=True)
 class Reduce(Op):
-    """Sum, mean, max, min or product over any axes of any type; int8 is requantized."""
+    """Sum, mean, max, min or product over any axes of any type; int8 is requantized. Others of float32 only."""
 
-    kind: str  # "sum", "mean", "max", "min", "prod"
+    kind: str  # "sum", "mean", "max", "min", "prod"; "l1", "l2", "sum_square", "log_sum", "log_sum_exp"
     axes: tuple[int, ...]
     keep_dims: bool = True
 
@@ -63,6 +71,8 @@ class Reduce(Op):
 
     def check(self, signature: Signature) -> None:
         x = signature.inputs[0]
+        if self.kind in _OF_REALS:
+            of_type(x, np.float32)
         if np.dtype(x.dtype) not in EIGHT_BITS:
             return
         require(self.kind != "prod", "a product of quantized values is not supported; dequantize them first")
@@ -73,7 +83,15 @@ class Reduce(Op):
     def compute(self, call: Call) -> np.ndarray:
         x = call.x
         axes = tuple(a % x.ndim for a in self.axes)
-        if self.kind == "mean":
+        if x.dtype == np.float32 and not self.selects:
+            own = onnxruntime_kernels.run(call, _KINDS[self.kind], (("keepdims", int(self.keep_dims)),
+                                                                    ("noop_with_empty_axes", 1)),
+                                          [x, np.array(axes, np.int64)])
+            if own is not None:
+                return own
+        if self.kind in _OF_REALS:
+            result = _norm(self.kind, x, axes)
+        elif self.kind == "mean":
             result = _mean(self, call, axes)
         elif self.selects:
             result = (x.max if self.kind == "max" else x.min)(axis=axes, keepdims=True)
@@ -84,6 +102,19 @@ class Reduce(Op):
         else:
             result = x.sum(axis=axes, keepdims=True, dtype=x.dtype)
         return result.reshape(call.output.shape)
+
+
+def _norm(kind: str, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    if kind in ("l2", "sum_square"):
+        total = (x * x).sum(axis=axes, keepdims=True)
+        return np.sqrt(total) if kind == "l2" else total
+    if kind == "l1":
+        return np.abs(x).sum(axis=axes, keepdims=True)
+    with np.errstate(all="ignore"):  # infinities and NaN are results here, as in the framework
+        if kind == "log_sum":
+            return np.log(x.sum(axis=axes, keepdims=True))
+        largest = x.max(axis=axes, keepdims=True)
+        return np.log(np.exp(x - largest).sum(axis=axes, keepdims=True)) + largest
 
 
 def _count(x: np.ndarray, axes: tuple[int, ...]) -> int:

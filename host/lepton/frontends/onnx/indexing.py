@@ -1,0 +1,110 @@
+"""Elements taken from and put at places, masks of matrices, and sums of products by an equation."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+
+from lepton.graph import (
+    Compare,
+    Einsum,
+    GatherElements,
+    GatherND,
+    GraphError,
+    Op,
+    ScatterElements,
+    ScatterND,
+    Select,
+)
+
+from .elementwise import apply
+from .importer import Importer, attributes, checked_axis
+from .moving import set_moved, source_of
+from .values import BYTES
+
+
+def _emit(importer: Importer, op: Op, names: Sequence[str], name: str) -> str:
+    tensors = [importer.graph.tensors[n] for n in names]
+    try:
+        shape, dtype = op.infer(tensors)
+    except GraphError as error:
+        raise GraphError(f"{importer.where}: {error}") from None
+    q = tensors[0].quantization if op.keeps_quantization else None
+    return importer.emit(op, list(names), name, shape, dtype, q)
+
+
+def gather(importer: Importer, node: onnx.NodeProto):
+    given, source = attributes(node), source_of(importer, node.input[0])
+    if node.op_type == "GatherND":
+        op: Op = GatherND(given.get("batch_dims", 0))
+    else:
+        op = GatherElements(checked_axis(importer, given.get("axis", 0), len(source.shape)))
+    tensor = _emit(importer, op, [source.tensor, importer.host(node.input[1])], node.output[0])
+    set_moved(importer, node.output[0], source, tensor)
+
+
+def scatter(importer: Importer, node: onnx.NodeProto):
+    given, name = attributes(node), node.output[0]
+    source = source_of(importer, node.input[0])
+    reduction = given.get("reduction", "none")
+    if node.op_type == "ScatterND":
+        op: Op = ScatterND(reduction)
+    else:
+        op = ScatterElements(checked_axis(importer, given.get("axis", 0), len(source.shape)), reduction)
+    if source.dtype in BYTES and source.table is not None:
+        x = importer.codes(node.input[0])
+        updates = importer.codes(node.input[2], importer.graph.tensors[x].quantization)
+        importer.set_codes(name, _emit(importer, op, [x, importer.host(node.input[1]), updates], name), source.dtype)
+    else:
+        importer.set_host(name, _emit(importer, op, [importer.host(n) for n in node.input], name))
+
+
+def triangle(importer: Importer, node: onnx.NodeProto):
+    """Trilu: what lies above or below a diagonal of the last two axes becomes 0."""
+    x = importer.host(node.input[0])
+    t = importer.graph.tensors[x]
+    shift = importer.constant(node, 1, "the diagonal")
+    if len(t.shape) < 2:
+        raise GraphError(f"{importer.where}: the input must have at least 2 dimensions, not shape {t.shape}")
+    k = 0 if shift is None else int(shift.item())
+    k = max(min(k, t.shape[-1]), -t.shape[-2])
+    kept = np.tri(*t.shape[-2:], k - 1, dtype=bool) ^ True if attributes(node).get("upper", 1) else np.tri(
+        *t.shape[-2:], k, dtype=bool)
+    operands = [importer.constant_tensor(f"{importer.label}.kept", kept), x,
+                importer.constant_tensor(f"{importer.label}.zero", np.zeros((), t.dtype))]
+    importer.set_host(node.output[0], apply(importer, Select(), *operands, dtype=t.dtype))
+
+
+def one_hot(importer: Importer, node: onnx.NodeProto):
+    """Two values, the second one where the place along the new axis is the index; elsewhere the first one."""
+    depth, values = importer.constant(node, 1, "the depth"), importer.constant(node, 2, "the values")
+    indices = importer.host(node.input[0])
+    t = importer.graph.tensors[indices]
+    if t.dtype.kind not in "iu" and t.dtype != np.float32:
+        raise GraphError(f"{importer.where}: indices must be integers, not {t.dtype}")
+    extent, rank = int(depth.item()), len(t.shape) + 1
+    if extent < 1 or values.size != 2:
+        raise GraphError(f"{importer.where}: the depth must be at least 1 and there must be 2 values, not {extent} and "
+                         f"{values.size}")
+    axis = checked_axis(importer, attributes(node).get("axis", -1), rank)
+    indices = importer.reshape(indices, (*t.shape[:axis], 1, *t.shape[axis:]))
+    along = [1] * rank
+    along[axis] = extent
+    hits = [apply(importer, Compare("equal"), indices, importer.constant_tensor(
+        f"{importer.label}.places", (np.arange(extent) - back).astype(t.dtype).reshape(along)), dtype=np.bool_)
+        for back in (0, extent)]
+    off, on = (importer.constant_tensor(f"{importer.label}.value", v) for v in values.ravel())
+    y = apply(importer, Select(), hits[1], on, off, dtype=values.dtype)
+    importer.set_host(node.output[0], apply(importer, Select(), hits[0], on, y, dtype=values.dtype))
+
+
+def einsum(importer: Importer, node: onnx.NodeProto):
+    operands = [importer.host(name) for name in node.input]
+    op = Einsum(str(attributes(node).get("equation", "")))
+    importer.set_host(node.output[0], _emit(importer, op, operands, node.output[0]))
+
+
+CONVERTERS = {
+    "GatherND": gather, "GatherElements": gather, "ScatterND": scatter, "ScatterElements": scatter, "Scatter": scatter,
+    "Trilu": triangle, "OneHot": one_hot, "Einsum": einsum,
+}

@@ -1,0 +1,79 @@
+"""ONNX Runtime's own kernels for operators on floats.
+
+Sums of floats, exponentials and the like are not the same from one implementation to the next; whoever wants the last
+bit of ONNX Runtime's results must compute with its kernels. They are used for networks that come from ONNX where the
+package is installed (extra `onnx`); elsewhere the operators' own arithmetic in numpy gives the same to a few units in
+the last place. `LEPTON_ONNXRUNTIME=0` in the environment turns them off.
+"""
+
+import os
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..core import Arithmetic, Call
+
+SWITCH = "LEPTON_ONNXRUNTIME"  # environment
+_OPSET = 21
+_IR = 10
+_SESSIONS = 256  # kept; one is an operator with its attributes and the types and shapes of its operands
+_SMALL = 1 << 20  # bytes of operands and result below which one thread is as fast as several
+
+Attributes = tuple[tuple[str, Any], ...]
+
+
+@cache
+def _packages() -> tuple[Any, Any] | None:
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError:
+        return None
+    return onnx, onnxruntime
+
+
+def available() -> bool:
+    return os.environ.get(SWITCH, "1") != "0" and _packages() is not None
+
+
+def run(call: Call, operator: str, attributes: Attributes = (), values: Sequence[np.ndarray] | None = None,
+        domain: str = "", opset: int = _OPSET) -> np.ndarray | None:
+    """The operator's first output for `values`, by default those of `call`.
+
+    None where the network is not from ONNX, the package is not there, or has no such kernel.
+    """
+    if call.arithmetic is not Arithmetic.FLOAT or not available():
+        return None
+    arrays = list(call.values if values is None else values)
+    while arrays and arrays[-1] is None:
+        arrays.pop()
+    types = tuple(None if a is None else (a.dtype.str, a.shape) for a in arrays)
+    session = _session(operator, domain, opset, attributes, types, call.traffic < _SMALL)
+    if session is None:
+        return None
+    return session.run(None, {f"x{i}": np.ascontiguousarray(a) for i, a in enumerate(arrays) if a is not None})[0]
+
+
+@lru_cache(maxsize=_SESSIONS)
+def _session(operator: str, domain: str, opset: int, attributes: Attributes, types: tuple, small: bool) -> Any:
+    packages = _packages()
+    assert packages is not None
+    onnx, onnxruntime = packages
+    helper = onnx.helper
+    inputs = [helper.make_tensor_value_info(f"x{i}", helper.np_dtype_to_tensor_dtype(np.dtype(t[0])), t[1])
+              for i, t in enumerate(types) if t is not None]
+    node = helper.make_node(operator, [f"x{i}" if t is not None else "" for i, t in enumerate(types)], ["y"],
+                            domain=domain, **dict(attributes))
+    graph = helper.make_graph([node], operator, inputs, [onnx.ValueInfoProto(name="y")])
+    model = helper.make_model(graph, ir_version=_IR, opset_imports=[helper.make_opsetid("", opset),
+                                                                    helper.make_opsetid("com.microsoft", 1)])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    if small:
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception:  # its exceptions have no common base; the numpy arithmetic is always there
+        return None

@@ -1,0 +1,153 @@
+"""Elements taken from or put at computed places, on the host.
+
+Indices below 0 count from the end; those outside raise `GraphError`, which names index and limit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core import Call, GraphError, Op, Shape, Signature, Tensor
+from .conditions import axis_of, dims, of_type, require, same_quantization, same_type
+
+__all__ = ["GatherElements", "GatherND", "ScatterElements", "ScatterND"]
+
+_REDUCTIONS = {"none": None, "add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+
+
+def _places(call: Call, indices: np.ndarray, extents: Sequence[int]) -> np.ndarray:
+    """Indices counted from the front; `extents` are the limits along the last axis of `indices`, or one for all."""
+    limits = np.asarray(extents)
+    wrong = np.argwhere((indices < -limits) | (indices >= limits))
+    if len(wrong):
+        at = tuple(wrong[0])
+        extent = int(np.broadcast_to(limits, indices.shape)[at])
+        raise GraphError(f"index {int(indices[at])} of {call.inputs[1].name!r} must lie in {-extent}..{extent - 1}")
+    return np.where(indices < 0, indices + limits, indices)
+
+
+@dataclass(frozen=True)
+class GatherND(Op):
+    """inputs: x, indices int32 or int64 (..., K); the slices x[index] of K leading axes, behind `batch_dims` common
+    ones."""
+
+    operands = (2, 2)
+    keeps_quantization = True
+
+    batch_dims: int = 0
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        x, indices = (dims(t.shape) for t in inputs)
+        of_type(inputs[1], np.int32, np.int64)
+        b = self.batch_dims
+        require(0 <= b < min(len(x), len(indices)) and x[:b] == indices[:b],
+                f"x of shape {x} and indices of shape {indices} must have {b} batch axes in common")
+        require(1 <= indices[-1] <= len(x) - b, f"indices of {indices[-1]} numbers do not fit x of shape {x}")
+        return (*indices[:-1], *x[b + indices[-1]:]), np.dtype(inputs[0].dtype)
+
+    def check(self, signature: Signature) -> None:
+        same_quantization(signature.inputs[0], signature.output)
+
+    def compute(self, call: Call) -> np.ndarray:
+        x, indices = call.values
+        b, k = self.batch_dims, indices.shape[-1]
+        places = _places(call, indices, x.shape[b:b + k])
+        batch = np.indices(indices.shape[:-1], sparse=True)[:b]
+        return x[(*batch, *np.moveaxis(places, -1, 0))]
+
+
+@dataclass(frozen=True)
+class GatherElements(Op):
+    """inputs: x, indices int32 or int64 of the same rank; output[i, j] = x[indices[i, j], j] for `axis` 0."""
+
+    operands = (2, 2)
+    keeps_quantization = True
+
+    axis: int = 0
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        x, indices = (dims(t.shape) for t in inputs)
+        of_type(inputs[1], np.int32, np.int64)
+        axis = axis_of(self.axis, len(x))
+        require(len(x) == len(indices) and all(m <= n for i, (m, n) in enumerate(zip(indices, x, strict=True))
+                                               if i != axis), f"indices of shape {indices} do not fit x of shape {x}")
+        return indices, np.dtype(inputs[0].dtype)
+
+    def check(self, signature: Signature) -> None:
+        same_quantization(signature.inputs[0], signature.output)
+
+    def compute(self, call: Call) -> np.ndarray:
+        x, indices = call.values
+        axis = self.axis % x.ndim
+        places = _places(call, indices, [x.shape[axis]])
+        where = list(np.indices(indices.shape, sparse=True))
+        where[axis] = places
+        return x[tuple(where)]
+
+
+def _put(x: np.ndarray, where: tuple[np.ndarray, ...], updates: np.ndarray, reduction: str) -> np.ndarray:
+    result, ufunc = x.copy(), _REDUCTIONS[reduction]
+    if ufunc is None:
+        result[where] = updates
+    else:
+        ufunc.at(result, where, updates)
+    return result
+
+
+class _Scatter(Op):
+    operands = (3, 3)
+    keeps_quantization = True
+
+    reduction: str
+
+    def check(self, signature: Signature) -> None:
+        require(self.reduction in _REDUCTIONS,
+                f"the reduction must be one of {', '.join(_REDUCTIONS)}, not {self.reduction!r}")
+        for tensor in (signature.inputs[0], signature.inputs[2]):
+            same_quantization(tensor, signature.output)
+        if signature.output.quantization is not None:
+            require(self.reduction not in ("add", "mul"), "sums and products of quantized values are not supported")
+
+
+@dataclass(frozen=True)
+class ScatterND(_Scatter):
+    """inputs: x, indices int32 or int64 (..., K), updates; x with updates at x[index] of K leading axes."""
+
+    reduction: str = "none"  # "add", "mul", "max", "min": with what is there
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        x, indices, updates = (dims(t.shape) for t in inputs)
+        of_type(inputs[1], np.int32, np.int64)
+        require(len(indices) >= 1 and 1 <= indices[-1] <= len(x) and updates == (*indices[:-1], *x[indices[-1]:]),
+                f"indices of shape {indices} and updates of shape {updates} do not fit x of shape {x}")
+        return x, same_type(inputs[0], inputs[2])
+
+    def compute(self, call: Call) -> np.ndarray:
+        x, indices, updates = call.values
+        places = _places(call, indices, x.shape[:indices.shape[-1]])
+        return _put(x, tuple(np.moveaxis(places, -1, 0)), updates, self.reduction)
+
+
+@dataclass(frozen=True)
+class ScatterElements(_Scatter):
+    """inputs: x, indices int32 or int64 and updates of one shape; x[indices[i, j], j] = updates[i, j] for `axis` 0."""
+
+    axis: int = 0
+    reduction: str = "none"
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        x, indices, updates = (dims(t.shape) for t in inputs)
+        of_type(inputs[1], np.int32, np.int64)
+        axis = axis_of(self.axis, len(x))
+        require(len(x) == len(indices) and indices == updates and all(
+            m <= n for i, (m, n) in enumerate(zip(indices, x, strict=True)) if i != axis),
+            f"indices of shape {indices} and updates of shape {updates} do not fit x of shape {x}")
+        return x, same_type(inputs[0], inputs[2])
+
+    def compute(self, call: Call) -> np.ndarray:
+        x, indices, updates = call.values
+        axis = self.axis % x.ndim
+        where = list(np.indices(indices.shape, sparse=True))
+        where[axis] = _places(call, indices, [x.shape[axis]])
+        return _put(x, tuple(where), updates, self.reduction)

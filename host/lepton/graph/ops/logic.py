@@ -1,0 +1,72 @@
+"""Comparisons, logic and choices, on the host; shapes broadcast as in numpy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core import Call, Op, Shape, Signature, Tensor
+from .conditions import broadcast, of_type, require, same_quantization, same_type
+
+__all__ = ["Compare", "Logic", "Select"]
+
+_BOOL = np.dtype(np.bool_)
+_COMPARISONS = {"equal": np.equal, "not_equal": np.not_equal, "less": np.less, "less_equal": np.less_equal,
+                "greater": np.greater, "greater_equal": np.greater_equal}
+_CONNECTIVES = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}
+
+
+@dataclass(frozen=True)
+class Compare(Op):
+    """inputs: a, b of one type, and of one quantization if they have any; output bool."""
+
+    operands = (2, 2)
+
+    kind: str  # "equal", "not_equal", "less", "less_equal", "greater", "greater_equal"
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        require(self.kind in _COMPARISONS, f"kind must be one of {', '.join(_COMPARISONS)}, not {self.kind!r}")
+        same_type(*inputs)
+        return broadcast(*inputs), _BOOL
+
+    def check(self, signature: Signature) -> None:
+        same_quantization(*signature.inputs)
+
+    def compute(self, call: Call) -> np.ndarray:
+        return _COMPARISONS[self.kind](*call.values)
+
+
+@dataclass(frozen=True)
+class Logic(Op):
+    """inputs: a, b bool; output bool."""
+
+    operands = (2, 2)
+
+    kind: str  # "and", "or", "xor"
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        require(self.kind in _CONNECTIVES, f"kind must be one of {', '.join(_CONNECTIVES)}, not {self.kind!r}")
+        for tensor in inputs:
+            of_type(tensor, np.bool_)
+        return broadcast(*inputs), _BOOL
+
+    def compute(self, call: Call) -> np.ndarray:
+        return _CONNECTIVES[self.kind](*call.values)
+
+
+@dataclass(frozen=True)
+class Select(Op):
+    """inputs: condition bool, a, b of one type and quantization; a where the condition holds, else b."""
+
+    operands = (3, 3)
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        of_type(inputs[0], np.bool_)
+        return broadcast(*inputs), same_type(*inputs[1:])
+
+    def check(self, signature: Signature) -> None:
+        for tensor in signature.inputs[1:]:
+            same_quantization(tensor, signature.output)
+
+    def compute(self, call: Call) -> np.ndarray:
+        return np.where(*call.values)
