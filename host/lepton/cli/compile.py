@@ -15,9 +15,9 @@ _NOTES = 3  # shown at most
 
 def run(arguments: Namespace) -> int:
     from ..compiler import compile_graph
-    from ..compiler.passes import PASSES
-    from ..compiler.printer import graph_text
     from ..frontends import load
+    from ..graph.passes import PASSES, observed
+    from ..graph.printer import graph_text
     from ..runtime.costs import measured
     unknown = set(arguments.print_after) - {*PASSES, "all"}
     if unknown:
@@ -36,7 +36,8 @@ def run(arguments: Namespace) -> int:
             console.print(graph_text(graph), soft_wrap=True)
 
     with working(console, f"compiling {source} for {arguments.config}") as say:
-        graph = load(source, arguments.calibration, _progress(say), dict(arguments.shape))
+        with observed(observe):
+            graph = load(source, arguments.calibration, _progress(say), dict(arguments.shape))
         model = compile_graph(graph, PRESETS[arguments.config], observe=observe)
         write_atomically(output, model.save)
         costs = measured(model)

@@ -70,7 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
                           help="show each layer's tiles and predicted cycles, and why")
     compile_.add_argument("--print-ir", action="store_true", help="print the graph as the compiler gets it")
     compile_.add_argument("--print-after", metavar="PASS", action="append", default=[],
-                          help="print the graph after a pass of the compiler, or after all")
+                          help="print the graph after a rewrite of the front end or the compiler, or after all")
 
     run = commands.add_parser("run", help="run a compiled network on arrays")
     run.add_argument("model", metavar="FILE.lepton")

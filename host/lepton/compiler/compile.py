@@ -7,9 +7,8 @@ from dataclasses import asdict
 import numpy as np
 
 from ..arch import PRESETS, ChipConfig, ConfigError, Region
-from ..graph import Graph, GraphError, Node, Signature
+from ..graph import Graph, GraphError, Node, Signature, passes
 from ..graph.verify import verify
-from . import passes
 from .commands import Memory
 from .encode import encode
 from .layouts import Layout
@@ -32,7 +31,7 @@ def compile_graph(graph: Graph, config: str | ChipConfig = "base", *,
     """Compile a network for a chip, given by the name of a preset or a configuration.
 
     What the chip does not take runs on the host; `CompiledModel.placement` says what runs where and why. `observe` is
-    called with a name and the graph: "import", then each pass (`passes.PASSES`).
+    called with a name and the graph: "import", then each of the compiler's passes (`graph.passes`).
     Raises `GraphError` for what is malformed, naming operator and value, `ConfigError` for an unknown preset.
     """
     if isinstance(config, str):
@@ -43,7 +42,8 @@ def compile_graph(graph: Graph, config: str | ChipConfig = "base", *,
     digest = source_hash(graph)
     if observe is not None:
         observe("import", graph)
-    graph = passes.run(graph, observe)
+    with passes.observed(observe):
+        graph = passes.apply(graph, *passes.COMPILER)
     refused = {id(node): reason for node in graph.nodes if (reason := refusal(graph, node)) is not None}
     while True:
         model = CompiledModel(graph.name, config, digest, [_info(graph, name) for name in graph.inputs],

@@ -115,6 +115,8 @@ class Op:
 
     operands: ClassVar[Pair] = (1, 1)  # fewest and most; optional ones are the last
     keeps_quantization: ClassVar[bool] = False  # the output has the first input's scale and zero point
+    elementwise: ClassVar[bool] = False  # each element of the output is of those at its place; operands broadcast
+    rearranges: ClassVar[bool] = False  # each element of the output is one of the first input
     one_image: ClassVar[bool] = False  # `compute` takes a batch of one image (1, H, W, C)
 
     # Fields of some operators, see `ops`; here what they are for the others. No annotations, or they were fields here.
@@ -135,6 +137,17 @@ class Op:
     def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
         """Multiplications of the network's own arithmetic; 0 for operators that only compare, add or move."""
         return 0
+
+    def permuted(self, order: tuple[int, ...]) -> "Op | None":
+        """The operator for a first input with its axes permuted: axis i of this one's is axis order[i] of that.
+
+        The output's axes are permuted in the same way, less `dropped_axes`. None where there is no such operator.
+        """
+        return None
+
+    def dropped_axes(self, inputs: Sequence[Tensor | None]) -> set[int]:
+        """Axes of the first input that the output does not have."""
+        return set()
 
     def limits(self, dtype: np.dtype) -> Pair:
         """Smallest and largest quantized result."""

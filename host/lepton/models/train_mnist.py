@@ -19,9 +19,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from lepton.frontends import export_tflite
-from lepton.frontends.edges import int8_edges
 from lepton.frontends.torch import quantize
 from lepton.graph import Arithmetic, Graph
+from lepton.graph.passes import apply
 
 from . import FOLDER, to_int8
 from .mnist_net import MnistNet
@@ -109,7 +109,7 @@ def calibrated(net: MnistNet, images: np.ndarray) -> Graph:
     graph = quantize(net, batches, name="mnist", progress=lambda done: print(
         f"calibration: batch {done}/{len(batches)}", flush=True))
     graph.arithmetic = Arithmetic.FIXED  # the file is TFLite's, and so is the rounding
-    return int8_edges(graph)
+    return apply(graph, "int8-edges")
 
 
 def run_litert(model: bytes, images: np.ndarray) -> np.ndarray:

@@ -118,7 +118,7 @@ def test_compile_says_what_runs_where_and_why(capsys, tmp_path):
     assert "on the chip 9 operators, 2.38 M MACs (100.0 %)" in out and "1 job, about" in out
     assert "on the host 0 operators" in out and "bound by" in out and "compute" in out
     assert main(["compile", str(MODEL.path), "--print-after", "nothing"]) == EXIT_USER_ERROR
-    assert "--print-after must name one of fold-constants, " in capsys.readouterr().err
+    assert "--print-after must name one of channels-last, collapse-moves, " in capsys.readouterr().err
 
 
 def test_open_dimensions_get_their_shape_from_the_command_line(capsys):

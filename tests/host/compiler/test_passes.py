@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 from compiler_graphs import Builder, quantization, random_inputs
 from lepton.compiler import compile_graph
-from lepton.compiler.passes import PASSES, run
-from lepton.compiler.printer import graph_text
 from lepton.graph import (
     Add,
     Arithmetic,
@@ -22,6 +20,8 @@ from lepton.graph import (
     Transpose,
     interpret,
 )
+from lepton.graph.passes import COMPILER, PASSES, apply
+from lepton.graph.printer import graph_text
 
 
 def operators(graph):
@@ -149,9 +149,9 @@ def test_what_nobody_reads_goes():
 def test_passes_are_shown_in_order():
     graph, seen = padded(), []
     compile_graph(graph, "tiny", observe=lambda name, g: seen.append((name, graph_text(g))))
-    assert [name for name, _ in seen] == ["import", *PASSES]
+    assert [name for name, _ in seen] == ["import", *COMPILER]
     texts = dict(seen)
     assert "= Pad(image)" in texts["import"] and "Pad" not in texts["fold-pads"]
     assert "Conv2D(image, w1: int8[4,3,3,3] 4 scales along 0" in texts["fold-pads"]
     assert "{padding=((2, 2), (0, 1))}" in texts["fold-pads"]
-    assert isinstance(run(graph).nodes[0].op, Conv2D)
+    assert isinstance(apply(graph, *COMPILER).nodes[0].op, Conv2D)

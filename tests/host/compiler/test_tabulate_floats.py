@@ -1,10 +1,10 @@
 """Float functions of one int8 value between Dequantize and Quantize become tables with the same results."""
 
 import numpy as np
-from lepton.compiler.passes.remove_unused import remove_unused
-from lepton.compiler.passes.tabulate_floats import tabulate_floats
 from lepton.graph import Add, Dequantize, Graph, Mul, Node, Prelu, Quantization, Quantize, Table, Tensor, Unary
 from lepton.graph.interpret import evaluate
+from lepton.graph.passes.remove_unused import remove_unused
+from lepton.graph.passes.tabulate_floats import tabulate_floats
 from lepton.graph.verify import verify
 
 EVERY = np.arange(-128, 128).astype(np.int8).reshape(1, 16, 16)

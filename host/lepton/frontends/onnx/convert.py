@@ -4,8 +4,8 @@ from os import PathLike
 from pathlib import Path
 
 from lepton.graph import Graph
+from lepton.graph.passes import apply
 
-from ..channels_last import channels_last
 from . import convolutions, elementwise, indexing, layers, moving, normalizations, pools, products, resizing
 from .floating import in_float
 from .importer import Importer
@@ -30,9 +30,7 @@ def import_onnx(source: Source, name: str | None = None, shapes: Shapes | None =
     """
     model, found = read_model(source, shapes)
     importer = Importer(prepare(model), name or found, CONVERTERS, in_float)
-    graph = channels_last(importer.graph)
-    graph.notes = importer.graph.notes
-    return graph
+    return apply(importer.graph, "channels-last", "collapse-moves")
 
 
 def load_onnx(path: Source, calibration=None, progress=None, **options) -> Graph:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lepton.compiler.passes.fold_pads import fold_pads
 from lepton.graph import Add, Graph, GraphError, Node, Op, Quantization, Recenter, Softmax, Sub, Tensor
 from lepton.graph.interpret import compute
-from lepton.graph.verify import verify
+from lepton.graph.passes import apply
 
 from ..geometry import activation_range
 from .elementwise import CONVERT as ELEMENTWISE
@@ -66,7 +65,7 @@ def import_tflite(source: str | PathLike | bytes, name: str | None = None, signa
                          "like its inputs (lepton compile --calibration data.npy, or quantize_tflite), or convert it "
                          "with full integer quantization, to int8 with int32 biases")
     in_file = "" if raw.name == "main" else raw.name  # what converters call every network
-    return verify(fold_pads(Importer(raw, name or in_file or stem).graph))
+    return apply(Importer(raw, name or in_file or stem).graph, "fold-pads")
 
 
 class Importer:

@@ -13,7 +13,6 @@ import torch
 import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401  registers torch.ops.quantized_decomposed
 from torch.fx import GraphModule, Interpreter, Node
 
-from lepton.compiler.passes.fold_pads import fold_pads
 from lepton.graph import (
     Arithmetic,
     Dequantize,
@@ -27,9 +26,8 @@ from lepton.graph import (
     Transpose,
 )
 from lepton.graph import Node as GraphNode
-from lepton.graph.verify import verify
+from lepton.graph.passes import apply
 
-from ..channels_last import channels_last
 from .functional import functional
 
 _Q = torch.ops.quantized_decomposed
@@ -51,7 +49,7 @@ def import_converted(module: GraphModule, examples: tuple, name: str) -> Graph:
     Inputs and outputs are the module's own (float32, PyTorch's layout). Raises GraphError for an operator that
     is not supported and for data types other than int8.
     """
-    return verify(fold_pads(channels_last(Importer(module, examples, name).graph)))
+    return apply(Importer(module, examples, name).graph, "channels-last", "collapse-moves", "fold-pads")
 
 
 class _Shapes(Interpreter):

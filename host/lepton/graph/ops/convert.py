@@ -27,6 +27,8 @@ class Quantize(Op):
     """float32 to int8, by the output's scale and zero point: divide, round half (FIXED: away from zero, others: to
     even), add, saturate. TORCH multiplies by 1 / scale. NaN becomes the lowest value."""
 
+    elementwise = True
+
     def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
         return dims(inputs[0].shape), np.dtype(np.int8)
 
@@ -49,6 +51,8 @@ class Quantize(Op):
 class Dequantize(Op):
     """int8, uint8 or int32 to float32: scale * (q - zero_point)."""
 
+    elementwise = True
+
     def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
         return dims(inputs[0].shape), np.dtype(np.float32)
 
@@ -69,6 +73,8 @@ class Dequantize(Op):
 @dataclass(frozen=True)
 class Recenter(Op):
     """uint8 to int8 or back: the same reals, q and zero point moved by 128."""
+
+    elementwise = True
 
     def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
         of_type(inputs[0], *EIGHT_BITS)

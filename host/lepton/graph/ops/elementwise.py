@@ -23,6 +23,7 @@ class Binary(Op):
     """Base of the operators on two operands of one type."""
 
     operands = (2, 2)
+    elementwise = True
 
     def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
         return broadcast(*inputs), same_type(*inputs)

@@ -20,6 +20,7 @@ _CONNECTIVES = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xo
 class Compare(Op):
     """inputs: a, b of one type, and of one quantization if they have any; output bool."""
 
+    elementwise = True
     operands = (2, 2)
 
     kind: str  # "equal", "not_equal", "less", "less_equal", "greater", "greater_equal"
@@ -40,6 +41,7 @@ class Compare(Op):
 class Logic(Op):
     """inputs: a, b bool; output bool."""
 
+    elementwise = True
     operands = (2, 2)
 
     kind: str  # "and", "or", "xor"
@@ -58,6 +60,7 @@ class Logic(Op):
 class Select(Op):
     """inputs: condition bool, a, b of one type and quantization; a where the condition holds, else b."""
 
+    elementwise = True
     operands = (3, 3)
 
     def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:

@@ -1,7 +1,7 @@
 """Moving data: any type, any rank; input and output have the same type and quantization."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -26,6 +26,8 @@ class Move(Op):
 class Reshape(Move):
     """input: x; the same elements in their order, with another shape."""
 
+    rearranges = True
+
     shape: Shape
 
     def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
@@ -41,6 +43,8 @@ class Reshape(Move):
 @dataclass(frozen=True)
 class Transpose(Move):
     """Axis i of the output is axis `order[i]` of the input."""
+
+    rearranges = True
 
     order: tuple[int, ...]
 
@@ -77,6 +81,9 @@ class Concat(Move):
         for tensor in signature.inputs:
             same_quantization(tensor, signature.output)
 
+    def permuted(self, order: tuple[int, ...]) -> "Concat":
+        return Concat(order[self.axis % len(order)])
+
     def compute(self, call: Call) -> np.ndarray:
         return np.concatenate(call.values, axis=self.axis)
 
@@ -85,6 +92,8 @@ class Concat(Move):
 class Slice(Move):
     """numpy's x[begin:end:step] per axis; begin and end inside 0..extent, or end -1 meaning "before 0" for steps
     below 0."""
+
+    rearranges = True
 
     begin: tuple[int, ...]
     end: tuple[int, ...]
@@ -105,6 +114,10 @@ class Slice(Move):
                     f"begin {begin}, end {end} and step {step} must lie in an axis of {extent}")
         shape = tuple(len(range(int(n))[part]) for n, part in zip(x.shape, self.index, strict=True))
         return shape, np.dtype(x.dtype)
+
+    def permuted(self, order: tuple[int, ...]) -> "Slice":
+        places = np.argsort(order)
+        return Slice(*(tuple(values[axis] for axis in places) for values in (self.begin, self.end, self.step)))
 
     def compute(self, call: Call) -> np.ndarray:
         return call.x[self.index]
@@ -140,6 +153,9 @@ class Pad(Move):
             require(self.value == int(self.value) and info.min <= self.value <= info.max,
                     f"the value must be a {dtype}, not {self.value}")
 
+    def permuted(self, order: tuple[int, ...]) -> "Pad":
+        return replace(self, widths=tuple(self.widths[axis] for axis in np.argsort(order)))
+
     def compute(self, call: Call) -> np.ndarray:
         if self.mode == "constant":
             return np.pad(call.x, self.widths, constant_values=np.asarray(self.value).astype(call.x.dtype))
@@ -152,6 +168,8 @@ class Gather(Move):
 
     Indices below 0 count from the end, as in ONNX and PyTorch; with `Arithmetic.FIXED` they are errors, as in LiteRT.
     """
+
+    rearranges = True
 
     operands = (2, 2)
 
@@ -168,6 +186,14 @@ class Gather(Move):
         super().check(signature)
         if signature.inputs[1].data is not None:
             self._in_range(signature, signature.inputs[1].data)
+
+    def permuted(self, order: tuple[int, ...]) -> "Gather":
+        return Gather(order[self.axis % len(order)])
+
+    def dropped_axes(self, inputs: Sequence[Tensor | None]) -> set[int]:
+        """A number as the index drops the axis."""
+        x, indices = inputs
+        return set() if indices.shape else {self.axis % len(x.shape)}
 
     def compute(self, call: Call) -> np.ndarray:
         """Raises `GraphError` for indices outside of the axis, which may be computed from the network's inputs."""

@@ -1,7 +1,7 @@
 """Reductions: one number of all along some axes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -79,6 +79,12 @@ class Reduce(Op):
         per_tensor(x, signature.output)
         if self.selects:
             same_quantization(x, signature.output)
+
+    def permuted(self, order: tuple[int, ...]) -> "Reduce":
+        return replace(self, axes=tuple(sorted(order[axis % len(order)] for axis in self.axes)))
+
+    def dropped_axes(self, inputs: Sequence[Tensor | None]) -> set[int]:
+        return set() if self.keep_dims else {axis % len(inputs[0].shape) for axis in self.axes}
 
     def compute(self, call: Call) -> np.ndarray:
         x = call.x

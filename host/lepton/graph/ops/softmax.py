@@ -1,7 +1,7 @@
 """Softmax: TFLite's integer one, ONNX Runtime's QLinearSoftmax, and in float32."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -49,6 +49,9 @@ class Softmax(Op):
                     f"{output.zero_point}")
             factor = self.beta * float(x.scale)
             require(factor * 2**26 >= 1, f"beta times the input's scale must be at least 2**-26, not {factor}")
+
+    def permuted(self, order: tuple[int, ...]) -> "Softmax":
+        return replace(self, axis=order[self.axis % len(order)])
 
     def compute(self, call: Call) -> np.ndarray:
         rows = np.moveaxis(call.x, self.axis, -1)

@@ -21,6 +21,8 @@ class Table(Op):
     clip, requantization to another scale, and chains of them.
     """
 
+    elementwise = True
+
     values: bytes
 
     def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
@@ -55,6 +57,8 @@ _ROUNDED = {"exp": "Exp", "log": "Log", "sigmoid": "Sigmoid", "tanh": "Tanh", "e
 class Unary(Op):
     """A function of a tensor that is not int8, which the host computes; one of int8 is a `Table`."""
 
+    elementwise = True
+
     kind: str  # "exp", "log", "sqrt", "neg", "abs", "relu", "sigmoid", "tanh", "erf", "floor", "ceil", "round" (half
     # to even), "reciprocal", "not"
 
@@ -76,6 +80,8 @@ class Unary(Op):
 @dataclass(frozen=True)
 class Cast(Op):
     """To another data type, as numpy's astype."""
+
+    elementwise = True
 
     dtype: str  # numpy's name of the output's type, "float32"
 

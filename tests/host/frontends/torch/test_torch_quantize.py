@@ -9,7 +9,6 @@ torch = pytest.importorskip("torch")
 
 from lepton.frontends import export_tflite  # noqa: E402
 from lepton.frontends import quantize as quantize_module  # noqa: E402
-from lepton.frontends.edges import int8_edges  # noqa: E402
 from lepton.graph import (  # noqa: E402
     Arithmetic,
     AveragePool2D,
@@ -19,6 +18,7 @@ from lepton.graph import (  # noqa: E402
     MaxPool2D,
     Mean,
 )
+from lepton.graph.passes import apply  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
@@ -31,7 +31,7 @@ def seeded():
 
 def quantize(module, data, *arguments, **options):
     """The graph with int8 edges and TFLite's rounding, so that LiteRT can run it."""
-    graph = int8_edges(quantize_module(module, data, *arguments, **options))
+    graph = apply(quantize_module(module, data, *arguments, **options), "int8-edges")
     graph.arithmetic = Arithmetic.FIXED
     return graph
 

@@ -5,7 +5,7 @@ Front ends use it too: what a file writes as a padding and a convolution is one 
 
 from dataclasses import replace
 
-from ...graph import Conv2D, DepthwiseConv2D, Graph, Node, Pad, Transpose
+from .. import Conv2D, DepthwiseConv2D, Graph, Node, Pad, Transpose
 from .rewrite import readers, with_nodes
 
 _MOST = 65535  # rows or columns of padding; far beyond any network, keeps arithmetic small

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import numpy as np
 
-from ..graph import Graph, Node, Tensor
+from .core import Graph, Node, Tensor
 
 
 def tensor_text(tensor: Tensor) -> str:

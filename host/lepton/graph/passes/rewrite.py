@@ -1,8 +1,9 @@
 """What passes have in common: who reads a tensor, and a copy of a graph with other nodes."""
 
+from collections.abc import Container
 from dataclasses import replace
 
-from ...graph import Graph, Node
+from .. import Graph, Node
 
 
 def readers(graph: Graph) -> dict[str, list[Node]]:
@@ -12,6 +13,16 @@ def readers(graph: Graph) -> dict[str, list[Node]]:
         for name in filter(None, node.inputs):
             found.setdefault(name, []).append(node)
     return found
+
+
+def unique(name: str, taken: Container[str]) -> str:
+    """`name`, or with a number behind it where it is taken."""
+    number = 1
+    candidate = name
+    while candidate in taken:
+        candidate = f"{name}.{number}"
+        number += 1
+    return candidate
 
 
 def with_nodes(graph: Graph, nodes: list[Node], tensors: dict | None = None) -> Graph:

@@ -10,7 +10,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class View:
+class StoredView:
     """The tensor `reshape(transpose(stored, order), shape)`. `stored` is a tensor's name, `extents` its shape."""
 
     stored: str
@@ -19,7 +19,7 @@ class View:
     shape: Shape
 
     @classmethod
-    def of(cls, stored: str, shape: Shape) -> "View":
+    def of(cls, stored: str, shape: Shape) -> "StoredView":
         return cls(stored, tuple(shape), tuple(range(len(shape))), tuple(shape))
 
     @property
@@ -41,20 +41,20 @@ class View:
     def only_transposed(self) -> bool:
         return self.shape == self.transposed
 
-    def reshaped(self, shape: Shape) -> "View":
-        return View(self.stored, self.extents, self.order, tuple(shape))
+    def reshaped(self, shape: Shape) -> "StoredView":
+        return StoredView(self.stored, self.extents, self.order, tuple(shape))
 
-    def then(self, order: Order) -> "View":
+    def then(self, order: Order) -> "StoredView":
         """Transposed further; the view must be one without a reshape."""
         composed = tuple(self.order[i] for i in order)
-        return View(self.stored, self.extents, composed, tuple(self.extents[i] for i in composed))
+        return StoredView(self.stored, self.extents, composed, tuple(self.extents[i] for i in composed))
 
     def elements(self) -> np.ndarray:
         """For each element of the view, in order, its place among the stored ones."""
         return np.arange(prod(self.extents)).reshape(self.extents).transpose(self.order).ravel()
 
 
-def split_reshape(view: View) -> tuple[Shape, Order] | None:
+def split_reshape(view: StoredView) -> tuple[Shape, Order] | None:
     """(extents, order): the view as a transpose by `order` of the stored elements reshaped to `extents`.
 
     Dimensions of 1 come first. None where elements of a joined dimension do not lie one after the other in the stored
@@ -74,7 +74,7 @@ def split_reshape(view: View) -> tuple[Shape, Order] | None:
     return tuple(extents), tuple(stored_axes.index(axis) for axis in range(len(view.shape)))
 
 
-def grouped_order(view: View) -> Order | None:
+def grouped_order(view: StoredView) -> Order | None:
     """An order of the stored axes that makes `split_reshape` work: joined axes side by side, else as stored."""
     runs = _matching_runs(view.transposed, view.shape)
     groups = [[view.order[i] for i in sources] for sources, _ in runs if sources]

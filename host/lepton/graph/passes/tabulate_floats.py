@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...graph import (
+from .. import (
     Add,
     Dequantize,
     Div,
@@ -20,7 +20,7 @@ from ...graph import (
     Tensor,
     Unary,
 )
-from ...graph.interpret import compute
+from ..interpret import compute
 from .rewrite import with_nodes
 
 _BYTES = np.arange(-128, 128).astype(np.int8)

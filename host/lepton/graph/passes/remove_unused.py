@@ -1,6 +1,6 @@
 """Operators whose results nothing reads go, and tensors that belong to none."""
 
-from ...graph import Graph
+from .. import Graph
 from .rewrite import with_nodes
 
 

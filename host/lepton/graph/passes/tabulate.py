@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...graph import Add, Graph, Maximum, Minimum, Mul, Node, Prelu, Sub, Table, Tensor
-from ...graph.interpret import compute
+from .. import Add, Graph, Maximum, Minimum, Mul, Node, Prelu, Sub, Table, Tensor
+from ..interpret import compute
 from .rewrite import with_nodes
 
 _BYTES = np.arange(-128, 128).astype(np.int8)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lepton.frontends.channels_last import channels_last
 from lepton.graph import (
     Add,
     Concat,
@@ -23,6 +22,7 @@ from lepton.graph import (
     Transpose,
 )
 from lepton.graph.interpret import evaluate
+from lepton.graph.passes import apply
 
 ONE = Quantization(np.ones(1, np.float32), np.zeros(1, np.int32))
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -71,7 +71,7 @@ class Builder:
 
 
 def same(graph, rng):
-    changed = channels_last(graph)
+    changed = apply(graph, "channels-last", "collapse-moves")
     x = rng.integers(-128, 128, graph.tensors["x"].shape).astype(np.int8)
     before, after = evaluate(graph, {"x": x}), evaluate(changed, {"x": x})
     for name in graph.outputs:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ...graph import Graph, Tensor
-from ...graph.interpret import compute
+from .. import Graph, Tensor
+from ..interpret import compute
 from .rewrite import with_nodes
 
 _MOST_BYTES = 1 << 24  # a larger result would rather be computed when it is needed than kept in the file

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...graph import Graph, Table
+from .. import Graph, Table
 from .rewrite import readers, with_nodes
 
 

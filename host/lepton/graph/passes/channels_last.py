@@ -5,67 +5,48 @@ renamed, and it is done where somebody needs the other order: for most networks 
 Front ends transpose around every convolution and pool and leave the rest to this pass.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from lepton.graph import (
-    Add,
+from .. import (
     Arithmetic,
     Concat,
-    Dequantize,
-    Div,
     FullyConnected,
     Gather,
     Graph,
-    Maximum,
-    Minimum,
-    Mul,
     Node,
     Op,
-    Pad,
-    Prelu,
     Quantization,
-    Quantize,
-    Recenter,
     Reduce,
     Reshape,
-    Slice,
-    Softmax,
-    Sub,
-    Table,
     Tensor,
     Transpose,
-    Unary,
 )
-
-from .movement import collapse_movement
-from .views import View, grouped_order, split_reshape
-
-_ALONE = (Table, Unary, Quantize, Dequantize, Recenter)
-_TOGETHER = (Add, Sub, Mul, Div, Maximum, Minimum, Prelu)
+from .rewrite import unique
+from .stored_view import StoredView, grouped_order, split_reshape
 
 
 def channels_last(graph: Graph) -> Graph:
     """The same network with as few transposes as possible; inputs and outputs keep their layout and names."""
-    return collapse_movement(_ChannelsLast(graph).result)
+    return _ChannelsLast(graph).result
 
 
 class _ChannelsLast:
     def __init__(self, graph: Graph):
         self.source = graph
         self.result = Graph(graph.name, inputs=list(graph.inputs), outputs=list(graph.outputs),
-                            arithmetic=graph.arithmetic)
-        self.views: dict[str, View] = {}
-        self.done: dict[View, str] = {}  # views that have been made tensors
+                            arithmetic=graph.arithmetic, notes=list(graph.notes))
+        self.views: dict[str, StoredView] = {}
+        self.done: dict[StoredView, str] = {}  # views that have been made tensors
         self.reserved = set(graph.tensors)
         for name in graph.inputs:
             self.result.tensors[name] = graph.tensors[name]
-            self.views[name] = View.of(name, graph.tensors[name].shape)
+            self.views[name] = StoredView.of(name, graph.tensors[name].shape)
         for node in graph.nodes:
             self.node = node
-            rule = next((rule for kinds, rule in _RULES if isinstance(node.op, kinds)), None)
-            if len(node.outputs) != 1 or rule is None or not rule(self, node):
+            if not self.rule(node)(node):
                 self.as_it_is(node)
         for name in graph.outputs:
             self.output(name)
@@ -79,11 +60,9 @@ class _ChannelsLast:
         return name
 
     def fresh(self, name: str) -> str:
-        number, candidate = 1, name
-        while candidate in self.reserved:
-            candidate, number = f"{name}.{number}", number + 1
-        self.reserved.add(candidate)
-        return candidate
+        name = unique(name, self.reserved)
+        self.reserved.add(name)
+        return name
 
     def stored(self, name: str) -> str:
         """The name for a tensor that holds the value `name` in another order."""
@@ -93,7 +72,7 @@ class _ChannelsLast:
         inputs = [self.tensor(name) for name in node.inputs]
         for name in node.outputs:
             self.result.tensors[name] = self.source.tensors[name]
-            self.views[name] = View.of(name, self.source.tensors[name].shape)
+            self.views[name] = StoredView.of(name, self.source.tensors[name].shape)
         self.result.nodes.append(Node(node.op, inputs, list(node.outputs), node.name))
 
     def output(self, name: str):
@@ -124,7 +103,7 @@ class _ChannelsLast:
             return name
         return self.made(self.views[name])
 
-    def made(self, view: View) -> str:
+    def made(self, view: StoredView) -> str:
         if view.plain:
             return view.stored
         if view not in self.done:
@@ -137,7 +116,7 @@ class _ChannelsLast:
             self.done[view] = stored
         return self.done[view]
 
-    def transposed(self, name: str) -> View:
+    def transposed(self, name: str) -> StoredView:
         """The value `name` as a transpose of a tensor, which may have to be made by a reshape."""
         view = self.views[name]
         if view.only_transposed:
@@ -147,17 +126,26 @@ class _ChannelsLast:
             order = grouped_order(view)
             if order == view.order:
                 stored = self.made(view)
-                return View.of(stored, view.shape)
-            moved = View.of(view.stored, view.extents).then(order)
+                return StoredView.of(stored, view.shape)
+            moved = StoredView.of(view.stored, view.extents).then(order)
             stored = self.made(moved)
             places = tuple(order.index(axis) for axis in view.order)
-            view = View(stored, moved.shape, places, view.shape)
+            view = StoredView(stored, moved.shape, places, view.shape)
             split = split_reshape(view)
         extents, order = split
-        stored = self.made(View.of(view.stored, view.extents).reshaped(extents))
-        return View(stored, extents, order, view.shape)
+        stored = self.made(StoredView.of(view.stored, view.extents).reshaped(extents))
+        return StoredView(stored, extents, order, view.shape)
 
     # Rules: each returns whether it took the node
+
+    def rule(self, node: Node) -> Callable[[Node], bool]:
+        special = {Transpose: self.transpose, Reshape: self.reshape, Concat: self.concat, Gather: self.gather,
+                   FullyConnected: self.fully_connected}.get(type(node.op))
+        if special is not None:
+            return special
+        if node.op.elementwise:
+            return self.alone if len(node.inputs) == 1 else self.together
+        return self.along_axes
 
     def transpose(self, node: Node) -> bool:
         if self.constant(node.inputs[0]) is not None:
@@ -171,7 +159,7 @@ class _ChannelsLast:
         shape = self.source.tensors[node.outputs[0]].shape
         view = self.views[node.inputs[0]].reshaped(shape)
         if view.keeps_elements and view.shape == view.extents:
-            view = View.of(view.stored, shape)
+            view = StoredView.of(view.stored, shape)
         self.views[node.outputs[0]] = view
         return True
 
@@ -182,6 +170,9 @@ class _ChannelsLast:
             return False
         name = computed[0]
         view, output = self.views[name], self.source.tensors[node.outputs[0]]
+        if any(t.quantization is not None and t.quantization.axis is not None
+               for t in (output, self.source.tensors[name])):
+            return False  # scales along an axis of the value
         if not view.only_transposed and split_reshape(view) is not None:
             view = self.transposed(name)
         inputs = [view.stored if source == name else self.tensor(source) for source in node.inputs]
@@ -196,7 +187,7 @@ class _ChannelsLast:
         if order is None:
             return False
         inputs = [self.in_order(name, order) for name in node.inputs]
-        view = View.of(output.name, output.shape).then(order)
+        view = StoredView.of(output.name, output.shape).then(order)
         stored = self.emit(node.op, inputs, self.stored(output.name), view.shape, output)
         self.views[output.name] = _seen(stored, view.shape, order)
         return True
@@ -221,8 +212,8 @@ class _ChannelsLast:
         if tensor.data is None:
             view = self.views[name]
             if view.shape != shape:
-                view = View.of(self.made(view), view.shape).reshaped(shape)
-                view = View.of(self.made(view), shape)
+                view = StoredView.of(self.made(view), view.shape).reshaped(shape)
+                view = StoredView.of(self.made(view), shape)
             elif not view.only_transposed:
                 view = self.transposed(name)
             return self.made(view.then(order))
@@ -244,45 +235,39 @@ class _ChannelsLast:
             return False
         inputs = [self.in_order(name, order) for name in node.inputs]
         shape = tuple(output.shape[axis] for axis in order)
-        op = Concat(order.index(node.op.axis % len(order)))
+        op = node.op.permuted(tuple(order.index(axis) for axis in range(len(order))))
         self.views[output.name] = _seen(self.emit(op, inputs, self.stored(output.name), shape, output), shape, order)
         return True
 
     def along_axes(self, node: Node) -> bool:
         """Operators with one computed input that name axes, and keep their number or drop some."""
         name = node.inputs[0]
-        if isinstance(node.op, Gather) and (values := self.constant(name)) is not None and values.data.ndim == 1:
-            return self.alone(node)  # looks each index up
         if self.constant(name) is not None or self.views[name].plain:
             return False
         if isinstance(node.op, Reduce) and not node.op.selects and self.source.arithmetic is Arithmetic.FLOAT and (
                 self.source.tensors[name].dtype == np.float32):
             return False  # a sum of floats depends on their order
-        if isinstance(node.op, Gather) and (
-                (index := self.constant(node.inputs[1])) is None or index.data.ndim > 1):
+        if node.op.permuted(tuple(range(len(self.views[name].shape)))) is None:
             return False
+        operands = [self.source.tensors[operand] for operand in node.inputs]
         view, output = self.transposed(name), self.source.tensors[node.outputs[0]]
         stored_of = view.order  # axis of the value -> stored axis
         value_of = tuple(stored_of.index(axis) for axis in range(len(stored_of)))
-        op, rank = node.op, len(stored_of)
-        dropped: set[int] = set()  # axes of the value
-        if isinstance(op, Slice):
-            op = Slice(*(tuple(values[axis] for axis in value_of) for values in (op.begin, op.end, op.step)))
-        elif isinstance(op, Pad):
-            op = replace(op, widths=tuple(op.widths[axis] for axis in value_of))
-        elif isinstance(op, Reduce):
-            dropped = set() if op.keep_dims else {axis % rank for axis in op.axes}
-            op = replace(op, axes=tuple(sorted(stored_of[axis % rank] for axis in op.axes)))
-        else:
-            if isinstance(op, Gather) and index.data.ndim == 0:
-                dropped = {op.axis % rank}
-            op = replace(op, axis=stored_of[op.axis % rank])
+        rank = len(stored_of)
+        op = node.op.permuted(stored_of)
+        dropped = node.op.dropped_axes(operands)
         kept = [axis for axis in range(rank) if axis not in dropped]
         order = tuple(kept.index(axis) for axis in value_of if axis in kept)
         shape = tuple(output.shape[axis] for axis in order)
         inputs = [view.stored, *(self.tensor(extra) for extra in node.inputs[1:])]
         self.views[output.name] = _seen(self.emit(op, inputs, self.stored(output.name), shape, output), shape, order)
         return True
+
+    def gather(self, node: Node) -> bool:
+        values, index = (self.constant(name) for name in node.inputs)
+        if values is not None and values.data.ndim == 1:
+            return self.alone(node)  # looks each index up
+        return index is not None and index.data.ndim <= 1 and self.along_axes(node)
 
     def fully_connected(self, node: Node) -> bool:
         """A flattened image as input: the weights take the order in which the image is stored."""
@@ -295,23 +280,15 @@ class _ChannelsLast:
         data.flags.writeable = False
         permuted = self.fresh(f"{weights.name}.t")
         self.result.tensors[permuted] = replace(weights, name=permuted, data=data)
-        view = View.of(view.stored, view.extents).reshaped(view.shape)
+        view = StoredView.of(view.stored, view.extents).reshaped(view.shape)
         inputs = [self.made(view), permuted, *(self.tensor(extra) for extra in node.inputs[2:])]
         output = self.source.tensors[node.outputs[0]]
         self.emit(node.op, inputs, output.name, output.shape, output)
-        self.views[output.name] = View.of(output.name, output.shape)
+        self.views[output.name] = StoredView.of(output.name, output.shape)
         return True
 
 
-def _seen(stored: str, extents: tuple[int, ...], order: tuple[int, ...]) -> View:
+def _seen(stored: str, extents: tuple[int, ...], order: tuple[int, ...]) -> StoredView:
     """The view whose axis order[i] is the stored axis i."""
     back = tuple(order.index(axis) for axis in range(len(order)))
-    return View(stored, tuple(extents), back, tuple(extents[axis] for axis in back))
-
-
-_RULES = [
-    (Transpose, _ChannelsLast.transpose), (Reshape, _ChannelsLast.reshape), (_ALONE, _ChannelsLast.alone),
-    (_TOGETHER, _ChannelsLast.together), (Concat, _ChannelsLast.concat),
-    ((Slice, Pad, Reduce, Softmax, Gather), _ChannelsLast.along_axes),
-    (FullyConnected, _ChannelsLast.fully_connected),
-]
+    return StoredView(stored, tuple(extents), back, tuple(extents[axis] for axis in back))

@@ -1,0 +1,63 @@
+"""Rewrites of the graph: each takes a graph and gives one that computes the same, better suited to what follows.
+
+Front ends apply some to what they build, the compiler others; every one has a name, under which `--print-after` shows
+the graph that it makes. The verifier runs after each. The graph that is given stays as it was.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from ..core import Graph
+from ..verify import verify
+from .channels_last import channels_last
+from .collapse_moves import collapse_moves
+from .fold_constants import fold_constants
+from .fold_pads import fold_pads
+from .int8_edges import int8_edges
+from .join_tables import join_tables
+from .remove_unused import remove_unused
+from .tabulate import tabulate
+from .tabulate_floats import tabulate_floats
+
+Observer = Callable[[str, Graph], None]
+
+PASSES: dict[str, Callable[[Graph], Graph]] = {
+    "channels-last": channels_last,
+    "collapse-moves": collapse_moves,
+    "int8-edges": int8_edges,
+    "fold-constants": fold_constants,
+    "fold-pads": fold_pads,
+    "tabulate": tabulate,
+    "tabulate-floats": tabulate_floats,
+    "join-tables": join_tables,
+    "remove-unused": remove_unused,
+}
+# What the compiler applies, in this order.
+COMPILER = ("fold-constants", "fold-pads", "tabulate", "tabulate-floats", "join-tables", "remove-unused")
+
+_observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
+
+
+@contextmanager
+def observed(observer: Observer | None) -> Iterator[None]:
+    """Inside, `observer` is called with the name and the result of every pass, those of front ends included; with None
+    whoever observes already does."""
+    token = _observer.set(observer or _observer.get())
+    try:
+        yield
+    finally:
+        _observer.reset(token)
+
+
+def apply(graph: Graph, *names: str) -> Graph:
+    """`graph` after the passes of these names, in their order. Raises what they raise."""
+    observer = _observer.get()
+    for name in names:
+        graph = verify(PASSES[name](graph))
+        if observer is not None:
+            observer(name, graph)
+    return graph
+
+
+__all__ = ["COMPILER", "PASSES", "Observer", "apply", "observed"]
