@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: sim test bench lint lock mutants docs clean help
+.PHONY: sim test bench lint firmware lock mutants docs clean help
 
 sim: $(VENV)/.sim  ## run the shipped network on the simulated chip
 	@$(BIN)/lepton sim $(ARGS)
@@ -26,6 +26,9 @@ docs: $(VENV)/.test  ## rewrite the generated reference pages
 	@$(BIN)/python -m lepton.arch.docs
 	@$(BIN)/python -m lepton.service.docs
 	@$(BIN)/python -m lepton.frontends.docs
+
+firmware: $(VENV)/.test  ## compile the controller's firmware into the package
+	@$(BIN)/python -m lepton.firmware.build
 
 lock:  ## pin the newest versions that pyproject.toml admits
 	@$(PYTHON) tools/lock.py

@@ -1,7 +1,5 @@
 """The controller as the host sees it: booting it, giving clients their windows, reading its event log."""
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..arch import ChipConfig
@@ -156,6 +154,6 @@ def _default_image(config: ChipConfig, image: bytes | None,
         return image, trusted
     from ..firmware import build, image as images  # noqa: I001
 
-    key = images.development_key(Path(os.environ.get("LEPTON_BUILD") or build.sources().parent / "build") / "keys")
+    key = images.development_key(build.build_root() / "keys")
     return (images.build_image(config, key) if image is None else image,
             [key.public_key()] if trusted is None else trusted)

@@ -1,6 +1,8 @@
-"""Compiles the controller's firmware with the C compiler of PyPI's `ziglang`: `python -m lepton.firmware.build`.
+"""The controller's firmware, compiled. `python -m lepton.firmware.build` compiles it anew, into the package.
 
-What is built lies in `build/firmware`, keyed by the sources and the compiler, and is complete or absent.
+The package ships with what its sources were compiled to (`shipped`), so that nobody needs a C compiler who has not
+changed them. Where they were changed, PyPI's `ziglang` compiles them into `build/firmware`, keyed by sources and
+compiler, complete or absent.
 """
 
 import hashlib
@@ -13,10 +15,11 @@ import struct
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
-from ..arch.controller import CODE_BASE, CODE_BYTES, DATA_BASE, DATA_BYTES, ROM_BASE, ROM_BYTES
+from ..arch.controller import CODE_BASE, DATA_BASE, DATA_BYTES, ROM_BASE
+from . import shipped
+from .program import Program
 
 TARGET = ("-target", "riscv32-freestanding-none", "-mcpu=generic_rv32")  # RV32I, as the processor is built
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes",
@@ -31,39 +34,36 @@ class BuildError(RuntimeError):
     """The compiler is missing, or refused the sources."""
 
 
-@dataclass(frozen=True)
-class Program:
-    """A linked program: `code` to be placed at `base`; `variables` and `stack` bytes of data memory, the latter an
-    upper bound: the frames of all functions, as none is recursive."""
-
-    name: str
-    base: int
-    code: bytes
-    variables: int
-    stack: int
-
-    def report(self) -> str:
-        room = ROM_BYTES if self.base == ROM_BASE else CODE_BYTES
-        return (f"{self.name}: code {len(self.code)} of {room} bytes, variables {self.variables} and stack at most "
-                f"{self.stack} of {DATA_BYTES} bytes")
-
-
-def sources() -> Path:
-    """The folder firmware/ of the source tree that this module lies in. Raises `BuildError`."""
+def sources() -> Path | None:
+    """The folder firmware/ of the source tree that this module lies in; None in an installed package."""
     folder = Path(__file__).resolve().parents[3] / "firmware"
-    if not folder.is_dir():
-        raise BuildError(f"the firmware's sources are not at {folder}: a chip with a controller needs them; install "
-                         "lepton from a checkout of its repository with pip install -e, or use a chip without one")
-    return folder
+    return folder if folder.is_dir() else None
+
+
+def build_root() -> Path:
+    """The folder for built files: $LEPTON_BUILD, else `build/` of the checkout, else the user's cache."""
+    if folder := os.environ.get("LEPTON_BUILD"):
+        return Path(folder).absolute()
+    top = sources()
+    if top is not None:
+        return top.parent / "build"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lepton"
+
+
+def sources_digest() -> str | None:
+    """Changes with the sources and the compiler's options; None in an installed package."""
+    top = sources()
+    if top is None:
+        return None
+    total = hashlib.sha256(repr((TARGET, WARNINGS, OPTIONS, PROGRAMS, OPTIMIZE)).encode())
+    for path in sorted(p for p in top.rglob("*") if p.suffix in (".c", ".h", ".S", ".ld")):
+        total.update(str(path.relative_to(top)).encode() + path.read_bytes())
+    return total.hexdigest()
 
 
 def key() -> str:
-    """Changes with the sources, the compiler and its options."""
-    total = hashlib.sha256(Path(__file__).read_bytes())
-    total.update(_zig_version().encode())
-    for path in sorted(p for p in sources().rglob("*") if p.suffix in (".c", ".h", ".S", ".ld")):
-        total.update(str(path.relative_to(sources())).encode() + path.read_bytes())
-    return total.hexdigest()[:16]
+    """Changes with the compiled programs."""
+    return hashlib.sha256(b"".join(program(name).code for name in PROGRAMS)).hexdigest()[:16]
 
 
 def rom() -> list[int]:
@@ -73,8 +73,16 @@ def rom() -> list[int]:
 
 
 def program(name: str) -> Program:
-    """"rom" or "app", compiled if it is not there. Raises `BuildError`."""
-    final = _folder() / key() / name
+    """"rom" or "app": the shipped one, unless the sources were changed. Raises `BuildError`."""
+    digest = sources_digest()
+    if digest is None or digest == shipped.sources_digest():
+        return shipped.load(name)
+    return compiled(name)
+
+
+def compiled(name: str) -> Program:
+    """"rom" or "app" as the compiler makes it of the sources, compiled if it is not there. Raises `BuildError`."""
+    final = _folder() / f"{sources_digest()}-{_zig_version()}" / name
     if not final.exists():
         final.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=final.parent))
@@ -90,13 +98,13 @@ def program(name: str) -> Program:
 
 
 def _folder() -> Path:
-    return Path(os.environ.get("LEPTON_BUILD") or sources().parent / "build").absolute() / "firmware"
+    return build_root() / "firmware"
 
 
 def _zig_version() -> str:
     if importlib.util.find_spec("ziglang") is None:
-        raise BuildError("the firmware is compiled with the package ziglang, which is not installed; "
-                         "install it with pip install 'lepton-chip[firmware]'")
+        raise BuildError("the firmware's sources were changed, and are compiled with the package ziglang, which is not "
+                         "installed; install it with pip install 'lepton-chip[firmware]'")
     return importlib.metadata.version("ziglang")
 
 
@@ -112,6 +120,8 @@ def compile_c(arguments: list[str], folder: Path) -> None:
 
 def _compile(name: str, folder: Path) -> None:
     top = sources()
+    if top is None:
+        raise BuildError("this package has no sources of the firmware; install it from a checkout with pip install -e")
     units = [path for part in PROGRAMS[name] for path in sorted((top / part).glob("*.[cS]"))]
     include = [f"-I{top / part}" for part in ("include", "dif", "app")]
     objects = []
@@ -152,9 +162,11 @@ def segments(elf: bytes):
 
 
 def main() -> int:
-    """Build both programs and report their sizes."""
-    for name in PROGRAMS:
-        print(program(name).report())
+    """Compile both programs, put them into the package, and report their sizes."""
+    programs = [compiled(name) for name in PROGRAMS]
+    shipped.write(programs, sources_digest(), _zig_version())
+    for found in programs:
+        print(found.report())
     return 0
 
 
