@@ -6,6 +6,7 @@ that this package never imports the simulator:
     with lepton.device.open("rtl", config="base") as device: ...
 """
 
+import inspect
 from importlib.metadata import entry_points
 from typing import Protocol
 
@@ -52,7 +53,7 @@ def open(name: str = "rtl", config: str | ChipConfig = "base", **options) -> Dev
     """Open a board by backend name ("rtl", "golden", ...).
 
     `options` go to the backend (memory profile, waves, ...). Raises `DeviceError`
-    for an unknown backend or one whose extra is not installed.
+    for an unknown backend, one whose extra is not installed, and options that the backend does not have.
     """
     found = backends()
     if name not in found:
@@ -63,4 +64,8 @@ def open(name: str = "rtl", config: str | ChipConfig = "base", **options) -> Dev
     except ImportError as error:
         raise DeviceError(f"device {name!r} needs a package that is not installed ({error.name}); "
                           "install it with pip install 'lepton-chip[sim]'") from error
+    known = inspect.signature(factory).parameters
+    if unknown := [option for option in options if option not in known]:
+        raise DeviceError(f"device {name!r} has no option {unknown[0]!r}; it has "
+                          f"{', '.join(option for option in known if option != 'config')}")
     return factory(config, **options)

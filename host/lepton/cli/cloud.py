@@ -33,6 +33,8 @@ def _spools(given: str | None) -> list[Path]:
     for path in paths:
         if not path.is_file():  # opening would make one
             raise CloudError(f"{path}: there is no such spool")
+        if not path.stat().st_size:
+            raise CloudError(f"{path} is empty, and no spool")
     return paths
 
 

@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def add_actions(actions) -> None:
     _add_home(serve)
     serve.add_argument("--listen", type=_address, default=("127.0.0.1", 8443), metavar="HOST:PORT",
                        help="default: 127.0.0.1:8443; 0.0.0.0:8443 for devices elsewhere; port 0 for any free one")
-    serve.add_argument("--name", action="append", default=[], metavar="NAME",
+    serve.add_argument("--name", type=_host, action="append", default=[], metavar="NAME",
                        help="host name or IP address by which devices reach it (also: again for further ones)")
     serve.add_argument("--store", metavar="PATH", help="folder or URL (s3://...) for segments (default: in --home)")
     serve.add_argument("--days", type=_days, default=90.0, metavar="N",
@@ -157,6 +158,12 @@ def _address(text: str) -> tuple[str, int]:
     if not host or not port.isdigit() or int(port) > 65535:
         raise ArgumentTypeError(f"must be HOST:PORT, not {text!r}")
     return host.strip("[]"), int(port)
+
+
+def _host(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,253}", text):
+        raise ArgumentTypeError(f"must be a host name or IP address, not {text!r}")
+    return text
 
 
 def _days(text: str) -> float:

@@ -12,7 +12,7 @@ from ..arch import PRESETS
 from ..runtime import ComparingSession, Difference, Report, Session, difference, program_hash
 from .console import facts, grouped, make_console, progress, scaled, working
 from .devices import opened
-from .files import check_writable
+from .files import FileError, check_writable
 from .main import EXIT_DIFFERENT
 from .tables import chip_facts, layer_table, network_facts, speed_facts
 from .upload import Upload, project_place
@@ -41,7 +41,12 @@ class Tally:
 
 def run(arguments: Namespace) -> int:
     console = make_console()
+    if arguments.window and not arguments.waves:
+        raise FileError("--window says which cycles go into waveforms; name their file with --waves FILE")
     if arguments.waves:
+        if arguments.device != "rtl":
+            raise FileError(f"--waves needs the chip's own signals, which device {arguments.device!r} does not have; "
+                            "leave out --device, or give --device rtl")
         check_writable(arguments.waves)
     started = time.monotonic()
     model, compiled = _compile(console, arguments.config)

@@ -36,11 +36,15 @@ class Salvage:
 
 def salvage(path: Path, *, key: bytes | None = None, max_bytes: int = DEFAULT_MAX_BYTES) -> Salvage:
     """Replace the spool at `path` by one with what can be read of it. Raises `SpoolError` if there is none."""
-    if not path.exists():
+    if not path.is_file():
         raise SpoolError(f"{path}: there is no such spool")
     kept = _move_away(path)
     mark = Mark(kept).read()
-    found = _read(kept, key)
+    try:
+        found = _read(kept, key)
+    except (apsw.Error, OSError) as error:
+        _move_back(kept, path)
+        raise SpoolError(f"{path} cannot be read: {error}") from error
     if found.state is None and mark is None and not found.records and not found.sealed:
         _move_back(kept, path)
         raise SpoolError(f"nothing of {path} can be read; give its key if it is encrypted, or move it away")
