@@ -10,15 +10,19 @@ import numpy as np
 from tests.litert_models import references
 
 
-def reference_results(cases: Sequence[tuple[bytes, Sequence[np.ndarray]]]) -> list[list[np.ndarray] | str]:
-    """The outputs of every model on its inputs, or the text of LiteRT's error ("abort" where it ends the process)."""
+def reference_results(cases: Sequence[tuple[bytes, Sequence[np.ndarray]]], optimized: bool = False
+                      ) -> list[list[np.ndarray] | str]:
+    """The outputs of every model on its inputs, or the text of LiteRT's error ("abort" where it ends the process).
+
+    `optimized`: its optimized kernels, where the reference ones lack or spoil an operator.
+    """
     results: list[list[np.ndarray] | str] = []
     while len(results) < len(cases):
-        results += _until_abort(cases[len(results):])
+        results += _until_abort(cases[len(results):], optimized)
     return results
 
 
-def _until_abort(cases) -> list[list[np.ndarray] | str]:
+def _until_abort(cases, optimized: bool) -> list[list[np.ndarray] | str]:
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -28,7 +32,8 @@ def _until_abort(cases) -> list[list[np.ndarray] | str]:
         with os.fdopen(write, "wb") as pipe:
             for model, inputs in cases:
                 try:
-                    answer: list[np.ndarray] | str = [np.array(value) for value in references(model, *inputs)]
+                    made = references(model, *inputs, optimized=optimized)
+                    answer: list[np.ndarray] | str = [np.array(value) for value in made]
                 except Exception as error:
                     answer = str(error)
                 pickle.dump(answer, pipe)

@@ -160,9 +160,10 @@ def reference(model: bytes, *values: np.ndarray) -> np.ndarray:
     return references(model, *values)[0]
 
 
-def references(model: bytes, *values: np.ndarray) -> list[np.ndarray]:
-    """All outputs of the model under the reference kernels."""
-    interpreter = Interpreter(model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+def references(model: bytes, *values: np.ndarray, optimized: bool = False) -> list[np.ndarray]:
+    """All outputs of the model under the reference kernels, or the `optimized` ones where those lack or spoil one."""
+    resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if optimized else OpResolverType.BUILTIN_REF
+    interpreter = Interpreter(model_content=model, experimental_op_resolver_type=resolver)
     interpreter.allocate_tensors()
     for detail, value in zip(interpreter.get_input_details(), values, strict=True):
         interpreter.set_tensor(detail["index"], value)

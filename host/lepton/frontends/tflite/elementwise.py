@@ -19,6 +19,7 @@ from lepton.graph import (
 from ..geometry import ACTIVATION_BOUNDS
 from .reader import RawOperator
 from .tables import requantize
+from .unary import bound
 
 _BINARY = {"ADD": Add, "SUB": Sub, "MUL": Mul}
 
@@ -56,14 +57,11 @@ def _binary(imp, operator: RawOperator, where: str) -> None:
     if bounds is None:
         raise GraphError(f"{where}: fused activation must be one of {', '.join(ACTIVATION_BOUNDS)}, "
                          f"not {operator.options['activation']}")
-    steps = [(kind, bound) for kind, bound in zip((Maximum, Minimum), bounds, strict=True) if bound is not None]
     output = imp.value(operator.outputs[0], where)
     shape = imp.of(output).shape
-    name = imp.emit(kind(), names, imp.temporary(output, "sum", shape) if steps else output, where)
-    for i, (step, bound) in enumerate(steps):
-        limit = imp.number(output, f"bound{i}", np.array(bound, imp.of(output).dtype))
-        last = i == len(steps) - 1
-        name = imp.emit(step(), [name, limit], output if last else imp.temporary(output, f"step{i}", shape), where)
+    name = imp.emit(kind(), names, output if bounds == (None, None) else imp.temporary(output, "sum", shape), where)
+    if bounds != (None, None):
+        bound(imp, name, bounds, output, where)
 
 
 def _extremum(imp, operator: RawOperator, where: str) -> None:

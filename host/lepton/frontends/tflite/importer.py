@@ -1,13 +1,15 @@
 """From the records of a TFLite file to `Graph`: tensors and names; the operators are in the modules beside."""
 
 import warnings
+from collections.abc import Sequence
 from math import prod
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from lepton.graph import Add, Graph, GraphError, Node, Op, Quantization, Recenter, Softmax, Sub, Tensor
+from lepton.graph import Add, Graph, GraphError, Node, Op, Quantization, Recenter, Reshape, Softmax, Sub, Tensor
 from lepton.graph.interpret import compute
 from lepton.graph.passes import apply
 
@@ -15,12 +17,14 @@ from ..geometry import activation_range
 from .elementwise import CONVERT as ELEMENTWISE
 from .layers import CONVERT as LAYERS
 from .moves import CONVERT as MOVES
+from .plain import CONVERT as PLAIN
 from .reader import RawModel, RawOperator, RawTensor, read_tflite
-from .tables import CONVERT as TABLES
+from .shapes import CONVERT as SHAPES
+from .unary import CONVERT as UNARY
 
 DTYPES = {"INT8": np.dtype(np.int8), "UINT8": np.dtype(np.uint8), "INT32": np.dtype(np.int32),
           "INT64": np.dtype(np.int64), "FLOAT32": np.dtype(np.float32), "BOOL": np.dtype(np.bool_)}
-CONVERT = LAYERS | ELEMENTWISE | TABLES | MOVES
+CONVERT = LAYERS | ELEMENTWISE | UNARY | MOVES | PLAIN | SHAPES
 MAX_CONSTANT = 4096  # elements of a constant that says how, not what, to compute: axes, shapes, paddings
 MAX_RANK = 8
 MAX_ELEMENTS = 2**31 - 1  # of one tensor, as TFLite's int32 sizes
@@ -228,6 +232,20 @@ class Importer:
                              f"along dimension {axis}")
         return axis
 
+    def data(self, index: int, where: str) -> np.ndarray:
+        """The values of a constant, or of what was computed from constants and shapes."""
+        return self.of(self.constant(index, where, tuple(DTYPES))).data
+
+    def is_quantized(self, index: int) -> bool:
+        return self.raw.tensors[index].dtype in ("INT8", "UINT8") and self.raw.tensors[index].quantization is not None
+
+    @staticmethod
+    def axis_of(axis: int, rank: int, where: str) -> int:
+        """`axis` counted from the front."""
+        if not -rank <= axis < rank:
+            raise GraphError(f"{where}: axis {axis} must lie in a shape of {rank} dimensions")
+        return axis % rank
+
     def integers(self, index: int, where: str) -> tuple[int, ...]:
         """The values of a small constant that says how, not what, to compute: axes or a shape."""
         if index < 0:
@@ -322,17 +340,36 @@ class Importer:
         if isinstance(op, Add | Sub | Softmax) and any(map(is_zero, operands)):
             raise GraphError(f"{where}: an input has the scale 0, which LiteRT does not compute either")
 
-    def fold(self, index: int, data: np.ndarray, where: str) -> None:
-        """The output `index` is known at import."""
-        result = self.of(self.tensor(index, where))
-        result.data = np.require(data, result.dtype, "C")  # ascontiguousarray has no scalars
+    def apply(self, op: Op, inputs: list[str], index: int, where: str) -> str:
+        """Appends an operator whose result, of the shape and type that it infers, is the file's tensor `index`."""
+        try:
+            shape, dtype = op.infer([self.of(name) for name in inputs])
+        except GraphError as error:
+            raise GraphError(f"{where}: {error}") from None
+        self.expect(index, shape, where)
+        name = self.value(index, where)
+        if self.of(name).dtype != dtype:
+            raise GraphError(f"{where}: output {name!r} is declared as {self.of(name).dtype}, the operator makes "
+                             f"{dtype}")
+        return self.emit(op, inputs, name, where)
 
-    def temporary(self, base: str, suffix: str, shape: tuple[int, ...]) -> str:
-        """A new tensor like `base` in all but its shape."""
+    def known(self, index: int, data: np.ndarray, where: str) -> None:
+        """The output `index` has these values, whatever the network's inputs are."""
+        self.expect(index, data.shape, where)
+        name = self.tensor(index, where)
+        data = np.require(data, self.of(name).dtype, "C")  # ascontiguousarray has no scalars
+        if name in self.ends:  # which an operator must make
+            self.emit(Reshape(data.shape), [self.number(name, "values", data, self.of(name).quantization)], name, where)
+        else:
+            self.of(name).data = data
+
+    def temporary(self, base: str, suffix: str, shape: Sequence[int], dtype: DTypeLike | None = None) -> str:
+        """A new tensor like `base` in all but its shape, or of another type and not quantized."""
         name, like = f"{base}/{suffix}", self.of(base)
         while name in self.graph.tensors:
             name += "'"
-        self.graph.tensors[name] = Tensor(name, tuple(map(int, shape)), like.dtype, like.quantization)
+        self.graph.tensors[name] = Tensor(name, tuple(map(int, shape)), np.dtype(dtype or like.dtype),
+                                          None if dtype else like.quantization)
         return name
 
     def number(self, base: str, suffix: str, data: np.ndarray, quantization: Quantization | None = None) -> str:

@@ -187,12 +187,10 @@ def _reduce(imp, operator: RawOperator, where: str) -> None:
     imp.expect(operator.outputs[0], tuple(1 if axis in axes else n for axis, n in enumerate(x)
                                           if keep or axis not in axes), where)
     name = imp.value(operator.inputs[0], where)
-    if operator.name == "SUM" and imp.of(name).dtype == np.int8:
-        raise GraphError(f"{where}: a sum of int8 values is not supported (LiteRT's kernel for it is not reproduced)")
     if operator.name == "MEAN" and len(x) == 4 and axes == (1, 2) and imp.of(name).dtype == np.int8:
         op: Op = Mean(keep)
     else:
-        op = Reduce(operator.name.removeprefix("REDUCE_").lower(), axes, keep)
+        op = Reduce(operator.name.removeprefix("REDUCE_").lower(), axes, keep, **_legacy(imp, operator, 0))
     imp.emit(op, [name], operator.outputs[0], where)
 
 

@@ -11,12 +11,6 @@ from .reader import RawOperator
 from .tables import concat_table
 
 
-def _axis(imp, axis: int, rank: int, where: str) -> int:
-    if not -rank <= axis < rank:
-        raise GraphError(f"{where}: axis {axis} must lie in a shape of {rank} dimensions")
-    return axis % rank
-
-
 def _like(imp, operator: RawOperator, where: str) -> tuple[str, str]:
     """Names of the first input and the output, which must be quantized alike."""
     x, y = imp.value(operator.inputs[0], where), imp.value(operator.outputs[0], where)
@@ -32,10 +26,10 @@ def _reshape(imp, operator: RawOperator, where: str) -> None:
         wanted = tuple(operator.options["shape"]) or imp.shape(operator.outputs[0])
     elif operator.name == "EXPAND_DIMS":
         (axis,) = imp.integers(operator.inputs[1], where)[:1] or (0,)
-        axis = _axis(imp, axis, len(shape) + 1, where)
+        axis = imp.axis_of(axis, len(shape) + 1, where)
         wanted = (*shape[:axis], 1, *shape[axis:])
     else:
-        axes = {_axis(imp, axis, len(shape), where) for axis in operator.options["axes"]}
+        axes = {imp.axis_of(axis, len(shape), where) for axis in operator.options["axes"]}
         if any(shape[axis] != 1 for axis in axes):
             raise GraphError(f"{where}: the axes {sorted(axes)} of the shape {shape} must have 1 element each")
         wanted = tuple(n for axis, n in enumerate(shape) if (axis not in axes if axes else n != 1))
@@ -53,13 +47,6 @@ def _resolved(wanted: tuple[int, ...], elements: int, where: str) -> tuple[int, 
     return tuple(elements // known if n == -1 else n for n in wanted)
 
 
-def _shape(imp, operator: RawOperator, where: str) -> None:
-    shape = imp.shape(operator.inputs[0])
-    imp.value(operator.inputs[0], where)
-    imp.expect(operator.outputs[0], (len(shape),), where)
-    imp.fold(operator.outputs[0], np.array(shape), where)
-
-
 def _transpose(imp, operator: RawOperator, where: str) -> None:
     shape, order = imp.shape(operator.inputs[0]), imp.integers(operator.inputs[1], where)
     if sorted(axis % max(len(shape), 1) for axis in order) != list(range(len(shape))):
@@ -74,14 +61,19 @@ def _concat(imp, operator: RawOperator, where: str) -> None:
     if operator.options["activation"] != "NONE":
         raise GraphError(f"{where}: a fused activation ({operator.options['activation']}) is not supported")
     shapes = [imp.shape(i) for i in operator.inputs]
-    axis = _axis(imp, operator.options["axis"], len(shapes[0]), where)
+    axis = imp.axis_of(operator.options["axis"], len(shapes[0]), where)
     if any((*s[:axis], *s[axis + 1:]) != (*shapes[0][:axis], *shapes[0][axis + 1:]) for s in shapes):
         raise GraphError(f"{where}: the shapes {shapes} differ in more than axis {axis}")
     imp.expect(operator.outputs[0], (*shapes[0][:axis], sum(s[axis] for s in shapes), *shapes[0][axis + 1:]), where)
     output, names = imp.value(operator.outputs[0], where), []
     for index in operator.inputs:
         name = imp.value(index, where)
-        values = concat_table(imp.of(name), imp.of(output), where) if imp.is_legacy(imp.raw.tensors[index]) else None
+        values = None
+        if imp.is_legacy(imp.raw.tensors[index]):
+            try:
+                values = concat_table(imp.of(name), imp.of(output))
+            except GraphError as error:
+                raise GraphError(f"{where}: {error}") from None
         if values is not None:
             moved = imp.temporary(output, "operand", imp.of(name).shape)
             name = imp.emit(Table(values), [name], moved, where)
@@ -92,7 +84,7 @@ def _concat(imp, operator: RawOperator, where: str) -> None:
 
 def _pack(imp, operator: RawOperator, where: str) -> None:
     shape = imp.shape(operator.inputs[0])
-    axis = _axis(imp, operator.options["axis"], len(shape) + 1, where)
+    axis = imp.axis_of(operator.options["axis"], len(shape) + 1, where)
     if any(imp.shape(i) != shape for i in operator.inputs):
         raise GraphError(f"{where}: all inputs must have the same shape")
     imp.expect(operator.outputs[0], (*shape[:axis], len(operator.inputs), *shape[axis:]), where)
@@ -107,7 +99,7 @@ def _pack(imp, operator: RawOperator, where: str) -> None:
 
 def _unpack(imp, operator: RawOperator, where: str) -> None:
     x, shape = imp.value(operator.inputs[0], where), imp.shape(operator.inputs[0])
-    axis = _axis(imp, operator.options["axis"], len(shape), where)
+    axis = imp.axis_of(operator.options["axis"], len(shape), where)
     if shape[axis] != len(operator.outputs):
         raise GraphError(f"{where}: {len(operator.outputs)} outputs from axis {axis} of the shape {shape}")
     for i, index in enumerate(operator.outputs):
@@ -125,7 +117,7 @@ def _split(imp, operator: RawOperator, where: str) -> None:
     position = 1 if operator.name == "SPLIT" else 0
     x, shape = imp.value(operator.inputs[position], where), imp.shape(operator.inputs[position])
     (axis,) = imp.integers(operator.inputs[0 if operator.name == "SPLIT" else 2], where)[:1]
-    axis = _axis(imp, axis, len(shape), where)
+    axis = imp.axis_of(axis, len(shape), where)
     begin, end, at = [0] * len(shape), list(shape), 0
     for index in operator.outputs:
         size = imp.shape(index)[axis] if len(imp.shape(index)) == len(shape) else 0
@@ -219,7 +211,7 @@ def _gather(imp, operator: RawOperator, where: str) -> None:
     shape = imp.shape(operator.inputs[0])
     if operator.options["batch_dims"]:
         raise GraphError(f"{where}: batch_dims must be 0, not {operator.options['batch_dims']}")
-    axis = _axis(imp, operator.options["axis"], len(shape), where)
+    axis = imp.axis_of(operator.options["axis"], len(shape), where)
     indices = imp.value(operator.inputs[1], where, ("INT32", "INT64"))
     data = imp.of(indices).data
     if data is not None and data.size and not (data.min() >= 0 and data.max() < shape[axis]):
@@ -331,7 +323,7 @@ def _space_to_batch(imp, operator: RawOperator, where: str) -> None:
 
 CONVERT = {
     "RESHAPE": ((1, 2), 1, _reshape), "SQUEEZE": ((1,), 1, _reshape), "EXPAND_DIMS": ((2,), 1, _reshape),
-    "SHAPE": ((1,), 1, _shape), "TRANSPOSE": ((2,), 1, _transpose), "CONCATENATION": (range(1, 257), 1, _concat),
+    "TRANSPOSE": ((2,), 1, _transpose), "CONCATENATION": (range(1, 257), 1, _concat),
     "PACK": (range(1, 257), 1, _pack), "UNPACK": ((1,), 0, _unpack), "SPLIT": ((2,), 0, _split),
     "SPLIT_V": ((3,), 0, _split), "SLICE": ((3,), 1, _plain_slice), "STRIDED_SLICE": ((4,), 1, _strided_slice),
     "PAD": ((2,), 1, _pad), "PADV2": ((3,), 1, _pad), "MIRROR_PAD": ((2,), 1, _pad), "GATHER": ((2,), 1, _gather),

@@ -25,6 +25,9 @@ OPTIONS = {
     "ADD": ("AddOptions", _ACTIVATION),
     "SUB": ("SubOptions", _ACTIVATION),
     "MUL": ("MulOptions", _ACTIVATION),
+    "DIV": ("DivOptions", _ACTIVATION),
+    "ONE_HOT": ("OneHotOptions", {"axis": "Axis"}),
+    "L2_NORMALIZATION": ("L2NormOptions", _ACTIVATION),
     "MAXIMUM": ("MaximumMinimumOptions", {}),
     "MINIMUM": ("MaximumMinimumOptions", {}),
     "SOFTMAX": ("SoftmaxOptions", {"beta": "Beta"}),
@@ -47,6 +50,9 @@ OPTIONS = {
     "RESHAPE": ("ReshapeOptions", {"shape": "NewShapeAsNumpy"}),
     "SQUEEZE": ("SqueezeOptions", {"axes": "SqueezeDimsAsNumpy"}),
 }
+
+# Custom operators whose options, a flexbuffers map, are read
+CUSTOM = {"TFLite_Detection_PostProcess"}
 
 # Operators that LiteRT refuses without their table, since fields of 0 have no meaning for them
 NEEDED = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "MAX_POOL_2D", "AVERAGE_POOL_2D", "SOFTMAX", "SPLIT",

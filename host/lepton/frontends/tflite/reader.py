@@ -13,7 +13,7 @@ import numpy as np
 
 from lepton.graph import GraphError
 
-from .options import ENUMS, NEEDED, OPTIONS
+from .options import CUSTOM, ENUMS, NEEDED, OPTIONS
 from .schema import enum_names, load_schema
 
 IDENTIFIER = b"TFL3"
@@ -91,6 +91,7 @@ class _Reader:
         schema = load_schema()
         self.tflite = schema.tflite
         self.number_types = schema.flatbuffers.number_types
+        self.flexbuffers = schema.flexbuffers
         self.types = enum_names(self.tflite.TensorType)
         self.operators = enum_names(self.tflite.BuiltinOperator)
         self.option_types = enum_names(self.tflite.BuiltinOptions)
@@ -194,6 +195,8 @@ class _Reader:
         Without the table, or with another operator's, every field is 0, as LiteRT reads such files
         (flatbuffer_conversions.cc); operators in `NEEDED` cannot run so.
         """
+        if name in {f"CUSTOM {custom!r}" for custom in CUSTOM}:
+            return self.custom_options(operator, where)
         if name not in OPTIONS:
             return None
         table, fields = OPTIONS[name]
@@ -218,6 +221,20 @@ class _Reader:
                     raise GraphError(f"{where} has the unknown {key} {values[key]}")
                 values[key] = names[values[key]]
         return values
+
+    def custom_options(self, operator, where: str) -> dict:
+        """The fields of a custom operator's options, numbers and booleans only."""
+        data = operator.CustomOptionsAsNumpy()
+        if isinstance(data, int) or not len(data):
+            return {}
+        self.spend(len(data))
+        try:
+            values = self.flexbuffers.Loads(data.tobytes())
+        except Exception as error:  # the decoder raises whatever the interpreter raises on damaged bytes
+            raise GraphError(f"{where} has options that are no flexbuffers map: {error}") from None
+        if not isinstance(values, dict):
+            raise GraphError(f"{where} has options that are no flexbuffers map")
+        return {str(key): value for key, value in values.items() if isinstance(value, int | float)}
 
     def spend(self, elements: int):
         self.budget -= elements

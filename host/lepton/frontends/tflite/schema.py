@@ -13,11 +13,12 @@ def load_schema() -> SimpleNamespace:
     try:
         import flatbuffers
         import tflite
+        from flatbuffers import flexbuffers
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"TFLite files need the package {error.name!r}, which is not installed: pip install 'lepton-chip[tflite]'",
             name=error.name) from error
-    return SimpleNamespace(tflite=tflite, flatbuffers=flatbuffers)
+    return SimpleNamespace(tflite=tflite, flatbuffers=flatbuffers, flexbuffers=flexbuffers)
 
 
 def enum_names(enum: type) -> dict[int, str]:

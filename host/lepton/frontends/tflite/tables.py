@@ -4,19 +4,24 @@ Sources, all under tensorflow/lite/kernels: activations.cc, internal/reference/{
 requantize}.h, internal/common.h (LUTPopulate).
 """
 
+from collections.abc import Callable
 
 import numpy as np
 
-from lepton.graph import GraphError, Prelu, Reshape, Table, Tensor, Unary
+from lepton.graph import GraphError, Reshape, Table, Tensor
 from lepton.graph.numerics import fixedpoint
+from lepton.graph.numerics.functions import inverse_square_root
 from lepton.graph.numerics.rounding import half_away
 
-from ..geometry import ACTIVATION_BOUNDS, clamp_range
+from ..geometry import clamp_range
 from .reader import RawOperator
+
+Function = Callable[[np.ndarray], np.ndarray]
+Bounds = tuple[float | None, float | None]
 
 _Q = np.arange(-128, 128)
 _IDENTITY = _Q.astype(np.int8).tobytes()
-_SQRT_HALF, _SQRT_2_PI = 0.7071067811865476, 0.7978845608028654
+SQRT_HALF, SQRT_2_PI = 0.7071067811865476, 0.7978845608028654
 
 
 def _scale(tensor: Tensor) -> np.float32:
@@ -38,32 +43,29 @@ def _multiplier(real: float) -> tuple[int, int]:
     return multiplier, shift
 
 
-def _multiply(values: np.ndarray, real: float, where: str) -> np.ndarray:
-    try:
-        return fixedpoint.multiply_by_quantized_multiplier(values, *_multiplier(real))
-    except ValueError as error:
-        raise GraphError(f"{where}: {error}") from None
+def _multiply(values: np.ndarray, real: float) -> np.ndarray:
+    return fixedpoint.multiply_by_quantized_multiplier(values, *_multiplier(real))
 
 
-def requantized(x: Tensor, y: Tensor, where: str) -> bytes:
+def requantized(x: Tensor, y: Tensor) -> bytes:
     """The same reals in another quantization (Requantize); the factor is computed in double."""
     if _scale(x) == _scale(y):
         return _bytes(_Q - _zero(x) + _zero(y))
-    return _bytes(_multiply(_Q - _zero(x), float(_scale(x)) / float(_scale(y)), where) + _zero(y))
+    return _bytes(_multiply(_Q - _zero(x), float(_scale(x)) / float(_scale(y))) + _zero(y))
 
 
-def clipped(x: Tensor, y: Tensor, bounds: tuple[float | None, float | None], where: str) -> bytes:
+def clipped(x: Tensor, y: Tensor, bounds: Bounds) -> bytes:
     """RELU and its relatives (QuantizedReluX); the factor is computed in float32 (ReluPrepare)."""
     clamp = clamp_range(bounds, _scale(y), _zero(y))
-    return _bytes(_multiply(_Q - _zero(x), float(_scale(x) / _scale(y)), where) + _zero(y), clamp)
+    return _bytes(_multiply(_Q - _zero(x), float(_scale(x) / _scale(y))) + _zero(y), clamp)
 
 
-def absolute(x: Tensor, y: Tensor, where: str) -> bytes:
+def absolute(x: Tensor, y: Tensor) -> bytes:
     """AbsEvalQuantized; the factor is computed in float32."""
-    return _bytes(_multiply(np.abs(_Q - _zero(x)), float(_scale(x) / _scale(y)), where) + _zero(y))
+    return _bytes(_multiply(np.abs(_Q - _zero(x)), float(_scale(x) / _scale(y))) + _zero(y))
 
 
-def concat_table(x: Tensor, y: Tensor, where: str) -> bytes | None:
+def concat_table(x: Tensor, y: Tensor) -> bytes | None:
     """Legacy uint8 CONCATENATION moves operands to the output's scale in float32 (ConcatenationWithScaling).
 
     None where nothing changes. Raises GraphError where the moved values do not fit int32.
@@ -75,7 +77,7 @@ def concat_table(x: Tensor, y: Tensor, where: str) -> bytes | None:
     bias = -np.float32(_zero(x) + 128) * scale
     reals = half_away((_Q + 128).astype(np.float32) * scale + bias)
     if np.abs(reals).max() >= 2**31:
-        raise GraphError(f"{where}: the scale {_scale(x)} of {x.name!r} divided by the output's {_scale(y)} moves "
+        raise GraphError(f"the scale {_scale(x)} of {x.name!r} divided by the output's {_scale(y)} moves "
                          "values beyond int32, and TFLite has no defined result")
     moved = reals.astype(np.int64) + _zero(y) + 128
     return _bytes(np.clip(moved, 0, 255) - 128)
@@ -94,7 +96,32 @@ def _looked_up(x: Tensor, y: Tensor, function) -> bytes:
     return _bytes(scaled.astype(np.float64) + _zero(y))
 
 
-def hard_swish(x: Tensor, y: Tensor, where: str) -> bytes:
+def root(x: Tensor, y: Tensor) -> bytes:
+    """SQRT in float32, the fraction cut off (SqrtEvalQuantized)."""
+    reals = _scale(x) * (_Q - _zero(x)).astype(np.float32)
+    return _bytes(np.floor(np.sqrt(reals) / _scale(y)).astype(np.float64) + _zero(y))
+
+
+def inverse_root(x: Tensor, y: Tensor) -> bytes:
+    """RSQRT (RsqrtEvalQuantized): 1 / sqrt(q - zero point), 20 bits finer, then to the output's scale."""
+    last, last_shift = _multiplier(1 / float(np.sqrt(_scale(x)) * _scale(y)))
+    values = [127]
+    for value in range(1, 256):
+        multiplier, shift = inverse_square_root(value)
+        root = fixedpoint.multiply_by_quantized_multiplier(np.int64(1), multiplier, shift + 20)
+        values.append(int(fixedpoint.multiply_by_quantized_multiplier(root, last, last_shift - 20)) + _zero(y))
+    return _bytes(np.array(values))
+
+
+def negated(x: Tensor, y: Tensor) -> bytes:
+    """NEG, which LiteRT computes on the int8 values whatever their scales are; -128 stays."""
+    if _scale(x) != _scale(y) or _zero(x) or _zero(y):
+        raise GraphError("input and output must have one scale and zero points of 0: LiteRT negates the int8 "
+                         "values as they are")
+    return (-_Q).astype(np.int8).tobytes()
+
+
+def hard_swish(x: Tensor, y: Tensor) -> bytes:
     """x * relu6(x + 3) / 6 in int16 (reference_ops::HardSwish)."""
     hires, output = np.float32(1 / 128) * _scale(x), _scale(y)
     multipliers = []
@@ -116,7 +143,7 @@ def hard_swish(x: Tensor, y: Tensor, where: str) -> bytes:
     slope = (slope + (1 << 15)) >> 1  # from [-1, 1] to [0, 1]
     product = _truncating_doubling_high_multiply_16(slope, preshifted)
     if output_exponent > 0:
-        raise GraphError(f"{where}: the output scale {output} is too small for the input scale {_scale(x)}")
+        raise GraphError(f"the output scale {output} is too small for the input scale {_scale(x)}")
     if output_exponent < -15:  # RoundingDivideByPOT of int16, whose mask has all bits then
         return _bytes(np.where(product < 0, -1, 1) + _zero(y))
     return _bytes(fixedpoint.rounding_divide(product, -output_exponent) + _zero(y))
@@ -139,23 +166,20 @@ def _truncating_doubling_high_multiply_16(a: np.ndarray, b: np.ndarray) -> np.nd
     return _saturate_16(np.where(product >= 0, product >> 15, -(-product >> 15)))
 
 
-def leaky_relu(x: Tensor, y: Tensor, alpha: float, where: str) -> bytes:
+def leaky_relu(x: Tensor, y: Tensor, alpha: float) -> bytes:
     """QuantizeLeakyRelu. Both factors are computed in float32 (LeakyReluPrepare)."""
     centered = _Q - _zero(x)
-    positive = _multiply(centered, float(_scale(x) / _scale(y)), where)
+    positive = _multiply(centered, float(_scale(x) / _scale(y)))
     slope = float(_scale(x) * np.float32(alpha) / _scale(y))
     # the multiplier of a factor below 0 is that of its amount, with the sign changed
-    negative = _multiply(centered * (-1 if slope < 0 else 1), abs(slope), where)
+    negative = _multiply(centered * (-1 if slope < 0 else 1), abs(slope))
     return _bytes(np.where(centered >= 0, positive, negative) + _zero(y))
 
 
-def _function(kind: str, options: dict):
-    """Functions of float64 arrays whose int8 kernels are look-up tables (PopulateLookupTable, LUTPopulate)."""
-    if kind == "GELU":
-        if options["approximate"]:
-            return lambda v: 0.5 * v * (1 + np.tanh(_SQRT_2_PI * (v + 0.044715 * v**3)))
-        return lambda v: 0.5 * v * (1 + _erf(v * _SQRT_HALF))
-    return {"EXP": np.exp, "LOG": np.log, "TANH": np.tanh, "LOGISTIC": lambda v: 1 / (1 + np.exp(-v))}[kind]
+def _gelu(approximate: bool) -> Function:
+    if approximate:
+        return lambda v: 0.5 * v * (1 + np.tanh(SQRT_2_PI * (v + 0.044715 * v**3)))
+    return lambda v: 0.5 * v * (1 + _erf(v * SQRT_HALF))
 
 
 def _erf(values: np.ndarray) -> np.ndarray:
@@ -163,64 +187,44 @@ def _erf(values: np.ndarray) -> np.ndarray:
     return np.array([erf(v) for v in values])
 
 
-_BOUNDS = {"RELU": ACTIVATION_BOUNDS["RELU"], "RELU6": ACTIVATION_BOUNDS["RELU6"],
-           "RELU_N1_TO_1": ACTIVATION_BOUNDS["RELU_N1_TO_1"], "RELU_0_TO_1": (0.0, 1.0)}
-_FLOAT_ONLY = ("NEG", "SQRT")
-_NOT_UINT8 = ("ABS", "EXP", "LOG")
-_ON_HOST = {"LOGISTIC": "sigmoid", "TANH": "tanh", "RELU": "relu", "ABS": "abs", "NEG": "neg", "EXP": "exp",
-            "LOG": "log", "SQRT": "sqrt"}
+_FIXED_OUTPUT = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
+_COMPUTED = {"HARD_SWISH": hard_swish, "ABS": absolute, "SQRT": root, "RSQRT": inverse_root, "NEG": negated}
+_LOOKED_UP: dict[str, Function] = {
+    "EXP": np.exp, "LOG": np.log, "TANH": np.tanh, "LOGISTIC": lambda v: 1 / (1 + np.exp(-v)),
+    "ELU": lambda v: np.where(v < 0, np.expm1(v), v)}
 
 
-def _unary(imp, operator: RawOperator, where: str) -> None:
-    kind, name = operator.name, imp.value(operator.inputs[0], where)
-    imp.expect(operator.outputs[0], imp.of(name).shape, where)
-    output = imp.value(operator.outputs[0], where)
-    x, y = imp.of(name), imp.of(output)
-    if x.dtype == np.float32 and kind in _ON_HOST:
-        imp.emit(Unary(_ON_HOST[kind]), [name], output, where)
-        return
-    if x.dtype == np.float32 and kind == "LEAKY_RELU":
-        slope = imp.number(output, "slope", np.array(operator.options["alpha"], np.float32))
-        imp.emit(Prelu(), [name, slope], output, where)
-        return
-    imp.activation(operator.inputs[0], where)
-    imp.activation(operator.outputs[0], where)
-    if kind in _NOT_UINT8 and imp.is_legacy(imp.raw.tensors[operator.inputs[0]]):
-        raise GraphError(f"{where}: uint8 is not supported, in LiteRT either")
-    if kind in _FLOAT_ONLY:
-        raise GraphError(f"{where}: only float32 is supported, LiteRT's kernel for int8 is not reproduced")
-    try:
-        values = _values(kind, x, y, operator.options or {}, where)
-    except ValueError as error:  # scales too far apart for TFLite's multipliers; GraphError is one too
-        raise GraphError(str(error) if str(error).startswith(where) else f"{where}: {error}") from None
-    imp.emit(Table(values), [name], output, where)
+def values(kind: str, x: Tensor, y: Tensor, options: dict, bounds: Bounds | None) -> bytes:
+    """The table of a TFLite operator from `x` to `y`, both int8; `bounds` for RELU and its relatives.
 
-
-def _values(kind: str, x: Tensor, y: Tensor, options: dict, where: str) -> bytes:
-    if kind in _BOUNDS:
-        return clipped(x, y, _BOUNDS[kind], where)
-    if kind in ("LOGISTIC", "TANH"):
-        expected = (1 / 256, -128) if kind == "LOGISTIC" else (1 / 128, 0)
-        if (float(_scale(y)), _zero(y)) != expected:
-            raise GraphError(f"{where}: the output must have scale 1/{round(1 / expected[0])} and zero point "
-                             f"{expected[1]}, not {_scale(y)} and {_zero(y)}")
-    if kind == "HARD_SWISH":
-        return hard_swish(x, y, where)
+    Raises ValueError (GraphError is one) for quantizations that LiteRT does not take.
+    """
+    if bounds is not None:
+        return clipped(x, y, bounds)
+    if kind in _FIXED_OUTPUT and (float(_scale(y)), _zero(y)) != _FIXED_OUTPUT[kind]:
+        scale, zero = _FIXED_OUTPUT[kind]
+        raise GraphError(f"the output must have scale 1/{round(1 / scale)} and zero point {zero}, not {_scale(y)} and "
+                         f"{_zero(y)}")
+    if kind in ("SQRT", "RSQRT") and _zero(x) != -128:
+        raise GraphError(f"the input's zero point must be -128, not {_zero(x)}: LiteRT ends with an error where a "
+                         "value below 0 occurs")
     if kind == "LEAKY_RELU":
-        return leaky_relu(x, y, options["alpha"], where)
-    if kind == "ABS":
-        return absolute(x, y, where)
-    return _looked_up(x, y, _function(kind, options))
+        return leaky_relu(x, y, options["alpha"])
+    if kind == "GELU":
+        return _looked_up(x, y, _gelu(bool(options["approximate"])))
+    if kind in _COMPUTED:
+        return _COMPUTED[kind](x, y)
+    if kind not in _LOOKED_UP:
+        raise GraphError("int8 is not supported, in LiteRT either")
+    return _looked_up(x, y, _LOOKED_UP[kind])
 
 
 def requantize(imp, operator: RawOperator, where: str) -> None:
     """QUANTIZE of a value that is quantized already; between int8 and uint8 often the same reals."""
     name, output = imp.value(operator.inputs[0], where), imp.value(operator.outputs[0], where)
-    values = requantized(imp.of(name), imp.of(output), where)
+    try:
+        values = requantized(imp.of(name), imp.of(output))
+    except ValueError as error:
+        raise GraphError(f"{where}: {error}") from None
     same = values == _IDENTITY and imp.is_quantized_alike(name, output)
     imp.emit(Reshape(imp.of(output).shape) if same else Table(values), [name], output, where)
-
-
-_UNARY = ("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "GELU", "ABS",
-          "EXP", "LOG", "NEG", "SQRT")
-CONVERT = {name: ((1,), 1, _unary) for name in _UNARY}

@@ -16,14 +16,17 @@ A new operator is a class in one of these modules and in its `__all__`; nothing 
 """
 
 from ..core import Op
+from .arithmetic import *  # noqa: F403
 from .convert import *  # noqa: F403
 from .convolution import *  # noqa: F403
+from .detection import *  # noqa: F403
 from .elementwise import *  # noqa: F403
 from .float_layers import *  # noqa: F403
 from .functions import *  # noqa: F403
 from .indexing import *  # noqa: F403
 from .logic import *  # noqa: F403
 from .move import *  # noqa: F403
+from .normalize import *  # noqa: F403
 from .pool import *  # noqa: F403
 from .product import *  # noqa: F403
 from .reduce import *  # noqa: F403

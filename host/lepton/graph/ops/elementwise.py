@@ -15,7 +15,7 @@ from ..numerics.fixedpoint import (
 from ..numerics.requantize import add_parameters, from_reals, real
 from .conditions import broadcast, clamp_range, constant, dims, int8, require, same_quantization, same_type
 
-__all__ = ["Add", "Binary", "Div", "Maximum", "Minimum", "Mul", "Prelu", "Sub"]
+__all__ = ["Add", "Binary", "Maximum", "Minimum", "Mul", "Prelu", "Sub"]
 
 
 @dataclass(frozen=True)
@@ -144,19 +144,6 @@ class Mul(Binary):
         else:
             result = np.rint(product.astype(np.float32) * factor + np.float32(output.zero_point + up)) - up
         return np.clip(result, *self.limits(output.dtype)).astype(output.dtype)
-
-
-@dataclass(frozen=True)
-class Div(Binary):
-    """inputs: a, b float32; a / b."""
-
-    def check(self, signature: Signature) -> None:
-        dtype = same_type(*signature.inputs, signature.output)
-        require(dtype == np.float32, f"only float32 can be divided, not {dtype}")
-
-    def compute(self, call: Call) -> np.ndarray:
-        with np.errstate(all="ignore"):  # infinities and NaN are results here, as in the framework
-            return call.values[0] / call.values[1]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Elements taken from or put at computed places, on the host.
 
-Indices below 0 count from the end; those outside raise `GraphError`, which names index and limit.
+Indices below 0 count from the end, but for those of TFLite (`Arithmetic.FIXED`), where they are errors; those outside
+raise `GraphError`, which names index and limit.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import numpy as np
 from ..core import Call, GraphError, Op, Shape, Signature, Tensor
 from .conditions import axis_of, dims, of_type, require, same_quantization, same_type
 
-__all__ = ["GatherElements", "GatherND", "ScatterElements", "ScatterND"]
+__all__ = ["GatherElements", "GatherND", "OneHot", "ScatterElements", "ScatterND"]
 
 _REDUCTIONS = {"none": None, "add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
 
@@ -19,11 +20,13 @@ _REDUCTIONS = {"none": None, "add": np.add, "mul": np.multiply, "max": np.maximu
 def _places(call: Call, indices: np.ndarray, extents: Sequence[int]) -> np.ndarray:
     """Indices counted from the front; `extents` are the limits along the last axis of `indices`, or one for all."""
     limits = np.asarray(extents)
-    wrong = np.argwhere((indices < -limits) | (indices >= limits))
+    lowest = limits * 0 if call.fixed else -limits
+    wrong = np.argwhere((indices < lowest) | (indices >= limits))
     if len(wrong):
         at = tuple(wrong[0])
         extent = int(np.broadcast_to(limits, indices.shape)[at])
-        raise GraphError(f"index {int(indices[at])} of {call.inputs[1].name!r} must lie in {-extent}..{extent - 1}")
+        raise GraphError(f"index {int(indices[at])} of {call.inputs[1].name!r} must lie in "
+                         f"{0 if call.fixed else -extent}..{extent - 1}")
     return np.where(indices < 0, indices + limits, indices)
 
 
@@ -151,3 +154,31 @@ class ScatterElements(_Scatter):
         where = list(np.indices(indices.shape, sparse=True))
         where[axis] = _places(call, indices, [x.shape[axis]])
         return _put(x, tuple(where), updates, self.reduction)
+
+
+@dataclass(frozen=True)
+class OneHot(Op):
+    """inputs: indices int32 or int64, and two numbers of one type: the value at the index along the new `axis` of
+    `depth` elements, and the one elsewhere. Indices outside of 0..depth - 1 give none."""
+
+    operands = (3, 3)
+
+    depth: int
+    axis: int
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        indices, on, off = inputs
+        of_type(indices, np.int32, np.int64)
+        require(int(np.prod(on.shape)) == int(np.prod(off.shape)) == 1, "the two values must be one number each")
+        shape = dims(indices.shape)
+        axis = axis_of(self.axis, len(shape) + 1)
+        return (*shape[:axis], self.depth, *shape[axis:]), same_type(on, off)
+
+    def check(self, signature: Signature) -> None:
+        require(self.depth >= 1, f"depth must be at least 1, not {self.depth}")
+
+    def compute(self, call: Call) -> np.ndarray:
+        indices, on, off = call.values
+        axis = self.axis % (indices.ndim + 1)
+        places = np.arange(self.depth).reshape((-1,) + (1,) * (indices.ndim - axis))
+        return np.where(np.expand_dims(indices, axis) == places, on.reshape(()), off.reshape(()))

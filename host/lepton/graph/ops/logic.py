@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core import Call, Op, Shape, Signature, Tensor
-from .conditions import broadcast, of_type, require, same_quantization, same_type
+from ..numerics.fixedpoint import quantize_multiplier, saturating_doubling_high_multiply
+from ..numerics.functions import divide_by_any_power
+from .conditions import broadcast, int8, of_type, require, same_quantization, same_type
 
 __all__ = ["Compare", "Logic", "Select"]
 
+_LEFT_SHIFT = 8  # of int8 operands, before they are brought to their scales (tensorflow/lite/kernels/comparisons.cc)
 _BOOL = np.dtype(np.bool_)
 _COMPARISONS = {"equal": np.equal, "not_equal": np.not_equal, "less": np.less, "less_equal": np.less_equal,
                 "greater": np.greater, "greater_equal": np.greater_equal}
@@ -18,7 +21,10 @@ _CONNECTIVES = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xo
 
 @dataclass(frozen=True)
 class Compare(Op):
-    """inputs: a, b of one type, and of one quantization if they have any; output bool."""
+    """inputs: a, b of one type, and of one quantization if they have any; output bool.
+
+    With `Arithmetic.FIXED`, quantized operands are brought to their scales, which may differ.
+    """
 
     elementwise = True
     operands = (2, 2)
@@ -31,10 +37,28 @@ class Compare(Op):
         return broadcast(*inputs), _BOOL
 
     def check(self, signature: Signature) -> None:
-        same_quantization(*signature.inputs)
+        if self._brings(signature):
+            int8(*signature.inputs)
+        else:
+            same_quantization(*signature.inputs)
+
+    @staticmethod
+    def _brings(signature: Signature) -> bool:
+        return signature.fixed and all(np.dtype(t.dtype) == np.int8 and t.quantization is not None
+                                       for t in signature.inputs)
 
     def compute(self, call: Call) -> np.ndarray:
-        return _COMPARISONS[self.kind](*call.values)
+        """FIXED: as TFLite's ComparisonQuantized, in integers."""
+        a, b = call.values
+        if self._brings(call):
+            a, b = (self._brought(x, t) for x, t in zip(call.values, call.inputs, strict=True))
+        return _COMPARISONS[self.kind](a, b)
+
+    @staticmethod
+    def _brought(x: np.ndarray, tensor: Tensor) -> np.ndarray:
+        multiplier, shift = quantize_multiplier(float(tensor.scale))
+        centred = x.astype(np.int64) - tensor.zero_point
+        return divide_by_any_power(saturating_doubling_high_multiply(centred << _LEFT_SHIFT, multiplier), -shift)
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ class Reduce(Op):
     kind: str  # "sum", "mean", "max", "min", "prod"; "l1", "l2", "sum_square", "log_sum", "log_sum_exp"
     axes: tuple[int, ...]
     keep_dims: bool = True
+    unsigned: bool = False
 
     @property
     def selects(self) -> bool:
@@ -148,7 +149,8 @@ def _sum(op: Op, call: Call, axes: tuple[int, ...]) -> np.ndarray:
     if not call.fixed:
         return from_reals(call.arithmetic, real(call.x, source).sum(axis=axes, dtype=np.float32, keepdims=True),
                           output, op)
-    factor = source.scale / output.scale
-    bias = np.float32(-source.zero_point) * factor * np.float32(_count(call.x, axes))
-    value = call.x.sum(axis=axes, dtype=np.int32, keepdims=True).astype(np.float32) * factor + bias
+    factor, up = source.scale / output.scale, 128 if op.unsigned else 0
+    bias = np.float32(-source.zero_point - up) * factor * np.float32(_count(call.x, axes))
+    total = (call.x.astype(np.int32) + up).sum(axis=axes, dtype=np.int32, keepdims=True)
+    value = total.astype(np.float32) * factor + bias
     return np.clip(half_away(value) + output.zero_point, *op.limits(output.dtype)).astype(output.dtype)

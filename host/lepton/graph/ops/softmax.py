@@ -9,17 +9,20 @@ from ..core import Call, Op, Shape, Signature, Tensor
 from ..numerics import onnxruntime_kernels
 from ..numerics.fixedpoint import (
     exp_on_negative_values,
+    multiply_by_quantized_multiplier,
     one_over_one_plus_x,
     quantize_multiplier,
     rounding_divide,
 )
 from ..numerics.fixedpoint import saturating_doubling_high_multiply as high_multiply
+from ..numerics.functions import logarithm
 from .conditions import axis_of, dims, int8, of_type, require, same_type
 
-__all__ = ["Softmax"]
+__all__ = ["LogSoftmax", "Softmax"]
 
 _INTEGER_BITS = 5  # of the scaled difference to the maximum (reference/softmax.h)
 _ACCUMULATION_BITS = 12  # integer bits of the sum of exponentials
+_LOG_BITS = 4  # integer bits of the logarithm (reference/log_softmax.h)
 
 
 @dataclass(frozen=True)
@@ -84,20 +87,70 @@ def _table_softmax(rows: np.ndarray, source: Tensor, output: Tensor) -> np.ndarr
     return np.clip(np.rint(e * levels / total) + output.zero_point, -128, 127).astype(np.int8)
 
 
-def fixed_softmax(x: np.ndarray, factor: float, beta: float) -> np.ndarray:
-    """TFLite's int8 SOFTMAX over the last axis; `factor` is the input's scale, the output's are 1/256 and -128."""
-    multiplier, left = quantize_multiplier(
-        min(float(np.float32(beta)) * float(np.float32(factor)) * (1 << (31 - _INTEGER_BITS)), 2.0**31 - 1))
+def _input_factor(factor: float, beta: float) -> tuple[int, int, int]:
+    """(multiplier, left shift) that bring differences to the maximum to 5 integer bits, and how far they count."""
+    real = float(np.float32(beta)) * float(np.float32(factor)) * (1 << (31 - _INTEGER_BITS))
+    multiplier, left = quantize_multiplier(min(real, 2.0**31 - 1))
     radius = int(np.floor(((1 << _INTEGER_BITS) - 1) * 2.0 ** (31 - _INTEGER_BITS) / 2.0**left))
-    rows = x.reshape(-1, x.shape[-1]).astype(np.int64)
+    return multiplier, left, radius
+
+
+def _exponentials(rows: np.ndarray, multiplier: int, left: int, radius: int
+                  ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of int64 rows: the differences to the maximum, scaled; which count; their exponentials, and those's sums."""
     difference = rows - rows.max(axis=1, keepdims=True)
     counts = difference >= -radius
     scaled = high_multiply(difference * (1 << left), multiplier)
     exponentials = np.where(counts, exp_on_negative_values(np.where(counts, scaled, 0), _INTEGER_BITS), 0)
     total = np.where(counts, rounding_divide(exponentials, _ACCUMULATION_BITS), 0).sum(axis=1, keepdims=True)
+    return scaled, counts, exponentials, total
+
+
+def fixed_softmax(x: np.ndarray, factor: float, beta: float) -> np.ndarray:
+    """TFLite's int8 SOFTMAX over the last axis; `factor` is the input's scale, the output's are 1/256 and -128."""
+    rows = x.reshape(-1, x.shape[-1]).astype(np.int64)
+    _, counts, exponentials, total = _exponentials(rows, *_input_factor(factor, beta))
     headroom = 32 - np.array([[int(t).bit_length()] for t in total[:, 0]])
     shifted = ((total << headroom) & 0xFFFFFFFF) - (1 << 31)
     inverse = one_over_one_plus_x(shifted)
     unscaled = high_multiply(inverse, exponentials)
     output = rounding_divide(unscaled, _ACCUMULATION_BITS - headroom + 31 - 8) - 128
     return np.where(counts, np.clip(output, -128, 127), -128).astype(np.int8).reshape(x.shape)
+
+
+@dataclass(frozen=True)
+class LogSoftmax(Op):
+    """input: x int8 (TFLite LOG_SOFTMAX) or float32; the logarithm of the softmax over the last axis.
+
+    An int8 output has scale 1/16 and zero point 127.
+    """
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        axis_of(-1, len(inputs[0].shape))
+        return dims(inputs[0].shape), np.dtype(inputs[0].dtype)
+
+    def check(self, signature: Signature) -> None:
+        x, output = signature.inputs[0], signature.output
+        of_type(x, np.int8, np.float32)
+        if same_type(x, output) != np.int8:
+            return
+        int8(x, output)
+        require(signature.fixed, "LogSoftmax of int8 is not supported outside of TFLite networks")
+        require(float(output.scale) == 1 / 16 and output.zero_point == 127, "the output must have scale 1/16 and zero "
+                f"point 127, not {output.scale!s} and {output.zero_point}")
+        require(float(x.scale) * 2**26 > 1, f"the input's scale must be above 2**-26, not {x.scale}")
+
+    def compute(self, call: Call) -> np.ndarray:
+        x = call.x
+        if not call.quantized:
+            shifted = x - x.max(axis=-1, keepdims=True)
+            return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        multiplier, left, radius = _input_factor(call.inputs[0].scale, 1.0)
+        rows = x.reshape(-1, x.shape[-1]).astype(np.int64)
+        scaled, _, _, total = _exponentials(rows, multiplier, left, radius)
+        log = logarithm(total, _ACCUMULATION_BITS, _INTEGER_BITS)
+        reverse = quantize_multiplier((1 << (31 - left)) / multiplier)
+        least = np.maximum(-radius - 1, multiply_by_quantized_multiplier(log - 2**31, *reverse))
+        output = rounding_divide(scaled - log, 31 - _INTEGER_BITS - _LOG_BITS) + 127
+        counts = rows - rows.max(axis=1, keepdims=True) > least
+        return np.where(counts, np.clip(output, -128, 127), -128).astype(np.int8).reshape(x.shape)

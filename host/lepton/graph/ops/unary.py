@@ -46,6 +46,8 @@ _FUNCTIONS = {
     "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "neg": np.negative, "abs": np.abs, "sigmoid": _sigmoid,
     "relu": lambda x: np.maximum(x, 0), "tanh": np.tanh, "floor": np.floor, "ceil": np.ceil, "round": np.rint,
     "reciprocal": lambda x: (1 / x).astype(x.dtype), "not": np.logical_not,
+    "expm1": np.expm1, "sin": np.sin, "cos": np.cos, "sign": np.sign,
+    "rsqrt": lambda x: (1 / np.sqrt(x)).astype(x.dtype),
     "erf": lambda x: np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype),
 }
 
@@ -60,7 +62,7 @@ class Unary(Op):
     elementwise = True
 
     kind: str  # "exp", "log", "sqrt", "neg", "abs", "relu", "sigmoid", "tanh", "erf", "floor", "ceil", "round" (half
-    # to even), "reciprocal", "not"
+    # to even), "reciprocal", "not", "expm1", "sin", "cos", "sign", "rsqrt"
 
     def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
         require(self.kind in _FUNCTIONS, f"kind must be one of {', '.join(_FUNCTIONS)}, not {self.kind!r}")

@@ -23,8 +23,8 @@ from tests.litert_models import Tensor, build
 EVERY = np.arange(-128, 128)
 CASES = 60
 # What LiteRT's kernels run with, though C++ does not define it: conversions beyond int32, shifts by less than 0
-UNDEFINED = ("TFLite has no defined result", "cannot be computed, in TFLite either")
-INT8_ONLY = ("ABS", "EXP", "LOG")
+UNDEFINED = ("TFLite has no defined result", "cannot be computed, in TFLite either", "a scale must be below 2**30")
+INT8_ONLY = ("ABS", "EXP", "LOG", "ELU", "RSQRT", "SQRT")
 
 
 class Draw:
@@ -61,6 +61,7 @@ class Function:
     options: str = ""
     version: int = 2
     y: tuple[float, int] | None = None
+    x_zero: int | None = None  # the only one that LiteRT takes for all values
     fields: Callable[[np.random.Generator], dict] = field(default=lambda r: {})
 
 
@@ -71,14 +72,15 @@ FUNCTIONS = {
     "LEAKY_RELU": Function("LeakyReluOptions", fields=lambda r: {
         "Alpha": float(r.choice([0.1, 0.2, 0.3, 0.01, 0.25, 0.05, 0.15, -0.3, 1.7, 0.0, r.normal()]))}),
     "GELU": Function("GeluOptions", fields=lambda r: {"Approximate": bool(r.integers(2))}),
-    "ABS": Function("AbsOptions", 1), "EXP": Function("ExpOptions"), "LOG": Function(),
+    "ABS": Function("AbsOptions", 1), "EXP": Function("ExpOptions"), "LOG": Function(), "ELU": Function(version=1),
+    "RSQRT": Function(x_zero=-128), "SQRT": Function(x_zero=-128),
 }
 
 
-def check(models: list[tuple[bytes, list[np.ndarray]]]) -> None:
+def check(models: list[tuple[bytes, list[np.ndarray]]], optimized: bool = False) -> None:
     """Fails unless each model gives the same bytes, or is refused by both."""
     failures, same = [], 0
-    for number, ((model, inputs), wanted) in enumerate(zip(models, reference_results(models), strict=True)):
+    for number, ((model, inputs), wanted) in enumerate(zip(models, reference_results(models, optimized), strict=True)):
         refused = wanted.splitlines()[0] if isinstance(wanted, str) else None
         try:
             graph = import_tflite(model)
@@ -110,12 +112,13 @@ def test_functions_of_one_value(operator, dtype):
     models = []
     for _ in range(CASES):
         x = draw.tensor((1, 256))
+        x.zero[:] = x.zero if function.x_zero is None else function.x_zero
         y = (Tensor(function.y[0], function.y[1] + legacy, shape=(1, 256), dtype=dtype) if function.y
              else draw.tensor((1, 256), x.scale[0]))
         model = build(operator, [x], y, 1 if legacy else function.version, function.options,
                       **function.fields(draw.random))
         models.append((model, [(EVERY + legacy).astype(dtype)[None]]))
-    check(models)
+    check(models, optimized=operator == "ELU")  # which has no reference kernel
 
 
 def fused(draw: Draw) -> dict:
@@ -135,6 +138,80 @@ def test_functions_of_two_values(operator, dtype):
         model = build(operator, [a, b], y, 1 if dtype == np.uint8 else 2, f"{operator.title()}Options", **fused(draw))
         models.append((model, [draw.values((64, 1)), draw.values((1, 64))]))
     check(models)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+def test_division(dtype):
+    """By every value but 0."""
+    draw, models = Draw(11, dtype), []
+    for _ in range(CASES):
+        a, b = draw.tensor((64, 1)), draw.tensor((1, 64))
+        divisors = draw.values((1, 64))
+        divisors[divisors == b.zero[0]] += 1
+        y = draw.tensor((64, 64), a.scale[0] / b.scale[0] / 20)
+        model = build("DIV", [a, b], y, 1 if dtype == np.uint8 else 2, "DivOptions", **fused(draw))
+        models.append((model, [draw.values((64, 1)), divisors]))
+    check(models)
+
+
+def test_squared_difference():
+    draw, models = Draw(12), []
+    for _ in range(CASES):
+        a = draw.tensor((64, 1))
+        b = draw.tensor((1, 64), a.scale[0])
+        y = draw.tensor((64, 64), a.scale[0] ** 2 * 100)
+        model = build("SQUARED_DIFFERENCE", [a, b], y, 2, "SquaredDifferenceOptions")
+        models.append((model, [draw.values((64, 1)), draw.values((1, 64))]))
+    check(models)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+@pytest.mark.parametrize("kind", ["Equal", "NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual"])
+def test_comparisons(kind, dtype):
+    name = {"NotEqual": "NOT_EQUAL", "LessEqual": "LESS_EQUAL", "GreaterEqual": "GREATER_EQUAL"}.get(kind, kind.upper())
+    draw, models = Draw(len(kind), dtype), []
+    for _ in range(CASES // 3):
+        a = draw.tensor((64, 1))
+        b = Tensor(a.scale, int(a.zero[0]), shape=(1, 64), dtype=dtype) if draw.random.random() < 0.3 else draw.tensor(
+            (1, 64), a.scale[0])
+        model = build(name, [a, b], Tensor(shape=(64, 64), dtype=np.bool_), 2, f"{kind}Options")
+        models.append((model, [draw.values((64, 1)), draw.values((1, 64))]))
+    check(models)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+def test_log_softmax(dtype):
+    draw, models = Draw(13, dtype), []
+    for i in range(CASES):
+        x = draw.tensor((5, int(draw.random.choice([2, 12, 200]))))
+        y = Tensor(1 / 16, draw.info.max, shape=x.shape, dtype=dtype)
+        values = draw.values(x.shape) if i % 3 else np.minimum(draw.values(x.shape), draw.info.min + 9)
+        models.append((build("LOG_SOFTMAX", [x], y, 1 if dtype == np.uint8 else 2, "LogSoftmaxOptions"), [values]))
+    check(models)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+def test_l2_normalization(dtype):
+    draw, models = Draw(14, dtype), []
+    for i in range(CASES):
+        x = draw.tensor((5, int(draw.random.choice([1, 3, 12, 500]))))
+        y = Tensor(1 / 128, 0 if dtype == np.int8 else 128, shape=x.shape, dtype=dtype)
+        values = draw.values(x.shape) if i % 3 else np.full(x.shape, int(x.zero[0])).astype(dtype)
+        models.append((build("L2_NORMALIZATION", [x], y, 1 if dtype == np.uint8 else 2, "L2NormOptions"), [values]))
+    check(models)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+@pytest.mark.parametrize("axes", [(1, 2), (3,), (0, 1, 2, 3)])
+def test_sum(axes, dtype):
+    draw, models = Draw(sum(axes), dtype), []
+    for _ in range(CASES // 2):
+        x = draw.tensor((1, *(int(n) for n in draw.random.integers(1, 12, 3))))
+        shape = tuple(1 if axis in axes else n for axis, n in enumerate(x.shape))
+        y = draw.tensor(shape, x.scale[0] * 10)
+        model = build("SUM", [x, Tensor(data=np.array(axes, np.int32))], y, 2, "ReducerOptions", KeepDims=True)
+        models.append((model, [draw.values(x.shape)]))
+    check(models, optimized=dtype == np.int8)  # the reference kernel reads int8 values as uint8
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])

@@ -80,7 +80,7 @@ def test_uint8_edges_of_an_int8_network_cost_nothing_on_the_chip():
 @pytest.mark.parametrize(("operator", "y", "text"), [
     ("LOGISTIC", (0.1, 0), r"\(LOGISTIC\): the output must have scale 1/256 and zero point -128, not 0.1"),
     ("TANH", (1 / 128, 3), r"\(TANH\): the output must have scale 1/128 and zero point 0"),
-    ("NEG", (0.1, 0), "only float32 is supported"),
+    ("NEG", (0.2, 0), r"\(NEG\): input and output must have one scale and zero points of 0"),
 ])
 def test_refused(operator, y, text):
     with pytest.raises(GraphError, match=text):

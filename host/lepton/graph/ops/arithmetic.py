@@ -1,0 +1,150 @@
+"""Quotients, remainders, powers and squared differences, element by element; shapes broadcast as in numpy."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core import FULL, Call, GraphError, Op, Pair, Signature
+from ..numerics.fixedpoint import (
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+    rounding_divide,
+    saturating_doubling_high_multiply,
+)
+from ..numerics.functions import quotient
+from .conditions import clamp_range, int8, require, same_type
+from .elementwise import Binary
+
+__all__ = ["Div", "FloorDiv", "FloorMod", "Power", "SquaredDifference"]
+
+_LEFT_SHIFT = 7  # of the operands of a squared difference (tensorflow/lite/kernels/squared_difference.cc)
+
+
+def _quantized_fixed(op: Op, signature: Signature) -> np.dtype:
+    """The operands' type; int8 ones have scales and are TFLite's."""
+    dtype = same_type(*signature.inputs, signature.output)
+    if dtype == np.int8:
+        require(signature.fixed, f"{type(op).__name__} of int8 is not supported outside of TFLite networks; "
+                                 "dequantize the operands")
+        int8(*signature.inputs, signature.output)
+        clamp_range(op.clamp)
+    return dtype
+
+
+def _centred(call: Call, index: int) -> np.ndarray:
+    return call.values[index].astype(np.int64) - call.inputs[index].zero_point
+
+
+@dataclass(frozen=True)
+class Div(Binary):
+    """a / b of float32, of int32 towards zero, or of int8 requantized (TFLite DIV)."""
+
+    clamp: Pair = FULL
+
+    def check(self, signature: Signature) -> None:
+        dtype = _quantized_fixed(self, signature)
+        require(dtype in (np.float32, np.int32, np.int64, np.int8), f"{dtype} cannot be divided")
+
+    def compute(self, call: Call) -> np.ndarray:
+        """Raises `GraphError` where an integer is divided by 0."""
+        a, b = call.values
+        if a.dtype == np.float32:
+            with np.errstate(all="ignore"):  # infinities and NaN are results here, as in the framework
+                return a / b
+        if not call.quantized:
+            _nonzero(call, b)
+            whole = np.abs(a) // np.abs(b)
+            return np.where((a < 0) == (b < 0), whole, -whole)
+        divisor, output = _centred(call, 1), call.output
+        _nonzero(call, divisor)
+        factor = call.inputs[0].scale / (call.inputs[1].scale * output.scale)
+        a, b = np.broadcast_arrays(_centred(call, 0), divisor)
+        result = quotient(a, b, *quantize_multiplier(float(factor))) + output.zero_point
+        return np.clip(result, *self.limits(output.dtype)).astype(output.dtype)
+
+
+def _nonzero(call: Call, divisor: np.ndarray) -> None:
+    if not np.all(divisor):
+        raise GraphError(f"{call.inputs[1].name!r} must not be 0 where it divides integers")
+
+
+class _Whole(Binary):
+    """Base of the operators on whole quotients, of int32, int64 or float32."""
+
+    def check(self, signature: Signature) -> None:
+        dtype = same_type(*signature.inputs, signature.output)
+        require(dtype in (np.float32, np.int32, np.int64),
+                f"{type(self).__name__} takes float32, int32 or int64, not {dtype}")
+
+
+@dataclass(frozen=True)
+class FloorDiv(_Whole):
+    """a / b rounded down."""
+
+    def compute(self, call: Call) -> np.ndarray:
+        a, b = call.values
+        if a.dtype != np.float32:
+            _nonzero(call, b)
+            return a // b
+        with np.errstate(all="ignore"):
+            return np.floor(a / b)
+
+
+@dataclass(frozen=True)
+class FloorMod(_Whole):
+    """a - b * floor(a / b), with the sign of b."""
+
+    def compute(self, call: Call) -> np.ndarray:
+        a, b = call.values
+        if a.dtype != np.float32:
+            _nonzero(call, b)
+            return a % b
+        with np.errstate(all="ignore"):
+            rest = np.fmod(a, b)
+            return np.where((rest != 0) & ((b < 0) != (rest < 0)), rest + b, rest)
+
+
+@dataclass(frozen=True)
+class Power(_Whole):
+    """a to the power of b."""
+
+    def compute(self, call: Call) -> np.ndarray:
+        """Raises `GraphError` for whole numbers to a power below 0."""
+        a, b = call.values
+        if a.dtype != np.float32 and np.any(b < 0):
+            raise GraphError(f"{call.inputs[1].name!r} must be at least 0, as powers of integers")
+        with np.errstate(all="ignore"):
+            return np.power(a, b)
+
+
+@dataclass(frozen=True)
+class SquaredDifference(Binary):
+    """(a - b) squared, of int8 requantized (TFLite SQUARED_DIFFERENCE) or of another type."""
+
+    def check(self, signature: Signature) -> None:
+        if _quantized_fixed(self, signature) == np.int8:
+            self._factors(signature)
+
+    @staticmethod
+    def _factors(signature: Signature) -> list[tuple[int, int]]:
+        """(multiplier, shift) of a, b and the result."""
+        a, b, output = (float(t.scale) for t in (*signature.inputs, signature.output))
+        twice = 2 * max(a, b)
+        last = quantize_multiplier(twice * twice / (output * (1 << 2 * _LEFT_SHIFT)))
+        require(last[1] <= 0, f"a squared difference whose output scale {output} is that much below its inputs' ({a}, "
+                              f"{b}) cannot be computed, in TFLite either")
+        return [quantize_multiplier(a / twice), quantize_multiplier(b / twice), last]
+
+    def compute(self, call: Call) -> np.ndarray:
+        if not call.quantized:
+            difference = call.values[0] - call.values[1]
+            return difference * difference
+        first, second, last = self._factors(call)
+
+        def scaled(index: int, multiplier: int, shift: int) -> np.ndarray:
+            high = saturating_doubling_high_multiply(_centred(call, index) << _LEFT_SHIFT, multiplier)
+            return rounding_divide(high, -shift)
+
+        difference = scaled(0, *first) - scaled(1, *second)
+        result = multiply_by_quantized_multiplier(difference * difference, *last) + call.output.zero_point
+        return np.clip(result, -128, 127).astype(np.int8)

@@ -1,0 +1,261 @@
+"""Operators that the host computes, imported, compiled and run on the golden device, against LiteRT's reference
+kernels: comparisons, choices, quotients, indices, float functions and the end of detectors."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ai_edge_litert")
+
+from flatbuffers import flexbuffers
+from lepton.compiler import compile_graph
+from lepton.device import open as open_device
+from lepton.frontends import import_tflite
+from lepton.graph import GraphError
+from lepton.runtime import RuntimeModelError, Session
+
+from tests.litert_models import Operator, Tensor, build, build_network, edited, references, schema
+
+RNG = np.random.default_rng(77)
+
+
+def run(model: bytes, *inputs: np.ndarray) -> list[np.ndarray]:
+    graph = import_tflite(model)
+    compiled = compile_graph(graph, "tiny")
+    with open_device("golden", config="tiny") as device, Session(compiled, device) as session:
+        outputs = session.run(dict(zip(graph.inputs, inputs, strict=True))).outputs
+    return [outputs[name] for name in graph.outputs]
+
+
+def same(model: bytes, *inputs: np.ndarray, tolerance: float = 0, optimized: bool = False) -> None:
+    for got, wanted in zip(run(model, *inputs), references(model, *inputs, optimized=optimized), strict=True):
+        assert got.dtype == wanted.dtype and got.shape == wanted.shape
+        np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
+
+
+def int8(*shape) -> np.ndarray:
+    return RNG.integers(-128, 128, shape).astype(np.int8)
+
+
+def quantized(*shape, scale=0.05, zero=3) -> Tensor:
+    return Tensor(scale, zero, shape=shape)
+
+
+def of(dtype, *shape) -> Tensor:
+    return Tensor(shape=shape, dtype=dtype)
+
+
+def constant(values, dtype=np.int32) -> Tensor:
+    return Tensor(data=np.array(values, dtype))
+
+
+# Comparisons and choices
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+@pytest.mark.parametrize("kind", ["Equal", "NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual"])
+def test_comparisons(kind, dtype):
+    name = kind.upper() if kind in ("Equal", "Less", "Greater") else kind.upper().replace("EQUAL", "_EQUAL")
+    a, b = (RNG.integers(-2, 3, shape).astype(dtype) for shape in ((3, 1), (1, 5)))
+    same(build(name, [of(dtype, 3, 1), of(dtype, 1, 5)], of(np.bool_, 3, 5), 1, f"{kind}Options"), a, b)
+
+
+def test_logic_and_choice():
+    a, b = (RNG.integers(0, 2, (3, 5)).astype(bool) for _ in range(2))
+    for name, options in (("LOGICAL_AND", "LogicalAndOptions"), ("LOGICAL_OR", "LogicalOrOptions")):
+        same(build(name, [of(np.bool_, 3, 5)] * 1 + [of(np.bool_, 3, 5)], of(np.bool_, 3, 5), 1, options), a, b)
+    same(build("LOGICAL_NOT", [of(np.bool_, 3, 5)], of(np.bool_, 3, 5), 1, "LogicalNotOptions"), a)
+    for name, shape in (("SELECT", (3, 5)), ("SELECT", (3,)), ("SELECT_V2", (3, 5)), ("SELECT_V2", (5,)),
+                        ("SELECT_V2", ())):
+        options = "SelectOptions" if name == "SELECT" else "SelectV2Options"
+        model = build(name, [of(np.bool_, *shape), quantized(3, 5), quantized(3, 5)], quantized(3, 5), 1, options)
+        same(model, RNG.integers(0, 2, shape).astype(bool).reshape(shape), int8(3, 5), int8(3, 5))
+
+
+def test_a_choice_between_scales_is_refused():
+    model = build("SELECT_V2", [of(np.bool_, 5), quantized(5), quantized(5, scale=0.1)], quantized(5), 1,
+                  "SelectV2Options")
+    with pytest.raises(GraphError, match="must have the same scale and zero point"):
+        import_tflite(model)
+
+
+# Quotients and powers
+
+@pytest.mark.parametrize(("name", "options"), [("FLOOR_DIV", "FloorDivOptions"), ("FLOOR_MOD", "FloorModOptions"),
+                                               ("DIV", "DivOptions")])
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_quotients(name, options, dtype):
+    a = RNG.integers(-20, 20, (4, 6)).astype(dtype) * dtype(1.5 if dtype == np.float32 else 1)
+    b = RNG.choice([-7, -2, -1, 1, 3, 5], (1, 6)).astype(dtype)
+    same(build(name, [of(dtype, 4, 6), of(dtype, 1, 6)], of(dtype, 4, 6), 1, options), a, b)
+
+
+@pytest.mark.parametrize("name", ["FLOOR_DIV", "FLOOR_MOD", "DIV"])
+def test_integers_are_not_divided_by_0(name):
+    options = {"FLOOR_DIV": "FloorDivOptions", "FLOOR_MOD": "FloorModOptions", "DIV": "DivOptions"}[name]
+    model = build(name, [of(np.int32, 3), of(np.int32, 3)], of(np.int32, 3), 1, options)
+    with pytest.raises(RuntimeModelError, match="'tensor_1' must not be 0 where it divides integers"):
+        run(model, np.array([1, 2, 3], np.int32), np.array([1, 0, 3], np.int32))
+
+
+def test_powers_and_squares():
+    a, b = RNG.uniform(0.1, 3, (4, 6)).astype(np.float32), RNG.uniform(-2, 2, (4, 6)).astype(np.float32)
+    same(build("POW", [of(np.float32, 4, 6), of(np.float32, 4, 6)], of(np.float32, 4, 6), 1, "PowOptions"), a, b,
+         tolerance=1e-6)
+    i, j = (RNG.integers(low, 5, (4, 6)).astype(np.int32) for low in (-4, 0))
+    same(build("POW", [of(np.int32, 4, 6), of(np.int32, 4, 6)], of(np.int32, 4, 6), 1, "PowOptions"), i, j)
+    same(build("SQUARE", [of(np.float32, 4, 6)], of(np.float32, 4, 6), 1, "SquareOptions"), b)
+
+
+# Indices
+
+def test_elements_by_several_indices():
+    x = quantized(4, 5, 3)
+    for indices, made in (([[0, 1], [3, 4]], (2, 3)), ([[[2]], [[0]]], (2, 1, 5, 3)), ([[1, 2, 0]], (1,))):
+        same(build("GATHER_ND", [x, constant(indices)], quantized(*made), 1, "GatherNdOptions"), int8(4, 5, 3))
+    with pytest.raises(RuntimeModelError, match=r"index 5 of 'tensor_1' must lie in 0\.\.4"):
+        run(build("GATHER_ND", [x, of(np.int32, 1, 2)], quantized(1, 3), 1, "GatherNdOptions"), int8(4, 5, 3),
+            np.array([[0, 5]], np.int32))
+
+
+@pytest.mark.parametrize("axis", [-1, 0, 1])
+def test_one_hot(axis):
+    shape = [(3, 2, 4), (4, 3, 2), (3, 4, 2)][axis + 1 if axis >= 0 else 0]
+    model = build("ONE_HOT", [of(np.int32, 3, 2), constant(4), constant(5, np.float32), constant(-1, np.float32)],
+                  of(np.float32, *shape), 1, "OneHotOptions", Axis=axis)
+    same(model, np.array([[0, 3], [-1, 4], [2, 1]], np.int32))
+
+
+def test_reversed_axes_and_rows_by_their_number():
+    for axes in ([1], [0], [2]):
+        same(build("REVERSE_V2", [quantized(2, 3, 4), constant(axes)], quantized(2, 3, 4), 2, "ReverseV2Options"),
+             int8(2, 3, 4))
+    table = Tensor(0.1, 0, data=int8(7, 5))
+    same(build("EMBEDDING_LOOKUP", [of(np.int32, 4), table], quantized(4, 5, scale=0.1, zero=0), 1),
+         np.array([0, 6, 6, 2], np.int32))
+
+
+# What is known at import
+
+@pytest.mark.parametrize(("name", "options", "constants", "made"), [
+    ("FILL", "FillOptions", [constant([2, 3]), constant(1.5, np.float32)], of(np.float32, 2, 3)),
+    ("RANGE", "RangeOptions", [constant(2), constant(11), constant(3)], of(np.int32, 3)),
+    ("BROADCAST_ARGS", "", [constant([3, 1]), constant([2, 1, 5])], of(np.int32, 3)),
+])
+def test_constant_outputs(name, options, constants, made):
+    """Beside one that is computed, since a network of constants alone has no input."""
+    x, y = quantized(1, 8), quantized(1, 8)
+    operators = [Operator(name, 1, constants, [made], options), Operator("RELU", 2, [x], [y])]
+    same(build_network(operators, [x], [made, y]), int8(1, 8))
+
+
+def test_ranks_and_zeros():
+    x, rank, zeros = of(np.float32, 3, 4), of(np.int32), of(np.float32, 3, 4)
+    operators = [Operator("RANK", 1, [x], [rank], "RankOptions"), Operator("ZEROS_LIKE", 1, [x], [zeros],
+                                                                          "ZerosLikeOptions")]
+    same(build_network(operators, [x], [rank, zeros]), np.ones((3, 4), np.float32))
+
+
+# Functions
+
+@pytest.mark.parametrize(("name", "options", "fields"), [
+    ("RELU", "", {}), ("RELU6", "", {}), ("RELU_N1_TO_1", "", {}), ("RELU_0_TO_1", "", {}), ("FLOOR", "", {}),
+    ("CEIL", "", {}), ("ROUND", "", {}), ("ABS", "AbsOptions", {}), ("NEG", "NegOptions", {}),
+    ("SIGN", "SignOptions", {}), ("LEAKY_RELU", "LeakyReluOptions", {"Alpha": 0.3})])
+def test_exact_functions_of_float32(name, options, fields):
+    x = np.concatenate([RNG.normal(0, 4, 40), [0, -0.5, 0.5, 1.5, 2.5, -1.5]]).astype(np.float32)
+    model = build(name, [of(np.float32, 46)], of(np.float32, 46), 1, options, **fields)
+    same(model, x, optimized=name in ("CEIL", "ROUND"))  # which have no reference kernel
+
+
+@pytest.mark.parametrize(("name", "options", "fields"), [
+    ("EXP", "ExpOptions", {}), ("SQRT", "", {}), ("RSQRT", "", {}), ("LOG", "", {}), ("SIN", "", {}),
+    ("COS", "CosOptions", {}), ("LOGISTIC", "", {}), ("TANH", "", {}), ("HARD_SWISH", "HardSwishOptions", {}),
+    ("GELU", "GeluOptions", {"Approximate": True}), ("GELU", "GeluOptions", {"Approximate": False}),
+    ("LOG_SOFTMAX", "LogSoftmaxOptions", {}), ("L2_NORMALIZATION", "L2NormOptions", {})])
+def test_functions_of_float32_within_a_millionth(name, options, fields):
+    positive = name in ("SQRT", "RSQRT", "LOG")
+    x = RNG.normal(0, 3, (4, 9)).astype(np.float32)
+    model = build(name, [of(np.float32, 4, 9)], of(np.float32, 4, 9), 1, options, **fields)
+    same(model, np.abs(x) + 0.01 if positive else x, tolerance=1e-6)
+
+
+def test_negation_of_int8():
+    every = np.arange(-128, 128).astype(np.int8)
+    x = Tensor(0.1, 0, shape=(256,))
+    same(build("NEG", [x], Tensor(0.1, 0, shape=(256,)), 1, "NegOptions"), every)
+    with pytest.raises(GraphError, match="LiteRT negates the int8 values as they are"):
+        import_tflite(build("NEG", [x], Tensor(0.2, 0, shape=(256,)), 1, "NegOptions"))
+
+
+@pytest.mark.parametrize("name", ["FLOOR", "SIN", "SIGN"])
+def test_functions_that_int8_has_none_of(name):
+    model = build(name, [quantized(4)], quantized(4), 1, "SignOptions" if name == "SIGN" else "")
+    with pytest.raises(GraphError, match=rf"\({name}\): int8 is not supported, in LiteRT either"):
+        import_tflite(model)
+
+
+# The end of detectors
+
+def detector(boxes: int, classes: int, background: int, dtype=np.float32, **options) -> tuple[bytes, list[np.ndarray]]:
+    most, each = options["max_detections"], options["max_classes_per_detection"]
+    legacy = dtype == np.uint8
+    encodings = Tensor(0.05, 120, shape=(1, boxes, 4), dtype=dtype) if legacy else of(dtype, 1, boxes, 4)
+    scores = Tensor(1 / 256, 0, shape=(1, boxes, classes + background), dtype=dtype) if legacy else of(
+        dtype, 1, boxes, classes + background)
+    centers = RNG.uniform(0.1, 0.9, (boxes, 2))
+    anchors = np.concatenate([centers, RNG.uniform(0.1, 0.4, (boxes, 2))], 1)
+    anchors = Tensor(0.004, 3, data=np.rint(anchors / 0.004 + 3).astype(np.uint8)) if legacy else Tensor(
+        data=anchors.astype(np.float32))
+    rows = most * each
+    outputs = [of(np.float32, *shape) for shape in ((1, rows, 4), (1, rows), (1, rows), (1,))]
+
+    def change(tree):
+        code = tree.operatorCodes[0]
+        code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+        code.customCode = "TFLite_Detection_PostProcess"
+        fields = {"num_classes": classes, "y_scale": 10.0, "x_scale": 10.0, "h_scale": 5.0, "w_scale": 5.0,
+                  "nms_score_threshold": 0.3, "nms_iou_threshold": 0.5} | options
+        tree.subgraphs[0].operators[0].customOptions = np.frombuffer(bytes(flexbuffers.Dumps(fields)), np.uint8)
+
+    model = edited(build("RELU", [encodings, scores, anchors], outputs, 1), change)
+    if legacy:
+        return model, [RNG.integers(0, 256, t.shape).astype(np.uint8) for t in (encodings, scores)]
+    return model, [RNG.normal(0, 1, encodings.shape).astype(np.float32),
+                   RNG.permutation(encodings.shape[1] * (classes + background)).reshape(scores.shape).astype(np.float32)
+                   / (encodings.shape[1] * (classes + background))]
+
+
+def same_detections(model: bytes, inputs: list[np.ndarray], each: int) -> None:
+    """In the rows that are found; LiteRT leaves the others as its memory was."""
+    got, wanted = run(model, *inputs), references(model, *inputs)
+    assert got[3] == wanted[3] > 0
+    rows = int(got[3][0]) * each
+    for ours, theirs in zip(got[:3], wanted[:3], strict=True):
+        assert ours.shape == theirs.shape and not ours[:, rows:].any()
+        np.testing.assert_allclose(ours[:, :rows], theirs[:, :rows], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("regular", [False, True])
+@pytest.mark.parametrize(("boxes", "classes", "background", "most", "each"), [
+    (40, 5, 1, 10, 1), (40, 5, 0, 10, 3), (7, 2, 1, 10, 1), (100, 20, 1, 20, 2)])
+def test_detections(boxes, classes, background, most, each, regular):
+    model, inputs = detector(boxes, classes, background, max_detections=most, max_classes_per_detection=each,
+                             use_regular_nms=regular, detections_per_class=15)
+    same_detections(model, inputs, 1 if regular else each)
+
+
+def test_detections_of_uint8_encodings_and_options_that_are_missing():
+    model, inputs = detector(30, 4, 1, np.uint8, max_detections=10, max_classes_per_detection=1)
+    same_detections(model, inputs, 1)
+
+    def without(tree):
+        fields = flexbuffers.Dumps({"max_detections": 10})
+        tree.subgraphs[0].operators[0].customOptions = np.frombuffer(bytes(fields), np.uint8)
+
+    with pytest.raises(GraphError, match="has no option max_classes_per_detection, num_classes"):
+        import_tflite(edited(model, without))
+
+    def damaged(tree):
+        tree.subgraphs[0].operators[0].customOptions = np.array([255, 7, 99, 200], np.uint8)
+
+    with pytest.raises(GraphError, match="has options that are no flexbuffers map"):
+        import_tflite(edited(model, damaged))
