@@ -3,14 +3,15 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 
-from ..arch import PRESETS, ChipConfig, ConfigError, Region
+from ..arch import PRESETS, ChipConfig, ConfigError, Dma, Region
 from ..graph import Graph, GraphError, Node, Signature, passes
 from ..graph.verify import verify
 from .commands import Memory
-from .encode import encode
+from .encode import FieldOverflow, encode
 from .layouts import Layout
 from .lowering import Context, Lowering
 from .lowering.context import zero_of
@@ -19,11 +20,19 @@ from .operands import Alias, image_of
 from .partition import NotOnChip, refusal
 from .placement import LayerDoesNotFit, Placer
 from .schedule import schedule
-from .segments import Segment, segments
+from .segments import Segment, segments, split
 from .semaphores import Semaphores
 from .tiling import Tiling
 
-REGION_LIMIT = 1 << 32  # bytes
+REGION_LIMIT = Dma.find("offset").maximum  # bytes; sizes and offsets of regions have as many bits
+
+
+class TooManyLayers(Exception):
+    """A job has more layers than the chip keeps counters of; `layers` says how many each of its nodes takes."""
+
+    def __init__(self, layers: list[int]):
+        super().__init__(layers)
+        self.layers = layers
 
 
 def compile_graph(graph: Graph, config: str | ChipConfig = "base", *,
@@ -48,11 +57,18 @@ def compile_graph(graph: Graph, config: str | ChipConfig = "base", *,
     while True:
         model = CompiledModel(graph.name, config, digest, [_info(graph, name) for name in graph.inputs],
                               [_info(graph, name) for name in graph.outputs])
-        found = segments(graph, refused, config)
+        waiting = segments(graph, refused, config)[::-1]
+        found = []
         try:
-            for segment in found:
-                if segment.chip:
-                    model.steps.append(_chip_step(graph, segment, model))
+            while waiting:
+                segment = waiting.pop()
+                try:
+                    if segment.chip:
+                        model.steps.append(_chip_step(graph, segment, model))
+                except TooManyLayers as error:
+                    waiting += split(segment, error.layers, config.layer_slots, partial(_bytes, graph))[::-1]
+                    continue
+                found.append(segment)
                 model.steps += [_host_step(graph, node) for node in segment.host]
             break
         except NotOnChip as error:  # the host takes these; what is around them may fall into other jobs
@@ -81,6 +97,10 @@ def source_hash(graph: Graph) -> str:
     return digest.hexdigest()
 
 
+def _bytes(graph: Graph, name: str) -> int:
+    return int(np.prod(graph.tensors[name].shape, dtype=np.int64))
+
+
 def _info(graph: Graph, name: str) -> TensorInfo:
     tensor = graph.tensors[name]
     return TensorInfo(name, tuple(map(int, tensor.shape)), np.dtype(tensor.dtype).name, *quantization_of(tensor))
@@ -103,19 +123,24 @@ def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep
     config = model.config
     lowering = Lowering(graph, config, segment)
     context = lowering.context
-    first = len(model.layers)
-    layers, owners, failed = [], [], []
+    layers, owners, counts, failed = [], [], [], []
     for chip in segment.chip:
         try:
-            made = lowering.layers(chip, first + len(layers))
+            made = lowering.layers(chip, len(layers))
             layers += made
             owners += [chip] * len(made)
+            counts.append(len(made))
+            if len(made) > config.layer_slots:
+                raise NotOnChip((chip.node, f"it takes {len(made)} layers, and a job of the chip has at most "
+                                            f"{config.layer_slots}"))
         except NotOnChip as error:
             failed += error.reasons
         except GraphError as error:
             failed.append((chip.node, str(error)))
     if failed:
         raise NotOnChip(*failed)
+    if len(layers) > config.layer_slots:
+        raise TooManyLayers(counts)
     layers[-1].finishes = True
     try:
         placement = Placer(layers, config, list(context.inputs), segment.outputs).place()
@@ -127,7 +152,10 @@ def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep
         Memory.SCRATCHPAD: config.scratchpad_bytes, Memory.WEIGHTS: config.weight_bytes,
         Memory.SCRATCH: placement.sizes[Region.SCRATCH], Memory.OUTPUT: placement.sizes[Region.OUTPUT],
     }).run(program.commands)
-    image, streams = encode(program, {layer.index: layer.name for layer in layers})
+    try:
+        image, streams = encode(program, {layer.index: layer.name for layer in layers})
+    except FieldOverflow as error:
+        raise NotOnChip((owners[error.layer].node, str(error))) from error
     check_sizes(graph.name, {Region.PROGRAM: len(image)})
     step, offsets, sizes = len(model.steps), placement.memory, placement.sizes
     model.layers += [
@@ -174,7 +202,7 @@ def _placement(graph: Graph, found: list[Segment], refused: dict[int, str], mode
     for node in graph.nodes:
         tensors, output = [graph.tensors[n] if n else None for n in node.inputs], graph.tensors[node.outputs[0]]
         place, step = where.get(id(node), ("free", -1))
-        reason = refused.get(id(node), "it changes how channels lie") if place == "host" else ""
+        reason = refused.get(id(node), "only the host reads its result") if place == "host" else ""
         rows.append(Placed(node.name or node.outputs[0], type(node.op).__name__, place, reason,
                            node.op.macs(tensors, output), Signature(graph.arithmetic, tensors, output).traffic, step))
     return rows

@@ -11,10 +11,18 @@ from .repeat import merge
 _ALIGNMENT = 64  # of a stream, and of constants to whole bus beats
 
 
+class FieldOverflow(GraphError):
+    """A value of a layer's commands does not fit its field; `layer` is the layer's index in the job."""
+
+    def __init__(self, layer: int, text: str):
+        super().__init__(text)
+        self.layer = layer
+
+
 def encode(program: Program, names: dict[int, str]) -> tuple[bytes, dict[Engine, Stream]]:
     """The image and where the streams lie in it. `names` maps layer indices to names for errors.
 
-    Raises `GraphError` where a value does not fit its field.
+    Raises `FieldOverflow` where a value does not fit its field.
     """
     image = bytearray(program.constants)
     streams = {}
@@ -26,6 +34,7 @@ def encode(program: Program, names: dict[int, str]) -> tuple[bytes, dict[Engine,
             try:
                 image.extend(ENGINE_RECORDS[engine].pack(**fields))
             except RecordError as error:
-                name = names[fields["layer"]]
-                raise GraphError(f"layer {name!r} cannot be expressed in commands: {error}") from error
+                layer = fields["layer"]
+                text = f"layer {names[layer]!r} cannot be expressed in commands: {error}"
+                raise FieldOverflow(layer, text) from error
     return bytes(image), streams

@@ -154,7 +154,8 @@ class LayerPlan:
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """One row of the report; `index` is the `layer` field of its commands and its counter slot."""
+    """One row of the report; `index` is the layer's place in its job: the `layer` field of its commands, and its slot
+    for counters."""
 
     index: int
     name: str

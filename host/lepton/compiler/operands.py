@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..arch.commands import Tensor as TensorCommand
 from ..graph import FullyConnected, Graph, GraphError, Node, Recenter, Reshape, Table
 from .images import image_shape
 
 ImageShape = tuple[int, int, int]  # (height, width, channels)
 _FLIP = bytes(range(128, 256)) + bytes(range(128))  # int8 to uint8 and back, as a table indexed by the unsigned byte
-LONGEST_WINDOW = 255  # rows or columns of a kernel (`kernel_y`, `kernel_x`)
+LONGEST_WINDOW = TensorCommand.find("kernel_x").maximum  # rows or columns of a kernel
 
 
 @dataclass(frozen=True)

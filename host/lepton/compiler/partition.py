@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..arch.commands import Tensor as TensorCommand
 from ..graph import (
     Add,
     Arithmetic,
@@ -37,9 +38,9 @@ from ..graph.numerics.requantize import sum_scales
 from .images import image_shape
 from .operands import image_of, written_image
 
-_BYTE = 255  # kernel, stride and dilation have 8 bits in a command
+_BYTE = TensorCommand.find("kernel_x").maximum  # stride and dilation have as many bits in a command
 _PHASES = 8  # each is a layer of its own
-_SIGNED = 32767  # image sizes with padding have 16, signed
+_SIGNED = TensorCommand.find("iy0").maximum  # rows and columns are counted from the padding on
 
 
 class NotOnChip(GraphError):
@@ -54,7 +55,7 @@ def refusal(graph: Graph, node: Node) -> str | None:
     """Why the chip cannot compute a node; None where it can. The graph must have passed the verifier."""
     rule = RULES.get(type(node.op))
     if rule is None:
-        return "the chip has no such operation"
+        return "the chip has no operation for it"
     tensors = [graph.tensors[name] for name in [*node.inputs, *node.outputs] if name]
     for tensor in tensors:
         if tensor.data is None and np.dtype(tensor.dtype) != np.int8:
@@ -79,7 +80,7 @@ def _window(image, kernel, stride=(1, 1), dilation=(1, 1), padding=((0, 0), (0, 
 
 def _constants(graph: Graph, node: Node) -> str | None:
     if any(graph.tensors[name].data is not None for name in node.inputs):
-        return "an operand is constant"
+        return "an operand of it is constant"
     return None
 
 
@@ -117,7 +118,7 @@ def _max_pool(graph: Graph, node: Node) -> str | None:
 def _average_pool(graph: Graph, node: Node) -> str | None:
     op = node.op
     if op.count_padding and np.any(op.padding) and graph.arithmetic is Arithmetic.FIXED:
-        return "padding counts in the average"
+        return "padded pixels count in the average"
     return _max_pool(graph, node)
 
 
@@ -149,12 +150,12 @@ def _resize(graph: Graph, node: Node) -> str | None:
     """Nearest neighbours where every input pixel becomes a rectangle of output pixels."""
     source, output = (graph.tensors[name] for name in (node.inputs[0], node.outputs[0]))
     if node.op.mode != "nearest":
-        return f"{node.op.mode} interpolation is not a sum of products"
+        return f"the chip has no {node.op.mode} interpolation"
     steps = phase_steps(graph, node)
     for axis, step in enumerate(steps):
         size = source.shape[1 + axis]
         if not 1 <= step <= _PHASES or output.shape[1 + axis] != size * step:
-            return "the image does not grow by a whole factor"
+            return f"height and width of the output are not 1 to {_PHASES} times those of the input"
         rows = np.arange(size, dtype=np.int32)
         # what the host's kernel does with the numbers of rows or columns themselves
         place = Tensor("places", (1, size, 1, 1), np.dtype(np.int32), None)
@@ -163,7 +164,7 @@ def _resize(graph: Graph, node: Node) -> str | None:
         result = Tensor("resized", (1, size * step, 1, 1), np.dtype(np.int32), None)
         places = one.compute(Call(graph.arithmetic, [place], result, [rows.reshape(1, size, 1, 1)]))
         if not np.array_equal(places.reshape(-1), np.repeat(rows, step)):
-            return "output pixels do not lie evenly among the input's"
+            return "it does not repeat every input pixel equally often"
     return _constants(graph, node)
 
 
@@ -181,7 +182,7 @@ def _concat(graph: Graph, node: Node) -> str | None:
     """Of channels: it only renames lanes."""
     last = len(graph.tensors[node.inputs[0]].shape) - 1
     if node.op.axis % (last + 1) != last:
-        return f"axis {node.op.axis} is not that of channels"
+        return f"axis {node.op.axis} is not the last, that of channels"
     return _constants(graph, node)
 
 
@@ -200,24 +201,24 @@ def cuts_image(graph: Graph, node: Node) -> bool:
 def _slice(graph: Graph, node: Node) -> str | None:
     op, axes, rank = node.op, _cut_axes(graph, node), len(node.op.begin)
     if 0 in graph.tensors[node.outputs[0]].shape:
-        return "nothing is left"
+        return "the result has no elements"
     if cuts_image(graph, node):
         if 3 in axes:
-            return "it takes both pixels and channels away"
+            return "it cuts both pixels and channels"
         if min(op.step[1:3]) < 1 or max(op.step[1:3]) > _BYTE:
             return f"steps {op.step[1:3]} must be in 1..{_BYTE}"
     elif any(axis != rank - 1 for axis in axes):
-        return "it takes more than channels or pixels away"
+        return "it cuts another axis than the channels, or the rows and columns, of one image"
     return _constants(graph, node)
 
 
 def _pad(graph: Graph, node: Node) -> str | None:
     op, rank = node.op, len(node.op.widths)
     if op.mode != "constant":
-        return f"mode {op.mode!r} repeats pixels"
+        return f"the chip pads with a constant, not in mode {op.mode!r}"
     if any(any(widths) for axis, widths in enumerate(op.widths) if axis < rank - 3) or (
             rank < 4 and any(any(widths) for widths in op.widths[:-1])):
-        return "it pads more than the channels or pixels of an image"
+        return "it pads another axis than the channels, rows and columns of one image"
     padding = tuple(op.widths[-3:-1]) if rank == 4 else ((0, 0), (0, 0))
     return _constants(graph, node) or _window(image_of(graph, node.inputs[0]), (1, 1), padding=padding)
 

@@ -4,6 +4,7 @@ Reshapes disappear (`operands`), tables and additions are fused into the layer b
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ..arch import ChipConfig
@@ -236,6 +237,33 @@ class Segmenter:
             segment.outputs = [name for name in produced if name in {alias.tensor for alias in segment.aliases}]
             segment.inputs = list(dict.fromkeys(r for c in segment.chip for r in c.reads() if r not in produced))
         return found
+
+
+def split(segment: Segment, layers: list[int], limit: int, size: Callable[[str], int]) -> tuple[Segment, Segment]:
+    """A segment as two: the chip keeps counters of `limit` layers of a job, and the nodes of this one take `layers`.
+
+    It is cut where the fewest bytes cross (`size` of a tensor), as long as that makes no more jobs than needed.
+    """
+    jobs = -(-sum(layers) // limit)
+    before = [sum(layers[:place]) for place in range(len(layers) + 1)]
+    most = max(place for place in range(1, len(layers)) if before[place] <= limit)
+    places = [place for place in range(1, most + 1) if before[-1] - before[place] <= limit * (jobs - 1)] or [most]
+
+    def crossing(place: int) -> int:
+        made = {chip.output for chip in segment.chip[:place]}
+        return sum(map(size, {name for chip in segment.chip[place:] for name in chip.reads()} & made))
+
+    place = min(places, key=lambda p: (crossing(p), -p))
+    first, second = Segment(segment.chip[:place]), Segment(segment.chip[place:], segment.host)
+    read_later = {name for chip in second.chip for name in chip.reads()}
+    for part in (first, second):
+        own = [chip.output for chip in part.chip]
+        part.inputs = list(dict.fromkeys(r for chip in part.chip for r in chip.reads() if r not in own))
+        aliases = [alias for alias in segment.aliases if alias.tensor in own]
+        aliases += [Alias(name, name) for name in own if part is first and name in read_later]
+        part.aliases = list(dict.fromkeys(aliases))
+        part.outputs = [name for name in own if name in {alias.tensor for alias in part.aliases}]
+    return first, second
 
 
 def segments(graph: Graph, refused: dict[int, str], config: ChipConfig) -> list[Segment]:

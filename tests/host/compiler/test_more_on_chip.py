@@ -135,10 +135,10 @@ def test_paddings_that_stay_on_the_host():
     b = Builder((1, 3, 4, 5), 1)
     x = b.node(Pad(((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect"), ["image"], (1, 5, 6, 5), same=True)
     model = exact(b.done(x), on_host=["Pad"])
-    assert model.placement[0].reason == "mode 'reflect' repeats pixels"
+    assert model.placement[0].reason == "the chip pads with a constant, not in mode 'reflect'"
     b = Builder((6, 5), 1)
     model = exact(b.done(padding(b, "image", (1, 2), (0, 0))), on_host=["Pad"])
-    assert model.placement[0].reason == "it pads more than the channels or pixels of an image"
+    assert model.placement[0].reason == "it pads another axis than the channels, rows and columns of one image"
 
 
 def cut(b, x, begin, end, step):
@@ -156,7 +156,7 @@ def test_cuts(config):
     exact(b.done(b.add(half, b.conv(x, 19, (1, 1), stride=(2, 2))), some), config)
     b = Builder((1, 9, 8, 19), 1)
     model = exact(b.done(cut(b, "image", (0, 3, 0, 2), (1, 8, 8, 9), (1, 1, 1, 1))), config, on_host=["Slice"])
-    assert model.placement[0].reason == "it takes both pixels and channels away"
+    assert model.placement[0].reason == "it cuts both pixels and channels"
 
 
 def averaged(kernel, zeros=(0, 0), scales=(0.05, 0.05), **options):
