@@ -16,7 +16,7 @@ from .layouts import Layout
 from .lowering import Context, Lowering
 from .lowering.context import zero_of
 from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, LayerPlan, Placed, TensorInfo, quantization_of
-from .operands import Alias, image_of
+from .operands import Alias, between_host_operators, image_of
 from .partition import NotOnChip, refusal
 from .placement import LayerDoesNotFit, Placer
 from .schedule import schedule
@@ -54,6 +54,8 @@ def compile_graph(graph: Graph, config: str | ChipConfig = "base", *,
     with passes.observed(observe):
         graph = passes.apply(graph, *passes.COMPILER)
     refused = {id(node): reason for node in graph.nodes if (reason := refusal(graph, node)) is not None}
+    for node in between_host_operators(graph, set(refused)):
+        refused[id(node)] = "the host has its operand and reads its result"
     while True:
         model = CompiledModel(graph.name, config, digest, [_info(graph, name) for name in graph.inputs],
                               [_info(graph, name) for name in graph.outputs])

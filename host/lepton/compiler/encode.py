@@ -19,16 +19,16 @@ class FieldOverflow(GraphError):
         self.layer = layer
 
 
-def encode(program: Program, names: dict[int, str]) -> tuple[bytes, dict[Engine, Stream]]:
-    """The image and where the streams lie in it. `names` maps layer indices to names for errors.
+def encode(program: Program, names: dict[int, str]) -> tuple[bytes, dict[Engine, Stream], dict[Engine, list[int]]]:
+    """The image, where the streams lie in it, and how many commands each record of an engine stands for. `names` maps layer indices to names for errors.
 
     Raises `FieldOverflow` where a value does not fit its field.
     """
     image = bytearray(program.constants)
-    streams = {}
+    streams, counts = {}, {}
     for engine in Engine:
         image.extend(bytes(-len(image) % _ALIGNMENT))
-        commands = merge(ENGINE_RECORDS[engine], (c.fields for c in program.commands if c.engine == engine))
+        commands, counts[engine] = merge(ENGINE_RECORDS[engine], (c.fields for c in program.commands if c.engine == engine))
         streams[engine] = Stream(len(image) if commands else 0, len(commands))
         for fields in commands:
             try:
@@ -37,4 +37,4 @@ def encode(program: Program, names: dict[int, str]) -> tuple[bytes, dict[Engine,
                 layer = fields["layer"]
                 text = f"layer {names[layer]!r} cannot be expressed in commands: {error}"
                 raise FieldOverflow(layer, text) from error
-    return bytes(image), streams
+    return bytes(image), streams, counts

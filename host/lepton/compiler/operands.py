@@ -16,6 +16,7 @@ from ..graph import FullyConnected, Graph, GraphError, Node, Recenter, Reshape, 
 from .images import image_shape
 
 ImageShape = tuple[int, int, int]  # (height, width, channels)
+_SAME = np.arange(-128, 128).astype(np.int8).tobytes()  # values of a Table that changes nothing
 _FLIP = bytes(range(128, 256)) + bytes(range(128))  # int8 to uint8 and back, as a table indexed by the unsigned byte
 LONGEST_WINDOW = TensorCommand.find("kernel_x").maximum  # rows or columns of a kernel
 
@@ -73,6 +74,11 @@ def seen_image(graph: Graph, node: Node, index: int = 0) -> ImageShape:
     return image
 
 
+def renames(node: Node) -> bool:
+    """Does an operator leave every byte as it is, so that only shape or quantization change?"""
+    return isinstance(node.op, Reshape) or (isinstance(node.op, Table) and node.op.values == _SAME)
+
+
 class Operands:
     """The operands of a graph's nodes. `on_host` has the ids of the nodes that the host computes."""
 
@@ -86,8 +92,7 @@ class Operands:
         """What host operators and the caller read, and what those tensors are other shapes of."""
         found = set(self.graph.outputs)
         for node in reversed(self.graph.nodes):
-            renames = isinstance(node.op, Reshape | Recenter)
-            if node.outputs[0] in found if renames else id(node) in self.on_host:
+            if node.outputs[0] in found if _moves_bytes(node) else id(node) in self.on_host:
                 found.update(filter(None, node.inputs))
         return found
 
@@ -96,16 +101,21 @@ class Operands:
         found = set(self.graph.inputs)
         for node in self.graph.nodes:
             output = node.outputs[0]
-            if isinstance(node.op, Reshape) or (isinstance(node.op, Table) and output not in self._read_by_host):
+            if renames(node) or (isinstance(node.op, Table) and output not in self._read_by_host):
                 if node.inputs[0] in found:
                     found.add(output)
             elif id(node) in self.on_host:
                 found.add(output)
         return found
 
+    def is_read_by_host(self, name: str) -> bool:
+        """Does a host operator or the caller read a tensor, or another shape of it?"""
+        return name in self._read_by_host
+
     def at_the_edge(self, node: Node) -> bool:
         """Is it a Table that the host applies while it lays the tensor out?"""
-        return isinstance(node.op, Table) and node.outputs[0] in self.outside and id(node) not in self.on_host
+        return (isinstance(node.op, Table) and node.outputs[0] in self.outside and not renames(node)
+                and id(node) not in self.on_host)
 
     def operand(self, node: Node, index: int) -> Operand:
         """Operand `index` of a node that the chip computes."""
@@ -126,7 +136,7 @@ class Operands:
                 step = _FLIP
             elif self.at_the_edge(producer):
                 step = np.roll(np.frombuffer(producer.op.values, np.uint8), 128).tobytes()
-            elif not isinstance(producer.op, Reshape):
+            elif not renames(producer):
                 break
             name = producer.inputs[0]
             if step is not None:
@@ -135,15 +145,14 @@ class Operands:
                 values = name
         return Operand(name, image, values, table)
 
-    def _reshaped(self, name: str) -> list[str]:
-        """`name` and, where it is the result of Reshapes, what they are made from: the last one comes last."""
-        chain = [name]
-        while isinstance((producer := self.producers[chain[-1]]).op, Reshape):
-            chain.append(producer.inputs[0])
-        return chain
+    def _root(self, name: str) -> str:
+        """The tensor that `name` is another shape of."""
+        while renames(producer := self.producers[name]):
+            name = producer.inputs[0]
+        return name
 
     def _from_chip(self, name: str, image: ImageShape) -> Operand:
-        root = self._reshaped(name)[-1]
+        root = self._root(name)
         return Operand(root, image, root, packed=image_of(self.graph, root)[2] != image[2])
 
     def _flat(self, name: str, node: Node) -> Operand:
@@ -151,7 +160,7 @@ class Operands:
 
         A pixel takes as many passes as it has blocks. Packing costs about a pass for each pixel and block.
         """
-        root = self._reshaped(name)[-1]
+        root = self._root(name)
         image = height, width, channels = image_of(self.graph, root)
         size = height * width * channels
         units = -(-graph_units(self.graph, node) // self.lanes)
@@ -170,9 +179,31 @@ class Operands:
                 return None
             if isinstance(producer.op, Recenter):
                 found = replace(found, table=_FLIP if found.table is None else None)
-            elif not isinstance(producer.op, Reshape):
+            elif not renames(producer):
                 return None if id(producer) in self.on_host else found
             found = replace(found, tensor=producer.inputs[0])
+
+
+def _moves_bytes(node: Node) -> bool:
+    """Is the result the operand's bytes, or those moved by 128?"""
+    return renames(node) or isinstance(node.op, Recenter)
+
+
+def between_host_operators(graph: Graph, on_host: set[int]) -> list[Node]:
+    """Tables for the chip whose operand the host has computed and whose result it reads: a job for nothing else."""
+    found: list[Node] = []
+    while True:
+        taken = on_host | {id(node) for node in found}
+        operands = Operands(graph, taken, 1)
+        made = {n.outputs[0] for n in graph.nodes if id(n) in taken and not _moves_bytes(n)}
+        for node in graph.nodes:
+            if _moves_bytes(node) and node.inputs[0] in made:
+                made.add(node.outputs[0])
+        more = [n for n in graph.nodes if isinstance(n.op, Table) and not renames(n) and id(n) not in taken
+                and n.inputs[0] in made and operands.is_read_by_host(n.outputs[0])]
+        if not more:
+            return found
+        found += more
 
 
 def graph_units(graph: Graph, node: Node) -> int:

@@ -7,20 +7,21 @@ from ..arch.record import Record
 from ..arch.repeat import COUNT, STEPS, repetition
 
 
-def merge(record: Record, commands: Iterable[dict[str, int]]) -> list[dict[str, int]]:
-    """The fields of an engine's commands, in order, with `repeat` where it saves some. Execution is the same."""
+def merge(record: Record, commands: Iterable[dict[str, int]]) -> tuple[list[dict[str, int]], list[int]]:
+    """The fields of an engine's records, in order, with `repeat` where it saves some, and how many commands each
+    stands for. Execution is the same."""
     merged: list[dict[str, int]] = []
-    count = 0  # commands that the last of `merged` stands for
+    counts: list[int] = []
     for fields in commands:
         fields = {field.name: int(fields.get(field.name, 0)) for field in record.fields}
-        longer = _extend(record, merged[-1], count, fields) if merged else None
+        longer = _extend(record, merged[-1], counts[-1], fields) if merged else None
         if longer is None:
             merged.append(fields)
-            count = 1
+            counts.append(1)
         else:
             merged[-1] = longer
-            count += 1
-    return merged
+            counts[-1] += 1
+    return merged, counts
 
 
 def _extend(record: Record, run: dict[str, int], count: int, fields: dict[str, int]) -> dict[str, int] | None:

@@ -14,14 +14,13 @@ from ..graph import (
     Graph,
     Node,
     Recenter,
-    Reshape,
     Resize,
     Slice,
     Sub,
     Table,
     TransposeConv2D,
 )
-from .operands import Alias, ImageShape, Operand, Operands, written_image
+from .operands import Alias, ImageShape, Operand, Operands, renames, written_image
 from .partition import cuts_image
 
 
@@ -51,6 +50,11 @@ class ChipNode:
         if isinstance(self.node.op, Add | Sub):
             return self.node.inputs[0]
         return (self.table or self.node).outputs[0]
+
+    @property
+    def other(self) -> str:
+        """The tensor whose quantization the residual has."""
+        return self.fused.inputs[self.own_first]
 
     @property
     def image(self) -> ImageShape:
@@ -102,7 +106,7 @@ class Segmenter:
         self.graph, self.refused = graph, refused
         self.operands = Operands(graph, set(refused), config.lanes)
         work = [n for n in graph.nodes
-                if not (self._on_host(n) or isinstance(n.op, Reshape) or self.operands.at_the_edge(n))]
+                if not (self._on_host(n) or renames(n) or self.operands.at_the_edge(n))]
         reads = {id(n): [self.operands.operand(n, i) for i, name in enumerate(n.inputs) if self._computed(name)]
                  for n in work}
         self.hosts = self._host_nodes({o.tensor for operands in reads.values() for o in operands})
@@ -123,7 +127,7 @@ class Segmenter:
         needed, found = set(self.graph.outputs), set()
         for node in reversed(self.graph.nodes):
             output = node.outputs[0]
-            if not isinstance(node.op, Reshape | Recenter):
+            if not (renames(node) or isinstance(node.op, Recenter)):
                 computes = self._on_host(node)
             else:
                 computes = output in read_by_chip or (output in needed and self.operands.alias(output) is None)

@@ -3,11 +3,11 @@
 import lepton.device
 import numpy as np
 import pytest
-from compiler_graphs import CRAMPED, golden, litert
+from compiler_graphs import CRAMPED, Builder, golden, litert
 from compiler_reshapes import KINDS, UNSIGNED, ReshapingBuilder, append, reshaping_network
 from lepton.compiler.container import dump, parse
 from lepton.frontends import import_tflite
-from lepton.graph import GraphError, Recenter, Sub, Table, Tensor, interpret
+from lepton.graph import GraphError, Maximum, Recenter, Sub, Table, Tensor, interpret
 from lepton.runtime import Session
 
 from tests import litert_models
@@ -144,3 +144,32 @@ def test_a_flattened_image_takes_no_more_weights_than_it_has_values(shape):
         assert [layer.op for layer in model.layers] == ["MaxPool2D", "Reshape", "FullyConnected"][0 if behind else 2:]
         assert len(model.steps) == 1
         assert len(model.steps[0].program) < 1.5 * 16 * (np.prod(shape) + 16) * -(-70 // 16) + 2000
+
+
+SAME = np.arange(-128, 128).astype(np.int8).tobytes()
+
+
+@pytest.mark.parametrize("config", ["tiny", "base"])
+def test_tables_that_change_nothing_cost_nothing(config):
+    """At the edge, before an addition, as an output, and with another quantization behind them."""
+    b = Builder((1, 9, 8, 3), 5)
+    first = b.conv(b.node(Table(SAME), ["image"], (1, 9, 8, 3)), 7, (3, 3))
+    x = b.node(Table(SAME), [first], (1, 7, 6, 7))
+    y = b.conv(b.node(Table(SAME), [x], (1, 7, 6, 7)), 7, (1, 1))
+    total = b.add(y, x)
+    graph = b.done(b.node(Table(SAME), [total], (1, 7, 6, 7)), b.conv(total, 2, (1, 1)))
+    model = exact(graph, config, 1)
+    assert [layer.op for layer in model.layers] == ["Conv2D", "Conv2D+Add", "Conv2D"]
+    assert [row.where for row in model.placement if row.op == "Table"] == ["free"] * 4
+    assert len(model.steps) == 1
+
+
+def test_a_table_between_host_operators_is_no_job():
+    b = ReshapingBuilder((1, 1, 1, 40), 5)
+    x = b.node(Maximum(), [b.dense("image", 20)] * 2, (1, 20))
+    x = b.node(Table(np.roll(np.arange(256), 9).astype(np.uint8).tobytes()), [b.reshape(x, (4, 5))], (4, 5))
+    other = b.node(Table(SAME), [b.node(Maximum(), [x, x], (4, 5))], (4, 5))
+    model = exact(b.done(x, other), "tiny", 1)
+    assert sum(hasattr(step, "program") for step in model.steps) == 1
+    assert model.placement[3].reason == "the host has its operand and reads its result"
+    assert model.placement[5].reason == "only the host reads its result"

@@ -16,7 +16,7 @@ _BYTES = np.arange(-128, 128).astype(np.int8)
 def add(context: Context, layer: ChipLayer, node: ChipNode) -> None:
     """Let `layer` add (or subtract) the residual that is fused into `node`."""
     tensors, fused = context.graph.tensors, node.fused
-    output, residual = tensors[fused.outputs[0]], tensors[node.residual.values]
+    output, residual = tensors[fused.outputs[0]], tensors[node.other]
     layer.residual = context.read(node.residual, (layer.output.height, layer.output.width))
     operands = tensors[node.own], residual, output
     scales, zeros = tuple(map(scale_of, operands)), tuple(map(zero_of, operands))
@@ -53,7 +53,7 @@ def _fitted(context: Context, node: ChipNode, scales: tuple, zeros: tuple) -> di
 def _results(context: Context, node: ChipNode, first: bool) -> np.ndarray:
     """int8 (256, 256), [own value + 128, residual + 128]: the host's kernel on every pair, in the graph's order."""
     tensors, fused = context.graph.tensors, node.fused
-    names = [node.own, node.residual.values]
+    names = [node.own, node.other]
     operands = [tensors[name] for name in (names if first else names[::-1])]
     values = [_BYTES[:, None], _BYTES[None, :]]
     output = tensors[fused.outputs[0]]

@@ -1,0 +1,164 @@
+"""How many cycles a job takes: its commands walked through a model of the engines and of memory.
+
+Each command starts when its engine, its semaphores and its record are there, as on the chip, and its work takes what
+the engine's slowest part needs. Constants are latencies of the RTL (`hdl/lepton_hdl`) and of the default memory profile
+(design D8), checked against the chip's counters in `tests/system/test_predictions.py`.
+"""
+
+from dataclasses import dataclass
+
+from ..arch import ChipConfig, Engine, TensorOpcode
+from ..arch.commands import TABLE_BYTES
+from ..arch.repeat import record_words
+from .commands import Command
+
+_LATENCY = 64  # cycles from a burst's address to its first data, and from its last data to the response
+_REFRESH = 1024 / 992  # cycles of memory for each in which it moves data
+_BURST_BYTES = 4096  # that a burst must not cross
+_FETCH = 84  # from the doorbell to the first command of a stream: latency, its beats, and the queues
+_AHEAD = 5  # records in an engine's queue (`control.fetch.QUEUE_DEPTH`, and one at its output)
+_REFILL = 76  # from the time a record leaves the queue to the arrival of the one asked for in its place
+_READ = 10  # from a LOAD's start to its first address, and from its last data to `done`
+_WRITE = 14  # the same for a STORE
+_FEED = 4  # from a TENSOR command's start to the first column of its weights
+_PIPELINE = 17  # from the last pixel's issue to `done`
+_STRIDED = 1.15  # LOAD beside a window unit that skips pixels: they meet in the scratchpad's banks
+_DONE = 2  # from the last command's end to the counters' stop
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Cycles of a job: `layers` by layer index, from the end of the layer before, and `total` with what follows."""
+
+    layers: dict[int, float]
+    total: float
+
+
+class _Semaphores:
+    """The times of the posts that have not been waited for, by semaphore, in order."""
+
+    def __init__(self) -> None:
+        self._posts: dict[int, list[float]] = {}
+        self._taken: dict[int, int] = {}
+
+    def ready(self, mask: int) -> float:
+        """When every semaphore in `mask` can be taken."""
+        time = 0.0
+        while mask:
+            lowest = mask & -mask
+            index = self._taken.get(lowest, 0)
+            time = max(time, self._posts[lowest][index])
+            self._taken[lowest] = index + 1
+            mask ^= lowest
+        return time
+
+    def post(self, mask: int, time: float) -> None:
+        while mask:
+            lowest = mask & -mask
+            self._posts.setdefault(lowest, []).append(time)
+            mask ^= lowest
+
+
+class _Stream:
+    """The records of one engine on their way through its queue; `counts` says how many commands each stands for."""
+
+    def __init__(self, counts: list[int]) -> None:
+        self._counts, self._record, self._round = counts, 0, 0
+        self._left: list[float] = []  # when each record left the queue
+
+    def fetched(self) -> float:
+        """When the record of the next command is there."""
+        if self._record < _AHEAD:
+            return _FETCH
+        return self._left[self._record - _AHEAD] + _REFILL
+
+    def taken(self, time: float) -> None:
+        """The next command has started."""
+        self._round += 1
+        if self._round == self._counts[self._record]:
+            self._left.append(time)
+            self._record, self._round = self._record + 1, 0
+
+
+class _Dma:
+    """LOAD or STORE: rows one after the other, the latency of memory hidden across commands."""
+
+    def __init__(self, config: ChipConfig, overhead: int) -> None:
+        self._config, self._overhead = config, overhead
+        self._issue = 0.0  # when the next row may be asked for
+        self._bus = 0.0  # when the bus is free
+
+    def run(self, fields: dict[str, int], start: float) -> tuple[float, float]:
+        """(when the next command may start, when this one is done)."""
+        config = self._config
+        rows = fields["count1"] * fields["count2"] * fields["count3"]
+        size = fields["row_bytes"]
+        first = fields["offset"] % config.bus_bytes
+        beats = -(-(first + size) // config.bus_bytes)
+        words = -(-size // config.lanes)
+        # short bursts: as many as may be in flight hide the latency, no more
+        each = max(beats, words, (_LATENCY + 8) / config.outstanding if rows > 1 else 1)
+        start = max(start, self._issue)
+        begin = max(start + self._overhead + _LATENCY, self._bus)
+        self._bus = begin + rows * each * _REFRESH
+        bursts = rows * (1 + size // _BURST_BYTES)
+        self._issue = max(start + bursts + 2, self._bus - _LATENCY - 256)
+        return self._issue, self._bus + self._overhead
+
+
+class _Tensor:
+    """The pipeline: tiles of weights are fed one pass ahead, results land `_PIPELINE` cycles after their last pixel."""
+
+    def __init__(self, config: ChipConfig) -> None:
+        self._config = config
+        self._issue = self._feeder = self._done = 0.0
+
+    def run(self, fields: dict[str, int], start: float, columns: int) -> tuple[float, float]:
+        lanes, opcode = self._config.lanes, fields["opcode"]
+        pixels = fields["nx"] * fields["ny"] * fields["nz"]
+        passes = fields["blocks"] * fields["kernel_y"] * fields["kernel_x"]
+        if opcode == TensorOpcode.WINDOW:
+            passes = fields["kernel_y"]
+            pixels = ((fields["ny"] - 1) * fields["stride_y"] + fields["tap_rows"]) * columns
+        tiles = opcode in (TensorOpcode.DOT, TensorOpcode.WINDOW)
+        if fields.get("fence"):
+            start = max(start, self._done)
+        feed = max(start, self._feeder) + _FEED
+        ready = feed + (lanes if tiles else 0)
+        records = 0.0
+        if fields.get("last"):
+            records = record_words(fields) + (TABLE_BYTES / lanes if fields.get("load_table") else 0)
+        begin = max(start, self._issue, ready)
+        each = max(pixels, lanes) if tiles else pixels
+        last = begin + (passes - 1) * each  # when the last pass begins
+        fed = (max(last - each + lanes, ready) if tiles and passes > 1 else ready) + records
+        last = max(last, fed)
+        self._feeder = max(fed, last if tiles else fed)
+        self._issue = last + pixels + 1
+        self._done = self._issue + _PIPELINE
+        return self._feeder, self._done
+
+
+def predict(commands: list[Command], records: dict[Engine, list[int]], config: ChipConfig) -> Prediction:
+    """The cycles of a job's commands, which have their semaphores; `records` has for each engine how many of them each
+    record stands for."""
+    semaphores = _Semaphores()
+    streams = {engine: _Stream(records[engine]) for engine in Engine}
+    load, store, tensor = _Dma(config, _READ), _Dma(config, _WRITE), _Tensor(config)
+    ends: dict[int, float] = {}
+    free = dict.fromkeys(Engine, 0.0)
+    total = 0.0
+    for command in commands:
+        engine, fields = command.engine, command.fields
+        start = max(streams[engine].fetched(), free[engine], semaphores.ready(fields["wait"]))
+        streams[engine].taken(start)
+        if engine == Engine.TENSOR:
+            free[engine], done = tensor.run(fields, start, fields["in_w"])
+            ends[fields["layer"]] = done
+        else:
+            free[engine], done = (load if engine == Engine.LOAD else store).run(fields, start)
+        semaphores.post(fields["post"], done)
+        total = max(total, done)
+    order = sorted(ends)
+    before = [0.0, *(ends[layer] for layer in order)]
+    return Prediction({layer: ends[layer] - past for layer, past in zip(order, before, strict=False)}, total + _DONE)
