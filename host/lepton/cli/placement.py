@@ -20,7 +20,7 @@ def placement_facts(model, costs) -> list[tuple[str, str]]:
                 f"{scaled(sum(r.bytes for r in placed))} bytes")
         if where == "chip":
             jobs = sum(hasattr(step, "program") for step in model.steps)
-            cycles = sum(layer.plan.cycles for layer in model.layers if layer.plan)
+            cycles = model.cycles
             latency = cycles / (model.config.clock_mhz * 1000)
             text += f"; {jobs} job{'s' * (jobs != 1)}, about {grouped(round(cycles))} cycles ({latency:.3g} ms)"
         else:

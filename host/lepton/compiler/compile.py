@@ -23,6 +23,7 @@ from .schedule import schedule
 from .segments import Segment, segments, split
 from .semaphores import Semaphores
 from .tiling import Tiling
+from .timing import predict
 
 REGION_LIMIT = Dma.find("offset").maximum  # bytes; sizes and offsets of regions have as many bits
 
@@ -155,21 +156,22 @@ def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep
         Memory.SCRATCH: placement.sizes[Region.SCRATCH], Memory.OUTPUT: placement.sizes[Region.OUTPUT],
     }).run(program.commands)
     try:
-        image, streams = encode(program, {layer.index: layer.name for layer in layers})
+        image, streams, records = encode(program, {layer.index: layer.name for layer in layers})
     except FieldOverflow as error:
         raise NotOnChip((owners[error.layer].node, str(error))) from error
     check_sizes(graph.name, {Region.PROGRAM: len(image)})
+    prediction = predict(program.commands, records, config)
     step, offsets, sizes = len(model.steps), placement.memory, placement.sizes
     model.layers += [
         LayerInfo(layer.index, layer.name, layer.op, tuple(map(int, layer.input_shape)),
                   tuple(map(int, layer.output_shape)), layer.macs, layer.weight_bytes, step,
-                  _plan(tiling, before))
-        for layer, tiling, before in zip(layers, placement.tilings, [None, *placement.tilings[:-1]], strict=True)]
+                  _plan(tiling, prediction.layers[layer.index]))
+        for layer, tiling in zip(layers, placement.tilings, strict=True)]
     inputs = tuple(_binding(graph, source.tensor, offsets[name].offset, source.layout, source.table)
                    for name, source in context.inputs.items())
     outputs = tuple(_output_binding(context, alias, offsets[alias.tensor].offset) for alias in segment.aliases)
     return ChipStep(f"{graph.name}:{step}", image, streams, inputs, outputs, sizes[Region.INPUT], sizes[Region.OUTPUT],
-                    sizes[Region.SCRATCH])
+                    sizes[Region.SCRATCH], round(prediction.total, 1))
 
 
 def _binding(graph: Graph, tensor: str, offset: int, layout: Layout, table: bytes | None) -> Binding:
@@ -183,10 +185,10 @@ def _output_binding(context: Context, alias: Alias, offset: int) -> Binding:
     return _binding(context.graph, alias.name, offset, layout, alias.table)
 
 
-def _plan(tiling: Tiling, before: Tiling | None) -> LayerPlan:
+def _plan(tiling: Tiling, cycles: float) -> LayerPlan:
     streams = tuple(name for name in ("source", "output", "residual") if getattr(tiling.streams, name))
     return LayerPlan((tiling.rows, tiling.columns, tiling.blocks), len(tiling.tiles), streams,
-                     *(round(float(v), 1) for v in (tiling.predicted(before), *tiling.costs)), tiling.tried)
+                     *(round(float(v), 1) for v in (cycles, *tiling.costs)), tiling.tried)
 
 
 def _placement(graph: Graph, found: list[Segment], refused: dict[int, str], model: CompiledModel) -> list[Placed]:

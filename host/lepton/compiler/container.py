@@ -58,7 +58,8 @@ def _step(index: int, step: ChipStep | HostStep) -> dict:
     return {"kind": "chip", "name": step.name, "program": f"program{index}.bin",
             "streams": {e.name: [s.offset, s.count] for e, s in step.streams.items()},
             "inputs": [_binding(b) for b in step.inputs], "outputs": [_binding(b) for b in step.outputs],
-            "input_size": step.input_size, "output_size": step.output_size, "scratch_size": step.scratch_size}
+            "input_size": step.input_size, "output_size": step.output_size, "scratch_size": step.scratch_size,
+            "cycles": step.cycles}
 
 
 def _constant_name(step: int, operand: int) -> str:
@@ -146,7 +147,8 @@ def _parse_step(value: dict, blobs) -> ChipStep | HostStep:
         value["name"], blobs(value["program"]),
         {Engine[name]: Stream(*numbers) for name, numbers in value["streams"].items()},
         tuple(map(_parse_binding, value["inputs"])), tuple(map(_parse_binding, value["outputs"])),
-        value["input_size"], value["output_size"], value["scratch_size"])
+        value["input_size"], value["output_size"], value["scratch_size"],
+        value["cycles"])
 
 
 def _plain(value):

@@ -20,7 +20,9 @@ class FieldOverflow(GraphError):
 
 
 def encode(program: Program, names: dict[int, str]) -> tuple[bytes, dict[Engine, Stream], dict[Engine, list[int]]]:
-    """The image, where the streams lie in it, and how many commands each record of an engine stands for. `names` maps layer indices to names for errors.
+    """The image, where the streams lie in it, and how many commands each record of an engine stands for.
+
+    `names` maps layer indices to names for errors.
 
     Raises `FieldOverflow` where a value does not fit its field.
     """
@@ -28,7 +30,8 @@ def encode(program: Program, names: dict[int, str]) -> tuple[bytes, dict[Engine,
     streams, counts = {}, {}
     for engine in Engine:
         image.extend(bytes(-len(image) % _ALIGNMENT))
-        commands, counts[engine] = merge(ENGINE_RECORDS[engine], (c.fields for c in program.commands if c.engine == engine))
+        own = (command.fields for command in program.commands if command.engine == engine)
+        commands, counts[engine] = merge(ENGINE_RECORDS[engine], own)
         streams[engine] = Stream(len(image) if commands else 0, len(commands))
         for fields in commands:
             try:

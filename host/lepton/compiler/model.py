@@ -93,6 +93,7 @@ class ChipStep:
     input_size: int
     output_size: int
     scratch_size: int
+    cycles: float = 0.0  # that the compiler expects from doorbell to completion, with the default memory profile
 
     def region_size(self, region: Region) -> int:
         """Bytes that the job needs in a region."""
@@ -185,6 +186,11 @@ class CompiledModel:
     def config_hash(self) -> str:
         """`ChipConfig.hash` of the chip that the programs are for."""
         return self.config.hash
+
+    @property
+    def cycles(self) -> float:
+        """Cycles of all jobs that the compiler expects, from doorbell to completion."""
+        return sum(step.cycles for step in self.steps if isinstance(step, ChipStep))
 
     @property
     def macs(self) -> int:

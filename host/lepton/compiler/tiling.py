@@ -11,11 +11,7 @@ from ..arch import ChipConfig, Tensor
 from .layers import Box, ChipLayer, Part
 
 _COMMAND_CYCLES = 24  # what a command costs in the choice of tiles: more than it takes, for small ones gain nothing
-# What is predicted: measured on `base` with the default memory profile (`tests/system/test_predictions.py`).
-_START, _LAYER, _COMMAND = 170, 16, 2  # until a job's first weights are there; between layers; between commands
-_LATENCY, _STORE = 64, 88  # of the first data of a load; of a store, which is over when memory says so
-_REFRESH = 1024 / 992  # cycles of memory for each in which it moves data
-_STRIDED = 1.15  # and of LOAD, beside a window unit that skips pixels: they meet in the scratchpad's banks
+_COMMAND = 2  # what it takes
 # Passes of a command of an interleaved layer; and of a job's last, where memory does not run ahead any more.
 _PASSES, _LAST_PASSES = 20, 4
 
@@ -193,31 +189,6 @@ class Tiling:
         compute, activations, weights = self._costs(_COMMAND_CYCLES)
         traffic = activations + weights
         return max(compute, traffic) + 0.1 * min(compute, traffic)
-
-    def predicted(self, before: "Tiling | None") -> float:
-        """The layer's cycles with this tiling, after the layer `before`, None where it is the first of its job.
-
-        The array computes while later tiles are loaded and earlier ones stored. Waited for is the first load of an
-        input that is not on the chip, unless a pool before it stored its first tile, with all channels, long ago; and
-        every load that stands in LOAD's queue behind both a residual and weights that wait for room.
-        """
-        compute, activations, weights = self.costs
-        if self.layer.window is not None and self.layer.stride[0] > 1:
-            activations *= _STRIDED
-        bus, layer = self.config.bus_bytes, self.layer
-        stores = 0.0
-        if self.streams.output:
-            stores = len(self.tiles) * len(self.block_groups) * (self.output_bytes / bus + _STORE)
-        load = self.source_bytes / bus * _REFRESH
-        early = before is not None and not before.dot and before.streams.output and len(before.tiles) > 1
-        first = 0.0
-        if (self.streams.source or layer.arrives) and not early:
-            first = load + _LATENCY
-        if self.streams.source and self.streams.residual and self.weight_bytes > self.config.weight_bytes:
-            first += (len(self.tiles) - 1) * load
-        if self.rows * self.columns >= self.config.lanes:  # with fewer pixels the array waits for weights anyway
-            compute += _LAYER
-        return max(compute, (activations + weights) * _REFRESH, stores) + first + (before is None) * _START
 
     @property
     def _passes(self) -> int:

@@ -5,25 +5,28 @@ the engine's slowest part needs. Constants are latencies of the RTL (`hdl/lepton
 (design D8), checked against the chip's counters in `tests/system/test_predictions.py`.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from ..arch import ChipConfig, Engine, TensorOpcode
-from ..arch.commands import TABLE_BYTES
 from ..arch.repeat import record_words
 from .commands import Command
 
 _LATENCY = 64  # cycles from a burst's address to its first data, and from its last data to the response
 _REFRESH = 1024 / 992  # cycles of memory for each in which it moves data
 _BURST_BYTES = 4096  # that a burst must not cross
-_FETCH = 84  # from the doorbell to the first command of a stream: latency, its beats, and the queues
+_FETCH = 83  # from the doorbell to the first command of a stream: latency, its beats, and the queues
 _AHEAD = 5  # records in an engine's queue (`control.fetch.QUEUE_DEPTH`, and one at its output)
+_BEATS_AHEAD = 256  # of LOAD, behind which a record waits (`dma.read_port.READ_AHEAD`)
 _REFILL = 76  # from the time a record leaves the queue to the arrival of the one asked for in its place
-_READ = 10  # from a LOAD's start to its first address, and from its last data to `done`
-_WRITE = 14  # the same for a STORE
-_FEED = 4  # from a TENSOR command's start to the first column of its weights
-_PIPELINE = 17  # from the last pixel's issue to `done`
+_READ = (4, 8)  # from a LOAD's start to its first address, and from its last data to `done`
+_WRITE = (0, 6)  # the same for a STORE
+_FEED = 0  # from a TENSOR command's start to the first column of its weights
+_PIPELINE = 11  # from the last pixel's issue to `done`
+_SAME_ROW = 2  # between two passes over a single accumulator row
+_TABLE = 61  # to bring a table into the tail
 _STRIDED = 1.15  # LOAD beside a window unit that skips pixels: they meet in the scratchpad's banks
-_DONE = 2  # from the last command's end to the counters' stop
+_DONE = 14  # from the last command's end to the counters' stop
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,12 @@ class _Stream:
         self._counts, self._record, self._round = counts, 0, 0
         self._left: list[float] = []  # when each record left the queue
 
-    def fetched(self) -> float:
-        """When the record of the next command is there."""
+    def fetched(self, load: "_Dma") -> float:
+        """When the record of the next command is there; it comes behind what LOAD has asked for before."""
         if self._record < _AHEAD:
             return _FETCH
-        return self._left[self._record - _AHEAD] + _REFILL
+        asked = self._left[self._record - _AHEAD]
+        return asked + _REFILL + min(max(load.busy(asked) - asked - _LATENCY, 0), _BEATS_AHEAD)
 
     def taken(self, time: float) -> None:
         """The next command has started."""
@@ -83,10 +87,17 @@ class _Stream:
 class _Dma:
     """LOAD or STORE: rows one after the other, the latency of memory hidden across commands."""
 
-    def __init__(self, config: ChipConfig, overhead: int) -> None:
+    def __init__(self, config: ChipConfig, overhead: tuple[int, int]) -> None:
         self._config, self._overhead = config, overhead
         self._issue = 0.0  # when the next row may be asked for
         self._bus = 0.0  # when the bus is free
+        self._starts: list[float] = []
+        self._ends: list[float] = []
+
+    def busy(self, time: float) -> float:
+        """Until when the bus has to do with the commands that have started by `time`."""
+        started = bisect_right(self._starts, time)
+        return self._ends[started - 1] if started else 0.0
 
     def run(self, fields: dict[str, int], start: float) -> tuple[float, float]:
         """(when the next command may start, when this one is done)."""
@@ -99,11 +110,13 @@ class _Dma:
         # short bursts: as many as may be in flight hide the latency, no more
         each = max(beats, words, (_LATENCY + 8) / config.outstanding if rows > 1 else 1)
         start = max(start, self._issue)
-        begin = max(start + self._overhead + _LATENCY, self._bus)
+        self._starts.append(start)
+        begin = max(start + self._overhead[0] + _LATENCY, self._bus)
         self._bus = begin + rows * each * _REFRESH
+        self._ends.append(self._bus)
         bursts = rows * (1 + size // _BURST_BYTES)
         self._issue = max(start + bursts + 2, self._bus - _LATENCY - 256)
-        return self._issue, self._bus + self._overhead
+        return self._issue, self._bus + self._overhead[1]
 
 
 class _Tensor:
@@ -119,17 +132,18 @@ class _Tensor:
         passes = fields["blocks"] * fields["kernel_y"] * fields["kernel_x"]
         if opcode == TensorOpcode.WINDOW:
             passes = fields["kernel_y"]
-            pixels = ((fields["ny"] - 1) * fields["stride_y"] + fields["tap_rows"]) * columns
+            rows = fields["iy0"] + (fields["ny"] - 1) * fields["stride_y"] + fields["tap_rows"] - max(fields["iy0"], 0)
+            pixels = rows * columns
         tiles = opcode in (TensorOpcode.DOT, TensorOpcode.WINDOW)
         if fields.get("fence"):
             start = max(start, self._done)
-        feed = max(start, self._feeder) + _FEED
+        feed = max(start + _FEED, self._feeder)
         ready = feed + (lanes if tiles else 0)
         records = 0.0
         if fields.get("last"):
-            records = record_words(fields) + (TABLE_BYTES / lanes if fields.get("load_table") else 0)
+            records = record_words(fields) + (_TABLE if fields.get("load_table") else 0)
         begin = max(start, self._issue, ready)
-        each = max(pixels, lanes) if tiles else pixels
+        each = max(pixels, lanes) if tiles else max(pixels, _SAME_ROW) if passes > 1 else pixels
         last = begin + (passes - 1) * each  # when the last pass begins
         fed = (max(last - each + lanes, ready) if tiles and passes > 1 else ready) + records
         last = max(last, fed)
@@ -150,7 +164,7 @@ def predict(commands: list[Command], records: dict[Engine, list[int]], config: C
     total = 0.0
     for command in commands:
         engine, fields = command.engine, command.fields
-        start = max(streams[engine].fetched(), free[engine], semaphores.ready(fields["wait"]))
+        start = max(streams[engine].fetched(load), free[engine], semaphores.ready(fields["wait"]))
         streams[engine].taken(start)
         if engine == Engine.TENSOR:
             free[engine], done = tensor.run(fields, start, fields["in_w"])

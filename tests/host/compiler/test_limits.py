@@ -115,7 +115,8 @@ def test_columns_of_an_image(what, width):
     elif what == "conv":
         x = b.conv("image", 2, (1, 3), padding=((0, 0), (1, 1)))
     else:
-        x = b.node(Resize((1, width * 2), coordinates="asymmetric", nearest="floor"), ["image"], (1, 1, width * 2, 3), same=True)
+        resize = Resize((1, width * 2), coordinates="asymmetric", nearest="floor")
+        x = b.node(resize, ["image"], (1, 1, width * 2, 3), same=True)
     model = exact(b.done(x))
     if width <= COLUMNS - 2:
         assert set(places(model)) <= {"chip", "free"}
