@@ -1,11 +1,21 @@
-"""What `lepton compile` predicts a layer to cost, against the chip's own counters: design's default chip and memory."""
+"""What `lepton compile` predicts a job to take, against the chip's own counters with the default memory profile.
 
+Bounds of totals: 3 % for whole networks of practice, 15 % for any small network; the median of those is within 3 %.
+"""
+
+from statistics import median
+
+import numpy as np
 import pytest
-from lepton.compiler import compile_graph
+from compiler_moves import random_moves
+from compiler_random import OPERATORS, network, single
+from compiler_reshapes import reshaping_network
+from lepton.arch import PRESETS
+from lepton.compiler import ChipStep, compile_graph
 from lepton.models import topologies
 from lepton.runtime import Session
 
-SMALL = 140  # cycles: layers so short that waiting for the layer before shows
+SMALL = 140  # cycles: of layers so short that where one ends and the next begins shows
 
 
 @pytest.mark.parametrize("name", ["tiny_ic", "tiny_vww", "tiny_kws", "tiny_ad", "mobilenet_v1", "mobilenet_v2"])
@@ -18,6 +28,33 @@ def test_layers_take_what_was_predicted(boards, name):
     predicted = {layer.name: layer.plan.cycles for layer in model.layers}
     assert [row.name for row in rows] == list(predicted)
     off = {row.name: (predicted[row.name], row.cycles) for row in rows
-           if abs(predicted[row.name] - row.cycles) > max(0.05 * row.cycles, SMALL)}
+           if abs(predicted[row.name] - row.cycles) > max(0.08 * row.cycles, SMALL)}
     assert not off, f"(predicted, counted): {off}"
-    assert sum(predicted.values()) == pytest.approx(report.cycles, rel=0.02)
+    assert model.cycles == pytest.approx(report.cycles, rel=0.03)
+
+
+def small_networks():
+    """Jobs of 300 to 40 000 cycles with every operator of the chip."""
+    for seed in range(8):
+        yield f"network {seed}", network(seed)
+        yield f"moves {seed}", random_moves(seed)
+        yield f"reshapes {seed}", reshaping_network(seed)
+        kind = OPERATORS[seed % len(OPERATORS)]
+        yield f"{kind} {seed}", single(kind, seed)
+
+
+@pytest.mark.parametrize("config", ["tiny", "small", "base"])
+def test_small_networks_take_what_was_predicted(boards, config):
+    """Fetch, first loads, last stores and the start of every job included."""
+    random, errors = np.random.default_rng(1), {}
+    for name, graph in small_networks():
+        model = compile_graph(graph, config)
+        inputs = {tensor: random.integers(0, 256, graph.tensors[tensor].shape).astype(np.uint8).view(
+            graph.tensors[tensor].dtype) for tensor in graph.inputs}
+        with Session(model, boards(PRESETS[config])) as session:
+            report = session.run(inputs).report
+        assert model.cycles == sum(step.cycles for step in model.steps if isinstance(step, ChipStep))
+        errors[name] = model.cycles / report.cycles - 1
+    off = {name: round(error, 3) for name, error in errors.items() if abs(error) > 0.15}
+    assert not off, f"predicted beyond counted: {off}"
+    assert median(map(abs, errors.values())) < 0.03

@@ -15,9 +15,9 @@
 from .compile import compile_graph
 from .container import ModelFileError
 from .layouts import Blocked, LayoutError, Rows
-from .model import Binding, Buffer, ChipStep, CompiledModel, HostStep, LayerInfo, Placed, Stream, TensorInfo
+from .model import Binding, Buffer, ChipStep, CompiledModel, HostStep, LayerInfo, Placed, TensorInfo
 
 __all__ = [
     "Binding", "Blocked", "Buffer", "ChipStep", "CompiledModel", "HostStep", "LayerInfo", "LayoutError",
-    "ModelFileError", "Placed", "Rows", "Stream", "TensorInfo", "compile_graph",
+    "ModelFileError", "Placed", "Rows", "TensorInfo", "compile_graph",
 ]

@@ -9,11 +9,11 @@ from dataclasses import asdict
 import numpy as np
 
 from .. import graph
-from ..arch import ChipConfig, Engine
+from ..arch import ChipConfig, Engine, Stream
 from ..arch.commands import ENGINE_RECORDS
 from ..graph.verify import verify_node
 from .layouts import Blocked, Rows
-from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, LayerPlan, Placed, Stream, TensorInfo
+from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, LayerPlan, Placed, TensorInfo
 
 FORMAT = "lepton-model"
 VERSION = 3

@@ -1,11 +1,10 @@
 """Commands and constants to the image of region PROGRAM: constants first, then the three streams."""
 
-from ..arch import Engine
+from ..arch import Engine, Stream
 from ..arch.commands import ENGINE_RECORDS
 from ..arch.record import RecordError
 from ..graph import GraphError
 from .commands import Program
-from .model import Stream
 from .repeat import merge
 
 _ALIGNMENT = 64  # of a stream, and of constants to whole bus beats

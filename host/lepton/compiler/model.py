@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..arch import ChipConfig, Engine, Region
+from ..arch import ChipConfig, Engine, Region, Stream
 from ..graph import Arithmetic, Op, Tensor
 from ..graph.interpret import compute, operands
 from .layouts import Layout, LayoutError
@@ -71,14 +71,6 @@ class Buffer:
     region: Region
     offset: int
     size: int
-
-
-@dataclass(frozen=True)
-class Stream:
-    """A command stream: byte offset in region PROGRAM (a multiple of 64) and number of commands."""
-
-    offset: int
-    count: int
 
 
 @dataclass(frozen=True, eq=False)

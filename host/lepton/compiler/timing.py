@@ -21,11 +21,12 @@ _BEATS_AHEAD = 256  # of LOAD, behind which a record waits (`dma.read_port.READ_
 _REFILL = 76  # from the time a record leaves the queue to the arrival of the one asked for in its place
 _READ = (4, 8)  # from a LOAD's start to its first address, and from its last data to `done`
 _WRITE = (0, 6)  # the same for a STORE
+_GATHERED = 64  # beats of a burst that STORE collects before it asks for the bus (`dma.write_port.MAX_BEATS`)
 _FEED = 0  # from a TENSOR command's start to the first column of its weights
 _PIPELINE = 11  # from the last pixel's issue to `done`
 _SAME_ROW = 2  # between two passes over a single accumulator row
 _TABLE = 61  # to bring a table into the tail
-_STRIDED = 1.15  # LOAD beside a window unit that skips pixels: they meet in the scratchpad's banks
+_STRIDED = 1.18  # LOAD beside a window unit that skips pixels: they meet in the scratchpad's banks
 _DONE = 14  # from the last command's end to the counters' stop
 
 
@@ -87,8 +88,8 @@ class _Stream:
 class _Dma:
     """LOAD or STORE: rows one after the other, the latency of memory hidden across commands."""
 
-    def __init__(self, config: ChipConfig, overhead: tuple[int, int]) -> None:
-        self._config, self._overhead = config, overhead
+    def __init__(self, config: ChipConfig, overhead: tuple[int, int], gathered: int = 0) -> None:
+        self._config, self._overhead, self._gathered = config, overhead, gathered
         self._issue = 0.0  # when the next row may be asked for
         self._bus = 0.0  # when the bus is free
         self._starts: list[float] = []
@@ -99,7 +100,7 @@ class _Dma:
         started = bisect_right(self._starts, time)
         return self._ends[started - 1] if started else 0.0
 
-    def run(self, fields: dict[str, int], start: float) -> tuple[float, float]:
+    def run(self, fields: dict[str, int], start: float, slower: float = 1) -> tuple[float, float]:
         """(when the next command may start, when this one is done)."""
         config = self._config
         rows = fields["count1"] * fields["count2"] * fields["count3"]
@@ -111,8 +112,8 @@ class _Dma:
         each = max(beats, words, (_LATENCY + 8) / config.outstanding if rows > 1 else 1)
         start = max(start, self._issue)
         self._starts.append(start)
-        begin = max(start + self._overhead[0] + _LATENCY, self._bus)
-        self._bus = begin + rows * each * _REFRESH
+        begin = max(start + self._overhead[0] + min(beats, self._gathered) + _LATENCY, self._bus)
+        self._bus = begin + rows * each * slower * _REFRESH
         self._ends.append(self._bus)
         bursts = rows * (1 + size // _BURST_BYTES)
         self._issue = max(start + bursts + 2, self._bus - _LATENCY - 256)
@@ -158,7 +159,9 @@ def predict(commands: list[Command], records: dict[Engine, list[int]], config: C
     record stands for."""
     semaphores = _Semaphores()
     streams = {engine: _Stream(records[engine]) for engine in Engine}
-    load, store, tensor = _Dma(config, _READ), _Dma(config, _WRITE), _Tensor(config)
+    load, store, tensor = _Dma(config, _READ), _Dma(config, _WRITE, _GATHERED), _Tensor(config)
+    loads = {command.fields["layer"]: _STRIDED for command in commands if command.engine == Engine.TENSOR
+             and command.fields["opcode"] == TensorOpcode.WINDOW and command.fields["stride_y"] > 1}
     ends: dict[int, float] = {}
     free = dict.fromkeys(Engine, 0.0)
     total = 0.0
@@ -170,7 +173,8 @@ def predict(commands: list[Command], records: dict[Engine, list[int]], config: C
             free[engine], done = tensor.run(fields, start, fields["in_w"])
             ends[fields["layer"]] = done
         else:
-            free[engine], done = (load if engine == Engine.LOAD else store).run(fields, start)
+            dma, slower = (load, loads.get(fields["layer"], 1.0)) if engine == Engine.LOAD else (store, 1.0)
+            free[engine], done = dma.run(fields, start, slower)
         semaphores.post(fields["post"], done)
         total = max(total, done)
     order = sorted(ends)

@@ -13,7 +13,7 @@ from ..arch import COUNTERS, Region
 from ..compiler import ChipStep, CompiledModel, TensorInfo
 from ..compiler.container import dump
 from ..device import Device
-from ..driver import DEFAULT_CYCLE_LIMIT, Buffer, Driver, Job, Stream
+from ..driver import DEFAULT_CYCLE_LIMIT, Buffer, Driver, Job
 from ..graph import GraphError
 from .costs import cost_of
 from .errors import InputError, RuntimeModelError
@@ -208,7 +208,7 @@ class Session:
             if region in buffers:
                 buffers[region].fill(UNWRITTEN)
         self._jobs.append(Job(
-            buffers, {engine: Stream(s.offset, s.count) for engine, s in step.streams.items()},
+            buffers, step.streams,
             tuple(layer.index for layer in self.model.layers if layer.step == index),
             name=f"{self.model.name}: {step.name}"))
 
