@@ -104,7 +104,7 @@ def test_limits_of_commands():
 def test_a_network_larger_than_the_memory_map():
     b = Builder((1, 32000, 32000, 8))
     b.max_pool("image", kernel=(1, 1), stride=(255, 255))
-    refused(b.done(), "network 'network' needs 8192000000 bytes in region INPUT; a region has at most 4294967296 "
+    refused(b.done(), "network 'network' needs 8192000000 bytes in region INPUT; a region has at most 4294967295 "
             "bytes: use smaller images or split the network")
 
 

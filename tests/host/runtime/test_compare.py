@@ -3,8 +3,8 @@
 import lepton.device
 import numpy as np
 import pytest
-from lepton.arch import PRESETS, Dma, DmaOpcode, Engine, Region
-from lepton.compiler import Binding, Blocked, ChipStep, CompiledModel, Stream, TensorInfo
+from lepton.arch import PRESETS, Dma, DmaOpcode, Engine, Region, Stream
+from lepton.compiler import Binding, Blocked, ChipStep, CompiledModel, TensorInfo
 from lepton.driver import ChipError
 from lepton.runtime import ComparingSession, InputError, difference
 
