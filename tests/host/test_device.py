@@ -51,3 +51,8 @@ def test_the_host_imports_neither_simulator_nor_frameworks(module):
             "{name.partition('.')[0] for name in sys.modules}; print(sorted(found))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_options_that_a_device_does_not_have_are_named():
+    with pytest.raises(DeviceError, match=r"device 'golden' has no option 'waves'; it has memory_bytes, check_races, "):
+        lepton.device.open("golden", config="tiny", waves="w.fst")

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from ..arch import PRESETS
 from .console import facts, grouped, make_console, working
+from .cpu_alone import measure
 from .files import FileError, check_writable, write_atomically
 from .host_work import operators
-from .placement import explain_table, host_table, placement_facts
+from .placement import cpu_facts, explain_table, host_table, placement_facts
 from .tables import network_facts
 
 _NOTES = 3  # shown at most
@@ -41,8 +42,9 @@ def run(arguments: Namespace) -> int:
         model = compile_graph(graph, PRESETS[arguments.config], observe=observe)
         write_atomically(output, model.save)
         costs = measured(model)
+        cpu = measure(source, dict(arguments.shape))
     console.print(network_facts(model))
-    console.print(facts(placement_facts(model, costs)))
+    console.print(facts(placement_facts(model, costs) + cpu_facts(model, costs, cpu)))
     if operators(costs):
         console.print(host_table(model, costs))
     for note in _shortened(graph.notes):

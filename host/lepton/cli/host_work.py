@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import median
 
 from rich.table import Table
 
@@ -12,8 +11,8 @@ from .console import columns, scaled, shortened
 
 
 def typical(reports: Sequence[Report]) -> list[HostCost]:
-    """The host's work of one inference, with the median of each step's times."""
-    return [replace(costs[0], seconds=median(cost.seconds for cost in costs))
+    """The host's work of one inference, with the least of each step's times: what else the machine did is no cost."""
+    return [replace(costs[0], seconds=min(cost.seconds for cost in costs))
             for costs in zip(*(report.host for report in reports), strict=True)]
 
 

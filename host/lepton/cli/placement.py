@@ -3,6 +3,7 @@
 from rich.table import Table
 
 from .console import columns, grouped, scaled, shortened
+from .cpu_alone import CpuTime
 from .host_work import milliseconds
 
 _SHORT = {"source": "in", "output": "out", "residual": "res"}
@@ -27,6 +28,19 @@ def placement_facts(model, costs) -> list[tuple[str, str]]:
             text += f"; {milliseconds(sum(cost.seconds for cost in costs))} on this machine, layouts included"
         lines.append((f"on the {where}", text))
     return lines
+
+
+def cpu_facts(model, costs, cpu: CpuTime | None) -> list[tuple[str, str]]:
+    """What the framework takes without the chip, and whether that is less than chip and host together."""
+    if cpu is None:
+        return []
+    cycles = sum(layer.plan.cycles for layer in model.layers if layer.plan)
+    together = cycles / (model.config.clock_mhz * 1e6) + sum(cost.seconds for cost in costs)
+    text = f"{milliseconds(cpu.seconds)} by {cpu.framework} on one thread of this machine; "
+    text += f"chip and host together take {milliseconds(together)}"
+    if cpu.seconds < together:
+        text += ": THE CPU ALONE IS FASTER for this network on this chip"
+    return [("on the CPU alone", text)]
 
 
 def host_table(model, costs) -> Table:
