@@ -68,76 +68,135 @@ class TensorEngine(wiring.Component):
         m.submodules.accumulators = accumulators = Accumulators(config, array.dot_shape)
         m.submodules.tail = tail = Tail(config)
         m.submodules.residual = residual = ResidualReader(config)
-        if config.window_columns:
-            m.submodules.window = window = WindowUnit(config)
         m.submodules.addresses = addresses = fifo.SyncFIFO(width=ceil_log2(config.scratchpad_words), depth=_IN_FLIGHT)
         m.submodules.completions = completions = fifo.SyncFIFO(width=DONE.size, depth=_IN_FLIGHT)
 
         self._accept(m, issue, feeder, completions)
+        self._issue(m, issue, feeder, residual, addresses)
+        here = Signal(pixel_layout(config))  # the pixel in cycle 1
+        valid = Signal(_FRONT)  # bit s: a pixel is in cycle s + 1
+        # A word that only fills the window goes no further than cycle 1.
+        m.d.sync += valid.eq(Cat(issue.pixel.valid, valid[0] & here.counts, valid[1:]))
+        with m.If(issue.pixel.valid):
+            m.d.sync += here.eq(issue.pixel.p)
+        word = self._align(m, here, valid, array)
+        if config.window_columns:
+            m.submodules.window = window = WindowUnit(config)
+            self._fill_window(m, window, issue, here, word, valid)
+            m.d.comb += [array.taps[k].eq(window.taps[k]) for k in range(array.taps_count)]
+        self._multiply(m, here, valid, feeder, array, accumulators)
+        self._accumulate(m, here, valid, array, accumulators, tail)
 
-        # 0: issue
+        # From cycle 4 on: the tail.
+        m.d.comb += [tail.value[n].eq(accumulators.result[n]) for n in range(config.columns)]
+        m.d.comb += [
+            residual.take.eq(tail.residual_take),
+            tail.residual.eq(residual.word),
+            self.scratch_write.valid.eq(tail.out_valid),
+            self.scratch_write.p.address.eq(addresses.r_data),
+            self.scratch_write.p.data.eq(tail.out),
+            addresses.r_en.eq(tail.out_valid),
+            feeder.data.eq(self.weight_data),
+        ]
+        connect(m, feeder=feeder.parameters, tail=tail.parameters)
+        connect(m, feeder=feeder.read, memory=flipped(self.weight_read))
+        connect(m, issue=issue.residual, residual=residual.start)
+        connect(m, residual=residual.read, scratchpad=flipped(self.residual_read))
+
+        # The last pixel of every command is followed to the end, also where it does not emit.
+        final = Signal(_FRONT + 1 + STAGES + 1)
+        m.d.sync += final.eq(Cat(issue.pixel.valid & issue.pixel.p.final, final))
+        m.d.comb += [
+            completions.r_en.eq(final[-1]),
+            self.control.done.valid.eq(final[-1]),
+            self.control.done.payload.eq(completions.r_data),
+            # During a halt, commands that were taken stay unfinished; only the pipeline counts.
+            self.control.busy.eq(valid.any() | final.any() | (addresses.level != 0)
+                                 | (~self.control.halt & (completions.level != 0))),
+        ]
+        self._report(m, issue, feeder, residual)
+        return m
+
+    def _issue(self, m, issue, feeder, residual, addresses):
+        """Cycle 0: the input address goes to the scratchpad, the output address into a queue."""
         pixel = issue.pixel.p
+        lanes = self.config.lanes
         m.d.comb += [
             self.scratch_read.valid.eq(issue.pixel.valid & ~pixel.padding),
-            self.scratch_read.p.address.eq(pixel.address >> exact_log2(config.lanes)),
-            self.scratch_read.p.pair.eq(pixel.address % config.lanes != 0),
+            self.scratch_read.p.address.eq(pixel.address >> exact_log2(lanes)),
+            self.scratch_read.p.pair.eq(pixel.address % lanes != 0),
             addresses.w_data.eq(pixel.out),
             addresses.w_en.eq(issue.pixel.valid & pixel.emit),
             issue.halt.eq(self.control.halt),
             issue.drained.eq(addresses.level == 0),
-            issue.tile_ready.eq(feeder.tile_ready), feeder.tile_take.eq(issue.tile_take),
-            issue.params_ready.eq(feeder.params_ready), feeder.params_take.eq(issue.params_take),
-            issue.residual_available.eq(residual.available), residual.claim.eq(issue.residual_claim),
+            issue.tile_ready.eq(feeder.tile_ready),
+            feeder.tile_take.eq(issue.tile_take),
+            issue.params_ready.eq(feeder.params_ready),
+            feeder.params_take.eq(issue.params_take),
+            issue.residual_available.eq(residual.available),
+            residual.claim.eq(issue.residual_claim),
             self.activity.eq(issue.activity),
         ]
-        connect(m, issue=issue.residual, residual=residual.start)
 
-        # 1: align
-        here = Signal(pixel_layout(config))
-        valid = Signal(_FRONT)  # bit s: a pixel is at cycle s + 1
-        # A word that only fills the window goes no further than cycle 1.
-        m.d.sync += valid.eq(Cat(issue.pixel.valid, valid[0] & here.counts, valid[1:]))
-        with m.If(issue.pixel.valid):
-            m.d.sync += here.eq(pixel)
-        offset = here.address[:exact_log2(config.lanes)]
-        word = Signal(8 * config.lanes)
+    def _align(self, m, here, valid, array):
+        """Cycle 1: the word from the scratchpad, shifted to its first byte, or padding."""
+        lanes = self.config.lanes
+        offset = here.address[:exact_log2(lanes)]
+        word = Signal(8 * lanes)
         with m.If(offset == 0):
             m.d.comb += word.eq(self.low)
         with m.Else():
             m.d.comb += word.eq(Cat(self.low, self.high) >> (offset << 3))
-        for k in range(config.lanes):
+        for k in range(lanes):
             with m.If(valid[0]):
                 with m.If(here.padding):
                     m.d.sync += array.x[k].eq(here.pad)
                 with m.Else():
                     m.d.sync += array.x[k].eq(word.word_select(k, 8))
+        return word
 
-        if config.window_columns:
-            m.d.comb += [
-                window.look.eq(issue.pixel.valid & pixel.window), window.look_column.eq(pixel.column),
-                window.push.eq(valid[0] & here.window), window.column.eq(here.column), window.word.eq(word),
-                window.take.eq(valid[0] & here.window & here.counts), window.pad.eq(here.pad),
-                window.rows_used.eq(here.tap_rows_used), window.rows_inside.eq(here.tap_rows_inside),
-                window.columns_used.eq(here.tap_columns_used), window.columns_inside.eq(here.tap_columns_inside),
-            ]
-            m.d.comb += [array.taps[k].eq(window.taps[k]) for k in range(array.taps_count)]
-        # 2: dot products
-        fate = data.StructLayout({"maximum": 1, "start": 1, "emit": 1, "fresh": 1})
-        at_array, at_accumulators = Signal(fate), Signal(fate)
+    def _fill_window(self, m, window, issue, here, word, valid):
+        """Cycles 0 and 1: a word of a WINDOW walk enters the line buffers."""
+        m.d.comb += [
+            window.look.eq(issue.pixel.valid & issue.pixel.p.window),
+            window.look_column.eq(issue.pixel.p.column),
+            window.push.eq(valid[0] & here.window),
+            window.column.eq(here.column),
+            window.word.eq(word),
+            window.take.eq(valid[0] & here.window & here.counts),
+            window.pad.eq(here.pad),
+            window.rows_used.eq(here.tap_rows_used),
+            window.rows_inside.eq(here.tap_rows_inside),
+            window.columns_used.eq(here.tap_columns_used),
+            window.columns_inside.eq(here.tap_columns_inside),
+        ]
+
+    def _multiply(self, m, here, valid, feeder, array, accumulators):
+        """Cycle 2: dot products; the accumulator row is read."""
         with m.If(valid[0]):
-            m.d.sync += [array.bypass.eq(here.bypass), array.window.eq(here.window),
-                         accumulators.read_row.eq(here.row)]
-            m.d.sync += [at_array[name].eq(here[name]) for name in ("maximum", "start", "emit", "fresh")]
-        with m.If(valid[1]):
-            m.d.sync += at_accumulators.eq(at_array)
+            m.d.sync += [
+                array.bypass.eq(here.bypass),
+                array.window.eq(here.window),
+                accumulators.read_row.eq(here.row),
+            ]
         m.d.comb += [
             array.swap.eq(valid[0] & here.swap),
             array.enable.eq(valid[1]),
-            array.load.eq(feeder.load), array.load_column.eq(feeder.load_column), array.load_data.eq(feeder.load_data),
+            array.load.eq(feeder.load),
+            array.load_column.eq(feeder.load_column),
+            array.load_data.eq(feeder.load_data),
             accumulators.read.eq(valid[1]),
         ]
 
-        # 3: accumulate
+    def _accumulate(self, m, here, valid, array, accumulators, tail):
+        """Cycle 3: the products are added to the row, which may leave through the tail."""
+        fate = data.StructLayout({"maximum": 1, "start": 1, "emit": 1, "fresh": 1})
+        at_array = Signal(fate)
+        at_accumulators = Signal(fate)
+        with m.If(valid[0]):
+            m.d.sync += [at_array[name].eq(here[name]) for name, _ in fate]
+        with m.If(valid[1]):
+            m.d.sync += at_accumulators.eq(at_array)
         m.d.comb += [
             accumulators.update.eq(valid[2]),
             accumulators.start.eq(at_accumulators.start),
@@ -146,34 +205,7 @@ class TensorEngine(wiring.Component):
             tail.enter.eq(valid[2] & at_accumulators.emit),
             tail.enter_fresh.eq(at_accumulators.fresh),
         ]
-        m.d.comb += [accumulators.value[n].eq(array.dot[n]) for n in range(config.columns)]
-
-        # 4 and on: the tail
-        m.d.comb += [tail.value[n].eq(accumulators.result[n]) for n in range(config.columns)]
-        m.d.comb += [
-            residual.take.eq(tail.residual_take), tail.residual.eq(residual.word),
-            self.scratch_write.valid.eq(tail.out_valid),
-            self.scratch_write.p.address.eq(addresses.r_data), self.scratch_write.p.data.eq(tail.out),
-            addresses.r_en.eq(tail.out_valid),
-        ]
-        connect(m, feeder=feeder.parameters, tail=tail.parameters)
-        connect(m, feeder=feeder.read, memory=flipped(self.weight_read))
-        m.d.comb += feeder.data.eq(self.weight_data)
-        connect(m, residual=residual.read, scratchpad=flipped(self.residual_read))
-
-        # The last pixel of every command is followed to the end, whether it emits or not.
-        final = Signal(_FRONT + 1 + STAGES + 1)
-        m.d.sync += final.eq(Cat(issue.pixel.valid & pixel.final, final))
-        m.d.comb += [
-            completions.r_en.eq(final[-1]),
-            self.control.done.valid.eq(final[-1]),
-            self.control.done.payload.eq(completions.r_data),
-            # While a halt is on, commands that were taken stay unfinished; only the pipeline counts.
-            self.control.busy.eq(valid.any() | final.any() | (addresses.level != 0)
-                                 | (~self.control.halt & (completions.level != 0))),
-        ]
-        self._report(m, issue, feeder, residual)
-        return m
+        m.d.comb += [accumulators.value[n].eq(array.dot[n]) for n in range(self.config.columns)]
 
     def _accept(self, m, issue, feeder, completions):
         """Offers the command to feeder and issue stage; the feeder may take it first."""
