@@ -16,6 +16,7 @@ from lepton.graph import (
     Div,
     Function,
     GraphError,
+    IntegerDivision,
     Logic,
     Maximum,
     Minimum,
@@ -36,10 +37,10 @@ from .values import BYTES, Computed, Constant, Joined, Pending, Value
 FLOAT32 = np.dtype(np.float32)
 UNARY = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Erf": "erf", "Exp": "exp", "Log": "log",
          "Sqrt": "sqrt", "Neg": "neg", "Abs": "abs", "Floor": "floor", "Ceil": "ceil", "Round": "round",
-         "Reciprocal": "reciprocal", "Not": "not"}
+         "Reciprocal": "reciprocal", "Not": "not", "Sign": "sign"}
 BINARY = {"Add": Add, "Sub": Sub, "Mul": Mul, "Max": Maximum, "Min": Minimum}
 # Only as functions of one int8 tensor; there is no such operator for the host.
-TABLE_ONLY = ("Mod", "IsInf", "BitwiseNot", "Shrink")
+TABLE_ONLY = ("BitwiseNot",)
 
 
 def as_table(importer: Importer, node: onnx.NodeProto) -> Value | None:
@@ -89,6 +90,10 @@ def elementwise(importer: Importer, node: onnx.NodeProto):
         return
     elif importer.computed(node.input[0]).dtype in BYTES and node.op_type != "Cast":
         _extremes(importer, node)
+    elif node.op_type == "Cast" and attributes(node)["to"] == onnx.TensorProto.INT8:
+        x = importer.host(node.input[0])
+        shape = importer.graph.tensors[x].shape
+        importer.set_codes(name, importer.emit(Cast("int8"), [x], name, shape, INT8, importer.quantization(name)), INT8)
     elif node.op_type in _HOST:
         importer.set_host(name, _HOST[node.op_type](importer, node))
     else:
@@ -196,6 +201,12 @@ def _binary(importer: Importer, node: onnx.NodeProto) -> str:
 
 def _extremes(importer: Importer, node: onnx.NodeProto):
     """Max and Min of several 8-bit tensors, which compares codes: those of equal scales stand for the same reals."""
+    if node.op_type in COMPARISONS:
+        first = importer.codes(node.input[0])
+        second = importer.codes(node.input[1], importer.graph.tensors[first].quantization)
+        op = Compare(COMPARISONS[node.op_type])
+        importer.set_host(node.output[0], apply(importer, op, first, second, dtype=np.bool_))
+        return
     if node.op_type not in ("Max", "Min"):
         raise GraphError(f"{importer.where}: arithmetic with plain 8-bit integers is not supported, only with "
                          "quantized ones")
@@ -211,7 +222,7 @@ def _extremes(importer: Importer, node: onnx.NodeProto):
 def _div(importer: Importer, node: onnx.NodeProto) -> str:
     a, b = (importer.host(name) for name in node.input)
     if importer.graph.tensors[a].dtype != FLOAT32:
-        raise GraphError(f"{importer.where}: only float32 values can be divided")
+        return apply(importer, IntegerDivision("quotient"), a, b)
     return apply(importer, Div(), a, b)
 
 
@@ -294,6 +305,24 @@ def _is_nan(importer: Importer, node: onnx.NodeProto) -> str:
     return apply(importer, Compare("not_equal"), x, x, dtype=np.bool_)
 
 
+def _is_infinite(importer: Importer, node: onnx.NodeProto) -> str:
+    x, given = importer.host(node.input[0]), attributes(node)
+    low, high = bool(given.get("detect_negative", 1)), bool(given.get("detect_positive", 1))
+    if low and high:
+        x = apply(importer, Unary("abs"), x)
+    limit = np.inf if high else -np.inf if low else np.nan  # which equals nothing
+    return apply(importer, Compare("equal"), x, number(importer, limit, x), dtype=np.bool_)
+
+
+def _modulo(importer: Importer, node: onnx.NodeProto) -> str:
+    a, b = (importer.host(name) for name in node.input)
+    if importer.graph.tensors[a].dtype == FLOAT32 and not attributes(node).get("fmod", 0):
+        raise GraphError(f"{importer.where}: fmod must be 1 for floats, as in ONNX Runtime")
+    if importer.graph.tensors[a].dtype == FLOAT32:
+        return apply(importer, Function("Mod", (("fmod", 1),)), a, b)
+    return apply(importer, IntegerDivision("remainder" if attributes(node).get("fmod", 0) else "modulo"), a, b)
+
+
 def _logic(importer: Importer, node: onnx.NodeProto) -> str:
     return apply(importer, Logic(node.op_type.lower()), *(importer.host(name) for name in node.input))
 
@@ -333,14 +362,14 @@ def _several(importer: Importer, node: onnx.NodeProto) -> str:
 COMPARISONS = {"Equal": "equal", "Less": "less", "Greater": "greater", "LessOrEqual": "less_equal",
                "GreaterOrEqual": "greater_equal"}
 _FUNCTIONS = ("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BiasGelu", "Celu", "Cos", "Cosh", "Elu", "FastGelu",
-              "Gelu", "Mish", "QuickGelu", "Selu", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Tan",
+              "Gelu", "Mish", "QuickGelu", "Selu", "Shrink", "Sin", "Sinh", "Softplus", "Softsign", "Tan",
               "ThresholdedRelu")
 _HOST = {**dict.fromkeys([*UNARY, "Cast"], _unary), **dict.fromkeys(BINARY, _binary),
          **dict.fromkeys(_FUNCTIONS, function),
          **dict.fromkeys(COMPARISONS, _compare), **dict.fromkeys(("And", "Or", "Xor"), _logic),
          **dict.fromkeys(("Sum", "Mean"), _several), "Div": _div, "Clip": _clip, "LeakyRelu": _leaky_relu,
          "PRelu": _leaky_relu, "HardSigmoid": _hard_sigmoid, "HardSwish": _hard_sigmoid, "Pow": _power,
-         "IsNaN": _is_nan}
+         "IsNaN": _is_nan, "IsInf": _is_infinite, "Mod": _modulo}
 
 
 def qlinear_binary(importer: Importer, node: onnx.NodeProto):

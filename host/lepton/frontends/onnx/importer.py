@@ -92,7 +92,7 @@ class Importer:
 
     def _outputs(self, outputs: list[str]):
         """Gives the outputs' tensors the outputs' names. A value may be an output several times, under any names."""
-        names = list(dict.fromkeys(outputs))
+        names = [name for name in dict.fromkeys(outputs) if name not in self.graph.inputs]  # those are there already
         tensors = [self.host(name) for name in names]
         for name, tensor in zip(names, tensors, strict=True):
             t = self.graph.tensors[tensor]
@@ -126,15 +126,22 @@ class Importer:
             candidate, number = f"{name}.{number}", number + 1
         return candidate
 
+    def _known_type(self, dtype: np.dtype):
+        if dtype not in INPUT_TYPES:
+            raise GraphError(f"{self.where}: values of type {dtype} are not supported, only "
+                             f"{', '.join(sorted(map(str, INPUT_TYPES)))}")
+
     def emit(self, op: Op, inputs: list[str], name: str, shape: tuple[int, ...], dtype, q: Quantization | None = None
              ) -> str:
         """Appends a node; returns its output's name, made from `name`."""
+        self._known_type(np.dtype(dtype))
         name = self.unique(name)
         self.graph.tensors[name] = Tensor(name, tuple(map(int, shape)), np.dtype(dtype), q)
         self.graph.nodes.append(Node(op, inputs, [name], self.label or name))
         return name
 
     def constant_tensor(self, name: str, data: np.ndarray, q: Quantization | None = None) -> str:
+        self._known_type(np.asarray(data).dtype)
         name, data = self.unique(name), np.array(data, order="C")  # keeps numbers without dimensions
         data.flags.writeable = False
         self.graph.tensors[name] = Tensor(name, data.shape, data.dtype, q, data)
@@ -257,6 +264,9 @@ class Importer:
 
     def codes(self, name: str, q: Quantization | None = None) -> str:
         """The int8 tensor of an int8 or uint8 value (uint8 less 128), with quantization `q` where one is stated."""
+        value = self.value(name)
+        if isinstance(value, Constant) and value.dtype in BYTES:
+            self.quantities.setdefault(name, q or _UNKNOWN)
         value = self.computed(name)
         if value.table is None or value.dtype not in BYTES:
             raise GraphError(f"{self.where}: {name!r} must be int8 or uint8, not {value.dtype}")

@@ -1,5 +1,6 @@
 """Elements taken from and put at places, masks of matrices, and sums of products by an equation."""
 
+import string
 from collections.abc import Sequence
 
 import numpy as np
@@ -100,8 +101,28 @@ def one_hot(importer: Importer, node: onnx.NodeProto):
 
 def einsum(importer: Importer, node: onnx.NodeProto):
     operands = [importer.host(name) for name in node.input]
-    op = Einsum(str(attributes(node).get("equation", "")))
+    equation = _without_ellipsis(str(attributes(node).get("equation", "")).replace(" ", ""),
+                                 [len(importer.graph.tensors[name].shape) for name in operands])
+    op = Einsum(equation)
     importer.set_host(node.output[0], _emit(importer, op, operands, node.output[0]))
+
+
+def _without_ellipsis(equation: str, ranks: list[int]) -> str:
+    """The equation with letters for the axes that each "..." stands for."""
+    if "..." not in equation:
+        return equation
+    sources, arrow, target = equation.partition("->")
+    free = [letter for letter in string.ascii_letters if letter not in equation]
+    terms = sources.split(",")
+    spans = [rank - len(term.replace("...", "")) if "..." in term else 0
+             for term, rank in zip(terms, ranks, strict=False)]
+    if len(terms) != len(ranks) or min(spans) < 0 or max(spans) > len(free):
+        return equation  # which the operator refuses
+    axes = "".join(free[:max(spans)])
+    terms = [term.replace("...", axes[len(axes) - span:]) for term, span in zip(terms, spans, strict=True)]
+    if not arrow:  # the letters that come once, behind the axes
+        target = "..." + "".join(sorted(c for c in set(sources) if c.isalpha() and sources.count(c) == 1))
+    return f"{','.join(terms)}->{target.replace('...', axes)}"
 
 
 CONVERTERS = {

@@ -53,7 +53,8 @@ def run(call: Call, operator: str, attributes: Attributes = (), values: Sequence
     session = _session(operator, domain, opset, attributes, types, call.traffic < _SMALL)
     if session is None:
         return None
-    return session.run(None, {f"x{i}": np.ascontiguousarray(a) for i, a in enumerate(arrays) if a is not None})[0]
+    feeds = {f"x{i}": np.require(a, requirements="C") for i, a in enumerate(arrays) if a is not None}
+    return session.run(None, feeds)[0]
 
 
 @lru_cache(maxsize=_SESSIONS)

@@ -24,6 +24,7 @@ from .elementwise import *  # noqa: F403
 from .float_layers import *  # noqa: F403
 from .functions import *  # noqa: F403
 from .indexing import *  # noqa: F403
+from .integers import *  # noqa: F403
 from .logic import *  # noqa: F403
 from .move import *  # noqa: F403
 from .normalize import *  # noqa: F403

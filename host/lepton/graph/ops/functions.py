@@ -98,6 +98,11 @@ def _hard_swish(x: np.ndarray, given: Numbers) -> np.ndarray:
     return x * np.clip(x * np.float32(1 / 6) + np.float32(0.5), 0, 1)
 
 
+def _shrink(x: np.ndarray, given: Numbers) -> np.ndarray:
+    bias, limit = given.get("bias", 0.0), given.get("lambd", 0.5)
+    return np.where(x < -limit, x + bias, np.where(x > limit, x - bias, 0))
+
+
 def _thresholded(x: np.ndarray, given: Numbers) -> np.ndarray:
     return np.where(x > given.get("alpha", 1.0), x, 0)
 
@@ -115,14 +120,14 @@ FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
     **{name: _of_one(f) for name, f in {
         "Acos": np.arccos, "Acosh": np.arccosh, "Asin": np.arcsin, "Asinh": np.arcsinh, "Atan": np.arctan,
         "Atanh": np.arctanh, "Cos": np.cos, "Cosh": np.cosh, "Sin": np.sin, "Sinh": np.sinh, "Tan": np.tan,
-        "Sign": np.sign, "Softplus": lambda x: np.logaddexp(x, 0), "Softsign": lambda x: x / (1 + np.abs(x)),
+        "Softplus": lambda x: np.logaddexp(x, 0), "Softsign": lambda x: x / (1 + np.abs(x)),
         "Mish": lambda x: x * np.tanh(np.logaddexp(x, 0))}.items()},
     "BiasGelu": lambda x, given, bias: _gelu(x + bias, {}),
     "Celu": _celu, "Elu": _elu, "FastGelu": _fast_gelu, "Gelu": _gelu, "HardSwish": _hard_swish,
     "GroupNormalization": _group_norm, "InstanceNormalization": _instance_norm, "LayerNormalization": _layer_norm,
     "LogSoftmax": _log_softmax, "Mod": _modulo, "Pow": lambda x, given, y: np.power(x, y), "QuickGelu": _quick_gelu,
-    "Selu": _selu, "SimplifiedLayerNormalization": _rms_norm, "SkipLayerNormalization": _skip_layer_norm,
-    "ThresholdedRelu": _thresholded,
+    "Selu": _selu, "Shrink": _shrink, "SimplifiedLayerNormalization": _rms_norm,
+    "SkipLayerNormalization": _skip_layer_norm, "ThresholdedRelu": _thresholded,
 }
 _MICROSOFT = {"BiasGelu", "FastGelu", "QuickGelu", "SkipLayerNormalization"}  # of ONNX Runtime's own domain
 _PER_CHANNEL = {"InstanceNormalization", "GroupNormalization"}  # whose parameters are one for each channel

@@ -1,0 +1,44 @@
+"""Division of integers, on the host; shapes broadcast as in numpy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core import Call, GraphError, Op, Shape, Signature, Tensor
+from .conditions import broadcast, require, same_type
+
+__all__ = ["IntegerDivision"]
+
+_KINDS = ("quotient", "modulo", "remainder")
+
+
+@dataclass(frozen=True)
+class IntegerDivision(Op):
+    """inputs: a, b integers of one type, not quantized.
+
+    The quotient is cut off towards 0; the modulo has the sign of b, the remainder that of a. Raises `GraphError` for a
+    division by 0, which ends ONNX Runtime's process.
+    """
+
+    operands = (2, 2)
+
+    kind: str  # "quotient", "modulo", "remainder"
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        require(self.kind in _KINDS, f"kind must be one of {', '.join(_KINDS)}, not {self.kind!r}")
+        return broadcast(*inputs), same_type(*inputs)
+
+    def check(self, signature: Signature) -> None:
+        dtype = np.dtype(signature.output.dtype)
+        require(dtype.kind in "iu" and signature.output.quantization is None,
+                f"operands must be integers that are not quantized, not {dtype}")
+
+    def compute(self, call: Call) -> np.ndarray:
+        a, b = call.values
+        if np.any(b == 0):
+            raise GraphError(f"{call.inputs[1].name!r} divides by 0")
+        if self.kind == "modulo":
+            return np.mod(a, b)
+        rest = np.fmod(a, b)
+        return rest if self.kind == "remainder" else (a - rest) // b
