@@ -11,7 +11,7 @@ KEY_VARIABLE = "LEPTON_SPOOL_KEY"
 
 
 @dataclass(frozen=True)
-class Place:
+class UploadPlace:
     """A spool file, the target of its records (in a store, objects lie under results/), and the device's keys."""
 
     spool: Path
@@ -20,19 +20,19 @@ class Place:
     device: str | None = None  # as the ingest service knows it
 
 
-def project_place(target: str | None = None) -> Place:
+def project_place(target: str | None = None) -> UploadPlace:
     """The folder `build` of the working directory."""
     if target and target.startswith("https://"):
         return _service_place(target)
-    return Place(Path("build") / "spool.db", target or "build", Path("build") / "keys")
+    return UploadPlace(Path("build") / "spool.db", target or "build", Path("build") / "keys")
 
 
-def user_place(target: str | None = None) -> Place:
+def user_place(target: str | None = None) -> UploadPlace:
     """`lepton` in the user's data folder (XDG base directory specification)."""
     if target and target.startswith("https://"):
         return _service_place(target)
     base = _user_folder()
-    return Place(base / "spool.db", target or str(base), base / "keys")
+    return UploadPlace(base / "spool.db", target or str(base), base / "keys")
 
 
 def spool_key() -> bytes | None:
@@ -52,12 +52,12 @@ def _user_folder() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "lepton"
 
 
-def _service_place(target: str) -> Place:
+def _service_place(target: str) -> UploadPlace:
     """The service takes what the enrolled device has signed, under the name that it was enrolled with."""
     from ..results.credentials import Credentials
     base = _user_folder()
     name = Credentials(base / "keys").name()
-    return Place(base / f"service-{name}.db", target, base / "keys", name)
+    return UploadPlace(base / f"service-{name}.db", target, base / "keys", name)
 
 
 class Upload:
@@ -69,7 +69,7 @@ class Upload:
         print(upload.summary)
     """
 
-    def __init__(self, place: Place):
+    def __init__(self, place: UploadPlace):
         self.place = place
         self.summary = ""
         self.complete = False

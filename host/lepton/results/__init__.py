@@ -19,12 +19,12 @@ from .errors import (
     CloudError,
     KeyFileError,
     RecordError,
-    Refused,
     SegmentError,
     SpoolDamaged,
     SpoolError,
     SpoolFull,
     StoreError,
+    TargetRefused,
     Unavailable,
 )
 from .keys import DeviceKeys, Keyring
@@ -37,7 +37,7 @@ from .target import Target, open_target
 from .uploader import Uploader, UploaderStatus
 
 __all__ = [
-    "POLICIES", "CloudError", "DeviceKeys", "KeyFileError", "Keyring", "Outbox", "RecordError", "Refused", "ResultLog",
-    "Segment", "SegmentError", "Spool", "SpoolDamaged", "SpoolError", "SpoolFull", "SpoolStatus", "Store", "StoreError",
-    "Target", "Unavailable", "Uploader", "UploaderStatus", "open_target",
+    "POLICIES", "CloudError", "DeviceKeys", "KeyFileError", "Keyring", "Outbox", "RecordError", "ResultLog",
+    "Segment", "SegmentError", "Spool", "SpoolDamaged", "SpoolError", "SpoolFull", "SpoolStatus", "Store",
+    "StoreError", "Target", "TargetRefused", "Unavailable", "Uploader", "UploaderStatus", "open_target",
 ]

@@ -18,7 +18,7 @@ import apsw
 from . import segment as segments
 from .errors import SegmentError, SpoolDamaged, SpoolError
 from .schema import APPLICATION_ID, PAGE, SCHEMA, SCHEMA_VERSION, migrate
-from .state import Mark, State
+from .state import Mark, SpoolState
 
 MIN_MAX_BYTES = 1 << 20
 # Left free on the disk by what is appended: to make segments of records, to confirm them, and to write the log back,
@@ -37,7 +37,7 @@ class NoRoom(SpoolError):
         self.where = where
 
 
-class Database:
+class SpoolDatabase:
     """One connection that writes, shared by threads under `lock`, and some that only read (`snapshot`).
 
     `key` (32 bytes) encrypts the file, log included.
@@ -87,9 +87,9 @@ class Database:
         rows = self.db.execute(sql, bindings).fetchall()
         return rows[0][0] if rows else default
 
-    def state(self) -> State:
+    def state(self) -> SpoolState:
         for row in self.db.execute("SELECT body, crc FROM state").fetchall():
-            return State.unpack(*row)
+            return SpoolState.unpack(*row)
         raise SpoolDamaged("the row with its state is missing")
 
     def check_process(self) -> None:
@@ -118,7 +118,7 @@ class Database:
                     self._close_readers()
 
     @contextlib.contextmanager
-    def transaction(self, *, grows: int = 0) -> Iterator[State]:
+    def transaction(self, *, grows: int = 0) -> Iterator[SpoolState]:
         """One transaction on the state, durable when it is left; raises `NoRoom` where there is none.
 
         `grows`: bytes that it appends, beyond which the disk keeps a reserve for transactions that do not.
@@ -245,7 +245,7 @@ class Database:
         name = segments.check_name(device or f"device-{secrets.token_hex(4)}")
         for statement in filter(str.strip, SCHEMA.split(";")):
             self.db.execute(statement)
-        state = State(device=name, spool=secrets.token_hex(16))
+        state = SpoolState(device=name, spool=secrets.token_hex(16))
         self.db.execute("INSERT INTO state VALUES (1, ?, ?)", state.pack())
         self.db.pragma("application_id", APPLICATION_ID)
         self.db.pragma("user_version", SCHEMA_VERSION)

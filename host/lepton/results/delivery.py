@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-from .errors import Refused
+from .errors import TargetRefused
 from .outbox import Outbox, Sealed
 from .target import Target
 
@@ -18,7 +18,7 @@ WINDOW = 128  # segments that are offered together, once it is known that the ta
 LOW = 64  # segments left for the lanes with which more are offered, and stored ones that are worth a confirmation
 CONFIRM_SECONDS = 0.5  # that what is stored may wait for others to be confirmed with
 
-_Outcome = tuple[Sealed, Refused | None]
+_Outcome = tuple[Sealed, TargetRefused | None]
 
 
 class Delivery:
@@ -30,7 +30,7 @@ class Delivery:
     """
 
     def __init__(self, outbox: Outbox, target: Target, *, stored: Callable[[Sequence[Sealed]], None],
-                 refused: Callable[[Refused], None], stopping: Callable[[], bool], probe: bool = False,
+                 refused: Callable[[TargetRefused], None], stopping: Callable[[], bool], probe: bool = False,
                  identify: Callable[[], None] = lambda: None):
         self._outbox, self._target, self._stopping = outbox, target, stopping
         self._tell_stored, self._tell_refused = stored, refused
@@ -158,7 +158,7 @@ class Delivery:
         for key, data in self._objects([sequence], sent):
             try:
                 self._target.put_new(key, data)
-            except Refused as refusal:
+            except TargetRefused as refusal:
                 return [(sent[key], refusal)]
         return [(sealed, None) for sealed in sent.values()]
 

@@ -41,7 +41,7 @@ class KeyFileError(CloudError):
     """Keys are missing, damaged, or open to others."""
 
 
-class Refused(CloudError):
+class TargetRefused(CloudError):
     """The target will never take this segment as it is: sending it again is of no use."""
 
 

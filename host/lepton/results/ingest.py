@@ -7,7 +7,7 @@ import httpx
 
 from . import segment as segments
 from .credentials import Credentials
-from .errors import CredentialsError, Refused, Unavailable
+from .errors import CredentialsError, TargetRefused, Unavailable
 
 # What no repetition mends: malformed, conflict or order, no length, too large, not what it says it is.
 _PERMANENT = {400, 409, 411, 413, 422}
@@ -70,7 +70,7 @@ class IngestTarget:
             return answer.status_code == 201
         text = f"{self.where} answered {answer.status_code}: {_reason(answer)}"
         if answer.status_code in _PERMANENT:
-            raise Refused(text)
+            raise TargetRefused(text)
         raise Unavailable(text, retry_after(answer.headers))
 
     def _put(self, key: str, data: bytes, more: dict[str, str] | None = None) -> httpx.Response:

@@ -16,7 +16,7 @@ from .errors import SegmentError, SpoolDamaged, SpoolError
 from .keys import DeviceKeys
 from .schema import run_crc
 from .spool import Spool
-from .state import State
+from .state import SpoolState
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Outbox:
             if stored:
                 self._forget(stored, state)
 
-    def _forget(self, stored: Sequence[Sealed], state: State) -> None:
+    def _forget(self, stored: Sequence[Sealed], state: SpoolState) -> None:
         """Few statements for all of them: between statements a thread waits for Python's lock."""
         named = json.dumps([(s.sequence, s.key) for s in stored])
         which = "sequence IN (SELECT value->>0 FROM json_each(?1)) AND key IN (SELECT value->>1 FROM json_each(?1))"
@@ -186,7 +186,7 @@ class Outbox:
                 "SELECT EXISTS (SELECT 1 FROM records WHERE id <= ?) OR "
                 "EXISTS (SELECT 1 FROM segments WHERE refused IS NULL AND first_record <= ?)", record, record)
 
-    def _oldest(self, state: State, max_records: int, max_bytes: int) -> _Batch:
+    def _oldest(self, state: SpoolState, max_records: int, max_bytes: int) -> _Batch:
         """The oldest rows as far as they are of one run in ascending number."""
         ids, good, times, size, damaged = [], [], [], 0, 0
         run, numbers = None, []

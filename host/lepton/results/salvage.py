@@ -15,12 +15,12 @@ from pathlib import Path
 import apsw
 
 from . import records as lines
-from .database import Database, NoRoom
+from .database import NoRoom, SpoolDatabase
 from .errors import SpoolDamaged, SpoolError
 from .outbox import Sealed
 from .schema import run_crc
 from .spool import DEFAULT_MAX_BYTES, TARGET_NOTE
-from .state import Mark, State
+from .state import Mark, SpoolState
 
 SUFFIXES = ("", "-wal", "-shm", "-mark")
 _STEP = 4096  # row identities that are tried beyond a gap that cannot be read
@@ -53,7 +53,7 @@ def salvage(path: Path, *, key: bytes | None = None, max_bytes: int = DEFAULT_MA
 
 @dataclass
 class _Found:
-    state: State | None
+    state: SpoolState | None
     records: list[tuple[int, bytes]]  # time in ms, line
     sealed: list[Sealed]
     runs: list[tuple]
@@ -69,7 +69,7 @@ def _read(path: Path, key: bytes | None) -> _Found:
         state = None
         with contextlib.suppress(apsw.Error, SpoolDamaged, TypeError):
             for row in db.execute("SELECT body, crc FROM state"):
-                state = State.unpack(*row)
+                state = SpoolState.unpack(*row)
         records = {line: (time_ms, line) for _, time_ms, crc, line in _rows(db, "records", "id", "time_ms, crc, line")
                    if lines.sound(line, crc)}
         sealed = [s for s in (Sealed(*row) for row in _rows(db, "segments", "sequence", "key, records, data"))
@@ -106,7 +106,7 @@ def _rows(db: apsw.Connection, table: str, identity: str, columns: str) -> Itera
 def _write(path: Path, kept: Path, found: _Found, mark: dict | None, key: bytes | None, max_bytes: int) -> Salvage:
     old = found.state
     name = old.device if old else found.sealed[0].key.split("/")[1] if found.sealed else None
-    database = Database(path, device=name, max_bytes=max_bytes, key=key)
+    database = SpoolDatabase(path, device=name, max_bytes=max_bytes, key=key)
     try:
         with database.transaction() as state:
             if old:
@@ -140,7 +140,7 @@ def _write(path: Path, kept: Path, found: _Found, mark: dict | None, key: bytes 
     return Salvage(len(found.records), len(found.sealed), lost, str(kept))
 
 
-def _account(state: State, mark: dict | None, counted: bool, here: int) -> int:
+def _account(state: SpoolState, mark: dict | None, counted: bool, here: int) -> int:
     """Count as damaged what was taken, has not left and is not here; returns how many."""
     if mark and mark["spool"] == state.spool:
         state.count("appended", max(0, mark["appended"] - state.counters["appended"]))

@@ -9,7 +9,7 @@ import zlib
 
 import apsw
 
-from .state import COUNTERS, State
+from .state import COUNTERS, SpoolState
 
 APPLICATION_ID = 0x4C454F4E
 SCHEMA_VERSION = 3
@@ -44,7 +44,7 @@ def migrate(db: apsw.Connection) -> None:
 def _from_version_2(db: apsw.Connection) -> None:
     """Each segment had a column that said whether it had been offered; a row with its data had to be read for that."""
     for body, crc in list(db.execute("SELECT body, crc FROM state")):
-        state = State.unpack(body, crc)
+        state = SpoolState.unpack(body, crc)
         state.offered = next(iter(db.execute("SELECT coalesce(max(sequence), -1) FROM segments WHERE offered")))[0]
         db.execute("UPDATE state SET body = ?, crc = ?", state.pack())
     db.execute("ALTER TABLE segments DROP COLUMN offered")
@@ -55,10 +55,10 @@ def _from_version_1(db: apsw.Connection) -> None:
     meta = dict(db.execute("SELECT name, value FROM meta"))
     counters = dict(db.execute("SELECT name, value FROM counters"))
     waiting, size = next(iter(db.execute("SELECT count(*), coalesce(sum(length(line)), 0) FROM records")))
-    state = State(device=meta["device"], spool=meta["spool"], next_segment=int(meta["next_segment"]),
-                  previous=meta["previous"], waiting=waiting, waiting_bytes=size,
-                  offered=int(meta["next_segment"]) - 1,
-                  counters={name: counters.get(name, 0) for name in COUNTERS})
+    state = SpoolState(device=meta["device"], spool=meta["spool"], next_segment=int(meta["next_segment"]),
+                       previous=meta["previous"], waiting=waiting, waiting_bytes=size,
+                       offered=int(meta["next_segment"]) - 1,
+                       counters={name: counters.get(name, 0) for name in COUNTERS})
     state.reported = state.losses
     for table in ("runs", "records", "segments"):
         db.execute(f"ALTER TABLE {table} RENAME TO {table}_1")

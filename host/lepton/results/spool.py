@@ -15,10 +15,10 @@ from pathlib import Path
 
 from . import records as lines
 from . import segment as segments
-from .database import SLACK_PAGES, Database, NoRoom
+from .database import SLACK_PAGES, NoRoom, SpoolDatabase
 from .errors import RecordError, SpoolDamaged, SpoolError, SpoolFull
 from .schema import PAGE, run_crc
-from .state import State
+from .state import SpoolState
 
 POLICIES = ("block", "reject", "drop_oldest")
 DEFAULT_MAX_BYTES = 256 << 20
@@ -83,7 +83,7 @@ class Spool:
         if policy not in POLICIES:
             raise SpoolError(f"policy must be one of {', '.join(POLICIES)}, not {policy!r}")
         self.policy = policy
-        self.database = Database(path, device=device, max_bytes=max_bytes, key=key)
+        self.database = SpoolDatabase(path, device=device, max_bytes=max_bytes, key=key)
         self.path, self.device, self.max_bytes = self.database.path, self.database.device, max_bytes
         self._queue = _Queue()
         self._uncounted = 0  # rejected while not even the counter could be written
@@ -274,7 +274,7 @@ class Spool:
                 request.error = error
         group[:] = [request for request in group if not request.done]
 
-    def _append(self, state: State, request: _Request) -> int:
+    def _append(self, state: SpoolState, request: _Request) -> int:
         run, db = request.run, self.database.db
         last, origin = self._last(run)
         first = last + 1 if request.first is None else request.first
@@ -310,13 +310,13 @@ class Spool:
             return last, origin
         return -1, "{}"
 
-    def _make_room(self, state: State, pages: int) -> None:
+    def _make_room(self, state: SpoolState, pages: int) -> None:
         """Raise `NoRoom` unless so many pages can be taken; with "drop_oldest", make it so."""
         while self.database.pages_used() + pages > self.database.limit_pages:
             if self.policy != "drop_oldest" or not (self._drop_segment(state) or self._drop_records(state)):
                 raise NoRoom(self.path, self.database.cap_text)
 
-    def _drop_segment(self, state: State) -> bool:
+    def _drop_segment(self, state: SpoolState) -> bool:
         """The oldest segment, unless a target may have it: then it would be counted as lost and be there."""
         db = self.database.db
         for sequence, count in db.execute("SELECT sequence, records FROM segments WHERE sequence > ? "
@@ -327,7 +327,7 @@ class Spool:
             return True
         return False
 
-    def _drop_records(self, state: State) -> bool:
+    def _drop_records(self, state: SpoolState) -> bool:
         db = self.database.db
         old = list(db.execute("SELECT id, length(line) FROM records ORDER BY id LIMIT 64"))
         if old:

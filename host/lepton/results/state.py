@@ -25,7 +25,7 @@ _MAGIC = b"LEPMARK1"
 
 
 @dataclass
-class State:
+class SpoolState:
     device: str
     spool: str  # identity, 32 hex digits
     next_segment: int = 0
@@ -54,7 +54,7 @@ class State:
         return body, zlib.crc32(body.encode())
 
     @classmethod
-    def unpack(cls, body: str, checksum: int) -> "State":
+    def unpack(cls, body: str, checksum: int) -> "SpoolState":
         """Raises `SpoolDamaged`."""
         if not isinstance(body, str) or zlib.crc32(body.encode()) != checksum:
             raise SpoolDamaged("the row with its state is altered")
@@ -73,7 +73,7 @@ class Mark:
             os.close(self._handle)
             self._handle = None
 
-    def write(self, state: State) -> None:
+    def write(self, state: SpoolState) -> None:
         """Note how far the spool is. A mark that cannot be written only detects less."""
         content = _MARK.pack(_MAGIC, bytes.fromhex(state.spool), state.counters["appended"], state.gone,
                              state.next_segment)
@@ -95,7 +95,7 @@ class Mark:
             return None
         return {"spool": spool.hex(), "appended": appended, "gone": gone, "next_segment": next_segment}
 
-    def hold_against(self, state: State) -> int:
+    def hold_against(self, state: SpoolState) -> int:
         """Count as damaged what the mark knows to have been taken and the state does not; returns how many."""
         mark = self.read()
         if mark is None or mark["spool"] != state.spool:

@@ -24,7 +24,7 @@ class Target(Protocol):
     def put_new(self, key: str, data: bytes) -> bool:
         """Store a segment under its key; when this returns, it is stored for good. False if it was there already.
 
-        Raises `Refused` if it can never be taken, `Unavailable` (with the seconds to wait, if
+        Raises `TargetRefused` if it can never be taken, `Unavailable` (with the seconds to wait, if
         the other side named them) or `OSError` if it may be later.
         """
         ...

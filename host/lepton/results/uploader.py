@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from .delivery import Delivery
-from .errors import CloudError, Refused, Unavailable
+from .errors import CloudError, TargetRefused, Unavailable
 from .keys import DeviceKeys
 from .outbox import Outbox, Sealed
 from .spool import Spool
@@ -158,7 +158,7 @@ class Uploader:
         if old.failures:
             self.spool.note(error="", failures="0")
 
-    def _note_refusal(self, error: Refused) -> None:
+    def _note_refusal(self, error: TargetRefused) -> None:
         with self._changed:
             self._status = replace(self._status, refused=self._status.refused + 1, last_error=str(error))
             self._changed.notify_all()

@@ -34,7 +34,7 @@ class SpoolReport:
 
 
 @dataclass
-class Report:
+class VerifyReport:
     """`errors` are those of objects that belong to no spool; `spools` have their own.
 
     `unchecked`: segments by (device, signer) of spools of which not one segment is signed by a key of the keyring.
@@ -70,12 +70,12 @@ class _Piece:
         return self.key.rpartition("-")[2]
 
 
-def verify(store: Store, keyring: Keyring, *, device: str | None = None, run: str | None = None) -> Report:
+def verify(store: Store, keyring: Keyring, *, device: str | None = None, run: str | None = None) -> VerifyReport:
     """Check everything that the store has, or that a device or a run has in it.
 
     Raises `Unavailable` if the store does not answer; what is wrong with its contents is in the report.
     """
-    report = Report()
+    report = VerifyReport()
     pieces: dict[tuple[str, str], list[_Piece]] = defaultdict(list)
     strangers: dict[tuple[str, str], list[UnknownSignerError]] = defaultdict(list)
     for key in store.keys(device):

@@ -12,12 +12,12 @@ from .. import __version__
 from ..results import CloudError
 from .audit import Audit
 from .authority import Authority
-from .database import Database
+from .database import IndexDatabase
 from .enrolment import Enrolment
-from .errors import Refused
 from .gate import Gate, Limits, refuse, unavailable
 from .ingest import Ingest
 from .messages import Problem
+from .refusal import RequestRefused
 from .routes import router
 
 _REASONS = {400: "malformed", 404: "not_found", 405: "method"}
@@ -33,7 +33,7 @@ def bare_app() -> FastAPI:
     return app
 
 
-def make_app(database: Database, authority: Authority, enrolment: Enrolment, ingest: Ingest, audit: Audit,
+def make_app(database: IndexDatabase, authority: Authority, enrolment: Enrolment, ingest: Ingest, audit: Audit,
              limits: Limits) -> FastAPI:
     """The service as an ASGI application. It needs the server of `server`, which tells it the peer's certificate."""
     app = bare_app()
@@ -41,19 +41,19 @@ def make_app(database: Database, authority: Authority, enrolment: Enrolment, ing
     app.state.ingest = ingest
     app.add_middleware(Gate, enrolment=enrolment, audit=audit, limits=limits)
 
-    @app.exception_handler(Refused)
-    async def refused(request: Request, error: Refused) -> Response:
+    @app.exception_handler(RequestRefused)
+    async def refused(request: Request, error: RequestRefused) -> Response:
         return await refuse(audit, request.scope, error)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        return await refuse(audit, request.scope, Refused(422, "invalid", f"{where}: {first['msg']}"))
+        return await refuse(audit, request.scope, RequestRefused(422, "invalid", f"{where}: {first['msg']}"))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        answer = await refuse(audit, request.scope, Refused(
+        answer = await refuse(audit, request.scope, RequestRefused(
             error.status_code, _REASONS.get(error.status_code, "malformed"), str(error.detail)))
         answer.headers.update(error.headers or {})
         return answer

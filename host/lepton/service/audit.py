@@ -20,14 +20,15 @@ from sqlalchemy.exc import DataError
 
 from ..results.worker import Worker
 from . import tables
-from .database import Database
-from .errors import Refused
+from .database import IndexDatabase
 from .identity import Identity
+from .refusal import RequestRefused
 from .text import printable
 
 KEPT = 100_000
 QUEUE = 1000
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 5.0  # in which a database that fails may recover
+JOIN_SECONDS = 60.0  # that one which is slow may take
 _TRIM_EVERY = 256
 _RETRY_SECONDS = 1.0
 
@@ -37,7 +38,7 @@ logger = logging.getLogger("lepton.service")
 class Audit:
     """Writes to `database` until `close`. `clock` tells the seconds since 1970."""
 
-    def __init__(self, database: Database, kept: int = KEPT, clock: Callable[[], float] = time.time):
+    def __init__(self, database: IndexDatabase, kept: int = KEPT, clock: Callable[[], float] = time.time):
         self._database, self._kept, self._clock = database, kept, clock
         self._waiting: queue.Queue[dict | None] = queue.Queue(QUEUE)
         self._beyond = 0  # refusals that the queue had no room for
@@ -49,11 +50,11 @@ class Audit:
                               pause=self._stopping.wait, stopping=lambda: self._ended)
         self._writer.ensure_running()
 
-    def write(self, request: str, refused: Refused, identity: Identity, address: str | None = None) -> None:
+    def write(self, request: str, refused: RequestRefused, identity: Identity, address: str | None = None) -> None:
         """A `request` (method and path) of `identity` was refused; durable on return."""
         self._write([self._row(request, refused, identity, address)])
 
-    def put(self, request: str, refused: Refused, address: str | None = None) -> None:
+    def put(self, request: str, refused: RequestRefused, address: str | None = None) -> None:
         """A stranger's `request`, or what came in place of one, was refused. Never waits. For one thread."""
         try:
             self._waiting.put_nowait(self._row(request, refused, None, address))
@@ -66,9 +67,9 @@ class Audit:
         self._stopping.set()
         with contextlib.suppress(queue.Full):  # then the thread has rows to write anyway
             self._waiting.put_nowait(None)
-        self._writer.join(CLOSE_SECONDS + 1)
+        self._writer.join(JOIN_SECONDS)
 
-    def _row(self, request: str, refused: Refused, identity: Identity | None, address: str | None) -> dict:
+    def _row(self, request: str, refused: RequestRefused, identity: Identity | None, address: str | None) -> dict:
         return {"time": self._clock(), "tenant": identity and identity.tenant, "role": identity and identity.role,
                 "name": identity and identity.name, "address": address, "request": printable(request, 256),
                 "status": refused.status, "reason": refused.reason, "detail": printable(refused.detail, 1000)}
@@ -91,7 +92,7 @@ class Audit:
             rows.append(self._waiting.get())
         beyond = self._beyond
         if beyond > self._reported:
-            rows.insert(0, self._row("connections", Refused(
+            rows.insert(0, self._row("connections", RequestRefused(
                 429, "flood", f"{beyond - self._reported} further refusals came too quickly to be listed"), None, None))
             self._reported = beyond
         self._write_at_last([row for row in rows if row is not None])

@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..results import durable
-from .errors import Refused, ServiceError
+from .errors import ServiceError
 from .identity import Identity
+from .refusal import RequestRefused
 
 ROOT_DAYS = 3650
 SERVER_DAYS = 397  # issued anew at every start
@@ -103,18 +104,18 @@ def _new_root() -> bytes:
 
 
 def read_request(pem: str) -> x509.CertificateSigningRequest:
-    """A PKCS#10 request whose sender holds its key. Raises `Refused`."""
+    """A PKCS#10 request whose sender holds its key. Raises `RequestRefused`."""
     try:
         request = x509.load_pem_x509_csr(pem.encode())
         key = request.public_key()
         valid = request.is_signature_valid
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
-        raise Refused(422, "invalid", f"the certificate request cannot be read: {error}") from error
+        raise RequestRefused(422, "invalid", f"the certificate request cannot be read: {error}") from error
     if not (isinstance(key, ed25519.Ed25519PublicKey)
             or (isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1))):
-        raise Refused(422, "invalid", "the key of a certificate request must be P-256 or Ed25519")
+        raise RequestRefused(422, "invalid", "the key of a certificate request must be P-256 or Ed25519")
     if not valid:
-        raise Refused(422, "invalid", "the certificate request is not signed by the key that it names")
+        raise RequestRefused(422, "invalid", "the certificate request is not signed by the key that it names")
     return request
 
 

@@ -23,7 +23,7 @@ _BUSY_SECONDS = 10
 _INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
-class Database:
+class IndexDatabase:
     """Transactions on the database at `where`: a file name, or a URL like postgresql://user@host/name."""
 
     def __init__(self, where: str | Path):

@@ -16,9 +16,10 @@ from sqlalchemy import select, update
 
 from . import tables
 from .authority import CLIENT_DAYS, Authority, read_request
-from .database import Database, insert_new
-from .errors import Refused, ServiceError
+from .database import IndexDatabase, insert_new
+from .errors import ServiceError
 from .identity import Identity
+from .refusal import RequestRefused
 
 CODE_HOURS = 24.0
 PROOF_CONTEXT = b"lepton-enrolment/1\0"
@@ -51,7 +52,7 @@ class Enrolment:
     connections that are open. `clock` tells the seconds since 1970.
     """
 
-    def __init__(self, database: Database, authority: Authority, days: float = CLIENT_DAYS,
+    def __init__(self, database: IndexDatabase, authority: Authority, days: float = CLIENT_DAYS,
                  clock: Callable[[], float] = time.time):
         self._database, self._authority, self._days, self._clock = database, authority, days, clock
 
@@ -67,7 +68,7 @@ class Enrolment:
         return code
 
     def enrol(self, code: str, request_pem: str, signing_key: str | None, signing_proof: str | None) -> Issued:
-        """Spend `code` on a certificate. Raises `Refused`, and then the code is not spent.
+        """Spend `code` on a certificate. Raises `RequestRefused`, and then the code is not spent.
 
         A code belongs to the first key that uses it: a device that lost the answer asks again with the same key.
         """
@@ -82,8 +83,8 @@ class Enrolment:
                        codes.expires > now)
                 .returning(codes.role, codes.tenant, codes.name)).one_or_none()
             if row is None:  # which of the four it was is nobody's business
-                raise Refused(403, "code_refused", "the code is unknown, expired, revoked or already used; "
-                              "ask the operator for a new one")
+                raise RequestRefused(403, "code_refused", "the code is unknown, expired, revoked or already used; "
+                                     "ask the operator for a new one")
             identity = Identity(*row)
             if identity.role == "device":
                 proven = _proven_key(request, signing_key, signing_proof)
@@ -99,7 +100,7 @@ class Enrolment:
             return self._issue(connection, peer.code, peer.identity, request)
 
     def identify(self, certificate_der: bytes) -> Peer:
-        """Whom a certificate is for, if it is valid at this moment. Raises `Refused`."""
+        """Whom a certificate is for, if it is valid at this moment. Raises `RequestRefused`."""
         certificates, codes = tables.certificates.c, tables.codes.c
         with self._database.read() as connection:
             row = connection.execute(
@@ -107,14 +108,16 @@ class Enrolment:
                 .where(certificates.fingerprint == _digest(certificate_der))
                 .join_from(tables.certificates, tables.codes)).one_or_none()
         if row is None:
-            raise Refused(401, "certificate_unknown", "the certificate is not in this service's list; enrol again")
+            raise RequestRefused(401, "certificate_unknown",
+                                 "the certificate is not in this service's list; enrol again")
         peer = Peer(Identity(row.role, row.tenant, row.name), row.digest)
         if row.revoked is not None:
-            raise Refused(401, "certificate_revoked", "the certificate has been revoked; ask the operator for a code",
-                          identity=peer.identity)
+            raise RequestRefused(401, "certificate_revoked",
+                                 "the certificate has been revoked; ask the operator for a code",
+                                 identity=peer.identity)
         if row.expires <= self._clock():  # a connection may outlive what it was opened with
-            raise Refused(401, "certificate_expired", "the certificate has expired; enrol again with a new code",
-                          identity=peer.identity)
+            raise RequestRefused(401, "certificate_expired", "the certificate has expired; enrol again with a new code",
+                                 identity=peer.identity)
         return peer
 
     def revoke(self, identity: Identity) -> int:
@@ -145,14 +148,15 @@ def _digest(content: bytes) -> str:
 def _proven_key(request: x509.CertificateSigningRequest, key: str | None, proof: str | None) -> str:
     """The signing key in hexadecimal, once its proof shows that the sender holds its private half."""
     if not key or not proof:
-        raise Refused(422, "invalid", "a device must send signing_key and signing_proof")
+        raise RequestRefused(422, "invalid", "a device must send signing_key and signing_proof")
     try:
         raw, signature = (base64.b64decode(text, validate=True) for text in (key, proof))
         Ed25519PublicKey.from_public_bytes(raw).verify(
             signature, PROOF_CONTEXT + request.public_bytes(Encoding.DER))
     except (binascii.Error, ValueError) as error:
-        raise Refused(422, "invalid", f"signing_key must be 32 bytes in base64, and signing_proof 64: {error}"
-                      ) from error
+        raise RequestRefused(422, "invalid", f"signing_key must be 32 bytes in base64, and signing_proof 64: {error}"
+                             ) from error
     except InvalidSignature as error:
-        raise Refused(422, "invalid", "signing_proof is not a signature of this request by signing_key") from error
+        raise RequestRefused(422, "invalid",
+                             "signing_proof is not a signature of this request by signing_key") from error
     return raw.hex()

@@ -13,9 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..results.segment import MAX_OBJECT_BYTES
 from .audit import Audit
 from .enrolment import Enrolment
-from .errors import Refused
 from .identity import Identity
 from .peer import CERTIFICATE
+from .refusal import RequestRefused
 
 PEER = "peer"  # in the state of a request: `Peer`, or None for a stranger
 OPEN_PATHS = frozenset({"/v1/enrolment"})  # all others need a certificate
@@ -51,8 +51,9 @@ class Gate:
             scope["state"][PEER] = peer = await self._identify(scope)
             length = self._length(scope)
             if length > MAX_BODY and peer.identity in self._sending:
-                raise Refused(429, "busy", f"{peer.identity} is sending another segment; send one after the other")
-        except Refused as refused:
+                raise RequestRefused(429, "busy",
+                                     f"{peer.identity} is sending another segment; send one after the other")
+        except RequestRefused as refused:
             answer = await refuse(self._audit, scope, refused)
             return await answer(scope, receive, send)
         except SQLAlchemyError as error:
@@ -71,7 +72,7 @@ class Gate:
             async with asyncio.timeout(self._limits.body_seconds):
                 body = await _read(receive)
         except TimeoutError:
-            answer = await refuse(self._audit, scope, Refused(
+            answer = await refuse(self._audit, scope, RequestRefused(
                 408, "slow", f"the body did not arrive within {self._limits.body_seconds:g} seconds"))
             return await answer(scope, receive, send)
         if body is not None:
@@ -82,24 +83,24 @@ class Gate:
         if certificate:
             return await run_in_threadpool(self._enrolment.identify, certificate)
         if scope["path"] not in OPEN_PATHS:
-            raise Refused(401, "certificate_missing", "this request needs a client certificate; "
-                          "POST a one-time code to /v1/enrolment to get one")
+            raise RequestRefused(401, "certificate_missing", "this request needs a client certificate; "
+                                 "POST a one-time code to /v1/enrolment to get one")
         return None
 
     def _length(self, scope: Scope) -> int:
         """The bytes of the body as announced; uvicorn lets no more through than that."""
         headers = Headers(scope=scope)
         if "transfer-encoding" in headers:
-            raise Refused(411, "length_required", "a body needs a Content-Length, chunks are not read")
+            raise RequestRefused(411, "length_required", "a body needs a Content-Length, chunks are not read")
         length = int(headers.get("content-length", "0"))  # uvicorn has checked that it is a number
         upload = scope["method"] == "PUT" and scope["state"][PEER] is not None
         limit = self._limits.segment_bytes if upload else MAX_BODY
         if length > limit:
-            raise Refused(413, "too_large", f"the body has {length} bytes, at most {limit} are taken")
+            raise RequestRefused(413, "too_large", f"the body has {length} bytes, at most {limit} are taken")
         return length
 
 
-async def refuse(audit: Audit, scope: Scope, refused: Refused) -> JSONResponse:
+async def refuse(audit: Audit, scope: Scope, refused: RequestRefused) -> JSONResponse:
     """Write the refusal down, then make its answer (RFC 9457)."""
     peer, client = scope["state"].get(PEER), scope.get("client")
     identity = peer.identity if peer else refused.identity

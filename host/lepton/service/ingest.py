@@ -17,9 +17,9 @@ from ..results import SegmentError, Store
 from ..results import segment as segments
 from ..results.segment import Header, Segment
 from . import tables
-from .database import Database, insert_new
-from .errors import Refused
+from .database import IndexDatabase, insert_new
 from .identity import Identity
+from .refusal import RequestRefused
 from .text import printable
 
 LOST = ("rejected", "dropped")  # of a spool's counters: records that never became part of a segment
@@ -51,14 +51,14 @@ class _Standing:
 class Ingest:
     """Segments into objects under `objects`, a folder or URL (one folder per tenant in it), and rows in `database`."""
 
-    def __init__(self, database: Database, objects: str, clock: Callable[[], float] = time.time):
+    def __init__(self, database: IndexDatabase, objects: str, clock: Callable[[], float] = time.time):
         self._database, self._objects, self._clock = database, objects.rstrip("/"), clock
         self._stores: dict[str, Store] = {}
         self._identified: dict[str, float] = {}  # when a tenant's store was last seen to be the one that it was
         self._lock = threading.Lock()
 
     def accept(self, device: Identity, key: str, body: bytes, lost_from: int | None = None) -> Accepted:
-        """Make `body` durable under `key`. Raises `Refused`, or what store and database raise while they fail.
+        """Make `body` durable under `key`. Raises `RequestRefused`, or what store and database raise while they fail.
 
         `lost_from`: the device says that the segments from this number up to this one are lost.
         """
@@ -66,7 +66,7 @@ class Ingest:
             segment = segments.parse(body, key)
             segment.check_signature(self._signers(device))
         except SegmentError as error:
-            raise Refused(422, "segment", str(error)) from error
+            raise RequestRefused(422, "segment", str(error)) from error
         header, digest = segment.header, segment.digest
         while True:
             standing = self._look(device, header)
@@ -181,16 +181,18 @@ def _advance(connection: Connection, spool: dict, expected: int | None, new: dic
 
 
 def _check_order(standing: _Standing, segment: Segment, lost_from: int | None) -> None:
-    """Raises `Refused` unless the segment is the first, the next, the next after a loss, or one that was missing."""
+    """Raises `RequestRefused` unless the segment is the first, the next, the next after a loss, or was missing."""
     header, expected = segment.header, standing.expected
     if expected is None or (standing.missing and standing.stored is None):
         return
     if standing.stored is not None:
-        raise Refused(409, "conflict", f"segment {header.sequence} is stored with the digest {standing.stored}, "
-                      f"this one has {segment.digest}")
+        raise RequestRefused(409, "conflict", f"segment {header.sequence} is stored with the digest {standing.stored}, "
+                             f"this one has {segment.digest}")
     if header.sequence == expected:
         if header.previous != standing.last_digest:
-            raise Refused(409, "conflict", f"segment {header.sequence} names {header.previous!r} as the one before, "
-                          f"the last that is stored is {standing.last_digest}")
+            raise RequestRefused(409, "conflict",
+                                 f"segment {header.sequence} names {header.previous!r} as the one before, "
+                                 f"the last that is stored is {standing.last_digest}")
     elif not lost_from == expected < header.sequence:
-        raise Refused(409, "out_of_order", f"segment {header.sequence} came, {expected} is expected", expected=expected)
+        raise RequestRefused(409, "out_of_order", f"segment {header.sequence} came, {expected} is expected",
+                             expected=expected)

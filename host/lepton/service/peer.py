@@ -15,12 +15,12 @@ from typing import ClassVar
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from .errors import Refused
+from .refusal import RequestRefused
 
 CERTIFICATE = "peer_certificate"  # in the state: DER, or None
 FAREWELL_SECONDS = 0.5
 
-Report = Callable[[str, Refused, str | None], None]  # what was asked for, why not, the peer's address if known
+Report = Callable[[str, RequestRefused, str | None], None]  # what was asked for, why not, the peer's address if known
 
 
 class PeerProtocol(H11Protocol):
@@ -55,7 +55,7 @@ class PeerProtocol(H11Protocol):
             self.loop.call_later(FAREWELL_SECONDS, self.transport.abort)
 
     def send_400_response(self, msg: str) -> None:
-        self.report("HTTP", Refused(400, "malformed", msg), self._address)
+        self.report("HTTP", RequestRefused(400, "malformed", msg), self._address)
         super().send_400_response(msg)
 
     @property
@@ -82,7 +82,7 @@ class PeerProtocol(H11Protocol):
     def _too_slow(self) -> None:
         if not self.transport.is_closing():
             if self.cycle is None or self.conn.trailing_data[0]:  # not where a connection has only become idle
-                self.report("HTTP", Refused(408, "slow", f"no request came within {self.patience:g} seconds"),
+                self.report("HTTP", RequestRefused(408, "slow", f"no request came within {self.patience:g} seconds"),
                             self._address)
             self.transport.close()
 
@@ -122,10 +122,10 @@ def _reporting(report: Report) -> type[ssl.SSLObject]:
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 raise
             except ssl.SSLCertVerificationError as error:
-                report("TLS handshake", Refused(401, "certificate_refused", error.verify_message), None)
+                report("TLS handshake", RequestRefused(401, "certificate_refused", error.verify_message), None)
                 raise
             except ssl.SSLError as error:
-                report("TLS handshake", Refused(400, "handshake", error.reason or str(error)), None)
+                report("TLS handshake", RequestRefused(400, "handshake", error.reason or str(error)), None)
                 raise
 
     return ReportingObject

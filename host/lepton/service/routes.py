@@ -10,10 +10,10 @@ from starlette.concurrency import run_in_threadpool
 from . import messages
 from .authority import Authority
 from .enrolment import Issued, Peer
-from .errors import Refused
 from .gate import PEER
 from .identity import NAME, Identity
 from .ingest import Ingest
+from .refusal import RequestRefused
 from .tenant import TenantView
 
 
@@ -24,14 +24,14 @@ async def _peer(request: Request) -> Peer:
 async def _device(request: Request) -> Identity:
     identity = getattr(request.state, PEER).identity
     if identity.role != "device":
-        raise Refused(403, "not_yours", "only a device may do this, the certificate is a reader's")
+        raise RequestRefused(403, "not_yours", "only a device may do this, the certificate is a reader's")
     return identity
 
 
 async def _view(request: Request) -> TenantView:
     identity = getattr(request.state, PEER).identity
     if identity.role != "reader":
-        raise Refused(403, "not_yours", "only a reader may do this, the certificate is a device's")
+        raise RequestRefused(403, "not_yours", "only a reader may do this, the certificate is a device's")
     return TenantView(request.app.state.database, identity.tenant)
 
 
@@ -92,7 +92,7 @@ async def upload(request: Request, response: Response, device: DeviceName, name:
                  ) -> messages.Stored:
     """Store a segment under its key. What is answered with 200 or 201 is durable; sending again is safe."""
     if device != sender.name:
-        raise Refused(403, "not_yours", f"the certificate is that of device {sender.name}, not of {device}")
+        raise RequestRefused(403, "not_yours", f"the certificate is that of device {sender.name}, not of {device}")
     ingest: Ingest = request.app.state.ingest
     body = await request.body()
     accepted = await run_in_threadpool(ingest.accept, sender, f"results/{device}/{name}", body, lost_from)
@@ -120,7 +120,7 @@ def download(request: Request, view: View, device: DeviceName, name: SegmentName
     """The bytes of a segment."""
     sequence, digest = name.split("-")
     if not view.holds(device, int(sequence), digest):
-        raise Refused(404, "not_found", f"there is no segment {name} of a device {device}")
+        raise RequestRefused(404, "not_found", f"there is no segment {name} of a device {device}")
     body = request.app.state.ingest.read(view.tenant, f"results/{device}/{name}")
     return Response(body, media_type="application/octet-stream")
 

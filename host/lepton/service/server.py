@@ -11,7 +11,7 @@ import uvicorn
 from .app import make_app
 from .audit import Audit
 from .authority import CLIENT_DAYS, Authority
-from .database import Database
+from .database import IndexDatabase
 from .enrolment import Enrolment
 from .errors import ServiceError
 from .gate import Limits
@@ -31,8 +31,8 @@ class Home:
     database: str | None = None
     store: str | None = None
 
-    def open_database(self) -> Database:
-        return Database(self.database or os.environ.get(DATABASE_VARIABLE) or self.folder / "index.db")
+    def open_database(self) -> IndexDatabase:
+        return IndexDatabase(self.database or os.environ.get(DATABASE_VARIABLE) or self.folder / "index.db")
 
     def open_authority(self) -> Authority:
         return Authority(self.folder / "authority")

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from sqlalchemy import Select, Table, func, select, tuple_
 
 from . import tables
-from .database import Database
+from .database import IndexDatabase
 
 
 @dataclass(frozen=True)
 class TenantView:
     """The rows of one tenant."""
 
-    database: Database
+    database: IndexDatabase
     tenant: str
 
     def _select(self, table: Table, *columns) -> Select:

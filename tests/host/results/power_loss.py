@@ -10,7 +10,7 @@ import random
 from pathlib import Path
 
 import apsw
-from lepton.results.database import Database
+from lepton.results.database import SpoolDatabase
 
 SECTOR = 512
 
@@ -31,11 +31,11 @@ class Disk(apsw.VFS):
     def __enter__(self) -> "Disk":
         # its files have no shared memory, so the log's index must be in the connection's own, and there can be one only
         apsw.connection_hooks.append(self._exclusive)
-        self._snapshot, Database.snapshot = Database.snapshot, Database.reading
+        self._snapshot, SpoolDatabase.snapshot = SpoolDatabase.snapshot, SpoolDatabase.reading
         return self
 
     def __exit__(self, *exc) -> None:
-        Database.snapshot = self._snapshot
+        SpoolDatabase.snapshot = self._snapshot
         apsw.connection_hooks.remove(self._exclusive)
         self.unregister()
 

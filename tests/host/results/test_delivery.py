@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from lepton.results import Outbox, Refused, Spool, Store, Unavailable
+from lepton.results import Outbox, Spool, Store, TargetRefused, Unavailable
 from lepton.results import delivery as deliveries
 from lepton.results.delivery import Delivery
 
@@ -171,7 +171,7 @@ def test_refusals_are_told_and_the_others_go_on(spool, keys):
 
     def choosy(key):
         if sequence(key) % 10 == 3:
-            raise Refused(f"no {sequence(key)}")
+            raise TargetRefused(f"no {sequence(key)}")
 
     ran, stored, refused = deliver(outbox, Target(4, 1, before=choosy))
     assert ran and stored == [n for n in range(100) if n % 10 != 3]

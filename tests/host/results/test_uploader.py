@@ -9,11 +9,11 @@ import pytest
 from lepton.results import (
     CloudError,
     DeviceKeys,
-    Refused,
     ResultLog,
     Spool,
     SpoolFull,
     Store,
+    TargetRefused,
     Unavailable,
     Uploader,
     open_target,
@@ -199,7 +199,7 @@ def test_a_refused_segment_does_not_hold_up_the_others(spool, tmp_path):
 
         def put_new(self, key, data):
             if self.refuses and "000000000001-" in key:
-                raise Refused("409: another segment has its place")
+                raise TargetRefused("409: another segment has its place")
             return super().put_new(key, data)
 
     store = Choosy(tmp_path / "store")

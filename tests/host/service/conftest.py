@@ -1,7 +1,7 @@
 """Databases of both kinds, and a service that runs for all tests of a module."""
 
 import pytest
-from lepton.service.database import Database
+from lepton.service.database import IndexDatabase
 
 from tests.host.service import postgres_server
 from tests.host.service.running import Service
@@ -24,7 +24,7 @@ def where(request, tmp_path):
 
 @pytest.fixture
 def database(where):
-    opened = Database(where)
+    opened = IndexDatabase(where)
     yield opened
     opened.close()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 from lepton.results.credentials import Credentials
 from lepton.results.keys import DeviceKeys
-from lepton.service.database import Database
+from lepton.service.database import IndexDatabase
 from lepton.service.enrolment import Enrolment
 from lepton.service.identity import Identity
 from lepton.service.server import Home
@@ -96,7 +96,7 @@ class Service:
         Enrolment(database, self.home.open_authority()).revoke(identity)
         database.close()
 
-    def open_database(self) -> Database:
+    def open_database(self) -> IndexDatabase:
         return self.home.open_database()
 
     def enrol(self, role: str, tenant: str, name: str) -> "Client":

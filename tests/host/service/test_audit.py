@@ -6,13 +6,13 @@ import pytest
 from lepton.service import audit as audits
 from lepton.service import tables
 from lepton.service.audit import Audit
-from lepton.service.errors import Refused
 from lepton.service.identity import Identity
+from lepton.service.refusal import RequestRefused
 from sqlalchemy import func, select
 from sqlalchemy.exc import DataError, OperationalError
 
 ACME, OTHER = Identity("device", "acme", "cam"), Identity("device", "other", "cam")
-WHY = Refused(403, "not_yours", "it is not")
+WHY = RequestRefused(403, "not_yours", "it is not")
 
 
 def counts(database):
@@ -29,7 +29,7 @@ def details(database):
 def put_all(audit, number):
     """As fast as the audit takes them."""
     for i in range(number):
-        audit.put("TLS handshake", Refused(401, "certificate_refused", str(i)))
+        audit.put("TLS handshake", RequestRefused(401, "certificate_refused", str(i)))
         while audit._waiting.qsize() > audits.QUEUE // 2:
             threading.Event().wait(0.001)
 
@@ -56,7 +56,7 @@ def test_the_oldest_go(database):
 
 def test_what_a_stranger_sends_is_made_printable(database):
     audit = Audit(database)
-    audit.put("GET /\x1b[2J\0\u20ac" + "x" * 1000, Refused(400, "x", "\ud800\r\n" + "y" * 5000))
+    audit.put("GET /\x1b[2J\0\u20ac" + "x" * 1000, RequestRefused(400, "x", "\ud800\r\n" + "y" * 5000))
     audit.close()
     with database.read() as connection:
         row = connection.execute(select(tables.refusals)).one()
@@ -68,7 +68,7 @@ def test_what_a_stranger_sends_is_made_printable(database):
 def test_close_writes_what_waits(database):
     audit = Audit(database)
     for i in range(500):
-        audit.put("TLS handshake", Refused(401, "certificate_refused", str(i)))
+        audit.put("TLS handshake", RequestRefused(401, "certificate_refused", str(i)))
     audit.close()
     assert details(database) == [str(i) for i in range(500)]
 
@@ -83,7 +83,7 @@ def test_flood_is_counted(database, monkeypatch):
     monkeypatch.setattr(Audit, "_write", blocked)
     audit, sent = Audit(database), 3 * audits.QUEUE
     for i in range(sent):
-        audit.put("TLS handshake", Refused(401, "certificate_refused", str(i)))
+        audit.put("TLS handshake", RequestRefused(401, "certificate_refused", str(i)))
     free.set()
     audit.close()
     found = details(database)
@@ -104,7 +104,7 @@ def test_outlasts_a_database_that_fails(database, monkeypatch):
     monkeypatch.setattr(Audit, "_write", failing)
     monkeypatch.setattr(audits, "_RETRY_SECONDS", 0)
     audit = Audit(database)
-    audit.put("HTTP", Refused(400, "malformed", "kept"))
+    audit.put("HTTP", RequestRefused(400, "malformed", "kept"))
     audit.close()
     assert details(database) == ["kept"]
 
@@ -136,7 +136,7 @@ def test_unexpected_errors_do_not_end_the_audit(database, monkeypatch):
     monkeypatch.setattr(audits, "_RETRY_SECONDS", 0.01)
     audit = Audit(database)
     for text in ("first", "bad", "last"):
-        audit.put("GET /", Refused(400, "x", text))
+        audit.put("GET /", RequestRefused(400, "x", text))
     while errors:
         threading.Event().wait(0.01)
     audit.close()
@@ -151,7 +151,7 @@ def test_close_does_not_wait_for_a_database_for_ever(database, monkeypatch, capl
     monkeypatch.setattr(audits, "CLOSE_SECONDS", 0.3)
     audit = Audit(database)
     for i in range(2 * audits.QUEUE):
-        audit.put("GET /", Refused(400, "x", str(i)))
+        audit.put("GET /", RequestRefused(400, "x", str(i)))
     audit.close()
     assert not audit._writer.alive
     assert "refusals could not be written down" in caplog.text

@@ -2,13 +2,13 @@
 
 import pytest
 from lepton.service import tables
-from lepton.service.database import Database, insert_new
+from lepton.service.database import IndexDatabase, insert_new
 from lepton.service.errors import ServiceError
 from sqlalchemy import select, update
 
 
 def test_sqlite_is_durable(tmp_path):
-    database = Database(tmp_path / "folder" / "index.db")
+    database = IndexDatabase(tmp_path / "folder" / "index.db")
     with database.read() as connection:
         pragmas = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
                    for name in ("journal_mode", "synchronous", "foreign_keys")}
@@ -16,8 +16,8 @@ def test_sqlite_is_durable(tmp_path):
 
 
 def test_opened_again(where):
-    Database(where).close()
-    with Database(where).read() as connection:
+    IndexDatabase(where).close()
+    with IndexDatabase(where).read() as connection:
         assert connection.scalars(select(tables.schema.c.version)).all() == [tables.SCHEMA_VERSION]
 
 
@@ -39,12 +39,12 @@ def test_failed_transaction_leaves_nothing(database):
 
 
 def test_other_version(where):
-    database = Database(where)
+    database = IndexDatabase(where)
     with database.write() as connection:
         connection.execute(update(tables.schema).values(version=99))
     database.close()
     with pytest.raises(ServiceError, match="has tables of version 99, this program knows 1"):
-        Database(where)
+        IndexDatabase(where)
 
 
 @pytest.mark.parametrize("where, text", [
@@ -54,12 +54,12 @@ def test_other_version(where):
     ("/dev/null/index.db", "cannot open the database")])
 def test_cannot_be_opened(where, text):
     with pytest.raises(ServiceError, match=text):
-        Database(where)
+        IndexDatabase(where)
 
 
 def test_password_is_not_shown():
     with pytest.raises(ServiceError) as caught:
-        Database("postgresql://lepton:secret@/x?host=/nowhere")
+        IndexDatabase("postgresql://lepton:secret@/x?host=/nowhere")
     assert "secret" not in str(caught.value)
 
 
@@ -67,4 +67,4 @@ def test_no_database_file(tmp_path):
     path = tmp_path / "index.db"
     path.write_bytes(b"this is no database" * 100)
     with pytest.raises(ServiceError, match="file is not a database"):
-        Database(path)
+        IndexDatabase(path)

@@ -11,8 +11,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from lepton.results.keys import DeviceKeys
 from lepton.service.authority import Authority
 from lepton.service.enrolment import Enrolment
-from lepton.service.errors import Refused, ServiceError
+from lepton.service.errors import ServiceError
 from lepton.service.identity import Identity
+from lepton.service.refusal import RequestRefused
 
 from tests.host.service.senders import der, new_request, pem, signing
 
@@ -49,7 +50,7 @@ def enrol(enrolment, code, request=None, keys=None):
 
 
 def refusal(call, *arguments):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         call(*arguments)
     return caught.value.status, caught.value.reason
 
@@ -81,7 +82,7 @@ def test_of_many_at_once_one_gets_the_code(enrolment):
     def attempt(request):
         try:
             return enrol(enrolment, code, request)
-        except Refused:
+        except RequestRefused:
             return None
 
     with ThreadPoolExecutor(8) as pool:
@@ -141,7 +142,7 @@ def test_request_with_a_forged_signature(enrolment):
 @pytest.mark.parametrize("key", [lambda: ec.generate_private_key(ec.SECP384R1()),
                                  lambda: rsa.generate_private_key(65537, 2048)], ids=["p384", "rsa"])
 def test_keys_of_other_kinds(enrolment, key):
-    with pytest.raises(Refused, match="must be P-256 or Ed25519"):
+    with pytest.raises(RequestRefused, match="must be P-256 or Ed25519"):
         enrolment.enrol(enrolment.invite(READER), pem(new_request(key())), None, None)
 
 

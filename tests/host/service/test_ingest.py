@@ -11,11 +11,11 @@ from lepton.results import Store, Unavailable
 from lepton.results.keys import DeviceKeys
 from lepton.service import tables
 from lepton.service.authority import Authority
-from lepton.service.database import Database
+from lepton.service.database import IndexDatabase
 from lepton.service.enrolment import Enrolment
-from lepton.service.errors import Refused
 from lepton.service.identity import Identity
 from lepton.service.ingest import Ingest
+from lepton.service.refusal import RequestRefused
 from lepton.service.tenant import TenantView
 from sqlalchemy import func, select
 
@@ -56,7 +56,7 @@ def send(ingest, segment, lost_from=None, device=CAMERA):
 
 
 def refusal(ingest, segment, **options):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         send(ingest, segment, **options)
     return caught.value
 
@@ -175,10 +175,10 @@ def test_altered_anywhere(ingest, spool):
     for at in range(0, len(segment.data), 7):
         altered = bytearray(segment.data)
         altered[at] ^= 0x10
-        with pytest.raises(Refused, match="damaged"):
+        with pytest.raises(RequestRefused, match="damaged"):
             ingest.accept(CAMERA, segment.key, bytes(altered))
     for truncated in (b"", segment.data[:20], segment.data[:-1], segment.data + b"\0"):
-        with pytest.raises(Refused):
+        with pytest.raises(RequestRefused):
             ingest.accept(CAMERA, segment.key, truncated)
     send(ingest, segment)
 
@@ -189,7 +189,7 @@ def test_signature_is_checked_where_the_digest_fits(ingest, spool):
     forged = bytearray(segment.data)
     forged[12 + header_bytes + 40] ^= 1
     key = segment.key[:-64] + hashlib.sha256(forged).hexdigest()
-    with pytest.raises(Refused, match="forged"):
+    with pytest.raises(RequestRefused, match="forged"):
         ingest.accept(CAMERA, key, bytes(forged))
 
 
@@ -239,7 +239,7 @@ def test_races(where, database, authority, objects):
     """Several processes' worth of services get each segment at once, some with one that claims the same number."""
     keys = enrol(database, authority)
     spool, rounds = Spool(CAMERA.name, keys), 6
-    services = [Ingest(Database(where), str(objects)) for _ in range(4)]
+    services = [Ingest(IndexDatabase(where), str(objects)) for _ in range(4)]
     with ThreadPoolExecutor(len(services)) as pool:
         for _ in range(rounds):
             sequence, previous = spool.sequence, spool.previous
@@ -252,13 +252,13 @@ def test_races(where, database, authority, objects):
                 barrier.wait()
                 try:
                     return send(service, segment)
-                except Refused as refused:
+                except RequestRefused as refused:
                     return refused
 
             outcomes = list(pool.map(attempt, services, [segment, segment, segment, rival]))
-            won = [o for o in outcomes if not isinstance(o, Refused) and o.new]
+            won = [o for o in outcomes if not isinstance(o, RequestRefused) and o.new]
             assert len(won) == 1
-            assert all(o.reason == "conflict" for o in outcomes if isinstance(o, Refused))
+            assert all(o.reason == "conflict" for o in outcomes if isinstance(o, RequestRefused))
             spool.previous = won[0].digest
     rows = indexed(database)
     assert [row.sequence for row in rows] == list(range(rounds))
