@@ -3,24 +3,26 @@
     batches     calibration data as tuples of tensors
     quantizer   what becomes int8, and with which observers (PTQ and QAT)
     quantize    export, calibrate, convert, import in one call
+    decompose   operators that PyTorch itself can express by others
     functional  graphs without changes in place
     importer    the converted torch.fx graph -> graph
     layers, tables, affine, moves    one kind of int8 operator each
-    floats, activations, pools    float32 operators of the host, made of `steps`
+    floats      operators of the host, on values that are not int8
     report      signal-to-noise of every layer against float
 """
 
 from ..logs import quiet
 
 try:
-    import torch  # noqa: F401
-    import torchao  # noqa: F401
+    with quiet():  # torchao says at length which of its kernels for GPUs are not there
+        import torch  # noqa: F401
+        import torchao  # noqa: F401
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"PyTorch networks need the package {error.name!r}, which is not installed: pip install 'lepton-chip[torch]'",
         name=error.name) from error
 
-with quiet():  # torchao says at length which of its kernels for GPUs are not there
+with quiet():
     from .importer import import_converted
     from .quantize import convert, export_module, load_pt2, prepare_qat, quantize
     from .quantizer import LeptonQuantizer

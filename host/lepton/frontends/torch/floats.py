@@ -1,7 +1,12 @@
-"""Operators that the chip does not have, in float32 on the host, as PyTorch computes them."""
+"""Operators that are not int8, on the host, as PyTorch computes them.
 
-import math
+Those that the graph has an operator for are read here, one line each; all others are `Aten`, with PyTorch's own
+arguments.
+"""
+
+import json
 import operator
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -9,187 +14,161 @@ from torch.fx import Node
 
 from lepton.graph import (
     Add,
+    Aten,
+    Cast,
     Div,
     GraphError,
     MatMul,
     Maximum,
     Minimum,
     Mul,
+    Op,
     Reduce,
-    Reshape,
     Resize,
     Softmax,
     Sub,
-    Transpose,
     Unary,
 )
+from lepton.graph.numerics.aten import FUNCTIONS, SEVERAL
+from lepton.graph.numerics.aten_pools import FIRST_ONLY
 
-from .activations import ACTIVATIONS
 from .moves import float_move
-from .pools import FIRST_RESULTS, POOLS
-from .steps import Steps
 
 aten = torch.ops.aten
 
-_UNARY = {aten.relu: "relu", aten.sigmoid: "sigmoid", aten.tanh: "tanh", aten.exp: "exp",
-          aten.log: "log", aten.sqrt: "sqrt", aten.neg: "neg", aten.abs: "abs",
-          aten.erf: "erf", aten.floor: "floor", aten.ceil: "ceil", aten.round: "round", aten.reciprocal: "reciprocal"}
-_BINARY = {aten.add: Add, aten.sub: Sub, aten.mul: Mul, aten.maximum: Maximum, aten.minimum: Minimum,
-           operator.add: Add, operator.mul: Mul, operator.sub: Sub}
-_REDUCTIONS = {aten.mean: "mean", aten.sum: "sum", aten.amax: "max", aten.amin: "min"}
+
+def _reduced(kind: str) -> Callable[[torch.Tensor, Node], Op]:
+    def read(x: torch.Tensor, node: Node) -> Op:
+        axes = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
+        axes = range(x.ndim) if axes is None or axes == [] else [axes] if isinstance(axes, int) else axes
+        keep = node.args[2] if len(node.args) > 2 else node.kwargs.get("keepdim", False)
+        return Reduce(kind, tuple(sorted(axis % x.ndim for axis in axes)), bool(keep))
+
+    return read
+
+
+def _plain(op: Op) -> Callable[[torch.Tensor, Node], Op]:
+    return lambda x, node: op
+
+
+def _softmax(x: torch.Tensor, node: Node) -> Op:
+    return Softmax(axis=int(node.args[1]))
+
+
+# Operator -> what reads it, given the first operand's value and the node. Operands are the first arguments.
+_ONE = {
+    **{getattr(aten, name): _plain(Unary(name)) for name in (
+        "relu", "sigmoid", "tanh", "exp", "log", "sqrt", "neg", "abs", "erf", "floor", "ceil", "round", "reciprocal")},
+    aten.mean: _reduced("mean"), aten.sum: _reduced("sum"), aten.amax: _reduced("max"), aten.amin: _reduced("min"),
+    aten.softmax: _softmax, aten._softmax: _softmax,
+}
+_TWO = {
+    aten.add: Add(), aten.sub: Sub(), aten.mul: Mul(), aten.div: Div(), aten.maximum: Maximum(),
+    aten.minimum: Minimum(), operator.add: Add(), operator.mul: Mul(), operator.sub: Sub(),
+    aten.matmul: MatMul(), aten.bmm: MatMul(), aten.mm: MatMul(),
+}
+_CONVERSIONS = (aten.to, aten._to_copy, aten.type_as)
+_TYPES = ("float32", "int32", "int64", "bool")  # of values on the host
+
+
+def readable(node: Node) -> bool:
+    """Is there an operator for the node on the host, were its operands not int8?"""
+    packet = getattr(node.target, "overloadpacket", node.target)
+    return packet in (*_ONE, *_TWO, *_CONVERSIONS, aten.upsample_bilinear2d) or _name(node) in (*FUNCTIONS, *FIRST_ONLY)
+
+
+def _name(node: Node) -> str:
+    return str(node.target).removeprefix("aten.").partition(".")[0]
 
 
 def float_operator(imp, node: Node) -> str:
-    """Emits a float32 operator for the host; the name of its result. Raises GraphError where there is none."""
-    steps, constant = Steps(imp, node), imp.parameter(node)
+    """Emits an operator for the host; the name of its result. Raises GraphError where there is none."""
+    constant = imp.parameter(node)
     if constant is not None:
-        return imp.constant(node.name, constant.numpy() if constant.is_floating_point() else constant.float().numpy())
+        return imp.constant(node.name, _array(constant))
     if node.op != "call_function":
         raise GraphError(f"{imp.where(node)}: {node.op} is not supported")
+    source, result = node, None
+    if node.target is operator.getitem and _name(node.args[0]) in (*SEVERAL, *FIRST_ONLY):
+        source, result = node.args
+        if _name(source) in FIRST_ONLY and result != 0:
+            raise GraphError(f"{imp.where(source)}: only the largest values are supported, not their places")
+    made = imp.made[node]
+    if not isinstance(made, torch.Tensor) or str(made.dtype).removeprefix("torch.") not in _TYPES:
+        raise GraphError(f"{imp.where(node)}: values must be of type {', '.join(_TYPES)}, not "
+                         f"{getattr(made, 'dtype', type(made).__name__)}; leave it out of the module that is compiled")
+    name = _standard(imp, node) or float_move(imp, node)
+    if name is not None:
+        return name
+    if _name(source) in (*FUNCTIONS, *FIRST_ONLY):
+        return _aten(imp, node, source, result)
+    culprit = node.args[0] if node.target is operator.getitem and isinstance(node.args[0], Node) else node
+    raise GraphError(f"{imp.where(culprit)}: operator {culprit.target} is supported neither in int8 nor on the host; "
+                     "replace it, or leave it out of the module that is compiled")
+
+
+def _array(constant: torch.Tensor) -> np.ndarray:
+    kept = str(constant.dtype).removeprefix("torch.") in _TYPES
+    return (constant if kept else constant.float() if constant.is_floating_point() else constant.long()).numpy()
+
+
+def _standard(imp, node: Node) -> str | None:
+    """An operator that the graph describes itself, on float32 only."""
     packet = getattr(node.target, "overloadpacket", node.target)
-    if packet in _UNARY:
-        return steps.do(Unary(_UNARY[packet]), steps.operand(node.args[0]))
-    if packet in _BINARY and node.kwargs.get("alpha", 1) == 1:
-        return steps.do(_BINARY[packet](), *map(steps.operand, node.args[:2]))
-    if packet in _REDUCTIONS:
-        return _reduction(steps, node, _REDUCTIONS[packet])
-    composed = _COMPOSED.get(packet) or ACTIVATIONS.get(packet) or POOLS.get(packet)
-    if composed is not None:
-        return composed(steps, *node.args, **node.kwargs)
-    moved = float_move(imp, node)
-    if moved is None:
-        if node.target is operator.getitem and isinstance(node.args[0], Node):
-            if node.args[1] == 0 and node.args[0].target in FIRST_RESULTS:
-                return FIRST_RESULTS[node.args[0].target](steps, *node.args[0].args)
-            node = node.args[0]  # what has several results
-        raise GraphError(f"{imp.where(node)}: operator {node.target} is supported neither in int8 nor in float32; "
-                         "replace it, or leave it out of the module that is compiled")
-    return moved
+    if packet in _CONVERSIONS:
+        return imp.host(Cast(str(imp.made[node].dtype).removeprefix("torch.")), [imp.value(node.args[0])], node)
+    if imp.made[node].dtype != torch.float32 or node.kwargs.get("alpha", 1) != 1 or node.kwargs.get("rounding_mode"):
+        return None
+    if packet in _ONE and imp.made[node.args[0]].dtype == torch.float32:
+        return imp.host(_ONE[packet](imp.made[node.args[0]], node), [imp.value(node.args[0])], node)
+    if packet is aten.upsample_bilinear2d:
+        return _bilinear(imp, node)
+    if packet not in _TWO:
+        return None
+    names = [_real(imp, node, argument) for argument in node.args[:2]]
+    if None in names or (packet in (aten.matmul, aten.bmm, aten.mm) and any(
+            len(imp.tensor(name).shape) < 2 for name in names)):
+        return None
+    return imp.host(_TWO[packet], names, node)
 
 
-def _reduction(steps: Steps, node: Node, kind: str) -> str:
-    x = steps.operand(node.args[0])
-    rank = len(steps.shape(x))
-    axes = node.args[1] if len(node.args) > 1 and node.args[1] not in (None, []) else range(rank)
-    axes = tuple(sorted(axis % rank for axis in ([axes] if isinstance(axes, int) else axes)))
-    keep = bool(node.args[2] if len(node.args) > 2 else node.kwargs.get("keepdim", False))
-    return steps.do(Reduce(kind, axes, keep), x, shape=tuple(steps.imp.made[node].shape))
+def _real(imp, node: Node, argument) -> str | None:
+    """An operand as float32; None where it is computed and has another type."""
+    constant = imp.parameter(argument)
+    if constant is not None:
+        return imp.constant(f"{node.name}/constant", constant.float().numpy())
+    name = imp.value(argument)
+    return name if imp.tensor(name).dtype == np.float32 else None
 
 
-def _divide(steps: Steps, a, b, *, rounding_mode=None) -> str:
-    if rounding_mode not in (None, "floor", "trunc"):
-        raise steps.error(f"rounding_mode must be None, floor or trunc, not {rounding_mode!r}")
-    quotient = steps.do(Div(), steps.operand(a), steps.operand(b))
-    if rounding_mode == "floor":
-        return steps.do(Unary("floor"), quotient)
-    if rounding_mode == "trunc":  # towards zero: the floor of what is not negative, the ceiling of the rest
-        up = steps.do(Unary("ceil"), steps.do(Minimum(), quotient, steps.operand(0.0)))
-        return steps.do(Add(), steps.do(Unary("floor"), steps.do(Unary("relu"), quotient)), up)
-    return quotient
+def _bilinear(imp, node: Node) -> str:
+    x, _, corners, *scales = (*node.args, None)[:5]
+    made = tuple(imp.made[node].shape)
+    scales = [s for s in (scales[0] if isinstance(scales[0], list | tuple) else scales) if s is not None]
+    stated = (float(scales[0]), float(scales[-1])) if scales and not corners else None
+    op = Resize(made[2:], "bilinear", "align_corners" if corners else "half_pixel", scales=stated)
+    return imp.image(op, [imp.value(x)], imp.add(node.name, made, np.float32), node.name)
 
 
-def _softmax(steps: Steps, x, axis, half_to_float=None) -> str:
-    return steps.do(Softmax(axis=int(axis)), steps.operand(x))
+def _aten(imp, node: Node, source: Node, result: int | None) -> str:
+    operands: list[str] = []
 
+    def encoded(argument):
+        if isinstance(argument, list | tuple):
+            return [encoded(one) for one in argument]
+        if isinstance(argument, Node):
+            if not isinstance(imp.made[argument], torch.Tensor):
+                return imp.made[argument]
+            operands.append(imp.value(argument))
+            return {"operand": len(operands) - 1}
+        if argument is None or isinstance(argument, bool | int | float | str):
+            return argument
+        raise GraphError(f"{imp.where(source)}: the argument {argument!r} is not supported")
 
-def _matmul(steps: Steps, a, b) -> str:
-    return steps.do(MatMul(), steps.operand(a), steps.operand(b), shape=tuple(steps.imp.made[steps.node].shape))
-
-
-def _bilinear(steps: Steps, x, size, align_corners=False, scales=None, *more) -> str:
-    made, imp = tuple(steps.imp.made[steps.node].shape), steps.imp
-    name, output = steps.operand(x), imp.add(steps.node.name, made, np.float32)
-    inputs = imp.tensor(name).shape[2:]
-    stated = None
-    if scales is not None and not align_corners:  # PyTorch then looks at these, not at the sizes
-        stated = tuple(float(s) for s in (scales if isinstance(scales, list | tuple) else (scales, *more)))
-        if all(s == m / n for s, m, n in zip(stated, made[2:], inputs, strict=True)):
-            stated = None
-    op = Resize(made[2:], "bilinear", "align_corners" if align_corners else "half_pixel", scales=stated)
-    return imp.image(op, [name], output, steps.node.name)
-
-
-def _rsqrt(steps: Steps, x) -> str:
-    return steps.do(Unary("reciprocal"), steps.do(Unary("sqrt"), steps.operand(x)))
-
-
-def _normalized(steps: Steps, x: str, axes: tuple[int, ...], eps: float) -> str:
-    centered = steps.do(Sub(), x, steps.reduced("mean", x, axes))
-    variance = steps.reduced("mean", steps.do(Mul(), centered, centered), axes)
-    deviation = steps.do(Unary("sqrt"), steps.do(Add(), variance, steps.operand(float(eps))))
-    return steps.do(Mul(), centered, steps.do(Unary("reciprocal"), deviation))
-
-
-def _layer_norm(steps: Steps, x, shape, weight=None, bias=None, eps=1e-5, cudnn_enable=False) -> str:
-    name = steps.operand(x)
-    rank = len(steps.shape(name))
-    name = _normalized(steps, name, tuple(range(rank - len(shape), rank)), eps)
-    name = name if weight is None else steps.do(Mul(), name, steps.operand(weight))
-    return name if bias is None else steps.do(Add(), name, steps.operand(bias))
-
-
-def _group_norm(steps: Steps, x, groups, weight=None, bias=None, eps=1e-5, cudnn_enabled=True) -> str:
-    name = steps.operand(x)
-    shape = steps.shape(name)
-    grouped = (shape[0], groups, math.prod(shape[1:]) // groups)
-    name = steps.do(Reshape(grouped), name, shape=grouped)
-    name = steps.do(Reshape(shape), _normalized(steps, name, (2,), eps), shape=shape)
-    for op, parameter in ((Mul(), weight), (Add(), bias)):
-        if parameter is not None:
-            values = steps.imp.parameter(parameter).numpy().reshape(-1, *[1] * (len(shape) - 2))
-            name = steps.do(op, name, steps.imp.constant(f"{steps.node.name}/parameter", values))
-    return name
-
-
-def _instance_norm(steps: Steps, x, weight, bias, mean, variance, use_input, momentum, eps, cudnn) -> str:
-    if not use_input:
-        return _batch_norm(steps, x, weight, bias, mean, variance, eps=eps)
-    return _group_norm(steps, x, steps.made.shape[1], weight, bias, eps)
-
-
-def _norm(steps: Steps, x, order=2, axes=None, keep=False, *, dtype=None) -> str:
-    if order != 2 or dtype is not None:
-        raise steps.error(f"only the norm of order 2 in the input's own data type is supported, not of order {order}")
-    name = steps.operand(x)
-    rank = len(steps.shape(name))
-    axes = tuple(sorted(axis % rank for axis in ([axes] if isinstance(axes, int) else axes or range(rank))))
-    squares = steps.do(Mul(), name, name)
-    return steps.do(Unary("sqrt"), steps.do(Reduce("sum", axes, bool(keep)), squares, shape=tuple(steps.made.shape)))
-
-
-def _batch_norm(steps: Steps, x, weight, bias, mean, variance, training=False, momentum=0.1, eps=1e-5,
-                cudnn=True) -> str:
-    get = steps.imp.parameter
-    scale = 1 / torch.sqrt(get(variance) + eps) * (1 if weight is None else get(weight))
-    shift = (0 if bias is None else get(bias)) - get(mean) * scale
-    name = steps.operand(x)
-    shape = (-1, *[1] * (len(steps.shape(name)) - 2))
-    for op, values in ((Mul(), scale), (Add(), shift)):
-        name = steps.do(op, name, steps.imp.constant(f"{steps.node.name}/parameter", values.numpy().reshape(shape)))
-    return name
-
-
-def _attention(steps: Steps, query, key, value, mask=None, dropout=0.0, causal=False, *, scale=None,
-               enable_gqa=False) -> str:
-    if enable_gqa:
-        raise GraphError(f"{steps.imp.where(steps.node)}: grouped-query attention is not supported")
-    q, k, v = map(steps.operand, (query, key, value))
-    shape, rank = steps.shape(q), len(steps.shape(k))
-    order = (*range(rank - 2), rank - 1, rank - 2)
-    k = steps.do(Transpose(order), k, shape=[steps.shape(k)[axis] for axis in order])
-    scores = steps.do(MatMul(), q, k, shape=(*shape[:-1], steps.shape(k)[-1]))
-    scores = steps.do(Mul(), scores, steps.operand(1 / math.sqrt(shape[-1]) if scale is None else scale))
-    if causal:
-        hidden = np.triu(np.full(steps.shape(scores)[-2:], -np.inf, np.float32), 1)
-        scores = steps.do(Add(), scores, steps.imp.constant(f"{steps.node.name}/causal", hidden))
-    if mask is not None:
-        scores = steps.do(Add(), scores, steps.operand(mask))
-    return steps.do(MatMul(), steps.do(Softmax(axis=-1), scores), v, shape=(*shape[:-1], steps.shape(v)[-1]))
-
-
-_COMPOSED = {
-    aten.div: _divide, aten.softmax: _softmax, aten._softmax: _softmax, aten.matmul: _matmul, aten.bmm: _matmul,
-    aten.upsample_bilinear2d: _bilinear, aten.rsqrt: _rsqrt, aten.layer_norm: _layer_norm, aten.group_norm: _group_norm,
-    aten.batch_norm: _batch_norm, aten.instance_norm: _instance_norm, aten.linalg_vector_norm: _norm,
-    aten.scaled_dot_product_attention: _attention,
-}
+    options = {name: value for name, value in source.kwargs.items()
+               if not isinstance(value, torch.dtype | torch.device | torch.layout)}
+    arguments = json.dumps([[encoded(a) for a in source.args], {n: encoded(a) for n, a in options.items()}])
+    made = imp.made[node]
+    op = Aten(str(source.target).removeprefix("aten."), tuple(made.shape), str(made.dtype).removeprefix("torch."),
+              arguments, result)
+    return imp.host(op, operands, node)

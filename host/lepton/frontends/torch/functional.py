@@ -21,6 +21,7 @@ _CONVERSIONS = (aten.to, aten._to_copy, aten.type_as)  # nothing is to be done w
 # Operators without a result that matters: they stop the program where something does not hold.
 _ASSERTIONS = (aten._assert_async, aten._assert_tensor_metadata, aten._assert_scalar, aten.sym_constrain_range,
                aten.sym_constrain_range_for_size)
+_NORMALIZATION = aten._native_batch_norm_legit_no_training.default  # what decompositions make of `batch_norm`
 # May give the same memory or a copy, which their schema does not say.
 _VIEWS = (aten.reshape, aten.flatten, aten.contiguous, aten.to, aten.unflatten, aten.reshape_as)
 
@@ -33,14 +34,16 @@ def functional(module: GraphModule, gradients: bool = False) -> GraphModule:
     Raises GraphError for a change in place that later operators see through another view of the same memory.
     """
     same = [node for node in module.graph.nodes if _same(node, gradients)]
-    if not same and not any(_changed(node) is not None or _packet(node) in _ASSERTIONS
+    if not same and not any(_changed(node) is not None or node.target is _NORMALIZATION or _packet(node) in _ASSERTIONS
                for node in module.graph.nodes):
         return module
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own, about how it copies its trees
         graph = copy.deepcopy(module.graph)
     for node in list(graph.nodes):
-        if _packet(node) in _ASSERTIONS and not node.users:
+        if node.target is _NORMALIZATION:
+            _named_normally(node)
+        elif _packet(node) in _ASSERTIONS and not node.users:
             graph.erase_node(node)
         elif _changed(node) is not None:
             _renewed(node)
@@ -51,6 +54,12 @@ def functional(module: GraphModule, gradients: bool = False) -> GraphModule:
     made = GraphModule(module, graph)
     made.meta.update(module.meta)
     return made
+
+
+def replaced(node: Node) -> bool:
+    """Is the node one of those that `functional` removes or replaces?"""
+    return (_packet(node) in (*_SAME, *_CONVERSIONS, *_ASSERTIONS, aten.detach)
+            or node.target is _NORMALIZATION or _changed(node) is not None)
 
 
 def _packet(node: Node):
@@ -98,6 +107,15 @@ def _renewed(node: Node) -> None:
                              f"through {other.name!r}; write it as an expression that makes a new tensor")
     changed.replace_all_uses_with(node, delete_user_cb=later.__contains__)
     node.target = twin
+
+
+def _named_normally(node: Node) -> None:
+    """`batch_norm` in place of the first of the three results."""
+    x, weight, bias, mean, variance, momentum, eps = node.args
+    for user in list(node.users):
+        user.target = aten.batch_norm.default
+        user.args = (x, weight, bias, mean, variance, False, momentum, eps, False)
+    node.graph.erase_node(node)
 
 
 def _after(node: Node) -> set[Node]:

@@ -35,6 +35,10 @@ QUANTIZE = (_Q.quantize_per_tensor.default, _Q.quantize_per_tensor.tensor)
 DEQUANTIZE = (_Q.dequantize_per_tensor.default, _Q.dequantize_per_tensor.tensor)
 DEQUANTIZE_CHANNELS = (_Q.dequantize_per_channel.default,)
 
+# Operators that look at the shape of their operand only.
+_OF_SHAPES = tuple(getattr(torch.ops.aten, name) for name in (
+    "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "sym_size"))
+
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
@@ -49,7 +53,13 @@ def import_converted(module: GraphModule, examples: tuple, name: str) -> Graph:
     Inputs and outputs are the module's own (float32, PyTorch's layout). Raises GraphError for an operator that
     is not supported and for data types other than int8.
     """
-    return apply(Importer(module, examples, name).graph, "channels-last", "collapse-moves", "fold-pads")
+    try:
+        return apply(Importer(module, examples, name).graph, "channels-last", "collapse-moves", "fold-pads")
+    except GraphError:
+        raise
+    except Exception as error:  # the module is run: anything can be raised there
+        text = str(error).strip().split("\n")[0]
+        raise GraphError(f"the module {name!r} cannot be imported: {type(error).__name__}: {text}") from error
 
 
 class _Shapes(Interpreter):
@@ -90,7 +100,11 @@ class Importer:
         self.members = Counter(self.module_of(node) for node in module.graph.nodes if node.op == "call_function"
                                and node.target not in (*QUANTIZE, *DEQUANTIZE, *DEQUANTIZE_CHANNELS))
         for node in module.graph.nodes:
+            if _is_random(node):
+                raise GraphError(f"{self.where(node)}: its result is random; take it out, or make it a constant")
             if node.op == "placeholder":
+                if not isinstance(self.made[node], torch.Tensor):
+                    raise GraphError(f"input {node.name!r} must be a tensor, not {self.made[node]!r}")
                 self.graph.inputs.append(self.add(node.name, self.made[node]))
                 self.float[node] = node.name
             elif node.target in QUANTIZE and node not in self.constant_nodes:
@@ -113,6 +127,8 @@ class Importer:
         """A new tensor of the shape of `like`."""
         name = self.fresh(name)
         shape = tuple(like.shape) if isinstance(like, torch.Tensor) else tuple(like)
+        if 0 in shape:
+            raise GraphError(f"{name!r} of shape {tuple(map(int, shape))} has no elements; leave it out of the module")
         if dtype is None:
             dtype = np.dtype(str(like.dtype).removeprefix("torch."))
         self.graph.tensors[name] = Tensor(name, tuple(map(int, shape)), np.dtype(dtype), quantization, data)
@@ -124,6 +140,11 @@ class Importer:
     def emit(self, op: Op, inputs: list[str], output: str, label: str = "") -> str:
         self.graph.nodes.append(GraphNode(op, inputs, [output], label or output))
         return output
+
+    def host(self, op: Op, inputs: list[str], node: Node) -> str:
+        """Emits an operator whose output it infers itself."""
+        shape, dtype = op.infer([self.tensor(name) for name in inputs])
+        return self.emit(op, inputs, self.add(node.name, shape, dtype), node.name)
 
     def tensor(self, name: str) -> Tensor:
         return self.graph.tensors[name]
@@ -293,9 +314,20 @@ def _independent(module: GraphModule) -> set[Node]:
     """The nodes that no input of the module reaches."""
     found: set[Node] = set()
     for node in module.graph.nodes:
-        if node.op == "get_attr" or (node.op == "call_function" and all(n in found for n in node.all_input_nodes)):
+        if node.op == "get_attr" or (node.op == "call_function" and (
+                all(n in found for n in node.all_input_nodes)
+                or getattr(node.target, "overloadpacket", None) in _OF_SHAPES)):
             found.add(node)
     return found
+
+
+def _is_random(node: Node) -> bool:
+    """Does the node's result, which something reads, change from run to run?"""
+    if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()) or not node.users:
+        return False
+    if node.target is torch.ops.aten.scaled_dot_product_attention.default:
+        return bool(node.args[4] if len(node.args) > 4 else node.kwargs.get("dropout_p", 0.0))
+    return True
 
 
 def same(a: Quantization, b: Quantization) -> bool:

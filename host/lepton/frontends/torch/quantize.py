@@ -21,6 +21,7 @@ from lepton.graph import Graph, GraphError
 
 from ..logs import quiet
 from .batches import Calibration, batches, input_names, shapes
+from .decompose import decomposed
 from .functional import functional
 from .importer import DEQUANTIZE, DEQUANTIZE_CHANNELS, import_converted, is_quantized
 from .quantizer import CONVOLUTIONS, LINEAR, NORMALIZATIONS, TRANSPOSED, LeptonQuantizer
@@ -105,7 +106,7 @@ def export_module(module: torch.nn.Module, *examples: torch.Tensor) -> GraphModu
         if isinstance(value, torch.Tensor) and not torch.isfinite(value).all():
             raise GraphError(f"{name} of the module holds values that are not finite")
     with torch.no_grad(), _named("trace the module (torch.export)"):
-        exported = torch.export.export(module, examples).module()
+        exported = decomposed(torch.export.export(module, examples)).module()
     return functional(exported)
 
 
@@ -127,7 +128,8 @@ def load_pt2(path: str | PathLike, calibration: Calibration | None = None, *,
     except Exception as error:  # the loader raises whatever the damage leads to
         raise GraphError(f"{path} cannot be read as a torch.export program, as torch.export.save writes it: "
                          f"{type(error).__name__}: {error}") from None
-    module = program.module()
+    with _named(f"read the program {path}"):
+        module = program.module()
     examples = program.example_inputs[0] if program.example_inputs else None
     if examples is None:
         raise GraphError(f"{path} has no example inputs: save it with the inputs it was exported with")
@@ -136,7 +138,9 @@ def load_pt2(path: str | PathLike, calibration: Calibration | None = None, *,
     if calibration is None:
         raise GraphError(f"{path} is a float program: give calibration data (--calibration images.npy), or save what "
                          "convert_pt2e made")
-    prepared = _prepared(functional(module), LeptonQuantizer())
+    with _named(f"read the program {path}"):
+        module = functional(decomposed(program).module())
+    prepared = _prepared(module, LeptonQuantizer())
     ready = _ready(prepared, examples, batches(calibration, input_names(module)), progress)
     return import_converted(ready, examples, path.stem)
 

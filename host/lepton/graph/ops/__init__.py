@@ -17,6 +17,7 @@ A new operator is a class in one of these modules and in its `__all__`; nothing 
 
 from ..core import Op
 from .arithmetic import *  # noqa: F403
+from .aten import *  # noqa: F403
 from .convert import *  # noqa: F403
 from .convolution import *  # noqa: F403
 from .detection import *  # noqa: F403

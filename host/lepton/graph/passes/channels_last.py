@@ -21,6 +21,7 @@ from .. import (
     Quantization,
     Reduce,
     Reshape,
+    Softmax,
     Tensor,
     Transpose,
 )
@@ -242,6 +243,9 @@ class _ChannelsLast:
     def along_axes(self, node: Node) -> bool:
         """Operators with one computed input that name axes, and keep their number or drop some."""
         name = node.inputs[0]
+        if isinstance(node.op, Reduce | Softmax) and self.source.arithmetic is Arithmetic.TORCH and (
+                self.source.tensors[name].quantization is None):
+            return False  # PyTorch's sums of floats depend on the order of the axes
         if self.constant(name) is not None or self.views[name].plain:
             return False
         if isinstance(node.op, Reduce) and not node.op.selects and self.source.arithmetic is Arithmetic.FLOAT and (

@@ -1,0 +1,35 @@
+"""Operators that the front end does not know, as PyTorch itself expresses them by others."""
+
+import operator
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from .floats import readable
+from .functional import replaced
+from .layers import LAYERS
+from .moves import MOVES
+from .quantizer import NORMALIZATIONS, SPLITS
+from .tables import POINTWISE
+
+_KNOWN = {*LAYERS, *MOVES, *POINTWISE, *NORMALIZATIONS, *SPLITS, operator.getitem}
+_ROUNDS = 4  # an operator's parts may have parts
+
+
+def decomposed(program: ExportedProgram) -> ExportedProgram:
+    """`program`, its unknown operators replaced by known ones where PyTorch has a decomposition: recurrent layers by
+    their steps, views by other views, statistics by sums."""
+    before: set[object] = set()
+    for _ in range(_ROUNDS):
+        unknown = {node.target for node in program.graph.nodes if not _known(node)}
+        if not unknown or unknown == before:
+            break
+        table = torch.export.default_decompositions()
+        program = program.run_decompositions({target: table[target] for target in unknown if target in table})
+        before = unknown
+    return program
+
+
+def _known(node: Node) -> bool:
+    return node.op != "call_function" or node.target in _KNOWN or readable(node) or replaced(node)

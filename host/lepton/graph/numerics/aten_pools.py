@@ -1,0 +1,95 @@
+"""PyTorch's pools of floats in numpy, over any number of axes; x is (..., *image)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def _each(value: Any, axes: int, default: Sequence[int] | None = None) -> list[int]:
+    if default is not None and (value is None or (isinstance(value, list | tuple) and not value)):
+        return list(default)
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    return [int(v) for v in (values * axes if len(values) == 1 else values)]
+
+
+def _size(n: int, kernel: int, stride: int, padding: int, dilation: int, ceil: bool) -> int:
+    """pooling_output_shape of aten/src/ATen/native/Pool.h."""
+    free = n + 2 * padding - dilation * (kernel - 1) - 1
+    size = (free + (stride - 1 if ceil else 0)) // stride + 1
+    return size - 1 if ceil and (size - 1) * stride >= n + padding else size
+
+
+def _taps(x: Array, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], sizes: list[int],
+          fill: float) -> Iterator[Array]:
+    """For each place in the window, in order, what lies there in all windows."""
+    axes = len(kernel)
+    reach = [(m - 1) * s + (k - 1) * d + 1 for m, s, k, d in zip(sizes, stride, kernel, dilation, strict=True)]
+    widths = [(p, max(r - n - p, 0)) for p, r, n in zip(padding, reach, x.shape[-axes:], strict=True)]
+    padded = np.pad(x, [(0, 0)] * (x.ndim - axes) + widths, constant_values=fill)
+    for tap in product(*map(range, kernel)):
+        yield padded[(..., *(slice(t * d, t * d + (m - 1) * s + 1, s)
+                             for t, d, m, s in zip(tap, dilation, sizes, stride, strict=True)))]
+
+
+def average(axes: int) -> Callable[..., Array]:
+    def pool(x: Array, kernel_size: Any, stride: Any = (), padding: Any = 0, ceil_mode: bool = False,
+             count_include_pad: bool = True, divisor_override: int | None = None) -> Array:
+        kernel = _each(kernel_size, axes)
+        steps, border, ones = _each(stride, axes, kernel), _each(padding, axes), [1] * axes
+        image = x.shape[-axes:]
+        sizes = [_size(*axis, 1, ceil_mode) for axis in zip(image, kernel, steps, border, strict=True)]
+        total = np.zeros((*x.shape[:-axes], *sizes), np.float32)
+        for part in _taps(x, kernel, steps, border, ones, sizes, 0.0):
+            total += part
+        counts = np.ones((), np.float32)
+        for n, k, s, p, m in zip(image, kernel, steps, border, sizes, strict=True):
+            begin = np.arange(m) * s - p
+            end = np.minimum(begin + k, n + p)
+            inside = np.minimum(end, n) - np.maximum(begin, 0)
+            counts = np.multiply.outer(counts, (end - begin if count_include_pad else inside).astype(np.float32))
+        return total / (np.float32(divisor_override) if divisor_override else counts)
+
+    return pool
+
+
+def largest(axes: int) -> Callable[..., Array]:
+    def pool(x: Array, kernel_size: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1,
+             ceil_mode: bool = False) -> Array:
+        kernel = _each(kernel_size, axes)
+        steps, border, spread = _each(stride, axes, kernel), _each(padding, axes), _each(dilation, axes)
+        sizes = [_size(*axis, ceil_mode) for axis in zip(x.shape[-axes:], kernel, steps, border, spread, strict=True)]
+        result = np.full((*x.shape[:-axes], *sizes), -np.inf, np.float32)
+        for part in _taps(x, kernel, steps, border, spread, sizes, -np.inf):
+            np.maximum(result, part, out=result)
+        return result
+
+    return pool
+
+
+def adaptive(axes: int, kind: str) -> Callable[..., Array]:
+    """Every output is the mean or maximum of inputs from floor to ceil of its share."""
+    def pool(x: Array, size: Any) -> Array:
+        sizes = [n if m is None else m for m, n in zip(size if isinstance(size, list | tuple) else [size] * axes,
+                                                       x.shape[-axes:], strict=True)]
+        for axis, m in enumerate(sizes, x.ndim - axes):
+            n = x.shape[axis]
+            shares = [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
+            x = np.stack([getattr(x.take(range(*share), axis=axis), kind)(axis=axis) for share in shares], axis)
+        return x.astype(np.float32)
+
+    return pool
+
+
+POOLS: dict[str, Callable[..., Array]] = {
+    **{f"avg_pool{n}d": average(n) for n in (1, 2, 3)}, **{f"max_pool{n}d": largest(n) for n in (1, 2, 3)},
+    **{f"adaptive_avg_pool{n}d": adaptive(n, "mean") for n in (1, 2, 3)},
+}
+# With the places as a second result, which is not computed here.
+FIRST_ONLY: dict[str, Callable[..., Array]] = {
+    **{f"adaptive_max_pool{n}d": adaptive(n, "max") for n in (1, 2, 3)},
+    **{f"max_pool{n}d_with_indices": largest(n) for n in (2, 3)},
+}

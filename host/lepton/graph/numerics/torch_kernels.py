@@ -1,0 +1,78 @@
+"""PyTorch's own kernels for operators on floats.
+
+Exponentials, sums and interpolations of float32 are not the same from one implementation to the next: who wants the
+last bit of PyTorch's results must compute with its kernels. They are used for networks that come from PyTorch where
+the package is installed (extra `torch`); elsewhere the operators' own arithmetic in numpy gives the same to a few
+units in the last place. `LEPTON_TORCH=0` in the environment turns them off.
+"""
+
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..core import Arithmetic, Call
+
+SWITCH = "LEPTON_TORCH"  # environment
+
+
+@cache
+def _package() -> Any | None:
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch
+
+
+def available() -> bool:
+    return os.environ.get(SWITCH, "1") != "0" and _package() is not None
+
+
+def run(op: Any, call: Call) -> np.ndarray | None:
+    """The operator's result for `call`; None where the network is not from PyTorch, the result is not of floats, the
+    package is not there, or numpy's result is the same anyway."""
+    kernel = _KERNELS.get(type(op).__name__) if call.arithmetic is Arithmetic.TORCH else None
+    if kernel is None or (call.x.dtype != np.float32 and type(op).__name__ != "Aten") or not available():
+        return None
+    torch = _package()
+    assert torch is not None
+    with torch.no_grad():
+        result = kernel(torch, op, *(None if v is None else torch.from_numpy(np.array(v, order="C"))
+                                     for v in call.values))
+    return None if result is None else result.contiguous().numpy()
+
+
+def _reduce(torch: Any, op: Any, x: Any) -> Any:
+    if op.kind not in ("sum", "mean"):
+        return None
+    return getattr(torch, op.kind)(x, list(op.axes), op.keep_dims)
+
+
+def _unary(torch: Any, op: Any, x: Any) -> Any:
+    return getattr(torch, op.kind)(x) if op.kind in ("exp", "log", "sigmoid", "tanh", "erf") else None
+
+
+def _mean(torch: Any, op: Any, x: Any) -> Any:
+    """Of an image (N, H, W, C), summed as PyTorch sums (N, C, H, W)."""
+    image = x.permute(0, 3, 1, 2).contiguous().mean((2, 3), op.keep_dims)
+    return image.permute(0, 2, 3, 1) if op.keep_dims else image
+
+
+def _resize(torch: Any, op: Any, x: Any) -> Any:
+    if op.mode != "bilinear" or op.coordinates not in ("half_pixel", "align_corners"):
+        return None
+    image = x.permute(0, 3, 1, 2).contiguous()
+    made = torch.ops.aten.upsample_bilinear2d.default(image, list(op.size), op.coordinates == "align_corners",
+                                                      *(op.scales or (None, None)))
+    return made.permute(0, 2, 3, 1)
+
+
+_KERNELS: dict[str, Callable[..., Any]] = {
+    "MatMul": lambda torch, op, a, b: torch.matmul(a, b),
+    "Softmax": lambda torch, op, x: torch.softmax(x, op.axis) if op.beta == 1 else None,
+    "Unary": _unary, "Reduce": _reduce, "Mean": _mean, "Resize": _resize,
+    "Aten": lambda torch, op, *operands: op.with_torch(torch, operands),
+}

@@ -1,0 +1,63 @@
+"""PyTorch's functions of floats, as PyTorch names them."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..core import Call, GraphError, Op, Shape, Tensor
+from ..numerics.aten import FUNCTIONS
+from .conditions import require
+
+__all__ = ["Aten"]
+
+
+@dataclass(frozen=True)
+class Aten(Op):
+    """An ATen operator that no other operator here describes, on the host.
+
+    inputs: the operator's tensors in the order in which `arguments` names them; none of them int8. Its contract is
+    PyTorch's. Computed by PyTorch's own kernel where the package is installed, else in numpy (`numerics.aten`).
+    """
+
+    operands = (1, 64)
+
+    operator: str  # "gelu.default"
+    shape: Shape  # of the output, which follows from the arguments in as many ways as there are operators
+    dtype: str  # of the output, numpy's name
+    arguments: str = '[[{"operand": 0}], {}]'  # JSON: positional and named arguments; {"operand": i} is the i-th input
+    result: int | None = None  # which of several results
+
+    @property
+    def name(self) -> str:
+        return self.operator.partition(".")[0]
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        require(self.name in FUNCTIONS, f"the ATen operator {self.operator} is not supported on the host")
+        return tuple(map(int, self.shape)), np.dtype(self.dtype)
+
+    def compute(self, call: Call) -> np.ndarray:
+        with np.errstate(all="ignore"):  # infinities and NaN are results here, as in the framework
+            made = self._applied(FUNCTIONS[self.name], call.values)
+        return np.asarray(made).astype(self.dtype)
+
+    def with_torch(self, torch: Any, operands: Sequence[Any]) -> Any:
+        """The result of PyTorch's own kernel for its tensors."""
+        packet, _, overload = self.operator.partition(".")
+        return self._applied(getattr(getattr(torch.ops.aten, packet), overload), operands)
+
+    def _applied(self, function: Callable[..., Any], operands: Sequence[Any]) -> Any:
+        def decoded(value: Any) -> Any:
+            if isinstance(value, dict):
+                return operands[value["operand"]]
+            return [decoded(v) for v in value] if isinstance(value, list) else value
+
+        try:
+            positional, named = json.loads(self.arguments)
+            made = function(*map(decoded, positional), **{name: decoded(value) for name, value in named.items()})
+            return made if self.result is None else made[self.result]
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            text = str(error).strip().split("\n")[0]
+            raise GraphError(f"{self.operator} cannot be computed: {type(error).__name__}: {text}") from error
