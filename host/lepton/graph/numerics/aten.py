@@ -141,7 +141,12 @@ def batch_norm(x: Array, weight: Array | None, bias: Array | None, mean: Array |
 
 # Statistics
 
-def variance(x: Array, dim: Any = None, *, correction: float | None = 1, keepdim: bool = False) -> Array:
+def variance(x: Array, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *,
+             correction: float | None = 1) -> Array:
+    """Overloads have `unbiased` as second or third argument, or `correction`."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    correction = correction if unbiased else 0
     axes = _axes(dim, x.ndim)
     count = math.prod(x.shape[a] for a in axes)
     centred = x.astype(np.float64) - x.mean(axis=axes, keepdims=True, dtype=np.float64)
@@ -149,8 +154,8 @@ def variance(x: Array, dim: Any = None, *, correction: float | None = 1, keepdim
     return (total / max(count - (1 if correction is None else correction), 0)).astype(np.float32)
 
 
-def deviation(x: Array, dim: Any = None, *, correction: float | None = 1, keepdim: bool = False) -> Array:
-    return np.sqrt(variance(x, dim, correction=correction, keepdim=keepdim))
+def deviation(x: Array, *given: Any, **named: Any) -> Array:
+    return np.sqrt(variance(x, *given, **named))
 
 
 def vector_norm(x: Array, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Array:

@@ -21,6 +21,7 @@ class Comparison:
     values: int
     differing: int
     largest: float
+    beyond: int  # values that differ by more than the tolerance, relative to the largest value
     on_host: tuple[str, ...]  # operators that the host computes, conversions at the edges left out
 
     @property
@@ -33,7 +34,7 @@ def leaves(value) -> list[np.ndarray]:
     return [leaf.numpy() for leaf in torch.utils._pytree.tree_leaves(value)]
 
 
-def compare(module: nn.Module, calibration, inputs, config: str = "tiny") -> Comparison:
+def compare(module: nn.Module, calibration, inputs, config: str = "tiny", tolerance: float = 0.0) -> Comparison:
     """Quantizes `module` with `calibration` and runs it on `inputs` (tensors, or tuples of them)."""
     converted, examples = convert(module, calibration)
     examples = examples if isinstance(examples, tuple) else (examples,)
@@ -42,7 +43,7 @@ def compare(module: nn.Module, calibration, inputs, config: str = "tiny") -> Com
     steps = {node.outputs[0]: float(graph.tensors[node.inputs[0]].quantization.scale[0]) for node in graph.nodes
              if isinstance(node.op, Dequantize)}
     step = max(steps.values(), default=0.0)
-    values = differing = 0
+    values = differing = beyond = 0
     largest = 0.0
     with lepton.device.open("golden", config=model.config) as device, Session(model, device) as session:
         for given in inputs:
@@ -56,8 +57,10 @@ def compare(module: nn.Module, calibration, inputs, config: str = "tiny") -> Com
                 assert ours.shape == theirs.shape and ours.dtype == theirs.dtype, (name, ours.shape, theirs.shape)
                 values += theirs.size
                 differing += int((ours != theirs).sum())
+                away = np.abs(ours.astype(np.float64) - theirs)
+                beyond += int((away > tolerance * max(1.0, float(np.abs(theirs).max(initial=0)))).sum())
                 if step and theirs.size and theirs.dtype.kind == "f":
                     largest = max(largest, float(np.abs(ours - theirs).max()) / step)
     edges = {"Quantize", "Dequantize", "Transpose", "Reshape"}
     host = tuple(sorted({p.op for p in model.placement if p.where == "host"} - edges))
-    return Comparison(graph, values, differing, largest, host)
+    return Comparison(graph, values, differing, largest, beyond, host)
