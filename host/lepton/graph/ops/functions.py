@@ -146,6 +146,10 @@ class Function(Op):
     operator: str
     attributes: tuple[tuple[str, float | int | str], ...] = ()
 
+    @property
+    def elementwise(self) -> bool:  # type: ignore[override]  # which of the operators it is decides
+        return "Normalization" not in self.operator and self.operator != "LogSoftmax"
+
     def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
         require(self.operator in FUNCTIONS,
                 f"the function must be one of {', '.join(FUNCTIONS)}, not {self.operator!r}")

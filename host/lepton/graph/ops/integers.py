@@ -22,6 +22,7 @@ class IntegerDivision(Op):
     """
 
     operands = (2, 2)
+    elementwise = True
 
     kind: str  # "quotient", "modulo", "remainder"
 

@@ -28,6 +28,7 @@ class Compare(Op):
 
     elementwise = True
     operands = (2, 2)
+    elementwise = True
 
     kind: str  # "equal", "not_equal", "less", "less_equal", "greater", "greater_equal"
 
@@ -67,6 +68,7 @@ class Logic(Op):
 
     elementwise = True
     operands = (2, 2)
+    elementwise = True
 
     kind: str  # "and", "or", "xor"
 
@@ -86,6 +88,7 @@ class Select(Op):
 
     elementwise = True
     operands = (3, 3)
+    elementwise = True
 
     def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
         of_type(inputs[0], np.bool_)
