@@ -90,6 +90,7 @@ def build_network(operators: list[Operator], inputs: list[Tensor], outputs: list
     """A model of several operators, in the order of execution."""
     builder = flatbuffers.Builder(1024)
     found = {id(t): t for t in inputs} | {id(t): t for o in operators for t in (*o.inputs, *o.outputs)}
+    found |= {id(t): t for t in outputs}
     place = {key: i for i, key in enumerate(found)}
     tensors = list(found.values())
     buffers = [_buffer(builder, None)] + [_buffer(builder, tensor.data) for tensor in tensors]
