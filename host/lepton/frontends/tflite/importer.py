@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from os import PathLike
 from pathlib import Path
@@ -118,9 +119,22 @@ class Importer:
 
     def network_output(self, index: int) -> str:
         raw, name = self.raw.tensors[index], self.names[index]
-        if name not in self.graph.tensors:
+        if index not in self.made and not self.known_output(index):
             raise GraphError(f"the network's output {name!r} is computed by no operator")
         return self.recentered(name, raw, inward=False) if self.is_legacy(raw) else name
+
+    def known_output(self, index: int) -> bool:
+        """A constant of the file that is an output becomes what an operator makes of it; False where it has no data."""
+        name = self.tensor(index, "the network's output")
+        tensor = self.of(name)
+        if tensor.data is None or name not in self.ends:
+            return False
+        values = self.number(name, "values", tensor.data, tensor.quantization)
+        self.graph.tensors[name] = replace(tensor, data=None)
+        self.graph.nodes.append(Node(Reshape(tensor.shape), [values], [name], name))
+        self.ends.discard(name)
+        self.made.add(index)
+        return True
 
     @staticmethod
     def is_legacy(raw: RawTensor) -> bool:
