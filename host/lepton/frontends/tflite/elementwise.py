@@ -1,4 +1,4 @@
-"""Operators on two values element by element, softmax, and changes of the number format."""
+"""Operators on two values or more element by element, softmax, and changes of the number format."""
 
 import numpy as np
 
@@ -6,116 +6,111 @@ from lepton.graph import (
     Add,
     Cast,
     Dequantize,
+    Div,
+    FloorDiv,
+    FloorMod,
     GraphError,
+    Logic,
+    LogSoftmax,
     Maximum,
     Minimum,
     Mul,
+    Op,
+    Power,
     Prelu,
     Quantize,
+    Select,
     Softmax,
+    SquaredDifference,
     Sub,
+    Table,
 )
+from lepton.graph.composites import clamp
+from lepton.graph.ops import Compare, L2Normalize
 
 from ..geometry import ACTIVATION_BOUNDS
-from .reader import RawOperator
-from .tables import requantize
-from .unary import bound
-
-_BINARY = {"ADD": Add, "SUB": Sub, "MUL": Mul}
+from . import tables
+from .operation import Convert, Entry, Operation
+from .tensors import same_reals
 
 
-def _broadcast(imp, operator: RawOperator, where: str) -> list[str]:
-    """Names of the operands; the output has the shape that they broadcast to."""
-    shapes = [imp.shape(i) for i in operator.inputs if i >= 0]
-    try:
-        shape = np.broadcast_shapes(*shapes)
-    except ValueError:
-        raise GraphError(f"{where}: the shapes {' and '.join(map(str, shapes))} do not broadcast") from None
-    names = [imp.value(i, where) for i in operator.inputs]
-    imp.expect(operator.outputs[0], shape, where)
-    return names
+def plain(made: Op) -> Convert:
+    """The conversion of an operator that is one of the graph's, of all operands and without attributes."""
+    return lambda op: op.emit(made, *op.all())
 
 
-def _alike(imp, operator: RawOperator, where: str) -> str:
-    """The name of the first operand, whose shape the output has."""
-    name = imp.value(operator.inputs[0], where)
-    imp.expect(operator.outputs[0], imp.of(name).shape, where)
-    return name
+def _clamped(kind: type[Add] | type[Sub] | type[Mul] | type[Div]) -> Convert:
+    """int8 results are clamped to the fused activation's range; to others it is applied in two more steps."""
+    def convert(op: Operation) -> None:
+        if op.output().dtype == np.int8:
+            op.emit(kind(clamp=op.clamp()), op.int8(0), op.int8(1))
+            return
+        activation = op.option("activation")
+        if activation not in ACTIVATION_BOUNDS:
+            raise GraphError(f"fused activation must be one of {', '.join(ACTIVATION_BOUNDS)}, not {activation}")
+        op.result(clamp(op.x(0).apply(kind(), op.x(1)), *ACTIVATION_BOUNDS[activation]))
+    return convert
 
 
-def _binary(imp, operator: RawOperator, where: str) -> None:
-    kind = _BINARY[operator.name]
-    names = _broadcast(imp, operator, where)
-    if imp.of(names[0]).dtype == np.int8:
-        for index in operator.inputs:
-            imp.activation(index, where)
-        imp.emit(kind(imp.clamp(operator, where)), names, operator.outputs[0], where)
-        return
-    if imp.of(names[0]).dtype != imp.of(names[1]).dtype:
-        raise GraphError(f"{where}: {names[0]!r} and {names[1]!r} must have the same data type")
-    bounds = ACTIVATION_BOUNDS.get(operator.options["activation"])
-    if bounds is None:
-        raise GraphError(f"{where}: fused activation must be one of {', '.join(ACTIVATION_BOUNDS)}, "
-                         f"not {operator.options['activation']}")
-    output = imp.value(operator.outputs[0], where)
-    shape = imp.of(output).shape
-    name = imp.emit(kind(), names, output if bounds == (None, None) else imp.temporary(output, "sum", shape), where)
-    if bounds != (None, None):
-        bound(imp, name, bounds, output, where)
+def _extreme(kind: type[Maximum] | type[Minimum]) -> Convert:
+    def convert(op: Operation) -> None:
+        a, b = op.all()
+        if a.dtype == np.int8 and not same_reals(a.tensor, b.tensor):
+            raise GraphError(f"{a.name!r} and {b.name!r} must have the same type and quantization")
+        op.emit(kind(), a, b)
+    return convert
 
 
-def _extremum(imp, operator: RawOperator, where: str) -> None:
-    names = _broadcast(imp, operator, where)
-    output = imp.value(operator.outputs[0], where)
-    imp.same_quantization([*names, output], where)
-    imp.emit(Maximum() if operator.name == "MAXIMUM" else Minimum(), names, output, where)
+def _prelu(op: Operation) -> None:
+    op.int8_output()
+    op.constant(1, "INT8", "UINT8")
+    op.emit(Prelu(), op.int8(0), op.int8(1))
 
 
-def _prelu(imp, operator: RawOperator, where: str) -> None:
-    _alike(imp, operator, where)
-    x = imp.activation(operator.inputs[0], where)
-    alpha = imp.constant(operator.inputs[1], where, ("INT8", "UINT8"))
-    imp.activation(operator.inputs[1], where)
-    imp.activation(operator.outputs[0], where)
-    imp.emit(Prelu(), [x, alpha], operator.outputs[0], where)
+def _select(op: Operation) -> None:
+    """SELECT_V2, and SELECT, whose condition of one dimension chooses rows."""
+    condition, a, b = op.all()
+    if op.name == "SELECT" and condition.rank == 1 and a.rank > 1:
+        condition = condition.reshape((*condition.shape, *(1,) * (a.rank - 1)))
+    op.emit(Select(), condition, a, b)
 
 
-def _softmax(imp, operator: RawOperator, where: str) -> None:
-    imp.emit(Softmax(float(operator.options["beta"])), [_alike(imp, operator, where)], operator.outputs[0],
-             where)
+def _square(op: Operation) -> None:
+    x = op.x(0, "FLOAT32", "INT32", "INT64")
+    op.emit(Mul(), x, x)
 
 
-def _quantize(imp, operator: RawOperator, where: str) -> None:
-    name = _alike(imp, operator, where)
-    imp.activation(operator.outputs[0], where)
-    if imp.of(name).dtype == np.float32:
-        imp.emit(Quantize(), [name], operator.outputs[0], where)
+def _quantize(op: Operation) -> None:
+    x, output = op.x(), op.int8_output()
+    if x.dtype == np.float32:
+        op.emit(Quantize(), x)
+    elif same_reals(op.int8().tensor, output):  # uint8 and int8 of the same numbers
+        op.result(x)
     else:
-        imp.activation(operator.inputs[0], where)
-        requantize(imp, operator, where)
+        op.emit(Table(tables.requantized(x.tensor, output)), x)
 
 
-def _dequantize(imp, operator: RawOperator, where: str) -> None:
-    name = _alike(imp, operator, where)
-    imp.activation(operator.inputs[0], where)
-    imp.value(operator.outputs[0], where, ("FLOAT32",))
-    if not imp.raw.tensors[operator.inputs[0]].quantization.scale[0]:  # reals are 0, which no scale above 0 makes them
-        reals = imp.emit(Dequantize(), [name], imp.temporary(imp.value(operator.outputs[0], where), "reals",
-                                                             imp.of(name).shape), where)
-        imp.emit(Mul(), [reals, imp.number(reals, "zero", np.zeros((), np.float32))], operator.outputs[0], where)
-        return
-    imp.emit(Dequantize(), [name], operator.outputs[0], where)
+def _dequantize(op: Operation) -> None:
+    x = op.int8()
+    reals = op.builder.emit(Dequantize(), [x])
+    scale = op.tensors.raw.tensors[op.raw.inputs[0]].quantization
+    # a scale of 0 makes reals of 0, which no scale above 0 does
+    op.result(reals if scale is not None and scale.scale[0] else reals * 0.0)
 
 
-def _cast(imp, operator: RawOperator, where: str) -> None:
-    name = _alike(imp, operator, where)
-    target = imp.of(imp.value(operator.outputs[0], where)).dtype
-    imp.emit(Cast(str(target)), [name], operator.outputs[0], where)
-
-
-CONVERT = {
-    "ADD": ((2,), 1, _binary), "SUB": ((2,), 1, _binary), "MUL": ((2,), 1, _binary),
-    "MAXIMUM": ((2,), 1, _extremum), "MINIMUM": ((2,), 1, _extremum), "PRELU": ((2,), 1, _prelu),
-    "SOFTMAX": ((1,), 1, _softmax), "QUANTIZE": ((1,), 1, _quantize), "DEQUANTIZE": ((1,), 1, _dequantize),
-    "CAST": ((1,), 1, _cast),
+CONVERT: dict[str, Entry] = {
+    "ADD": ((2,), 1, _clamped(Add)), "SUB": ((2,), 1, _clamped(Sub)), "MUL": ((2,), 1, _clamped(Mul)),
+    "DIV": ((2,), 1, _clamped(Div)), "MAXIMUM": ((2,), 1, _extreme(Maximum)), "MINIMUM": ((2,), 1, _extreme(Minimum)),
+    "FLOOR_DIV": ((2,), 1, plain(FloorDiv())), "FLOOR_MOD": ((2,), 1, plain(FloorMod())),
+    "POW": ((2,), 1, plain(Power())), "SQUARED_DIFFERENCE": ((2,), 1, plain(SquaredDifference())),
+    "SQUARE": ((1,), 1, _square), "PRELU": ((2,), 1, _prelu),
+    **{name: ((2,), 1, plain(Compare(name.lower())))
+       for name in ("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL")},
+    "LOGICAL_AND": ((2,), 1, plain(Logic("and"))), "LOGICAL_OR": ((2,), 1, plain(Logic("or"))),
+    "SELECT": ((3,), 1, _select), "SELECT_V2": ((3,), 1, _select),
+    "SOFTMAX": ((1,), 1, lambda op: op.emit(Softmax(float(op.option("beta"))), op.x())),
+    "LOG_SOFTMAX": ((1,), 1, plain(LogSoftmax())),
+    "L2_NORMALIZATION": ((1,), 1, lambda op: op.emit(L2Normalize(op.legacy()), op.x())),
+    "QUANTIZE": ((1,), 1, _quantize), "DEQUANTIZE": ((1,), 1, _dequantize),
+    "CAST": ((1,), 1, lambda op: op.emit(Cast(op.output().dtype.name), op.x())),
 }

@@ -2,6 +2,7 @@
 
 import warnings
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -14,190 +15,176 @@ from lepton.graph import (
     MatMul,
     MaxPool2D,
     Mean,
-    Op,
     Reduce,
-    Reshape,
-    Transpose,
     TransposeConv2D,
 )
+from lepton.graph.builder import Value
 from lepton.graph.ops.conditions import MAX_WINDOW
-from lepton.graph.ops.windows import effective_kernel, output_size
+from lepton.graph.ops.windows import effective_kernel
 
 from ..geometry import same_padding
-from .reader import RawOperator
+from .operation import Entry, Operation
+
+_EIGHT_BITS = ("INT8", "UINT8")
+Pair = tuple[int, int]
 
 
-def _bias(imp, operator: RawOperator, names: list[str], where: str) -> str:
-    position = 3 if operator.name == "TRANSPOSE_CONV" else 2
-    if len(operator.inputs) <= position or operator.inputs[position] < 0:
-        return ""
-    name = imp.constant(operator.inputs[position], where, ("INT32",))
-    bias, x, weights = (imp.of(n) for n in (name, *names))
-    if bias.quantization and x.quantization and weights.quantization:
-        expected = x.quantization.scale * weights.quantization.scale
-        if expected.size in (1, bias.quantization.scale.size) and not np.allclose(
-                bias.quantization.scale, expected, rtol=0.01, atol=1e-30):
-            warnings.warn(f"{where}: the scale of bias {bias.name!r} is not input scale times weight scale; TFLite "
-                          "ignores it, and so does Lepton", UserWarning, stacklevel=2)
-    return name
+def _weighted(op: Operation, x: int, weights: int, bias: int) -> list[Value | None]:
+    operands = [op.int8(x), op.constant(weights, *_EIGHT_BITS)]
+    return [*operands, op.constant(bias, "INT32") if op.has(bias) else None]
 
 
-def _weighted(imp, operator: RawOperator, where: str) -> list[str]:
-    names = [imp.value(operator.inputs[0], where, ("INT8", "UINT8")),
-             imp.constant(operator.inputs[1], where, ("INT8", "UINT8"))]
-    return [*names, _bias(imp, operator, names, where)]
+def _check_bias(operands: list[Value | None]) -> None:
+    x, weights, bias = (None if v is None else v.tensor for v in operands)
+    if bias is None or x is None or weights is None or not (bias.quantization and x.quantization
+                                                            and weights.quantization):
+        return
+    expected, given = x.quantization.scale * weights.quantization.scale, bias.quantization.scale
+    if expected.size in (1, given.size) and not np.allclose(given, expected, rtol=0.01, atol=1e-30):
+        warnings.warn(f"the scale of bias {bias.name!r} is not input scale times weight scale; TFLite ignores it, and "
+                      "so does Lepton", UserWarning, stacklevel=4)
 
 
-def _window(imp, operator: RawOperator, where: str, kernel: tuple[int, int], outputs: int | None = None) -> dict:
-    """Stride, dilation and explicit padding of a sliding window. The result has `outputs` channels, or the input's."""
-    options, shape = operator.options, imp.shape(operator.inputs[0])
-    if len(shape) != 4:
-        raise GraphError(f"{where}: the input must have 4 dimensions (NHWC), not {shape}")
-    stride = options["stride_y"], options["stride_x"]
-    dilation = options.get("dilation_y", 1), options.get("dilation_x", 1)
+def _image(op: Operation, position: int, weights: Value | None = None) -> Value:
+    x = op.x(position)
+    if x.rank != 4:
+        raise GraphError(f"the input must have 4 dimensions (NHWC), not {tuple(x.shape)}")
+    if weights is not None and weights.rank != 4:
+        raise GraphError(f"weights of shape {tuple(weights.shape)} do not match the input {tuple(x.shape)}")
+    return x
+
+
+def _window(op: Operation, x: Value, kernel: Pair, dilated: bool = True) -> dict[str, Any]:
+    """Stride, dilation and explicit padding of a sliding window."""
+    stride = (op.option("stride_y"), op.option("stride_x"))
+    dilation = (op.option("dilation_y"), op.option("dilation_x")) if dilated else (1, 1)
     for what, values in (("kernel", kernel), ("stride", stride), ("dilation", dilation)):
         if not all(1 <= value <= MAX_WINDOW for value in values):
-            raise GraphError(f"{where}: {what} must lie in 1..{MAX_WINDOW}, not {values}")
-    if options["padding"] == "SAME":
-        padding = tuple(same_padding(*axis) for axis in zip(shape[1:3], kernel, stride, dilation, strict=True))
+            raise GraphError(f"{what} must lie in 1..{MAX_WINDOW}, not {values}")
+    axes = list(zip(x.shape[1:3], kernel, stride, dilation, strict=True))
+    if op.option("padding") == "SAME":
+        padding = tuple(same_padding(*axis) for axis in axes)
     else:
         padding = ((0, 0), (0, 0))
-        if any(effective_kernel(*axis) > size for *axis, size in zip(kernel, dilation, shape[1:3], strict=True)):
-            raise GraphError(f"{where}: the kernel {kernel} with dilation {dilation} is larger than the input "
-                             f"{shape}")
-    size = [output_size(*axis) for axis in zip(shape[1:3], kernel, stride, dilation, padding, strict=True)]
-    imp.expect(operator.outputs[0], (shape[0], *size, outputs or shape[3]), where)
-    return {"stride": stride, "padding": padding} | ({"dilation": dilation} if "dilation_y" in options else {})
+        if any(effective_kernel(k, d) > size for size, k, _, d in axes):
+            raise GraphError(f"the kernel {kernel} with dilation {dilation} is larger than the input {tuple(x.shape)}")
+    return {"stride": stride, "padding": padding} | ({"dilation": dilation} if dilated else {})
 
 
-def _legacy(imp, operator: RawOperator, position: int) -> dict:
-    """The field of an operator that says that its input is uint8 in the file."""
-    return {"unsigned": True} if imp.is_legacy(imp.raw.tensors[operator.inputs[position]]) else {}
+def _conv(op: Operation) -> None:
+    operands = _weighted(op, 0, 1, 2)
+    _check_bias(operands)
+    weights = op.x(1)
+    x = _image(op, 0, weights)
+    if x.shape[3] % weights.shape[3]:
+        raise GraphError(f"weights of shape {tuple(weights.shape)} do not match the input {tuple(x.shape)}")
+    op.emit(Conv2D(**_window(op, x, weights.shape[1:3]), groups=x.shape[3] // weights.shape[3], clamp=op.clamp(),
+                   unsigned=op.legacy()), *operands)
 
 
-def _conv(imp, operator: RawOperator, where: str) -> None:
-    inputs = _weighted(imp, operator, where)
-    x, weights = (imp.shape(i) for i in operator.inputs[:2])
-    if len(weights) != 4 or len(x) != 4 or x[3] % weights[3]:
-        raise GraphError(f"{where}: weights of shape {weights} do not match the input {x}")
-    window = _window(imp, operator, where, weights[1:3], weights[0])
-    op = Conv2D(**window, groups=x[3] // weights[3], clamp=imp.clamp(operator, where), **_legacy(imp, operator, 0))
-    imp.emit(op, inputs, operator.outputs[0], where)
-
-
-def _depthwise(imp, operator: RawOperator, where: str) -> None:
-    inputs = _weighted(imp, operator, where)
-    x, weights = (imp.shape(i) for i in operator.inputs[:2])
-    if len(weights) != 4 or len(x) != 4 or weights[3] % x[3]:
-        raise GraphError(f"{where}: weights of shape {weights} do not match the input {x}")
-    multiplier, stated = weights[3] // x[3], operator.options["multiplier"]
+def _depthwise(op: Operation) -> None:
+    operands = _weighted(op, 0, 1, 2)
+    _check_bias(operands)
+    weights = op.x(1)
+    x = _image(op, 0, weights)
+    multiplier, stated = weights.shape[3] // x.shape[3], op.option("multiplier")
+    if weights.shape[3] % x.shape[3]:
+        raise GraphError(f"weights of shape {tuple(weights.shape)} do not match the input {tuple(x.shape)}")
     if stated not in (0, multiplier):  # 0: older converters left it to the shapes
-        raise GraphError(f"{where}: depth multiplier {stated} does not match weights {weights} and input {x}")
-    window = _window(imp, operator, where, weights[1:3], weights[3])
-    op = DepthwiseConv2D(**window, multiplier=multiplier, clamp=imp.clamp(operator, where), **_legacy(imp, operator, 0))
-    imp.emit(op, inputs, operator.outputs[0], where)
+        raise GraphError(f"depth multiplier {stated} does not match weights {tuple(weights.shape)} and input "
+                         f"{tuple(x.shape)}")
+    op.emit(DepthwiseConv2D(**_window(op, x, weights.shape[1:3]), multiplier=multiplier, clamp=op.clamp(),
+                            unsigned=op.legacy()), *operands)
 
 
-def _transpose_conv(imp, operator: RawOperator, where: str) -> None:
-    wanted = imp.integers(operator.inputs[0], where)
-    if len(wanted) == 4:
-        imp.expect(operator.outputs[0], wanted, where)
-    shape = imp.shape(operator.outputs[0])
-    weights, x = (imp.shape(i) for i in operator.inputs[1:3])
-    if len(x) != 4 or len(weights) != 4 or weights[3] != x[3] or shape != (x[0], *wanted[1:3], weights[0]):
-        raise GraphError(f"{where}: weights {weights} and input {x} do not make the output {shape}, "
-                         f"stated as {wanted}")
-    options = operator.options
-    stride = options["stride_y"], options["stride_x"]
-    if not all(1 <= value <= MAX_WINDOW for value in (*stride, *weights[1:3])):
-        raise GraphError(f"{where}: stride and kernel must lie in 1..{MAX_WINDOW}, not {stride} and {weights[1:3]}")
+def _transpose_conv(op: Operation) -> None:
+    shape, weights = op.integers(0), op.x(1)
+    x = _image(op, 2, weights)
+    if len(shape) != 4 or weights.shape[3] != x.shape[3] or (shape[0], shape[3]) != (x.shape[0], weights.shape[0]):
+        raise GraphError(f"weights {tuple(weights.shape)} and input {tuple(x.shape)} do not make the output {shape}")
+    same, stride = op.option("padding") == "SAME", (op.option("stride_y"), op.option("stride_x"))
+    if not all(1 <= value <= MAX_WINDOW for value in (*stride, *weights.shape[1:3])):
+        raise GraphError(f"stride and kernel must lie in 1..{MAX_WINDOW}, not {stride} and {weights.shape[1:3]}")
     padding = [(0, 0), (0, 0)]
     for axis in range(2):
-        given, made, kernel = x[1 + axis], shape[1 + axis], weights[1 + axis]
+        given, made, kernel = x.shape[1 + axis], shape[1 + axis], weights.shape[1 + axis]
         # the forward convolution from output to input, whose padding this one undoes
-        forward = -(-made // stride[axis]) if options["padding"] == "SAME" else (made - kernel) // stride[axis] + 1
+        forward = -(-made // stride[axis]) if same else (made - kernel) // stride[axis] + 1
         if forward != given:
-            raise GraphError(f"{where}: {options['padding']} from {given} to {made} pixels with stride {stride[axis]} "
-                             f"and kernel {kernel} does not fit")
-        if options["padding"] == "SAME":
+            raise GraphError(f"{op.option('padding')} from {given} to {made} pixels with stride {stride[axis]} and "
+                             f"kernel {kernel} does not fit")
+        if same:
             padding[axis] = same_padding(made, kernel, stride[axis])
-    names = [imp.value(operator.inputs[2], where, ("INT8", "UINT8")),
-             imp.constant(operator.inputs[1], where, ("INT8", "UINT8"))]
-    op = TransposeConv2D(shape[1:3], stride, tuple(padding), imp.clamp(operator, where), **_legacy(imp, operator, 2))
-    imp.emit(op, [*names, _bias(imp, operator, names, where)], operator.outputs[0], where)
+    made_size = (shape[1], shape[2])
+    operands = _weighted(op, 2, 1, 3)
+    _check_bias(operands)
+    op.emit(TransposeConv2D(made_size, stride, (padding[0], padding[1]), op.clamp(), op.legacy(2)), *operands)
 
 
-def _fully_connected(imp, operator: RawOperator, where: str) -> None:
-    inputs = _weighted(imp, operator, where)
-    if operator.options["weights_format"] != 0:
-        raise GraphError(f"{where}: shuffled weights are not supported, only the default format")
-    x, weights = (imp.shape(i) for i in operator.inputs[:2])
-    if len(weights) != 2 or not prod(weights) or prod(x) % weights[1] or (
-            operator.options["keep_dims"] and x[-1:] != weights[1:]):
-        raise GraphError(f"{where}: weights of shape {weights} do not match the input {x}")
-    rows = x[:-1] if operator.options["keep_dims"] else (prod(x) // weights[1],)
-    imp.expect(operator.outputs[0], (*rows, weights[0]), where)
-    if x[-1:] != weights[1:] and prod(x) > weights[1]:  # the elements in their order, in rows like the weights'
-        rows = (prod(x) // weights[1], weights[1])
-        inputs[0] = imp.emit(Reshape(rows), [inputs[0]], imp.temporary(inputs[0], "rows", rows), where)
-    keep = bool(operator.options["keep_dims"])
-    imp.emit(FullyConnected(imp.clamp(operator, where), keep), inputs, operator.outputs[0], where)
+def _fully_connected(op: Operation) -> None:
+    if op.option("weights_format") != 0:
+        raise GraphError("shuffled weights are not supported, only the default format")
+    operands = _weighted(op, 0, 1, 2)
+    _check_bias(operands)
+    x, weights, keep = op.x(0), op.x(1), bool(op.option("keep_dims"))
+    length = weights.shape[1] if weights.rank == 2 else 0
+    if not length or prod(x.shape) % length or (keep and x.shape[-1:] != (length,)):
+        raise GraphError(f"weights of shape {tuple(weights.shape)} do not match the input {tuple(x.shape)}")
+    if x.shape[-1:] != (length,) and prod(x.shape) > length:  # the elements in their order, in rows like the weights'
+        operands[0] = x.reshape((prod(x.shape) // length, length))
+    op.emit(FullyConnected(op.clamp(), keep), *operands)
 
 
-def _batch_matmul(imp, operator: RawOperator, where: str) -> None:
+def _batch_matmul(op: Operation) -> None:
     operands = []
     for position, key in enumerate(("adjoint_a", "adjoint_b")):
-        name = imp.activation(operator.inputs[position], where)
-        if operator.options[key]:
-            shape = imp.of(name).shape
-            order = (*range(len(shape) - 2), len(shape) - 1, len(shape) - 2)
-            if len(shape) < 2:
-                raise GraphError(f"{where}: {name!r} of shape {shape} must have 2 dimensions or more")
-            turned = imp.temporary(name, "turned", [shape[axis] for axis in order])
-            name = imp.emit(Transpose(order), [name], turned, where)
-        operands.append(name)
-    a, b = (imp.of(name).shape for name in operands)
-    if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
-        raise GraphError(f"{where}: the shapes {a} and {b} do not multiply")
-    try:
-        batch = np.broadcast_shapes(a[:-2], b[:-2])
-    except ValueError:
-        raise GraphError(f"{where}: the batch axes of {a} and {b} do not broadcast") from None
-    imp.expect(operator.outputs[0], (*batch, a[-2], b[-1]), where)
-    imp.activation(operator.outputs[0], where)
-    imp.emit(MatMul(), operands, operator.outputs[0], where)
+        x = op.int8(position)
+        if op.option(key):
+            if x.rank < 2:
+                raise GraphError(f"{x.name!r} of shape {tuple(x.shape)} must have 2 dimensions or more")
+            x = x.transpose((*range(x.rank - 2), x.rank - 1, x.rank - 2))
+        operands.append(x)
+    op.int8_output()
+    op.emit(MatMul(), *operands)
 
 
-def _pool(imp, operator: RawOperator, where: str) -> None:
-    kernel = operator.options["kernel_y"], operator.options["kernel_x"]
-    kind = MaxPool2D if operator.name == "MAX_POOL_2D" else AveragePool2D
-    x = imp.activation(operator.inputs[0], where)
-    # averages of uint8 are of positive numbers, so that ties go up; those of int8 go away from zero
-    legacy = _legacy(imp, operator, 0) if kind is AveragePool2D else {}
-    op: Op = kind(kernel=kernel, **_window(imp, operator, where, kernel), clamp=imp.clamp(operator, where), **legacy)
-    imp.emit(op, [x], operator.outputs[0], where)
+def _max_pool(op: Operation) -> None:
+    x, kernel = _image(op, 0), (op.option("kernel_y"), op.option("kernel_x"))
+    op.emit(MaxPool2D(kernel=kernel, **_window(op, x, kernel, dilated=False), clamp=op.clamp()), op.int8())
 
 
-def _reduce(imp, operator: RawOperator, where: str) -> None:
-    x, axes = imp.shape(operator.inputs[0]), imp.integers(operator.inputs[1], where)
-    if not axes or min(axes) < -len(x) or max(axes) >= len(x):
-        raise GraphError(f"{where}: axes {axes} must lie in the shape {x}")
-    axes = tuple(sorted({axis % len(x) for axis in axes}))
-    keep = bool(operator.options["keep_dims"])
-    imp.expect(operator.outputs[0], tuple(1 if axis in axes else n for axis, n in enumerate(x)
-                                          if keep or axis not in axes), where)
-    name = imp.value(operator.inputs[0], where)
-    if operator.name == "MEAN" and len(x) == 4 and axes == (1, 2) and imp.of(name).dtype == np.int8:
-        op: Op = Mean(keep)
+def _average_pool(op: Operation) -> None:
+    """Averages of uint8 are of positive numbers, so that ties go up; those of int8 go away from zero."""
+    x, kernel = _image(op, 0), (op.option("kernel_y"), op.option("kernel_x"))
+    op.emit(AveragePool2D(kernel=kernel, **_window(op, x, kernel, dilated=False), clamp=op.clamp(),
+                          unsigned=op.legacy()), op.int8())
+
+
+def _axes(op: Operation, rank: int) -> tuple[int, ...]:
+    axes = op.integers(1)
+    if any(not -rank <= axis < rank for axis in axes) or not axes:
+        raise GraphError(f"axes {axes} must lie in the shape {tuple(op.x().shape)}")
+    return tuple(sorted({axis % rank for axis in axes}))
+
+
+def _mean(op: Operation) -> None:
+    x, keep = op.x(), bool(op.option("keep_dims"))
+    axes = _axes(op, x.rank)
+    if x.rank == 4 and axes == (1, 2) and x.dtype == np.int8:
+        op.emit(Mean(keep), x)
     else:
-        op = Reduce(operator.name.removeprefix("REDUCE_").lower(), axes, keep, **_legacy(imp, operator, 0))
-    imp.emit(op, [name], operator.outputs[0], where)
+        op.emit(Reduce("mean", axes, keep), x)
 
 
-CONVERT = {
+def _reduce(op: Operation) -> None:
+    kind, x = op.name.removeprefix("REDUCE_").lower(), op.x()
+    op.emit(Reduce(kind, _axes(op, x.rank), bool(op.option("keep_dims")), op.legacy()), x)
+
+
+CONVERT: dict[str, Entry] = {
     "CONV_2D": ((2, 3), 1, _conv), "DEPTHWISE_CONV_2D": ((2, 3), 1, _depthwise),
     "FULLY_CONNECTED": ((2, 3), 1, _fully_connected), "TRANSPOSE_CONV": ((3, 4), 1, _transpose_conv),
-    "BATCH_MATMUL": ((2,), 1, _batch_matmul), "MAX_POOL_2D": ((1,), 1, _pool), "AVERAGE_POOL_2D": ((1,), 1, _pool),
-    "MEAN": ((2,), 1, _reduce), "SUM": ((2,), 1, _reduce), "REDUCE_MAX": ((2,), 1, _reduce),
-    "REDUCE_MIN": ((2,), 1, _reduce),
+    "BATCH_MATMUL": ((2,), 1, _batch_matmul), "MAX_POOL_2D": ((1,), 1, _max_pool),
+    "AVERAGE_POOL_2D": ((1,), 1, _average_pool), "MEAN": ((2,), 1, _mean), "SUM": ((2,), 1, _reduce),
+    "REDUCE_MAX": ((2,), 1, _reduce), "REDUCE_MIN": ((2,), 1, _reduce), "REDUCE_PROD": ((2,), 1, _reduce),
 }

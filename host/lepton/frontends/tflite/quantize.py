@@ -19,9 +19,10 @@ from types import SimpleNamespace
 from lepton.graph import Graph, GraphError
 
 from ..calibration import Calibration, calibration_inputs
-from .importer import DTYPES, float_layer, import_tflite, unique_names
+from .importer import float_layer, import_tflite
 from .plain_float import SIGNATURE, input_name, plain_float, rename_outputs
 from .reader import read_tflite
+from .tensors import DTYPES, unique_names
 
 Progress = Callable[[int, int | None], None]
 

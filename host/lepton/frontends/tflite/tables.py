@@ -8,19 +8,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lepton.graph import GraphError, Reshape, Table, Tensor
+from lepton.graph import GraphError, Tensor
 from lepton.graph.numerics import fixedpoint
 from lepton.graph.numerics.functions import inverse_square_root
 from lepton.graph.numerics.rounding import half_away
 
 from ..geometry import clamp_range
-from .reader import RawOperator
 
 Function = Callable[[np.ndarray], np.ndarray]
 Bounds = tuple[float | None, float | None]
 
 _Q = np.arange(-128, 128)
-_IDENTITY = _Q.astype(np.int8).tobytes()
 SQRT_HALF, SQRT_2_PI = 0.7071067811865476, 0.7978845608028654
 
 
@@ -217,14 +215,3 @@ def values(kind: str, x: Tensor, y: Tensor, options: dict, bounds: Bounds | None
     if kind not in _LOOKED_UP:
         raise GraphError("int8 is not supported, in LiteRT either")
     return _looked_up(x, y, _LOOKED_UP[kind])
-
-
-def requantize(imp, operator: RawOperator, where: str) -> None:
-    """QUANTIZE of a value that is quantized already; between int8 and uint8 often the same reals."""
-    name, output = imp.value(operator.inputs[0], where), imp.value(operator.outputs[0], where)
-    try:
-        values = requantized(imp.of(name), imp.of(output))
-    except ValueError as error:
-        raise GraphError(f"{where}: {error}") from None
-    same = values == _IDENTITY and imp.is_quantized_alike(name, output)
-    imp.emit(Reshape(imp.of(output).shape) if same else Table(values), [name], output, where)

@@ -1,0 +1,134 @@
+"""What the conversion of an operator is given: its operands as values, its attributes, and where its results go."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from lepton.graph import Add, GraphError, Op, Quantization, Softmax, Sub, Tensor
+from lepton.graph.builder import Value
+
+from ..geometry import activation_range
+from .reader import RawOperator
+from .tensors import DTYPES, SMALLEST, Tensors, is_legacy
+
+MAX_CONSTANT = 4096  # elements of a constant that says how, not what, to compute: axes, shapes, paddings
+
+
+class Operation:
+    """One operator of the file. All methods raise GraphError without naming the operator: whoever calls does that."""
+
+    def __init__(self, raw: RawOperator, tensors: Tensors) -> None:
+        self.raw, self.tensors, self.builder = raw, tensors, tensors.builder
+
+    @property
+    def name(self) -> str:
+        """The schema's name of the operator."""
+        return self.raw.name
+
+    def option(self, key: str) -> Any:
+        """A field of the operator's table of options."""
+        return (self.raw.options or {})[key]
+
+    # Operands
+
+    def __len__(self) -> int:
+        return len(self.raw.inputs)
+
+    def has(self, position: int) -> bool:
+        """Is there an operand, which may be left out?"""
+        return position < len(self.raw.inputs) and self.raw.inputs[position] >= 0
+
+    def x(self, position: int = 0, *dtypes: str) -> Value:
+        """An operand, computed or constant, of one of the schema's data types."""
+        return self.tensors.value(self.raw.inputs[position], dtypes or tuple(DTYPES))
+
+    def all(self) -> list[Value]:
+        return [self.x(position) for position in range(len(self))]
+
+    def int8(self, position: int = 0) -> Value:
+        """An int8 or legacy uint8 operand with one scale."""
+        value = self.x(position, "INT8", "UINT8")
+        self._per_tensor(value.tensor)
+        return value
+
+    def constant(self, position: int, *dtypes: str) -> Value:
+        value = self.x(position, *dtypes)
+        if value.data is None:
+            raise GraphError(f"{value.name!r} must be a constant")
+        return value
+
+    def data(self, position: int, *dtypes: str) -> np.ndarray:
+        data = self.constant(position, *dtypes).data
+        assert data is not None
+        return data
+
+    def integers(self, position: int) -> tuple[int, ...]:
+        """The values of a small constant that says how, not what, to compute: axes or a shape."""
+        value = self.x(position, "INT32", "INT64")
+        if value.data is None or value.data.size > MAX_CONSTANT:
+            raise GraphError(f"{value.name!r} must be a constant of at most {MAX_CONSTANT} INT32 or INT64 values, not "
+                             f"of shape {tuple(value.shape)}{' computed at run time' if value.data is None else ''}")
+        return tuple(value.data.ravel().tolist())
+
+    def legacy(self, position: int = 0) -> bool:
+        """Is the operand uint8 in the file?"""
+        return is_legacy(self.tensors.raw.tensors[self.raw.inputs[position]])
+
+    # Results
+
+    @property
+    def results(self) -> int:
+        return len(self.raw.outputs)
+
+    def output(self, position: int = 0) -> Tensor:
+        """A result as the file declares it."""
+        return self.tensors.declared(self.raw.outputs[position])
+
+    def int8_output(self) -> Tensor:
+        output = self.output()
+        if output.dtype != np.int8:
+            raise GraphError(f"tensor {output.name!r} has the data type {output.dtype}, supported here is INT8 or "
+                             "UINT8")
+        self._per_tensor(output, "output ")
+        return output
+
+    def clamp(self) -> tuple[int, int]:
+        """The fused activation as a range of the quantized output."""
+        output = self.int8_output()
+        return activation_range(self.option("activation"), output.scale, output.zero_point)
+
+    def result(self, value: Value, position: int = 0) -> None:
+        """`value` is the operator's result."""
+        self.tensors.bind(self.raw.outputs[position], value)
+
+    def emit(self, op: Op, *operands: Value | None, position: int = 0) -> None:
+        """The operator's result is that of `op`, with the quantization that the file declares."""
+        output = self.output(position)
+        _check_zero_scales(op, [v.tensor for v in operands if v is not None], output)
+        self.result(self.builder.emit(op, list(operands), quantization=output.quantization), position)
+
+    def known(self, data: np.ndarray) -> None:
+        """The result has these values, whatever the network's inputs are."""
+        self.result(self.builder.constant(np.asarray(data, self.output().dtype)))
+
+    @staticmethod
+    def _per_tensor(tensor: Tensor, what: str = "") -> Quantization:
+        if tensor.quantization is None or tensor.quantization.scale.size != 1:
+            raise GraphError(f"{what}{tensor.name!r} must be quantized per tensor")
+        return tensor.quantization
+
+
+def _check_zero_scales(op: Op, operands: Sequence[Tensor], result: Tensor) -> None:
+    """Nothing can be divided by an output's scale of 0, and LiteRT aborts on some operators with such an input."""
+    def is_zero(tensor: Tensor) -> bool:
+        return tensor.quantization is not None and tensor.data is None and tensor.quantization.scale[0] == SMALLEST
+
+    if is_zero(result) and not any(map(is_zero, operands)):
+        raise GraphError(f"output {result.name!r} has the scale 0, in which no value can be expressed")
+    if isinstance(op, Add | Sub | Softmax) and any(map(is_zero, operands)):
+        raise GraphError("an input has the scale 0, which LiteRT does not compute either")
+
+
+Convert = Callable[[Operation], None]
+Entry = tuple[Sequence[int], int, Convert]  # numbers of operands, number of results (0: any), conversion
