@@ -40,10 +40,10 @@ from .verilog import VerilogError, generate
 _SIGNALS = Path(__file__).with_name("scope_signals.cpp")
 _NAME = "block"  # of the Verilog module
 _KEYWORD = "__SYM__"  # that Verilator puts before a name that C++ has for itself, like `double`
-_MEMBERS = frozenset({  # of a class that Verilator makes
+_MEMBERS = frozenset({  # of Verilator's class; and what pyverilator has get_ and set_ functions for
     "atClone", "contextp", "eval", "eval_end_step", "eval_step", "eventsPending", "final", "hierName", "modelName",
     "name", "nextTimeSlot", "prepareClone", "rootp", "threads", "trace", "traceBaseModel", "traceConfig", "vlSymsp",
-    f"V{_NAME}"})
+    f"V{_NAME}", "finished", "command_args", "vl_finish_callback"})
 # Several blocks are open in one process: what the linker shares between libraries by default must stay apart.
 _CFLAGS = "-std=c++17 -fno-gnu-unique -O1"
 
