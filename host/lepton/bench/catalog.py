@@ -2,18 +2,38 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
+from ..graph import Graph
 from ..models import topologies
+
+# Networks that are no part of the repository, for development and measurement: the sources' folder has it beside it.
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 
 @dataclass(frozen=True)
 class Entry:
     """One row. `goal_cycles` holds for `base` with the default memory; `others` is text for people."""
 
-    name: str  # of `lepton.models.topologies.build`
+    name: str  # of `lepton.models.topologies.build`, or any for a file
     goal_cycles: int | None = None
     others: str = ""
     quick: bool = False
+    file: str = ""  # in `DATA`: a network as its framework wrote it, edges and host operators included
+
+    @property
+    def missing(self) -> str | None:
+        """Why the row cannot be measured here; None where it can."""
+        if not self.file or (DATA / self.file).is_file():
+            return None
+        return f"{self.file} is not there: the folder shared/data beside the repository is absent"
+
+    def graph(self) -> Graph:
+        """The network. Raises what the front end raises for a file."""
+        if not self.file:
+            return topologies.build(self.name)
+        from ..frontends import load  # only files need a framework's package
+        return load(DATA / self.file)
 
 
 def _layer(name: str, goal: int, gemmini: int, nvdla: int | None) -> Entry:
@@ -46,6 +66,9 @@ ROWS: tuple[Entry, ...] = (
     Entry("mobilenet_v2", 1_810_000, "Gemmini about 5 %"),
     Entry("resnet18", 7_540_000, "VTA 86 %, body only"),
     Entry("resnet50", 16_800_000, "Gemmini 54 %, batch 4"),
+    Entry("tiny_ic_file", 56_000, file="ic/resnet8_int8.tflite"),
+    Entry("tiny_kws_file", 18_000, file="kws/kws_ref_model.tflite"),
+    Entry("mobilenet_v2_file", 1_810_000, file="imagenet/mobilenet_v2_1.0_224_ptq.tflite"),
 )
 
 
@@ -56,7 +79,8 @@ def select(names: Iterable[str] = (), quick: bool = False) -> list[Entry]:
     """
     known, names = {row.name: row for row in ROWS}, list(dict.fromkeys(names))
     for name in names:
-        topologies.check(name)
+        if name not in known:
+            topologies.check(name)
     if names:
         return [known.get(name) or Entry(name) for name in names]
     return [row for row in ROWS if row.quick or not quick]

@@ -84,7 +84,7 @@ def measure(entry: Entry, config: str = "base", memory: str = "default",
     `exact` False then, and `error` tells the first difference.
     """
     progress("building the network")
-    graph = topologies.build(entry.name)
+    graph = entry.graph()
     macs = topologies.count_macs(graph)
     progress("compiling")
     model = compile_graph(graph, config)

@@ -43,6 +43,10 @@ def run(arguments: Namespace) -> int:
         entries = select(names, arguments.quick) if names or not arguments.names else []
     except ValueError as error:
         raise RowError(str(error)) from error
+    for entry in entries:
+        if entry.missing:
+            console.print(f"{entry.name}: skipped, {entry.missing}", style="yellow", soft_wrap=True)
+    entries = [entry for entry in entries if not entry.missing]
     folder = Path(arguments.output)
     folder.mkdir(parents=True, exist_ok=True)
     started, done, ways = time.monotonic(), [], []

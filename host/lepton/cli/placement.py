@@ -34,8 +34,7 @@ def cpu_facts(model, costs, cpu: CpuTime | None) -> list[tuple[str, str]]:
     """What the framework takes without the chip, and whether that is less than chip and host together."""
     if cpu is None:
         return []
-    cycles = sum(layer.plan.cycles for layer in model.layers if layer.plan)
-    together = cycles / (model.config.clock_mhz * 1e6) + sum(cost.seconds for cost in costs)
+    together = model.cycles / (model.config.clock_mhz * 1e6) + sum(cost.seconds for cost in costs)
     text = f"{milliseconds(cpu.seconds)} by {cpu.framework} on one thread of this machine; "
     text += f"chip and host together take {milliseconds(together)}"
     if cpu.seconds < together:
@@ -52,7 +51,7 @@ def host_table(model, costs) -> Table:
         if row.where == "host":
             table.add_row(shortened(row.name, 20), row.op, scaled(row.macs) if row.macs else "", scaled(row.bytes),
                           f"{1000 * seconds[row.step]:.3f}", " " + row.reason)
-    table.caption = "ms: measured now, on this machine, with made-up values."
+    table.caption = "ms: measured now, on this machine, with made-up values; the least of several."
     table.caption_justify = "left"
     return table
 

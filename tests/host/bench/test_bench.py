@@ -9,6 +9,7 @@ from lepton.arch import PRESETS
 from lepton.bench import ROWS, Entry, Measurement, measure, run_rows, select
 from lepton.bench.measure import failed
 from lepton.bench.roofline import COLORS, chart
+from lepton.compiler import ChipStep, compile_graph
 from lepton.models import topologies
 from lepton.runtime import CAUSES
 
@@ -52,8 +53,27 @@ def test_goals_hold_for_base_with_the_default_memory_only(measured):
 def test_quick_rows_are_the_layers_and_mlperf_tiny():
     quick = [row.name for row in select(quick=True)]
     assert [name for name in quick if name.startswith("tiny")] == ["tiny_ic", "tiny_kws", "tiny_vww", "tiny_ad"]
-    assert len(quick) == 16 and len(select()) == len(ROWS) == 20
-    assert {row.name for row in ROWS} - set(quick) == {"resnet18", "resnet50", "mobilenet_v1", "mobilenet_v2"}
+    assert len(quick) == 16 and len(select()) == len(ROWS) == 23
+    assert {row.name for row in ROWS} - set(quick) == {
+        "resnet18", "resnet50", "mobilenet_v1", "mobilenet_v2", "tiny_ic_file", "tiny_kws_file", "mobilenet_v2_file"}
+
+
+def test_rows_of_files_say_why_they_are_skipped():
+    assert Entry("net").missing is None
+    assert Entry("net", file="no/net.tflite").missing == (
+        "no/net.tflite is not there: the folder shared/data beside the repository is absent")
+
+
+@pytest.mark.parametrize("file, topology", [("mobilenet_v2_file", "mobilenet_v2"), ("tiny_ic_file", "tiny_ic"),
+                                            ("tiny_kws_file", "tiny_kws")])
+def test_real_files_take_the_cycles_of_their_topology(file, topology):
+    """Unsigned bytes, tables at the edges and a softmax behind the classifier cost the chip nothing."""
+    real, plain = select([file, topology])
+    if real.missing:
+        pytest.skip(real.missing)
+    found, wanted = (compile_graph(row.graph(), "base") for row in (real, plain))
+    assert found.cycles == pytest.approx(wanted.cycles, rel=0.01)
+    assert sum(isinstance(step, ChipStep) for step in found.steps) == 1
 
 
 def test_rows_are_selected_by_name_with_their_goals():
