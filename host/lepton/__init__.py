@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 
 
 def compile(network, calibration=None, config="base", *, progress=None, shapes=None):
-    """A `lepton.compiler.CompiledModel` of a network, for a chip given by preset name or `lepton.arch.ChipConfig`.
+    """A `lepton.program.CompiledModel` of a network, for a chip given by preset name or `lepton.arch.ChipConfig`.
 
     network: the path of a .tflite, .onnx or .pt2 file, a `torch.nn.Module`, or a `lepton.graph.Graph`.
     calibration: batches like the real inputs, for float networks; they are quantized with it.

@@ -3,7 +3,8 @@
 import lepton.device
 import numpy as np
 import pytest
-from lepton.compiler import ChipStep, compile_graph
+from lepton.compiler import compile_graph
+from lepton.program import ChipStep
 from lepton.runtime import Session
 
 from tests.system import cmsis_nn

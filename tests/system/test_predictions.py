@@ -11,8 +11,9 @@ from compiler_moves import random_moves
 from compiler_random import OPERATORS, network, single
 from compiler_reshapes import reshaping_network
 from lepton.arch import PRESETS
-from lepton.compiler import ChipStep, compile_graph
+from lepton.compiler import compile_graph
 from lepton.models import topologies
+from lepton.program import ChipStep
 from lepton.runtime import Session
 
 SMALL = 140  # cycles: of layers so short that where one ends and the next begins shows

@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass, field
 
 from .. import device as devices
 from ..arch import PRESETS
-from ..compiler import CompiledModel, compile_graph
+from ..compiler import compile_graph
 from ..graph import GraphError
 from ..models import topologies
+from ..program import CompiledModel
 from ..runtime import CAUSES, ComparingSession, Report
 from .catalog import Entry
 

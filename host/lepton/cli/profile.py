@@ -11,7 +11,8 @@ from ..arch import PRESETS
 from ..bench.bursts import spans
 from ..bench.measure import memory_bytes
 from ..bench.trace import chrome_trace
-from ..compiler import CompiledModel, TensorInfo, compile_graph
+from ..compiler import compile_graph
+from ..program import CompiledModel, TensorInfo
 from ..runtime import Session
 from ..runtime.costs import measured
 from .console import facts, grouped, make_console, percent, working

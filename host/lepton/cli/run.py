@@ -3,7 +3,7 @@
 from argparse import Namespace
 from contextlib import ExitStack
 
-from ..compiler import CompiledModel
+from ..program import CompiledModel
 from ..runtime import Session, program_hash
 from .console import facts, grouped, make_console, progress
 from .devices import opened

@@ -13,11 +13,5 @@
 """
 
 from .compile import compile_graph
-from .container import ModelFileError
-from .layouts import Blocked, LayoutError, Rows
-from .model import Binding, Buffer, ChipStep, CompiledModel, HostStep, LayerInfo, Placed, TensorInfo
 
-__all__ = [
-    "Binding", "Blocked", "Buffer", "ChipStep", "CompiledModel", "HostStep", "LayerInfo", "LayoutError",
-    "ModelFileError", "Placed", "Rows", "TensorInfo", "compile_graph",
-]
+__all__ = ["compile_graph"]

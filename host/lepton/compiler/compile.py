@@ -10,18 +10,28 @@ import numpy as np
 from ..arch import PRESETS, ChipConfig, ConfigError, Dma, Region
 from ..graph import Graph, GraphError, Node, Signature, passes
 from ..graph.verify import verify
+from ..program import (
+    Binding,
+    ChipStep,
+    CompiledModel,
+    HostStep,
+    LayerInfo,
+    LayerPlan,
+    Layout,
+    Placed,
+    TensorInfo,
+    quantization_of,
+)
 from .commands import Memory
 from .encode import FieldOverflow, encode
-from .layouts import Layout
 from .lowering import Context, Lowering
 from .lowering.context import zero_of
-from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, LayerPlan, Placed, TensorInfo, quantization_of
 from .operands import Alias, between_host_operators, image_of
 from .partition import NotOnChip, refusal
 from .placement import LayerDoesNotFit, Placer
 from .schedule import schedule
-from .segments import Segment, segments, split
-from .semaphores import Semaphores
+from .segments import ChipJob, segments, split
+from .semaphores import SemaphoreAllocator
 from .tiling import Tiling
 from .timing import predict
 
@@ -122,7 +132,7 @@ def check_sizes(name: str, sizes: dict[Region, int]) -> None:
                              f"{REGION_LIMIT} bytes: use smaller images or split the network")
 
 
-def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep:
+def _chip_step(graph: Graph, segment: ChipJob, model: CompiledModel) -> ChipStep:
     config = model.config
     lowering = Lowering(graph, config, segment)
     context = lowering.context
@@ -151,7 +161,7 @@ def _chip_step(graph: Graph, segment: Segment, model: CompiledModel) -> ChipStep
         raise NotOnChip((owners[error.position].node, str(error))) from error
     check_sizes(graph.name, placement.sizes)
     program = schedule(layers, placement, config, list(context.inputs), segment.outputs)
-    Semaphores(config.lanes, {
+    SemaphoreAllocator(config.lanes, {
         Memory.SCRATCHPAD: config.scratchpad_bytes, Memory.WEIGHTS: config.weight_bytes,
         Memory.SCRATCH: placement.sizes[Region.SCRATCH], Memory.OUTPUT: placement.sizes[Region.OUTPUT],
     }).run(program.commands)
@@ -191,7 +201,7 @@ def _plan(tiling: Tiling, cycles: float) -> LayerPlan:
                      *(round(float(v), 1) for v in (cycles, *tiling.costs)), tiling.tried)
 
 
-def _placement(graph: Graph, found: list[Segment], refused: dict[int, str], model: CompiledModel) -> list[Placed]:
+def _placement(graph: Graph, found: list[ChipJob], refused: dict[int, str], model: CompiledModel) -> list[Placed]:
     """Where each node of the graph went, in the graph's order."""
     where: dict[int, tuple[str, int]] = {}
     step = 0

@@ -88,7 +88,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Window:
+class WindowWalk:
     """A depthwise kernel in the window unit: `height` x `width` taps, `rows` kernel rows to a pass."""
 
     height: int
@@ -142,7 +142,7 @@ class ChipLayer:
     out_max: int
     rounding: Rounding = Rounding.DOUBLE
     table: bytes | None = None  # 256 results, through which the tail's own go
-    window: "Window | None" = None  # for WINDOW, whose `kernel` counts groups of kernel rows
+    window: "WindowWalk | None" = None  # for WINDOW, whose `kernel` counts groups of kernel rows
     weights: list[np.ndarray] | None = None
     first_block: list[int] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)

@@ -13,7 +13,7 @@ from .commands import Access, Area, Command, Memory, Program, packed_transfers, 
 from .layers import Box, ChipLayer, Image
 from .placement import Placement
 from .tiling import Tile
-from .weights import LayerWeights, WeightMemory
+from .weights import LayerWeights, WeightRing
 
 
 def schedule(layers: list[ChipLayer], placement: Placement, config: ChipConfig, inputs: list[str],
@@ -32,7 +32,7 @@ class _State:
     def __init__(self, placement: Placement, config: ChipConfig, program: Program, inputs: set[str], outputs: set[str]):
         self.placement, self.config, self.program = placement, config, program
         self.inputs, self.outputs = inputs, outputs
-        self.memory = WeightMemory(config)
+        self.memory = WeightRing(config)
         self.table: bytes | None = None  # what the tail holds
         self.loaded: dict[tuple[str, int], int] = {}  # resident inputs: bytes of a block that have been loaded
 

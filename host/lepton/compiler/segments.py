@@ -89,7 +89,7 @@ class ChipNode:
 
 
 @dataclass(eq=False)
-class Segment:
+class ChipJob:
     """Chip nodes of one job in execution order, and the host nodes that follow it."""
 
     chip: list[ChipNode] = field(default_factory=list)
@@ -176,7 +176,7 @@ class Segmenter:
 
     # levels: level n is job n, then the host's work on its results
 
-    def segments(self) -> list[Segment]:
+    def segments(self) -> list[ChipJob]:
         """Everything as late as possible with the least number of levels: then jobs are as few as the longest
         alternation of chip and host demands."""
         steps = list({**self.chips, **self.hosts})
@@ -224,8 +224,8 @@ class Segmenter:
             assert len(order) > before, "the verifier let a cycle pass"
         return order
 
-    def _collect(self, order: list[str], level: dict[str, int], last: int) -> list[Segment]:
-        found = [Segment() for _ in range(last + 1)]
+    def _collect(self, order: list[str], level: dict[str, int], last: int) -> list[ChipJob]:
+        found = [ChipJob() for _ in range(last + 1)]
         for name in order:
             segment = found[level[name]]
             if name in self.chips:
@@ -243,7 +243,7 @@ class Segmenter:
         return found
 
 
-def split(segment: Segment, layers: list[int], limit: int, size: Callable[[str], int]) -> tuple[Segment, Segment]:
+def split(segment: ChipJob, layers: list[int], limit: int, size: Callable[[str], int]) -> tuple[ChipJob, ChipJob]:
     """A segment as two: the chip keeps counters of `limit` layers of a job, and the nodes of this one take `layers`.
 
     It is cut where the fewest bytes cross (`size` of a tensor), as long as that makes no more jobs than needed.
@@ -258,7 +258,7 @@ def split(segment: Segment, layers: list[int], limit: int, size: Callable[[str],
         return sum(map(size, {name for chip in segment.chip[place:] for name in chip.reads()} & made))
 
     place = min(places, key=lambda p: (crossing(p), -p))
-    first, second = Segment(segment.chip[:place]), Segment(segment.chip[place:], segment.host)
+    first, second = ChipJob(segment.chip[:place]), ChipJob(segment.chip[place:], segment.host)
     read_later = {name for chip in second.chip for name in chip.reads()}
     for part in (first, second):
         own = [chip.output for chip in part.chip]
@@ -270,6 +270,6 @@ def split(segment: Segment, layers: list[int], limit: int, size: Callable[[str],
     return first, second
 
 
-def segments(graph: Graph, refused: dict[int, str], config: ChipConfig) -> list[Segment]:
+def segments(graph: Graph, refused: dict[int, str], config: ChipConfig) -> list[ChipJob]:
     """The segments of a verified graph in order, for a chip of configuration `config`."""
     return Segmenter(graph, refused, config).segments()

@@ -51,7 +51,7 @@ class _History:
         self.readers = np.full((len(Engine), words), -1, np.int32)
 
 
-class Semaphores:
+class SemaphoreAllocator:
     """Adds `wait`, `post` and `fence` to the commands of a job. `sizes` gives the bytes of each `Memory`."""
 
     def __init__(self, lanes: int, sizes: dict):

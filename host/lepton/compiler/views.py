@@ -13,7 +13,7 @@ from .layers import Image
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class ChannelView:
     """Where a tensor's channels lie: channel c in lane `lanes[c]` of `image`, counted through its blocks."""
 
     image: Image
@@ -24,23 +24,23 @@ class View:
         """Do channels lie one after the other from the first lane on?"""
         return np.array_equal(self.lanes, np.arange(len(self.lanes)))
 
-    def part(self, which: slice) -> "View":
+    def part(self, which: slice) -> "ChannelView":
         """The view of some of the channels; of the blocks between the first and the last of them."""
         lanes = self.lanes[which]
         width = self.image.lane_count
         low, high = int(lanes.min()) // width, int(lanes.max()) // width + 1
         blocks = self.image.of_blocks or self.image.blocks
         image = replace(self.image, first_block=self.image.first_block + low, blocks=high - low, of_blocks=blocks)
-        return View(image, lanes - low * width)
+        return ChannelView(image, lanes - low * width)
 
 
-def side_by_side(image: Image, parts: list[int]) -> tuple[View, list[View]]:
+def side_by_side(image: Image, parts: list[int]) -> tuple[ChannelView, list[ChannelView]]:
     """The view of a concatenation of so many channels each in the buffer of `image`, and those of its operands."""
     width = image.lane_count
     blocks = [-(-channels // width) for channels in parts]
     starts = np.cumsum([0, *blocks])
     whole = replace(image, blocks=int(starts[-1]), first_block=0, of_blocks=int(starts[-1]))
-    views = [View(replace(whole, blocks=n, first_block=int(start)), np.arange(channels))
+    views = [ChannelView(replace(whole, blocks=n, first_block=int(start)), np.arange(channels))
              for channels, n, start in zip(parts, blocks, starts[:-1], strict=True)]
     lanes = np.concatenate([view.lanes + int(start) * width for view, start in zip(views, starts[:-1], strict=True)])
-    return View(whole, lanes), views
+    return ChannelView(whole, lanes), views

@@ -69,7 +69,7 @@ class LayerWeights:
         return sum(b.size for b in self.batches)
 
 
-class WeightMemory:
+class WeightRing:
     """The weight memory as a ring: a batch stays until a later one takes its place."""
 
     def __init__(self, config: ChipConfig):

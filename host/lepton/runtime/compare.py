@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arch import Region
-from ..compiler import CompiledModel
 from ..device import Device
 from ..driver import Driver
+from ..program import CompiledModel
 from .errors import RuntimeModelError
 from .session import Result, Session
 

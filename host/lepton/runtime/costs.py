@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..compiler.model import ChipStep, CompiledModel, HostStep
 from ..graph import Signature
+from ..program import ChipStep, CompiledModel, HostStep
 
 _REPEATS = 7
 _ENOUGH = 1.0  # seconds after which no further round is started

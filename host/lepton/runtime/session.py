@@ -1,6 +1,5 @@
 """A compiled model on a device: load once, run many times."""
 
-import hashlib
 import threading
 import time
 import weakref
@@ -10,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arch import COUNTERS, Region
-from ..compiler import ChipStep, CompiledModel, TensorInfo
-from ..compiler.container import dump
 from ..device import Device
 from ..driver import DEFAULT_CYCLE_LIMIT, Buffer, Driver, Job
 from ..graph import GraphError
+from ..program import ChipStep, CompiledModel, TensorInfo
 from .costs import cost_of
 from .errors import InputError, RuntimeModelError
 from .report import Report, job_rows
@@ -45,7 +43,7 @@ class _Watch:
 
 def program_hash(model: CompiledModel) -> str:
     """SHA-256 of the compiled model's file: its programs, layouts and configuration."""
-    return hashlib.sha256(dump(model)).hexdigest()
+    return model.digest()
 
 
 class Session:

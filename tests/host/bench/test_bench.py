@@ -9,8 +9,9 @@ from lepton.arch import PRESETS
 from lepton.bench import ROWS, Entry, Measurement, measure, run_rows, select
 from lepton.bench.measure import failed
 from lepton.bench.roofline import COLORS, chart
-from lepton.compiler import ChipStep, compile_graph
+from lepton.compiler import compile_graph
 from lepton.models import topologies
+from lepton.program import ChipStep
 from lepton.runtime import CAUSES
 
 SMALL = Entry("conv_3x3_6x6x8_8", goal_cycles=1)

@@ -12,9 +12,9 @@ import pytest
 from lepton.cli import main
 from lepton.cli.host_work import host_facts
 from lepton.cli.main import EXIT_DIFFERENT, EXIT_USER_ERROR
-from lepton.compiler import CompiledModel
 from lepton.frontends import export_tflite
 from lepton.graph import Node, Quantization, Softmax, Tensor
+from lepton.program import CompiledModel
 from lepton.results import DeviceKeys, Spool, Store, Uploader
 from lepton.results.verify import read
 from lepton.runtime.costs import LAYOUT, HostCost

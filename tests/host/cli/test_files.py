@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from lepton.cli.files import FileError, read_inputs, write_atomically, write_outputs
-from lepton.compiler import TensorInfo
+from lepton.program import TensorInfo
 
 X = TensorInfo("x", (1, 2, 3), "int8")
 Z = TensorInfo("serving/z:0", (1, 4), "int8")

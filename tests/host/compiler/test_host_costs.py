@@ -4,8 +4,9 @@ import lepton.device
 import numpy as np
 import pytest
 from compiler_graphs import Builder, quantization, random_inputs
-from lepton.compiler import HostStep, compile_graph
+from lepton.compiler import compile_graph
 from lepton.graph import Arithmetic, Conv2D, Dequantize, Gather, Mul, Tensor, Unary
+from lepton.program import HostStep
 from lepton.runtime import Session, costs
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from compiler_graphs import Builder
 from lepton.arch import PRESETS
-from lepton.compiler import ChipStep, CompiledModel, ModelFileError, compile_graph
-from lepton.compiler.container import dump, parse
+from lepton.compiler import compile_graph
 from lepton.graph import Table, Transpose, interpret
+from lepton.program import ChipStep, CompiledModel, ModelFileError, dump, parse
 
 
 def graph():

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lepton.arch import ChipConfig
 from lepton.compiler import compile_graph
-from lepton.compiler.container import dump
 from lepton.graph import Arithmetic, interpret
+from lepton.program import dump
 
 
 @st.composite

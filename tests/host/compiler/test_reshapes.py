@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from compiler_graphs import CRAMPED, Builder, golden, litert
 from compiler_reshapes import KINDS, UNSIGNED, ReshapingBuilder, append, reshaping_network
-from lepton.compiler.container import dump, parse
 from lepton.frontends import import_tflite
 from lepton.graph import GraphError, Maximum, Recenter, Sub, Table, Tensor, interpret
+from lepton.program import dump, parse
 from lepton.runtime import Session
 
 from tests import litert_models

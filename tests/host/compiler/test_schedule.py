@@ -8,13 +8,12 @@ import pytest
 from compiler_graphs import Builder, golden, random_inputs
 from compiler_random import network
 from compiler_reference import reference
-from lepton.arch import PRESETS, DmaOpcode, Engine, Region, Space, TensorOpcode
+from lepton.arch import PRESETS, DmaOpcode, Engine, Region, Space, Stream, TensorOpcode
 from lepton.arch.commands import ENGINE_RECORDS, SEMAPHORES_READ, SEMAPHORES_WEIGHTS
 from lepton.arch.repeat import unroll
 from lepton.compiler import compile_graph
 from lepton.compiler.commands import Access, Command, Memory
-from lepton.compiler.model import Stream
-from lepton.compiler.semaphores import Semaphores
+from lepton.compiler.semaphores import SemaphoreAllocator
 from lepton.runtime import Session
 
 # A command that waits for input and weights waits twice for LOAD, although the later load implies the earlier:
@@ -189,7 +188,7 @@ def test_posts_never_run_far_ahead_of_waits():
         where = Access(Memory.SCRATCHPAD, 4 * i, 4 * i + 4)
         sequence.append(Command(Engine.LOAD, {"opcode": DmaOpcode.LOAD}, [], [where]))
         sequence.append(Command(Engine.TENSOR, {"opcode": TensorOpcode.MAX}, [where], []))
-    Semaphores(4, {Memory.SCRATCHPAD: 4000}).run(sequence)
+    SemaphoreAllocator(4, {Memory.SCRATCHPAD: 4000}).run(sequence)
     loads = [c.fields for c in sequence[::2]]
     tensors = [c.fields for c in sequence[1::2]]
     # let LOAD run as far as it can each time before TENSOR takes one step

@@ -4,9 +4,9 @@ import lepton
 import lepton.models
 import numpy as np
 import pytest
-from lepton.compiler import CompiledModel
 from lepton.frontends import load
 from lepton.graph import Graph, GraphError
+from lepton.program import CompiledModel
 
 MODEL = lepton.models.load("mnist")
 

@@ -4,8 +4,8 @@ import lepton.device
 import numpy as np
 import pytest
 from lepton.arch import PRESETS, Dma, DmaOpcode, Engine, Region, Stream
-from lepton.compiler import Binding, Blocked, ChipStep, CompiledModel, TensorInfo
 from lepton.driver import ChipError
+from lepton.program import Binding, Blocked, ChipStep, CompiledModel, TensorInfo
 from lepton.runtime import ComparingSession, InputError, difference
 
 SHAPE = (1, 2, 2, 4)

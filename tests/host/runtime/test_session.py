@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from lepton.arch import COUNTERS, PRESETS, Dma, DmaOpcode, Engine, ErrorCode, Region, Stream
 from lepton.arch.registers import SNAPSHOT_COUNTERS
-from lepton.compiler import Binding, Blocked, ChipStep, CompiledModel, LayerInfo, TensorInfo
 from lepton.driver import AllocationError, ChipError, Completion, Driver
+from lepton.program import Binding, Blocked, ChipStep, CompiledModel, LayerInfo, TensorInfo
 from lepton.runtime import CAUSES, FINISH, InputError, RuntimeModelError, Session, program_hash
 from lepton.runtime.report import Report, job_rows
 from lepton.runtime.session import UNWRITTEN

@@ -8,8 +8,9 @@ import lepton.device
 import lepton.models
 import numpy as np
 import pytest
-from lepton.compiler import CompiledModel, compile_graph
+from lepton.compiler import compile_graph
 from lepton.driver import AllocationError, Driver, DriverError
+from lepton.program import CompiledModel
 from lepton.runtime import ComparingSession, RuntimeModelError, Session
 
 from tests.host.driver.test_claims import in_fork

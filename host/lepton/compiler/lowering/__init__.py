@@ -27,7 +27,7 @@ from ...graph import (
 )
 from ..layers import ChipLayer
 from ..partition import NotOnChip, phase_steps
-from ..segments import ChipNode, Segment
+from ..segments import ChipJob, ChipNode
 from . import channels, dot, lanewise, phases, residual
 from .context import Context
 
@@ -35,7 +35,7 @@ from .context import Context
 class Lowering:
     """Lowers the nodes of one segment, in order; `context.inputs` collects the layouts of tensors from outside."""
 
-    def __init__(self, graph: Graph, config: ChipConfig, segment: Segment):
+    def __init__(self, graph: Graph, config: ChipConfig, segment: ChipJob):
         self.context = Context(graph, config, segment)
         self.packed: set[str] = set()  # tensors that have been written to memory without unused lanes
         channels.join(self.context, segment)

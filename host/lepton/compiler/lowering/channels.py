@@ -12,13 +12,13 @@ from ...graph import Concat
 from .. import quantize
 from ..layers import ChipLayer, Image, Part
 from ..operands import Operand, image_of
-from ..segments import ChipNode, Segment
-from ..views import View, side_by_side
+from ..segments import ChipJob, ChipNode
+from ..views import ChannelView, side_by_side
 from .context import Context
 from .dot import make_tiles
 
 
-def join(context: Context, segment: Segment) -> None:
+def join(context: Context, segment: ChipJob) -> None:
     """Places for the operands of concatenations, where the layers that make them can write them at once."""
     made = {chip.output for chip in segment.chip if not chip.moves}
     for chip in segment.chip:
@@ -30,7 +30,7 @@ def join(context: Context, segment: Segment) -> None:
                 context.views[name] = part
 
 
-def _parts(context: Context, node: ChipNode) -> tuple[View, list[View]]:
+def _parts(context: Context, node: ChipNode) -> tuple[ChannelView, list[ChannelView]]:
     height, width, _ = node.written
     image = Image(context.name(node.output, "parts"), 0, height, width, context.lanes, width * context.lanes)
     return side_by_side(image, [operand.image[2] for operand in node.operands()])
@@ -51,7 +51,7 @@ def move(context: Context, node: ChipNode, index: int) -> list[ChipLayer]:
         if source.image.channels:  # packed: a view cannot begin within a pixel
             image = context.new_image(context.name(node.source.tensor, node.source.image[2]), node.image)
             layers.append(select(context, node.source.values, source, image, index))
-            source = View(image, source.lanes)
+            source = ChannelView(image, source.lanes)
         view = source.part(slice(op.begin[-1], end, op.step[-1]))
     context.views[node.output] = view
     if node.output in context.wanted:
@@ -59,7 +59,7 @@ def move(context: Context, node: ChipNode, index: int) -> list[ChipLayer]:
     return layers
 
 
-def _lies(context: Context, name: str, part: View) -> bool:
+def _lies(context: Context, name: str, part: ChannelView) -> bool:
     view = context.views.get(name)
     return view is not None and (view is part or (view.image == part.image and np.array_equal(view.lanes, part.lanes)))
 
@@ -77,7 +77,7 @@ def pack(context: Context, operand: Operand, index: int) -> ChipLayer:
     return replace(select(context, operand.tensor, context.view(own), output, index), op="Reshape")
 
 
-def select(context: Context, tensor: str, view: View, output: Image, index: int) -> ChipLayer:
+def select(context: Context, tensor: str, view: ChannelView, output: Image, index: int) -> ChipLayer:
     """Channels of `view` to the lanes of `output`: a copy, or sums with weights 0 and 1."""
     shape = (1, output.height, output.width, len(view.lanes))
     source = replace(view.image, height=output.height, width=output.width, row_bytes=output.width * context.lanes)

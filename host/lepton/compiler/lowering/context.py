@@ -7,12 +7,12 @@ import numpy as np
 
 from ...arch import ChipConfig
 from ...graph import Arithmetic, Graph, GraphError
+from ...program import Blocked, Rows
 from .. import quantize
 from ..layers import Image
-from ..layouts import Blocked, Rows
 from ..operands import ImageShape, Operand, image_of
-from ..segments import ChipNode, Segment
-from ..views import View
+from ..segments import ChipJob, ChipNode
+from ..views import ChannelView
 
 
 def zero_of(tensor) -> int:
@@ -38,13 +38,13 @@ class Context:
     """One segment under way. `inputs` collects the buffers that the host fills, `views` the tensors that have no
     buffer of their own."""
 
-    def __init__(self, graph: Graph, config: ChipConfig, segment: Segment):
+    def __init__(self, graph: Graph, config: ChipConfig, segment: ChipJob):
         self.graph = graph
         self.config, self.lanes = config, config.lanes
         self.floats = graph.arithmetic is not Arithmetic.FIXED
         self.outside, self.wanted = set(segment.inputs), set(segment.outputs)
         self.inputs: dict[str, Input] = {}  # by buffer
-        self.views: dict[str, View] = {}
+        self.views: dict[str, ChannelView] = {}
         self._names: dict[object, str] = {}
 
     def shape(self, tensor: str) -> tuple[int, ...]:
@@ -113,11 +113,11 @@ class Context:
         if seen != there:
             raise GraphError(f"tensor {tensor!r} has (pixels, channels) {there}, not {seen}")
 
-    def view(self, operand: Operand) -> View:
+    def view(self, operand: Operand) -> ChannelView:
         """Where an operand's channels lie."""
         if operand.tensor in self.views and not operand.packed:
             return self.views[operand.tensor]
-        return View(self.read(operand), np.arange(operand.image[2]))
+        return ChannelView(self.read(operand), np.arange(operand.image[2]))
 
     def lanes_of(self, operand: Operand) -> np.ndarray:
         """Lane of each channel, counted through the blocks."""

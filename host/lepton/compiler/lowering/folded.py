@@ -3,8 +3,8 @@
 import numpy as np
 
 from ...graph import FullyConnected
+from ...program import Rows
 from ..layers import Image
-from ..layouts import Rows
 from ..segments import ChipNode
 from .context import Context, Input
 

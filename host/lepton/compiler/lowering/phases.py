@@ -6,7 +6,7 @@ from ...arch import TensorOpcode
 from ..layers import ChipLayer, Image, Part
 from ..partition import phase_steps
 from ..segments import ChipNode
-from ..views import View
+from ..views import ChannelView
 from .channels import select
 from .context import Context, zero_of
 from .dot import chip_weights, make_tiles, set_parameters
@@ -18,7 +18,7 @@ def _image(context: Context, node: ChipNode, phase: tuple[int, int]) -> Image:
 
 def nearest(context: Context, node: ChipNode, index: int, phase: tuple[int, int]) -> ChipLayer:
     """A Resize to nearest neighbours: every input pixel goes to the same place of its rectangle."""
-    view = View(context.read(node.source), np.arange(node.image[2]))
+    view = ChannelView(context.read(node.source), np.arange(node.image[2]))
     layer = select(context, node.name, view, _image(context, node, phase), index)
     layer.op = "Resize"
     layer.output_shape = tuple(context.graph.tensors[node.node.outputs[0]].shape)

@@ -4,13 +4,13 @@ import numpy as np
 
 from ...arch.commands import WINDOW_COLUMNS, WINDOW_ROWS
 from ...graph import DepthwiseConv2D
-from ..layers import Window
+from ..layers import WindowWalk
 from ..segments import ChipNode
 from .context import Context
 
 
 def window(context: Context, node: ChipNode, values: np.ndarray, stride, dilation, padding,
-           out_shape) -> Window | None:
+           out_shape) -> WindowWalk | None:
     """How the window unit does a depthwise convolution; None where it cannot."""
     op, (_, kernel_y, kernel_x, _) = node.node.op, values.shape
     width = node.image[1]
@@ -24,10 +24,10 @@ def window(context: Context, node: ChipNode, values: np.ndarray, stride, dilatio
     if first < 0 or last - kernel_x + 1 >= width or (last >= width and stride[0] < 2 and last - width >= first):
         return None
     rows = min(WINDOW_ROWS, kernel_y, (context.lanes - kernel_x) // WINDOW_COLUMNS + 1)
-    return Window(kernel_y, kernel_x, rows)
+    return WindowWalk(kernel_y, kernel_x, rows)
 
 
-def tiles(values: np.ndarray, shape: Window, lanes: int) -> list[np.ndarray]:
+def tiles(values: np.ndarray, shape: WindowWalk, lanes: int) -> list[np.ndarray]:
     """Tiles per output block, (1, groups, 1, K, K): the taps counted from the last of the window."""
     outputs = len(values)
     groups = -(-shape.height // shape.rows)

@@ -3,8 +3,9 @@
 import lepton.device
 import numpy as np
 import pytest
-from lepton.compiler import ChipStep, compile_graph
+from lepton.compiler import compile_graph
 from lepton.frontends.onnx import import_onnx, quantize_onnx
+from lepton.program import ChipStep
 from lepton.runtime import Session
 from onnx_models import Net, array, integer_products_are_exact, reference
 from test_onnx_calibrate import DATA, float_network, images, retina_patches

@@ -8,9 +8,10 @@ import logging
 import numpy as np
 import onnx
 import pytest
-from lepton.compiler import ChipStep, HostStep, compile_graph
+from lepton.compiler import compile_graph
 from lepton.frontends.onnx import import_onnx
 from lepton.graph.interpret import evaluate
+from lepton.program import ChipStep, HostStep
 from onnx_models import Net, array, difference, feeds_for, integer_products_are_exact, operators, reference
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from test_onnx_compile import compare

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from lepton.compiler import ChipStep, compile_graph
+from lepton.compiler import compile_graph
 from lepton.frontends.onnx import import_onnx
+from lepton.program import ChipStep
 from onnx_models import Net, array, difference, feeds_for, operators, reference, run
 
 

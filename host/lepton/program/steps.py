@@ -1,18 +1,6 @@
-"""What the compiler hands to the runtime: `CompiledModel`.
-
-Running one means keeping a table of named host arrays and taking the steps in order:
-
-    values = {model.inputs[0].name: image}
-    for step in model.steps:
-        ChipStep: write `step.program` to region PROGRAM, each of `step.inputs` to region INPUT
-                  (`binding.to_device(values[binding.name])` at `binding.offset`), give the job its region
-                  sizes and streams, ring the doorbell; then read each of `step.outputs` from region OUTPUT
-                  (`values[binding.name] = binding.from_device(...)`)
-        HostStep: `step.run(values)`
-"""
+"""The parts of a compiled model: jobs for the chip, operators for the host, and what the report says of them."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -63,7 +51,7 @@ class Binding:
 
 
 @dataclass(frozen=True)
-class Buffer:
+class BufferInfo:
     """One device buffer of the model, for listings and allocation."""
 
     step: int  # index in `CompiledModel.steps`
@@ -162,8 +150,8 @@ class LayerInfo:
 
 
 @dataclass(eq=False)
-class CompiledModel:
-    """A network compiled for one chip configuration."""
+class ModelParts:
+    """Everything that the file of a compiled model holds."""
 
     name: str
     config: ChipConfig
@@ -178,45 +166,6 @@ class CompiledModel:
     def config_hash(self) -> str:
         """`ChipConfig.hash` of the chip that the programs are for."""
         return self.config.hash
-
-    @property
-    def cycles(self) -> float:
-        """Cycles of all jobs that the compiler expects, from doorbell to completion."""
-        return sum(step.cycles for step in self.steps if isinstance(step, ChipStep))
-
-    @property
-    def macs(self) -> int:
-        """Of what runs on the chip."""
-        return sum(layer.macs for layer in self.layers)
-
-    @property
-    def buffers(self) -> list[Buffer]:
-        """Every device buffer, step by step."""
-        found = []
-        for index, step in enumerate(self.steps):
-            if isinstance(step, HostStep):
-                continue
-            found.append(Buffer(index, "program", Region.PROGRAM, 0, len(step.program)))
-            found += [Buffer(index, b.name, Region.INPUT, b.offset, b.size) for b in step.inputs]
-            found += [Buffer(index, b.name, Region.OUTPUT, b.offset, b.size) for b in step.outputs]
-            if step.scratch_size:
-                found.append(Buffer(index, "scratch", Region.SCRATCH, 0, step.scratch_size))
-        return found
-
-    def save(self, path: str | Path) -> None:
-        """Write one file; the same model gives the same bytes."""
-        from .container import dump
-        Path(path).write_bytes(dump(self))
-
-    @classmethod
-    def load(cls, path: str | Path) -> "CompiledModel":
-        """Read a file that `save` wrote. Raises `container.ModelFileError` for any other."""
-        from .container import ModelFileError, parse
-        try:
-            data = Path(path).read_bytes()
-        except OSError as error:
-            raise ModelFileError(f"{path}: cannot be read: {error.strerror}") from error
-        return parse(data, str(path))
 
 
 def quantization_of(tensor) -> tuple[float | None, int | None]:

@@ -13,7 +13,7 @@ from ..arch import ChipConfig, Engine, Stream
 from ..arch.commands import ENGINE_RECORDS
 from ..graph.verify import verify_node
 from .layouts import Blocked, Rows
-from .model import Binding, ChipStep, CompiledModel, HostStep, LayerInfo, LayerPlan, Placed, TensorInfo
+from .steps import Binding, ChipStep, HostStep, LayerInfo, LayerPlan, ModelParts, Placed, TensorInfo
 
 FORMAT = "lepton-model"
 VERSION = 3
@@ -156,7 +156,7 @@ def _plain(value):
     return value.item()
 
 
-def dump(model: CompiledModel) -> bytes:
+def write(model: ModelParts) -> bytes:
     """The bytes of the file. Equal models give equal bytes."""
     manifest = {
         "format": FORMAT, "version": VERSION, "name": model.name, "config": asdict(model.config),
@@ -183,8 +183,8 @@ def dump(model: CompiledModel) -> bytes:
     return out.getvalue()
 
 
-def parse(data: bytes, source: str = "model") -> CompiledModel:
-    """The model in the bytes of a file; `source` names it in errors. Raises `ModelFileError`."""
+def read(data: bytes, source: str) -> ModelParts:
+    """What the bytes of a file hold; `source` names it in errors. Raises `ModelFileError`."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         manifest = json.loads(archive.read("manifest.json"))
@@ -201,7 +201,7 @@ def parse(data: bytes, source: str = "model") -> CompiledModel:
         if config.hash != manifest["config_hash"]:
             raise ModelFileError(f"{source}: damaged: the configuration's hash must be {config.hash}, "
                                  f"not {manifest['config_hash']}; compile the network again")
-        model = CompiledModel(
+        model = ModelParts(
             manifest["name"], config, manifest["source_hash"],
             [_tensor(t) for t in manifest["inputs"]], [_tensor(t) for t in manifest["outputs"]],
             [_parse_step(s, archive.read) for s in manifest["steps"]],

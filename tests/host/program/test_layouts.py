@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from lepton.compiler import Blocked, LayoutError, Rows
+from lepton.program import Blocked, LayoutError, Rows
 
 
 def test_blocked_puts_lanes_of_a_pixel_together():
