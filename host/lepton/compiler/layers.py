@@ -155,6 +155,7 @@ class ChipLayer:
     weight_bytes: int = 0
     input_shape: tuple[int, ...] = ()
     output_shape: tuple[int, ...] = ()
+    cuts: dict = field(default_factory=dict)  # parts of the reductions, by the limits that they keep (`tiling`)
 
     @property
     def weighted(self) -> bool:

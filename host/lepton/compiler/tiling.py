@@ -73,6 +73,12 @@ class Tiling:
                 for rows in _spans(part.rows, self.rows) for columns in _spans(part.columns, self.columns)]
 
     @cached_property
+    def tile_count(self) -> int:
+        """How many `tiles` there are."""
+        return sum(-(-(part.rows[1] - part.rows[0]) // self.rows) * -(-(part.columns[1] - part.columns[0])
+                                                                     // self.columns) for part in self.layer.parts)
+
+    @cached_property
     def block_groups(self) -> list[tuple[int, int]]:
         """Output blocks [start, stop) of each command: one for DOT, up to `blocks` for SUM and MAX."""
         return _spans((0, self.layer.output.blocks), 1 if self.dot else self.blocks)
@@ -88,7 +94,7 @@ class Tiling:
         """
         layer, pixels = self.layer, self.rows * self.columns
         return (self.dot and layer.window is None and not self.streams.source
-                and len(self.tiles) == len(self._reductions) == 1 and pixels < self.config.lanes
+                and self.tile_count == len(self._reductions) == 1 and pixels < self.config.lanes
                 and pixels <= Tensor.find("acc_z").maximum
                 and pixels * layer.output.blocks <= self.config.accumulator_rows)
 
@@ -123,7 +129,10 @@ class Tiling:
         if self.layer.window is not None:  # one command for each group of kernel rows
             return [(box, self._every_plane([Box(box.blocks, (y, y + 1), box.columns) for y in range(*box.rows)]),
                      count) for box, count in self.layer.reductions]
-        return [(box, self._parts(box, self.blocks, self._box_passes), count) for box, count in self.layer.reductions]
+        key = self.blocks, self._box_passes  # rows and columns do not matter, so that many tilings share it
+        if key not in self.layer.cuts:
+            self.layer.cuts[key] = [(box, self._parts(box, *key), count) for box, count in self.layer.reductions]
+        return self.layer.cuts[key]
 
     @property
     def _box_passes(self) -> int:
@@ -164,9 +173,9 @@ class Tiling:
     @property
     def slots(self) -> tuple[int, int, int]:
         """Tile buffers of source, output and residual: two of each streamed one, or one if it is filled only once."""
-        commands = len(self.tiles) * len(self.block_groups)
+        commands = self.tile_count * len(self.block_groups)
         parts = len(self._reductions[0][1]) if self.dot else 1
-        fills = len(self.tiles) if self.source_loads_once else commands * parts
+        fills = self.tile_count if self.source_loads_once else commands * parts
         two = 2 if commands > 1 else 1
         return ((2 if fills > 1 else 1) * self.streams.source, two * self.streams.output, two * self.streams.residual)
 
@@ -206,7 +215,7 @@ class Tiling:
 
     def _costs(self, command_cycles: int) -> tuple[float, float, float]:
         lanes, layer = self.config.lanes, self.layer
-        count = len(self.tiles)
+        count = self.tile_count
         pixels = self.rows * self.columns
         if layer.window is not None:  # it walks the image, row by row, and one row more
             pixels = (self.rows * layer.stride[0] + 1) * self._reach(self.columns, 1, layer.source.width)
@@ -264,7 +273,7 @@ def choose(layer: ChipLayer, config: ChipConfig, streams: Streams, budget: int) 
                 if tiling.bytes > budget:
                     continue
                 tried += 1
-                key = (tiling.cycles, len(tiling.tiles))
+                key = (tiling.cycles, tiling.tile_count)
                 if best is None or key < best_key:
                     best, best_key = tiling, key
             if best is not None and columns * 2 <= best.columns:
