@@ -87,6 +87,54 @@ class Attention(nn.Module):
         return x + self.down(F.gelu(self.up(x)))
 
 
+class BasicBlock(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.a, self.b = conv_bn(inputs, outputs, 3, stride), conv_bn(outputs, outputs, 3)
+        self.shortcut = conv_bn(inputs, outputs, 1, stride) if inputs != outputs else nn.Identity()
+
+    def forward(self, x):
+        return F.relu(self.b(F.relu(self.a(x))) + self.shortcut(x))
+
+
+class ResNet18Like(nn.Sequential):
+    """ResNet-18's topology with half of its channels."""
+
+    def __init__(self, width=32):
+        blocks, channels = [], width
+        for i, outputs in enumerate((width, 2 * width, 4 * width, 8 * width)):
+            blocks += [BasicBlock(channels, outputs, 1 if i == 0 else 2), BasicBlock(outputs, outputs, 1)]
+            channels = outputs
+        super().__init__(conv_bn(3, width, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1), *blocks, nn.AdaptiveAvgPool2d(1),
+                         nn.Flatten(), nn.Linear(channels, 100))
+
+
+class InvertedResidual(nn.Module):
+    def __init__(self, inputs, outputs, stride, factor):
+        super().__init__()
+        wide = inputs * factor
+        self.layers = nn.Sequential(conv_bn(inputs, wide, 1), nn.ReLU6(), conv_bn(wide, wide, 3, stride, wide),
+                                    nn.ReLU6(), conv_bn(wide, outputs, 1))
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x):
+        return x + self.layers(x) if self.residual else self.layers(x)
+
+
+class MobileNetLike(nn.Sequential):
+    """MobileNetV2's blocks."""
+
+    def __init__(self):
+        blocks, channels = [], 16
+        stages = ((1, 8, 1, 1), (6, 12, 2, 2), (6, 16, 3, 2), (6, 32, 3, 2), (6, 48, 2, 1))
+        for factor, outputs, count, stride in stages:
+            for i in range(count):
+                blocks.append(InvertedResidual(channels, outputs, stride if i == 0 else 1, factor))
+                channels = outputs
+        super().__init__(conv_bn(3, 16, 3, 2), nn.ReLU6(), *blocks, conv_bn(channels, 128, 1), nn.ReLU6(),
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 100))
+
+
 NETWORKS = {"residual": (Residual, (3, 16, 12)), "mobile": (Mobile, (3, 24, 24)), "unet": (UNet, (3, 12, 16)),
             "shuffle": (Shuffle, (3, 16, 16)), "attention": (Attention, (10, 16))}
 

@@ -1,0 +1,159 @@
+"""What is promised about PyTorch's bytes, for each class of operator, and what float32 sums do to whole networks.
+
+docs/pytorch.md has the promise and these tests' figures.
+"""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from lepton.frontends.torch import convert, import_converted  # noqa: E402
+from lepton.frontends.torch.importer import Importer, _Shapes  # noqa: E402
+from lepton.graph import Dequantize  # noqa: E402
+from lepton.graph.interpret import compute, evaluate, operands  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from tests.host.frontends.torch.torch_compare import compare  # noqa: E402
+from tests.host.frontends.torch.torch_networks import MobileNetLike, ResNet18Like, settled  # noqa: E402
+
+IMAGE, ROW, VECTOR = (8, 12, 10), (8, 40), (24,)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(3)
+    torch.set_num_threads(1)
+
+
+class Call(nn.Module):
+    def __init__(self, function, *parts):
+        super().__init__()
+        self.function, self.parts = function, nn.ModuleList(parts)
+
+    def forward(self, x):
+        return self.function(self.parts, x)
+
+
+def conv(outputs=8, kernel=3, **options):
+    return nn.Conv2d(8, outputs, kernel, padding=kernel // 2, **options)
+
+
+def behind(module):
+    """Behind a convolution, so that its input is no quantized noise."""
+    return lambda: nn.Sequential(conv(), module())
+
+
+# Functions of one or two int8 values, moves, and floats that PyTorch's own kernels compute: every byte is PyTorch's.
+ALWAYS = {
+    "normalization": (IMAGE, lambda: nn.BatchNorm2d(8)),
+    "normalization of rows": (ROW, lambda: nn.Sequential(nn.BatchNorm1d(8), nn.ReLU())),
+    "normalization of vectors": (VECTOR, lambda: nn.BatchNorm1d(24)),
+    "sum": (IMAGE, lambda: Call(lambda p, x: F.relu(F.max_pool2d(x, 3, 1, 1) + x))),
+    "difference": (IMAGE, lambda: Call(lambda p, x: F.max_pool2d(x, 3, 1, 1) - x)),
+    "product": (IMAGE, lambda: Call(lambda p, x: torch.sigmoid(x) * x)),
+    "maximum pool": (IMAGE, lambda: nn.MaxPool2d(3, 2, 1)),
+    "tables": (IMAGE, lambda: nn.Sequential(nn.SiLU(), nn.GELU(), nn.Hardswish(), nn.LeakyReLU(), nn.Tanh())),
+    "moves": (IMAGE, lambda: nn.Sequential(nn.PixelUnshuffle(2), nn.ChannelShuffle(4), nn.ReflectionPad2d(2))),
+    "concatenation": (IMAGE, lambda: Call(lambda p, x: torch.cat([F.relu(x), x.flip(3)], 1))),
+    "nearest neighbours": (IMAGE, lambda: nn.Sequential(nn.ReLU(), nn.Upsample(scale_factor=2))),
+    "softmax": (IMAGE, lambda: nn.Softmax(1)),
+    "bilinear": (IMAGE, lambda: nn.Upsample(scale_factor=2, mode="bilinear")),
+    "layer norm": (IMAGE, lambda: nn.LayerNorm(10)),
+    "group norm": (IMAGE, lambda: nn.GroupNorm(2, 8)),
+}
+# Sums of products: PyTorch rounds each of its sums to float32, here they are exact.
+SUMS = {
+    "convolution": (IMAGE, conv), "strided": (IMAGE, lambda: conv(12, stride=2)),
+    "depthwise": (IMAGE, lambda: conv(groups=8)), "grouped": (IMAGE, lambda: conv(groups=2)),
+    "dilated": (IMAGE, lambda: nn.Conv2d(8, 5, 3, dilation=2)),
+    "transposed": (IMAGE, lambda: nn.ConvTranspose2d(8, 6, 3, 2, 1)),
+    "of rows": (ROW, lambda: nn.Conv1d(8, 9, 5, padding=2)),
+    "normalized": (IMAGE, lambda: nn.Sequential(conv(bias=False), nn.BatchNorm2d(8), nn.ReLU6())),
+    "linear": (VECTOR, lambda: nn.Sequential(nn.Linear(24, 32), nn.ReLU(), nn.Linear(32, 10))),
+    "average pool": (IMAGE, behind(lambda: nn.AvgPool2d(3, 2, 1))),
+    "average of four": (IMAGE, behind(lambda: nn.AvgPool2d(2))),
+    "global average": (IMAGE, behind(lambda: nn.AdaptiveAvgPool2d(1))),
+    "adaptive average": (IMAGE, behind(lambda: nn.AdaptiveAvgPool2d((3, 5)))),
+    "mean": (IMAGE, lambda: Call(lambda p, x: p[0](x).mean((2, 3)), conv())),
+    "residual": (IMAGE, lambda: Call(lambda p, x: F.relu(p[0](x) + x), conv())),
+}
+
+
+@pytest.mark.parametrize("name", ALWAYS)
+def test_every_byte(name):
+    shape, make = ALWAYS[name]
+    found = compare(settled(make()), [torch.randn(8, *shape) for _ in range(2)],
+                    [torch.randn(1, *shape) for _ in range(8)])
+    assert found.differing == 0, f"{found.differing} of {found.values}"
+
+
+def test_sums_of_products(record_property):
+    """One value in 10 000 at most, by one step: where PyTorch's float32 sum lies on the other side of a half."""
+    values = differing = 0
+    for name, (shape, make) in SUMS.items():
+        found = compare(settled(make()), [torch.randn(8, *shape) for _ in range(2)],
+                        [torch.randn(1, *shape) for _ in range(8)])
+        assert found.largest < 1.01, f"{name}: {found.largest} steps"
+        values, differing = values + found.values, differing + found.differing
+    record_property("differing", f"{differing} of {values}")
+    assert differing <= values / 10_000, f"{differing} of {values}"
+
+
+NETWORKS = {"resnet18": ResNet18Like, "mobilenet": MobileNetLike}
+
+
+def layers_that_differ(converted, example, x) -> tuple[int, int, int]:
+    """(values, values that differ, largest difference in steps) over all int8 tensors, each layer given PyTorch's own
+    operands."""
+    importer, theirs = Importer(converted, (example,), "layers"), _Shapes(converted)
+    with torch.no_grad():
+        theirs.run(x)
+    by_name = {node.name: value for node, value in theirs.made.items()}
+    wanted = {name: by_name[node.name].numpy() for node, name in importer.int8.items()
+              if isinstance(by_name.get(node.name), torch.Tensor) and by_name[node.name].dtype == torch.int8}
+    graph = importer.graph
+    values = {graph.inputs[0]: x.numpy()}
+    total = differing = largest = 0
+    for node in graph.nodes:
+        inputs = [graph.tensors[name] if name else None for name in node.inputs]
+        output = graph.tensors[node.outputs[0]]
+        made = compute(node.op, graph.arithmetic, inputs, operands(inputs, values), output)
+        values[output.name] = made
+        if output.name in wanted:
+            right = wanted[output.name]
+            away = np.abs(made.astype(int) - right)
+            total, differing = total + made.size, differing + int((away > 0).sum())
+            largest = max(largest, int(away.max()))
+            values[output.name] = right
+            if output.name in importer.turned and right.ndim == 4:
+                values[importer.turned[output.name]] = right.transpose(0, 2, 3, 1)
+    return total, differing, largest
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_layers_of_whole_networks(name, record_property):
+    """Every layer, given what PyTorch's layer before it made: at most one value in 20 000 differs, by one step."""
+    converted, example = convert(settled(NETWORKS[name]()), [torch.randn(8, 3, 64, 64)])
+    total, differing, largest = layers_that_differ(converted, example, torch.randn(1, 3, 64, 64))
+    record_property("differing", f"{differing} of {total}")
+    assert total > 100_000
+    assert differing <= total / 20_000 and largest <= 1, f"{differing} of {total}, largest {largest}"
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_results_of_whole_networks(name, record_property):
+    """A value that differs in one layer touches many of the next: results differ by a step or two, if at all."""
+    converted, example = convert(settled(NETWORKS[name]()), [torch.randn(8, 3, 64, 64)])
+    graph = import_converted(converted, (example,), name)
+    last = [node for node in graph.nodes if isinstance(node.op, Dequantize)][-1]
+    step = float(graph.tensors[last.inputs[0]].scale)
+    away = []
+    for x in torch.randn(4, 1, 3, 64, 64):
+        with torch.no_grad():
+            expected = converted(x).numpy()
+        away.append(np.abs(evaluate(graph, {graph.inputs[0]: x.numpy()})[graph.outputs[0]] - expected) / step)
+    record_property("differing", f"{int((np.array(away) > 0).sum())} of {np.size(away)}")
+    assert np.max(away) < 2.01
+    assert (np.array(away) > 0).mean() <= 0.3
