@@ -14,7 +14,8 @@
         run_cocotb(Aligner(lanes), "align", __name__, parameters={"lanes": lanes})
 
 The block is Verilated once for every Verilog text; pytest-xdist workers share the
-result. `LEPTON_SEED` sets the random seed (cocotb seeds `random`), `WAVES=1` keeps a VCD.
+result. `LEPTON_SEED` sets the random seed (cocotb seeds `random`; see `tests.seeds`), `WAVES=1` keeps a VCD,
+`LEPTON_OPTIMIZE=-O0` builds in half the time models that are used once, as `tools/mutants.py` does.
 """
 
 import json
@@ -34,7 +35,8 @@ from lepton_sim.cache import build_root, digest, making_folder
 from lepton_sim.compile import Flags, compile_objects, include_options, link, model_objects, runtime_objects, verilate
 from lepton_sim.verilog import generate
 
-DEFAULT_SEED = 20261
+from tests.seeds import base_seed
+
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -55,7 +57,7 @@ def run_cocotb(component: wiring.Component, name: str, test_module: str, *, para
     Fails the pytest test where any cocotb test fails or none ran.
     """
     waves = waves or os.environ.get("WAVES", "0") not in ("", "0")
-    seed = int(os.environ.get("LEPTON_SEED", DEFAULT_SEED)) if seed is None else seed
+    seed = base_seed() if seed is None else seed
     model = build_model(component, name, waves=waves)
     runs = model.parent / "runs"
     runs.mkdir(exist_ok=True)
@@ -125,7 +127,8 @@ def build_model(component: wiring.Component, name: str, *, waves: bool = False) 
     """The folder with the simulator program of `component`, named `name`; built if it is not there."""
     verilog = generate(component, name)
     share, libraries = cocotb_tools.config.share_dir, cocotb_tools.config.libs_dir
-    flags = Flags(verilator=("--vpi", "--public-flat-rw", *(["--trace"] if waves else [])))
+    optimize = os.environ.get("LEPTON_OPTIMIZE", "-O1")
+    flags = Flags(verilator=("--vpi", "--public-flat-rw", *(["--trace"] if waves else [])), optimize=(optimize,))
     main = share / "lib" / "verilator" / "verilator.cpp"
     key = digest(verilog, flags.key, cocotb.__version__, main.read_bytes())
     final = build_root() / "cocotb" / f"{name}-{key}"
@@ -134,7 +137,7 @@ def build_model(component: wiring.Component, name: str, *, waves: bool = False) 
             generated = verilate(verilog, name, folder, flags)
             objects = model_objects(generated, flags)
             # cocotb's main program is the same for all, but it includes the model's header.
-            options = [*flags.compile, "-O1", *generated.defines, f"-I{folder}"]
+            options = [*flags.compile, optimize, *generated.defines, f"-I{folder}"]
             compile_objects([(main, folder / "cocotb_main.o", [*options, *include_options()])])
             link([*objects, folder / "cocotb_main.o", *runtime_objects(generated, flags)], folder / name,
                  [f"-Wl,-rpath,{libraries}", f"-L{libraries}", "-lcocotbvpi_verilator"])

@@ -82,7 +82,7 @@ def run_tests(folder: Path, tests: tuple[str, ...], build: Path) -> tuple[str, s
     """("killed", the first failure), ("survives", ""), ("stalls", "") or ("broken", the end of the output)."""
     paths = [str(folder / part) for part in ("host", "hdl", "sim")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "LEPTON_BUILD": str(build),
-                                "PYTHONDONTWRITEBYTECODE": "1"}
+                                "LEPTON_OPTIMIZE": "-O0", "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     try:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT)

@@ -9,10 +9,32 @@ from pathlib import Path
 
 import lepton.device
 import pytest
+from lepton_sim.board import RtlDevice
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE.parent / "host" / "compiler"))  # random graphs, and LiteRT
+
+# Cycles of all boards that one test may use: three times what the longest needs. A job that hangs fails its test
+# instead of stalling it, however fast the machine is.
+CYCLES_OF_A_TEST = 60_000_000
+
+
+@pytest.fixture(autouse=True)
+def cycle_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails a test once its boards have run for `CYCLES_OF_A_TEST` cycles, even in the middle of a wait."""
+    left = CYCLES_OF_A_TEST
+    run = RtlDevice._run
+
+    def limited(device: RtlDevice, cycles: int, **options) -> int:
+        nonlocal left
+        done = run(device, min(cycles, left), **options)
+        left -= done
+        if left <= 0:
+            pytest.fail(f"the boards of this test have run for {CYCLES_OF_A_TEST} cycles: something hangs")
+        return done
+
+    monkeypatch.setattr(RtlDevice, "_run", limited)
 
 
 @pytest.fixture(scope="session")

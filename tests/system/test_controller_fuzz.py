@@ -5,6 +5,7 @@ import zlib
 
 import lepton.device
 import numpy as np
+import pytest
 from lepton.arch import PRESETS
 from lepton.arch.controller import (
     COMPLETION_BYTES,
@@ -20,12 +21,14 @@ from lepton.arch.controller import (
 )
 from lepton.driver import Controller, Driver
 
+from tests.seeds import seeds
 from tests.system.test_controller_jobs import check, copy_job
 
 CONFIG = PRESETS["tiny"].with_(controller=True)
 WINDOW = 1 << 18
 LIMIT = 3_000  # cycles that a job of the fuzzed client may take
 ROUNDS = 40
+FIXED = 20261124  # with this seed, every kind of end is known to come
 EDGES = (0, 1, 3, 4, 63, 64, 128, 0xFFF, 0x1000, WINDOW - 64, WINDOW - 1, WINDOW, WINDOW + 1, 0x7FFF_FFFF,
          0x8000_0000, 0xFFFF_FF00, 0xFFFF_FFFF)
 
@@ -56,8 +59,9 @@ def mutate_program(rng, board, job):
     board.write_memory(program.address, bytes(commands))
 
 
-def test_fuzz():
-    rng = random.Random(20261124)
+@pytest.mark.parametrize("seed", seeds(FIXED))
+def test_fuzz(seed):
+    rng, rounds = random.Random(seed), ROUNDS if seed == FIXED else ROUNDS // 2
     with lepton.device.open("rtl", config=CONFIG, memory_bytes=1 << 22) as board, Controller(board) as controller:
         bad, other = controller.client(WINDOW, limit=LIMIT), controller.client(WINDOW)
         with Driver(board, bad) as fuzzed, Driver(board, other) as victim:
@@ -69,7 +73,7 @@ def test_fuzz():
             outside[controller.base:controller.base + 4096] = False  # the log
             before = board.read_memory(0, board.memory_bytes)
             statuses, sequence = [], 0
-            for _ in range(ROUNDS):
+            for _ in range(rounds):
                 burst = rng.choice((1, 1, 3, RING_ENTRIES))
                 mutate_program(rng, board, template)
                 for _ in range(burst):
@@ -95,5 +99,6 @@ def test_fuzz():
                     statuses.append((JobStatus(answer["status"]), Refusal(answer["reason"])))
             assert np.array_equal(board.read_memory(0, board.memory_bytes)[outside], before[outside])
         kinds = {status for status, _ in statuses}
-        assert kinds >= {JobStatus.DONE, JobStatus.REFUSED, JobStatus.ERROR}, kinds
-        assert len({reason for _, reason in statuses}) >= 6, "the fuzz reaches too few checks"
+        if seed == FIXED:
+            assert kinds >= {JobStatus.DONE, JobStatus.REFUSED, JobStatus.ERROR}, kinds
+            assert len({reason for _, reason in statuses}) >= 6, "the fuzz reaches too few checks"

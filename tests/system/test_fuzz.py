@@ -14,8 +14,11 @@ from lepton.driver import ChipError, Driver, JobTimeout
 from lepton_sim.golden.races import RaceError
 from programs import LANES, Bench, Program, bits, fill, good_program, run_good_program, tensor
 
+from tests.seeds import seeds
+
 CYCLES = 20_000  # what a job gets; many are legal and much longer
 JOBS = 60  # of each seed
+FIXED_SEEDS = range(4)  # with these, each kind of end is known to come often enough
 
 
 class WithoutReset:
@@ -82,7 +85,7 @@ def some_program(random):
     return Program(*streams, name="fuzz"), inputs
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(*FIXED_SEEDS))
 def test_every_job_ends_and_the_next_one_runs(bench, seed):
     random = np.random.default_rng(seed)
     ends = {"done": 0, "error": 0, "aborted": 0}
@@ -99,7 +102,7 @@ def test_every_job_ends_and_the_next_one_runs(bench, seed):
             ends["aborted"] += 1
         run_good_program(bench)
     bench.check_surroundings()
-    assert ends["done"] >= 3 and ends["error"] >= 20, ends
+    assert seed not in FIXED_SEEDS or (ends["done"] >= 3 and ends["error"] >= 20), ends
 
 
 @pytest.fixture
@@ -151,7 +154,7 @@ def outcome(bench, program, inputs):
     return "done", {region: data.tobytes() for region, data in bench.results().items()}
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(*FIXED_SEEDS))
 def test_one_changed_command_ends_as_on_the_golden_model(bench, golden, seed):
     random = np.random.default_rng([seed, 1])
     compared = {"done": 0, "error": 0}
@@ -168,4 +171,5 @@ def test_one_changed_command_ends_as_on_the_golden_model(bench, golden, seed):
         compared["done" if expected[0] == "done" else "error"] += 1
     run_good_program(bench)
     bench.check_surroundings()
-    assert min(compared.values()) >= 10 and bench.address(Region.OUTPUT) == golden.address(Region.OUTPUT), compared
+    assert bench.address(Region.OUTPUT) == golden.address(Region.OUTPUT)
+    assert seed not in FIXED_SEEDS or min(compared.values()) >= 10, compared

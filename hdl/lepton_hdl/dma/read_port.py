@@ -38,7 +38,8 @@ class ReadPort(wiring.Component):
     their end and dropped, and until then it is `stale` and its new segments wait. `open`: a client has a segment that
     is not finished, or is stale. `busy`: any client has.
 
-    `timed_out`: `timeout` cycles (0: never) have passed with a burst outstanding and without a handshake on AR or R.
+    `timed_out`: `timeout` cycles (0: never) have passed with a burst outstanding, without a handshake on AR and
+    without a beat on R, taken or waiting for its client.
     `broken`: RLAST came on another beat than ARLEN says, or a beat that no accepted burst asked for; what is
     read from then on is answered with SLVERR. Both stay until `restart`, as in `Watchdog`; `failed_address` is that of
     the oldest missing beat. `beat_transferred` pulses for every beat that goes to a client.
@@ -206,7 +207,9 @@ class ReadPort(wiring.Component):
         m.d.comb += [
             watchdog.limit.eq(self.timeout),
             watchdog.waiting.eq(order.o.valid),
-            watchdog.progress.eq((bus.arvalid & bus.arready) | transferred),
+            # A beat that is offered to its client is memory's answer: that the client cannot take it yet, as LOAD
+            # during a long FILL, is not memory's fault, and passes.
+            watchdog.progress.eq((bus.arvalid & bus.arready) | (bus.rvalid & order.o.valid)),
             watchdog.violation.eq(violation),
             watchdog.restart.eq(self.restart),
             watchdog.address.eq(beat_address),

@@ -72,7 +72,7 @@ class Bench:
     async def cycle(self, **inputs):
         pins = self.pins
         self.time += 1
-        due = pins.get("armed") and pins.get("deadline") == self.time
+        due = pins.get("armed") and pins.get("deadline") == self.time % (1 << 32)
         pins.set(**{"stage": 0, "cancel": 0, "acknowledge": 0} | inputs, time=self.time, due=due, chip__done=0,
                  stored__done=0)
         await pins.settle()

@@ -127,7 +127,22 @@ async def a_time_out_names_all_64_bits(dut):
     bench.axi.hold = True
     bench.control.send(bench.command(offset=0x2345, row_bytes=9))
     await bench.control.until(lambda: dut.timed_out.value, 500)
-    assert int(dut.timeout_address.value) == REGIONS[1][0] + 0x2345
+    assert int(dut.failed_address.value) == REGIONS[1][0] + 0x2345
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def a_long_fill_is_not_memory_s_silence(dut):
+    """The next row's beats wait for longer than TIMEOUT until the FILL before it has ended: the job goes on."""
+    if parameters()["store"]:
+        return
+    bench = await Bench.open(dut, 0)
+    dut.timeout.value = 100
+    whole = command(DmaOpcode.FILL, row_bytes=CONFIG.scratchpad_bytes // 4, fill=3)
+    row = bench.command(offset=8, row_bytes=200)
+    bench.control.send(whole, row)
+    await bench.control.finished(2)
+    assert not dut.timed_out.value and len(bench.local.words) > 10 * 100
+    bench.check([whole, row])
 
 
 @pytest.mark.parametrize("store", [False, True], ids=["load", "store"])

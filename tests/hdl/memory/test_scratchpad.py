@@ -105,7 +105,7 @@ async def random_traffic(dut, busy):
     """Few addresses, so that clients meet in words as well as in banks."""
     bench = Bench(dut)
     await bench.start()
-    rng = random.Random(int(10 * busy))
+    rng = random.Random(random.getrandbits(32))
 
     def at(top=WORDS):
         return rng.randrange(8) if rng.random() < 0.5 else rng.randrange(top)

@@ -118,7 +118,7 @@ def _config():
 
 
 async def _run(dut, seed, stalls, hammer):
-    config, rng = _config(), np.random.default_rng(seed)
+    config, rng = _config(), np.random.default_rng([seed, random.getrandbits(32)])
     chip = blank_chip(config, rng)
     for slot in range(1, 4):
         write_params(chip, config.weight_words - 16 * slot, rng)

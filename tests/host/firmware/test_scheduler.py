@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.host.firmware import firmware_host
+from tests.seeds import seeds
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="the host build of the firmware needs gcc")
 
@@ -33,8 +34,10 @@ def run(*arguments):
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment)
 
 
-def test_random_streams_of_eight_clients_agree_with_the_model(library):
-    done = run("-m", "tests.host.firmware.firmware_host", str(library), "0", "12")
+@pytest.mark.parametrize("seed", seeds(0))
+def test_random_streams_of_eight_clients_agree_with_the_model(library, seed):
+    count = 12 if seed == 0 else 4
+    done = run("-m", "tests.host.firmware.firmware_host", str(library), str(seed), str(seed + count))
     assert done.returncode == 0 and "streams agree" in done.stdout, done.stderr[-3000:]
 
 
