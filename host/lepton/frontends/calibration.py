@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def calibration_inputs(calibration: Calibration, inputs: Inputs) -> tuple[Iterat
     return (feed for batch in calibration for feed in _single(batch, inputs)), None
 
 
-def _single(batch, inputs: Inputs) -> Iterator[dict[str, np.ndarray]]:
+def _single(batch: Any, inputs: Inputs) -> Iterator[dict[str, np.ndarray]]:
     """The single inputs of a batch."""
     names = list(inputs)
     if not isinstance(batch, Mapping):

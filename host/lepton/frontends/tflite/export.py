@@ -1,4 +1,5 @@
 """`Graph` to a TFLite file, so that LiteRT can run what Lepton runs and be compared with it."""
+from typing import Any
 
 import numpy as np
 
@@ -52,8 +53,11 @@ def export_tflite(graph: Graph) -> bytes:
     return _Writer(verify(graph)).file()
 
 
+Windowed = Conv2D | DepthwiseConv2D | MaxPool2D | AveragePool2D
+
+
 class _Writer:
-    def __init__(self, graph: Graph):
+    def __init__(self, graph: Graph) -> None:
         self.graph = graph
         schema = load_schema()
         self.tflite, self.builder = schema.tflite, schema.flatbuffers.Builder(1024)
@@ -69,14 +73,14 @@ class _Writer:
 
     # Flatbuffers
 
-    def table(self, name: str, **fields) -> int:
+    def table(self, name: str, **fields: Any) -> int:
         """A table of the schema: fields by their names there."""
         getattr(self.tflite, f"{name}Start")(self.builder)
         for field, value in fields.items():
             getattr(self.tflite, f"{name}Add{field}")(self.builder, value)
         return getattr(self.tflite, f"{name}End")(self.builder)
 
-    def numbers(self, values, dtype) -> int:
+    def numbers(self, values: Any, dtype: Any) -> int:
         return self.builder.CreateNumpyVector(np.asarray(values, dtype))
 
     def offsets(self, values: list[int]) -> int:
@@ -134,37 +138,39 @@ class _Writer:
         self.indices[tensor.name] = len(self.tensors) - 1
         return self.indices[tensor.name]
 
-    def constant(self, name: str, values) -> int:
+    def constant(self, name: str, values: Any) -> int:
         data = np.asarray(values, np.int32)
         return self.tensor(Tensor(name, data.shape, data.dtype, data=data))
 
     # Operators
 
-    def operator(self, operator: tuple[str, int], inputs: list[int], output: int, options: str = "", **fields):
+    def operator(self, operator: tuple[str, int], inputs: list[int], output: int, options: str = "",
+                 **fields: Any) -> None:
         if operator not in self.codes:
             self.codes.append(operator)
         table = self.table(options, **fields) if options else None
-        inputs, outputs = self.numbers(inputs, np.int32), self.numbers([output], np.int32)
         extra = {} if table is None else {"BuiltinOptionsType": getattr(self.tflite.BuiltinOptions, options),
                                           "BuiltinOptions": table}
-        self.operators.append(self.table("Operator", OpcodeIndex=self.codes.index(operator), Inputs=inputs,
-                                         Outputs=outputs, **extra))
+        self.operators.append(self.table("Operator", OpcodeIndex=self.codes.index(operator),
+                                         Inputs=self.numbers(inputs, np.int32),
+                                         Outputs=self.numbers([output], np.int32), **extra))
 
-    def node(self, node: Node):
+    def node(self, node: Node) -> None:
         op, output = node.op, self.graph.tensors[node.outputs[0]]
         inputs = [self.indices[name] for name in node.inputs if name]
         x = self.graph.tensors[node.inputs[0]]
         operator = OPERATORS[type(op)]
         fields = {}
         if isinstance(op, Conv2D | DepthwiseConv2D):
-            fields = self.window(node, x, self.graph.tensors[node.inputs[1]].shape[1:3], inputs)
+            _, height, width, _ = self.graph.tensors[node.inputs[1]].shape
+            fields = self.window(op, node, x, (height, width), inputs)
             fields |= {"DilationHFactor": op.dilation[0], "DilationWFactor": op.dilation[1]}
             if not node.inputs[2]:
                 inputs.append(self.zero_bias(node, x))
             if isinstance(op, DepthwiseConv2D):
                 fields["DepthMultiplier"] = op.multiplier
         elif isinstance(op, MaxPool2D | AveragePool2D):
-            fields = self.window(node, x, op.kernel, inputs)
+            fields = self.window(op, node, x, op.kernel, inputs)
             fields |= {"FilterHeight": op.kernel[0], "FilterWidth": op.kernel[1]}
         elif isinstance(op, FullyConnected):
             fields["KeepNumDims"] = op.keep_dims and x.shape[-1] == self.graph.tensors[node.inputs[1]].shape[1]
@@ -180,16 +186,14 @@ class _Writer:
         self.operator(operator, inputs, self.indices[output.name], OPTIONS[operator[0]][0], **fields)
 
     def activation(self, node: Node, output: Tensor) -> int:
-        q = output.quantization
         for name in ACTIVATION_BOUNDS:
-            if activation_range(name, q.scale[0], int(q.zero_point[0])) == tuple(node.op.clamp):
+            if activation_range(name, float(output.scale), output.zero_point) == tuple(node.op.clamp):
                 return getattr(self.tflite.ActivationFunctionType, name)
         raise GraphError(f"{node.label}: the clamp range {node.op.clamp} is none of the activations that TFLite can "
                          f"fuse ({', '.join(ACTIVATION_BOUNDS)})")
 
-    def window(self, node: Node, x: Tensor, kernel: tuple[int, int], inputs: list[int]) -> dict:
+    def window(self, op: Windowed, node: Node, x: Tensor, kernel: tuple[int, int], inputs: list[int]) -> dict:
         """Stride and padding; may put a PAD before the operator, whose output then replaces inputs[0]."""
-        op = node.op
         dilation = getattr(op, "dilation", (1, 1))
         same = tuple(same_padding(*axis) for axis in zip(x.shape[1:3], kernel, op.stride, dilation, strict=True))
         padding = "SAME" if op.padding == same else "VALID"
@@ -197,18 +201,20 @@ class _Writer:
             if isinstance(op, MaxPool2D | AveragePool2D):
                 raise GraphError(f"{node.label}: TFLite cannot express the padding {op.padding} of a pooling; it must "
                                  f"be {NO_PADDING} (VALID) or {same} (SAME)")
-            inputs[0] = self.pad(node, x)
+            inputs[0] = self.pad(op, node, x)
         return {"Padding": getattr(self.tflite.Padding, padding), "StrideH": op.stride[0], "StrideW": op.stride[1]}
 
     def zero_bias(self, node: Node, x: Tensor) -> int:
-        scale = x.quantization.scale * self.graph.tensors[node.inputs[1]].quantization.scale
+        weights = self.graph.tensors[node.inputs[1]].quantization
+        assert x.quantization is not None and weights is not None, f"{node.label} is not quantized"
+        scale = x.quantization.scale * weights.scale
         channels = self.graph.tensors[node.outputs[0]].shape[3]
         quantization = Quantization(scale, np.zeros(scale.shape, np.int32), 0 if scale.size > 1 else None)
         data = np.zeros(channels, np.int32)
         return self.tensor(Tensor(f"{node.outputs[0]}/bias", data.shape, data.dtype, quantization, data))
 
-    def pad(self, node: Node, x: Tensor) -> int:
-        (top, bottom), (left, right) = node.op.padding
+    def pad(self, op: Windowed, node: Node, x: Tensor) -> int:
+        (top, bottom), (left, right) = op.padding
         _, height, width, channels = x.shape
         name = f"{node.outputs[0]}/padded"
         output = self.tensor(Tensor(name, (1, height + top + bottom, width + left + right, channels), x.dtype,

@@ -1,6 +1,8 @@
 """From the records of a TFLite file to `Graph`: edges and names of the network; operators have modules of their own."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -77,18 +79,18 @@ class Importer:
                    if operator.name != "PAD"]
         self.plain = all(len(result) <= _LONGEST_LABEL and not {"/", ";"} & set(result) for result in results)
         for index in raw.inputs:
-            self._within("the network's input", lambda index=index: self._input(index))
+            self._within("the network's input", partial(self._input, index))
         for index, operator in enumerate(raw.operators):
             self._operator(index, operator)
         self._name_results()
         for index in raw.outputs:
-            self._within("the network's output", lambda index=index: self.graph.outputs.append(self._output(index)))
+            self._within("the network's output", partial(self._output, index))
         read = {name for node in self.graph.nodes for name in (*node.inputs, *node.outputs)}
         read.update(self.graph.inputs, self.graph.outputs)
         self.graph.tensors = {name: tensor for name, tensor in self.graph.tensors.items() if name in read}
 
     @staticmethod
-    def _within(where: str, function) -> None:
+    def _within(where: str, function: Callable[[], None]) -> None:
         try:
             function()
         except ValueError as error:  # GraphError is one
@@ -104,7 +106,7 @@ class Importer:
         name = self.tensors.names[raw.outputs[0]]
         self.builder.label = name if self.plain else f"{raw.name.lower()}_{index}"
         self.builder.where = where
-        self._within(where, lambda: convert(Operation(raw, self.tensors)))
+        self._within(where, partial(convert, Operation(raw, self.tensors)))
 
     # Edges of the network
 
@@ -148,7 +150,10 @@ class Importer:
             node.inputs = [new.get(n, n) for n in node.inputs]
             node.outputs = [new.get(n, n) for n in node.outputs]
 
-    def _output(self, index: int) -> str:
+    def _output(self, index: int) -> None:
+        self.graph.outputs.append(self._output_name(index))
+
+    def _output_name(self, index: int) -> str:
         name, raw = self.tensors.names[index], self.raw.tensors[index]
         if index in self.tensors.computed and index not in self.tensors.values:
             raise GraphError(f"{name!r} is computed by no operator")
@@ -174,7 +179,7 @@ class Importer:
         return name
 
 
-def _counts(counts) -> str:
+def _counts(counts: Sequence[int]) -> str:
     if len(counts) > 3:
         return f"{min(counts)} to {max(counts)} inputs"
     return f"{' or '.join(map(str, counts))} inputs"

@@ -78,8 +78,8 @@ def _conv(op: Operation) -> None:
     x = _image(op, 0, weights)
     if x.shape[3] % weights.shape[3]:
         raise GraphError(f"weights of shape {tuple(weights.shape)} do not match the input {tuple(x.shape)}")
-    op.emit(Conv2D(**_window(op, x, weights.shape[1:3]), groups=x.shape[3] // weights.shape[3], clamp=op.clamp(),
-                   unsigned=op.legacy()), *operands)
+    window = _window(op, x, (weights.shape[1], weights.shape[2]))
+    op.emit(Conv2D(**window, groups=x.shape[3] // weights.shape[3], clamp=op.clamp(), unsigned=op.legacy()), *operands)
 
 
 def _depthwise(op: Operation) -> None:
@@ -93,8 +93,8 @@ def _depthwise(op: Operation) -> None:
     if stated not in (0, multiplier):  # 0: older converters left it to the shapes
         raise GraphError(f"depth multiplier {stated} does not match weights {tuple(weights.shape)} and input "
                          f"{tuple(x.shape)}")
-    op.emit(DepthwiseConv2D(**_window(op, x, weights.shape[1:3]), multiplier=multiplier, clamp=op.clamp(),
-                            unsigned=op.legacy()), *operands)
+    window = _window(op, x, (weights.shape[1], weights.shape[2]))
+    op.emit(DepthwiseConv2D(**window, multiplier=multiplier, clamp=op.clamp(), unsigned=op.legacy()), *operands)
 
 
 def _transpose_conv(op: Operation) -> None:

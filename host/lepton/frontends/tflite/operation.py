@@ -96,7 +96,7 @@ class Operation:
     def clamp(self) -> tuple[int, int]:
         """The fused activation as a range of the quantized output."""
         output = self.int8_output()
-        return activation_range(self.option("activation"), output.scale, output.zero_point)
+        return activation_range(self.option("activation"), float(output.scale), output.zero_point)
 
     def result(self, value: Value, position: int = 0) -> None:
         """`value` is the operator's result."""

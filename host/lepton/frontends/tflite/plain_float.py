@@ -5,6 +5,7 @@ quantizer wants float32 weights, tensors with distinct names, and a signature th
 """
 
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def rename_outputs(schema: ModuleType, data: bytes, names: list[str]) -> bytes:
     return _packed(model)
 
 
-def _packed(model) -> bytes:
+def _packed(model: Any) -> bytes:
     import flatbuffers
 
     builder = flatbuffers.Builder(1024)
@@ -56,8 +57,8 @@ def input_name(position: int) -> str:
     return f"input_{position}"
 
 
-def _signature(schema: ModuleType, graph):
-    def named(prefix: str, indices) -> list:
+def _signature(schema: ModuleType, graph: Any) -> Any:
+    def named(prefix: str, indices: Any) -> list:
         entries = []
         for position, index in enumerate(indices):
             entry = schema.TensorMapT()
@@ -71,7 +72,7 @@ def _signature(schema: ModuleType, graph):
     return made
 
 
-def _fold_dequantize(schema: ModuleType, model, graph) -> None:
+def _fold_dequantize(schema: ModuleType, model: Any, graph: Any) -> None:
     """A DEQUANTIZE of a constant becomes a float32 constant."""
     kept = []
     for operator in graph.operators:
@@ -84,7 +85,7 @@ def _fold_dequantize(schema: ModuleType, model, graph) -> None:
     graph.operators = kept
 
 
-def _float_constants(schema: ModuleType, model, graph) -> None:
+def _float_constants(schema: ModuleType, model: Any, graph: Any) -> None:
     """Constants in int8 or float16 that an operator on float32 values reads become float32."""
     quantized = (schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.FLOAT16)
     for operator in graph.operators:
@@ -97,17 +98,17 @@ def _float_constants(schema: ModuleType, model, graph) -> None:
                 _set(schema, model, tensor, _reals(schema, tensor, data))
 
 
-def _code(model, operator) -> int:
+def _code(model: Any, operator: Any) -> int:
     code = model.operatorCodes[operator.opcodeIndex]
     return max(code.builtinCode, code.deprecatedBuiltinCode)
 
 
-def _constant(model, tensor) -> np.ndarray | None:
+def _constant(model: Any, tensor: Any) -> np.ndarray | None:
     data = model.buffers[tensor.buffer].data
     return None if data is None or not len(data) else np.asarray(data, np.uint8)
 
 
-def _reals(schema: ModuleType, tensor, data: np.ndarray) -> np.ndarray:
+def _reals(schema: ModuleType, tensor: Any, data: np.ndarray) -> np.ndarray:
     """The float32 values of a constant in float16 or with a quantization."""
     name = tensor.name.decode() if isinstance(tensor.name, bytes) else tensor.name
     if tensor.sparsity is not None:
@@ -134,7 +135,7 @@ def _reals(schema: ModuleType, tensor, data: np.ndarray) -> np.ndarray:
     return ((values - zero) * scale).astype(np.float32)
 
 
-def _set(schema: ModuleType, model, tensor, values: np.ndarray) -> None:
+def _set(schema: ModuleType, model: Any, tensor: Any, values: np.ndarray) -> None:
     """Makes `tensor` the float32 constant `values`, in a buffer of its own."""
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(values.astype("<f4").tobytes(), np.uint8)

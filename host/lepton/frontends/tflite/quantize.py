@@ -45,10 +45,10 @@ def quantize_tflite(source: str | PathLike | bytes, calibration: Calibration, *,
     if float_layer(raw) is None:
         raise GraphError("the network is quantized already; compile it without calibration data")
     names = unique_names(raw.tensors)
-    inputs = {names[i]: (raw.tensors[i].shape, DTYPES.get(raw.tensors[i].dtype)) for i in raw.inputs}
-    unknown = [name for name, (_, dtype) in inputs.items() if dtype is None]
+    unknown = [names[i] for i in raw.inputs if raw.tensors[i].dtype not in DTYPES]
     if unknown:
         raise GraphError(f"the network's input {unknown[0]!r} has a data type that is not supported")
+    inputs = {names[i]: (raw.tensors[i].shape, DTYPES[raw.tensors[i].dtype]) for i in raw.inputs}
     tools = _load()
     feeds, _ = calibration_inputs(calibration, inputs)
     taken = [{input_name(position): feed[name] for position, name in enumerate(inputs)} for feed in feeds]

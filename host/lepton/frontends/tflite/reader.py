@@ -8,6 +8,7 @@ records of Python numbers and numpy views; nothing else touches the file.
 import struct
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def read_tflite(data: bytes, signature: str | None = None) -> RawModel:
 
 
 class _Reader:
-    def __init__(self, data: bytes):
+    def __init__(self, data: bytes) -> None:
         self.data = data
         # Parts of an honest file do not overlap, so their sizes add up to less than the file's; offsets that
         # all point to one long vector would otherwise cost time and memory far beyond the file's size.
@@ -113,7 +114,7 @@ class _Reader:
                         self.indices(graph.InputsAsNumpy(), len(tensors), "the network's inputs"),
                         self.indices(graph.OutputsAsNumpy(), len(tensors), "the network's outputs"))
 
-    def subgraph(self, model, signature: str | None):
+    def subgraph(self, model: Any, signature: str | None) -> Any:
         """The subgraph of a signature, or the first."""
         subgraphs = self.count(model.SubgraphsLength(), "subgraphs")
         if not subgraphs:
@@ -140,7 +141,7 @@ class _Reader:
             raise GraphError(f"the TFLite file is corrupt: {value} {what} in a file of {len(self.data)} bytes")
         return value
 
-    def code(self, code) -> str:
+    def code(self, code: Any) -> str:
         """The operator's name. Older files have its code in an int8 field, newer ones in an int32 field, or in both.
 
         LiteRT takes the larger (GetBuiltinCode). The fields are read here, since the package's accessor
@@ -157,12 +158,12 @@ class _Reader:
                              f"is unknown (builtin_code {new}, deprecated_builtin_code {old})")
         return f"CUSTOM {self.text(code.CustomCode())!r}" if name == "CUSTOM" else name
 
-    def buffer(self, buffer, index: int) -> np.ndarray | None:
+    def buffer(self, buffer: Any, index: int) -> np.ndarray | None:
         if buffer.Offset() > 1 or buffer.Size() > 1:
             raise GraphError(f"buffer {index} lies outside the flatbuffer (files over 2 GiB): not supported")
         return buffer.DataAsNumpy() if buffer.DataLength() else None
 
-    def tensor(self, tensor, index: int, buffers: list) -> RawTensor:
+    def tensor(self, tensor: Any, index: int, buffers: list) -> RawTensor:
         name = self.text(tensor.Name()) or f"tensor_{index}"
         if not 0 <= tensor.Buffer() < len(buffers):
             raise GraphError(f"tensor {name!r} names buffer {tensor.Buffer()}, the file has {len(buffers)}")
@@ -171,7 +172,7 @@ class _Reader:
                          buffers[tensor.Buffer()], self.quantization(tensor), tensor.IsVariable(),
                          tensor.Sparsity() is not None)
 
-    def quantization(self, tensor) -> RawQuantization | None:
+    def quantization(self, tensor: Any) -> RawQuantization | None:
         q = tensor.Quantization()
         if q is None or not (q.ScaleLength() or q.ZeroPointLength() or q.DetailsType()):
             return None
@@ -179,7 +180,7 @@ class _Reader:
         zero_point = q.ZeroPointAsNumpy() if q.ZeroPointLength() else np.empty(0, np.int64)
         return RawQuantization(scale, zero_point, q.QuantizedDimension(), bool(q.DetailsType()))
 
-    def operator(self, operator, index: int, codes: list[str], tensors: int) -> RawOperator:
+    def operator(self, operator: Any, index: int, codes: list[str], tensors: int) -> RawOperator:
         if not 0 <= operator.OpcodeIndex() < len(codes):
             raise GraphError(f"operator {index} has the code index {operator.OpcodeIndex()}, the file has {len(codes)} "
                              "codes")
@@ -189,7 +190,7 @@ class _Reader:
                            self.indices(operator.OutputsAsNumpy(), tensors, f"{where} outputs"),
                            self.options(operator, name, where))
 
-    def options(self, operator, name: str, where: str) -> dict | None:
+    def options(self, operator: Any, name: str, where: str) -> dict | None:
         """The fields of the operator's table of options.
 
         Without the table, or with another operator's, every field is 0, as LiteRT reads such files
@@ -222,7 +223,7 @@ class _Reader:
                 values[key] = names[values[key]]
         return values
 
-    def custom_options(self, operator, where: str) -> dict:
+    def custom_options(self, operator: Any, where: str) -> dict:
         """The fields of a custom operator's options, numbers and booleans only."""
         data = operator.CustomOptionsAsNumpy()
         if isinstance(data, int) or not len(data):
@@ -236,7 +237,7 @@ class _Reader:
             raise GraphError(f"{where} has options that are no flexbuffers map")
         return {str(key): value for key, value in values.items() if isinstance(value, int | float)}
 
-    def spend(self, elements: int):
+    def spend(self, elements: int) -> None:
         self.budget -= elements
         if self.budget < 0:
             raise GraphError(f"the TFLite file is corrupt: its parts overlap ({len(self.data)} bytes)")
@@ -245,13 +246,13 @@ class _Reader:
         self.spend(len(value or b""))
         return (value or b"").decode("utf-8", "replace")
 
-    def vector(self, values) -> tuple[int, ...]:
+    def vector(self, values: Any) -> tuple[int, ...]:
         if isinstance(values, int):  # 0: the field is absent
             return ()
         self.spend(len(values))
         return tuple(values.tolist())
 
-    def indices(self, values, tensors: int, what: str, absent: bool = False) -> tuple[int, ...]:
+    def indices(self, values: Any, tensors: int, what: str, absent: bool = False) -> tuple[int, ...]:
         result = self.vector(values)
         for value in result:
             if not (0 <= value < tensors or (absent and value == -1)):

@@ -22,7 +22,7 @@ def _range(op: Operation) -> None:
     if not start.size == limit.size == step.size == 1 or not step[0] or abs(
             (limit[0] - start[0]) / step[0]) * start.itemsize > _MOST_BYTES:
         raise GraphError(f"from {start} to {limit} by {step} is not a range")
-    op.known(np.arange(start[0], limit[0], step[0], start.dtype))
+    op.known(np.arange(start[0], limit[0], step[0]).astype(start.dtype))
 
 
 def _broadcast_args(op: Operation) -> None:

@@ -23,11 +23,11 @@ SQRT_HALF, SQRT_2_PI = 0.7071067811865476, 0.7978845608028654
 
 
 def _scale(tensor: Tensor) -> np.float32:
-    return np.float32(tensor.quantization.scale[0])
+    return tensor.scale
 
 
 def _zero(tensor: Tensor) -> int:
-    return int(tensor.quantization.zero_point[0])
+    return tensor.zero_point
 
 
 def _bytes(values: np.ndarray, clamp: tuple[int, int] = (-128, 127)) -> bytes:
@@ -54,7 +54,7 @@ def requantized(x: Tensor, y: Tensor) -> bytes:
 
 def clipped(x: Tensor, y: Tensor, bounds: Bounds) -> bytes:
     """RELU and its relatives (QuantizedReluX); the factor is computed in float32 (ReluPrepare)."""
-    clamp = clamp_range(bounds, _scale(y), _zero(y))
+    clamp = clamp_range(bounds, float(_scale(y)), _zero(y))
     return _bytes(_multiply(_Q - _zero(x), float(_scale(x) / _scale(y))) + _zero(y), clamp)
 
 
@@ -81,7 +81,7 @@ def concat_table(x: Tensor, y: Tensor) -> bytes | None:
     return _bytes(np.clip(moved, 0, 255) - 128)
 
 
-def _looked_up(x: Tensor, y: Tensor, function) -> bytes:
+def _looked_up(x: Tensor, y: Tensor, function: Function) -> bytes:
     """LUTPopulate: `function` of float32 on the real numbers, rounded to the output's quantization."""
     inverse = np.float32(1) / _scale(y)
     reals = _scale(x) * (_Q - _zero(x)).astype(np.float32)
