@@ -7,7 +7,7 @@ import numpy as np
 
 from ..core import Call, Op, Shape, Signature, Tensor
 from ..numerics import onnxruntime_kernels
-from ..numerics.fixedpoint import multiply_by_quantized_multiplier, wrap
+from ..numerics.fixedpoint import multiply_by_quantized_multiplier, quantize_multiplier, wrap
 from ..numerics.requantize import float_average_scale, from_reals, from_sums, mean_multiplier, real
 from ..numerics.rounding import half_away
 from .conditions import EIGHT_BITS, axis_of, image, int8, of_type, per_tensor, require, same_quantization, same_type
@@ -144,13 +144,20 @@ def _mean(op: Op, call: Call, axes: tuple[int, ...]) -> np.ndarray:
 
 
 def _sum(op: Op, call: Call, axes: tuple[int, ...]) -> np.ndarray:
-    """TFLite's SUM of int8 (QuantizedMeanOrSum with compute_sum), in float32; FLOAT: dequantize, sum, quantize."""
-    source, output = call.inputs[0], call.output
+    """FIXED: TFLite's SUM, of int8 in float32 (QuantizedMeanOrSum with compute_sum), of `unsigned` by one multiplier.
+    FLOAT: dequantize, sum, quantize.
+
+    The reference kernel of LiteRT reads int8 values as uint8, so that the one of int8 is its optimized one.
+    """
+    source, output, limits = call.inputs[0], call.output, op.limits(call.output.dtype)
     if not call.fixed:
         return from_reals(call.arithmetic, real(call.x, source).sum(axis=axes, dtype=np.float32, keepdims=True),
                           output, op)
-    factor, up = source.scale / output.scale, 128 if op.unsigned else 0
-    bias = np.float32(-source.zero_point - up) * factor * np.float32(_count(call.x, axes))
-    total = (call.x.astype(np.int32) + up).sum(axis=axes, dtype=np.int32, keepdims=True)
-    value = total.astype(np.float32) * factor + bias
-    return np.clip(half_away(value) + output.zero_point, *op.limits(output.dtype)).astype(output.dtype)
+    total, count = call.x.sum(axis=axes, dtype=np.int64, keepdims=True), _count(call.x, axes)
+    if op.unsigned:
+        factor = quantize_multiplier(float(source.scale) / float(output.scale))
+        result = multiply_by_quantized_multiplier(wrap(total - source.zero_point * count), *factor)
+        return np.clip(result + output.zero_point, *limits).astype(output.dtype)
+    scale = source.scale / output.scale
+    value = total.astype(np.float32) * scale + np.float32(-source.zero_point) * scale * np.float32(count)
+    return np.clip(half_away(value) + output.zero_point, *limits).astype(output.dtype)
