@@ -127,32 +127,48 @@ def _slice(op: Operation) -> None:
 
 
 def _strided_slice(op: Operation) -> None:
-    """Each axis from begin to end by stride; masks leave an end open, or take one place and drop the axis."""
-    x, begins, ends, strides = op.x(), op.integers(1), op.integers(2), op.integers(3)
-    if op.option("ellipsis_mask") or op.option("new_axis_mask") or op.option("offset"):
-        raise GraphError("ellipsis, new axes and offsets are not supported")
-    if not len(begins) == len(ends) == len(strides) <= x.rank or 0 in strides:
-        raise GraphError(f"begin {begins}, end {ends} and strides {strides} do not fit the shape {tuple(x.shape)}")
+    """Each axis from begin to end by stride. Bits of the masks, one for each position of the three lists, leave an end
+    open, take one place and drop the axis, add an axis, or stand for all axes that no other position does."""
+    x, lists = op.x(), [op.integers(position) for position in (1, 2, 3)]
+    masks = {key: op.option(f"{key}_mask") for key in ("begin", "end", "ellipsis", "new_axis", "shrink")}
+    positions = range(len(lists[0]))
+    own = [p for p in positions if not (masks["ellipsis"] | masks["new_axis"]) >> p & 1]
+    if len({len(values) for values in lists}) != 1 or len(own) > x.rank or any(lists[2][p] == 0 for p in own) or (
+            sum(masks["ellipsis"] >> p & 1 for p in positions) > 1):
+        raise GraphError(f"begin {lists[0]}, end {lists[1]} and strides {lists[2]} do not fit the shape "
+                         f"{tuple(x.shape)}")
     picks, kept = [], []
-    for axis, extent in enumerate(x.shape):
-        shrinks = axis < len(begins) and op.option("shrink_mask") >> axis & 1
-        if axis >= len(begins):
-            pick = (0, extent, 1)
-        elif shrinks:
-            place = begins[axis] + extent * (begins[axis] < 0)
-            if not 0 <= place < extent:
-                raise GraphError(f"index {begins[axis]} is outside axis {axis} of the shape {tuple(x.shape)}")
-            pick = (place, place + 1, 1)
+    for position in (*positions, None):  # None: behind the lists, where the axes that are left are whole
+        if position is None or masks["ellipsis"] >> position & 1:
+            later = [] if position is None else [p for p in own if p > position]
+            whole = x.shape[len(picks):x.rank - len(later)]
+            picks += [(0, extent, 1) for extent in whole]
+            kept += whole
+        elif masks["new_axis"] >> position & 1:
+            kept.append(1)
         else:
-            pick = slice(None if op.option("begin_mask") >> axis & 1 else begins[axis],
-                         None if op.option("end_mask") >> axis & 1 else ends[axis], strides[axis]).indices(extent)
-        count = len(range(*pick))
-        if not count:
-            raise GraphError(f"the slice of axis {axis} of the shape {tuple(x.shape)} is empty")
-        picks.append(pick)
-        kept += [] if shrinks else [count]
+            pick, drops = _pick(op, x.shape[len(picks)], [values[position] for values in lists],
+                                {key: bool(mask >> position & 1) for key, mask in masks.items()})
+            picks.append(pick)
+            kept += [] if drops else [len(range(*pick))]
     begin, end, step = zip(*picks, strict=True) if picks else ((), (), ())
     op.result(x.apply(Slice(begin, end, step)).reshape(kept))
+
+
+def _pick(op: Operation, extent: int, numbers: list[int], masks: dict[str, bool]) -> tuple[tuple[int, int, int], bool]:
+    """(begin, end, step) along one axis, and whether the axis disappears."""
+    begin, end, step = numbers
+    if masks["shrink"]:
+        place = begin + extent * (begin < 0)
+        if not 0 <= place < extent:
+            raise GraphError(f"index {begin} is outside an axis of {extent} elements")
+        return (place, place + 1, 1), True
+    if op.option("offset"):
+        end += begin
+    pick = slice(None if masks["begin"] else begin, None if masks["end"] else end, step).indices(extent)
+    if not len(range(*pick)):
+        raise GraphError(f"the slice from {begin} to {end} by {step} of an axis of {extent} elements is empty")
+    return pick, False
 
 
 # Borders
@@ -177,14 +193,24 @@ def _padded(op: Operation, value: float, mode: str) -> None:
 
 
 def _gather(op: Operation) -> None:
-    if op.option("batch_dims"):
-        raise GraphError(f"batch_dims must be 0, not {op.option('batch_dims')}")
     x, indices = op.x(), op.x(1, "INT32", "INT64")
-    axis = x.axis(op.option("axis"))
-    data = indices.data
-    if data is not None and data.size and not (data.min() >= 0 and data.max() < x.shape[axis]):
+    axis, batch = x.axis(op.option("axis")), op.option("batch_dims")
+    batch += indices.rank * (batch < 0)
+    if not 0 <= batch <= min(indices.rank, axis):
+        raise GraphError(f"batch_dims {batch} must be at most axis {axis} and the {indices.rank} dimensions of the "
+                         "indices")
+    data, extent = indices.data, x.shape[axis]
+    if data is not None and data.size and not (data.min() >= 0 and data.max() < extent):
         raise GraphError(f"indices {data.min()}..{data.max()} are outside axis {axis} of the shape {tuple(x.shape)}")
-    op.emit(Gather(axis), x, indices)
+    if not batch:
+        op.emit(Gather(axis), x, indices)
+        return
+    x = x.transpose((*range(batch), axis, *(a for a in range(batch, x.rank) if a != axis)))
+    taken = x.apply(GatherND(batch), indices.reshape((*indices.shape, 1)))
+    between = axis - batch  # axes of x before `axis`, which lie behind those of the indices now
+    order = (*range(batch), *range(indices.rank, indices.rank + between), *range(batch, indices.rank),
+             *range(indices.rank + between, taken.rank))
+    op.result(taken.transpose(order))
 
 
 def _one_hot(op: Operation) -> None:

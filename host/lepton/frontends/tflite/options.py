@@ -22,6 +22,7 @@ OPTIONS = {
     "SUM": ("ReducerOptions", _KEEP),
     "REDUCE_MAX": ("ReducerOptions", _KEEP),
     "REDUCE_MIN": ("ReducerOptions", _KEEP),
+    "REDUCE_PROD": ("ReducerOptions", _KEEP),
     "ADD": ("AddOptions", _ACTIVATION),
     "SUB": ("SubOptions", _ACTIVATION),
     "MUL": ("MulOptions", _ACTIVATION),

@@ -116,6 +116,37 @@ def test_elements_by_several_indices():
             np.array([[0, 5]], np.int32))
 
 
+@pytest.mark.parametrize(("shape", "indices", "axis", "batch"), [
+    ((2, 5, 3), (2, 4), 1, 1), ((2, 5, 3), (2,), 1, 1), ((2, 3, 5), (2, 3, 2), 2, 2), ((2, 4, 5, 3), (2, 6), 2, 1),
+    ((2, 3, 4, 5), (2, 3), 3, 1)])
+def test_gather_in_batches(shape, indices, axis, batch):
+    places = RNG.integers(0, shape[axis], indices).astype(np.int32)
+    made = (*shape[:axis], *indices[batch:], *shape[axis + 1:])
+    model = build("GATHER", [quantized(*shape), of(np.int32, *indices)], quantized(*made), 5, "GatherOptions",
+                  Axis=axis, BatchDims=batch)
+    same(model, int8(*shape), places)
+
+
+@pytest.mark.parametrize(("begin", "end", "strides", "masks", "made"), [
+    ([0, 1], [2, 3], [1, 1], {"EllipsisMask": 1}, (2, 5, 2)),
+    ([1, 0, 1], [2, 0, 3], [1, 1, 1], {"EllipsisMask": 2}, (1, 5, 2)),
+    ([0, 0, 2], [0, 0, 3], [1, 1, 1], {"NewAxisMask": 1, "EllipsisMask": 2, "ShrinkAxisMask": 4}, (1, 2, 5)),
+    ([0, 1], [0, 2], [1, 1], {"NewAxisMask": 1, "ShrinkAxisMask": 2}, (1, 5, 4)),
+    ([0, 1, 1], [2, 3, 2], [1, 1, 1], {"Offset": True}, (2, 3, 2)),
+    ([-1, 4], [-3, 0], [-1, -2], {"EndMask": 2}, (2, 3, 4)),
+])
+def test_slices_with_ellipsis_new_axes_and_offsets(begin, end, strides, masks, made):
+    constants = [constant(values) for values in (begin, end, strides)]
+    model = build("STRIDED_SLICE", [quantized(2, 5, 4), *constants], quantized(*made), 2, "StridedSliceOptions",
+                  **masks)
+    same(model, int8(2, 5, 4))
+
+
+def test_products_of_integers():
+    x = RNG.integers(-3, 4, (3, 4)).astype(np.int32)
+    same(build("REDUCE_PROD", [of(np.int32, 3, 4), constant([1])], of(np.int32, 3), 1, "ReducerOptions"), x)
+
+
 @pytest.mark.parametrize("axis", [-1, 0, 1])
 def test_one_hot(axis):
     shape = [(3, 2, 4), (4, 3, 2), (3, 4, 2)][axis + 1 if axis >= 0 else 0]
