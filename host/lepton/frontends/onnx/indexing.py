@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 
 from lepton.graph import (
+    ArgMax,
     Compare,
     Einsum,
     GatherElements,
@@ -99,6 +100,13 @@ def one_hot(importer: Importer, node: onnx.NodeProto):
     importer.set_host(node.output[0], apply(importer, Select(), hits[0], on, y, dtype=values.dtype))
 
 
+def arg_extreme(importer: Importer, node: onnx.NodeProto):
+    given, x = attributes(node), importer.host(node.input[0])
+    op = ArgMax(checked_axis(importer, given.get("axis", 0), len(importer.graph.tensors[x].shape)),
+                bool(given.get("keepdims", 1)), node.op_type == "ArgMin", bool(given.get("select_last_index", 0)))
+    importer.set_host(node.output[0], _emit(importer, op, [x], node.output[0]))
+
+
 def einsum(importer: Importer, node: onnx.NodeProto):
     operands = [importer.host(name) for name in node.input]
     equation = _without_ellipsis(str(attributes(node).get("equation", "")).replace(" ", ""),
@@ -127,5 +135,5 @@ def _without_ellipsis(equation: str, ranks: list[int]) -> str:
 
 CONVERTERS = {
     "GatherND": gather, "GatherElements": gather, "ScatterND": scatter, "ScatterElements": scatter, "Scatter": scatter,
-    "Trilu": triangle, "OneHot": one_hot, "Einsum": einsum,
+    "Trilu": triangle, "ArgMax": arg_extreme, "ArgMin": arg_extreme, "OneHot": one_hot, "Einsum": einsum,
 }

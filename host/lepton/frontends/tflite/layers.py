@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lepton.graph import (
+    ArgMax,
     AveragePool2D,
     Conv2D,
     DepthwiseConv2D,
@@ -181,7 +182,13 @@ def _reduce(op: Operation) -> None:
     op.emit(Reduce(kind, _axes(op, x.rank), bool(op.option("keep_dims")), op.legacy()), x)
 
 
+def _arg(op: Operation) -> None:
+    x, (axis,) = op.x(), op.integers(1)[:1] or (0,)
+    op.emit(ArgMax(axis, False, op.name == "ARG_MIN", dtype=op.output().dtype.name), x)
+
+
 CONVERT: dict[str, Entry] = {
+    "ARG_MAX": ((2,), 1, _arg), "ARG_MIN": ((2,), 1, _arg),
     "CONV_2D": ((2, 3), 1, _conv), "DEPTHWISE_CONV_2D": ((2, 3), 1, _depthwise),
     "FULLY_CONNECTED": ((2, 3), 1, _fully_connected), "TRANSPOSE_CONV": ((3, 4), 1, _transpose_conv),
     "BATCH_MATMUL": ((2,), 1, _batch_matmul), "MAX_POOL_2D": ((1,), 1, _max_pool),

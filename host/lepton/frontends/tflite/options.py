@@ -48,6 +48,8 @@ OPTIONS = {
     "RESIZE_NEAREST_NEIGHBOR": ("ResizeNearestNeighborOptions", _GRID),
     "SPACE_TO_DEPTH": ("SpaceToDepthOptions", {"block": "BlockSize"}),
     "DEPTH_TO_SPACE": ("DepthToSpaceOptions", {"block": "BlockSize"}),
+    "ARG_MAX": ("ArgMaxOptions", {}),
+    "ARG_MIN": ("ArgMinOptions", {}),
     "RESHAPE": ("ReshapeOptions", {"shape": "NewShapeAsNumpy"}),
     "SQUEEZE": ("SqueezeOptions", {"axes": "SqueezeDimsAsNumpy"}),
 }

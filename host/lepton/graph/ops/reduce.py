@@ -10,9 +10,20 @@ from ..numerics import onnxruntime_kernels
 from ..numerics.fixedpoint import multiply_by_quantized_multiplier, quantize_multiplier, wrap
 from ..numerics.requantize import float_average_scale, from_reals, from_sums, mean_multiplier, real
 from ..numerics.rounding import half_away
-from .conditions import EIGHT_BITS, axis_of, image, int8, of_type, per_tensor, require, same_quantization, same_type
+from .conditions import (
+    EIGHT_BITS,
+    axis_of,
+    dims,
+    image,
+    int8,
+    of_type,
+    per_tensor,
+    require,
+    same_quantization,
+    same_type,
+)
 
-__all__ = ["Mean", "Reduce"]
+__all__ = ["ArgMax", "Mean", "Reduce"]
 
 _KINDS = {"sum": "ReduceSum", "mean": "ReduceMean", "max": "ReduceMax", "min": "ReduceMin", "prod": "ReduceProd",
           "l1": "ReduceL1", "l2": "ReduceL2", "sum_square": "ReduceSumSquare", "log_sum": "ReduceLogSum",
@@ -122,6 +133,42 @@ def _norm(kind: str, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
             return np.log(x.sum(axis=axes, keepdims=True))
         largest = x.max(axis=axes, keepdims=True)
         return np.log(np.exp(x - largest).sum(axis=axes, keepdims=True)) + largest
+
+
+@dataclass(frozen=True)
+class ArgMax(Op):
+    """The place of the largest element along `axis`, counted from 0, or of the smallest with `smallest`.
+
+    Of equal ones the first is taken, with `last` the last. The input has any type, int8 is compared as it is.
+    """
+
+    axis: int
+    keep_dims: bool = True
+    smallest: bool = False
+    last: bool = False
+    dtype: str = "int64"  # of the output, by numpy's name; TFLite has "int32" too
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        shape = dims(inputs[0].shape)
+        axis = axis_of(self.axis, len(shape))
+        require(shape[axis] > 0, f"axis {axis} of the input of shape {shape} has no elements")
+        return (*shape[:axis], *(1,) * self.keep_dims, *shape[axis + 1:]), np.dtype(self.dtype)
+
+    def check(self, signature: Signature) -> None:
+        require(self.dtype in ("int32", "int64"), f"the output must be int32 or int64, not {self.dtype}")
+
+    def compute(self, call: Call) -> np.ndarray:
+        find = np.argmin if self.smallest else np.argmax
+        if not self.last:
+            return find(call.x, axis=self.axis, keepdims=self.keep_dims)
+        backwards = np.flip(call.x, self.axis)
+        return call.x.shape[self.axis] - 1 - find(backwards, axis=self.axis, keepdims=self.keep_dims)
+
+    def permuted(self, order: tuple[int, ...]) -> "ArgMax":
+        return replace(self, axis=order[self.axis % len(order)])
+
+    def dropped_axes(self, inputs: Sequence[Tensor | None]) -> set[int]:
+        return set() if self.keep_dims else {self.axis % len(inputs[0].shape)}
 
 
 def _count(x: np.ndarray, axes: tuple[int, ...]) -> int:
