@@ -9,6 +9,7 @@ import onnx
 from lepton.graph import (
     ArgMax,
     Compare,
+    CumSum,
     Einsum,
     GatherElements,
     GatherND,
@@ -107,6 +108,14 @@ def arg_extreme(importer: Importer, node: onnx.NodeProto):
     importer.set_host(node.output[0], _emit(importer, op, [x], node.output[0]))
 
 
+def cumulative_sum(importer: Importer, node: onnx.NodeProto):
+    given, x = attributes(node), importer.host(node.input[0])
+    axis = checked_axis(importer, int(importer.constant(node, 1, "the axis").item()),
+                        len(importer.graph.tensors[x].shape))
+    op = CumSum(axis, bool(given.get("exclusive", 0)), bool(given.get("reverse", 0)))
+    importer.set_host(node.output[0], _emit(importer, op, [x], node.output[0]))
+
+
 def einsum(importer: Importer, node: onnx.NodeProto):
     operands = [importer.host(name) for name in node.input]
     equation = _without_ellipsis(str(attributes(node).get("equation", "")).replace(" ", ""),
@@ -136,4 +145,5 @@ def _without_ellipsis(equation: str, ranks: list[int]) -> str:
 CONVERTERS = {
     "GatherND": gather, "GatherElements": gather, "ScatterND": scatter, "ScatterElements": scatter, "Scatter": scatter,
     "Trilu": triangle, "ArgMax": arg_extreme, "ArgMin": arg_extreme, "OneHot": one_hot, "Einsum": einsum,
+    "CumSum": cumulative_sum,
 }

@@ -10,6 +10,7 @@ from lepton.graph import (
     ArgMax,
     AveragePool2D,
     Conv2D,
+    CumSum,
     DepthwiseConv2D,
     FullyConnected,
     GraphError,
@@ -187,7 +188,13 @@ def _arg(op: Operation) -> None:
     op.emit(ArgMax(axis, False, op.name == "ARG_MIN", dtype=op.output().dtype.name), x)
 
 
+def _cumulative_sum(op: Operation) -> None:
+    x, (axis,) = op.x(0, "FLOAT32", "INT32", "INT64"), op.integers(1)[:1] or (0,)
+    op.emit(CumSum(axis, bool(op.option("exclusive")), bool(op.option("reverse"))), x)
+
+
 CONVERT: dict[str, Entry] = {
+    "CUMSUM": ((2,), 1, _cumulative_sum),
     "ARG_MAX": ((2,), 1, _arg), "ARG_MIN": ((2,), 1, _arg),
     "CONV_2D": ((2, 3), 1, _conv), "DEPTHWISE_CONV_2D": ((2, 3), 1, _depthwise),
     "FULLY_CONNECTED": ((2, 3), 1, _fully_connected), "TRANSPOSE_CONV": ((3, 4), 1, _transpose_conv),

@@ -50,6 +50,7 @@ OPTIONS = {
     "DEPTH_TO_SPACE": ("DepthToSpaceOptions", {"block": "BlockSize"}),
     "ARG_MAX": ("ArgMaxOptions", {}),
     "ARG_MIN": ("ArgMinOptions", {}),
+    "CUMSUM": ("CumsumOptions", {"exclusive": "Exclusive", "reverse": "Reverse"}),
     "RESHAPE": ("ReshapeOptions", {"shape": "NewShapeAsNumpy"}),
     "SQUEEZE": ("SqueezeOptions", {"axes": "SqueezeDimsAsNumpy"}),
 }

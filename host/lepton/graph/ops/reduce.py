@@ -23,7 +23,7 @@ from .conditions import (
     same_type,
 )
 
-__all__ = ["ArgMax", "Mean", "Reduce"]
+__all__ = ["ArgMax", "CumSum", "Mean", "Reduce"]
 
 _KINDS = {"sum": "ReduceSum", "mean": "ReduceMean", "max": "ReduceMax", "min": "ReduceMin", "prod": "ReduceProd",
           "l1": "ReduceL1", "l2": "ReduceL2", "sum_square": "ReduceSumSquare", "log_sum": "ReduceLogSum",
@@ -169,6 +169,36 @@ class ArgMax(Op):
 
     def dropped_axes(self, inputs: Sequence[Tensor | None]) -> set[int]:
         return set() if self.keep_dims else {self.axis % len(inputs[0].shape)}
+
+
+@dataclass(frozen=True)
+class CumSum(Op):
+    """Sums of all elements up to each place along `axis`, of a type that is not quantized; one after the other.
+
+    exclusive: without the element at the place itself. reverse: of those from each place to the end.
+    """
+
+    axis: int
+    exclusive: bool = False
+    reverse: bool = False
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        axis_of(self.axis, len(inputs[0].shape))
+        return dims(inputs[0].shape), np.dtype(inputs[0].dtype)
+
+    def check(self, signature: Signature) -> None:
+        of_type(signature.inputs[0], np.float32, np.int32, np.int64)
+
+    def compute(self, call: Call) -> np.ndarray:
+        x = np.moveaxis(np.flip(call.x, self.axis) if self.reverse else call.x, self.axis, -1)
+        total = np.cumsum(x, axis=-1, dtype=x.dtype)
+        if self.exclusive:
+            total = np.concatenate([np.zeros_like(total[..., :1]), total[..., :-1]], axis=-1)
+        total = np.moveaxis(total, -1, self.axis)
+        return np.flip(total, self.axis) if self.reverse else total
+
+    def permuted(self, order: tuple[int, ...]) -> "CumSum":
+        return replace(self, axis=order[self.axis % len(order)])
 
 
 def _count(x: np.ndarray, axes: tuple[int, ...]) -> int:
