@@ -18,6 +18,7 @@ from lepton.graph import (
     ScatterElements,
     ScatterND,
     Select,
+    TopK,
 )
 
 from .elementwise import apply
@@ -116,6 +117,17 @@ def cumulative_sum(importer: Importer, node: onnx.NodeProto):
     importer.set_host(node.output[0], _emit(importer, op, [x], node.output[0]))
 
 
+def top_k(importer: Importer, node: onnx.NodeProto):
+    given, x = attributes(node), importer.host(node.input[0])
+    k = importer.constant(node, 1, "the number of elements")
+    axis = checked_axis(importer, given.get("axis", -1), len(importer.graph.tensors[x].shape))
+    op = TopK(given.get("k", 1) if k is None else int(k.item()), axis, bool(given.get("largest", 1)))
+    places = _emit(importer, op, [x], node.output[1] if node.output[1:] else f"{node.output[0]}.places")
+    importer.set_host(node.output[0], _emit(importer, GatherElements(axis), [x, places], node.output[0]))
+    if node.output[1:]:
+        importer.set_host(node.output[1], places)
+
+
 def einsum(importer: Importer, node: onnx.NodeProto):
     operands = [importer.host(name) for name in node.input]
     equation = _without_ellipsis(str(attributes(node).get("equation", "")).replace(" ", ""),
@@ -145,5 +157,5 @@ def _without_ellipsis(equation: str, ranks: list[int]) -> str:
 CONVERTERS = {
     "GatherND": gather, "GatherElements": gather, "ScatterND": scatter, "ScatterElements": scatter, "Scatter": scatter,
     "Trilu": triangle, "ArgMax": arg_extreme, "ArgMin": arg_extreme, "OneHot": one_hot, "Einsum": einsum,
-    "CumSum": cumulative_sum,
+    "CumSum": cumulative_sum, "TopK": top_k,
 }

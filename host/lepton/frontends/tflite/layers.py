@@ -13,11 +13,13 @@ from lepton.graph import (
     CumSum,
     DepthwiseConv2D,
     FullyConnected,
+    GatherElements,
     GraphError,
     MatMul,
     MaxPool2D,
     Mean,
     Reduce,
+    TopK,
     TransposeConv2D,
 )
 from lepton.graph.builder import Value
@@ -193,7 +195,15 @@ def _cumulative_sum(op: Operation) -> None:
     op.emit(CumSum(axis, bool(op.option("exclusive")), bool(op.option("reverse"))), x)
 
 
+def _top_k(op: Operation) -> None:
+    x, (k,) = op.x(), op.integers(1)[:1] or (0,)
+    places = op.builder.emit(TopK(k, dtype=op.output(1).dtype.name), [x])
+    op.result(op.builder.emit(GatherElements(-1), [x, places]))
+    op.result(places, 1)
+
+
 CONVERT: dict[str, Entry] = {
+    "TOPK_V2": ((2,), 2, _top_k),
     "CUMSUM": ((2,), 1, _cumulative_sum),
     "ARG_MAX": ((2,), 1, _arg), "ARG_MIN": ((2,), 1, _arg),
     "CONV_2D": ((2, 3), 1, _conv), "DEPTHWISE_CONV_2D": ((2, 3), 1, _depthwise),

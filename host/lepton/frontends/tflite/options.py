@@ -51,6 +51,7 @@ OPTIONS = {
     "ARG_MAX": ("ArgMaxOptions", {}),
     "ARG_MIN": ("ArgMinOptions", {}),
     "CUMSUM": ("CumsumOptions", {"exclusive": "Exclusive", "reverse": "Reverse"}),
+    "TOPK_V2": ("TopKV2Options", {}),
     "RESHAPE": ("ReshapeOptions", {"shape": "NewShapeAsNumpy"}),
     "SQUEEZE": ("SqueezeOptions", {"axes": "SqueezeDimsAsNumpy"}),
 }

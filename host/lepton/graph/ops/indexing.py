@@ -5,14 +5,14 @@ raise `GraphError`, which names index and limit.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..core import Call, GraphError, Op, Shape, Signature, Tensor
 from .conditions import axis_of, dims, of_type, require, same_quantization, same_type
 
-__all__ = ["GatherElements", "GatherND", "OneHot", "ScatterElements", "ScatterND"]
+__all__ = ["GatherElements", "GatherND", "OneHot", "ScatterElements", "ScatterND", "TopK"]
 
 _REDUCTIONS = {"none": None, "add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
 
@@ -182,3 +182,37 @@ class OneHot(Op):
         axis = self.axis % (indices.ndim + 1)
         places = np.arange(self.depth).reshape((-1,) + (1,) * (indices.ndim - axis))
         return np.where(np.expand_dims(indices, axis) == places, on.reshape(()), off.reshape(()))
+
+
+@dataclass(frozen=True)
+class TopK(Op):
+    """The places of the `k` largest elements along `axis`, or of the smallest, the first of them first.
+
+    Of equal elements the one at the lower place comes first. The elements themselves are what `GatherElements` takes
+    at these places. The input has any type, int8 is compared as it is.
+    """
+
+    k: int
+    axis: int = -1
+    largest: bool = True
+    dtype: str = "int64"  # of the output, by numpy's name; TFLite has "int32"
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+        shape = dims(inputs[0].shape)
+        axis = axis_of(self.axis, len(shape))
+        require(0 < self.k <= shape[axis], f"k must be in 1..{shape[axis]}, the extent of axis {axis}, not {self.k}")
+        return (*shape[:axis], self.k, *shape[axis + 1:]), np.dtype(self.dtype)
+
+    def check(self, signature: Signature) -> None:
+        require(self.dtype in ("int32", "int64"), f"the output must be int32 or int64, not {self.dtype}")
+
+    def compute(self, call: Call) -> np.ndarray:
+        x = np.moveaxis(call.x, self.axis, -1)
+        if self.largest:  # sorted backwards from the other end, so that equal elements keep their order
+            places = x.shape[-1] - 1 - np.argsort(x[..., ::-1], axis=-1, kind="stable")[..., ::-1]
+        else:
+            places = np.argsort(x, axis=-1, kind="stable")
+        return np.moveaxis(places[..., :self.k], -1, self.axis).astype(self.dtype)
+
+    def permuted(self, order: tuple[int, ...]) -> "TopK":
+        return replace(self, axis=order[self.axis % len(order)])
