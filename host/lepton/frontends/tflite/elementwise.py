@@ -25,10 +25,8 @@ from lepton.graph import (
     Sub,
     Table,
 )
-from lepton.graph.composites import clamp
 from lepton.graph.ops import Compare, L2Normalize
 
-from ..geometry import ACTIVATION_BOUNDS
 from . import tables
 from .operation import Convert, Entry, Operation
 from .tensors import same_reals
@@ -45,10 +43,7 @@ def _clamped(kind: type[Add] | type[Sub] | type[Mul] | type[Div]) -> Convert:
         if op.output().dtype == np.int8:
             op.emit(kind(clamp=op.clamp()), op.int8(0), op.int8(1))
             return
-        activation = op.option("activation")
-        if activation not in ACTIVATION_BOUNDS:
-            raise GraphError(f"fused activation must be one of {', '.join(ACTIVATION_BOUNDS)}, not {activation}")
-        op.result(clamp(op.x(0).apply(kind(), op.x(1)), *ACTIVATION_BOUNDS[activation]))
+        op.result(op.fused(op.x(0).apply(kind(), op.x(1))))
     return convert
 
 
@@ -62,9 +57,12 @@ def _extreme(kind: type[Maximum] | type[Minimum]) -> Convert:
 
 
 def _prelu(op: Operation) -> None:
-    op.int8_output()
-    op.constant(1, "INT8", "UINT8")
-    op.emit(Prelu(), op.int8(0), op.int8(1))
+    op.constant(1, "INT8", "UINT8", "FLOAT32")
+    if op.output().dtype == np.float32:
+        op.emit(Prelu(), *op.all())
+    else:
+        op.int8_output()
+        op.emit(Prelu(), op.int8(0), op.int8(1))
 
 
 def _select(op: Operation) -> None:

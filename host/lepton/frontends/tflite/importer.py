@@ -50,7 +50,7 @@ def import_tflite(source: str | PathLike | bytes, name: str | None = None, signa
         raise GraphError(f"operator {', '.join(unsupported)} {verb} not supported; docs/operators.md lists those that "
                          "are")
     found = float_layer(raw)
-    if found is not None:
+    if found is not None and "BATCH_MATMUL" not in found:  # of two activations, which the host computes
         raise GraphError(f"{found} computes with float32 values. Quantize the network when it is compiled, with data "
                          "like its inputs (lepton compile --calibration data.npy, or quantize_tflite), or convert it "
                          "with full integer quantization, to int8 with int32 biases")

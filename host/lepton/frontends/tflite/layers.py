@@ -27,7 +27,7 @@ from lepton.graph.ops.conditions import MAX_WINDOW
 from lepton.graph.ops.windows import effective_kernel
 
 from ..geometry import same_padding
-from .operation import Entry, Operation
+from .operation import Convert, Entry, Operation
 
 _EIGHT_BITS = ("INT8", "UINT8")
 Pair = tuple[int, int]
@@ -142,26 +142,27 @@ def _fully_connected(op: Operation) -> None:
 def _batch_matmul(op: Operation) -> None:
     operands = []
     for position, key in enumerate(("adjoint_a", "adjoint_b")):
-        x = op.int8(position)
+        x = op.x(position) if op.output().dtype == np.float32 else op.int8(position)
         if op.option(key):
             if x.rank < 2:
                 raise GraphError(f"{x.name!r} of shape {tuple(x.shape)} must have 2 dimensions or more")
             x = x.transpose((*range(x.rank - 2), x.rank - 1, x.rank - 2))
         operands.append(x)
-    op.int8_output()
     op.emit(MatMul(), *operands)
 
 
-def _max_pool(op: Operation) -> None:
-    x, kernel = _image(op, 0), (op.option("kernel_y"), op.option("kernel_x"))
-    op.emit(MaxPool2D(kernel=kernel, **_window(op, x, kernel, dilated=False), clamp=op.clamp()), op.int8())
-
-
-def _average_pool(op: Operation) -> None:
+def _pool(kind: type[MaxPool2D] | type[AveragePool2D]) -> Convert:
     """Averages of uint8 are of positive numbers, so that ties go up; those of int8 go away from zero."""
-    x, kernel = _image(op, 0), (op.option("kernel_y"), op.option("kernel_x"))
-    op.emit(AveragePool2D(kernel=kernel, **_window(op, x, kernel, dilated=False), clamp=op.clamp(),
-                          unsigned=op.legacy()), op.int8())
+    def convert(op: Operation) -> None:
+        x, kernel = _image(op, 0), (op.option("kernel_y"), op.option("kernel_x"))
+        window = _window(op, x, kernel, dilated=False)
+        if x.dtype == np.float32:
+            op.result(op.fused(x.apply(kind(kernel=kernel, **window))))
+            return
+        if kind is AveragePool2D:
+            window["unsigned"] = op.legacy()
+        op.emit(kind(kernel=kernel, **window, clamp=op.clamp()), op.int8())
+    return convert
 
 
 def _axes(op: Operation, rank: int) -> tuple[int, ...]:
@@ -208,7 +209,7 @@ CONVERT: dict[str, Entry] = {
     "ARG_MAX": ((2,), 1, _arg), "ARG_MIN": ((2,), 1, _arg),
     "CONV_2D": ((2, 3), 1, _conv), "DEPTHWISE_CONV_2D": ((2, 3), 1, _depthwise),
     "FULLY_CONNECTED": ((2, 3), 1, _fully_connected), "TRANSPOSE_CONV": ((3, 4), 1, _transpose_conv),
-    "BATCH_MATMUL": ((2,), 1, _batch_matmul), "MAX_POOL_2D": ((1,), 1, _max_pool),
-    "AVERAGE_POOL_2D": ((1,), 1, _average_pool), "MEAN": ((2,), 1, _mean), "SUM": ((2,), 1, _reduce),
+    "BATCH_MATMUL": ((2,), 1, _batch_matmul), "MAX_POOL_2D": ((1,), 1, _pool(MaxPool2D)),
+    "AVERAGE_POOL_2D": ((1,), 1, _pool(AveragePool2D)), "MEAN": ((2,), 1, _mean), "SUM": ((2,), 1, _reduce),
     "REDUCE_MAX": ((2,), 1, _reduce), "REDUCE_MIN": ((2,), 1, _reduce), "REDUCE_PROD": ((2,), 1, _reduce),
 }

@@ -1,5 +1,6 @@
 """Operators that move values without changing them."""
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -13,6 +14,8 @@ from lepton.graph.ops.conditions import MAX_WINDOW
 from . import tables
 from .operation import Entry, Operation
 from .tensors import same_reals
+
+MAX_GROWN = 1 << 26  # elements of what TILE and BROADCAST_TO make
 
 # Shapes
 
@@ -221,7 +224,21 @@ def _tile(op: Operation) -> None:
     x, times = op.x(), op.integers(1)
     if len(times) != x.rank or min(times, default=1) < 1:
         raise GraphError(f"{x.rank} numbers of at least 1 are needed, not {times}")
+    _grown([n * k for n, k in zip(x.shape, times, strict=True)])
     op.result(composed.tile(x, times))
+
+
+def _broadcast_to(op: Operation) -> None:
+    shape = op.integers(1)
+    _grown(shape)
+    op.result(composed.expand(op.x(), shape))
+
+
+def _grown(shape: Sequence[int]) -> None:
+    """Places of the elements along each axis are constants, which must not outgrow memory."""
+    if min(shape, default=1) < 1 or prod(shape) > MAX_GROWN:
+        raise GraphError(f"the result's shape {tuple(shape)} must have dimensions of at least 1 and at most "
+                         f"{MAX_GROWN} elements")
 
 
 # Images
@@ -285,7 +302,7 @@ CONVERT: dict[str, Entry] = {
     "MIRROR_PAD": ((2,), 1, lambda op: _padded(op, 0, op.option("mode").lower())), "GATHER": ((2,), 1, _gather),
     "GATHER_ND": ((2,), 1, lambda op: op.emit(GatherND(), *op.all())), "ONE_HOT": ((4,), 1, _one_hot),
     "EMBEDDING_LOOKUP": ((2,), 1, lambda op: op.emit(Gather(0), op.x(1), op.x(0))), "TILE": ((2,), 1, _tile),
-    "BROADCAST_TO": ((2,), 1, lambda op: op.result(composed.expand(op.x(), op.integers(1)))),
+    "BROADCAST_TO": ((2,), 1, _broadcast_to),
     "REVERSE_V2": ((2,), 1, lambda op: op.result(composed.flip(op.x(), op.integers(1)))),
     "RESIZE_BILINEAR": ((2,), 1, _resize), "RESIZE_NEAREST_NEIGHBOR": ((2,), 1, _resize),
     "SPACE_TO_DEPTH": ((1,), 1, lambda op: op.result(composed.space_to_depth(op.x(), op.option("block"), channels=3))),

@@ -7,8 +7,9 @@ import numpy as np
 
 from lepton.graph import Add, GraphError, Op, Quantization, Softmax, Sub, Tensor
 from lepton.graph.builder import Value
+from lepton.graph.composites import clamp
 
-from ..geometry import activation_range
+from ..geometry import ACTIVATION_BOUNDS, activation_range
 from .reader import RawOperator
 from .tensors import DTYPES, SMALLEST, Tensors, is_legacy
 
@@ -97,6 +98,13 @@ class Operation:
         """The fused activation as a range of the quantized output."""
         output = self.int8_output()
         return activation_range(self.option("activation"), float(output.scale), output.zero_point)
+
+    def fused(self, value: Value) -> Value:
+        """`value`, which is not quantized, after the fused activation."""
+        activation = self.option("activation")
+        if activation not in ACTIVATION_BOUNDS:
+            raise GraphError(f"fused activation must be one of {', '.join(ACTIVATION_BOUNDS)}, not {activation}")
+        return clamp(value, *ACTIVATION_BOUNDS[activation])
 
     def result(self, value: Value, position: int = 0) -> None:
         """`value` is the operator's result."""

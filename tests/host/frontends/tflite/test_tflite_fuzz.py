@@ -80,6 +80,25 @@ def test_words_replaced(model):
         survives(bytes(data))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_any_operator_with_damaged_numbers(seed):
+    """Words of random networks replaced, so that attributes, constants and shapes of all operators are."""
+    pytest.importorskip("ai_edge_litert")
+    from tests.host.frontends.tflite.random_graphs import RandomGraph
+
+    random = np.random.default_rng(seed)
+    models = [RandomGraph(1000 + 10 * seed + i, operators=8).model for i in range(10)]
+    words = [0, 1, 2, 3, 4, 5, 7, 127, 255, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFFFE]
+    refused = 0
+    for _ in range(400):
+        data = bytearray(models[random.integers(len(models))])
+        for _ in range(random.integers(1, 4)):
+            position = int(random.integers(0, len(data) // 4)) * 4
+            data[position:position + 4] = int(random.choice(words)).to_bytes(4, "little")
+        refused += survives(bytes(data))
+    assert refused > 100
+
+
 def test_overlapping_parts_do_not_multiply_the_work():
     """Thousands of tensors whose shapes are one long vector: small as a file, huge if believed."""
     flatbuffers, tflite = pytest.importorskip("flatbuffers"), pytest.importorskip("tflite")

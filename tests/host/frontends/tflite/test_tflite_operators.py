@@ -224,6 +224,28 @@ def test_functions_that_int8_has_none_of(name):
         import_tflite(model)
 
 
+# Layers of float32 between integer ones
+
+def test_pools_products_and_slopes_of_float32():
+    x = RNG.normal(0, 2, (1, 6, 5, 3)).astype(np.float32)
+    for name in ("MAX_POOL_2D", "AVERAGE_POOL_2D"):
+        model = build(name, [of(np.float32, 1, 6, 5, 3)], of(np.float32, 1, 3, 3, 3), 1, "Pool2DOptions", StrideH=2,
+                      StrideW=2, FilterHeight=3, FilterWidth=2, FusedActivationFunction=1)
+        same(model, x, tolerance=1e-6)
+    a, b = RNG.normal(0, 1, (2, 4, 7)).astype(np.float32), RNG.normal(0, 1, (2, 5, 7)).astype(np.float32)
+    same(build("BATCH_MATMUL", [of(np.float32, 2, 4, 7), of(np.float32, 2, 5, 7)], of(np.float32, 2, 4, 5), 1,
+               "BatchMatMulOptions", AdjY=True), a, b, tolerance=1e-5)
+    slopes = constant(RNG.normal(0, 1, (1, 1, 3)), np.float32)
+    same(build("PRELU", [of(np.float32, 1, 6, 5, 3), slopes], of(np.float32, 1, 6, 5, 3), 1), x)
+
+
+@pytest.mark.parametrize("name", ["TILE", "BROADCAST_TO"])
+def test_results_that_no_memory_holds_are_refused(name):
+    model = build(name, [quantized(1, 1), constant([2**30, 3])], quantized(1, 1), 1)
+    with pytest.raises(GraphError, match=r"the result's shape \(1073741824, 3\) must have dimensions of at least 1"):
+        import_tflite(model)
+
+
 # The end of detectors
 
 def detector(boxes: int, classes: int, background: int, dtype=np.float32, **options) -> tuple[bytes, list[np.ndarray]]:
