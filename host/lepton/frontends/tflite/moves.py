@@ -140,7 +140,8 @@ def _strided_slice(op: Operation) -> None:
             sum(masks["ellipsis"] >> p & 1 for p in positions) > 1):
         raise GraphError(f"begin {lists[0]}, end {lists[1]} and strides {lists[2]} do not fit the shape "
                          f"{tuple(x.shape)}")
-    picks, kept = [], []
+    picks: list[tuple[int, int, int]] = []
+    kept: list[int] = []
     for position in (*positions, None):  # None: behind the lists, where the axes that are left are whole
         if position is None or masks["ellipsis"] >> position & 1:
             later = [] if position is None else [p for p in own if p > position]
