@@ -3,7 +3,7 @@
 import pytest
 from lepton.arch.controller import EventKind
 from lepton.cli import main
-from lepton.driver.controller import LogEvent
+from lepton.driver.log import LogEvent
 
 
 def test_a_boot(capsys):
