@@ -22,15 +22,17 @@ from ..program import (
     TensorInfo,
     quantization_of,
 )
+from .chip_node import ChipJob
 from .commands import Memory
 from .encode import FieldOverflow, encode
 from .lowering import Context, Lowering
 from .lowering.context import zero_of
+from .lowering.rules import refusal
 from .operands import Alias, between_host_operators, image_of
-from .partition import NotOnChip, refusal
 from .placement import LayerDoesNotFit, Placer
+from .rule import NotOnChip
 from .schedule import schedule
-from .segments import ChipJob, segments, split
+from .segments import segments, split
 from .semaphores import SemaphoreAllocator
 from .tiling import Tiling
 from .timing import predict

@@ -5,98 +5,14 @@ Reshapes disappear (`operands`), tables and additions are fused into the layer b
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from ..arch import ChipConfig
-from ..graph import (
-    Add,
-    Concat,
-    Graph,
-    Node,
-    Recenter,
-    Resize,
-    Slice,
-    Sub,
-    Table,
-    TransposeConv2D,
-)
-from .operands import Alias, ImageShape, Operand, Operands, renames, written_image
-from .partition import cuts_image
-
-
-@dataclass(eq=False)
-class ChipNode:
-    """A node for the chip; with `table`, its results go through that Table, with `residual`, the Add or Sub `fused` is
-    computed in its tail, behind the table.
-
-    `written` is the image that `node` writes; `output`, the tensor that it becomes, may split its pixels into other
-    rows, where a Reshape lies before the fused operator.
-    """
-
-    node: Node
-    source: Operand
-    written: ImageShape
-    output: str
-    residual: Operand | None = None
-    fused: Node | None = None
-    own_first: bool = True  # the layer's own value is the first operand of `fused`
-    table: Node | None = None
-    others: tuple[Operand, ...] = ()  # a concatenation's operands after the first
-    cuts: bool = False  # a Slice that takes pixels away, rather than channels
-
-    @property
-    def own(self) -> str:
-        """The tensor whose quantization the layer's own value has, before the residual is added."""
-        if isinstance(self.node.op, Add | Sub):
-            return self.node.inputs[0]
-        return (self.table or self.node).outputs[0]
-
-    @property
-    def other(self) -> str:
-        """The tensor whose quantization the residual has."""
-        return self.fused.inputs[self.own_first]
-
-    @property
-    def image(self) -> ImageShape:
-        """What the operator sees of its first operand."""
-        return self.source.image
-
-    @property
-    def moves(self) -> bool:
-        """Does it only say where channels lie?"""
-        return isinstance(self.node.op, Concat | Slice) and not self.cuts
-
-    @property
-    def scatters(self) -> bool:
-        """Does it take other than one layer, so that no addition can be fused into it?"""
-        return self.moves or isinstance(self.node.op, Resize | TransposeConv2D)
-
-    @property
-    def name(self) -> str:
-        return self.node.name or self.node.outputs[0]
-
-    @property
-    def nodes(self) -> list[Node]:
-        """The nodes of the graph that it computes."""
-        return [self.node] + [n for n in (self.table, self.fused) if n not in (None, self.node)]
-
-    def operands(self) -> list[Operand]:
-        return [self.source, *self.others] + ([self.residual] if self.residual else [])
-
-    def reads(self) -> list[str]:
-        """The tensors that it needs."""
-        return [operand.tensor for operand in self.operands()]
-
-
-@dataclass(eq=False)
-class ChipJob:
-    """Chip nodes of one job in execution order, and the host nodes that follow it."""
-
-    chip: list[ChipNode] = field(default_factory=list)
-    host: list[Node] = field(default_factory=list)
-    inputs: list[str] = field(default_factory=list)  # tensors that come from outside
-    outputs: list[str] = field(default_factory=list)  # tensors that are needed outside
-    aliases: list[Alias] = field(default_factory=list)  # what the host calls them
+from ..graph import Graph, Node, Recenter
+from .chip_node import ChipJob, ChipNode
+from .lowering.rules import RULES
+from .operands import Alias, Operand, Operands, renames, written_image
+from .rule import Fusion
 
 
 class Segmenter:
@@ -149,7 +65,8 @@ class Segmenter:
         result: list[ChipNode] = []
         for node in work:
             operands = reads[id(node)]
-            if isinstance(node.op, Add | Sub):
+            rule = RULES[type(node.op)]
+            if rule.fusion is Fusion.RESIDUAL:
                 found = next(((c, i) for c in reversed(result) for i in (0, 1)
                               if fits(c, operands[i]) and not c.scatters), None)
                 if found is not None:
@@ -159,15 +76,15 @@ class Segmenter:
                     result.append(replace(producer, output=node.outputs[0], residual=operands[1 - index], fused=node,
                                           own_first=index == 0))
                     continue
-            if isinstance(node.op, Table):
+            if rule.fusion is Fusion.TABLE:
                 producer = next((c for c in result if fits(c, operands[0]) and c.table is None
-                                 and not isinstance(c.node.op, Table) and not c.moves), None)
+                                 and c.rule.fusion is not Fusion.TABLE and not c.moves), None)
                 if producer is not None:
                     producer.table, producer.output = node, node.outputs[0]
                     continue
-            chip = ChipNode(node, operands[0], written_image(self.graph, node), node.outputs[0],
-                            cuts=cuts_image(self.graph, node))
-            if isinstance(node.op, Add | Sub):
+            chip = ChipNode(node, rule, operands[0], written_image(self.graph, node), node.outputs[0],
+                            moves=rule.moves(self.graph, node))
+            if rule.fusion is Fusion.RESIDUAL:
                 chip.residual, chip.fused = operands[1], node
             elif chip.moves:
                 chip.others = tuple(operands[1:])

@@ -1,5 +1,7 @@
 """Operators to `ChipLayer`s: weight tiles, parameter records and walks (design D4).
 
+    rules     all of them, by operator; each family has its own: why the chip refuses a node, its layers, its fusion
+    limits    limits of the commands that several rules share
     context   what all of these modules share: the graph, the chip, and where activations lie
     dot       convolutions and fully connected layers
     folded    the first of them on few channels, kernel columns in lanes
@@ -14,21 +16,11 @@
 import numpy as np
 
 from ...arch import ChipConfig, Rounding
-from ...graph import (
-    Conv2D,
-    DepthwiseConv2D,
-    FullyConnected,
-    Graph,
-    GraphError,
-    Pad,
-    Resize,
-    Table,
-    TransposeConv2D,
-)
+from ...graph import Graph, GraphError
+from ..chip_node import ChipJob, ChipNode
 from ..layers import ChipLayer
-from ..partition import NotOnChip, phase_steps
-from ..segments import ChipJob, ChipNode
-from . import channels, dot, lanewise, phases, residual
+from ..rule import NotOnChip, Phase
+from . import channels, lanewise, residual
 from .context import Context
 
 
@@ -44,43 +36,32 @@ class Lowering:
         """The chip's work for a node: usually one layer, none for what only renames lanes, more where channels have
         to be moved first. `index` is that of the first. Raises `GraphError` where a command cannot express it."""
         context = self.context
-        weighted = isinstance(node.node.op, Conv2D | FullyConnected | TransposeConv2D)
-        made = []
+        made: list[ChipLayer] = []
         for operand in node.operands():
             if operand.packed and operand.tensor not in context.outside and operand.tensor not in self.packed:
                 made.append(channels.pack(context, operand, index + len(made)))
                 self.packed.add(operand.tensor)
         for operand in node.operands():
             view = None if operand.packed else context.views.get(operand.tensor)
-            if view is not None and not view.plain and not (weighted and operand is node.source):
+            if view is not None and not view.plain and not (node.rule.any_lanes and operand is node.source):
                 made.append(channels.gather(context, operand.tensor, operand.image, index + len(made)))
         if node.moves:
             return made + channels.move(context, node, index + len(made))
-        places = [None]
-        if isinstance(node.node.op, Resize | TransposeConv2D):
-            places = list(np.ndindex(*phase_steps(context.graph, node.node)))
+        places: list[Phase] = [None]
+        if node.rule.phases is not None:
+            places = list(np.ndindex(*node.rule.phases(context.graph, node.node, node.node.op)))
         return made + [self._layer(node, index + i, place) for i, place in enumerate(places, len(made))]
 
-    def _layer(self, node: ChipNode, index: int, phase: tuple[int, int] | None) -> ChipLayer:
-        op, context = node.node.op, self.context
-        if isinstance(op, Resize):
-            layer = phases.nearest(context, node, index, phase)
-        elif isinstance(op, TransposeConv2D):
-            layer = phases.transposed(context, node, index, phase)
-        elif isinstance(op, Conv2D | DepthwiseConv2D | FullyConnected):
-            layer = dot.dot(context, node, index)
-        elif isinstance(op, Pad) and any(op.widths[-1]):
-            layer = channels.pad(context, node, index)
-        else:
-            layer = lanewise.lanewise(context, node, index)
+    def _layer(self, node: ChipNode, index: int, phase: Phase) -> ChipLayer:
+        context = self.context
+        assert node.rule.lower is not None, "operators without layers are no chip nodes"
+        layer = node.rule.lower(context, node, index, phase, node.node.op)
         if context.floats:
             layer.rounding = Rounding.FLOAT
         if node.table is not None:
-            layer.table = node.table.op.values
+            lanewise.look_up(layer, node.table.op)
             layer.op += "+Table"
             layer.output_shape = tuple(context.graph.tensors[node.table.outputs[0]].shape)
-        elif isinstance(op, Table):
-            layer.table = op.values
         if node.residual is not None:
             try:
                 residual.add(context, layer, node)

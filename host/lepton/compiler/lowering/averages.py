@@ -8,8 +8,8 @@ from ...graph.numerics.fixedpoint import split_shift
 from ...graph.numerics.requantize import float_average_scale, mean_multiplier
 from .. import quantize
 from ..averaging import float_averages, unsigned_average
+from ..chip_node import ChipNode
 from ..layers import ChipLayer, Part
-from ..segments import ChipNode
 from .context import Context, scale_of, zero_of
 
 

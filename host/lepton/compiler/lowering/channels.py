@@ -8,14 +8,17 @@ from dataclasses import replace
 import numpy as np
 
 from ...arch import Rounding, TensorOpcode
-from ...graph import Concat
+from ...graph import Concat, Graph, Node, Pad, Reshape, Slice
 from .. import quantize
+from ..chip_node import ChipJob, ChipNode
 from ..layers import ChipLayer, Image, Part
 from ..operands import Operand, image_of
-from ..segments import ChipJob, ChipNode
+from ..rule import Phase, Rule
 from ..views import ChannelView, side_by_side
 from .context import Context
 from .dot import make_tiles
+from .lanewise import read_and_write
+from .limits import BYTE, constants, window
 
 
 def join(context: Context, segment: ChipJob) -> None:
@@ -94,9 +97,9 @@ def select(context: Context, tensor: str, view: ChannelView, output: Image, inde
                      params=[context.identity()] * len(tiles), weights=tiles, first_block=first, **common)
 
 
-def pad(context: Context, node: ChipNode, index: int) -> ChipLayer:
+def pad_channels(context: Context, node: ChipNode, index: int, op: Pad) -> ChipLayer:
     """A Pad that adds channels (and perhaps pixels): channels move by weights 0 and 1, new ones are the bias alone."""
-    op, lanes = node.node.op, context.lanes
+    lanes = context.lanes
     source, output = node.image, node.written
     count, before, value = source[2], op.widths[-1][0], int(op.value)
     old = np.arange(output[2]) - before  # the channel that was there, outside of 0..count for new ones
@@ -117,3 +120,81 @@ def padded_before(op) -> tuple[int, int]:
     """Rows and columns that a Pad adds before an image."""
     height, width = (((0, 0), (0, 0), *op.widths)[-3:-1])
     return height[0], width[0]
+
+
+def pad(context: Context, node: ChipNode, index: int, phase: Phase, op: Pad) -> ChipLayer:
+    """A Pad of rows and columns alone reads beyond the image."""
+    if any(op.widths[-1]):
+        return pad_channels(context, node, index, op)
+    layer = read_and_write(context, node, index, phase, op)
+    layer.origin, layer.pad = padded_before(op), int(op.value)
+    return layer
+
+
+def cut(context: Context, node: ChipNode, index: int, phase: Phase, op: Slice) -> ChipLayer:
+    """A Slice of rows and columns."""
+    layer = read_and_write(context, node, index, phase, op)
+    layer.origin, layer.stride = (-op.begin[-3], -op.begin[-2]), (op.step[-3], op.step[-2])
+    return layer
+
+
+def refuse_concat(graph: Graph, node: Node, op: Concat) -> str | None:
+    """Of channels: it only renames lanes."""
+    last = len(graph.tensors[node.inputs[0]].shape) - 1
+    if op.axis % (last + 1) != last:
+        return f"axis {op.axis} is not the last, that of channels"
+    return constants(graph, node)
+
+
+def _cut_axes(graph: Graph, node: Node, op: Slice) -> list[int]:
+    """The axes of which a Slice leaves something out."""
+    shape = graph.tensors[node.inputs[0]].shape
+    return [i for i, axis in enumerate(zip(op.begin, op.end, op.step, shape, strict=True))
+            if axis[:3] != (0, axis[3], 1)]
+
+
+def _cuts_image(axes: list[int], rank: int) -> bool:
+    """Does a Slice take pixels away? One of channels only renames lanes."""
+    return rank == 4 and min(axes, default=-1) in (1, 2)
+
+
+def slice_moves(graph: Graph, node: Node) -> bool:
+    op = node.op
+    assert isinstance(op, Slice)
+    return not _cuts_image(_cut_axes(graph, node, op), len(op.begin))
+
+
+def refuse_slice(graph: Graph, node: Node, op: Slice) -> str | None:
+    axes, rank = _cut_axes(graph, node, op), len(op.begin)
+    if 0 in graph.tensors[node.outputs[0]].shape:
+        return "the result has no elements"
+    if _cuts_image(axes, rank):
+        if 3 in axes:
+            return "it cuts both pixels and channels"
+        if min(op.step[1:3]) < 1 or max(op.step[1:3]) > BYTE:
+            return f"steps {op.step[1:3]} must be in 1..{BYTE}"
+    elif any(axis != rank - 1 for axis in axes):
+        return "it cuts another axis than the channels, or the rows and columns, of one image"
+    return constants(graph, node)
+
+
+def refuse_pad(graph: Graph, node: Node, op: Pad) -> str | None:
+    rank = len(op.widths)
+    if op.mode != "constant":
+        return f"the chip pads with a constant, not in mode {op.mode!r}"
+    if any(any(widths) for axis, widths in enumerate(op.widths) if axis < rank - 3) or (
+            rank < 4 and any(any(widths) for widths in op.widths[:-1])):
+        return "it pads another axis than the channels, rows and columns of one image"
+    padding = tuple(op.widths[-3:-1]) if rank == 4 else ((0, 0), (0, 0))
+    return constants(graph, node) or window(image_of(graph, node.inputs[0]), (1, 1), padding=padding)
+
+
+def refuse_reshape(graph: Graph, node: Node, op: Reshape) -> str | None:
+    return constants(graph, node)
+
+
+RULES = {
+    Concat: Rule(refuse_concat, None, moves=lambda graph, node: True),
+    Slice: Rule(refuse_slice, cut, moves=slice_moves),
+    Pad: Rule(refuse_pad, pad), Reshape: Rule(refuse_reshape, None),
+}

@@ -9,9 +9,9 @@ from ...arch import ChipConfig
 from ...graph import Arithmetic, Graph, GraphError
 from ...program import Blocked, Rows
 from .. import quantize
+from ..chip_node import ChipJob, ChipNode
 from ..layers import Image
 from ..operands import ImageShape, Operand, image_of
-from ..segments import ChipJob, ChipNode
 from ..views import ChannelView
 
 

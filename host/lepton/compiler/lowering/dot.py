@@ -3,21 +3,38 @@
 import numpy as np
 
 from ...arch import TensorOpcode
-from ...graph import Conv2D, DepthwiseConv2D, FullyConnected, GraphError
+from ...graph import Conv2D, DepthwiseConv2D, FullyConnected, Graph, GraphError, Node
 from ...graph.numerics.fixedpoint import quantize_multiplier
 from ...graph.numerics.requantize import sum_scales
 from ...graph.ops.weights import centred
 from .. import quantize, rounding
+from ..chip_node import ChipNode
 from ..layers import ChipLayer, Part
-from ..operands import takes_rows
-from ..segments import ChipNode
+from ..operands import image_of, takes_rows, written_image
+from ..rule import Phase, Rule
 from . import folded, windows
 from .context import Context, zero_of
+from .limits import scales, window
 
 
-def dot(context: Context, node: ChipNode, index: int) -> ChipLayer:
+def refuse_convolution(graph: Graph, node: Node, op: Conv2D | DepthwiseConv2D) -> str | None:
+    kernel = graph.tensors[node.inputs[1]].data.shape[1:3]
+    image = image_of(graph, node.inputs[0])
+    return window(image, kernel, op.stride, op.dilation, op.padding) or scales(graph, node, op.unsigned)
+
+
+def refuse_dense(graph: Graph, node: Node, op: FullyConnected) -> str | None:
+    try:
+        image = written_image(graph, node)
+    except GraphError as error:
+        return str(error)
+    return window(image, (1, 1)) or scales(graph, node, op.unsigned)
+
+
+def lower(context: Context, node: ChipNode, index: int, phase: Phase,
+          op: Conv2D | DepthwiseConv2D | FullyConnected) -> ChipLayer:
     """The layer of a Conv2D, DepthwiseConv2D or FullyConnected."""
-    op, tensors, lanes = node.node.op, context.graph.tensors, context.lanes
+    tensors, lanes = context.graph.tensors, context.lanes
     weights = tensors[node.node.inputs[1]]
     height, width, channels = node.image
     stride, dilation, padding = (1, 1), (1, 1), ((0, 0), (0, 0))
@@ -128,3 +145,10 @@ def make_tiles(lanes: int, values: np.ndarray, starts: np.ndarray,
         tiles.append(np.ascontiguousarray(blocked.transpose(3, 1, 2, 0, 4)))
         first.append(low)
     return tiles, first
+
+
+RULES = {
+    Conv2D: Rule(refuse_convolution, lower, any_lanes=True),
+    DepthwiseConv2D: Rule(refuse_convolution, lower),  # a column of the array works on the lane that it stands on
+    FullyConnected: Rule(refuse_dense, lower, any_lanes=True),
+}

@@ -4,8 +4,8 @@ import numpy as np
 
 from ...graph import FullyConnected
 from ...program import Rows
+from ..chip_node import ChipNode
 from ..layers import Image
-from ..segments import ChipNode
 from .context import Context, Input
 
 

@@ -1,36 +1,94 @@
-"""Pools, means, tables, paddings and cuts: each lane by itself, with maximum or sum in place of products."""
+"""Pools, means, sums and tables: each lane by itself, with maximum or sum in place of products."""
+
+import numpy as np
 
 from ...arch import Rounding, TensorOpcode
-from ...graph import AveragePool2D, MaxPool2D, Mean, Pad, Slice
+from ...graph import Add, Arithmetic, AveragePool2D, Graph, MaxPool2D, Mean, Node, Op, Sub, Table
+from ..chip_node import ChipNode
 from ..layers import ChipLayer, Part
-from ..segments import ChipNode
+from ..operands import image_of
+from ..rule import Fusion, Phase, Rule
 from . import averages
-from .channels import padded_before
 from .context import Context
+from .limits import constants, window
 
 
-def lanewise(context: Context, node: ChipNode, index: int) -> ChipLayer:
+def refuse_pool(graph: Graph, node: Node, op: MaxPool2D | AveragePool2D) -> str | None:
+    if isinstance(op, MaxPool2D) and op.dilation != (1, 1):
+        return f"a pool with dilation {op.dilation}"
+    return constants(graph, node) or window(image_of(graph, node.inputs[0]), op.kernel, op.stride, (1, 1), op.padding)
+
+
+def refuse_average(graph: Graph, node: Node, op: AveragePool2D) -> str | None:
+    if op.count_padding and np.any(op.padding) and graph.arithmetic is Arithmetic.FIXED:
+        return "padded pixels count in the average"
+    return refuse_pool(graph, node, op)
+
+
+def refuse_mean(graph: Graph, node: Node, op: Mean) -> str | None:
+    image = image_of(graph, node.inputs[0])
+    return constants(graph, node) or window(image, image[:2])
+
+
+def refuse_sum(graph: Graph, node: Node, op: Add | Sub) -> str | None:
+    a, b = (tuple(graph.tensors[name].shape) for name in node.inputs)
+    if a != b:
+        return f"shapes {a} and {b} differ"
+    return refuse_lanewise(graph, node, op)
+
+
+def refuse_lanewise(graph: Graph, node: Node, op: Op) -> str | None:
+    return constants(graph, node) or window(image_of(graph, node.inputs[0]))
+
+
+def read_and_write(context: Context, node: ChipNode, index: int, phase: Phase, op: Op) -> ChipLayer:
     """The layer of an operator without weights; one that only reads and writes is a maximum over one pixel."""
-    op, tensors = node.node.op, context.graph.tensors
+    tensors, out_shape = context.graph.tensors, node.written
     source, output = tensors[node.node.inputs[0]], tensors[node.node.outputs[0]]
-    out_shape = node.written
-    layer = ChipLayer(
+    return ChipLayer(
         index, node.name, type(op).__name__, TensorOpcode.MAX, context.read(node.source),
         context.write(node), kernel=(1, 1), stride=(1, 1), dilation=(1, 1), origin=(0, 0),
         column_bytes=context.lanes, checks_columns=True, pad=-128, params=[context.identity()], out_zero=0,
         out_min=-128, out_max=127, rounding=Rounding.DOUBLE, parts=[Part((0, out_shape[0]), (0, out_shape[1]))],
         input_shape=tuple(source.shape), output_shape=tuple(output.shape))
-    if isinstance(op, MaxPool2D | AveragePool2D):
-        layer.kernel, layer.stride = tuple(op.kernel), tuple(op.stride)
-        layer.origin = op.padding[0][0], op.padding[1][0]
-        layer.out_min, layer.out_max = op.clamp
-    elif isinstance(op, Pad):
-        layer.origin, layer.pad = padded_before(op), int(op.value)
-    elif isinstance(op, Slice):
-        layer.origin, layer.stride = (-op.begin[-3], -op.begin[-2]), (op.step[-3], op.step[-2])
-    if isinstance(op, AveragePool2D):
-        averages.pool(context, layer, node)
-    elif isinstance(op, Mean):
-        layer.kernel = node.image[:2]
-        averages.mean(context, layer, source, output)
+
+
+def max_pool(context: Context, node: ChipNode, index: int, phase: Phase, op: MaxPool2D | AveragePool2D) -> ChipLayer:
+    layer = read_and_write(context, node, index, phase, op)
+    layer.kernel, layer.stride = tuple(op.kernel), tuple(op.stride)
+    layer.origin = op.padding[0][0], op.padding[1][0]
+    layer.out_min, layer.out_max = op.clamp
     return layer
+
+
+def average_pool(context: Context, node: ChipNode, index: int, phase: Phase, op: AveragePool2D) -> ChipLayer:
+    layer = max_pool(context, node, index, phase, op)
+    averages.pool(context, layer, node)
+    return layer
+
+
+def mean(context: Context, node: ChipNode, index: int, phase: Phase, op: Mean) -> ChipLayer:
+    layer, tensors = read_and_write(context, node, index, phase, op), context.graph.tensors
+    layer.kernel = node.image[:2]
+    averages.mean(context, layer, tensors[node.node.inputs[0]], tensors[node.node.outputs[0]])
+    return layer
+
+
+def table(context: Context, node: ChipNode, index: int, phase: Phase, op: Table) -> ChipLayer:
+    layer = read_and_write(context, node, index, phase, op)
+    look_up(layer, op)
+    return layer
+
+
+def look_up(layer: ChipLayer, op: Op) -> None:
+    """Send the results of a layer through the Table `op`."""
+    assert isinstance(op, Table)
+    layer.table = op.values
+
+
+RULES = {
+    MaxPool2D: Rule(refuse_pool, max_pool), AveragePool2D: Rule(refuse_average, average_pool),
+    Mean: Rule(refuse_mean, mean), Table: Rule(refuse_lanewise, table, fusion=Fusion.TABLE),
+    Add: Rule(refuse_sum, read_and_write, fusion=Fusion.RESIDUAL),
+    Sub: Rule(refuse_sum, read_and_write, fusion=Fusion.RESIDUAL),
+}

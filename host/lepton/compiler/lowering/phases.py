@@ -1,22 +1,73 @@
 """Images of more pixels: a layer for each place of an output pixel among those of an input pixel."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...arch import TensorOpcode
+from ...graph import Call, Graph, Node, Resize, Tensor, TransposeConv2D
+from ..chip_node import ChipNode
 from ..layers import ChipLayer, Image, Part
-from ..partition import phase_steps
-from ..segments import ChipNode
+from ..operands import image_of
+from ..rule import Phase, Rule
 from ..views import ChannelView
 from .channels import select
 from .context import Context, zero_of
 from .dot import chip_weights, make_tiles, set_parameters
+from .limits import constants, scales, window
+
+_MOST_PHASES = 8  # along each axis; each is a layer of its own
 
 
-def _image(context: Context, node: ChipNode, phase: tuple[int, int]) -> Image:
-    return context.write(node).phase(phase_steps(context.graph, node.node), phase)
+def resize_steps(graph: Graph, node: Node, op: Resize) -> tuple[int, int]:
+    """Output pixels for each input pixel, (y, x)."""
+    source, output = (image_of(graph, name) for name in (node.inputs[0], node.outputs[0]))
+    return output[0] // source[0], output[1] // source[1]
 
 
-def nearest(context: Context, node: ChipNode, index: int, phase: tuple[int, int]) -> ChipLayer:
+def transposed_steps(graph: Graph, node: Node, op: TransposeConv2D) -> tuple[int, int]:
+    """Output pixels for each input pixel, (y, x)."""
+    return op.stride
+
+
+def refuse_resize(graph: Graph, node: Node, op: Resize) -> str | None:
+    """Nearest neighbours where every input pixel becomes a rectangle of output pixels."""
+    source, output = (graph.tensors[name] for name in (node.inputs[0], node.outputs[0]))
+    if op.mode != "nearest":
+        return f"the chip has no {op.mode} interpolation"
+    steps = resize_steps(graph, node, op)
+    for axis, step in enumerate(steps):
+        size = source.shape[1 + axis]
+        if not 1 <= step <= _MOST_PHASES or output.shape[1 + axis] != size * step:
+            return f"height and width of the output are not 1 to {_MOST_PHASES} times those of the input"
+        rows = np.arange(size, dtype=np.int32)
+        # what the host's kernel does with the numbers of rows or columns themselves
+        place = Tensor("places", (1, size, 1, 1), np.dtype(np.int32), None)
+        one = replace(op, size=(size * step, 1),
+                      scales=None if op.scales is None else (op.scales[axis], 1.0))
+        result = Tensor("resized", (1, size * step, 1, 1), np.dtype(np.int32), None)
+        places = one.compute(Call(graph.arithmetic, [place], result, [rows.reshape(1, size, 1, 1)]))
+        if not np.array_equal(places.reshape(-1), np.repeat(rows, step)):
+            return "it does not repeat every input pixel equally often"
+    return constants(graph, node)
+
+
+def refuse_transposed(graph: Graph, node: Node, op: TransposeConv2D) -> str | None:
+    output = image_of(graph, node.outputs[0])
+    if max(op.stride) > _MOST_PHASES:
+        return f"stride {op.stride} is above {_MOST_PHASES}"
+    if output[0] % op.stride[0] or output[1] % op.stride[1]:
+        return f"height and width of the output are no multiples of stride {op.stride}"
+    kernel = graph.tensors[node.inputs[1]].data.shape[1:3]
+    return window(image_of(graph, node.inputs[0]), kernel) or scales(graph, node, op.unsigned)
+
+
+def _image(context: Context, node: ChipNode, phase: Phase) -> Image:
+    assert phase is not None and node.rule.phases is not None
+    return context.write(node).phase(node.rule.phases(context.graph, node.node, node.node.op), phase)
+
+
+def nearest(context: Context, node: ChipNode, index: int, phase: Phase, op: Resize) -> ChipLayer:
     """A Resize to nearest neighbours: every input pixel goes to the same place of its rectangle."""
     view = ChannelView(context.read(node.source), np.arange(node.image[2]))
     layer = select(context, node.name, view, _image(context, node, phase), index)
@@ -25,10 +76,11 @@ def nearest(context: Context, node: ChipNode, index: int, phase: tuple[int, int]
     return layer
 
 
-def transposed(context: Context, node: ChipNode, index: int, phase: tuple[int, int]) -> ChipLayer:
+def transposed(context: Context, node: ChipNode, index: int, phase: Phase, op: TransposeConv2D) -> ChipLayer:
     """A convolution over the taps that meet the output pixels of one phase. Output row s*y + p takes kernel row k
     where s divides p + top - k, times input row y + (p + top - k) / s: kernel rows from last to first."""
-    op, tensors = node.node.op, context.graph.tensors
+    tensors = context.graph.tensors
+    assert phase is not None
     weights = tensors[node.node.inputs[1]]
     values = chip_weights(weights)
     origin = []
@@ -54,3 +106,9 @@ def transposed(context: Context, node: ChipNode, index: int, phase: tuple[int, i
         input_shape=tuple(source.shape), output_shape=tuple(output.shape))
     set_parameters(context, layer, node, values, weights)
     return layer
+
+
+RULES = {
+    Resize: Rule(refuse_resize, nearest, phases=resize_steps),
+    TransposeConv2D: Rule(refuse_transposed, transposed, phases=transposed_steps, any_lanes=True),
+}

@@ -6,8 +6,8 @@ from ...graph import Add, GraphError, Sub, Tensor
 from ...graph.interpret import compute
 from ...graph.numerics.requantize import add_parameters
 from .. import residual_fit
+from ..chip_node import ChipNode
 from ..layers import ChipLayer
-from ..segments import ChipNode
 from .context import Context, scale_of, zero_of
 
 _BYTES = np.arange(-128, 128).astype(np.int8)

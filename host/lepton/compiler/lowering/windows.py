@@ -4,8 +4,8 @@ import numpy as np
 
 from ...arch.commands import WINDOW_COLUMNS, WINDOW_ROWS
 from ...graph import DepthwiseConv2D
+from ..chip_node import ChipNode
 from ..layers import WindowWalk
-from ..segments import ChipNode
 from .context import Context
 
 

@@ -1,0 +1,27 @@
+"""The rules of all families, by operator; and the question that the compiler asks first: is a node for the chip?"""
+
+import numpy as np
+
+from ...graph import Graph, GraphError, Node
+from ..images import image_shape
+from ..rule import Rule
+from . import channels, dot, lanewise, phases
+
+RULES: dict[type, Rule] = {**dot.RULES, **phases.RULES, **lanewise.RULES, **channels.RULES}
+
+
+def refusal(graph: Graph, node: Node) -> str | None:
+    """Why the chip cannot compute a node; None where it can. The graph must have passed the verifier."""
+    rule = RULES.get(type(node.op))
+    if rule is None:
+        return "the chip has no operation for it"
+    tensors = [graph.tensors[name] for name in [*node.inputs, *node.outputs] if name]
+    for tensor in tensors:
+        if tensor.data is None and np.dtype(tensor.dtype) != np.int8:
+            return f"{tensor.name!r} is {np.dtype(tensor.dtype)}"
+        if tensor.data is None:
+            try:
+                image_shape(tuple(tensor.shape), node.label)
+            except GraphError:
+                return f"shape {tuple(map(int, tensor.shape))} is not one image"
+    return rule.refuse(graph, node, node.op)
