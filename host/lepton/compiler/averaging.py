@@ -32,8 +32,9 @@ def float_averages(source: tuple[float, int], output: tuple[float, int], counts:
     zero = output[1]
     for other in (zero, zero - 1 if zero > -128 else zero + 1):
         records = [_float_record(source, output, count, op, arithmetic, other) for count in counts]
-        if None not in records:
-            return other, records
+        found = [record for record in records if record is not None]
+        if len(found) == len(records):
+            return other, found
     raise GraphError(f"averages over {' and '.join(map(str, sorted(set(counts))))} values depend on how float32 rounds "
                      "sums; the chip takes those that come near no half, as of an odd number of values of one scale")
 
@@ -66,7 +67,7 @@ def _float_results(sums: np.ndarray, source: tuple[float, int], output: tuple[fl
     if bits + 9 + count.bit_length() <= 24:  # products and sums are exact: the rest is done in one way
         mean = (sums * source[0]).astype(np.float32) / np.float32(count)
         tensor = Tensor("average", mean.shape, np.dtype(np.int8), Quantization(
-            np.float32([output[0]]), np.int32([output[1]])))
+            np.array([output[0]], np.float32), np.array([output[1]], np.int32)))
         return from_reals(arithmetic, mean, tensor, replace(op, clamp=FULL))
     reals = sums * (source[0] / (output[0] * count))
     most = float(np.abs(sums).max()) / count * source[0] / output[0]

@@ -38,8 +38,7 @@ class ChipNode:
     @property
     def other(self) -> str:
         """The tensor whose quantization the residual has."""
-        assert self.fused is not None
-        return self.fused.inputs[self.own_first]
+        return self.addition()[0].inputs[self.own_first]
 
     @property
     def image(self) -> ImageShape:
@@ -50,6 +49,11 @@ class ChipNode:
     def scatters(self) -> bool:
         """Does it take other than one layer, so that no addition can be fused into it?"""
         return self.moves or self.rule.phases is not None
+
+    def addition(self) -> tuple[Node, Operand]:
+        """The Add or Sub in the tail, and its other operand."""
+        assert self.fused is not None and self.residual is not None
+        return self.fused, self.residual
 
     @property
     def name(self) -> str:

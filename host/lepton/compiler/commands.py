@@ -90,7 +90,8 @@ def transfer(opcode: DmaOpcode, layer: int, region: Region, offset: int, area: A
     local = area.at(b0, r0, c0 * part.pixel_bytes)
     # what is contiguous on both sides becomes one row
     runs = [(rows, memory_row, area.row_bytes), (blocks, memory_block, area.block_bytes)]
-    length, steps = columns, []
+    length = columns
+    steps: list[tuple[int, int, int]] = []
     if memory_pixel != part.pixel_bytes:  # pixel by pixel
         length, runs = part.pixel_bytes, [(c1 - c0, memory_pixel, part.pixel_bytes), *runs]
         columns = (c1 - c0 - 1) * memory_pixel + part.pixel_bytes

@@ -22,9 +22,10 @@ from ..program import (
     TensorInfo,
     quantization_of,
 )
-from .chip_node import ChipJob
+from .chip_node import ChipJob, ChipNode
 from .commands import Memory
 from .encode import FieldOverflow, encode
+from .layers import ChipLayer
 from .lowering import Context, Lowering
 from .lowering.context import zero_of
 from .lowering.rules import refusal
@@ -138,7 +139,10 @@ def _chip_step(graph: Graph, segment: ChipJob, model: CompiledModel) -> ChipStep
     config = model.config
     lowering = Lowering(graph, config, segment)
     context = lowering.context
-    layers, owners, counts, failed = [], [], [], []
+    layers: list[ChipLayer] = []
+    owners: list[ChipNode] = []
+    counts: list[int] = []
+    failed: list[tuple[Node, str]] = []
     for chip in segment.chip:
         try:
             made = lowering.layers(chip, len(layers))
@@ -199,8 +203,9 @@ def _output_binding(context: Context, alias: Alias, offset: int) -> Binding:
 
 def _plan(tiling: Tiling, cycles: float) -> LayerPlan:
     streams = tuple(name for name in ("source", "output", "residual") if getattr(tiling.streams, name))
-    return LayerPlan((tiling.rows, tiling.columns, tiling.blocks), len(tiling.tiles), streams,
-                     *(round(float(v), 1) for v in (cycles, *tiling.costs)), tiling.tried)
+    compute, read, weights = (round(float(cost), 1) for cost in tiling.costs)
+    return LayerPlan((tiling.rows, tiling.columns, tiling.blocks), tiling.tile_count, streams, round(cycles, 1),
+                     compute, read, weights, tiling.tried)
 
 
 def _placement(graph: Graph, found: list[ChipJob], refused: dict[int, str], model: CompiledModel) -> list[Placed]:

@@ -163,6 +163,11 @@ class ChipLayer:
         return self.weights is not None
 
     @property
+    def tiles(self) -> list[np.ndarray]:
+        """`weights`; none for a layer without."""
+        return self.weights or []
+
+    @property
     def param_words(self) -> int:
         """Words of a parameter record."""
         return UNIFORM_PARAM_WORDS if self.uniform else PARAM_WORDS
@@ -172,23 +177,23 @@ class ChipLayer:
         """Rows and columns from the first to the last that an output pixel reads."""
         if self.window is not None:
             return self.window.height - 1, self.window.width - 1
-        return tuple((k - 1) * d for k, d in zip(self.kernel, self.dilation, strict=True))
+        return (self.kernel[0] - 1) * self.dilation[0], (self.kernel[1] - 1) * self.dilation[1]
 
     def full_box(self, ob: int) -> Box:
         """The whole reduction of an output block."""
         first = self.first_block[ob]
-        return Box((first, first + len(self.weights[ob])), (0, self.kernel[0]), (0, self.kernel[1]))
+        return Box((first, first + len(self.tiles[ob])), (0, self.kernel[0]), (0, self.kernel[1]))
 
     @cached_property
     def reductions(self) -> list[tuple[Box, int]]:
         """The distinct reductions of the output blocks, and how many blocks have each."""
-        return list(Counter(self.full_box(ob) for ob in range(len(self.weights))).items())
+        return list(Counter(self.full_box(ob) for ob in range(len(self.tiles))).items())
 
     @cached_property
     def planes(self) -> int:
         """How many int8 the weights are the sum of: -128..127, then what is left, and so on."""
         planes = 1
-        while any((_plane(w, planes) != 0).any() for w in self.weights if w.dtype != np.int8):
+        while any((_plane(w, planes) != 0).any() for w in self.tiles if w.dtype != np.int8):
             planes += 1
         return planes
 
@@ -203,7 +208,7 @@ class ChipLayer:
     def _box(self, ob: int, box: Box) -> np.ndarray:
         (b0, b1), (y0, y1), (x0, x1) = box.blocks, box.rows, box.columns
         first = self.first_block[ob]
-        return _plane(self.weights[ob][b0 - first:b1 - first, y0:y1, x0:x1], box.plane)
+        return _plane(self.tiles[ob][b0 - first:b1 - first, y0:y1, x0:x1], box.plane)
 
     def input_rows(self, rows: tuple[int, int]) -> tuple[int, int]:
         """Source rows [start, stop) that output rows [start, stop) read, those inside the image."""

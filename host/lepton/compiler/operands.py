@@ -54,13 +54,13 @@ def image_of(graph: Graph, name: str) -> ImageShape:
 
 def takes_rows(graph: Graph, node: Node) -> bool:
     """Does a fully connected layer take the last axis of its input, row by row, rather than all of it at once?"""
-    return int(np.prod(graph.tensors[node.inputs[0]].shape)) != graph.tensors[node.inputs[1]].data.shape[1]
+    return int(np.prod(graph.tensors[node.inputs[0]].shape)) != graph.tensors[node.inputs[1]].shape[1]
 
 
 def written_image(graph: Graph, node: Node) -> ImageShape:
     """The image that an operator writes."""
     image = image_of(graph, node.outputs[0])
-    if isinstance(node.op, FullyConnected) and image[2] != graph.tensors[node.inputs[1]].data.shape[0]:
+    if isinstance(node.op, FullyConnected) and image[2] != graph.tensors[node.inputs[1]].shape[0]:
         raise GraphError(f"{node.label}: the last axis of {tuple(graph.tensors[node.outputs[0]].shape)} is not that "
                          "of the units")
     return image
@@ -134,7 +134,7 @@ class Operands:
             step = None
             if isinstance(producer.op, Recenter):
                 step = _FLIP
-            elif self.at_the_edge(producer):
+            elif isinstance(producer.op, Table) and self.at_the_edge(producer):
                 step = np.roll(np.frombuffer(producer.op.values, np.uint8), 128).tobytes()
             elif not renames(producer):
                 break
@@ -208,4 +208,4 @@ def between_host_operators(graph: Graph, on_host: set[int]) -> list[Node]:
 
 def graph_units(graph: Graph, node: Node) -> int:
     """Output channels of a fully connected layer."""
-    return graph.tensors[node.inputs[1]].data.shape[0]
+    return graph.tensors[node.inputs[1]].shape[0]

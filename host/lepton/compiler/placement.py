@@ -201,7 +201,8 @@ class Placer:
                 sizes[region] = -(-end // MEMORY_ALIGNMENT) * MEMORY_ALIGNMENT
         spilled = [_Item(name, b.size, b.first, b.last) for name, b in self.buffers.items()
                    if name not in self.resident and name not in memory]
-        for name, offset in _first_fit(spilled, MEMORY_ALIGNMENT).items():
+        for key, offset in _first_fit(spilled, MEMORY_ALIGNMENT).items():
+            name = str(key)
             memory[name] = Place(Region.SCRATCH, offset)
             sizes[Region.SCRATCH] = max(sizes[Region.SCRATCH], offset + self.buffers[name].size)
         return memory, sizes

@@ -93,7 +93,9 @@ class _LayerScheduler:
         tiles, source = len(self.tiling.tiles), self.layer.source.size
         if self.weights.size <= self.config.weight_bytes or tiles == 1:
             return [blocks]
-        groups, held, size = [[]], set(), 0
+        groups: list[list[int]] = [[]]
+        held: set[int] = set()
+        size = 0
         for ob in blocks:
             batches = {self.weights.units[ob, i].batch for i in range(len(self.tiling.boxes[ob]))} - held
             more = sum(self.weights.batches[b].size for b in batches)
@@ -119,7 +121,7 @@ class _LayerScheduler:
             return [tile]
         start = tile.rows[0] if along_rows else tile.columns[0]
         cuts = [start + extent * i // count for i in range(count + 1)]
-        return [replace(tile, **{"rows" if along_rows else "columns": span}) for span in pairwise(cuts)]
+        return [replace(tile, rows=span) if along_rows else replace(tile, columns=span) for span in pairwise(cuts)]
 
     def _source_was_spilled(self) -> bool:
         place = self.state.placement.memory.get(self.layer.source.name)
@@ -168,10 +170,10 @@ class _LayerScheduler:
         if area is not None and image.name in self.state.inputs:
             loaded = self.state.loaded
             # counted in bytes, since other layers may see the same pixels in other rows
-            for done, run in groupby(range(*blocks), key=lambda b: loaded.get((image.name, image.first_block + b), 0)
+            for done, group in groupby(range(*blocks), key=lambda b: loaded.get((image.name, image.first_block + b), 0)
                                      // image.row_bytes):
                 if rows[1] > done:
-                    run = list(run)
+                    run = list(group)
                     part = Area(area.address, (run[0], run[-1] + 1), (done, rows[1]), area.columns, area.pixel_bytes,
                                 area.row_bytes)
                     self._load(image, area, part)
@@ -195,8 +197,7 @@ class _LayerScheduler:
             self._load(image, area, area)
         return Area(address, blocks, rows, columns, image.pixel_bytes, row_bytes)
 
-    def _residual(self, tile: Tile, blocks: tuple[int, int]) -> Area:
-        image = self.layer.residual
+    def _residual(self, image: Image, tile: Tile, blocks: tuple[int, int]) -> Area:
         area = self._whole(image, tile.rows, blocks)
         if area is None:
             area = tile_area(self._slot("residual"), blocks, tile, self.config.lanes)
@@ -220,7 +221,7 @@ class _LayerScheduler:
             last = i == len(boxes) - 1
             residual = None
             if last:
-                residual = self._residual(tile, blocks) if self.layer.residual is not None else None
+                residual = None if self.layer.residual is None else self._residual(self.layer.residual, tile, blocks)
                 if area is None:
                     area = tile_area(self._slot("output"), blocks, tile, self.config.lanes)
             command = self._command(tile, blocks, box, source, i == 0)
@@ -228,11 +229,11 @@ class _LayerScheduler:
                 command.fields["acc"] = group * tile.pixels
             params = base + unit.params + tile.part.index * self.layer.param_words
             self._add_weights(command, base + unit.tiles, params, box, last)
-            if last:
+            if last and area is not None:
                 self._add_tail(command, tile, blocks, area, residual)
             self.program.commands.append(command)
             self.last = command
-        if stored and last:
+        if stored and last and area is not None:
             part = Area(area.address, blocks, tile.rows, tile.columns, self.config.lanes, area.row_bytes)
             self._transfer(DmaOpcode.STORE, image, area, part)
 
@@ -265,6 +266,7 @@ class _LayerScheduler:
     def _window_fields(self, tile: Tile, box: Box, source: Area) -> dict[str, int]:
         """The walk of the window unit over the columns that lie on the chip, for one group of kernel rows."""
         layer = self.layer
+        assert layer.window is not None
         start, stop = layer.window.group(box.rows[0])
         row = tile.rows[0] * layer.stride[0] - layer.origin[0] + start
         left, right = source.columns

@@ -77,10 +77,10 @@ class Segmenter:
                                           own_first=index == 0))
                     continue
             if rule.fusion is Fusion.TABLE:
-                producer = next((c for c in result if fits(c, operands[0]) and c.table is None
-                                 and c.rule.fusion is not Fusion.TABLE and not c.moves), None)
-                if producer is not None:
-                    producer.table, producer.output = node, node.outputs[0]
+                before = next((c for c in result if fits(c, operands[0]) and c.table is None
+                               and c.rule.fusion is not Fusion.TABLE and not c.moves), None)
+                if before is not None:
+                    before.table, before.output = node, node.outputs[0]
                     continue
             chip = ChipNode(node, rule, operands[0], written_image(self.graph, node), node.outputs[0],
                             moves=rule.moves(self.graph, node))

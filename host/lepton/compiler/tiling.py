@@ -189,7 +189,7 @@ class Tiling:
     def weight_bytes(self) -> int:
         """Bytes of weights and parameters that one walk over the layer reads."""
         lanes, layer = self.config.lanes, self.layer
-        tiles = layer.planes * sum(w.size for w in layer.weights) if self.dot else 0
+        tiles = layer.planes * sum(int(w.size) for w in layer.tiles) if self.dot else 0
         return tiles + len(layer.params) * layer.param_words * lanes
 
     @property
@@ -262,8 +262,10 @@ def choose(layer: ChipLayer, config: ChipConfig, streams: Streams, budget: int) 
     if not dot:
         most = layer.output.blocks
     else:
-        most = max(len(w) for w in layer.weights) if streams.source else layer.source.blocks
-    best, best_key, tried = None, None, 0
+        most = max(len(w) for w in layer.tiles) if streams.source else layer.source.blocks
+    best: Tiling | None = None
+    best_key: tuple[float, int] | None = None
+    tried = 0
     for blocks in _halvings(most) if streams.source or not dot else [most]:
         for columns in _halvings(width):
             for rows in _even_splits(height):
@@ -274,7 +276,7 @@ def choose(layer: ChipLayer, config: ChipConfig, streams: Streams, budget: int) 
                     continue
                 tried += 1
                 key = (tiling.cycles, tiling.tile_count)
-                if best is None or key < best_key:
+                if best_key is None or key < best_key:
                     best, best_key = tiling, key
             if best is not None and columns * 2 <= best.columns:
                 break

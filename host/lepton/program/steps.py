@@ -130,7 +130,7 @@ class LayerPlan:
     def bound(self) -> str:
         """What takes longest: "compute", "read" or "weights"."""
         costs = {"compute": self.compute_cycles, "read": self.read_cycles, "weights": self.weight_cycles}
-        return max(costs, key=costs.get)
+        return max(costs, key=lambda name: costs[name])
 
 
 @dataclass(frozen=True)

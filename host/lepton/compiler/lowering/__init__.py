@@ -66,7 +66,7 @@ class Lowering:
             try:
                 residual.add(context, layer, node)
             except GraphError as error:  # the sum alone is at fault, not the layer that it was fused into
-                raise NotOnChip((node.fused, str(error))) from error
+                raise NotOnChip((node.addition()[0], str(error))) from error
         return layer
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...arch import Rounding, TensorOpcode
-from ...graph import GraphError
+from ...graph import AveragePool2D, GraphError
 from ...graph.numerics.fixedpoint import split_shift
 from ...graph.numerics.requantize import float_average_scale, mean_multiplier
 from .. import quantize
@@ -26,10 +26,9 @@ def mean(context: Context, layer: ChipLayer, source, output) -> None:
     layer.params = [context.uniform(-zero_of(source) * count, multiplier, *split_shift(shift))]
 
 
-def pool(context: Context, layer: ChipLayer, node: ChipNode) -> None:
+def pool(context: Context, layer: ChipLayer, node: ChipNode, op: AveragePool2D) -> None:
     """Make `layer` averages over windows: one part for each rectangle of output pixels whose windows hold equally many
     pixels of the image."""
-    op = node.node.op
     source, output = (context.graph.tensors[name] for name in (node.node.inputs[0], node.node.outputs[0]))
     layer.opcode, layer.pad = TensorOpcode.SUM, 0
     if op.count_padding:

@@ -4,6 +4,7 @@ Operators that multiply by weights read channels from any lanes; for others, cha
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -42,13 +43,15 @@ def _parts(context: Context, node: ChipNode) -> tuple[ChannelView, list[ChannelV
 def move(context: Context, node: ChipNode, index: int) -> list[ChipLayer]:
     """Concat: copies of the operands that are not in their places yet. Slice: a view. What is needed outside
     gets a buffer of its own."""
-    op, layers = node.node.op, []
+    op = node.node.op
+    layers: list[ChipLayer] = []
     if isinstance(op, Concat):
         view, parts = _parts(context, node)
         for operand, part in zip(node.operands(), parts, strict=True):
             if operand.packed or not _lies(context, operand.tensor, part):
                 layers.append(select(context, operand.values, context.view(operand), part.image, index + len(layers)))
     else:
+        assert isinstance(op, Slice)
         end = op.end[-1] if op.end[-1] >= 0 else None
         source = context.view(node.source)
         if source.image.channels:  # packed: a view cannot begin within a pixel
@@ -84,10 +87,11 @@ def select(context: Context, tensor: str, view: ChannelView, output: Image, inde
     """Channels of `view` to the lanes of `output`: a copy, or sums with weights 0 and 1."""
     shape = (1, output.height, output.width, len(view.lanes))
     source = replace(view.image, height=output.height, width=output.width, row_bytes=output.width * context.lanes)
-    common = {"kernel": (1, 1), "stride": (1, 1), "dilation": (1, 1), "origin": (0, 0), "column_bytes": context.lanes,
-              "checks_columns": True, "out_zero": 0, "out_min": -128, "out_max": 127, "input_shape": shape,
-              "output_shape": shape, "rounding": Rounding.FLOAT if context.floats else Rounding.DOUBLE,
-              "parts": [Part((0, output.height), (0, output.width))]}
+    common: dict[str, Any] = {
+        "kernel": (1, 1), "stride": (1, 1), "dilation": (1, 1), "origin": (0, 0), "column_bytes": context.lanes,
+        "checks_columns": True, "out_zero": 0, "out_min": -128, "out_max": 127, "input_shape": shape,
+        "output_shape": shape, "rounding": Rounding.FLOAT if context.floats else Rounding.DOUBLE,
+        "parts": [Part((0, output.height), (0, output.width))]}
     if view.plain:
         return ChipLayer(index, tensor, "Copy", TensorOpcode.MAX, source, output, pad=-128,
                          params=[context.identity()], **common)
@@ -185,7 +189,7 @@ def refuse_pad(graph: Graph, node: Node, op: Pad) -> str | None:
     if any(any(widths) for axis, widths in enumerate(op.widths) if axis < rank - 3) or (
             rank < 4 and any(any(widths) for widths in op.widths[:-1])):
         return "it pads another axis than the channels, rows and columns of one image"
-    padding = tuple(op.widths[-3:-1]) if rank == 4 else ((0, 0), (0, 0))
+    padding = (op.widths[1], op.widths[2]) if rank == 4 else ((0, 0), (0, 0))
     return constants(graph, node) or window(image_of(graph, node.inputs[0]), (1, 1), padding=padding)
 
 

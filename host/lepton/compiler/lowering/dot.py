@@ -18,9 +18,9 @@ from .limits import scales, window
 
 
 def refuse_convolution(graph: Graph, node: Node, op: Conv2D | DepthwiseConv2D) -> str | None:
-    kernel = graph.tensors[node.inputs[1]].data.shape[1:3]
+    _, height, width, _ = graph.tensors[node.inputs[1]].shape
     image = image_of(graph, node.inputs[0])
-    return window(image, kernel, op.stride, op.dilation, op.padding) or scales(graph, node, op.unsigned)
+    return window(image, (height, width), op.stride, op.dilation, op.padding) or scales(graph, node, op.unsigned)
 
 
 def refuse_dense(graph: Graph, node: Node, op: FullyConnected) -> str | None:
@@ -73,7 +73,7 @@ def lower(context: Context, node: ChipNode, index: int, phase: Phase,
         kernel, origin, column_bytes = (kernel_y, passes), (padding[0][0], 0), lanes
     layer = ChipLayer(
         index, node.name, type(op).__name__, opcode, image, context.write(node),
-        kernel, tuple(stride), tuple(dilation), origin, column_bytes, passes is None, zero_of(source),
+        kernel, stride, dilation, origin, column_bytes, passes is None, zero_of(source),
         [], zero_of(output), *op.clamp, weights=tiles, first_block=first)
     set_parameters(context, layer, node, values, weights)
     layer.parts = [Part((0, out_shape[0]), (0, out_shape[1]))]
@@ -100,7 +100,7 @@ def set_parameters(context: Context, layer: ChipLayer, node: ChipNode, values: n
     outputs = len(values)
     bias = np.zeros(outputs, np.int64)
     if len(node.node.inputs) > 2 and node.node.inputs[2]:
-        bias += tensors[node.node.inputs[2]].data.reshape(-1)
+        bias += np.asarray(tensors[node.node.inputs[2]].data).reshape(-1)
     bias -= zero_of(source) * values.reshape(outputs, -1).sum(axis=1, dtype=np.int64)
     scales = np.broadcast_to(sum_scales(context.graph.arithmetic, source, weights, output, not node.node.op.unsigned),
                              outputs)

@@ -55,7 +55,7 @@ def read_and_write(context: Context, node: ChipNode, index: int, phase: Phase, o
 
 def max_pool(context: Context, node: ChipNode, index: int, phase: Phase, op: MaxPool2D | AveragePool2D) -> ChipLayer:
     layer = read_and_write(context, node, index, phase, op)
-    layer.kernel, layer.stride = tuple(op.kernel), tuple(op.stride)
+    layer.kernel, layer.stride = op.kernel, op.stride
     layer.origin = op.padding[0][0], op.padding[1][0]
     layer.out_min, layer.out_max = op.clamp
     return layer
@@ -63,7 +63,7 @@ def max_pool(context: Context, node: ChipNode, index: int, phase: Phase, op: Max
 
 def average_pool(context: Context, node: ChipNode, index: int, phase: Phase, op: AveragePool2D) -> ChipLayer:
     layer = max_pool(context, node, index, phase, op)
-    averages.pool(context, layer, node)
+    averages.pool(context, layer, node, op)
     return layer
 
 

@@ -58,8 +58,8 @@ def refuse_transposed(graph: Graph, node: Node, op: TransposeConv2D) -> str | No
         return f"stride {op.stride} is above {_MOST_PHASES}"
     if output[0] % op.stride[0] or output[1] % op.stride[1]:
         return f"height and width of the output are no multiples of stride {op.stride}"
-    kernel = graph.tensors[node.inputs[1]].data.shape[1:3]
-    return window(image_of(graph, node.inputs[0]), kernel) or scales(graph, node, op.unsigned)
+    _, height, width, _ = graph.tensors[node.inputs[1]].shape
+    return window(image_of(graph, node.inputs[0]), (height, width)) or scales(graph, node, op.unsigned)
 
 
 def _image(context: Context, node: ChipNode, phase: Phase) -> Image:
@@ -99,8 +99,8 @@ def transposed(context: Context, node: ChipNode, index: int, phase: Phase, op: T
                               context.lanes_of(node.source))
     image, target = context.read(node.source), _image(context, node, phase)
     layer = ChipLayer(
-        index, node.name, "TransposeConv2D", TensorOpcode.DOT, image, target, tuple(kernel), (1, 1), (1, 1),
-        tuple(origin), context.lanes, True, zero_of(source), [], zero_of(output),
+        index, node.name, "TransposeConv2D", TensorOpcode.DOT, image, target, (kernel[0], kernel[1]), (1, 1), (1, 1),
+        (origin[0], origin[1]), context.lanes, True, zero_of(source), [], zero_of(output),
         *op.clamp, weights=tiles, first_block=first, parts=[Part((0, target.height), (0, target.width))],
         macs=target.height * target.width * values.size, weight_bytes=values.size,
         input_shape=tuple(source.shape), output_shape=tuple(output.shape))

@@ -15,9 +15,11 @@ _BYTES = np.arange(-128, 128).astype(np.int8)
 
 def add(context: Context, layer: ChipLayer, node: ChipNode) -> None:
     """Let `layer` add (or subtract) the residual that is fused into `node`."""
-    tensors, fused = context.graph.tensors, node.fused
+    tensors = context.graph.tensors
+    fused, operand = node.addition()
+    assert isinstance(fused.op, Add | Sub)
     output, residual = tensors[fused.outputs[0]], tensors[node.other]
-    layer.residual = context.read(node.residual, (layer.output.height, layer.output.width))
+    layer.residual = context.read(operand, (layer.output.height, layer.output.width))
     operands = tensors[node.own], residual, output
     scales, zeros = tuple(map(scale_of, operands)), tuple(map(zero_of, operands))
     if context.floats or isinstance(fused.op, Sub):
@@ -36,7 +38,7 @@ def add(context: Context, layer: ChipLayer, node: ChipNode) -> None:
 
 def _fitted(context: Context, node: ChipNode, scales: tuple, zeros: tuple) -> dict[str, int]:
     """Fields that give the framework's result for every pair of bytes."""
-    fused, first = node.fused, node.own_first
+    fused, first = node.addition()[0], node.own_first
     table = _results(context, node, first)
     signs = (1, -1) if isinstance(fused.op, Sub) else (1, 1)
     signs = signs if first else signs[::-1]
@@ -52,7 +54,7 @@ def _fitted(context: Context, node: ChipNode, scales: tuple, zeros: tuple) -> di
 
 def _results(context: Context, node: ChipNode, first: bool) -> np.ndarray:
     """int8 (256, 256), [own value + 128, residual + 128]: the host's kernel on every pair, in the graph's order."""
-    tensors, fused = context.graph.tensors, node.fused
+    tensors, fused = context.graph.tensors, node.addition()[0]
     names = [node.own, node.other]
     operands = [tensors[name] for name in (names if first else names[::-1])]
     values = [_BYTES[:, None], _BYTES[None, :]]
