@@ -2,12 +2,17 @@
 
 import pytest
 from hypothesis import HealthCheck, settings
+from lepton.driver import Driver
 
 from tests.seeds import FIXED, asked, new_seed
 
 # A test's outcome must not depend on how busy the machine is.
 settings.register_profile("lepton", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lepton")
+
+# Cycles of one job in any test: five times what the longest network here takes. A fault that stalls a job fails its
+# test instead of stopping all of them.
+Driver.default_cycle_limit = 10_000_000
 
 
 def pytest_configure(config: pytest.Config) -> None:

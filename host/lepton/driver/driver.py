@@ -31,7 +31,10 @@ class Driver:
     submitted, one at a time. The methods may be called from several threads, but not in a fork of the process.
     Raises `DriverError` when the board carries another chip than `device.config` says, and when another open
     `Driver` or `Controller` uses the device (or another `Driver` the client): several sessions share one driver.
+    `default_cycle_limit`: cycles after which a job is aborted where `wait` is given no limit.
     """
+
+    default_cycle_limit = DEFAULT_CYCLE_LIMIT
 
     def __init__(self, device: Device, client: Client | None = None):
         if client is not None and client.mailbox.device is not device:
@@ -161,9 +164,9 @@ class Driver:
         Jobs that were submitted earlier finish first; what they raise is kept for
         their own `wait`. `progress` is called with the cycles since the job's
         doorbell, every `WAIT_CHUNK` cycles. Raises `ChipError` when the chip
-        stopped the job, `JobTimeout` when `cycle_limit` cycles (default: `DEFAULT_CYCLE_LIMIT`) were not enough for it.
+        stopped the job, `JobTimeout` when `cycle_limit` cycles (default: `default_cycle_limit`) were not enough for it.
         """
-        cycle_limit = DEFAULT_CYCLE_LIMIT if cycle_limit is None else cycle_limit
+        cycle_limit = self.default_cycle_limit if cycle_limit is None else cycle_limit
         if not 0 < cycle_limit <= MAX_CYCLE_LIMIT:
             raise DriverError(f"cycle_limit must be in 1..{MAX_CYCLE_LIMIT} cycles, not {cycle_limit}")
         self.check_process()

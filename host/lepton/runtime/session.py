@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arch import COUNTERS, Region
 from ..device import Device
-from ..driver import DEFAULT_CYCLE_LIMIT, Buffer, Driver, Job
+from ..driver import Buffer, Driver, Job
 from ..graph import GraphError
 from ..program import ChipStep, CompiledModel, TensorInfo
 from .costs import cost_of
@@ -102,7 +102,7 @@ class Session:
             self._release()
             self._jobs.clear()
 
-    def run(self, inputs: np.ndarray | Mapping[str, np.ndarray], *, cycle_limit: int = DEFAULT_CYCLE_LIMIT,
+    def run(self, inputs: np.ndarray | Mapping[str, np.ndarray], *, cycle_limit: int | None = None,
             progress: Callable[[str, int], None] | None = None) -> Result:
         """Run the model on its inputs: a dict by name, or the array of a model's only input.
 
@@ -123,7 +123,7 @@ class Session:
             finally:
                 self._running = False
 
-    def _run(self, values: dict[str, np.ndarray], cycle_limit: int,
+    def _run(self, values: dict[str, np.ndarray], cycle_limit: int | None,
              progress: Callable[[str, int], None] | None) -> Result:
         started = time.perf_counter()
         rows, host_costs, counters = [], [], {name: 0 for name, _ in COUNTERS}

@@ -47,6 +47,16 @@ def test_a_job_can_be_aborted_at_any_time(driver, limit):
     check(driver, job)
 
 
+def test_a_job_without_a_limit_of_its_own_has_the_drivers(driver, monkeypatch):
+    monkeypatch.setattr(Driver, "default_cycle_limit", 5000)
+    rows = {"row_bytes": 64, "count1": 1000, "count2": 1000, "count3": 4}  # hours of the simulated board
+    job = make_job(driver)
+    job.regions[Region.PROGRAM].write(Dma.pack(opcode=DmaOpcode.LOAD, region=Region.INPUT, **rows))
+    with pytest.raises(JobTimeout, match="did not finish within cycle_limit=5000 cycles and was aborted"):
+        driver.run(job)
+    check(driver, make_job(driver))
+
+
 def test_counters_say_where_the_cycles_went(driver):
     counters = driver.run(make_job(driver)).counters
     causes = ("COMPUTE", "WAIT_READ", "WAIT_WEIGHTS", "WAIT_WRITE", "WAIT_SYNC", "IDLE")
