@@ -1,6 +1,6 @@
 """The control block: everything between the host's registers and the three engines."""
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -97,9 +97,14 @@ class Control(wiring.Component):
         def written(bit):
             return registers.control_write & control[exact_log2(bit)]
 
-        m.d.comb += [
+        # Through registers: resets reach everything, and the host's pins must not.
+        reset = Signal()
+        m.d.sync += [
             self.memory_reset.eq(written(ControlBit.MEMORY_RESET)),
-            job.reset.eq(written(ControlBit.RESET) | self.memory_reset),
+            reset.eq(written(ControlBit.RESET) | written(ControlBit.MEMORY_RESET)),
+        ]
+        m.d.comb += [
+            job.reset.eq(reset),
             job.abort.eq(written(ControlBit.ABORT)),
             job.start.eq(registers.doorbell_write),
             job.irq_clear.eq(registers.irq_status_clear),

@@ -150,7 +150,7 @@ class ReadPort(wiring.Component):
         # Beats of the oldest burst. A burst crosses no 4 KiB boundary, so only the low bits of the address count.
         oldest, index = order.o.payload, Signal(range(limit))
         beat_address, transferred, last = Signal(64), Signal(), Signal()
-        unasked, violation = Signal(), Signal()
+        unasked, violation, held = Signal(), Signal(), Signal()
         position = exact_log2(BOUNDARY)
         m.d.comb += beat_address.eq(oldest.address)
         with m.If(index != 0):
@@ -162,6 +162,8 @@ class ReadPort(wiring.Component):
             transferred.eq(bus.rvalid & bus.rready & order.o.valid),
             unasked.eq(order.level <= bus.arvalid),  # the newest burst may not have been accepted yet
             violation.eq(bus.rvalid & (unasked | (bus.rlast != last) | bus.rid)),
+            # The client sees such a beat a cycle after the job controller has the cause.
+            held.eq(violation & ~watchdog.broken),
             order.o.ready.eq(transferred & last),
             self.busy.eq(waiting.any() | order.o.valid),
         ]
@@ -182,7 +184,7 @@ class ReadPort(wiring.Component):
             m.d.comb += [
                 mine.eq(order.o.valid & (oldest.client == i)),
                 ended[i].eq(mine & transferred & last),
-                beat.valid.eq(bus.rvalid & mine & ~self.stale[i]),
+                beat.valid.eq(bus.rvalid & mine & ~held & ~self.stale[i]),
                 beat.payload.data.eq(bus.rdata),
                 beat.payload.last.eq(last & oldest.final),
                 beat.payload.address.eq(beat_address),
@@ -194,7 +196,7 @@ class ReadPort(wiring.Component):
                 m.d.comb += beat.payload.resp.eq(Resp.SLVERR)
             with m.If(mine):
                 m.d.comb += [
-                    bus.rready.eq(beat.ready | self.stale[i]),
+                    bus.rready.eq((beat.ready & ~held) | self.stale[i]),
                     self.beat_transferred.eq(transferred & ~self.stale[i]),
                 ]
             with m.If(beat.valid & beat.ready):
@@ -227,7 +229,7 @@ class ReadPort(wiring.Component):
             following.eq(bursts + issues - ended),
             self.open[i].eq(waiting | (bursts != 0)),
         ]
-        m.d.sync += [
-            bursts.eq(following),
-            self.stale[i].eq((self.discard[i] | self.stale[i]) & (following != 0)),
-        ]
+        with m.If(issues | ended):
+            m.d.sync += bursts.eq(following)
+        with m.If(self.discard[i] | self.stale[i]):
+            m.d.sync += self.stale[i].eq(following != 0)

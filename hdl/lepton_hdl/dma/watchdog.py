@@ -1,6 +1,6 @@
 """Notices memory that has stopped answering, or that answers what nothing asked for."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -9,10 +9,9 @@ class Watchdog(wiring.Component):
     """Watches one port. `waiting`: a transaction is outstanding; `progress`: a handshake moved one on.
 
     `expired` rises after `limit` cycles in a row with `waiting` and without `progress`; `limit` 0 means never.
-    `broken` rises with `violation`, memory breaking the protocol: at once, so that this is the cause that counts and
-    not what a client makes of it. `failed_address` keeps the `address` of the first of both. Both stay high until
-    `restart`, which begins a new job; `broken` also over a restart while `waiting`, because nobody can say which of the
-    outstanding transactions a later answer belongs to.
+    `broken` rises after `violation`, memory breaking the protocol. `failed_address` keeps the `address` of the first of
+    both. Both stay high until `restart`, which begins a new job; `broken` also over a restart while `waiting`, because
+    nobody can say which of the outstanding transactions a later answer belongs to.
     """
 
     limit: In(32)
@@ -30,11 +29,7 @@ class Watchdog(wiring.Component):
         cycles = Signal(32)
         following = Signal(32)
         due = Signal()
-        violated = Signal()
-        kept = Signal(64)
         m.d.comb += [
-            self.broken.eq(violated | self.violation),
-            self.failed_address.eq(Mux(self.expired | violated, kept, self.address)),
             following.eq(cycles + 1),
             due.eq(self.waiting & ~self.progress & (following >= self.limit) & (self.limit != 0)),
         ]
@@ -42,12 +37,12 @@ class Watchdog(wiring.Component):
             m.d.sync += cycles.eq(0)
         with m.Else():
             m.d.sync += cycles.eq(following)
-        with m.If((due | self.violation) & ~self.expired & ~violated):
-            m.d.sync += kept.eq(self.address)
+        with m.If((due | self.violation) & ~self.expired & ~self.broken):
+            m.d.sync += self.failed_address.eq(self.address)
         with m.If(due):
             m.d.sync += self.expired.eq(1)
         with m.If(self.violation):
-            m.d.sync += violated.eq(1)
+            m.d.sync += self.broken.eq(1)
         with m.If(self.restart):
-            m.d.sync += [cycles.eq(0), self.expired.eq(0), violated.eq(violated & self.waiting)]
+            m.d.sync += [cycles.eq(0), self.expired.eq(0), self.broken.eq(self.broken & self.waiting)]
         return m

@@ -148,9 +148,10 @@ class WritePort(wiring.Component):
             m.d.sync += worst.eq(Mux(oldest.final, Resp.OKAY.value, response.payload.resp))
             with m.If(bad & ~failed):
                 m.d.sync += failed_address.eq(oldest.address)
-        with m.If(watchdog.broken & ~bad & ~failed):
+        with m.If((violation | watchdog.broken) & ~bad & ~failed):
             m.d.comb += response.payload.resp.eq(Resp.SLVERR)
-        m.d.sync += written.eq(written + (sent & bus.wlast) - answered)
+        with m.If(lengths.o.ready | answered):
+            m.d.sync += written.eq(written + lengths.o.ready - answered)
 
         m.d.comb += [
             self.busy.eq(segments.o.valid | waiting | order.o.valid),

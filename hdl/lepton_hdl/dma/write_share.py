@@ -1,6 +1,6 @@
 """What stands between the clients that write and the write port: turns, and the end of what a client leaves behind."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -47,16 +47,16 @@ class WriteShare(wiring.Component):
         m.d.comb += [
             room.eq(filling.i.ready & waiting.i.ready),
             taken.eq(port.segment.valid & port.segment.ready),
+            port.segment.valid.eq((offered & (1 << chosen)).any() & room),
+            port.segment.payload.eq(_pick(chosen, [client.segment.payload for client in clients])),
         ]
         self._choose(m, chosen, offered, taken)
         for i, client in enumerate(clients):
             refused = self.discard[i] | self.stale[i]
-            m.d.comb += offered[i].eq(client.segment.valid & ~refused)
-            with m.If(chosen == i):
-                m.d.comb += [
-                    port.segment.valid.eq(offered[i] & room), port.segment.payload.eq(client.segment.payload),
-                    client.segment.ready.eq(port.segment.ready & room & ~refused),
-                ]
+            m.d.comb += [
+                offered[i].eq(client.segment.valid & ~refused),
+                client.segment.ready.eq(port.segment.ready & room & ~refused & (chosen == i)),
+            ]
         segment = port.segment.p
         m.d.comb += [
             filling.i.valid.eq(taken), filling.i.p.owner.eq(chosen),
@@ -65,10 +65,18 @@ class WriteShare(wiring.Component):
         ]
 
         sent, count, final = Signal(), Signal(beats), Signal()
+        given, missing = Signal(), Signal()  # the next beat is there, or nobody will give it
+        writer = filling.o.p.owner
         m.d.comb += [
             sent.eq(port.beat.valid & port.beat.ready),
             final.eq(count + 1 == filling.o.p.beats),
             filling.o.ready.eq(sent & final),
+            given.eq(_pick(writer, [client.beat.valid for client in clients])),
+            missing.eq(_pick(writer, [self.stale[i] for i in range(self.count)])),
+            port.beat.valid.eq(filling.o.valid & (given | missing)),
+            port.beat.payload.data.eq(_pick(writer, [client.beat.payload.data for client in clients])),
+            port.beat.payload.strobe.eq(
+                _pick(writer, [client.beat.payload.strobe for client in clients]) & ~missing.replicate(1 << shift)),
         ]
         with m.If(sent):
             m.d.sync += count.eq(count + 1)
@@ -76,17 +84,9 @@ class WriteShare(wiring.Component):
                 m.d.sync += count.eq(0)
         m.d.comb += waiting.o.ready.eq(port.response.valid)
         for i, client in enumerate(clients):
-            with m.If(filling.o.valid & (filling.o.p.owner == i)):
-                m.d.comb += [
-                    port.beat.valid.eq(client.beat.valid), port.beat.payload.eq(client.beat.payload),
-                    client.beat.ready.eq(port.beat.ready),
-                ]
-                with m.If(self.stale[i]):
-                    m.d.comb += [
-                        port.beat.valid.eq(1), port.beat.payload.strobe.eq(0), client.beat.ready.eq(0),
-                    ]
             answered = Signal(name=f"answered{i}")
             m.d.comb += [
+                client.beat.ready.eq(port.beat.ready & filling.o.valid & (writer == i) & ~self.stale[i]),
                 answered.eq(port.response.valid & (waiting.o.payload == i)),
                 client.response.payload.eq(port.response.payload),
                 client.response.valid.eq(answered & ~self.stale[i]),
@@ -112,7 +112,12 @@ class WriteShare(wiring.Component):
         segments = Signal(range(self.segments + 1), name=f"segments{i}")
         following = Signal.like(segments, name=f"following{i}")
         m.d.comb += [following.eq(segments + taken - answered), self.open[i].eq(segments != 0)]
-        m.d.sync += [
-            segments.eq(following),
-            self.stale[i].eq((self.discard[i] | self.stale[i]) & (following != 0)),
-        ]
+        with m.If(taken | answered):
+            m.d.sync += segments.eq(following)
+        with m.If(self.discard[i] | self.stale[i]):
+            m.d.sync += self.stale[i].eq(following != 0)
+
+
+def _pick(index, values):
+    """The value at `index`; without any logic where there is only one."""
+    return values[0] if len(values) == 1 else Mux(index, values[1], values[0])

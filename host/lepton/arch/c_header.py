@@ -5,6 +5,7 @@ The header is kept in the repository; a test compares it with what this module m
 
 import sys
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 
 from . import controller
@@ -52,8 +53,8 @@ def _lines() -> Iterator[str]:
         if r.processor:
             yield f"#define LEPTON_REG_{r.name} {r.offset:#05x}u  // {r.processor}: {r.doc}"
     yield from ("", "// Registers of the chip, offsets from LEPTON_CHIP_BASE.")
-    for r in REGISTERS.values():
-        yield f"#define LEPTON_CHIP_{r.name} {r.offset:#05x}u"
+    for register in REGISTERS.values():
+        yield f"#define LEPTON_CHIP_{register.name} {register.offset:#05x}u"
     yield f"#define LEPTON_DRAIN_LIMIT {DRAIN_LIMIT}u"
     yield f"#define LEPTON_SNAPSHOT_BASE {SNAPSHOT_BASE:#x}u"
     yield f"#define LEPTON_SNAPSHOT_BYTES {4 * len(SNAPSHOT_COUNTERS)}u"
@@ -81,7 +82,7 @@ def _struct(record: Record) -> Iterator[str]:
     yield f'_Static_assert(sizeof({name}) == {record.size}, "{record.name} must be {record.size} bytes");'
 
 
-def _constant(enum: type, member) -> str:
+def _constant(enum: type[Enum], member: Enum) -> str:
     return f"LEPTON_{_snake(enum.__name__)}_{member.name}".upper()
 
 

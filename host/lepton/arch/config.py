@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 
 class ConfigError(ValueError):
@@ -37,7 +38,7 @@ class ChipConfig:
     controller: bool = False  # a processor that serves several clients; the host drives the chip directly without it
     clock_mhz: int = 100  # the clock that latency figures are stated at
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, low, high in (("lanes", 4, 64), ("bus_bytes", 4, 64), ("scratchpad_banks", 2, 16),
                                 ("accumulator_rows", 16, 65536), ("scratchpad_kib", 1, 4096),
                                 ("weight_kib", 1, 4096), ("outstanding", 1, 64), ("layer_slots", 1, 256)):
@@ -88,7 +89,7 @@ class ChipConfig:
         del values["name"], values["clock_mhz"], values["controller"]
         return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:16]
 
-    def with_(self, **changes) -> "ChipConfig":
+    def with_(self, **changes: Any) -> "ChipConfig":
         """A copy with some parameters changed, checked like the original."""
         return replace(self, **changes)
 

@@ -13,6 +13,7 @@ has no way to name memory outside a window. A client's window begins with its tw
 The controller's window holds the event log and then the boot image.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
@@ -223,7 +224,7 @@ RESULT_COUNTERS = tuple(name for name, _ in COUNTERS)
 RESULT_ERRORS = tuple(name for name in REGISTERS if name.startswith("ERROR_"))
 
 
-def _registers():
+def _registers() -> Iterator[ControllerRegister]:
     yield ControllerRegister("START", 0x000, "wo", "", "1 starts the processor at its ROM, 0 puts it back into reset")
     yield ControllerRegister("CONTROLLER_STATUS", 0x004, "ro", "rw", "`BootState`")
     yield ControllerRegister("DETAIL", 0x008, "ro", "rw", "`BootError` after FAILED, the address after HALTED")

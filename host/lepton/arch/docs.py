@@ -7,6 +7,7 @@ them with what this module makes.
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
+from enum import IntEnum, IntFlag
 from itertools import groupby
 from pathlib import Path
 
@@ -174,11 +175,14 @@ def _controller() -> Iterator[str]:
         (f"`{r.offset:#05x}`", r.name, r.host, r.processor, r.doc) for r in controller.CONTROLLER_REGISTERS.values()))
     for record in controller.RECORDS:
         yield from record_section(record)
-    for enum in (*controller.ENUMS, *controller.FLAGS):
+    enums: tuple[type[IntEnum] | type[IntFlag], ...] = (*controller.ENUMS, *controller.FLAGS)
+    for enum in enums:
         yield from ("", f"## {enum.__name__}", "")
-        has_text = hasattr(enum, "text")
+        texts = [getattr(member, "text", "") for member in enum]
+        has_text = any(texts)
         yield from _table(("Value", "Name", "Meaning") if has_text else ("Value", "Name"), (
-            (int(member), member.name, member.text) if has_text else (int(member), member.name) for member in enum))
+            (int(member), member.name, text) if has_text else (int(member), member.name)
+            for member, text in zip(enum, texts, strict=True)))
 
 
 def _config() -> Iterator[str]:

@@ -6,6 +6,7 @@ the same list (`lepton_hdl.layouts`), so there is no second place to keep in ste
 """
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 
 class RecordError(ValueError):
@@ -20,7 +21,7 @@ class Field:
     bits: int
     doc: str
     signed: bool = False
-    enum: type | None = None
+    enum: type[IntEnum] | None = None
 
     @property
     def minimum(self) -> int:
@@ -50,7 +51,7 @@ class Record:
     doc: str = ""
     _by_name: dict = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         bits = sum(f.bits for f in self.fields)
         if bits != self.size * 8:
             raise RecordError(f"{self.name}: fields fill {bits} bits, the record has {self.size * 8}")
@@ -58,7 +59,7 @@ class Record:
         if len(self._by_name) != len(self.fields):
             raise RecordError(f"{self.name}: two fields have the same name")
 
-    def pack(self, **values) -> bytes:
+    def pack(self, **values: int) -> bytes:
         """Encode the record; fields not named are zero.
 
         Raises `RecordError` for an unknown field or a value outside its range.

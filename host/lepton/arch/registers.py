@@ -4,6 +4,7 @@ Writing a read-only register, touching an offset that is not listed, or writing
 a job register while a job runs answers SLVERR and changes nothing.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
@@ -79,7 +80,7 @@ COUNTER_BASE = 0x100
 SNAPSHOT_BASE = 0x2000  # slot i, counter j: SNAPSHOT_BASE + 32*i + 4*j
 
 
-def _registers():
+def _registers() -> Iterator[Register]:
     yield Register("ID", 0x000, "ro", "0x4C455054, the letters LEPT")
     yield Register("VERSION", 0x004, "ro", "version of the architecture description")
     yield Register("GEOMETRY", 0x008, "ro", "lanes (bits 7:0), columns (15:8), bus bytes (23:16)")

@@ -1,9 +1,13 @@
 """What can go wrong between a program and the chip."""
 
 from collections.abc import Mapping
+from enum import IntEnum
+from typing import TypeVar
 
 from ..arch import Engine, ErrorCode
 from ..arch.controller import Refusal
+
+_Enum = TypeVar("_Enum", bound=IntEnum)
 
 
 class DriverError(RuntimeError):
@@ -65,7 +69,7 @@ class ChipError(RuntimeError):
             f"({engine} {where}, address 0x{self.address:x}; registers: {values})")
 
 
-def _enum_or_int(enum, value):
+def _enum_or_int(enum: type[_Enum], value: int) -> "_Enum | int":
     try:
         return enum(value)
     except ValueError:

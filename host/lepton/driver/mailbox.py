@@ -30,7 +30,7 @@ class Mailbox:
             values = EventRecord.unpack(bytes(self.device.read_memory(self.base + offset, EventRecord.size)))
             if values["sequence"] == sequence and values["kind"] in set(EventKind):  # else memory has failed
                 events.append(LogEvent(sequence, values["time"], EventKind(values["kind"]), values["client"],
-                                       tuple(values[f"arg{i}"] for i in range(4))))
+                                       (values["arg0"], values["arg1"], values["arg2"], values["arg3"])))
         return events
 
     def reset_clients(self, mask: int) -> None:

@@ -128,7 +128,7 @@ class Client:
 
     def _record(self, job: Job, sequence: int) -> bytes:
         program = job.regions[Region.PROGRAM]
-        fields = {}
+        fields: dict[str, int] = {}
         for engine in Engine:
             stream = job.streams.get(engine, Stream(0, 0))
             fields |= {f"{engine.name.lower()}_program": stream.offset, f"{engine.name.lower()}_count": stream.count}
