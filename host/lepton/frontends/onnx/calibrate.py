@@ -5,8 +5,7 @@ import io
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from os import PathLike
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from lepton.graph import GraphError
 
-from ..calibration import load_calibration
+from ..calibration import Calibration, calibration_inputs
 from .importer import attributes
 from .reader import Shapes, Source, read_model
 from .runtime import prepare
@@ -29,7 +28,6 @@ METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.P
 PER_CHANNEL_OPSET = 13
 MOVEMENTS = {"Concat", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather"}
 Progress = Callable[[int, int | None], None]
-Calibration = str | PathLike | np.ndarray | Mapping[str, np.ndarray] | Iterable
 
 
 def quantize_onnx(source: Source, calibration: Calibration, *, method: str = "minmax", percentile: float = 99.99,
@@ -121,17 +119,10 @@ class _Reader(CalibrationDataReader):
     """Hands one input after the other to the calibrator."""
 
     def __init__(self, model: onnx.ModelProto, calibration: Calibration, progress: Progress | None):
-        self.shapes = {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
-                       for value in model.graph.input}
-        self.dtypes = {value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-                       for value in model.graph.input}
-        if isinstance(calibration, str | PathLike):
-            calibration = load_calibration(Path(calibration))
-        self.total = None
-        if isinstance(calibration, np.ndarray | Mapping):
-            self.total = len(list(self._inputs(calibration)))
-            calibration = [calibration]
-        self.feeds = (feeds for batch in calibration for feeds in self._inputs(batch))
+        inputs = {value.name: (tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim),
+                               onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+                  for value in model.graph.input}
+        self.feeds, self.total = calibration_inputs(calibration, inputs)
         self.progress, self.done = progress, 0
         self.stdout = sys.stdout  # for `progress`, while the quantizer is kept quiet
 
@@ -143,34 +134,3 @@ class _Reader(CalibrationDataReader):
                 with contextlib.redirect_stdout(self.stdout):
                     self.progress(self.done, self.total)
         return feeds
-
-    def _inputs(self, batch) -> Iterator[dict[str, np.ndarray]]:
-        """The single inputs of a batch."""
-        names = list(self.shapes)
-        if not isinstance(batch, Mapping):
-            items = list(batch) if isinstance(batch, list | tuple) else [batch]
-            if len(items) < len(names):
-                raise GraphError(f"calibration data must have the {len(names)} inputs {', '.join(names)}, "
-                                 f"not {len(items)}")
-            batch = dict(zip(names, items, strict=False))
-        if not set(names) <= set(batch):
-            raise GraphError(f"calibration data must have the inputs {', '.join(names)}, not {', '.join(batch)}")
-        arrays = {name: self._split(name, np.asarray(batch[name])) for name in names}
-        counts = {name: len(parts) for name, parts in arrays.items()}
-        if len(set(counts.values())) != 1:
-            raise GraphError(f"calibration data must hold equally many of each input, not {counts}")
-        for i in range(counts[names[0]]):
-            yield {name: parts[i] for name, parts in arrays.items()}
-
-    def _split(self, name: str, array: np.ndarray) -> list[np.ndarray]:
-        shape, dtype = self.shapes[name], self.dtypes[name]
-        if array.shape == shape[1:]:
-            array = array[None]
-        if array.ndim != len(shape) or array.shape[1:] != shape[1:] or not array.size or array.shape[0] % shape[0]:
-            raise GraphError(f"calibration data for input {name!r} must have the shape {shape}, or several of it along "
-                             f"the first axis, not {array.shape}")
-        if array.dtype != dtype and not (array.dtype.kind == "f" and np.dtype(dtype).kind == "f"):
-            raise GraphError(f"calibration data for input {name!r} must be {np.dtype(dtype)}, not {array.dtype}")
-        if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
-            raise GraphError(f"calibration data for input {name!r} hold values that are not finite")
-        return np.split(array.astype(dtype, copy=False), array.shape[0] // shape[0])
