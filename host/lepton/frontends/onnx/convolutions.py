@@ -8,7 +8,7 @@ import onnx
 from lepton.graph import Conv2D, DepthwiseConv2D, GraphError, Op, Quantization, TransposeConv2D
 
 from ..geometry import dense_transposed, effective_kernel
-from .importer import INT8, Importer, attributes
+from .importer import Importer, attributes
 from .operands import FULL, codes_as_stated, constant_bias, constant_weights, from_image, image, layer_constants
 from .windows import MAX_WINDOW, window
 
@@ -37,8 +37,7 @@ def convolution(importer: Importer, given: dict, x: str, weights: np.ndarray, q:
     else:
         op, weights, axis = Conv2D(**fields, groups=groups), weights.transpose(0, 2, 3, 1), 0
     x = image(importer, x)
-    y = importer.emit(op, [x, *layer_constants(importer, weights, q, axis, bias, x)], output,
-                      (shape[0], *w.size, outputs), INT8, out_q)
+    y = importer.emit(op, [x, *layer_constants(importer, weights, q, axis, bias, x)], output, out_q)
     return from_image(importer, y, len(shape))
 
 
@@ -108,8 +107,8 @@ def transposed(importer: Importer, given: dict, x: str, weights: np.ndarray, q: 
     weights = dense_transposed(weights, groups, (*one, *g.dilation), zero)
     x = image(importer, x)
     op = TransposeConv2D((*one, *g.size), (*one, *g.stride), (*((0, 0) for _ in one), *g.pads), clamp)
-    y = importer.emit(op, [x, *layer_constants(importer, weights.transpose(1, 2, 3, 0), q, 0, bias, x)], output,
-                      (shape[0], *one, *g.size, weights.shape[1]), INT8, out_q)
+    constants = layer_constants(importer, weights.transpose(1, 2, 3, 0), q, 0, bias, x)
+    y = importer.emit(op, [x, *constants], output, out_q)
     return from_image(importer, y, rank)
 
 

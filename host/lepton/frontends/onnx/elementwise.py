@@ -91,9 +91,8 @@ def elementwise(importer: Importer, node: onnx.NodeProto):
     elif importer.computed(node.input[0]).dtype in BYTES and node.op_type != "Cast":
         _extremes(importer, node)
     elif node.op_type == "Cast" and attributes(node)["to"] == onnx.TensorProto.INT8:
-        x = importer.host(node.input[0])
-        shape = importer.graph.tensors[x].shape
-        importer.set_codes(name, importer.emit(Cast("int8"), [x], name, shape, INT8, importer.quantization(name)), INT8)
+        x = importer.emit(Cast("int8"), [importer.host(node.input[0])], name, importer.quantization(name))
+        importer.set_codes(name, x, INT8)
     elif node.op_type in _HOST:
         importer.set_host(name, _HOST[node.op_type](importer, node))
     else:
@@ -117,8 +116,7 @@ def quantize(importer: Importer, node: onnx.NodeProto):
         raise GraphError(f"{importer.where}: from {value.dtype} to {dtype} is not supported, only from float32 to int8 "
                          "or uint8")
     # uint8 less 128 is int8 with the zero point less 128: the same rounding, the same saturation.
-    importer.set_codes(name, importer.emit(Quantize(), [importer.host(node.input[0])], name, value.shape, INT8, q),
-                       dtype)
+    importer.set_codes(name, importer.emit(Quantize(), [importer.host(node.input[0])], name, q), dtype)
 
 
 def dequantize(importer: Importer, node: onnx.NodeProto):
@@ -166,15 +164,9 @@ def _bounds(importer: Importer, node: onnx.NodeProto) -> tuple[float, float]:
     return low, high
 
 
-def apply(importer: Importer, op: Op, *inputs: str, dtype=None) -> str:
+def apply(importer: Importer, op: Op, *inputs: str) -> str:
     """Emits an operator that works element by element; returns its result."""
-    tensors = [importer.graph.tensors[name] for name in inputs]
-    try:
-        shape = np.broadcast_shapes(*(t.shape for t in tensors))
-    except ValueError:
-        shapes = " and ".join(str(t.shape) for t in tensors)
-        raise GraphError(f"{importer.where}: the shapes {shapes} do not broadcast") from None
-    return importer.emit(op, list(inputs), importer.label, shape, dtype or tensors[0].dtype)
+    return importer.emit(op, list(inputs))
 
 
 def number(importer: Importer, value: float, like: str) -> str:
@@ -188,7 +180,7 @@ def _unary(importer: Importer, node: onnx.NodeProto) -> str:
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(attributes(node)["to"]))
         if dtype not in (np.float32, np.int32, np.int64, np.uint8, np.bool_):
             raise GraphError(f"{importer.where}: a cast from {value.dtype} to {dtype} is not supported")
-        return apply(importer, Cast(str(dtype)), importer.host(node.input[0]), dtype=dtype)
+        return apply(importer, Cast(str(dtype)), importer.host(node.input[0]))
     return apply(importer, Unary(UNARY[node.op_type]), importer.host(node.input[0]))
 
 
@@ -205,7 +197,7 @@ def _extremes(importer: Importer, node: onnx.NodeProto):
         first = importer.codes(node.input[0])
         second = importer.codes(node.input[1], importer.graph.tensors[first].quantization)
         op = Compare(COMPARISONS[node.op_type])
-        importer.set_host(node.output[0], apply(importer, op, first, second, dtype=np.bool_))
+        importer.set_host(node.output[0], apply(importer, op, first, second))
         return
     if node.op_type not in ("Max", "Min"):
         raise GraphError(f"{importer.where}: arithmetic with plain 8-bit integers is not supported, only with "
@@ -214,8 +206,7 @@ def _extremes(importer: Importer, node: onnx.NodeProto):
     q = importer.graph.tensors[result].quantization
     for name in node.input[1:]:
         other = importer.codes(name, q)
-        shape = np.broadcast_shapes(*(importer.graph.tensors[t].shape for t in (result, other)))
-        result = importer.emit(BINARY[node.op_type](), [result, other], node.output[0], shape, INT8, q)
+        result = importer.emit(BINARY[node.op_type](), [result, other], node.output[0], q)
     importer.set_codes(node.output[0], result, dtype)
 
 
@@ -278,31 +269,26 @@ def function(importer: Importer, node: onnx.NodeProto) -> str:
     if any(importer.readers[name] for name in node.output[1:]):
         raise GraphError(f"{importer.where}: only first outputs are supported, not the statistics beside them")
     kept = tuple(sorted((name, value) for name, value in given.items() if isinstance(value, int | float | str)))
-    op = Function(node.op_type, kept)
-    try:
-        shape, dtype = op.infer(tensors)
-    except GraphError as error:
-        raise GraphError(f"{importer.where}: {error}") from None
-    return importer.emit(op, names, importer.label, shape, dtype)
+    return importer.emit(Function(node.op_type, kept), names)
 
 
 def _power(importer: Importer, node: onnx.NodeProto) -> str:
     """An exponent of integers is taken as float32, as ONNX Runtime computes it."""
     x, exponent = (importer.host(name) for name in node.input)
     if importer.graph.tensors[exponent].dtype != importer.graph.tensors[x].dtype == FLOAT32:
-        exponent = apply(importer, Cast("float32"), exponent, dtype=FLOAT32)
+        exponent = apply(importer, Cast("float32"), exponent)
     if importer.graph.tensors[x].dtype != FLOAT32:
         raise GraphError(f"{importer.where}: only float32 values can be raised to a power")
     return apply(importer, Function("Pow"), x, exponent)
 
 
 def _compare(importer: Importer, node: onnx.NodeProto) -> str:
-    return apply(importer, Compare(COMPARISONS[node.op_type]), *(importer.host(n) for n in node.input), dtype=np.bool_)
+    return apply(importer, Compare(COMPARISONS[node.op_type]), *(importer.host(n) for n in node.input))
 
 
 def _is_nan(importer: Importer, node: onnx.NodeProto) -> str:
     x = importer.host(node.input[0])
-    return apply(importer, Compare("not_equal"), x, x, dtype=np.bool_)
+    return apply(importer, Compare("not_equal"), x, x)
 
 
 def _is_infinite(importer: Importer, node: onnx.NodeProto) -> str:
@@ -311,7 +297,7 @@ def _is_infinite(importer: Importer, node: onnx.NodeProto) -> str:
     if low and high:
         x = apply(importer, Unary("abs"), x)
     limit = np.inf if high else -np.inf if low else np.nan  # which equals nothing
-    return apply(importer, Compare("equal"), x, number(importer, limit, x), dtype=np.bool_)
+    return apply(importer, Compare("equal"), x, number(importer, limit, x))
 
 
 def _modulo(importer: Importer, node: onnx.NodeProto) -> str:
@@ -337,16 +323,12 @@ def where(importer: Importer, node: onnx.NodeProto):
     a, b = (importer.computed(operand) for operand in node.input[1:])
     if a.dtype not in BYTES or a.table is None:
         operands = [importer.host(operand) for operand in node.input]
-        importer.set_host(name, apply(importer, Select(), *operands, dtype=a.dtype))
+        importer.set_host(name, apply(importer, Select(), *operands))
         return
     first = importer.codes(node.input[1])
     q = importer.graph.tensors[first].quantization
     condition, second = importer.host(node.input[0]), importer.codes(node.input[2], q)
-    try:
-        shape = np.broadcast_shapes(*(importer.graph.tensors[t].shape for t in (condition, first, second)))
-    except ValueError:
-        raise GraphError(f"{importer.where}: its operands do not broadcast") from None
-    importer.set_codes(name, importer.emit(Select(), [condition, first, second], name, shape, INT8, q), b.dtype)
+    importer.set_codes(name, importer.emit(Select(), [condition, first, second], name, q), b.dtype)
 
 
 def _several(importer: Importer, node: onnx.NodeProto) -> str:
@@ -385,9 +367,8 @@ def qlinear_binary(importer: Importer, node: onnx.NodeProto):
     unsigned = importer.value(node.input[0]).dtype == np.uint8
     op = Add(unsigned=unsigned) if node.op_type == "QLinearAdd" else Mul(unsigned=unsigned)
     inputs = [importer.codes(node.input[i], _of_operand(importer, node, i)) for i in (0, 3)]
-    shape = np.broadcast_shapes(*(importer.graph.tensors[t].shape for t in inputs))
     dtype = importer.value(node.input[0]).dtype
-    importer.set_codes(name, importer.emit(op, inputs, name, shape, INT8, importer.quantities[name]), dtype)
+    importer.set_codes(name, importer.emit(op, inputs, name, importer.quantities[name]), dtype)
 
 
 def _of_operand(importer: Importer, node: onnx.NodeProto, position: int):

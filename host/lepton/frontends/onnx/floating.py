@@ -36,8 +36,7 @@ def _conv(importer: Importer, node: onnx.NodeProto) -> str:
     names, given = _operands(importer, node), attributes(node)
     x, weights = _shapes(importer, names)[:2]
     w = sliding(importer, given, weights[2:], x[2:])
-    return importer.emit(FloatConv(w.stride, w.dilation, w.padding, given.get("group", 1)), names, importer.label,
-                         (x[0], weights[0], *w.size), FLOAT32)
+    return importer.emit(FloatConv(w.stride, w.dilation, w.padding, given.get("group", 1)), names)
 
 
 def _conv_transpose(importer: Importer, node: onnx.NodeProto) -> str:
@@ -45,7 +44,7 @@ def _conv_transpose(importer: Importer, node: onnx.NodeProto) -> str:
     x, weights = _shapes(importer, names)[:2]
     g, groups = growing(importer, given, weights[2:], x[2:]), given.get("group", 1)
     op = FloatConvTranspose(g.size, g.stride, g.dilation, tuple(before for before, _ in g.pads), groups)
-    return importer.emit(op, names, importer.label, (x[0], weights[1] * groups, *g.size), FLOAT32)
+    return importer.emit(op, names)
 
 
 def _matmul(importer: Importer, node: onnx.NodeProto) -> str:
@@ -58,15 +57,8 @@ def _product(importer: Importer, a: str, b: str) -> str:
     vectors = [axis for axis, shape in ((-2, left), (-1, right)) if len(shape) == 1]
     a = importer.reshape(a, (1, *left)) if len(left) == 1 else a
     b = importer.reshape(b, (*right, 1)) if len(right) == 1 else b
-    left, right = (importer.graph.tensors[name].shape for name in (a, b))
-    try:
-        batch = np.broadcast_shapes(left[:-2], right[:-2])
-    except ValueError:
-        batch = None
-    if batch is None or not left or not right or left[-1] != right[-2]:
-        raise GraphError(f"{importer.where}: matrices of shapes {left} and {right} cannot be multiplied")
-    shape = [*batch, left[-2], right[-1]]
-    y = importer.emit(MatMul(), [a, b], importer.label, tuple(shape), FLOAT32)
+    y = importer.emit(MatMul(), [a, b])
+    shape = list(importer.graph.tensors[y].shape)
     for axis in vectors:
         shape[axis] = -1
     return importer.reshape(y, tuple(n for n in shape if n != -1))
@@ -89,10 +81,9 @@ def _binary(importer: Importer, node: onnx.NodeProto) -> str:
 
 def _mean(importer: Importer, node: onnx.NodeProto) -> str:
     x = importer.host(node.input[0])
-    shape, keep = importer.graph.tensors[x].shape, bool(attributes(node).get("keepdims", 1))
-    axes = tuple(sorted(axis % len(shape) for axis in stated_axes(importer, node)))
-    made = tuple(1 if i in axes else n for i, n in enumerate(shape) if keep or i not in axes)
-    return importer.emit(Reduce("mean", axes, keep), [x], importer.label, made, importer.graph.tensors[x].dtype)
+    rank, keep = len(importer.graph.tensors[x].shape), bool(attributes(node).get("keepdims", 1))
+    axes = tuple(sorted(axis % rank for axis in stated_axes(importer, node)))
+    return importer.emit(Reduce("mean", axes, keep), [x])
 
 
 _RULES = {**dict.fromkeys(BINARY, _binary), "ReduceMean": _mean, "Conv": _conv, "ConvTranspose": _conv_transpose,

@@ -23,6 +23,7 @@ from lepton.graph import (
     Tensor,
     Transpose,
 )
+from lepton.graph.builder import GraphBuilder
 
 from .quantities import quantities
 from .runtime import evaluate
@@ -49,6 +50,7 @@ class Importer:
         self.constants: dict[Value, str] = {}  # the int8 tensors of dequantized constants
         self.tables: dict[tuple[str, bytes], str] = {}
         self.graph = Graph(name, arithmetic=Arithmetic.FLOAT)
+        self.builder = GraphBuilder(self.graph)
         self.opsets = tuple(sorted({(o.domain, o.version) for o in model.opset_import} | {("com.microsoft", 1)}))
         self.opset = max(version for domain, version in self.opsets if domain in ("", "ai.onnx"))
         self.quantities = quantities(model.graph)
@@ -87,7 +89,7 @@ class Importer:
         self.graph.tensors[name] = Tensor(name, shape, dtype, q)
         self.graph.inputs.append(name)
         if dtype == np.uint8:
-            name = self.emit(Recenter(), [name], name, shape, INT8, Quantization(q.scale, q.zero_point - 128))
+            name = self.emit(Recenter(), [name], name, Quantization(q.scale, q.zero_point - 128))
         self.values[value.name] = Computed(name, shape, dtype, CODES.get(dtype))
 
     def _outputs(self, outputs: list[str]):
@@ -121,42 +123,34 @@ class Importer:
     # Building the graph
 
     def unique(self, name: str) -> str:
-        number, candidate = 1, name
-        while candidate in self.graph.tensors:
-            candidate, number = f"{name}.{number}", number + 1
-        return candidate
+        return self.builder.unique(name)
 
     def _known_type(self, dtype: np.dtype):
         if dtype not in INPUT_TYPES:
             raise GraphError(f"{self.where}: values of type {dtype} are not supported, only "
                              f"{', '.join(sorted(map(str, INPUT_TYPES)))}")
 
-    def emit(self, op: Op, inputs: list[str], name: str, shape: tuple[int, ...], dtype, q: Quantization | None = None
-             ) -> str:
-        """Appends a node; returns its output's name, made from `name`."""
-        self._known_type(np.dtype(dtype))
-        name = self.unique(name)
-        self.graph.tensors[name] = Tensor(name, tuple(map(int, shape)), np.dtype(dtype), q)
-        self.graph.nodes.append(Node(op, inputs, [name], self.label or name))
-        return name
+    def emit(self, op: Op, inputs: list[str], name: str = "", q: Quantization | None = None) -> str:
+        """Appends a node; returns its output's name, made from `name` or the label of the operator at hand.
+
+        The output is what the operator infers; one that moves elements keeps its input's quantization.
+        """
+        self.builder.where, self.builder.label = self.where, self.label
+        value = self.builder.emit(op, [self.builder.value(i) if i else None for i in inputs], name, q)
+        self._known_type(value.dtype)
+        return value.name
 
     def constant_tensor(self, name: str, data: np.ndarray, q: Quantization | None = None) -> str:
         self._known_type(np.asarray(data).dtype)
-        name, data = self.unique(name), np.array(data, order="C")  # keeps numbers without dimensions
-        data.flags.writeable = False
-        self.graph.tensors[name] = Tensor(name, data.shape, data.dtype, q, data)
-        return name
+        return self.builder.constant(data, name, q).name
 
     def transpose(self, tensor: str, order: tuple[int, ...]) -> str:
-        t = self.graph.tensors[tensor]
-        return self.emit(Transpose(order), [tensor], f"{tensor}.t", tuple(t.shape[i] for i in order), t.dtype,
-                         t.quantization)
+        return self.emit(Transpose(order), [tensor], f"{tensor}.t")
 
     def reshape(self, tensor: str, shape: tuple[int, ...]) -> str:
-        t = self.graph.tensors[tensor]
-        if t.shape == tuple(shape):
+        if self.graph.tensors[tensor].shape == tuple(shape):
             return tensor
-        return self.emit(Reshape(tuple(map(int, shape))), [tensor], f"{tensor}.r", shape, t.dtype, t.quantization)
+        return self.emit(Reshape(tuple(map(int, shape))), [tensor], f"{tensor}.r")
 
     # Values
 
@@ -228,8 +222,8 @@ class Importer:
         """The int8 tensor of `codes`[q + 128] for the elements q of `tensor`, with the same quantization."""
         key = tensor, codes.tobytes()
         if key not in self.tables:
-            t = self.graph.tensors[tensor]
-            self.tables[key] = self.emit(Table(key[1]), [tensor], f"{tensor}.f", t.shape, INT8, t.quantization)
+            q = self.graph.tensors[tensor].quantization
+            self.tables[key] = self.emit(Table(key[1]), [tensor], f"{tensor}.f", q)
         return self.tables[key]
 
     def computed(self, name: str) -> Computed:
@@ -257,8 +251,7 @@ class Importer:
                 self.quantities[part_name] = self.quantities[name]
         in_bytes = value.dtype in BYTES
         tensors = [self.codes(n, self.quantities.get(name)) if in_bytes else self.host(n) for n in names]
-        q = self.graph.tensors[tensors[0]].quantization
-        tensor = self.emit(Concat(value.axis), tensors, name, value.shape, INT8 if in_bytes else value.dtype, q)
+        tensor = self.emit(Concat(value.axis), tensors, name)
         self.values[name] = joined = Computed(tensor, value.shape, value.dtype, CODES.get(value.dtype))
         return joined
 
@@ -275,7 +268,7 @@ class Importer:
         if not value.plain or not same(wanted, base.quantization):
             shift = 128 if value.dtype == np.uint8 else 0
             codes = (value.table.astype(np.int16) - shift).astype(np.int8)
-            tensor = self.emit(Table(codes.tobytes()), [value.tensor], name, value.shape, INT8, wanted)
+            tensor = self.emit(Table(codes.tobytes()), [value.tensor], name, wanted)
             value = Computed(tensor, value.shape, value.dtype, CODES[value.dtype])
         self.values[name] = value
         return value.tensor
@@ -290,21 +283,19 @@ class Importer:
         if value.dtype == np.uint8:
             codes = self.codes(name)
             q = self.graph.tensors[codes].quantization
-            return self.emit(Recenter(), [codes], name, value.shape, np.uint8,
-                             Quantization(q.scale, q.zero_point + 128))
+            return self.emit(Recenter(), [codes], name, Quantization(q.scale, q.zero_point + 128))
         if value.origin:  # a table on the chip, then dequantize, rather than look the reals up on the host
             codes = self.codes(value.origin)
             value = Computed(codes, value.shape, value.dtype, dequantized(self.graph.tensors[codes].quantization))
         base = self.graph.tensors[value.tensor]
         if value.dtype == np.float32 and np.array_equal(value.table, dequantized(base.quantization)):
-            tensor = self.emit(Dequantize(), [value.tensor], name, value.shape, np.float32)
+            tensor = self.emit(Dequantize(), [value.tensor], name)
         else:  # look the results up: exact, whatever function it was
             q = base.quantization
-            index = self.emit(Recenter(), [value.tensor], f"{name}.code", value.shape, np.uint8,
-                              Quantization(q.scale, q.zero_point + 128))
-            index = self.emit(Cast("int32"), [index], f"{name}.index", value.shape, np.int32)
+            index = self.emit(Recenter(), [value.tensor], f"{name}.code", Quantization(q.scale, q.zero_point + 128))
+            index = self.emit(Cast("int32"), [index], f"{name}.index")
             table = self.constant_tensor(f"{name}.table", value.table)
-            tensor = self.emit(Gather(0), [table, index], name, value.shape, value.dtype)
+            tensor = self.emit(Gather(0), [table, index], name)
         self.values[name] = Computed(tensor, value.shape, value.dtype)
         return tensor
 

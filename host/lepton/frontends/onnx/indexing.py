@@ -1,7 +1,6 @@
 """Elements taken from and put at places, masks of matrices, and sums of products by an equation."""
 
 import string
-from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -27,23 +26,13 @@ from .moving import set_moved, source_of
 from .values import BYTES
 
 
-def _emit(importer: Importer, op: Op, names: Sequence[str], name: str) -> str:
-    tensors = [importer.graph.tensors[n] for n in names]
-    try:
-        shape, dtype = op.infer(tensors)
-    except GraphError as error:
-        raise GraphError(f"{importer.where}: {error}") from None
-    q = tensors[0].quantization if op.keeps_quantization else None
-    return importer.emit(op, list(names), name, shape, dtype, q)
-
-
 def gather(importer: Importer, node: onnx.NodeProto):
     given, source = attributes(node), source_of(importer, node.input[0])
     if node.op_type == "GatherND":
         op: Op = GatherND(given.get("batch_dims", 0))
     else:
         op = GatherElements(checked_axis(importer, given.get("axis", 0), len(source.shape)))
-    tensor = _emit(importer, op, [source.tensor, importer.host(node.input[1])], node.output[0])
+    tensor = importer.emit(op, [source.tensor, importer.host(node.input[1])], node.output[0])
     set_moved(importer, node.output[0], source, tensor)
 
 
@@ -58,9 +47,9 @@ def scatter(importer: Importer, node: onnx.NodeProto):
     if source.dtype in BYTES and source.table is not None:
         x = importer.codes(node.input[0])
         updates = importer.codes(node.input[2], importer.graph.tensors[x].quantization)
-        importer.set_codes(name, _emit(importer, op, [x, importer.host(node.input[1]), updates], name), source.dtype)
+        importer.set_codes(name, importer.emit(op, [x, importer.host(node.input[1]), updates], name), source.dtype)
     else:
-        importer.set_host(name, _emit(importer, op, [importer.host(n) for n in node.input], name))
+        importer.set_host(name, importer.emit(op, [importer.host(n) for n in node.input], name))
 
 
 def triangle(importer: Importer, node: onnx.NodeProto):
@@ -76,7 +65,7 @@ def triangle(importer: Importer, node: onnx.NodeProto):
         *t.shape[-2:], k, dtype=bool)
     operands = [importer.constant_tensor(f"{importer.label}.kept", kept), x,
                 importer.constant_tensor(f"{importer.label}.zero", np.zeros((), t.dtype))]
-    importer.set_host(node.output[0], apply(importer, Select(), *operands, dtype=t.dtype))
+    importer.set_host(node.output[0], apply(importer, Select(), *operands))
 
 
 def one_hot(importer: Importer, node: onnx.NodeProto):
@@ -95,18 +84,18 @@ def one_hot(importer: Importer, node: onnx.NodeProto):
     along = [1] * rank
     along[axis] = extent
     hits = [apply(importer, Compare("equal"), indices, importer.constant_tensor(
-        f"{importer.label}.places", (np.arange(extent) - back).astype(t.dtype).reshape(along)), dtype=np.bool_)
+        f"{importer.label}.places", (np.arange(extent) - back).astype(t.dtype).reshape(along)))
         for back in (0, extent)]
     off, on = (importer.constant_tensor(f"{importer.label}.value", v) for v in values.ravel())
-    y = apply(importer, Select(), hits[1], on, off, dtype=values.dtype)
-    importer.set_host(node.output[0], apply(importer, Select(), hits[0], on, y, dtype=values.dtype))
+    y = apply(importer, Select(), hits[1], on, off)
+    importer.set_host(node.output[0], apply(importer, Select(), hits[0], on, y))
 
 
 def arg_extreme(importer: Importer, node: onnx.NodeProto):
     given, x = attributes(node), importer.host(node.input[0])
     op = ArgMax(checked_axis(importer, given.get("axis", 0), len(importer.graph.tensors[x].shape)),
                 bool(given.get("keepdims", 1)), node.op_type == "ArgMin", bool(given.get("select_last_index", 0)))
-    importer.set_host(node.output[0], _emit(importer, op, [x], node.output[0]))
+    importer.set_host(node.output[0], importer.emit(op, [x], node.output[0]))
 
 
 def cumulative_sum(importer: Importer, node: onnx.NodeProto):
@@ -114,7 +103,7 @@ def cumulative_sum(importer: Importer, node: onnx.NodeProto):
     axis = checked_axis(importer, int(importer.constant(node, 1, "the axis").item()),
                         len(importer.graph.tensors[x].shape))
     op = CumSum(axis, bool(given.get("exclusive", 0)), bool(given.get("reverse", 0)))
-    importer.set_host(node.output[0], _emit(importer, op, [x], node.output[0]))
+    importer.set_host(node.output[0], importer.emit(op, [x], node.output[0]))
 
 
 def top_k(importer: Importer, node: onnx.NodeProto):
@@ -122,8 +111,8 @@ def top_k(importer: Importer, node: onnx.NodeProto):
     k = importer.constant(node, 1, "the number of elements")
     axis = checked_axis(importer, given.get("axis", -1), len(importer.graph.tensors[x].shape))
     op = TopK(given.get("k", 1) if k is None else int(k.item()), axis, bool(given.get("largest", 1)))
-    places = _emit(importer, op, [x], node.output[1] if node.output[1:] else f"{node.output[0]}.places")
-    importer.set_host(node.output[0], _emit(importer, GatherElements(axis), [x, places], node.output[0]))
+    places = importer.emit(op, [x], node.output[1] if node.output[1:] else f"{node.output[0]}.places")
+    importer.set_host(node.output[0], importer.emit(GatherElements(axis), [x, places], node.output[0]))
     if node.output[1:]:
         importer.set_host(node.output[1], places)
 
@@ -133,7 +122,7 @@ def einsum(importer: Importer, node: onnx.NodeProto):
     equation = _without_ellipsis(str(attributes(node).get("equation", "")).replace(" ", ""),
                                  [len(importer.graph.tensors[name].shape) for name in operands])
     op = Einsum(equation)
-    importer.set_host(node.output[0], _emit(importer, op, operands, node.output[0]))
+    importer.set_host(node.output[0], importer.emit(op, operands, node.output[0]))
 
 
 def _without_ellipsis(equation: str, ranks: list[int]) -> str:

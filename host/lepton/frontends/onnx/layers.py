@@ -15,7 +15,7 @@ import onnx
 from lepton.graph import Add, GraphError, Mean, Mul, Op, Quantization, Sub
 
 from .convolutions import convolution, transposed
-from .importer import INT8, Importer, attributes, dequantized
+from .importer import Importer, attributes, dequantized
 from .operands import FULL, as_int8, from_image, image
 from .products import GemmOptions, constant_product, product, rows
 from .values import BYTES, Computed, Constant, Pending, Value
@@ -101,11 +101,9 @@ def _emit(importer: Importer, value: Pending, name: str, out_q: Quantization) ->
     x = _codes_of(importer, value.inputs[0])
     if node.op_type in BINARY:
         inputs = [x, _codes_of(importer, value.inputs[1])]
-        shape = np.broadcast_shapes(*(importer.graph.tensors[t].shape for t in inputs))
-        return importer.emit(BINARY[node.op_type](clamp=clamp, in_float=True), inputs, name, shape, INT8, out_q)
+        return importer.emit(BINARY[node.op_type](clamp=clamp, in_float=True), inputs, name, out_q)
     if node.op_type == "ReduceMean":
-        y = importer.emit(Mean(), [image(importer, x)], name,
-                          (importer.graph.tensors[x].shape[0], 1, 1, importer.graph.tensors[x].shape[1]), INT8, out_q)
+        y = importer.emit(Mean(), [image(importer, x)], name, out_q)
         y = from_image(importer, y, 4)
         return y if attributes(node).get("keepdims", 1) else importer.reshape(y, importer.graph.tensors[y].shape[:2])
     if isinstance(value.inputs[1], Computed):

@@ -26,9 +26,8 @@ def set_moved(importer: Importer, name: str, source: Computed, tensor: str):
     importer.values[name] = Computed(tensor, importer.graph.tensors[tensor].shape, source.dtype, source.table)
 
 
-def emit_moved(importer: Importer, op: Op, source: Computed, name: str, shape: tuple[int, ...]) -> str:
-    t = importer.graph.tensors[source.tensor]
-    return importer.emit(op, [source.tensor], name, shape, t.dtype, t.quantization)
+def emit_moved(importer: Importer, op: Op, source: Computed, name: str) -> str:
+    return importer.emit(op, [source.tensor], name)
 
 
 def integers(importer: Importer, node: onnx.NodeProto, position: int, what: str) -> list[int] | None:
@@ -132,10 +131,8 @@ def concat(importer: Importer, node: onnx.NodeProto):
 
 
 def _concat(importer: Importer, node: onnx.NodeProto, tensors: list[str], q) -> str:
-    shapes = [importer.graph.tensors[t].shape for t in tensors]
-    axis = checked_axis(importer, attributes(node).get("axis", 0), len(shapes[0]))
-    shape = _joined_shape(importer, shapes, axis)
-    return importer.emit(Concat(axis), tensors, node.output[0], shape, importer.graph.tensors[tensors[0]].dtype, q)
+    axis = checked_axis(importer, attributes(node).get("axis", 0), len(importer.graph.tensors[tensors[0]].shape))
+    return importer.emit(Concat(axis), tensors, node.output[0], q)
 
 
 def _joined_shape(importer: Importer, shapes: list[tuple[int, ...]], axis: int) -> tuple[int, ...]:
@@ -165,7 +162,7 @@ def qlinear_concat(importer: Importer, node: onnx.NodeProto):
         if np.array_equal(codes, CODES[INT8]) and here.scale[0] == q.scale[0] and here.zero_point[0] == q.zero_point[0]:
             tensors.append(value.tensor)
         else:
-            tensors.append(importer.emit(Table(codes.tobytes()), [value.tensor], f"{name}.part", value.shape, INT8, q))
+            tensors.append(importer.emit(Table(codes.tobytes()), [value.tensor], f"{name}.part", q))
     importer.set_codes(name, _concat(importer, node, tensors, q), dtype)
 
 
@@ -192,7 +189,7 @@ def _sliced(importer: Importer, source: Computed, name: str, begin: list, end: l
     shape = tuple(len(range(*triple)) for triple in zip(begin, end, step, strict=True))
     if shape == source.shape and min(step) == 1:
         return source.tensor
-    return emit_moved(importer, Slice(tuple(begin), tuple(end), tuple(step)), source, name, shape)
+    return emit_moved(importer, Slice(tuple(begin), tuple(end), tuple(step)), source, name)
 
 
 def slice_(importer: Importer, node: onnx.NodeProto):
@@ -254,8 +251,7 @@ def pad(importer: Importer, node: onnx.NodeProto):
         return
     tensor = source.tensor
     if np.any(widths):
-        shape = tuple(n + sum(w) for n, w in zip(source.shape, widths, strict=True))
-        tensor = emit_moved(importer, Pad(tuple(widths), value, mode), source, name, shape)
+        tensor = emit_moved(importer, Pad(tuple(widths), value, mode), source, name)
     set_moved(importer, name, source, tensor)
 
 
@@ -271,10 +267,8 @@ def _cut(importer: Importer, source: Computed, widths: list[tuple[int, int]], na
 
 def picked(importer: Importer, tensor: str, axis: int, places: np.ndarray, name: str) -> str:
     """The elements of `tensor` at constant `places` along one axis."""
-    t = importer.graph.tensors[tensor]
     index = importer.constant_tensor(f"{importer.label}.indices", places.astype(np.int64))
-    shape = (*t.shape[:axis], len(places), *t.shape[axis + 1:])
-    return importer.emit(Gather(axis), [tensor, index], name, shape, t.dtype, t.quantization)
+    return importer.emit(Gather(axis), [tensor, index], name)
 
 
 def gather(importer: Importer, node: onnx.NodeProto):
@@ -289,9 +283,7 @@ def gather(importer: Importer, node: onnx.NodeProto):
         places = importer.constant_tensor(f"{importer.label}.indices", np.where(array < 0, array + extent, array))
     else:
         places = importer.host(node.input[1])
-    shape = (*source.shape[:axis], *importer.graph.tensors[places].shape, *source.shape[axis + 1:])
-    t = importer.graph.tensors[source.tensor]
-    tensor = importer.emit(Gather(axis), [source.tensor, places], name, shape, t.dtype, t.quantization)
+    tensor = importer.emit(Gather(axis), [source.tensor, places], name)
     set_moved(importer, name, source, tensor)
 
 

@@ -101,9 +101,7 @@ def norm(importer: Importer, node: onnx.NodeProto):
         axes = ()
     else:
         axes = tuple(sorted({checked_axis(importer, axis, len(shape)) for axis in (axes or range(len(shape)))}))
-    made = tuple(1 if i in axes else n for i, n in enumerate(shape) if keep or i not in axes)
-    importer.set_host(node.output[0], importer.emit(Reduce(REDUCTIONS[node.op_type], axes, keep), [x], importer.label,
-                                                    made, np.float32))
+    importer.set_host(node.output[0], importer.emit(Reduce(REDUCTIONS[node.op_type], axes, keep), [x]))
 
 
 CONVERTERS = {

@@ -5,7 +5,7 @@ import onnx
 
 from lepton.graph import AveragePool2D, GraphError, MaxPool2D, Mean, Quantization, Reduce, Softmax
 
-from .importer import INT8, Importer, attributes, checked_axis, stated_axes
+from .importer import Importer, attributes, checked_axis, stated_axes
 from .layers import is_real, pending
 from .operands import codes_as_stated, from_image, image
 from .values import BYTES, Computed
@@ -47,9 +47,8 @@ def _pooled(importer: Importer, node: onnx.NodeProto, given: dict, x: str) -> tu
 
 def _emit_pool(importer: Importer, node: onnx.NodeProto, op, x: str, w: Window, nhwc: str, q: Quantization | None
                ) -> str:
-    t, rank = importer.graph.tensors[nhwc], len(importer.graph.tensors[x].shape)
-    y = importer.emit(op, [nhwc], node.output[0], (t.shape[0], *w.size, t.shape[3]), t.dtype, q)
-    return from_image(importer, y, rank)
+    y = importer.emit(op, [nhwc], node.output[0], q)
+    return from_image(importer, y, len(importer.graph.tensors[x].shape))
 
 
 def max_pool(importer: Importer, node: onnx.NodeProto):
@@ -89,13 +88,13 @@ def global_average(importer: Importer, node: onnx.NodeProto):
         return
     if node.op_type == "GlobalAveragePool":
         x = image(importer, importer.host(node.input[0]))
-        y = importer.emit(Mean(), [x], name, (shape[0], 1, 1, shape[1]), importer.graph.tensors[x].dtype)
+        y = importer.emit(Mean(), [x], name)
         importer.set_host(name, from_image(importer, y, len(shape)))
         return
     if attributes(node).get("channels_last", 0):
         raise GraphError(f"{importer.where}: channels_last is not supported")
     x = image(importer, codes_as_stated(importer, node))
-    y = importer.emit(Mean(), [x], name, (shape[0], 1, 1, shape[1]), INT8, importer.quantities[name])
+    y = importer.emit(Mean(), [x], name, importer.quantities[name])
     importer.set_codes(name, from_image(importer, y, len(shape)), dtype)
 
 
@@ -121,9 +120,7 @@ def reduce(importer: Importer, node: onnx.NodeProto):
 
 def _reduce(importer: Importer, node: onnx.NodeProto, kind: str, axes: tuple[int, ...], keep: bool):
     def emit(x: str) -> str:
-        t = importer.graph.tensors[x]
-        shape = tuple(1 if i in axes else n for i, n in enumerate(t.shape) if keep or i not in axes)
-        return importer.emit(Reduce(kind, axes, keep), [x], node.output[0], shape, t.dtype, t.quantization)
+        return importer.emit(Reduce(kind, axes, keep), [x], node.output[0], importer.graph.tensors[x].quantization)
 
     value = importer.computed(node.input[0])
     if kind in ("max", "min") or value.dtype not in BYTES:
@@ -145,8 +142,7 @@ def softmax(importer: Importer, node: onnx.NodeProto):
     if opset < 13:  # over all dimensions from `axis` on
         x = importer.reshape(x, (int(np.prod(shape[:axis])), int(np.prod(shape[axis:]))))
         axis = 1
-    y = importer.emit(Softmax(axis=axis), [x], name, importer.graph.tensors[x].shape, t.dtype,
-                      importer.quantities[name] if quantized else None)
+    y = importer.emit(Softmax(axis=axis), [x], name, importer.quantities[name] if quantized else None)
     y = importer.reshape(y, shape)
     if quantized:
         importer.set_codes(name, y, dtype)

@@ -7,7 +7,7 @@ import onnx
 
 from lepton.graph import Add, Cast, FullyConnected, GraphError, MatMul, Mul, Op, Quantization, Sub
 
-from .importer import INT8, Importer, attributes
+from .importer import Importer, attributes
 from .operands import FULL, as_int8, checked_bias, codes_as_stated, constant_bias, constant_weights, layer_constants
 from .values import Constant
 
@@ -19,8 +19,7 @@ def rows(importer: Importer, x: str, weights: np.ndarray, q: Quantization, bias:
     if weights.ndim != 2 or not shape or shape[-1] != weights.shape[1]:
         raise GraphError(f"{importer.where}: weights for {weights.shape[-1]} inputs do not fit an input of shape "
                          f"{shape}")
-    return importer.emit(FullyConnected(clamp), [x, *layer_constants(importer, weights, q, 0, bias, x)], output,
-                         (*shape[:-1], weights.shape[0]), INT8, out_q)
+    return importer.emit(FullyConnected(clamp), [x, *layer_constants(importer, weights, q, 0, bias, x)], output, out_q)
 
 
 def product(importer: Importer, a: str, b: str, output: str, out_q: Quantization, clamp: tuple[int, int]) -> str:
@@ -29,15 +28,8 @@ def product(importer: Importer, a: str, b: str, output: str, out_q: Quantization
     dropped = [axis for axis, shape in ((-2, left), (-1, right)) if len(shape) == 1]
     a = importer.reshape(a, (1, *left)) if len(left) == 1 else a
     b = importer.reshape(b, (*right, 1)) if len(right) == 1 else b
-    left, right = (importer.graph.tensors[name].shape for name in (a, b))
-    try:
-        batch = np.broadcast_shapes(left[:-2], right[:-2])
-    except ValueError:
-        batch = None
-    if batch is None or min(len(left), len(right)) < 2 or left[-1] != right[-2]:
-        raise GraphError(f"{importer.where}: matrices of shapes {left} and {right} cannot be multiplied")
-    shape = [*batch, left[-2], right[-1]]
-    y = importer.emit(MatMul(clamp), [a, b], output, tuple(shape), INT8, out_q)
+    y = importer.emit(MatMul(clamp), [a, b], output, out_q)
+    shape = list(importer.graph.tensors[y].shape)
     for axis in dropped:
         shape[axis] = 0
     return importer.reshape(y, tuple(n for n in shape if n)) if dropped else y
@@ -167,23 +159,21 @@ def float_rows(importer: Importer, x: str, weights: np.ndarray, q: Quantization,
     `bias` is int32 and joins the sums, `float_bias` the result.
     """
     t = importer.graph.tensors[x]
-    shape = (*t.shape[:-1], weights.shape[0])
     if not t.shape or t.shape[-1] != weights.shape[1]:
         raise GraphError(f"{importer.where}: weights for {weights.shape[1]} inputs do not fit an input of shape "
                          f"{t.shape}")
 
-    def emit(op: Op, inputs: list, dtype, shape=shape) -> str:
-        names = [i if isinstance(i, str) else importer.constant_tensor(f"{output}.constant", i) for i in inputs]
-        return importer.emit(op, names, output, shape, dtype)
+    def emit(op: Op, *operands: str | np.ndarray) -> str:
+        names = [o if isinstance(o, str) else importer.constant_tensor(f"{output}.constant", o) for o in operands]
+        return importer.emit(op, names, output)
 
-    centred = emit(Sub(), [emit(Cast("int32"), [x], np.int32, t.shape), t.quantization.zero_point.reshape(())],
-                   np.int32, t.shape)
+    centred = emit(Sub(), emit(Cast("int32"), x), t.quantization.zero_point.reshape(()))
     zero = q.zero_point.reshape(-1, 1) if q.zero_point.size > 1 else q.zero_point
-    total = emit(MatMul(), [centred, (weights.astype(np.int32) - zero).T], np.int32)
+    total = emit(MatMul(), centred, (weights.astype(np.int32) - zero).T)
     if bias is not None:
-        total = emit(Add(), [total, checked_bias(importer, bias, weights.shape[0])], np.int32)
-    result = emit(Mul(), [emit(Cast("float32"), [total], np.float32), t.quantization.scale * q.scale], np.float32)
-    return result if float_bias is None else emit(Add(), [result, float_bias], np.float32)
+        total = emit(Add(), total, checked_bias(importer, bias, weights.shape[0]))
+    result = emit(Mul(), emit(Cast("float32"), total), t.quantization.scale * q.scale)
+    return result if float_bias is None else emit(Add(), result, float_bias)
 
 
 CONVERTERS = {"QLinearMatMul": qlinear_matmul, "QGemm": qgemm, "MatMulIntegerToFloat": integer_to_float}

@@ -91,11 +91,10 @@ def _image(importer: Importer, node: onnx.NodeProto, source: Computed, wanted: R
     size = (1, *wanted.sizes[2:])[-2:]
     op = Resize(size, "nearest" if wanted.mode == "nearest" else "bilinear", wanted.coordinates, wanted.nearest, stated)
     if wanted.mode != "nearest":
-        _linear(importer, node, source, op, size)
+        _linear(importer, node, source, op)
         return
     x = image(importer, source.tensor)
-    t = importer.graph.tensors[x]
-    y = importer.emit(op, [x], node.output[0], (t.shape[0], *size, t.shape[3]), t.dtype, t.quantization)
+    y = importer.emit(op, [x], node.output[0], importer.graph.tensors[x].quantization)
     set_moved(importer, node.output[0], source, from_image(importer, y, rank))
 
 
@@ -128,45 +127,44 @@ def _weighted(importer: Importer, node: onnx.NodeProto, source: Computed, wanted
         shape = importer.graph.tensors[x].shape
         x = importer.reshape(x, (int(np.prod(shape[:-1])), old))
         weights = importer.constant_tensor(f"{importer.label}.weights", matrix)
-        x = importer.emit(MatMul(), [x, weights], node.output[0], (importer.graph.tensors[x].shape[0], new), np.float32)
+        x = importer.emit(MatMul(), [x, weights], node.output[0])
         tensor = importer.transpose(importer.reshape(x, (*shape[:-1], new)), tuple(np.argsort(order).tolist()))
     return tensor
 
 
-def _linear(importer: Importer, node: onnx.NodeProto, source: Computed, op: Resize, size: tuple[int, int]):
+def _linear(importer: Importer, node: onnx.NodeProto, source: Computed, op: Resize):
     """In float32. ONNX Runtime interpolates 8-bit values as they are, too, and cuts the fraction off.
 
     Where it has put the channels of 8-bit values last, it computes with integers.
     """
     name, dtype, rank = node.output[0], source.dtype, len(source.shape)
-    made = (source.shape[0], *size, source.shape[1])
     if dtype in BYTES and node.doc_string == CHANNELS_LAST:
         x = image(importer, importer.codes(node.input[0]))
-        t = importer.graph.tensors[x]
-        y = importer.emit(replace(op, unsigned=dtype == np.uint8), [x], name, made, t.dtype, t.quantization)
+        q = importer.graph.tensors[x].quantization
+        y = importer.emit(replace(op, unsigned=dtype == np.uint8), [x], name, q)
         importer.set_codes(name, from_image(importer, y, rank), dtype)
         return
     x = importer.host(node.input[0])
 
     def unary(kind: str, x: str) -> str:
-        return importer.emit(Unary(kind), [x], name, importer.graph.tensors[x].shape, np.float32)
+        return importer.emit(Unary(kind), [x], name)
 
     if dtype in BYTES:
-        x = importer.emit(Cast("float32"), [x], name, importer.graph.tensors[x].shape, np.float32)
+        x = importer.emit(Cast("float32"), [x], name)
     x = image(importer, x)
-    y = importer.emit(op, [x], name, made, np.float32)
+    y = importer.emit(op, [x], name)
     if dtype not in BYTES:
         importer.set_host(name, from_image(importer, y, rank))
         return
     whole = unary("floor", y)
     if dtype == np.int8:  # toward zero: floor where positive, ceil where negative
         below = importer.emit(Minimum(), [unary("ceil", y), importer.constant_tensor(
-            f"{name}.zero", np.float32(0))], name, importer.graph.tensors[y].shape, np.float32)
-        whole = importer.emit(Add(), [unary("relu", whole), below], name, importer.graph.tensors[y].shape, np.float32)
+            f"{name}.zero", np.float32(0))], name)
+        whole = importer.emit(Add(), [unary("relu", whole), below], name)
     codes = Quantization(np.ones(1, np.float32), np.array([-128 if dtype == np.uint8 else 0], np.int32))
-    y = importer.emit(Quantize(), [whole], name, importer.graph.tensors[y].shape, INT8, codes)
+    y = importer.emit(Quantize(), [whole], name, codes)
     q = importer.graph.tensors[source.tensor].quantization
-    y = importer.emit(Table(CODES[INT8].tobytes()), [y], name, importer.graph.tensors[y].shape, INT8, q)
+    y = importer.emit(Table(CODES[INT8].tobytes()), [y], name, q)
     importer.set_codes(name, from_image(importer, y, rank), dtype)
 
 

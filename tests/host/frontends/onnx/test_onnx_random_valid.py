@@ -5,9 +5,9 @@ import warnings
 import numpy as np
 import pytest
 from lepton.compiler import compile_graph
-from lepton.compiler.container import dump, parse
 from lepton.frontends.onnx import import_onnx
 from lepton.graph import GraphError
+from lepton.program.model import dump, parse
 from onnx_models import run
 from random_valid import RandomValid
 
