@@ -5,6 +5,7 @@
     quantize    export, calibrate, convert, import in one call
     decompose   operators that PyTorch itself can express by others
     functional  graphs without changes in place
+    context     the graph under construction
     importer    the converted torch.fx graph -> graph
     layers, tables, affine, moves    one kind of int8 operator each
     floats      operators of the host, on values that are not int8

@@ -18,7 +18,7 @@ from lepton.graph import (
 )
 
 from ..geometry import dense_transposed, same_padding
-from .importer import image_shape
+from .context import image_shape, same
 from .quantizer import ACTIVATIONS, CONVOLUTIONS, LINEAR, SUMS, TRANSPOSED
 
 aten = torch.ops.aten
@@ -211,7 +211,6 @@ def _pool(imp, node: Node, output: str, label: str, clamp) -> bool:
 
 
 def _like(imp, x: str, y: str) -> bool:
-    from .importer import same
     return same(imp.tensor(x).quantization, imp.tensor(y).quantization)
 
 

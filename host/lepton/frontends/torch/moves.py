@@ -9,7 +9,7 @@ from torch.fx import Node
 
 from lepton.graph import Concat, Gather, GraphError, Maximum, Minimum, Op, Pad, Reshape, Resize, Slice, Transpose
 
-from .importer import same
+from .context import same
 from .quantizer import JOINS, SPLITS
 
 aten = torch.ops.aten
@@ -21,10 +21,8 @@ class _Moved:
     def __init__(self, imp, node: Node, source: str):
         self.imp, self.node, self.name = imp, node, source
 
-    def step(self, op: Op, shape, *more: str) -> "_Moved":
-        x = self.imp.tensor(self.name)
-        output = self.imp.add(self.node.name, tuple(shape), x.dtype, x.quantization)
-        self.name = self.imp.emit(op, [self.name, *more], output, self.node.name)
+    def step(self, op: Op, *more: str) -> "_Moved":
+        self.name = self.imp.host(op, [self.name, *more], self.node)
         return self
 
     @property
@@ -32,20 +30,19 @@ class _Moved:
         return self.imp.tensor(self.name).shape
 
     def reshape(self, shape) -> "_Moved":
-        return self if tuple(shape) == self.shape else self.step(Reshape(tuple(shape)), shape)
+        return self if tuple(shape) == self.shape else self.step(Reshape(tuple(shape)))
 
     def transpose(self, order) -> "_Moved":
         order = tuple(order)
         if order == tuple(range(len(order))):
             return self
-        return self.step(Transpose(order), [self.shape[a] for a in order])
+        return self.step(Transpose(order))
 
     def slice(self, axis: int, begin: int, end: int, step: int = 1) -> "_Moved":
         shape = list(self.shape)
         begins, ends, steps = [0] * len(shape), list(shape), [1] * len(shape)
         begins[axis], ends[axis], steps[axis] = begin, end, step
-        shape[axis] = len(range(begin, end, step))
-        return self.step(Slice(tuple(begins), tuple(ends), tuple(steps)), shape)
+        return self.step(Slice(tuple(begins), tuple(ends), tuple(steps)))
 
 
 def _made(m: _Moved) -> tuple[int, ...]:
@@ -120,12 +117,11 @@ def _pad(m: _Moved):
         steps = round(value / float(x.quantization.scale[0])) + int(x.quantization.zero_point[0])
         value = min(max(steps, -128), 127)
     if any(map(any, widths)):
-        m.step(Pad(tuple(widths), value, names[mode]), _made(m))
+        m.step(Pad(tuple(widths), value, names[mode]))
 
 
 def _nearest(m: _Moved):
-    n, c, height, width = _made(m)
-    m.transpose((0, 2, 3, 1)).step(Resize((height, width), "nearest", "asymmetric", "floor"), (n, height, width, c))
+    m.transpose((0, 2, 3, 1)).step(Resize(_made(m)[2:], "nearest", "asymmetric", "floor"))
     m.transpose((0, 3, 1, 2))
 
 
@@ -156,7 +152,7 @@ def _flip(m: _Moved):
 
 def _taken(m: _Moved, axis: int, indices: np.ndarray):
     name = m.imp.constant(f"{m.node.name}/indices", indices.astype(np.int64))
-    m.step(Gather(axis), (*m.shape[:axis], len(indices), *m.shape[axis + 1:]), name)
+    m.step(Gather(axis), name)
 
 
 def _roll(m: _Moved):
@@ -224,8 +220,7 @@ def _join_names(imp, node: Node, names: list[str]) -> str:
     if node.target is aten.stack.default:
         one = (*made[:axis], 1, *made[axis + 1:])
         names = [_Moved(imp, node, name).reshape(one).name for name in names]
-    x = imp.tensor(names[0])
-    return imp.emit(Concat(axis), names, imp.add(node.name, made, x.dtype, x.quantization), node.name)
+    return imp.host(Concat(axis), names, node)
 
 
 def _join(imp, node: Node) -> str | None:
@@ -239,9 +234,7 @@ def _extremum(imp, node: Node) -> str | None:
     names = [imp.operand(part) for part in node.args[:2]]
     if None in names or not same(imp.tensor(names[0]).quantization, imp.tensor(names[1]).quantization):
         return None
-    x = imp.tensor(names[0])
-    output = imp.add(node.name, imp.made[node], np.int8, x.quantization)
-    return imp.emit(_EXTREMA[node.target](), names, output, node.name)
+    return imp.host(_EXTREMA[node.target](), names, node)
 
 
 # Functions that give the int8 tensor of a moved value, or None where its operands are not int8 on one grid.

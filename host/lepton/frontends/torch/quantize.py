@@ -21,9 +21,10 @@ from lepton.graph import Graph, GraphError
 
 from ..logs import quiet
 from .batches import Calibration, batches, input_names, shapes
+from .context import DEQUANTIZE, DEQUANTIZE_CHANNELS, is_quantized
 from .decompose import decomposed
 from .functional import functional
-from .importer import DEQUANTIZE, DEQUANTIZE_CHANNELS, import_converted, is_quantized
+from .importer import import_converted
 from .quantizer import CONVOLUTIONS, LINEAR, NORMALIZATIONS, TRANSPOSED, LeptonQuantizer
 
 # What training puts between a layer and its normalization: weights are scaled before, sums divided and the bias added

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch.fx import GraphModule, Interpreter
 
-from .importer import DEQUANTIZE, DEQUANTIZE_CHANNELS, QUANTIZE
+from .context import DEQUANTIZE, DEQUANTIZE_CHANNELS, QUANTIZE
 from .quantizer import CONVOLUTIONS, LINEAR, NORMALIZATIONS
 
 

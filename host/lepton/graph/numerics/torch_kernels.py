@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Arithmetic, Call
+from ..core import Arithmetic, Call, Tensor
 
 SWITCH = "LEPTON_TORCH"  # environment
+_ROUNDED = ("exp", "log", "sigmoid", "tanh", "erf")  # functions whose last bits depend on who computes them
+_SUMMED = ("sum", "mean")  # reductions that round in between
 
 
 @cache
@@ -29,6 +31,14 @@ def _package() -> Any | None:
 
 def available() -> bool:
     return os.environ.get(SWITCH, "1") != "0" and _package() is not None
+
+
+def decides(op: Any, output: Tensor) -> bool:
+    """Does the last bit of the operator's result depend on whether PyTorch computes it?"""
+    if np.dtype(output.dtype) != np.float32 or type(op).__name__ not in _KERNELS:
+        return False
+    kind = getattr(op, "kind", getattr(op, "mode", None))
+    return kind is None or kind in (*_ROUNDED, *_SUMMED, "bilinear")
 
 
 def run(op: Any, call: Call) -> np.ndarray | None:
@@ -46,13 +56,13 @@ def run(op: Any, call: Call) -> np.ndarray | None:
 
 
 def _reduce(torch: Any, op: Any, x: Any) -> Any:
-    if op.kind not in ("sum", "mean"):
+    if op.kind not in _SUMMED:
         return None
     return getattr(torch, op.kind)(x, list(op.axes), op.keep_dims)
 
 
 def _unary(torch: Any, op: Any, x: Any) -> Any:
-    return getattr(torch, op.kind)(x) if op.kind in ("exp", "log", "sigmoid", "tanh", "erf") else None
+    return getattr(torch, op.kind)(x) if op.kind in _ROUNDED else None
 
 
 def _mean(torch: Any, op: Any, x: Any) -> Any:

@@ -9,7 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from lepton.frontends.torch import convert, import_converted  # noqa: E402
-from lepton.frontends.torch.importer import Importer, _Shapes  # noqa: E402
+from lepton.frontends.torch.context import Importer, Recorder  # noqa: E402
+from lepton.frontends.torch.importer import READERS  # noqa: E402
 from lepton.graph import Dequantize  # noqa: E402
 from lepton.graph.interpret import compute, evaluate, operands  # noqa: E402
 from torch import nn  # noqa: E402
@@ -107,7 +108,7 @@ NETWORKS = {"resnet18": ResNet18Like, "mobilenet": MobileNetLike}
 def layers_that_differ(converted, example, x) -> tuple[int, int, int]:
     """(values, values that differ, largest difference in steps) over all int8 tensors, each layer given PyTorch's own
     operands."""
-    importer, theirs = Importer(converted, (example,), "layers"), _Shapes(converted)
+    importer, theirs = Importer(converted, (example,), "layers", READERS), Recorder(converted)
     with torch.no_grad():
         theirs.run(x)
     by_name = {node.name: value for node, value in theirs.made.items()}

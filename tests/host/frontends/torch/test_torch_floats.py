@@ -110,6 +110,16 @@ def test_without_pytorch_the_same_to_the_last_places(name, monkeypatch):
     assert found.beyond == 0, f"{found.beyond} of {found.values} beyond 3e-6"
 
 
+def test_what_depends_on_pytorch_is_noted():
+    def function(m, x):
+        return m.parts[0](x).softmax(1), F.gelu(normal(m, x)), x > 0, m.parts[0](x)
+
+    module = Call(function, nn.Conv2d(4, 6, 1))
+    notes = compare(module.eval(), [torch.randn(2, *IMAGE)], []).graph.notes
+    assert [note.split()[0] for note in notes] == ["Softmax", "Aten", "Aten"]  # the norm and the GELU
+    assert all("PyTorch's bytes where torch is installed at run time, else the same" in note for note in notes)
+
+
 def test_embeddings_take_whole_numbers():
     module = nn.Sequential(nn.Embedding(10, 8), nn.Linear(8, 3)).eval()
     found = compare(module, [torch.arange(10).view(2, 5)], [torch.tensor([[3, 1, 9, 0, 0]])])
