@@ -64,7 +64,7 @@ def test_every_byte_is_pytorchs(name):
     found = compare(nn.Sequential(module, nn.Identity()).eval(), [torch.randn(8, *shape) for _ in range(3)],
                     [torch.randn(1, *shape) * 1.3 for _ in range(6)])
     assert found.differing == 0, f"{found.differing} of {found.values}"
-    assert found.on_host == ()
+    assert set(found.on_host) <= {"Table"}  # one at an edge of the network is the layout's
 
 
 def test_factors_of_any_size_and_sign():
