@@ -17,12 +17,13 @@ CONTROLLER = len(Engine)
 
 
 class Watch:
-    """Per engine: that its clock never stops while it has a command or is busy; how often it was stopped."""
+    """Per engine: its clock never stops while it has a command, is busy or is restarted. How often it was stopped."""
 
     def __init__(self, dut):
         self.dut = dut
         core = dut.core
-        self.active = [(block.control__busy, block.control__command__valid)
+        # The first cycle of a job restarts all engines, which takes a clock edge.
+        self.active = [(block.control__busy, block.control__command__valid, core.control.engine_reset)
                        for block in (core.load, core.datapath, core.store)]
         self.stopped, self.ran = [0] * (CONTROLLER + 1), [0] * (CONTROLLER + 1)
         self.quiet = [0] * CONTROLLER  # cycles since the engine was last active

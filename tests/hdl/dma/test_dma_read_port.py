@@ -246,6 +246,16 @@ async def a_beat_that_its_client_does_not_take_is_an_answer_of_memory(dut):
     assert dut.failed_address.value == BASE + 0x200
 
 
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def read_opens_as_many_bursts_as_it_may_and_no_more(dut):
+    """Short segments of all clients and slow answers; the memory would take any number of bursts."""
+    axi, clients = await read_bench(dut, latency=150)
+    for i in range(3 * config().outstanding):
+        clients[i % CLIENTS].send(BASE + 256 * i, 1)
+    await until(dut, lambda: all(c.idle for c in clients) and not dut.busy.value)
+    assert axi.most_in_flight == config().outstanding
+
+
 @pytest.mark.parametrize("changes", CONFIGS, ids=lambda c: "-".join(map(str, c.values())))
 def test_read_port(changes):
     run_cocotb(ReadPort(PRESETS["base"].with_(**changes), CLIENTS), "read_port", "tests.hdl.dma.test_dma_read_port",

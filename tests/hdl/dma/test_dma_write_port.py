@@ -144,6 +144,21 @@ async def a_response_that_comes_out_of_turn_is_dropped(dut, when):
     assert writer.responses[0][0] == 0 and axi.contents[3:3 + len(content)] == content and not dut.broken.value
 
 
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def write_opens_as_many_bursts_as_it_may_and_no_more(dut):
+    """Short segments and slow answers; the memory would take any number of bursts."""
+    width, allowed = config().bus_bytes, config().outstanding
+    axi = AxiMemory(dut, width, "write", bytearray(SIZE), base=BASE, latency=150)
+    writer = Writer(dut, width, 0.0)
+    await reset(dut)
+    content = random.randbytes(3 * allowed + 5)
+    for i in range(len(content)):
+        writer.send(BASE + 2 * width * i, content[i:i + 1])
+    await until(dut, lambda: len(writer.responses) == len(content) and not dut.busy.value)
+    assert axi.most_in_flight == allowed
+    assert bytes(axi.contents[:2 * width * len(content):2 * width]) == content
+
+
 @pytest.mark.parametrize("changes", CONFIGS, ids=lambda c: "-".join(map(str, c.values())))
 def test_write_port(changes):
     run_cocotb(WritePort(PRESETS["base"].with_(**changes)), "write_port", "tests.hdl.dma.test_dma_write_port",
