@@ -14,7 +14,7 @@ from .windows import NONE, Padding, window_size, windows
 __all__ = ["AveragePool2D", "MaxPool2D"]
 
 _MLAS_OPSET = 18  # the last one whose averages of floats are MLAS's; later ones are a plain loop
-_SCALE_TOLERANCE = 1e-6  # TFLite's pools take scales that differ by no more (PoolingPrepare, kernels/pooling.cc)
+_SCALE_TOLERANCE = 1e-6  # what TFLite's pools assert (Prepare in kernels/pooling.cc); LiteRT's release checks nothing
 
 
 def _infer(op: "MaxPool2D | AveragePool2D", x: Tensor) -> tuple[Shape, np.dtype]:
