@@ -134,6 +134,10 @@ class Op:
         """The result as the framework computes it, of (or broadcast to) the output's shape and type."""
         raise NotImplementedError(type(self).__name__)
 
+    def looked_up(self, signature: Signature) -> bool:
+        """True where `compute` of two 8-bit operands is slower than a look-up in a table of its results (`lookup`)."""
+        return False
+
     def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
         """Multiplications of the network's own arithmetic; 0 for operators that only compare, add or move."""
         return 0

@@ -53,13 +53,21 @@ def saturating_doubling_high_multiply(a, b):
 
     There it is a nudge of either sign and a division that rounds toward zero, which comes to the same.
     """
-    return np.minimum((np.asarray(a, np.int64) * b + (1 << 30)) >> 31, INT32_MAX)
+    product = np.asarray(a, np.int64) * b
+    product += 1 << 30
+    product >>= 31
+    return np.minimum(product, INT32_MAX)
 
 
 def rounding_divide(x, exponent):
     """x / 2**exponent, half away from zero (RoundingDivideByPOT)."""
-    mask = (np.int64(1) << exponent) - 1
-    return (x >> exponent) + ((x & mask) > (mask >> 1) + (x < 0))
+    x = np.asarray(x, np.int64)
+    half = (np.int64(1) << exponent) >> 1
+    nudge = (x >> 63) & -np.sign(half)  # -1 below 0, but for a division by 1
+    nudge += half
+    nudge += x
+    nudge >>= exponent
+    return nudge
 
 
 def scale_twice_rounded(x, multiplier, left, right):

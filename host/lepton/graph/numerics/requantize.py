@@ -67,9 +67,10 @@ def from_sums(arithmetic: Arithmetic, total: np.ndarray, scales: np.ndarray, zer
     FLOAT and TORCH: float32 scale, round half to even (MlasRequantizeOutput).
     """
     if arithmetic is not Arithmetic.FIXED:
-        product = total.astype(np.int32).astype(np.float32) * scales.astype(np.float32)
-        low, high = np.float32(-128 - zero), np.float32(127 - zero)
-        values = np.rint(np.clip(product, low, high)).astype(np.int64) + zero
+        values = np.asarray(total.astype(np.int32).astype(np.float32) * scales.astype(np.float32))
+        np.clip(values, np.float32(-128 - zero), np.float32(127 - zero), out=values)
+        np.rint(values, out=values)
+        values += np.float32(zero)
     elif once:
         values = half_away(wrap(total) * np.asarray(scales, np.float64)).astype(np.int64) + zero
     else:
@@ -79,7 +80,12 @@ def from_sums(arithmetic: Arithmetic, total: np.ndarray, scales: np.ndarray, zer
 
 def real(x: np.ndarray, tensor: Tensor) -> np.ndarray:
     """float32 reals of the values `x` of a tensor that is quantized per tensor."""
-    return tensor.scale * (x.astype(np.int32) - tensor.zero_point).astype(np.float32)
+    if x.dtype.itemsize > 1:
+        return tensor.scale * (x.astype(np.int32) - tensor.zero_point).astype(np.float32)
+    values = x.astype(np.float32)
+    values -= np.float32(tensor.zero_point)
+    values *= tensor.scale
+    return values
 
 
 def from_reals(arithmetic: Arithmetic, x: np.ndarray, output: Tensor, op: Op) -> np.ndarray:
@@ -87,10 +93,15 @@ def from_reals(arithmetic: Arithmetic, x: np.ndarray, output: Tensor, op: Op) ->
     where `op.unsigned`) and rounds half to even. TORCH: quantize_per_tensor multiplies by 1 / scale, rounds half to
     even, adds the zero point."""
     up = 128 if op.unsigned else 0
+    zero = np.float32(output.zero_point)
     if arithmetic is Arithmetic.TORCH:
-        values = np.rint(x * inverse_scale(output.scale)) + output.zero_point
+        values = np.rint(x * inverse_scale(output.scale))
+        values += zero
     else:
-        values = np.rint(x / output.scale + np.float32(output.zero_point + up)) - up
+        values = np.asarray(x / output.scale)
+        values += zero + np.float32(up)
+        np.rint(values, out=values)
+        values -= np.float32(up)
     return np.clip(values, *op.limits(output.dtype)).astype(output.dtype)
 
 

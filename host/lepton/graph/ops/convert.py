@@ -7,10 +7,12 @@ import numpy as np
 
 from ..core import Call, Op, Shape, Signature, Tensor
 from ..numerics.requantize import inverse_scale
-from ..numerics.rounding import half_away
 from .conditions import EIGHT_BITS, dims, of_type, quantized, require
 
 __all__ = ["Dequantize", "Quantize", "Recenter"]
+
+_BLOCK = 1 << 14  # floats at a time: what is computed in between stays in the cache
+_BELOW_HALF = np.nextafter(np.float32(0.5), np.float32(0))
 
 
 def _along(values: np.ndarray, tensor: Tensor) -> np.ndarray:
@@ -39,12 +41,31 @@ class Quantize(Op):
     def compute(self, call: Call) -> np.ndarray:
         """FIXED is TFLite's AffineQuantize."""
         output, q = call.output, call.output.quantization
-        with np.errstate(over="ignore"):
-            quotient = call.x * _along(inverse_scale(q.scale), output) if call.torch else (
-                call.x / _along(q.scale, output))
-        whole = half_away(quotient) if call.fixed else np.rint(quotient)
-        whole = np.nan_to_num(whole, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
-        return np.clip(whole + _along(q.zero_point.astype(np.float32), output), -128, 127).astype(np.int8)
+        function = np.multiply if call.torch else np.divide
+        scale = _along(inverse_scale(q.scale) if call.torch else q.scale, output)
+        zero = _along(q.zero_point.astype(np.float32), output)
+        if scale.ndim or zero.ndim:
+            return _quantized(call.x, function, scale, zero, call.fixed)
+        x = np.ascontiguousarray(call.x).reshape(-1)
+        result = np.empty(x.size, np.int8)
+        for start in range(0, x.size, _BLOCK):
+            result[start:start + _BLOCK] = _quantized(x[start:start + _BLOCK], function, scale, zero, call.fixed)
+        return result.reshape(call.x.shape)
+
+
+def _quantized(x: np.ndarray, function: np.ufunc, scale: np.ndarray, zero: np.ndarray, fixed: bool) -> np.ndarray:
+    """Saturated before it is rounded, which comes to the same: the limits are whole numbers."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        y = function(x, scale)
+    np.fmax(y, np.float32(-128) - zero, out=y)  # NaN becomes the limit
+    np.minimum(y, np.float32(127) - zero, out=y)
+    if fixed:
+        y += np.copysign(_BELOW_HALF, y)  # and cut off: half away from zero, exact for magnitudes below 2**22
+    else:
+        np.rint(y, out=y)
+    whole = y.astype(np.int16)
+    whole += zero.astype(np.int16)
+    return whole.astype(np.int8)
 
 
 @dataclass(frozen=True)
@@ -64,6 +85,11 @@ class Dequantize(Op):
         """FIXED in double, FLOAT in float32; they differ for large int32 only."""
         source, q = call.inputs[0], call.inputs[0].quantization
         factor = _along(q.scale, source)
+        if call.x.dtype.itemsize == 1:  # the difference has 9 bits: its product is rounded once either way
+            result = call.x.astype(np.float32)
+            result -= _along(q.zero_point.astype(np.float32), source)
+            result *= factor
+            return result
         centred = call.x.astype(np.int64) - _along(q.zero_point.astype(np.int64), source)
         if call.fixed:
             return (factor.astype(np.float64) * centred).astype(np.float32)

@@ -8,12 +8,14 @@ import numpy as np
 
 from ..core import FULL, Call, Op, Pair, Shape, Signature, Tensor
 from .conditions import clamp_range, image, require
-from .weights import centred, check_layer, finished, product, shape_of
+from .weights import centred, check_layer, exact_type, finished, product, shape_of
 from .windows import NONE, Padding, in_range, window_size, windows
 
 __all__ = ["Conv2D", "DepthwiseConv2D", "TransposeConv2D"]
 
 _PATCH_BYTES = 1 << 26  # of an im2col matrix at a time
+_BLOCK = 1 << 15  # sums of a depthwise convolution at a time: they stay in the cache
+_INT32_TAPS = (2**31 - 1) // (255 * 255)  # of a window whose products of two 9-bit numbers certainly add up in int32
 _INT8 = np.dtype(np.int8)
 
 
@@ -51,19 +53,19 @@ class Conv2D(Op):
         """By im2col, a few rows at a time."""
         x, weights = call.x[0].astype(np.int16) - call.inputs[0].zero_point, centred(call.inputs[1])
         outputs, *kernel, per_group = weights.shape
-        view = windows(x, kernel, self.stride, self.dilation, self.padding)
+        exact = exact_type(x, weights.reshape(outputs, -1).T)
+        view = windows(x.astype(exact), kernel, self.stride, self.dilation, self.padding)
         height, width = view.shape[:2]
         total = np.empty((height, width, outputs), np.int64)
         each = outputs // self.groups
-        columns = [weights[g * each:(g + 1) * each].transpose(0, 3, 1, 2).reshape(each, -1).T.astype(np.float64)
-                   for g in range(self.groups)]
+        columns = [weights[g * each:(g + 1) * each].reshape(each, -1).T.astype(exact) for g in range(self.groups)]
         rows = max(1, _PATCH_BYTES // max(8 * width * per_group * kernel[0] * kernel[1], 1))
         for start in range(0, height, rows):
             some = view[start:start + rows]
             for g, matrix in enumerate(columns):
-                patches = some[:, :, g * per_group:(g + 1) * per_group].reshape(-1, len(matrix))
-                made = product(patches, matrix).reshape(*some.shape[:2], each)
-                total[start:start + rows, :, g * each:(g + 1) * each] = made
+                patches = some[:, :, g * per_group:(g + 1) * per_group].transpose(0, 1, 3, 4, 2)
+                made = patches.reshape(-1, len(matrix)) @ matrix
+                total[start:start + rows, :, g * each:(g + 1) * each] = made.reshape(*some.shape[:2], each)
         return finished(call, total, self.clamp, in_double=not self.unsigned)[None]
 
     def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
@@ -99,10 +101,14 @@ class DepthwiseConv2D(Op):
 
     def compute(self, call: Call) -> np.ndarray:
         x, weights = call.x[0].astype(np.int16) - call.inputs[0].zero_point, centred(call.inputs[1])[0]
-        view = windows(x, weights.shape[:2], self.stride, self.dilation, self.padding)
-        total = np.zeros((*view.shape[:2], weights.shape[2]), np.int64)
-        for ky, kx in np.ndindex(*weights.shape[:2]):
-            total += np.repeat(view[..., ky, kx], self.multiplier, axis=2) * weights[ky, kx].astype(np.int64)
+        x = np.repeat(x, self.multiplier, axis=2) if self.multiplier > 1 else x
+        view = windows(x.astype(np.int32), weights.shape[:2], self.stride, self.dilation, self.padding)
+        total = np.zeros(view.shape[:3], np.int64 if weights[..., 0].size > _INT32_TAPS else np.int32)
+        factors, rows = weights.astype(np.int32), max(1, _BLOCK // max(total[0].size, 1))
+        for start in range(0, len(total), rows):
+            some, made = view[start:start + rows], total[start:start + rows]
+            for ky, kx in np.ndindex(*factors.shape[:2]):
+                made += some[..., ky, kx] * factors[ky, kx]
         return finished(call, total, self.clamp, in_double=not self.unsigned)[None]
 
     def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:

@@ -28,6 +28,9 @@ class Binary(Op):
     def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
         return broadcast(*inputs), same_type(*inputs)
 
+    def looked_up(self, signature: Signature) -> bool:
+        return signature.quantized
+
 
 def _check_arithmetic(op: Binary, signature: Signature) -> None:
     """int8 operands with scales, or both of one other type."""
@@ -156,6 +159,9 @@ class _Extreme(Binary):
         a, b = signature.inputs
         same_quantization(a, b)
         same_quantization(a, signature.output)
+
+    def looked_up(self, signature: Signature) -> bool:
+        return False
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from ..core import FULL, Call, Op, Pair, Shape, Signature, Tensor
 from ..numerics import onnxruntime_kernels
 from ..numerics.requantize import from_reals, real
 from .conditions import clamp_range, image, int8, of_type, require, same_quantization, same_type
-from .windows import NONE, Padding, window_size, windows
+from .windows import NONE, Padding, folded, window_size, windows
 
 __all__ = ["AveragePool2D", "MaxPool2D"]
 
@@ -67,8 +67,19 @@ class MaxPool2D(Op):
     def compute(self, call: Call) -> np.ndarray:
         x = call.x[0]
         lowest = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
-        result = windows(x, self.kernel, self.stride, self.dilation, self.padding, lowest).max(axis=(3, 4))[None]
-        return np.clip(result, *self.limits(x.dtype)).astype(x.dtype) if call.quantized else result
+        result = folded(np.maximum, x, self.kernel, self.stride, self.dilation, self.padding, lowest)[None]
+        return np.clip(result, *self.limits(x.dtype)).astype(x.dtype, copy=False) if call.quantized else result
+
+
+def _divided(total: np.ndarray, count: np.ndarray, up: bool, limits: Pair) -> np.ndarray:
+    """int32 sums over counts, half away from zero, or half up, and clamped; whole numbers as floats."""
+    exact = np.float32 if 129 * int(count.max()) < 1 << 24 else np.float64  # float32 is faster
+    half = (count // 2).astype(exact)
+    value = total.astype(exact)
+    value += half if up else np.copysign(half, value)
+    value /= count.astype(exact)  # a quotient below a whole number stays below when rounded
+    whole = np.floor(value, out=value) if up else np.trunc(value, out=value)
+    return np.clip(whole, *limits, out=whole)
 
 
 @dataclass(frozen=True)
@@ -108,12 +119,10 @@ class AveragePool2D(Op):
         if self.count_padding:
             count = np.full((1, 1, 1), self.kernel[0] * self.kernel[1])
         else:
-            count = taps(np.ones((*x.shape[:2], 1), np.int64)).sum((3, 4))
+            count = folded(np.add, np.ones((*x.shape[:2], 1), np.int64), self.kernel, self.stride, (1, 1), self.padding)
         if call.quantized and call.fixed:
-            total = taps(x.astype(np.int64)).sum(axis=(3, 4))
-            up = (total + count // 2) // count
-            mean = up if self.unsigned else np.where(total > 0, up, -((count // 2 - total) // count))
-            return np.clip(mean, *self.limits(x.dtype)).astype(x.dtype)[None]
+            total = folded(np.add, x.astype(np.int32), self.kernel, self.stride, (1, 1), self.padding)
+            return _divided(total, count, self.unsigned, self.limits(x.dtype)).astype(x.dtype)[None]
         if not call.quantized and not self.in_order:
             settings = (("kernel_shape", self.kernel), ("strides", self.stride),
                         ("pads", tuple(n for side in zip(*self.padding, strict=True) for n in side)),

@@ -1,6 +1,6 @@
 """Images of another size: nearest neighbours and bilinear interpolation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from .move import Move
 __all__ = ["Resize"]
 
 _COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
+_ONE = 1 << 10  # weights of the integer kernels
+_BLOCK = 1 << 15  # results at a time: what is computed in between stays in the cache
 _ROUNDINGS = ("floor", "round_prefer_floor", "round_prefer_ceil", "ceil")
 
 
@@ -51,7 +53,7 @@ class Resize(Move):
         x = call.x[0]
         if self.mode == "nearest":
             rows, columns = (_nearest(self, call.fixed, axis, x.shape[axis]) for axis in (0, 1))
-            return x[rows][:, columns][None]
+            return x.take(rows, axis=0).take(columns, axis=1)[None]
         if not call.quantized:
             return _bilinear(x, self)[None]
         if not call.fixed:
@@ -116,14 +118,48 @@ def _bilinear_integer(x: np.ndarray, size: Pair, op: Resize) -> np.ndarray:
         lows.append(low)
         highs.append(np.minimum(np.maximum(at + 1023, 0) >> 10, source - 1))
         weights.append(at - (low << 10))
-    x = x.astype(np.int64)
-    wy, wx = weights[0][:, None, None], weights[1][None, :, None]
-    total = 0
-    for rows, factor_y in ((lows[0], 1024 - wy), (highs[0], wy)):
-        for columns, factor_x in ((lows[1], 1024 - wx), (highs[1], wx)):
-            total = total + x[rows][:, columns] * (factor_y * factor_x)
-    rounded = np.abs(total) + (1 << 19) >> 20  # half away from zero, then C's division towards zero
-    return np.where(total > 0, rounded, -rounded).astype(np.int8)
+    return _weighted(x, lows, highs, [(_ONE - w, w) for w in weights], _half_away)
+
+
+def _half_away(total: np.ndarray) -> None:
+    """Half away from zero, then C's division towards zero."""
+    total += total >> 31
+    total += 1 << 19
+    total >>= 20
+
+
+def _towards_zero(total: np.ndarray) -> None:
+    total += (total >> 31) & (1 << 20) - 1
+    total >>= 20
+
+
+def _weighted(x: np.ndarray, lows: Sequence[np.ndarray], highs: Sequence[np.ndarray],
+              weights: Sequence[tuple[np.ndarray, np.ndarray]], divide: Callable[[np.ndarray], None]) -> np.ndarray:
+    """Sums of four pixels times two weights of 10 bits each, divided in place; `x` is int8 or uint8, like the result.
+
+    `lows`, `highs` and their `weights` are along (y, x). First between columns, then between rows: the integers are
+    those of the products of two weights. Weights are -512 to 1536 and two add up to 1024, so sums fit in int32.
+    """
+    (low_y, high_y), (low_x, high_x) = (tuple(w.astype(np.int32) for w in pair) for pair in weights)
+    source = x.astype(np.int32)
+    between = source.take(lows[1], axis=1)
+    between *= low_x[:, None]
+    other = source.take(highs[1], axis=1)
+    other *= high_x[:, None]
+    between += other
+    flat = between.reshape(len(x), -1)
+    result = np.empty((len(lows[0]), flat.shape[1]), x.dtype)
+    each = max(_BLOCK // flat.shape[1], 1)
+    for start in range(0, len(result), each):
+        rows = slice(start, start + each)
+        total = flat.take(lows[0][rows], axis=0)
+        total *= low_y[rows, None]
+        other = flat.take(highs[0][rows], axis=0)
+        other *= high_y[rows, None]
+        total += other
+        divide(total)
+        result[rows] = total
+    return result.reshape(len(result), -1, x.shape[2])
 
 
 def _bilinear_unsigned(x: np.ndarray, size: Pair, op: Resize) -> np.ndarray:
@@ -138,10 +174,21 @@ def _bilinear_unsigned(x: np.ndarray, size: Pair, op: Resize) -> np.ndarray:
         low = np.maximum(np.floor(at).astype(np.int64), 0)
         axes.append((low, np.minimum(np.ceil(at).astype(np.int64), source - 1), at - low.astype(np.float32)))
     (y0, y1, dy), (x0, x1, dx) = axes
-    x, dy, dx = (x.astype(np.int16) + 128).astype(np.float32), dy[:, None, None], dx[None, :, None]
-    total = x[y0][:, x0] * (one - dy) * (one - dx) + x[y1][:, x0] * dy * (one - dx)
-    total = total + x[y0][:, x1] * (one - dy) * dx + x[y1][:, x1] * dy * dx + half
-    return (total.astype(np.int16) - 128).astype(np.int8)
+    x, dy, dx = x.astype(np.float32) + np.float32(128), dy[:, None, None], dx[:, None]
+    result = np.empty((*size, x.shape[2]), np.int8)
+    each = max(_BLOCK // (size[1] * x.shape[2]), 1)
+    for start in range(0, size[0], each):
+        rows = slice(start, start + each)
+        upper, lower = x[y0[rows]] * (one - dy[rows]), x[y1[rows]] * dy[rows]
+        total = upper[:, x0]
+        total *= one - dx
+        for part, columns, factor in ((lower, x0, one - dx), (upper, x1, dx), (lower, x1, dx)):
+            term = part[:, columns]
+            term *= factor
+            total += term
+        total += half
+        result[rows] = (total.astype(np.int16) - np.int16(128)).astype(np.int8)
+    return result
 
 
 def _neighbours(op: Resize, axis: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -160,11 +207,12 @@ def _bilinear_cut_off(x: np.ndarray, op: Resize) -> np.ndarray:
         near, far = np.abs(steps - (low << 10)), np.abs(steps - (high << 10))
         same = low == high
         axes.append((low, high, np.where(same, 512, far), np.where(same, 512, near)))
-    up = 128 if op.unsigned else 0
-    x, (y_axis, x_axis) = x.astype(np.int64) + up, axes
-    total = sum(x[y_axis[row]][:, x_axis[column]] * (y_axis[2 + row][:, None] * x_axis[2 + column][None])[..., None]
-                for row in (0, 1) for column in (0, 1))
-    return (np.sign(total) * (np.abs(total) >> 20) - up).astype(np.int8)
+    lows, highs, far_weights, near_weights = zip(*axes, strict=True)
+    weights = list(zip(far_weights, near_weights, strict=True))
+    if not op.unsigned:
+        return _weighted(x, lows, highs, weights, _towards_zero)
+    raised = x.view(np.uint8) ^ np.uint8(128)
+    return (_weighted(raised, lows, highs, weights, _towards_zero) ^ np.uint8(128)).view(np.int8)
 
 
 def _bilinear(x: np.ndarray, op: Resize) -> np.ndarray:
@@ -179,9 +227,15 @@ def _bilinear(x: np.ndarray, op: Resize) -> np.ndarray:
         weights.append((np.where(same, np.float32(0.5), far), np.where(same, np.float32(0.5), near)))
     x = x.astype(np.float32)
     (far_y, near_y), (far_x, near_x) = weights
-    total = np.float32(0)
-    for factor_y, factor_x, rows, columns in (
-            (far_y, far_x, lows[0], lows[1]), (far_y, near_x, lows[0], highs[1]),
-            (near_y, far_x, highs[0], lows[1]), (near_y, near_x, highs[0], highs[1])):
-        total = total + (factor_y[:, None] * factor_x[None])[..., None].astype(np.float32) * x[rows][:, columns]
+    total = np.empty((*op.size, x.shape[2]), np.float32)
+    each = max(_BLOCK // (op.size[1] * x.shape[2]), 1)
+    for start in range(0, op.size[0], each):
+        rows, made = slice(start, start + each), total[start:start + each]
+        made[...] = 0
+        for factor_y, factor_x, row, columns in (
+                (far_y, far_x, lows[0], lows[1]), (far_y, near_x, lows[0], highs[1]),
+                (near_y, far_x, highs[0], lows[1]), (near_y, near_x, highs[0], highs[1])):
+            term = x[row[rows, None], columns]
+            term *= (factor_y[rows, None] * factor_x[None])[..., None].astype(np.float32)
+            made += term
     return total

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,13 +16,15 @@ from ..numerics.fixedpoint import (
     rounding_divide,
 )
 from ..numerics.fixedpoint import saturating_doubling_high_multiply as high_multiply
-from ..numerics.functions import logarithm
+from ..numerics.functions import bit_length, logarithm
 from .conditions import axis_of, dims, int8, of_type, require, same_type
 
 __all__ = ["LogSoftmax", "Softmax"]
 
 _INTEGER_BITS = 5  # of the scaled difference to the maximum (reference/softmax.h)
 _ACCUMULATION_BITS = 12  # integer bits of the sum of exponentials
+_TABLES = 256  # of exponentials, kept
+_BLOCK = 1 << 14  # values at a time: what is computed in between stays in the cache
 _LOG_BITS = 4  # integer bits of the logarithm (reference/log_softmax.h)
 
 
@@ -80,11 +83,14 @@ def _table_softmax(rows: np.ndarray, source: Tensor, output: Tensor) -> np.ndarr
     factor, length = float(source.scale), np.float32(rows.shape[-1])
     room = max(0.0, np.log(np.float64(np.finfo(np.float32).max / length)) - 5) / factor
     table = np.exp((np.arange(256) - 255.0 + room) * factor).astype(np.float32)
-    x = rows.astype(np.int64)
-    e = table[255 - (x.max(axis=-1, keepdims=True) - x)]
+    below = rows.max(axis=-1, keepdims=True).view(np.uint8) - np.ascontiguousarray(rows).view(np.uint8)  # 0 to 255
+    e = table[::-1].take(below)
     total = np.add.accumulate(e, axis=-1)[..., -1:]  # one after the other, as the framework adds
-    levels = np.floor(np.float32(1) / output.scale)
-    return np.clip(np.rint(e * levels / total) + output.zero_point, -128, 127).astype(np.int8)
+    e *= np.floor(np.float32(1) / output.scale)
+    e /= total
+    np.rint(e, out=e)
+    e += np.float32(output.zero_point)
+    return np.clip(e, -128, 127, out=e).astype(np.int8)
 
 
 def _input_factor(factor: float, beta: float) -> tuple[int, int, int]:
@@ -108,14 +114,33 @@ def _exponentials(rows: np.ndarray, multiplier: int, left: int, radius: int
 
 def fixed_softmax(x: np.ndarray, factor: float, beta: float) -> np.ndarray:
     """TFLite's int8 SOFTMAX over the last axis; `factor` is the input's scale, the output's are 1/256 and -128."""
-    rows = x.reshape(-1, x.shape[-1]).astype(np.int64)
-    _, counts, exponentials, total = _exponentials(rows, *_input_factor(factor, beta))
-    headroom = 32 - np.array([[int(t).bit_length()] for t in total[:, 0]])
-    shifted = ((total << headroom) & 0xFFFFFFFF) - (1 << 31)
-    inverse = one_over_one_plus_x(shifted)
-    unscaled = high_multiply(inverse, exponentials)
-    output = rounding_divide(unscaled, _ACCUMULATION_BITS - headroom + 31 - 8) - 128
-    return np.where(counts, np.clip(output, -128, 127), -128).astype(np.int8).reshape(x.shape)
+    exponentials, parts = _tables(*_input_factor(factor, beta))
+    rows = x.reshape(-1, x.shape[-1])
+    result = np.empty(rows.shape, np.int8)
+    each = max(_BLOCK // rows.shape[1], 1)
+    for start in range(0, len(rows), each):
+        some = rows[start:start + each]
+        below = some.max(axis=1, keepdims=True).view(np.uint8) - some.view(np.uint8)  # 0 to 255
+        total = parts.take(below).sum(axis=1, keepdims=True, dtype=np.int64)
+        headroom = 32 - bit_length(total)
+        inverse = one_over_one_plus_x(((total << headroom) & 0xFFFFFFFF) - (1 << 31))
+        shift = _ACCUMULATION_BITS - headroom + 31 - 8
+        made = exponentials.take(below)  # none is below 0, so halves are rounded up
+        made *= inverse
+        made += 1 << 30
+        made >>= 31
+        made += (np.int64(1) << shift) >> 1
+        made >>= shift
+        np.minimum(made, 255, out=made)
+        result[start:start + each] = made.astype(np.uint8).view(np.int8) ^ np.int8(-128)
+    return result.reshape(x.shape)
+
+
+@lru_cache(maxsize=_TABLES)
+def _tables(multiplier: int, left: int, radius: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of the 256 differences from the maximum: int64 exponentials, and what they add to the sum; 0 beyond `radius`."""
+    _, counts, exponentials, _ = _exponentials(-np.arange(256)[None], multiplier, left, radius)
+    return exponentials[0], np.where(counts, rounding_divide(exponentials, _ACCUMULATION_BITS), 0)[0]
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,8 @@ class Table(Op):
         int8(*signature.inputs, signature.output)
 
     def compute(self, call: Call) -> np.ndarray:
-        values = np.frombuffer(self.values, np.int8)
-        return values[call.x.astype(np.int16) + 128]
+        values = np.roll(np.frombuffer(self.values, np.int8), 128)  # by the byte of an int8 as unsigned
+        return values.take(call.x.view(np.uint8))
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

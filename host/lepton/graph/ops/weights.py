@@ -55,9 +55,19 @@ def centred(weights: Tensor) -> np.ndarray:
     return weights.data.astype(np.int16) - zero
 
 
+def exact_type(a: np.ndarray, b: np.ndarray) -> type[np.floating]:
+    """The floating-point type in which a @ b of integers of up to 16 bits is exact, whatever the order of the sums:
+    float32 holds integers up to 2**24, float64 up to 2**53."""
+    if not a.size or not b.size:
+        return np.float32
+    largest = max(int(a.max()), -int(a.min()))
+    return np.float32 if largest * int(np.abs(b.astype(np.int64)).sum(axis=-2).max()) <= 1 << 24 else np.float64
+
+
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a @ b of integers, exact: float64 holds sums up to 2**53."""
-    return (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
+    """a @ b of integers of up to 16 bits, exact, as int64."""
+    exact = exact_type(a, b)
+    return (a.astype(exact) @ b.astype(exact)).astype(np.int64)
 
 
 def finished(call: Call, total: np.ndarray, limits: tuple[int, int], in_double: bool, once: bool = False) -> np.ndarray:

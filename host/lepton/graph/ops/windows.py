@@ -44,3 +44,25 @@ def windows(x: np.ndarray, kernel: Pair, stride: Pair, dilation: Pair, padding: 
     reach = [effective_kernel(k, d) for k, d in zip(kernel, dilation, strict=True)]
     view = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(0, 1))
     return view[::stride[0], ::stride[1], :, ::dilation[0], ::dilation[1]]
+
+
+def folded(function: np.ufunc, x: np.ndarray, kernel: Pair, stride: Pair, dilation: Pair, padding: Padding,
+           fill: float = 0) -> np.ndarray:
+    """(Ho, Wo, C): `function` of all pixels of each window of an (H, W, C) array, such as np.maximum or np.add.
+
+    First along rows, then along columns: only for functions whose result does not depend on the order.
+    """
+    made = np.pad(x, (*padding, (0, 0)), constant_values=fill) if np.any(padding) else x
+    for axis in (0, 1):
+        places = (made.shape[axis] - effective_kernel(kernel[axis], dilation[axis])) // stride[axis] + 1
+        before = (slice(None),) * axis
+        reach = (places - 1) * stride[axis] + 1
+        taps = [made[(*before, slice(tap * dilation[axis], tap * dilation[axis] + reach, stride[axis]))]
+                for tap in range(kernel[axis])]
+        if len(taps) == 1:
+            made = taps[0]
+            continue
+        made = function(taps[0], taps[1])
+        for tap in taps[2:]:
+            function(made, tap, out=made)
+    return made
