@@ -50,18 +50,22 @@ class Blocked:
         """Bytes in device memory."""
         return self.blocks * self.height * self.width * self.lanes
 
+    @property
+    def _word(self) -> np.dtype:
+        """A scratchpad word as one element: numpy moves it several times faster than its lanes."""
+        return np.dtype((np.void, self.lanes))
+
     def to_device(self, array) -> bytes:
         """Device bytes of an int8 array of `shape`. Raises `LayoutError`."""
         pixels = _checked(array, self.shape).reshape(self.height, self.width, self.channels)
         padded = np.full((self.height, self.width, self.blocks * self.lanes), self.fill, np.int8)
         padded[:, :, :self.channels] = pixels
-        blocked = padded.reshape(self.height, self.width, self.blocks, self.lanes).transpose(2, 0, 1, 3)
-        return blocked.tobytes()
+        return padded.view(self._word).transpose(2, 0, 1).tobytes()
 
     def from_device(self, data) -> np.ndarray:
         """The int8 array of `shape` that `size` device bytes hold. Raises `LayoutError`."""
-        blocked = _buffer(data, self.size).reshape(self.blocks, self.height, self.width, self.lanes)
-        padded = blocked.transpose(1, 2, 0, 3).reshape(self.height, self.width, self.blocks * self.lanes)
+        words = _buffer(data, self.size).view(self._word).reshape(self.blocks, self.height, self.width)
+        padded = np.ascontiguousarray(words.transpose(1, 2, 0)).view(np.int8)
         return np.ascontiguousarray(padded[:, :, :self.channels]).reshape(self.shape)
 
 
