@@ -1,4 +1,4 @@
-"""Results of elementwise operators on 8-bit operands from tables: 256 results of one operand, 65 536 of two.
+"""Results of elementwise operators on two 8-bit operands from tables of all 65 536 results.
 
 The table is what the operator's own `compute` makes of all values, so its bytes are the same. It is computed once for
 an operator with its attributes and the quantization of its tensors, and kept.
@@ -10,10 +10,10 @@ from math import prod
 import numpy as np
 
 from .core import Arithmetic, Call, Op, Quantization, Tensor
+from .numerics.tables import mapped, taken
 
 _TABLES = 256  # kept, of at most 64 KiB each
 _WORTH = 1 << 14  # results below which two operands are computed: the table costs as much as 65 536 of them
-_BLOCK = 1 << 16  # results at a time: numpy widens indices to 8 bytes, which then stay in the cache
 
 Kind = tuple[str, float | None, int]  # data type, scale, zero point
 
@@ -53,18 +53,9 @@ def run(op: Op, call: Call) -> np.ndarray | None:
     if len(kinds) != 3 or None in kinds:
         return None
     table = _table(op, call.arithmetic, *kinds)  # type: ignore[arg-type]  # none is None
-    a, b = (np.ascontiguousarray(x).reshape(np.shape(x)).view(np.uint8) for x in call.values)
+    a, b = (np.require(x, requirements="C").view(np.uint8) for x in call.values)
     if a.size == 1:
-        return table[int(a.reshape(-1)[0])].take(b)
+        return mapped(table[int(a.reshape(-1)[0])].tobytes(), b).view(table.dtype).reshape(call.output.shape)
     if b.size == 1:
-        return np.ascontiguousarray(table[:, int(b.reshape(-1)[0])]).take(a)
+        return mapped(table[:, int(b.reshape(-1)[0])].tobytes(), a).view(table.dtype).reshape(call.output.shape)
     return taken(table.reshape(-1), a.astype(np.uint16) << 8 | b)
-
-
-def taken(table: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """table[index] of contiguous indices within the table, a block at a time."""
-    result = np.empty(index.shape, table.dtype)
-    places, flat = index.reshape(-1), result.reshape(-1)
-    for start in range(0, flat.size, _BLOCK):
-        table.take(places[start:start + _BLOCK], out=flat[start:start + _BLOCK], mode="wrap")
-    return result

@@ -10,6 +10,8 @@ from ..core import Arithmetic, GraphError, Op, Pair, Tensor
 from .fixedpoint import multiply_by_quantized_multiplier, quantize_multiplier, quantize_multipliers, wrap
 from .rounding import half_away
 
+_BLOCK = 1 << 14  # sums at a time
+
 
 def conv_scales(source: np.ndarray, weights: np.ndarray, output: np.ndarray, in_double: bool) -> np.ndarray:
     """Effective float64 scales of a layer's sums, one per weight scale.
@@ -74,8 +76,23 @@ def from_sums(arithmetic: Arithmetic, total: np.ndarray, scales: np.ndarray, zer
     elif once:
         values = half_away(wrap(total) * np.asarray(scales, np.float64)).astype(np.int64) + zero
     else:
-        values = multiply_by_quantized_multiplier(total, *quantize_multipliers(scales)) + zero
+        return _scaled_blocks(total, *quantize_multipliers(scales), zero, limits)
     return np.clip(values, *limits).astype(np.int8)
+
+
+def _scaled_blocks(total: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, zero: int, limits: Pair) -> np.ndarray:
+    """`from_sums` of FIXED, some rows at a time: what is computed in between stays in the cache."""
+    if total.size <= _BLOCK or multiplier.ndim > 1:
+        values = multiply_by_quantized_multiplier(total, multiplier, shift)
+        values += zero
+        return np.clip(values, *limits).astype(np.int8)
+    rows = total.reshape(-1, total.shape[-1])
+    result, each = np.empty(rows.shape, np.int8), max(_BLOCK // rows.shape[1], 1)
+    for start in range(0, len(rows), each):
+        values = multiply_by_quantized_multiplier(rows[start:start + each], multiplier, shift)
+        values += zero
+        result[start:start + each] = np.clip(values, *limits, out=values)
+    return result.reshape(total.shape)
 
 
 def real(x: np.ndarray, tensor: Tensor) -> np.ndarray:

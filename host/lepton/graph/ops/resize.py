@@ -141,20 +141,22 @@ def _weighted(x: np.ndarray, lows: Sequence[np.ndarray], highs: Sequence[np.ndar
     those of the products of two weights. Weights are -512 to 1536 and two add up to 1024, so sums fit in int32.
     """
     (low_y, high_y), (low_x, high_x) = (tuple(w.astype(np.int32) for w in pair) for pair in weights)
-    source = x.astype(np.int32)
-    between = source.take(lows[1], axis=1)
+    used, places = np.unique(np.concatenate([lows[0], highs[0]]), return_inverse=True)
+    upper, lower = places[:len(lows[0])], places[len(lows[0]):]
+    source = x.take(used, axis=0) if len(used) < len(x) else x[used[0]:used[-1] + 1]
+    between = source.take(lows[1], axis=1).astype(np.int32)
     between *= low_x[:, None]
-    other = source.take(highs[1], axis=1)
+    other = source.take(highs[1], axis=1).astype(np.int32)
     other *= high_x[:, None]
     between += other
-    flat = between.reshape(len(x), -1)
+    flat = between.reshape(len(source), -1)
     result = np.empty((len(lows[0]), flat.shape[1]), x.dtype)
     each = max(_BLOCK // flat.shape[1], 1)
     for start in range(0, len(result), each):
         rows = slice(start, start + each)
-        total = flat.take(lows[0][rows], axis=0)
+        total = flat.take(upper[rows], axis=0)
         total *= low_y[rows, None]
-        other = flat.take(highs[0][rows], axis=0)
+        other = flat.take(lower[rows], axis=0)
         other *= high_y[rows, None]
         total += other
         divide(total)
@@ -235,7 +237,7 @@ def _bilinear(x: np.ndarray, op: Resize) -> np.ndarray:
         for factor_y, factor_x, row, columns in (
                 (far_y, far_x, lows[0], lows[1]), (far_y, near_x, lows[0], highs[1]),
                 (near_y, far_x, highs[0], lows[1]), (near_y, near_x, highs[0], highs[1])):
-            term = x[row[rows, None], columns]
+            term = x.take(row[rows], axis=0).take(columns, axis=1)
             term *= (factor_y[rows, None] * factor_x[None])[..., None].astype(np.float32)
             made += term
     return total

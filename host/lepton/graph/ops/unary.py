@@ -8,6 +8,7 @@ import numpy as np
 
 from ..core import Call, Op, Shape, Signature, Tensor
 from ..numerics import onnxruntime_kernels
+from ..numerics.tables import mapped
 from .conditions import dims, int8, require
 
 __all__ = ["Cast", "Table", "Unary"]
@@ -33,8 +34,8 @@ class Table(Op):
         int8(*signature.inputs, signature.output)
 
     def compute(self, call: Call) -> np.ndarray:
-        values = np.roll(np.frombuffer(self.values, np.int8), 128)  # by the byte of an int8 as unsigned
-        return values.take(call.x.view(np.uint8))
+        by_byte = self.values[128:] + self.values[:128]  # an int8 as unsigned
+        return mapped(by_byte, call.x).view(np.int8)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
