@@ -13,7 +13,7 @@ from .core import Arithmetic, Call, Op, Quantization, Tensor
 from .numerics.tables import mapped, taken
 
 _TABLES = 256  # kept, of at most 64 KiB each
-_WORTH = 1 << 14  # results below which two operands are computed: the table costs as much as 65 536 of them
+_WORTH = 1 << 12  # results below which two operands are computed: the table costs as much as 65 536 of them, once
 
 Kind = tuple[str, float | None, int]  # data type, scale, zero point
 

@@ -8,8 +8,10 @@ import numpy as np
 from ..graph import Signature
 from ..program import ChipStep, CompiledModel, HostStep
 
+_FEWEST = 3  # rounds, of which the first makes tables that are kept
 _REPEATS = 7
-_ENOUGH = 1.0  # seconds after which no further round is started
+_ENOUGH = 1.0  # seconds after which no further round is started, but for the fewest
+_TOO_LONG = 20.0  # seconds after which none is started
 LAYOUT = "Layout"  # `HostCost.op` of what brings a job's tensors into the chip's layout and back
 
 
@@ -39,7 +41,8 @@ def measured(model: CompiledModel) -> list[HostCost]:
     """
     rounds: list[list[HostCost]] = []
     started = time.perf_counter()
-    while not rounds or (len(rounds) < _REPEATS and time.perf_counter() - started < _ENOUGH):
+    while not rounds or (len(rounds) < _REPEATS and time.perf_counter() - started
+                         < (_ENOUGH if len(rounds) >= _FEWEST else _TOO_LONG)):
         rounds.append(_once(model))
     return [min(step, key=lambda cost: cost.seconds) for step in zip(*rounds, strict=True)]
 
