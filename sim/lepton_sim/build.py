@@ -41,7 +41,7 @@ def build_component(component: wiring.Component, *, waves: bool = False, progres
     `waves` it can record signals, and runs slower. Raises `ToolchainError` where a tool is missing or fails.
     """
     progress("generating Verilog")
-    return build_verilog(generate(component, TOP), waves=waves, progress=progress)
+    return build_verilog(generate(component, TOP, fields=waves), waves=waves, progress=progress)
 
 
 def build_verilog(verilog: str, *, waves: bool = False, progress: Progress = quiet,
@@ -96,11 +96,12 @@ def build_cached(sources_key: str, make: Callable[[], wiring.Component], *, wave
     `sources_key` names everything that `make()` depends on. Elaborating and
     converting a chip takes seconds to a minute; opening a board that is built must not.
     """
-    remembered = build_root() / "verilog" / f"{TOP}-from-sources-{sources_key}.v"
+    shown = "-fields" if waves else ""
+    remembered = build_root() / "verilog" / f"{TOP}-from-sources-{sources_key}{shown}.v"
     if remembered.exists():
         return build_verilog(remembered.read_text(), waves=waves, progress=progress, trainer=trainer)
     progress("generating Verilog")
-    verilog = generate(make(), TOP)
+    verilog = generate(make(), TOP, fields=waves)
     temporary = remembered.with_suffix(f".{time.time_ns()}")
     temporary.write_text(verilog)
     temporary.replace(remembered)

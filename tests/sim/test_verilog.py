@@ -6,6 +6,7 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
+from lepton_hdl.dma.walk import Walk
 from lepton_sim import verilog
 from lepton_sim.verilog import generate, shorten_initial_blocks
 
@@ -77,3 +78,12 @@ def test_no_source_positions_and_no_build_names():
 def test_a_refused_design_says_why():
     with pytest.raises(verilog.VerilogError, match=r"Yosys failed with status 1: .*ERROR"):
         verilog._yosys("module \\top\n  nonsense\nend\n")
+
+
+def test_fields_of_structs_have_signals_only_where_they_are_asked_for():
+    """Without them the text has neither the signals nor anything that is taken apart by field."""
+    with_fields = generate(Walk(), "walk")
+    without = generate(Walk(), "walk", fields=False)
+    assert r"\command__payload.opcode" in with_fields
+    assert "payload.opcode" not in without
+    assert without.count("\n") < with_fields.count("\n")
