@@ -1,10 +1,9 @@
-"""Boards that the tests of a worker share, and the way to their helper modules.
+"""Boards that the tests of a worker share.
 
 A board is opened once per configuration and memory profile and then used by many tests, as a
 board on a desk would be: a test that leaves it unusable makes later ones fail.
 """
 
-import sys
 from pathlib import Path
 
 import lepton.device
@@ -12,8 +11,6 @@ import pytest
 from lepton_sim.board import RtlDevice
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-sys.path.insert(0, str(HERE.parent / "host" / "compiler"))  # random graphs, and LiteRT
 
 # Cycles of all boards that one test may use: three times what the longest needs. A job that hangs fails its test
 # instead of stalling it, however fast the machine is.

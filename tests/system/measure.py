@@ -1,11 +1,10 @@
-"""Measures what `test_cycles.py` holds the chip to, and records it: `python tests/system/measure.py`.
+"""Measures what `test_cycles.py` holds the chip to, and records it: `python -m tests.system.measure`.
 
 Everything runs on a fresh board of `base` with the default memory profile (design D8), so the
 figures are the same on every machine and in every run.
 """
 
 import json
-import sys
 from pathlib import Path
 
 import lepton.device
@@ -16,7 +15,7 @@ from lepton.runtime import Session
 
 HERE = Path(__file__).parent
 RECORD = HERE / "cycles.json"
-COMMAND = "python tests/system/measure.py"
+COMMAND = "python -m tests.system.measure"
 CONFIG = "base"
 LAYERS = {  # name: input shape, output channels, kernel, padding
     "conv 3x3 16x16x64 -> 64": ((1, 16, 16, 64), 64, (3, 3), ((1, 1), (1, 1))),
@@ -39,7 +38,7 @@ def network():
 
 def layer(name):
     """One of LAYERS as a network of its own, input from memory and output to memory included."""
-    from compiler_graphs import Builder, random_inputs
+    from tests.host.compiler.compiler_graphs import Builder, random_inputs
     shape, channels, kernel, padding = LAYERS[name]
     builder = Builder(shape, seed=1)
     builder.conv("image", channels, kernel, padding=padding)
@@ -62,6 +61,5 @@ def measured():
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(HERE.parent / "host" / "compiler"))
     RECORD.write_text(json.dumps(measured(), indent=2) + "\n", encoding="utf-8")
     print(RECORD.read_text(encoding="utf-8"), end="")

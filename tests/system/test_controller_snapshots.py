@@ -5,7 +5,8 @@ import numpy as np
 from lepton.arch import PRESETS, Dma, DmaOpcode, Engine, Region, TensorOpcode
 from lepton.arch.registers import SNAPSHOT_COUNTERS, snapshot_offset
 from lepton.driver import Controller, Driver, Job, Stream
-from programs import LANES, tensor
+
+from tests.system.programs import LANES, tensor
 
 CONFIG = PRESETS["tiny"].with_(controller=True)
 LAYERS = (0, 3, 200)

@@ -1,14 +1,15 @@
 """Cycles are the same in every run, every one of them has a cause, and they are what they were.
 
 `cycles.json` holds the figures; a change that moves them on purpose records them again with
-`python tests/system/measure.py`, and shows what it did to the chip.
+`python -m tests.system.measure`, and shows what it did to the chip.
 """
 
 import json
 
-import measure
 import pytest
 from lepton.runtime import CAUSES
+
+from tests.system import measure
 
 MEND = f"if that is intended, record the new figures with `{measure.COMMAND}`"
 

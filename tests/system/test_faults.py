@@ -7,7 +7,8 @@ import pytest
 from lepton.arch import Engine, ErrorCode, Region, TensorOpcode
 from lepton.driver import Driver, JobTimeout
 from lepton_sim.memory_profile import Fault, FaultKind
-from programs import Bench, Program, bits, fill, load, run_good_program, store, tensor
+
+from tests.system.programs import Bench, Program, bits, fill, load, run_good_program, store, tensor
 
 LOAD, TENSOR, STORE = Engine
 SCRATCHPAD, WEIGHTS, WEIGHT_WORDS, ROWS = 32 << 10, 16 << 10, 4 << 10, 256  # of "tiny"

@@ -4,9 +4,7 @@ Networks are made in the framework's format and run by the framework itself: Lit
 (int8 and legacy uint8), ONNX Runtime for ONNX models (int8 and uint8), PyTorch's converted module for torch.
 """
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,16 +18,13 @@ from lepton.runtime import ComparingSession
 
 pytest.importorskip("ai_edge_litert")
 pytest.importorskip("onnxruntime")
-sys.path.insert(0, str(Path(__file__).parents[1] / "host" / "frontends" / "onnx"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "host" / "frontends" / "torch"))
-
-import random_onnx
-from compiler_graphs import golden
-from onnx_models import integer_products_are_exact, reference
-from test_random_graphs import CONFIGS
 
 from tests import random_tflite
+from tests.host.compiler.compiler_graphs import golden
+from tests.host.frontends.onnx import random_onnx
+from tests.host.frontends.onnx.onnx_models import integer_products_are_exact, reference
 from tests.litert_models import references
+from tests.system.test_random_graphs import CONFIGS
 
 FRAMEWORKS = ("litert", "onnxruntime") if integer_products_are_exact() else ("litert",)
 SEEDS = st.integers(0, 1_000_000)
@@ -103,7 +98,8 @@ def test_random_networks_of_pytorch(boards, seed):
     torch = pytest.importorskip("torch")
     pytest.importorskip("torchao")
     from lepton.frontends.torch import convert, import_converted
-    from random_torch import RandomNetwork
+
+    from tests.host.frontends.torch.random_torch import RandomNetwork
     torch.set_num_threads(1)
     network = RandomNetwork(seed).eval()
     converted, example = convert(network, [torch.randn(4, *network.example[1:]) for _ in range(2)])

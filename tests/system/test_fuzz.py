@@ -12,9 +12,9 @@ from lepton.arch.commands import ENGINE_OPCODES, ENGINE_RECORDS
 from lepton.arch.registers import REGISTERS, Control
 from lepton.driver import ChipError, Driver, JobTimeout
 from lepton_sim.golden.races import RaceError
-from programs import LANES, Bench, Program, bits, fill, good_program, run_good_program, tensor
 
 from tests.seeds import seeds
+from tests.system.programs import LANES, Bench, Program, bits, fill, good_program, run_good_program, tensor
 
 CYCLES = 20_000  # what a job gets; many are legal and much longer
 JOBS = 60  # of each seed

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from compiler_graphs import random_inputs
-from compiler_moves import random_moves
-from compiler_reshapes import reshaping_network
 from lepton.arch import PRESETS
 from lepton.compiler import compile_graph
 from lepton.graph import Arithmetic, interpret
 from lepton.runtime import ComparingSession
+
+from tests.host.compiler.compiler_graphs import random_inputs
+from tests.host.compiler.compiler_moves import random_moves
+from tests.host.compiler.compiler_reshapes import reshaping_network
 
 
 @pytest.mark.parametrize("config", ["tiny", "base"])

@@ -2,12 +2,13 @@
 
 import lepton.device
 import lepton.models
-import networks
 import numpy as np
 import pytest
 from lepton.compiler import compile_graph
 from lepton.frontends import import_tflite
 from lepton.runtime import ComparingSession, Session
+
+from tests.system import networks
 
 ON_RTL = 200  # samples of a set; all of ResNet-8's hundred
 

@@ -1,7 +1,5 @@
 """Quantized ONNX networks on the RTL: every byte equal to the golden model's, every output to ONNX Runtime's."""
 
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +7,8 @@ from lepton.compiler import compile_graph
 from lepton.frontends import import_onnx, quantize_onnx
 from lepton.runtime import ComparingSession
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "host" / "frontends" / "onnx"))
-
-from onnx_models import integer_products_are_exact, reference
-from test_onnx_calibrate import DATA, float_network, images, retina_patches
+from tests.host.frontends.onnx.onnx_models import integer_products_are_exact, reference
+from tests.host.frontends.onnx.test_onnx_calibrate import DATA, float_network, images, retina_patches
 
 pytestmark = pytest.mark.skipif(
     not integer_products_are_exact(), reason="ONNX Runtime's integer kernels saturate on this CPU (no VNNI)")

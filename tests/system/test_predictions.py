@@ -7,14 +7,15 @@ from statistics import median
 
 import numpy as np
 import pytest
-from compiler_moves import random_moves
-from compiler_random import OPERATORS, network, single
-from compiler_reshapes import reshaping_network
 from lepton.arch import PRESETS
 from lepton.compiler import compile_graph
 from lepton.models import topologies
 from lepton.program import ChipStep
 from lepton.runtime import Session
+
+from tests.host.compiler.compiler_moves import random_moves
+from tests.host.compiler.compiler_random import OPERATORS, network, single
+from tests.host.compiler.compiler_reshapes import reshaping_network
 
 SMALL = 140  # cycles: of layers so short that where one ends and the next begins shows
 

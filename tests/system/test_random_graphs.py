@@ -7,16 +7,17 @@ what the graph does.
 
 import zlib
 
-import compiler_random
 import lepton.device
 import numpy as np
 import pytest
-from compiler_graphs import Builder, litert, random_inputs
-from compiler_reference import reference
 from lepton.arch import PRESETS, ChipConfig
 from lepton.compiler import compile_graph
 from lepton.graph import GraphError
 from lepton.runtime import ComparingSession
+
+from tests.host.compiler import compiler_random
+from tests.host.compiler.compiler_graphs import Builder, litert, random_inputs
+from tests.host.compiler.compiler_reference import reference
 
 CONFIGS = {name: PRESETS[name] for name in ("tiny", "small", "base")} | {
     # A bus narrower than it is used to, few banks, memories that force tiling.

@@ -11,9 +11,9 @@ import pytest
 from lepton.arch import TensorOpcode
 from lepton.driver import ChipError, Driver
 from lepton_sim.golden.races import RaceError
-from programs import LANES, Bench, Program, bits, fill, load, run_good_program, store, tensor
 
 from tests.seeds import seeds
+from tests.system.programs import LANES, Bench, Program, bits, fill, load, run_good_program, store, tensor
 
 CHAINS = 25  # of each seed
 IMAGE, RESULTS, RESIDUAL, WEIGHTS = 1024, 8192, 16384, 1024  # where they are on chip (bytes; WEIGHTS: words)

@@ -2,12 +2,13 @@
 
 import lepton.device
 import pytest
-from compiler_graphs import Builder, random_inputs
 from lepton.arch import TensorOpcode
 from lepton.compiler import compile_graph
 from lepton.driver import Driver
 from lepton.runtime import ComparingSession
-from programs import Bench, Program, bits, fill, load, run_good_program, store, tensor
+
+from tests.host.compiler.compiler_graphs import Builder, random_inputs
+from tests.system.programs import Bench, Program, bits, fill, load, run_good_program, store, tensor
 
 SHAPES = [(1, 1), (3, 5), (17, 70), (64, 33), (300, 9), (40, 130)]  # inputs, outputs: ragged, one block, many
 

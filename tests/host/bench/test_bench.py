@@ -3,7 +3,6 @@
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
-import bench_targets
 import pytest
 from lepton.arch import PRESETS
 from lepton.bench import ROWS, Entry, Measurement, measure, run_rows, select
@@ -13,6 +12,8 @@ from lepton.compiler import compile_graph
 from lepton.models import topologies
 from lepton.program import ChipStep
 from lepton.runtime import CAUSES
+
+from tests.host.bench import bench_targets
 
 SMALL = Entry("conv_3x3_6x6x8_8", goal_cycles=1)
 

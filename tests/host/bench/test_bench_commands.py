@@ -4,7 +4,6 @@ import json
 from functools import partial
 from pathlib import Path
 
-import bench_targets
 import lepton.cli.bench
 import lepton.models
 import pytest
@@ -13,6 +12,8 @@ from lepton.bench import run_rows
 from lepton.bench.bursts import FETCH, LOAD, STORE
 from lepton.cli import main
 from lepton.runtime import CAUSES
+
+from tests.host.bench import bench_targets
 
 MNIST = Path(lepton.models.__file__).parent / "mnist" / "mnist.tflite"
 

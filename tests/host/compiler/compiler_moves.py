@@ -1,8 +1,9 @@
 """Graphs that move data about: concatenations, slices, larger images."""
 
 import numpy as np
-from compiler_graphs import Builder, quantization
 from lepton.graph import Concat, Resize, Slice, TransposeConv2D
+
+from tests.host.compiler.compiler_graphs import Builder, quantization
 
 Q = quantization(0.05, -3)
 

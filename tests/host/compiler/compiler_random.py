@@ -1,7 +1,8 @@
 """Random graphs of one operator and of a few."""
 
 import numpy as np
-from compiler_graphs import Builder
+
+from tests.host.compiler.compiler_graphs import Builder
 
 OPERATORS = ("conv", "group", "depthwise", "dense", "max", "average", "mean", "add")
 

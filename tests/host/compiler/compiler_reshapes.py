@@ -1,7 +1,6 @@
 """Random graphs in which any operator of the chip may stand behind a Reshape, and any Reshape before any other."""
 
 import numpy as np
-from compiler_graphs import Builder, quantization
 from lepton.graph import (
     Concat,
     FullyConnected,
@@ -15,6 +14,8 @@ from lepton.graph import (
     Tensor,
     TransposeConv2D,
 )
+
+from tests.host.compiler.compiler_graphs import Builder, quantization
 
 Q, UNSIGNED = quantization(0.05, -3), quantization(0.05, 125)
 KINDS = ("conv", "depthwise", "max", "average", "mean", "add", "sub", "table", "concat", "slice", "cut", "pad",

@@ -4,10 +4,11 @@ import re
 
 import numpy as np
 import pytest
-from compiler_graphs import Builder
 from lepton.arch import PRESETS, ConfigError
 from lepton.compiler import compile_graph
 from lepton.graph import GraphError, Node, Op
+
+from tests.host.compiler.compiler_graphs import Builder
 
 
 def one_conv(**attributes):

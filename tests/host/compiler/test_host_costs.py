@@ -3,11 +3,12 @@
 import lepton.device
 import numpy as np
 import pytest
-from compiler_graphs import Builder, quantization, random_inputs
 from lepton.compiler import compile_graph
 from lepton.graph import Arithmetic, Conv2D, Dequantize, Gather, Mul, Tensor, Unary
 from lepton.program import HostStep
 from lepton.runtime import Session, costs
+
+from tests.host.compiler.compiler_graphs import Builder, quantization, random_inputs
 
 
 def mixed():

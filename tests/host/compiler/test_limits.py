@@ -3,13 +3,14 @@ cut into jobs or goes to the host, and results are right either way."""
 
 import numpy as np
 import pytest
-from compiler_graphs import Builder, golden, random_inputs
-from compiler_random import network
 from lepton.arch import PRESETS, Region
 from lepton.arch.commands import Tensor
 from lepton.compiler import compile_graph
 from lepton.compiler.compile import check_sizes
 from lepton.graph import Concat, GraphError, Pad, Resize, Slice, Table, interpret
+
+from tests.host.compiler.compiler_graphs import Builder, golden, random_inputs
+from tests.host.compiler.compiler_random import network
 
 BYTE = Tensor.find("kernel_x").maximum
 COLUMNS = Tensor.find("ix0").maximum

@@ -6,11 +6,12 @@ import zipfile
 
 import numpy as np
 import pytest
-from compiler_graphs import Builder
 from lepton.arch import PRESETS
 from lepton.compiler import compile_graph
 from lepton.graph import Table, Transpose, interpret
 from lepton.program import ChipStep, CompiledModel, ModelFileError, dump, parse
+
+from tests.host.compiler.compiler_graphs import Builder
 
 
 def graph():

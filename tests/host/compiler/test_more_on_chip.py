@@ -5,11 +5,12 @@ Golden against the host's kernels, which are the frameworks' (`tests/system/test
 
 import numpy as np
 import pytest
-from compiler_graphs import CRAMPED, Builder, golden, quantization, random_inputs
-from compiler_moves import take, transposed
 from lepton.compiler.averaging import float_averages, unsigned_average
 from lepton.compiler.tiling import Tiling
 from lepton.graph import Arithmetic, AveragePool2D, GraphError, Pad, Slice, Sub, interpret
+
+from tests.host.compiler.compiler_graphs import CRAMPED, Builder, golden, quantization, random_inputs
+from tests.host.compiler.compiler_moves import take, transposed
 
 CONFIGS = ["tiny", "base", *CRAMPED]
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compiler_graphs import CRAMPED, Builder, golden, litert, litert_file, random_inputs
-from compiler_random import network
-from compiler_reference import reference
 from lepton.arch import PRESETS
+
+from tests.host.compiler.compiler_graphs import CRAMPED, Builder, golden, litert, litert_file, random_inputs
+from tests.host.compiler.compiler_random import network
+from tests.host.compiler.compiler_reference import reference
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 FILES = {"resnet8": (SHARED / "ic" / "resnet8_int8.tflite", SHARED / "ic" / "ic01_100.npz"),

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from compiler_graphs import Builder, quantization, random_inputs
 from lepton.compiler import compile_graph
 from lepton.graph import (
     Add,
@@ -22,6 +21,8 @@ from lepton.graph import (
 )
 from lepton.graph.passes import COMPILER, PASSES, apply
 from lepton.graph.printer import graph_text
+
+from tests.host.compiler.compiler_graphs import Builder, quantization, random_inputs
 
 
 def operators(graph):

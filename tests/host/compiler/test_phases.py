@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from compiler_graphs import CRAMPED, Builder, golden, random_inputs
-from compiler_moves import enlarged, transposed
 from lepton.graph import Arithmetic, Table, interpret
+
+from tests.host.compiler.compiler_graphs import CRAMPED, Builder, golden, random_inputs
+from tests.host.compiler.compiler_moves import enlarged, transposed
 
 
 def exact(graph, config, arithmetic=Arithmetic.FIXED):

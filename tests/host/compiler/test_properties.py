@@ -1,15 +1,16 @@
 """Any small graph, on any chip, in either arithmetic: chip and host together compute what the host alone does."""
 
 import numpy as np
-from compiler_graphs import golden, random_inputs
-from compiler_moves import random_moves
-from compiler_random import network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lepton.arch import ChipConfig
 from lepton.compiler import compile_graph
 from lepton.graph import Arithmetic, interpret
 from lepton.program import dump
+
+from tests.host.compiler.compiler_graphs import golden, random_inputs
+from tests.host.compiler.compiler_moves import random_moves
+from tests.host.compiler.compiler_random import network
 
 
 @st.composite

@@ -3,14 +3,14 @@
 import lepton.device
 import numpy as np
 import pytest
-from compiler_graphs import CRAMPED, Builder, golden, litert
-from compiler_reshapes import KINDS, UNSIGNED, ReshapingBuilder, append, reshaping_network
 from lepton.frontends import import_tflite
 from lepton.graph import GraphError, Maximum, Recenter, Sub, Table, Tensor, interpret
 from lepton.program import dump, parse
 from lepton.runtime import Session
 
 from tests import litert_models
+from tests.host.compiler.compiler_graphs import CRAMPED, Builder, golden, litert
+from tests.host.compiler.compiler_reshapes import KINDS, UNSIGNED, ReshapingBuilder, append, reshaping_network
 
 
 def random_values(graph, seed):

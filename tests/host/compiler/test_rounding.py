@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from compiler_graphs import Builder, golden, litert
+
+from tests.host.compiler.compiler_graphs import Builder, golden, litert
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -5,9 +5,6 @@ from dataclasses import replace
 import lepton.device
 import numpy as np
 import pytest
-from compiler_graphs import Builder, golden, random_inputs
-from compiler_random import network
-from compiler_reference import reference
 from lepton.arch import PRESETS, DmaOpcode, Engine, Region, Space, Stream, TensorOpcode
 from lepton.arch.commands import ENGINE_RECORDS, SEMAPHORES_READ, SEMAPHORES_WEIGHTS
 from lepton.arch.repeat import unroll
@@ -15,6 +12,10 @@ from lepton.compiler import compile_graph
 from lepton.compiler.commands import Access, Command, Memory
 from lepton.compiler.semaphores import SemaphoreAllocator
 from lepton.runtime import Session
+
+from tests.host.compiler.compiler_graphs import Builder, golden, random_inputs
+from tests.host.compiler.compiler_random import network
+from tests.host.compiler.compiler_reference import reference
 
 # A command that waits for input and weights waits twice for LOAD, although the later load implies the earlier:
 # so the counters say which it was that came late.

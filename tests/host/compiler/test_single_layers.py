@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from compiler_graphs import CRAMPED, Builder, golden, litert, random_inputs
-from compiler_random import OPERATORS, single
-from compiler_reference import reference
+
+from tests.host.compiler.compiler_graphs import CRAMPED, Builder, golden, litert, random_inputs
+from tests.host.compiler.compiler_random import OPERATORS, single
+from tests.host.compiler.compiler_reference import reference
 
 
 def same(graph, config, seed, expected):

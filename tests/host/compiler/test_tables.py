@@ -5,12 +5,13 @@ import math
 import lepton.device
 import numpy as np
 import pytest
-from compiler_graphs import CRAMPED, Builder, golden, random_inputs
-from compiler_reference import reference
 from lepton.arch import PRESETS
 from lepton.compiler import compile_graph
 from lepton.graph import Table
 from lepton.runtime import Session
+
+from tests.host.compiler.compiler_graphs import CRAMPED, Builder, golden, random_inputs
+from tests.host.compiler.compiler_reference import reference
 
 FUNCTIONS = {
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)), "tanh": math.tanh, "leaky": lambda x: max(x, x / 10),

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from compiler_graphs import CRAMPED, golden, random_inputs
-from compiler_moves import builder, concat, conv, random_moves, take
 from lepton.arch import PRESETS
 from lepton.compiler import compile_graph
 from lepton.graph import Arithmetic, Concat, interpret
+
+from tests.host.compiler.compiler_graphs import CRAMPED, golden, random_inputs
+from tests.host.compiler.compiler_moves import builder, concat, conv, random_moves, take
 
 
 def exact(graph, config, seed=1):

@@ -3,9 +3,10 @@
 import time
 
 import pytest
-from disks import fill, mounted
 from lepton.results import DeviceKeys, ResultLog, Spool, SpoolError, SpoolFull, Store, Uploader
 from lepton.results.verify import verify
+
+from tests.host.results.disks import fill, mounted
 
 KEYS = DeviceKeys.generate()
 

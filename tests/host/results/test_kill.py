@@ -11,7 +11,8 @@ from collections import Counter
 import pytest
 from lepton.results import DeviceKeys, Spool, Store, Uploader
 from lepton.results import segment as segments
-from processes import kill, last_acknowledged, start
+
+from tests.host.results.processes import kill, last_acknowledged, start
 
 ROUNDS = 10
 

@@ -12,11 +12,12 @@ from collections import Counter
 
 from lepton.results import DeviceKeys, Spool, server
 from lepton.results.verify import verify
-from processes import kill, last_acknowledged, start
-from proxy import Proxy
-from seaweed import kill as kill_server
-from seaweed import seaweed, store
-from worker import CAP
+
+from tests.host.results.processes import kill, last_acknowledged, start
+from tests.host.results.proxy import Proxy
+from tests.host.results.seaweed import kill as kill_server
+from tests.host.results.seaweed import seaweed, store
+from tests.host.results.worker import CAP
 
 OUTAGE_SECONDS = 60.0
 KILL_EVERY = 4.0  # seconds, during the outage

@@ -6,7 +6,8 @@ import random
 import pytest
 from lepton.results import Outbox, Spool
 from lepton.results import segment as segments
-from power_loss import Disk, PowerLost
+
+from tests.host.results.power_loss import Disk, PowerLost
 
 CRASHES_PER_SPOOL = 25
 CAP = 4 << 20

@@ -16,8 +16,9 @@ from lepton.results import Spool, Store, StoreError, Unavailable, Uploader, serv
 from lepton.results import store as stores
 from lepton.results.s3_multipart import PART_BYTES, S3Multipart
 from lepton.results.verify import verify
-from proxy import Proxy
-from seaweed import kill, needs_program, seaweed, store
+
+from tests.host.results.proxy import Proxy
+from tests.host.results.seaweed import kill, needs_program, seaweed, store
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,12 @@ import subprocess
 import time
 
 import pytest
-from disks import mount, mounted, unmount
 from lepton.cli import main
 from lepton.results import Spool, Store, Unavailable, Uploader, store_identity
 from lepton.results.salvage import salvage
 from lepton.results.verify import verify
+
+from tests.host.results.disks import mount, mounted, unmount
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from lepton.results import (
 )
 from lepton.results.credentials import Credentials
 from lepton.results.ingest import retry_after
-from power_loss import Disk
+
+from tests.host.results.power_loss import Disk
 
 KEYS = DeviceKeys.generate()
 

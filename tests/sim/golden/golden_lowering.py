@@ -7,9 +7,10 @@ the whole output is stored. Tensors are NHWC outside, [C/K][H][W][K] in memory a
 from dataclasses import dataclass
 
 import numpy as np
-from golden_program import Program, bits, dma, parameters, tensor
 from lepton.arch import PRESETS, ChipConfig, DmaOpcode, Region, Rounding, Space, TensorOpcode
 from lepton_sim.golden.numerics import wrap_int32
+
+from tests.sim.golden.golden_program import Program, bits, dma, parameters, tensor
 
 # Room for any of the test layers in one command.
 ROOMY = PRESETS["base"].with_(name="roomy", scratchpad_kib=1024, weight_kib=1024, accumulator_rows=65536)

@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
-import golden_lowering as lower
 import numpy as np
 import pytest
-from golden_lowering import Window
 from lepton.arch import Rounding
+
+from tests.sim.golden import golden_lowering as lower
+from tests.sim.golden.golden_lowering import Window
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "cmsis_nn"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"CMSIS-NN's vectors are not there: {DATA}")

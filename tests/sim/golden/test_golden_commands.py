@@ -4,12 +4,13 @@ from itertools import product
 
 import numpy as np
 import pytest
-from golden_program import dma, tensor
 from lepton.arch import PRESETS, ChipConfig, Dma, DmaOpcode, ErrorCode, Space, Tensor, TensorOpcode
 from lepton.arch.commands import PARAM_WORDS
 from lepton_sim.golden.commands import UNDEFINED, Chip, dot, execute
 from lepton_sim.golden.errors import CommandError
-from test_golden_numerics import rdbpot, srdhm
+
+from tests.sim.golden.golden_program import dma, tensor
+from tests.sim.golden.test_golden_numerics import rdbpot, srdhm
 
 TINY = PRESETS["tiny"]
 K = TINY.lanes

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from golden_program import Program, bits, dma, register
 from lepton.arch import COUNTERS, PRESETS, REGISTERS, DmaOpcode, ErrorCode
 from lepton.arch.registers import Control, Interrupt, State, snapshot_offset
 from lepton.device import DeviceError
 from lepton.device import open as open_device
 from lepton_sim.golden.device import open_golden
+
+from tests.sim.golden.golden_program import Program, bits, dma, register
 
 SMALL = 1 << 20
 

@@ -2,9 +2,20 @@
 
 import numpy as np
 import pytest
-from golden_program import BASES, REGION_BYTES, Program, bits, dma, error_of, parameters, register, tensor
 from lepton.arch import PRESETS, Dma, DmaOpcode, Engine, ErrorCode, Region, Space, Tensor, TensorOpcode
 from lepton.arch.registers import State
+
+from tests.sim.golden.golden_program import (
+    BASES,
+    REGION_BYTES,
+    Program,
+    bits,
+    dma,
+    error_of,
+    parameters,
+    register,
+    tensor,
+)
 
 TINY = PRESETS["tiny"]
 STORE = DmaOpcode.STORE

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from golden_program import BASES, Program, bits, dma, parameters, tensor
 from lepton.arch import PRESETS, DmaOpcode, Region, Space, TensorOpcode
 from lepton_sim.golden.races import RaceError
+
+from tests.sim.golden.golden_program import BASES, Program, bits, dma, parameters, tensor
 
 TINY = PRESETS["tiny"]
 WEIGHTS_HERE, DATA, FREE, RESULT, STORED = 6, 0, 10, 11, 12

@@ -2,15 +2,15 @@
 
 import math
 
-import golden_lowering as lower
 import numpy as np
 import pytest
 import tflite
-from golden_lowering import ROOMY, Window
 from lepton.arch import PRESETS, Rounding
 from lepton_sim.golden.numerics import multiply_by_quantized_multiplier, quantize_multiplier
 
 from tests.litert_models import Tensor, build, reference
+from tests.sim.golden import golden_lowering as lower
+from tests.sim.golden.golden_lowering import ROOMY, Window
 
 CONFIGS = {"tiny": PRESETS["tiny"].with_(scratchpad_kib=256, weight_kib=256, accumulator_rows=1024), "base": ROOMY}
 ACTIVATIONS = {"NONE": tflite.ActivationFunctionType.NONE, "RELU": tflite.ActivationFunctionType.RELU,

@@ -1,7 +1,8 @@
 """Random small ONNX networks, int8 or uint8: QLinearConv and its family in any order, with any scale and zero point."""
 
 import numpy as np
-from onnx_models import Net
+
+from tests.host.frontends.onnx.onnx_models import Net
 
 MICROSOFT = "com.microsoft"
 KINDS = ("conv", "conv", "depthwise", "max", "average", "add", "multiply", "subtract", "constant", "concat", "slice",

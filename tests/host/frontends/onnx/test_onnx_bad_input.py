@@ -9,7 +9,8 @@ from lepton.frontends.onnx import convert, import_onnx, worker
 from lepton.frontends.onnx.isolated import IsolatedWorker
 from lepton.graph import GraphError
 from onnx import TensorProto, helper
-from onnx_models import Net, array, difference
+
+from tests.host.frontends.onnx.onnx_models import Net, array, difference
 
 
 def network(opset=17) -> onnx.ModelProto:

@@ -8,7 +8,8 @@ import onnx
 import pytest
 from lepton.frontends.onnx import import_onnx, load_onnx, quantize_onnx
 from lepton.graph import GraphError
-from onnx_models import Net, integer_products_are_exact, reference, run
+
+from tests.host.frontends.onnx.onnx_models import Net, integer_products_are_exact, reference, run
 
 DATA = Path(__file__).parents[5] / "shared" / "data"
 exact_products = pytest.mark.skipif(

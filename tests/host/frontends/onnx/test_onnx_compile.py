@@ -7,8 +7,9 @@ from lepton.compiler import compile_graph
 from lepton.frontends.onnx import import_onnx, quantize_onnx
 from lepton.program import ChipStep
 from lepton.runtime import Session
-from onnx_models import Net, array, integer_products_are_exact, reference
-from test_onnx_calibrate import DATA, float_network, images, retina_patches
+
+from tests.host.frontends.onnx.onnx_models import Net, array, integer_products_are_exact, reference
+from tests.host.frontends.onnx.test_onnx_calibrate import DATA, float_network, images, retina_patches
 
 pytestmark = pytest.mark.skipif(
     not integer_products_are_exact(), reason="ONNX Runtime's integer kernels saturate on this CPU (no VNNI)")

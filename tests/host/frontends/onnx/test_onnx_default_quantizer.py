@@ -12,9 +12,18 @@ from lepton.compiler import compile_graph
 from lepton.frontends.onnx import import_onnx
 from lepton.graph.interpret import evaluate
 from lepton.program import ChipStep, HostStep
-from onnx_models import Net, array, difference, feeds_for, integer_products_are_exact, operators, reference
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
-from test_onnx_compile import compare
+
+from tests.host.frontends.onnx.onnx_models import (
+    Net,
+    array,
+    difference,
+    feeds_for,
+    integer_products_are_exact,
+    operators,
+    reference,
+)
+from tests.host.frontends.onnx.test_onnx_compile import compare
 
 exact_products = pytest.mark.skipif(
     not integer_products_are_exact(), reason="ONNX Runtime's integer kernels saturate on this CPU (no VNNI)")

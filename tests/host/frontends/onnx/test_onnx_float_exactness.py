@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from lepton.frontends.onnx import import_onnx
 from lepton.graph.numerics import onnxruntime_kernels
-from onnx_models import Net, array, feeds_for, reference, run
+
+from tests.host.frontends.onnx.onnx_models import Net, array, feeds_for, reference, run
 
 SHAPE = (1, 8, 12, 32)
 LARGEST = 4e-6  # difference in numpy, relative to the largest result (or 1, where that is less)

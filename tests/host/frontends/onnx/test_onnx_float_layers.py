@@ -5,7 +5,8 @@ import pytest
 from lepton.compiler import compile_graph
 from lepton.frontends.onnx import import_onnx
 from lepton.program import ChipStep
-from onnx_models import Net, array, difference, feeds_for, operators, reference, run
+
+from tests.host.frontends.onnx.onnx_models import Net, array, difference, feeds_for, operators, reference, run
 
 
 def codes(rng, *shape):

@@ -9,7 +9,17 @@ from lepton.compiler import compile_graph
 from lepton.frontends.onnx import import_onnx, quantize_onnx
 from lepton.graph import GraphError
 from onnx import TensorProto, helper, numpy_helper
-from onnx_models import Net, array, difference, feeds_for, integer_products_are_exact, operators, reference, run
+
+from tests.host.frontends.onnx.onnx_models import (
+    Net,
+    array,
+    difference,
+    feeds_for,
+    integer_products_are_exact,
+    operators,
+    reference,
+    run,
+)
 
 SHAPE = (1, 4, 7, 6)
 OPSETS = (7, 9, 10, 11, 12, 13, 15, 17, 18, 19, 20, 21)

@@ -12,7 +12,8 @@ from lepton.frontends.onnx import import_onnx
 from lepton.frontends.onnx.convert import CONVERTERS
 from lepton.graph import GraphError
 from onnx import numpy_helper
-from onnx_models import run
+
+from tests.host.frontends.onnx.onnx_models import run
 
 NEWEST_OPSET = 21  # of what ONNX Runtime has kernels for; the tests are written for the newest one
 COMPUTED = {"QLinearMatMul": (0, 3)}  # inputs that stay inputs, where more than the first

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from lepton.frontends.onnx import import_onnx
 from onnx import helper
-from onnx_models import Net, array, difference, integer_products_are_exact, operators, reference, run
+
+from tests.host.frontends.onnx.onnx_models import (
+    Net,
+    array,
+    difference,
+    integer_products_are_exact,
+    operators,
+    reference,
+    run,
+)
 
 BYTES = (np.int8, np.uint8)
 SHAPE = (1, 4, 7, 6)

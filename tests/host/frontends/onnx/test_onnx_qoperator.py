@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lepton.frontends.onnx import import_onnx
 from lepton.graph import GraphError
-from onnx_models import Net, array, difference, integer_products_are_exact, operators
+
+from tests.host.frontends.onnx.onnx_models import Net, array, difference, integer_products_are_exact, operators
 
 BYTES = (np.int8, np.uint8)
 MICROSOFT = "com.microsoft"

@@ -8,8 +8,9 @@ from lepton.compiler import compile_graph
 from lepton.frontends.onnx import import_onnx
 from lepton.graph import GraphError
 from lepton.program.model import dump, parse
-from onnx_models import run
-from random_valid import RandomValid
+
+from tests.host.frontends.onnx.onnx_models import run
+from tests.host.frontends.onnx.random_valid import RandomValid
 
 SEEDS = 240
 FARTHEST = 1e-4  # of floats, relative and absolute; a chain of operators may multiply what one of them rounds
