@@ -69,7 +69,7 @@ def from_sums(arithmetic: Arithmetic, total: np.ndarray, scales: np.ndarray, zer
     FLOAT and TORCH: float32 scale, round half to even (MlasRequantizeOutput).
     """
     if arithmetic is not Arithmetic.FIXED:
-        values = np.asarray(total.astype(np.int32).astype(np.float32) * scales.astype(np.float32))
+        values: np.ndarray = np.asarray(total.astype(np.int32).astype(np.float32) * scales.astype(np.float32))
         np.clip(values, np.float32(-128 - zero), np.float32(127 - zero), out=values)
         np.rint(values, out=values)
         values += np.float32(zero)

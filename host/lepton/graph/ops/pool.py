@@ -73,9 +73,9 @@ class MaxPool2D(Op):
 
 def _divided(total: np.ndarray, count: np.ndarray, up: bool, limits: Pair) -> np.ndarray:
     """int32 sums over counts, half away from zero, or half up, and clamped; whole numbers as floats."""
-    exact = np.float32 if 129 * int(count.max()) < 1 << 24 else np.float64  # float32 is faster
+    exact: type[np.floating] = np.float32 if 129 * int(count.max()) < 1 << 24 else np.float64  # float32 is faster
     half = (count // 2).astype(exact)
-    value = total.astype(exact)
+    value: np.ndarray = total.astype(exact)
     value += half if up else np.copysign(half, value)
     value /= count.astype(exact)  # a quotient below a whole number stays below when rounded
     whole = np.floor(value, out=value) if up else np.trunc(value, out=value)
