@@ -146,7 +146,7 @@ def test_what_a_job_leaves_open_ends_before_the_next_one_starts(chip, status, dr
     assert (chip.memory_resets, len(chip.events(EventKind.ENGINE_RESET))) == (reset, reset)
     assert [job["LAUNCH_WINDOW"] for job in chip.started] == [3, 5]
     if reset and status & (MemoryStatus.READS_OPEN | MemoryStatus.WRITES_OPEN):
-        assert looks * chip.tick >= DRAIN_LIMIT
+        assert DRAIN_LIMIT <= chip.time - began <= DRAIN_LIMIT * 3 // 2
     elif not drains:
         assert looks < 10
     assert chip.completion(3, 0)["status"] == JobStatus.ERROR
@@ -259,7 +259,8 @@ def test_more_jobs_than_a_ring_holds_and_more_events_than_the_log_holds(chip):
 def test_every_counter_of_every_snapshot(chip):
     """By value: 256 slots of 8 words from the chip to the client's window, nothing else."""
     for slots, offset in ((1, RINGS_BYTES), (2, RINGS_BYTES + 4), (256, 0x5000)):
-        values = [random.Random(slots).getrandbits(32) for _ in range(8 * 256)]
+        rng = random.Random(slots)
+        values = [rng.getrandbits(32) for _ in range(8 * 256)]
         chip.values |= {f"snapshot.{i}": value for i, value in enumerate(values)}
         sequence = chip.values["CLIENT1_HEAD"]
         chip.submit(1, record(sequence, flags=JobFlag.SNAPSHOTS, snapshot_offset=offset, snapshot_count=slots))
