@@ -93,6 +93,8 @@ def run_tests(folder: Path, tests: tuple[str, ...], build: Path) -> tuple[str, s
         return "survives", ""
     if done.returncode < 0:  # a fault in C that the sanitizer or the processor has stopped
         return "killed", f"the tests were ended by signal {-done.returncode}"
+    if "runtime error:" in output:  # the undefined-behaviour sanitizer ends the process
+        return "killed", "by the sanitizer"
     failed = re.search(r"^FAILED (.*)$", output, re.MULTILINE)
     if done.returncode == 1 and failed and "simulator stopped without results" not in output:
         return "killed", _short(failed[1])
