@@ -12,12 +12,14 @@ sim: $(VENV)/.sim  ## run the shipped network on the simulated chip
 test: $(VENV)/.test  ## run all tests
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 	@$(BIN)/ruff check .
+	@$(BIN)/python -m mypy
 
 bench: $(VENV)/.bench  ## measure networks and layers on the chip (QUICK=1: the small ones)
 	@$(BIN)/lepton bench $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
 
-lint: $(VENV)/.test  ## check style
+lint: $(VENV)/.test  ## check style and types
 	@$(BIN)/ruff check .
+	@$(BIN)/python -m mypy
 
 mutants: $(VENV)/.test  ## plant faults one by one; the tests must notice each (ARGS="word ...": in these files)
 	@$(BIN)/python tools/mutants.py $(ARGS)

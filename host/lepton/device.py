@@ -7,7 +7,7 @@ that this package never imports the simulator:
 """
 
 import inspect
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 
 import numpy as np
@@ -44,7 +44,7 @@ class Device(Protocol):
         """Give the board back. Further use raises `DeviceError`."""
 
 
-def backends() -> dict[str, object]:
+def backends() -> dict[str, EntryPoint]:
     """Entry points of the installed backends by name."""
     return {e.name: e for e in entry_points(group="lepton.devices")}
 
