@@ -3,7 +3,8 @@
     .venv/bin/python tools/host_kernels.py [WORD ...]
 
 Rows whose name has one of the words, or all. A row is a network of one operator, taken in by the front end. Moves
-(transpositions to and from the framework's order of axes) are not counted. LiteRT's reference kernels are those whose
+(transpositions to and from the framework's order of axes) are not counted. "Lepton" has the compiled loops (extra
+`fast`), "numpy" is without them. LiteRT's reference kernels are those whose
 bytes Lepton has; its optimized ones may round otherwise. Milliseconds, each the least of several runs; results are
 compared byte by byte with the reference.
 """
@@ -27,6 +28,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType  # noqa: E402
 from lepton.frontends import import_onnx, import_tflite  # noqa: E402
 from lepton.graph import Graph  # noqa: E402
 from lepton.graph.interpret import compute, operands  # noqa: E402
+from lepton.graph.numerics import compiled  # noqa: E402
 
 from tests.host.frontends.onnx.onnx_models import Net, feeds_for  # noqa: E402
 from tests.litert_models import Tensor, build  # noqa: E402
@@ -50,8 +52,9 @@ def least(run: Callable[[], object]) -> float:
     return best * 1e3
 
 
-def ours(graph: Graph, feeds: dict[str, np.ndarray]) -> tuple[float, list[np.ndarray]]:
-    """Milliseconds of the graph's operators without moves, and its outputs."""
+def ours(graph: Graph, feeds: dict[str, np.ndarray], loops: bool) -> tuple[float, list[np.ndarray]]:
+    """Milliseconds of the graph's operators without moves, with compiled loops or without, and its outputs."""
+    os.environ[compiled.SWITCH] = str(int(loops))
     values, spent = dict(feeds), 0.0
     for node in graph.nodes:
         tensors = [graph.tensors[name] if name else None for name in node.inputs]
@@ -176,7 +179,7 @@ def main(words: list[str]) -> None:
     def wanted(name: str) -> bool:
         return not words or any(word in name for word in words)
 
-    row("TFLite", "Lepton", "reference", "optimized", "equal")
+    row("TFLite", "Lepton", "numpy", "reference", "optimized", "equal")
     for name, make in tflite_rows().items():
         if wanted(name):
             model = make()
@@ -184,12 +187,14 @@ def main(words: list[str]) -> None:
             tensors = [graph.tensors[n] for n in graph.inputs]
             feeds = [random.normal(0, 3, t.shape).astype(np.float32) if t.dtype == np.float32
                      else random.integers(-128, 128, t.shape).astype(np.int8) for t in tensors]
-            spent, outputs = ours(graph, dict(zip(graph.inputs, feeds, strict=True)))
+            values = dict(zip(graph.inputs, feeds, strict=True))
+            in_numpy, _ = ours(graph, values, loops=False)
+            spent, outputs = ours(graph, values, loops=True)
             reference, want = litert(model, feeds, OpResolverType.BUILTIN_REF)
             optimized, others = litert(model, feeds, OpResolverType.AUTO)
             exact = equal(outputs, others if name == "sum" else want)  # the reference kernel's sums are wrong
-            row(name, spent, reference, optimized, exact)
-    row("ONNX", "Lepton", "Runtime", "", "equal")
+            row(name, spent, in_numpy, reference, optimized, exact)
+    row("ONNX", "Lepton", "numpy", "Runtime", "", "equal")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     for name, make in onnx_rows().items():
@@ -197,9 +202,11 @@ def main(words: list[str]) -> None:
             model = make()
             feeds = feeds_for(model, random)
             session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-            spent, outputs = ours(import_onnx(model), feeds)
+            graph = import_onnx(model)
+            in_numpy, _ = ours(graph, feeds, loops=False)
+            spent, outputs = ours(graph, feeds, loops=True)
             reference = least(lambda s=session, f=feeds: s.run(None, f))
-            row(name, spent, reference, "", equal(outputs, session.run(None, feeds)))
+            row(name, spent, in_numpy, reference, "", equal(outputs, session.run(None, feeds)))
 
 
 if __name__ == "__main__":

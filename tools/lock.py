@@ -14,8 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SETS = {
     "sim": ["cloud", "cli", "tflite", "sim"],
-    "bench": ["cloud", "store", "cli", "tflite", "sim", "firmware"],
-    "test": ["cloud", "service", "store", "cli", "tflite-float", "onnx", "sim", "firmware", "torch", "test"],
+    "bench": ["cloud", "store", "cli", "tflite", "fast", "sim", "firmware"],
+    "test": ["cloud", "service", "store", "cli", "tflite-float", "onnx", "fast", "sim", "firmware", "torch", "test"],
 }
 BUILD = ["setuptools>=77"]  # pyproject.toml's build system, installed so that no build needs the network
 

@@ -4,9 +4,12 @@ Formulas are those of TFLite's `kernels/internal/quantization_util.cc`, `kernels
 kernels, and of ONNX Runtime's MLAS, in the same floating-point types, because the last bit of a multiplier shows.
 """
 
+from math import prod
+
 import numpy as np
 
 from ..core import Arithmetic, GraphError, Op, Pair, Tensor
+from . import compiled
 from .fixedpoint import multiply_by_quantized_multiplier, quantize_multiplier, quantize_multipliers, wrap
 from .rounding import half_away
 
@@ -99,6 +102,11 @@ def real(x: np.ndarray, tensor: Tensor) -> np.ndarray:
     """float32 reals of the values `x` of a tensor that is quantized per tensor."""
     if x.dtype.itemsize > 1:
         return tensor.scale * (x.astype(np.int32) - tensor.zero_point).astype(np.float32)
+    loop = compiled.loop("dequantize", x.size) if x.dtype == np.int8 else None
+    if loop is not None:
+        result = np.empty(x.shape, np.float32)
+        loop(x.reshape(-1), tensor.scale, tensor.zero_point, result.reshape(-1))
+        return result
     values = x.astype(np.float32)
     values -= np.float32(tensor.zero_point)
     values *= tensor.scale
@@ -120,6 +128,20 @@ def from_reals(arithmetic: Arithmetic, x: np.ndarray, output: Tensor, op: Op) ->
         np.rint(values, out=values)
         values -= np.float32(up)
     return np.clip(values, *op.limits(output.dtype)).astype(output.dtype)
+
+
+def summed(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """int64 sums of integers over `axes`, which stay with one element each."""
+    first, last = (min(axes), max(axes) + 1) if axes else (0, 0)
+    count = prod(x.shape[first:last])
+    loop = compiled.loop("sum_middle", x.size) if x.dtype == np.int8 and count < 1 << 24 else None
+    if loop is None or len(set(axes)) != last - first or not x.flags.c_contiguous:
+        return x.sum(axis=axes, dtype=np.int64, keepdims=True)
+    columns, shape = prod(x.shape[last:]), [1 if axis in axes else size for axis, size in enumerate(x.shape)]
+    together = compiled.together_rows(count, columns)
+    total = np.zeros((prod(x.shape[:first]), columns * together), np.int32)
+    loop(x.reshape(len(total), count // together, -1), total)
+    return total.reshape(len(total), together, columns).sum(axis=1, dtype=np.int64).reshape(shape)
 
 
 def add_parameters(scale_a: float, scale_b: float, scale_o: float) -> dict[str, int]:

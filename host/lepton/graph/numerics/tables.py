@@ -4,6 +4,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from . import compiled
+
 _TABLES = 64  # of pairs, kept, of 128 KiB each
 _WORTH = 1 << 14  # bytes below which a table of pairs is not made
 _BLOCK = 1 << 15  # results at a time: numpy widens indices to 8 bytes, which then stay in the cache
@@ -21,7 +23,13 @@ def mapped(values: bytes, x: np.ndarray) -> np.ndarray:
     x = np.require(x, requirements="C").view(np.uint8)
     if x.size < _WORTH or x.size % 2:
         return np.frombuffer(values, np.uint8).take(x)
-    return taken(_pairs(values), x.reshape(-1).view(np.uint16)).view(np.uint8).reshape(x.shape)
+    pairs, flat = _pairs(values), x.reshape(-1).view(np.uint16)
+    loop = compiled.loop("take", x.size)
+    if loop is None:
+        return taken(pairs, flat).view(np.uint8).reshape(x.shape)
+    result = np.empty(x.shape, np.uint8)
+    loop(pairs, flat, result.reshape(-1).view(np.uint16))
+    return result
 
 
 def taken(table: np.ndarray, index: np.ndarray) -> np.ndarray:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core import Call, Op, Shape, Signature, Tensor
-from ..numerics.requantize import inverse_scale
+from ..numerics import compiled
+from ..numerics.requantize import inverse_scale, real
 from .conditions import EIGHT_BITS, dims, of_type, quantized, require
 
 __all__ = ["Dequantize", "Quantize", "Recenter"]
@@ -49,8 +50,12 @@ class Quantize(Op):
         if scale.ndim or zero.ndim:
             return _quantized(call.x, function, scale, zero, (low, high), call.fixed).astype(np.int8)
         x = np.ascontiguousarray(call.x).reshape(-1)
-        limits = np.full(min(x.size, _BLOCK), low), np.full(min(x.size, _BLOCK), high)
         result = np.empty(x.size, np.int8)
+        loop = compiled.loop("quantize", x.size)
+        if loop is not None:
+            loop(x, float(scale), float(zero), low, high, not call.torch, call.fixed, result)
+            return result.reshape(call.x.shape)
+        limits = np.full(min(x.size, _BLOCK), low), np.full(min(x.size, _BLOCK), high)
         for start in range(0, x.size, _BLOCK):
             some = x[start:start + _BLOCK]
             result[start:start + _BLOCK] = _quantized(some, function, scale, zero, [v[:some.size] for v in limits],
@@ -97,6 +102,8 @@ class Dequantize(Op):
         """FIXED in double, FLOAT in float32; they differ for large int32 only."""
         source, q = call.inputs[0], call.inputs[0].quantization
         factor = _along(q.scale, source)
+        if call.x.dtype.itemsize == 1 and q.scale.size == q.zero_point.size == 1:
+            return real(call.x, source)
         if call.x.dtype.itemsize == 1:  # the difference has 9 bits: its product is rounded once either way
             result = call.x.astype(np.float32)
             result -= _along(q.zero_point.astype(np.float32), source)

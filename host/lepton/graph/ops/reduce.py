@@ -8,7 +8,7 @@ import numpy as np
 from ..core import Call, Op, Shape, Signature, Tensor
 from ..numerics import onnxruntime_kernels
 from ..numerics.fixedpoint import multiply_by_quantized_multiplier, quantize_multiplier, wrap
-from ..numerics.requantize import float_average_scale, from_reals, from_sums, mean_multiplier, real
+from ..numerics.requantize import float_average_scale, from_reals, from_sums, mean_multiplier, real, summed
 from ..numerics.rounding import half_away
 from .conditions import (
     EIGHT_BITS,
@@ -211,7 +211,7 @@ def _mean(op: Op, call: Call, axes: tuple[int, ...]) -> np.ndarray:
     if not call.quantized:
         return x.mean(axis=axes, dtype=np.float32 if x.dtype == np.float32 else None, keepdims=True)
     count, limits = _count(x, axes), op.limits(output.dtype)
-    total = x.sum(axis=axes, dtype=np.int64, keepdims=True) - source.zero_point * count
+    total = summed(x, axes) - source.zero_point * count
     if call.fixed:
         multiplier, shift = mean_multiplier(source.scale, output.scale, count)
         result = multiply_by_quantized_multiplier(wrap(total), multiplier, shift) + output.zero_point
@@ -230,7 +230,7 @@ def _sum(op: Op, call: Call, axes: tuple[int, ...]) -> np.ndarray:
     if not call.fixed:
         return from_reals(call.arithmetic, real(call.x, source).sum(axis=axes, dtype=np.float32, keepdims=True),
                           output, op)
-    total, count = call.x.sum(axis=axes, dtype=np.int64, keepdims=True), _count(call.x, axes)
+    total, count = summed(call.x, axes), _count(call.x, axes)
     if op.unsigned:
         factor = quantize_multiplier(float(source.scale) / float(output.scale))
         result = multiply_by_quantized_multiplier(wrap(total - source.zero_point * count), *factor)

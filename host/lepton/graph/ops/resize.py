@@ -1,11 +1,13 @@
 """Images of another size: nearest neighbours and bilinear interpolation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
 from ..core import Call, Pair, Shape, Tensor
+from ..numerics import compiled
 from .conditions import image, require
 from .move import Move
 
@@ -14,6 +16,9 @@ __all__ = ["Resize"]
 _COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
 _ONE = 1 << 10  # weights of the integer kernels
 _BLOCK = 1 << 15  # results at a time: what is computed in between stays in the cache
+# How sums become results, (total + (below zero ? first : 0) + second) >> 20: half away from zero, or towards zero.
+_HALF_AWAY = -1, 1 << 19
+_TOWARDS_ZERO = (1 << 20) - 1, 0
 _ROUNDINGS = ("floor", "round_prefer_floor", "round_prefer_ceil", "ceil")
 
 
@@ -114,28 +119,16 @@ def _bilinear_integer(x: np.ndarray, size: Pair, op: Resize) -> np.ndarray:
         at = np.arange(target, dtype=np.int64) * step
         if op.coordinates == "half_pixel":
             at += step // 2 - (1 << 9)
-        low = np.maximum(at >> 10, 0)
+        low = np.clip(at >> 10, 0, source - 1)  # TFLite reads behind the row or image where a rounded step leads there
         lows.append(low)
         highs.append(np.minimum(np.maximum(at + 1023, 0) >> 10, source - 1))
         weights.append(at - (low << 10))
-    return _weighted(x, lows, highs, [(_ONE - w, w) for w in weights], _half_away)
-
-
-def _half_away(total: np.ndarray) -> None:
-    """Half away from zero, then C's division towards zero."""
-    total += total >> 31
-    total += 1 << 19
-    total >>= 20
-
-
-def _towards_zero(total: np.ndarray) -> None:
-    total += (total >> 31) & (1 << 20) - 1
-    total >>= 20
+    return _weighted(x, lows, highs, [(_ONE - w, w) for w in weights], _HALF_AWAY)
 
 
 def _weighted(x: np.ndarray, lows: Sequence[np.ndarray], highs: Sequence[np.ndarray],
-              weights: Sequence[tuple[np.ndarray, np.ndarray]], divide: Callable[[np.ndarray], None]) -> np.ndarray:
-    """Sums of four pixels times two weights of 10 bits each, divided in place; `x` is int8 or uint8, like the result.
+              weights: Sequence[tuple[np.ndarray, np.ndarray]], rounding: Pair) -> np.ndarray:
+    """Sums of four pixels times two weights of 10 bits each, divided; `x` is int8 or uint8, like the result.
 
     `lows`, `highs` and their `weights` are along (y, x). First between columns, then between rows: the integers are
     those of the products of two weights. Weights are -512 to 1536 and two add up to 1024, so sums fit in int32.
@@ -143,6 +136,15 @@ def _weighted(x: np.ndarray, lows: Sequence[np.ndarray], highs: Sequence[np.ndar
     (low_y, high_y), (low_x, high_x) = (tuple(w.astype(np.int32) for w in pair) for pair in weights)
     used, places = np.unique(np.concatenate([lows[0], highs[0]]), return_inverse=True)
     upper, lower = places[:len(lows[0])], places[len(lows[0]):]
+    below_zero, half = rounding
+    shape = len(upper), len(lows[1]), x.shape[2]
+    loop = compiled.loop("bilinear", prod(shape))
+    if loop is not None:
+        made = np.empty(shape, x.dtype)
+        loop(x.view(np.int8), used, 255 if x.dtype == np.uint8 else -1, lows[1], highs[1], low_x, high_x, upper, lower,
+             low_y, high_y, below_zero, half, np.empty((len(used), *shape[1:]), np.int32),
+             made.view(np.int8).reshape(len(made), -1))
+        return made
     source = x.take(used, axis=0) if len(used) < len(x) else x[used[0]:used[-1] + 1]
     between = source.take(lows[1], axis=1).astype(np.int32)
     between *= low_x[:, None]
@@ -159,7 +161,9 @@ def _weighted(x: np.ndarray, lows: Sequence[np.ndarray], highs: Sequence[np.ndar
         other = flat.take(lower[rows], axis=0)
         other *= high_y[rows, None]
         total += other
-        divide(total)
+        total += (total >> 31) & below_zero
+        total += half
+        total >>= 20
         result[rows] = total
     return result.reshape(len(result), -1, x.shape[2])
 
@@ -212,9 +216,9 @@ def _bilinear_cut_off(x: np.ndarray, op: Resize) -> np.ndarray:
     lows, highs, far_weights, near_weights = zip(*axes, strict=True)
     weights = list(zip(far_weights, near_weights, strict=True))
     if not op.unsigned:
-        return _weighted(x, lows, highs, weights, _towards_zero)
+        return _weighted(x, lows, highs, weights, _TOWARDS_ZERO)
     raised = x.view(np.uint8) ^ np.uint8(128)
-    return (_weighted(raised, lows, highs, weights, _towards_zero) ^ np.uint8(128)).view(np.int8)
+    return (_weighted(raised, lows, highs, weights, _TOWARDS_ZERO) ^ np.uint8(128)).view(np.int8)
 
 
 def _bilinear(x: np.ndarray, op: Resize) -> np.ndarray:
@@ -230,6 +234,11 @@ def _bilinear(x: np.ndarray, op: Resize) -> np.ndarray:
     x = x.astype(np.float32)
     (far_y, near_y), (far_x, near_x) = weights
     total = np.empty((*op.size, x.shape[2]), np.float32)
+    loop = compiled.loop("bilinear_float", total.size)
+    if loop is not None:
+        doubles = [w.astype(np.float64) for w in (far_y, near_y, far_x, near_x)]
+        loop(x, lows[0], highs[0], lows[1], highs[1], *doubles, total)
+        return total
     each = max(_BLOCK // (op.size[1] * x.shape[2]), 1)
     for start in range(0, op.size[0], each):
         rows, made = slice(start, start + each), total[start:start + each]

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..core import Call, Op, Shape, Signature, Tensor
-from ..numerics import onnxruntime_kernels
+from ..numerics import compiled, onnxruntime_kernels
 from ..numerics.fixedpoint import (
     exp_on_negative_values,
     multiply_by_quantized_multiplier,
@@ -25,6 +25,7 @@ _INTEGER_BITS = 5  # of the scaled difference to the maximum (reference/softmax.
 _ACCUMULATION_BITS = 12  # integer bits of the sum of exponentials
 _TABLES = 256  # of exponentials, kept
 _BLOCK = 1 << 14  # values at a time: what is computed in between stays in the cache
+_LONGEST = 1 << 13  # rows whose sum of exponentials has 32 bits
 _LOG_BITS = 4  # integer bits of the logarithm (reference/log_softmax.h)
 
 
@@ -80,16 +81,23 @@ def _real(rows: np.ndarray, beta: float) -> np.ndarray:
 
 def _table_softmax(rows: np.ndarray, source: Tensor, output: Tensor) -> np.ndarray:
     """QLinearSoftmax: exponentials of the 256 differences to the maximum from a table, summed in float32."""
-    factor, length = float(source.scale), np.float32(rows.shape[-1])
-    room = max(0.0, np.log(np.float64(np.finfo(np.float32).max / length)) - 5) / factor
-    table = np.exp((np.arange(256) - 255.0 + room) * factor).astype(np.float32)
+    scale, length = float(source.scale), np.float32(rows.shape[-1])
+    room = max(0.0, np.log(np.float64(np.finfo(np.float32).max / length)) - 5) / scale
+    table = np.exp((np.arange(256) - 255.0 + room) * scale).astype(np.float32)
+    factor, zero = np.floor(np.float32(1) / output.scale), np.float32(output.zero_point)
+    loop = compiled.loop("softmax_float", rows.size)
+    if loop is not None:
+        result = np.empty(rows.shape, np.int8)
+        row = np.empty(rows.shape[-1], np.float32)
+        loop(rows.reshape(-1, len(row)), table[::-1], factor, zero, row, result.reshape(-1, len(row)))
+        return result
     below = rows.max(axis=-1, keepdims=True).view(np.uint8) - np.ascontiguousarray(rows).view(np.uint8)  # 0 to 255
     e = table[::-1].take(below)
     total = np.add.accumulate(e, axis=-1)[..., -1:]  # one after the other, as the framework adds
-    e *= np.floor(np.float32(1) / output.scale)
+    e *= factor
     e /= total
     np.rint(e, out=e)
-    e += np.float32(output.zero_point)
+    e += zero
     return np.clip(e, -128, 127, out=e).astype(np.int8)
 
 
@@ -117,6 +125,10 @@ def fixed_softmax(x: np.ndarray, factor: float, beta: float) -> np.ndarray:
     exponentials, parts = _tables(*_input_factor(factor, beta))
     rows = x.reshape(-1, x.shape[-1])
     result = np.empty(rows.shape, np.int8)
+    loop = compiled.loop("softmax_fixed", rows.size) if rows.shape[1] < _LONGEST else None
+    if loop is not None:
+        loop(rows, exponentials, parts, np.empty(rows.shape[1], np.int64), result)
+        return result.reshape(x.shape)
     each = max(_BLOCK // rows.shape[1], 1)
     for start in range(0, len(rows), each):
         some = rows[start:start + each]
