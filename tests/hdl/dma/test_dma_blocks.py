@@ -105,12 +105,16 @@ async def first_in_first_out(dut, share):
     assert await through(dut, {"i": items}, len(items), share=share) == items
 
 
+WATCHDOG = ("limit", "waiting", "progress", "violation", "restart", "address")
+
+
 @cocotb.test(timeout_time=5, timeout_unit="ms", skip=BLOCK != "watchdog")
 async def expires_after_the_limit(dut):
     """Only an unbroken wait counts; the address is that of the cycle in which it expires; 0 is never."""
     for limit, broken in product((0, 1, 7), (False, True)):
-        await begin(dut, "limit", "waiting", "progress", "address")
-        dut.limit.value, dut.waiting.value = limit, 1
+        await begin(dut, *WATCHDOG)
+        dut.limit.value = limit
+        dut.waiting.value = 1
         waited = 0
         for cycle in range(40):
             dut.address.value = 1000 + cycle
@@ -118,10 +122,39 @@ async def expires_after_the_limit(dut):
             waited = 0 if broken and cycle == limit - 1 else waited + 1
             await FallingEdge(dut.clk)
             if limit and waited == limit:
-                assert dut.expired.value and int(dut.expired_address.value) == 1000 + cycle
+                assert dut.expired.value and int(dut.failed_address.value) == 1000 + cycle
                 break
             assert not dut.expired.value
         assert bool(dut.expired.value) == bool(limit)
+        assert not dut.broken.value
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms", skip=BLOCK != "watchdog")
+async def keeps_the_first_fault_until_a_restart(dut):
+    """A violation keeps its address; a restart clears it, but not while a transaction is outstanding."""
+    await begin(dut, *WATCHDOG)
+    dut.waiting.value = 1
+    for address in (7, 8):
+        dut.address.value = address
+        dut.violation.value = 1
+        await FallingEdge(dut.clk)
+    dut.violation.value = 0
+    assert dut.broken.value and not dut.expired.value and int(dut.failed_address.value) == 7
+    for waiting in (1, 0):
+        dut.waiting.value = waiting
+        dut.restart.value = 1
+        await FallingEdge(dut.clk)
+        dut.restart.value = 0
+        assert bool(dut.broken.value) == bool(waiting)
+    dut.limit.value = 2
+    dut.waiting.value = 1
+    dut.address.value = 9
+    for _ in range(2):
+        await FallingEdge(dut.clk)
+    assert dut.expired.value and int(dut.failed_address.value) == 9
+    dut.restart.value = 1
+    await FallingEdge(dut.clk)
+    assert not dut.expired.value
 
 
 @pytest.mark.parametrize("name, block, given", [

@@ -38,7 +38,7 @@ async def fetch(ports: Ports, **job: int) -> tuple[list[int], int | None]:
 async def tiles_do_not_wrap(dut):
     """The last tile ends with the memory; the next is an error that names the address in 17 bits."""
     ports = Ports(dut)
-    await ports.start(job__valid=0, tile_take=0, params_take=0, params_free=0, data=0)
+    await ports.start(job__valid=0, tile_take=0, params_take=0, parameters__taken=0, data=0)
     tile = CONFIG.columns
     last = list(range(WORDS - tile, WORDS))
     assert await fetch(ports, weights=WORDS - tile) == (last, None)

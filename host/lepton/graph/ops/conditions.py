@@ -38,13 +38,17 @@ def same_type(*tensors: Tensor) -> np.dtype:
 
 def quantized(tensor: Tensor) -> None:
     """One scale and zero point, or one for each place along an axis; scales positive and finite, zero points within
-    the tensor's type."""
+    the tensor's type.
+
+    Files hold float32 scales. float64 is for graphs made by hand from multipliers that no float32 scale gives, such as
+    those of CMSIS-NN's vectors.
+    """
     q = tensor.quantization
     if q is None:
         raise GraphError(f"{tensor.name!r} must be quantized")
-    require(q.scale.ndim == 1 and q.scale.shape == q.zero_point.shape and q.scale.dtype == np.float32
+    require(q.scale.ndim == 1 and q.scale.shape == q.zero_point.shape and q.scale.dtype in (np.float32, np.float64)
             and q.zero_point.dtype == np.int32,
-            f"{tensor.name!r} must have float32 scales and as many int32 zero points, not {q.scale.dtype} of shape "
+            f"{tensor.name!r} must have float32 or float64 scales and as many int32 zero points, not {q.scale.dtype} of shape "
             f"{q.scale.shape} and {q.zero_point.dtype} of shape {q.zero_point.shape}")
     require(q.scale.size == 1 or (q.axis is not None and 0 <= q.axis < len(tensor.shape)
                                   and tensor.shape[q.axis] == q.scale.size),
