@@ -48,8 +48,8 @@ def quantized(tensor: Tensor) -> None:
         raise GraphError(f"{tensor.name!r} must be quantized")
     require(q.scale.ndim == 1 and q.scale.shape == q.zero_point.shape and q.scale.dtype in (np.float32, np.float64)
             and q.zero_point.dtype == np.int32,
-            f"{tensor.name!r} must have float32 or float64 scales and as many int32 zero points, not {q.scale.dtype} of "
-            f"shape {q.scale.shape} and {q.zero_point.dtype} of shape {q.zero_point.shape}")
+            f"{tensor.name!r} must have float32 or float64 scales and as many int32 zero points, not "
+            f"{q.scale.dtype} of shape {q.scale.shape} and {q.zero_point.dtype} of shape {q.zero_point.shape}")
     require(q.scale.size == 1 or (q.axis is not None and 0 <= q.axis < len(tensor.shape)
                                   and tensor.shape[q.axis] == q.scale.size),
             f"{tensor.name!r} of shape {dims(tensor.shape)} must have one scale, or one for each place along its axis, "
