@@ -25,7 +25,7 @@ from .worker import constants
 
 METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile,
            "entropy": CalibrationMethod.Entropy}
-PER_CHANNEL_OPSET = 13
+PER_CHANNEL_OPSET = 13  # since which DequantizeLinear has an axis (ONNX's changelog of operators)
 MOVEMENTS = {"Concat", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather"}
 Progress = Callable[[int, int | None], None]
 
@@ -54,25 +54,26 @@ def quantize_onnx(source: Source, calibration: Calibration, *, method: str = "mi
     for tensor in constants(model.graph):
         if tensor.data_type == onnx.TensorProto.FLOAT and np.isnan(onnx.numpy_helper.to_array(tensor)).any():
             raise GraphError(f"the constant {tensor.name!r} holds values that are not numbers")
-    prepare(model)  # what ONNX Runtime does not take, it says there
+    prepare(model)  # raises what ONNX Runtime has against the network
     reader = _Reader(model, calibration, progress)
     model, per_channel = _per_channel(model)
-    options, extra = {}, {"ActivationSymmetric": False, "WeightSymmetric": True, "CalibPercentile": percentile}
+    extra = {"ActivationSymmetric": False, "WeightSymmetric": True, "CalibPercentile": percentile}
     with tempfile.TemporaryDirectory(prefix="lepton") as folder:
         plain, prepared, quantized = (Path(folder, f"{name}.onnx") for name in ("plain", "prepared", "quantized"))
         onnx.save(model, plain)
-        chatty = logging.getLogger().level
+        level = logging.getLogger().level
         logging.getLogger().setLevel(logging.ERROR)  # advice on its own command line
         try:
-            with contextlib.redirect_stdout(io.StringIO()):  # it narrates
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
                 quant_pre_process(plain, prepared, skip_symbolic_shape=True)
                 ready = onnx.load(prepared)
                 plain_layers(ready.graph)
-                options["nodes_to_exclude"] = _last_movements(ready.graph) + check_constants(ready.graph)
+                left = _last_movements(ready.graph) + check_constants(ready.graph)
                 onnx.save(ready, prepared)
                 quantize_static(prepared, quantized, reader, quant_format=QuantFormat.QDQ, per_channel=per_channel,
                                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                                calibrate_method=METHODS[method], extra_options=extra, **options)
+                                calibrate_method=METHODS[method], nodes_to_exclude=left,
+                                extra_options=extra)
         except GraphError:
             raise
         except Exception as error:  # its exceptions have no common base
@@ -80,7 +81,7 @@ def quantize_onnx(source: Source, calibration: Calibration, *, method: str = "mi
                 raise GraphError("there are no calibration data: at least one input is needed") from None
             raise GraphError(f"the network cannot be quantized: {str(error).strip() or type(error).__name__}") from None
         finally:
-            logging.getLogger().setLevel(chatty)
+            logging.getLogger().setLevel(level)
         return onnx.load(quantized)
 
 
@@ -100,13 +101,13 @@ def _per_channel(model: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
 def _last_movements(graph: onnx.GraphProto) -> list[str]:
     """Names of the operators at the outputs that only join and move values.
 
-    They stay float, so that each of the values joined keeps a scale of its own: a detector's probabilities would
-    be lost in the scale of the coordinates beside them.
+    They stay float, so that each of the values joined keeps a scale of its own: in the scale of a detector's
+    coordinates its probabilities would all be rounded to 0.
     """
     readers: dict[str, set[str]] = {value.name: set() for value in graph.output}
     left: set[str] = set()
     for node in reversed(graph.node):
-        outside = set().union(*(readers.get(name, set()) for name in node.output)) - left
+        outside = {reader for name in node.output for reader in readers.get(name, ())} - left
         at_end = any(name in readers for name in node.output) and not outside
         if node.op_type in MOVEMENTS and at_end and node.name:
             left.add(node.name)
@@ -118,12 +119,13 @@ def _last_movements(graph: onnx.GraphProto) -> list[str]:
 class _Reader(CalibrationDataReader):
     """Hands one input after the other to the calibrator."""
 
-    def __init__(self, model: onnx.ModelProto, calibration: Calibration, progress: Progress | None):
+    def __init__(self, model: onnx.ModelProto, calibration: Calibration, progress: Progress | None) -> None:
         inputs = {value.name: (tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim),
                                onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
                   for value in model.graph.input}
         self.feeds, self.total = calibration_inputs(calibration, inputs)
-        self.progress, self.done = progress, 0
+        self.progress = progress
+        self.done = 0
         self.stdout = sys.stdout  # for `progress`, while the quantizer is kept quiet
 
     def get_next(self) -> dict[str, np.ndarray] | None:

@@ -8,36 +8,88 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
+from typing import IO
 
 from lepton.graph import GraphError
 
 from . import worker
 
-SECONDS = 300.0  # for one model; large ones take a few
+SECONDS = 300.0  # for one model; the largest of the tests take a few
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A worker's process and its pipes."""
+
+    process: subprocess.Popen[bytes]
+    requests: IO[bytes]
+    answers: IO[bytes]
+    owner: int  # the process that started it: a fork must not share it
+
+    @classmethod
+    def start(cls) -> "_Running":
+        process = subprocess.Popen([sys.executable, "-P", worker.__file__], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert process.stdin is not None and process.stdout is not None  # both are pipes
+        return cls(process, process.stdin, process.stdout, os.getpid())
+
+    @property
+    def usable(self) -> bool:
+        """Whether it runs, and belongs to this process."""
+        return self.owner == os.getpid() and self.process.poll() is None
+
+    def answer(self, data: bytes, seconds: float) -> bytes:
+        """What it answers to a request. Raises EOFError where it ends before that, TimeoutError."""
+        self.requests.write(worker.LENGTH.pack(len(data)) + data)
+        self.requests.flush()
+        deadline = time.monotonic() + seconds
+        length, = worker.LENGTH.unpack(self._read(worker.LENGTH.size, deadline))
+        return self._read(length, deadline)
+
+    def _read(self, count: int, deadline: float) -> bytes:
+        parts = []
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.answers, selectors.EVENT_READ)
+            while count:
+                if not selector.select(max(deadline - time.monotonic(), 0)):
+                    raise TimeoutError
+                part = os.read(self.answers.fileno(), count)
+                if not part:
+                    raise EOFError
+                parts.append(part)
+                count -= len(part)
+        return b"".join(parts)
+
+    def end(self) -> None:
+        """Kills the process; one that another process has started is left alone."""
+        if self.owner != os.getpid():
+            return
+        self.process.kill()
+        self.process.wait()
+        self.answers.close()
+        with contextlib.suppress(BrokenPipeError):  # what it had not read yet
+            self.requests.close()
 
 
 class IsolatedWorker:
     """Runs `worker.serve`; started with the first request, kept for the next ones, replaced when it is lost."""
 
-    def __init__(self, seconds: float = SECONDS):
+    def __init__(self, seconds: float = SECONDS) -> None:
         self.seconds = seconds
-        self.process: subprocess.Popen | None = None
-        self.owner = 0  # the process that started it: a fork must not share it
-        self.lock = threading.Lock()
+        self._running: _Running | None = None
+        self._lock = threading.Lock()
 
     def prepare(self, data: bytes) -> bytes:
         """See `worker.prepare`. Raises GraphError where that refuses, crashes, or does not answer in time."""
-        with self.lock:
-            if self.process is None or self.owner != os.getpid() or self.process.poll() is not None:
-                self._start()
+        with self._lock:
+            if self._running is None or not self._running.usable:
+                self._running = _Running.start()
+            running = self._running
             try:
-                self.process.stdin.write(worker.LENGTH.pack(len(data)) + data)
-                self.process.stdin.flush()
-                deadline = time.monotonic() + self.seconds
-                length, = worker.LENGTH.unpack(self._read(worker.LENGTH.size, deadline))
-                answer = self._read(length, deadline)
+                answer = running.answer(data, self.seconds)
             except (BrokenPipeError, EOFError):
-                code = self.process.wait()
+                code = running.process.wait()
                 self.close()
                 what = ("the model is malformed: ONNX's libraries crashed on it" if code < 0 else
                         "ONNX's libraries gave up; is there memory enough?")
@@ -49,34 +101,11 @@ class IsolatedWorker:
             raise GraphError(answer[1:].decode(errors="replace"))
         return answer[1:]
 
-    def _start(self):
-        self.process = subprocess.Popen([sys.executable, "-P", worker.__file__], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        self.owner = os.getpid()
-
-    def _read(self, count: int, deadline: float) -> bytes:
-        parts, stream = [], self.process.stdout
-        with selectors.DefaultSelector() as selector:
-            selector.register(stream, selectors.EVENT_READ)
-            while count:
-                if not selector.select(max(deadline - time.monotonic(), 0)):
-                    raise TimeoutError
-                part = os.read(stream.fileno(), count)
-                if not part:
-                    raise EOFError
-                parts.append(part)
-                count -= len(part)
-        return b"".join(parts)
-
-    def close(self):
+    def close(self) -> None:
         """Ends the process."""
-        process, self.process = self.process, None
-        if process is not None and self.owner == os.getpid():
-            process.kill()
-            process.wait()
-            process.stdout.close()
-            with contextlib.suppress(BrokenPipeError):  # what it had not read yet
-                process.stdin.close()
+        if self._running is not None:
+            self._running.end()
+        self._running = None
 
 
 SHARED = IsolatedWorker()

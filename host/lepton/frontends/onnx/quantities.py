@@ -8,7 +8,9 @@ from lepton.graph import GraphError, Quantization
 
 _ONE_TO_ONE = ("QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearSigmoid", "QLinearLeakyRelu",
                "QLinearSoftmax")
-LARGEST_SCALE, SMALLEST_SCALE = 2.0**40, 2.0**-40  # so that scale * scale / scale is a float32
+# So that products and quotients of three scales stay normal float32: 2**(3 * 40) < 2**127, 2**(-3 * 40) > 2**-126.
+LARGEST_SCALE = 2.0**40
+SMALLEST_SCALE = 2.0**-40
 # Where operators state quantization: position of a value -> positions of its scale and zero point.
 _READS = {
     "DequantizeLinear": {0: (1, 2)}, "QLinearConv": {0: (1, 2)}, "QLinearMatMul": {0: (1, 2), 3: (4, 5)},
@@ -52,8 +54,9 @@ def quantities(graph: onnx.GraphProto) -> dict[str, Quantization]:
                 inputs = list(node.input if node.op_type in _ALL_INPUTS else node.input[:1])
                 sources, targets = (inputs, node.output) if forward else (node.output, inputs)
                 known = next((found[name] for name in sources if name in found), None)
-                for name in targets if known else ():
-                    found.setdefault(name, known)
+                if known is not None:
+                    for name in targets:
+                        found.setdefault(name, known)
     return found
 
 

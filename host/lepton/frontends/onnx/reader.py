@@ -15,9 +15,9 @@ from lepton.graph import GraphError
 from .worker import LARGEST_TENSOR, MOST_DIMENSIONS, constants
 
 DOMAINS = {"", "ai.onnx", "com.microsoft"}
-OLDEST_OPSET = 7
+OLDEST_OPSET = 7  # ONNX Runtime supports operators from this opset on (its docs/Versioning.md)
 
-Source = str | PathLike | bytes | bytearray | memoryview | onnx.ModelProto
+Source = str | PathLike[str] | bytes | bytearray | memoryview | onnx.ModelProto
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -50,14 +50,13 @@ def read_model(source: Source, shapes: Shapes | None = None) -> tuple[onnx.Model
 
 
 def _parse(source: Source) -> tuple[onnx.ModelProto, str, Path | None]:
+    path = Path(source) if isinstance(source, str | PathLike) else None
+    name = "network" if path is None else path.stem
     if isinstance(source, onnx.ModelProto):
         model = onnx.ModelProto()
         model.CopyFrom(source)
-        name, path = "network", None
     else:
-        in_memory = isinstance(source, bytes | bytearray | memoryview)
-        data = bytes(source) if in_memory else Path(source).read_bytes()
-        name, path = ("network", None) if in_memory else (Path(source).stem, Path(source))
+        data = Path(source).read_bytes() if isinstance(source, str | PathLike) else bytes(source)
         try:
             model = onnx.load_model_from_string(data)
         except (DecodeError, RuntimeError, ValueError) as error:
@@ -69,7 +68,7 @@ def _parse(source: Source) -> tuple[onnx.ModelProto, str, Path | None]:
 
 
 def _check_text(model: onnx.ModelProto):
-    """Protobuf hands names that are not UTF-8 on as bytes, which nothing behind expects."""
+    """Raises GraphError for names that are not UTF-8: protobuf returns those as bytes, where all others are str."""
     graph = model.graph
     names = [graph.name, *(opset.domain for opset in model.opset_import),
              *(value.name for value in [*graph.input, *graph.output, *graph.initializer])]
@@ -123,13 +122,15 @@ def _load_external_data(graph: onnx.GraphProto, model: Path | None):
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")
         if model is None:
-            raise GraphError(f"tensor {tensor.name!r} lies in the file {location!r} beside the model; give the model's "
-                             "path instead of its bytes")
+            raise GraphError(f"tensor {tensor.name!r} is stored in the file {location!r} next to the model; give the "
+                             "model's path instead of its bytes")
         path = _data_file(model, location)
         if path is None:
-            raise GraphError(f"tensor {tensor.name!r} lies in {location!r}, which must be a file in the model's folder")
+            raise GraphError(f"tensor {tensor.name!r} is stored in {location!r}, which must be a file in the model's "
+                             "folder")
         try:
-            offset, length = int(entries.get("offset", 0)), int(entries["length"]) if "length" in entries else None
+            offset = int(entries.get("offset", 0))
+            length = int(entries["length"]) if "length" in entries else None
             size = path.stat().st_size
             if offset < 0 or (length or 0) < 0 or offset + (length or 0) > size:
                 raise ValueError(f"{length} bytes at {offset} of a file of {size}")
@@ -143,10 +144,10 @@ def _load_external_data(graph: onnx.GraphProto, model: Path | None):
 
 
 def _data_file(model: Path, location: str) -> Path | None:
-    """The file `location` beside the model, or beside what the model's path is a link to; None where there is none.
+    """The file `location` in the model's folder, or in that of the file which the model's path links to; else None.
 
-    As in ONNX Runtime, what a link to data leads to must lie in one of these two folders, too: caches keep model and
-    data as links to files side by side.
+    As in ONNX Runtime, the target of a link to data must be in one of these two folders, too: download caches keep
+    model and data as links to files in one folder.
     """
     folders = [model.absolute().parent.resolve(), model.resolve().parent]
     for folder in folders if location and not Path(location).is_absolute() else ():
@@ -167,7 +168,7 @@ def _fix_shapes(inputs: list[onnx.ValueInfoProto], shapes: dict[str, tuple[int, 
             raise GraphError(f"input {value.name!r} has {len(dims)} dimensions, the shape given for it {tuple(given)}")
         for axis, dim in enumerate(dims):
             stated = dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None  # some files have -1
-            extent = stated if stated is not None else 1 if axis == 0 else None
+            extent = 1 if stated is None and axis == 0 else stated  # an open batch is 1
             if given is not None:
                 if stated not in (None, given[axis]):
                     raise GraphError(f"input {value.name!r} has {stated} in dimension {axis}, not {given[axis]}")

@@ -16,7 +16,7 @@ from lepton.graph import GraphError
 from .isolated import SHARED
 from .worker import session_options
 
-NEWEST_IR = 10
+NEWEST_IR = 10  # of the models made here: the one of onnx 1.16, which every supported ONNX Runtime reads
 
 
 def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -28,8 +28,8 @@ def evaluate(node: onnx.NodeProto, inputs: list[np.ndarray | None], opsets: tupl
              output: int = 0) -> np.ndarray:
     """One output of an operator as ONNX Runtime computes it; None is an input left out."""
     attributes = sorted(node.attribute, key=lambda a: a.name)
+    feeds = {f"x{i}": array for i, array in enumerate(inputs) if array is not None}
     names = tuple("" if array is None else f"x{i}" for i, array in enumerate(inputs))
-    feeds = {name: array for name, array in zip(names, inputs, strict=True) if name}
     types = tuple((name, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for name, a in feeds.items())
     outputs = ["y" if i == output else f"y{i}" if name else "" for i, name in enumerate(node.output)]
     key = onnx.NodeProto(op_type=node.op_type, domain=node.domain, input=names, output=outputs, attribute=attributes)

@@ -1,5 +1,7 @@
 """Float networks in the forms that ONNX Runtime's quantizer takes."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
@@ -8,30 +10,35 @@ from lepton.graph import GraphError
 
 from .importer import attributes
 
-_WEIGHTS = {"Conv": (1, 2), "ConvTranspose": (1, 2), "Gemm": (1, 2), "MatMul": (0, 1)}  # operands that may be weights
+# Positions of the operands that may be weights or biases.
+_WEIGHTS = {"Conv": (1, 2), "ConvTranspose": (1, 2), "Gemm": (1, 2), "MatMul": (0, 1)}
 
+# Operators whose results have their operands' infinities.
 _PASS_ON = {"Add", "Sub", "Mul", "Div", "Neg", "Cast", "Concat", "Expand", "Gather", "Reshape", "Slice", "Split",
-            "Squeeze", "Tile", "Transpose", "Unsqueeze"}  # operators whose results have their operands' infinities
+            "Squeeze", "Tile", "Transpose", "Unsqueeze"}
 
 
 class _Constants:
     """The graph's initializers by name, and new ones."""
 
-    def __init__(self, graph: onnx.GraphProto):
-        self.graph, self.tensors = graph, {tensor.name: tensor for tensor in graph.initializer}
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.graph = graph
+        self.tensors = {tensor.name: tensor for tensor in graph.initializer}
         self.names = set(self.tensors) | {name for node in graph.node for name in (*node.input, *node.output)}
 
     def array(self, name: str) -> np.ndarray | None:
         return numpy_helper.to_array(self.tensors[name]) if name in self.tensors else None
 
     def unique(self, name: str) -> str:
-        number, candidate = 1, name
+        number = 1
+        candidate = name
         while candidate in self.names:
-            candidate, number = f"{name}.{number}", number + 1
+            candidate = f"{name}.{number}"
+            number += 1
         self.names.add(candidate)
         return candidate
 
-    def add(self, name: str, array: np.ndarray) -> str:
+    def add(self, name: str, array: np.ndarray | np.float32) -> str:
         name = self.unique(name)
         self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         self.tensors[name] = self.graph.initializer[-1]
@@ -54,48 +61,57 @@ def plain_layers(graph: onnx.GraphProto) -> None:
 
 def _gemm(node: onnx.NodeProto, constants: _Constants) -> list[onnx.NodeProto]:
     given = attributes(node)
-    alpha, beta = given.get("alpha", 1.0), given.get("beta", 1.0)
+    alpha = given.get("alpha", 1.0)
+    beta = given.get("beta", 1.0)
     a, b, c = (*node.input, "")[:3]
-    weights, bias = constants.array(b), constants.array(c)
-    before, after = [], []
+    weights = constants.array(b)
+    bias = constants.array(c)
+    before: list[onnx.NodeProto] = []
+    after: list[onnx.NodeProto] = []
 
-    def step(op: str, *inputs: str, **options) -> str:
+    def step(nodes: list[onnx.NodeProto], op: str, *inputs: str, **options: Any) -> str:
         result = constants.unique(f"{node.name}.{op.lower()}")
-        (before if op == "Transpose" else after).append(
-            helper.make_node(op, inputs, [result], name=constants.unique(f"{node.name}/{op}"), **options))
+        nodes.append(helper.make_node(op, inputs, [result], name=constants.unique(f"{node.name}/{op}"), **options))
         return result
 
     if given.get("transA", 0):
-        a = step("Transpose", a, perm=[1, 0])
+        a = step(before, "Transpose", a, perm=[1, 0])
     if weights is not None and alpha != 1:
-        b, alpha = constants.add(f"{b}.scaled", weights * weights.dtype.type(alpha)), 1.0
-    columns = None if weights is None else weights.shape[0 if given.get("transB", 0) else 1]
+        b = constants.add(f"{b}.scaled", weights * weights.dtype.type(alpha))
+        alpha = 1.0
     if bias is not None and beta != 1:
-        bias, beta = bias * bias.dtype.type(beta), 1.0
+        bias = bias * bias.dtype.type(beta)
+        beta = 1.0
         c = constants.add(f"{c}.scaled", bias)
-    one_row = bias is not None and columns is not None and bias.size in (1, columns) and bias.shape[-1:] in (
-        (), (1,), (columns,))
-    if one_row and bias.shape != (columns,):
-        c = constants.add(f"{c}.row", np.broadcast_to(bias.ravel(), columns))
-    apart = bool(c) and not (one_row and alpha == 1 and np.all(np.isfinite(bias)))
+    row = None if weights is None or bias is None else _as_row(bias, weights.shape[0 if given.get("transB", 0) else 1])
+    if row is not None and bias is not None and bias.shape != row.shape:
+        c = constants.add(f"{c}.row", row)
+    apart = bool(c) and not (row is not None and alpha == 1 and np.all(np.isfinite(row)))
     result = node.output[0]
     layer = helper.make_node("Gemm", [a, b] + ([c] if c and not apart else []),
                              [result if not apart and alpha == 1 else constants.unique(f"{node.name}.product")],
                              name=node.name, transB=given.get("transB", 0))
     last = layer.output[0]
     if alpha != 1:
-        last = step("Mul", last, constants.add(f"{node.name}.alpha", np.float32(alpha)))
+        last = step(after, "Mul", last, constants.add(f"{node.name}.alpha", np.float32(alpha)))
     if apart and beta != 1:
-        c = step("Mul", c, constants.add(f"{node.name}.beta", np.float32(beta)))
+        c = step(after, "Mul", c, constants.add(f"{node.name}.beta", np.float32(beta)))
     if apart:
-        last = step("Add", last, c)
+        last = step(after, "Add", last, c)
     if after:
         after[-1].output[0] = result
     return [*before, layer, *after]
 
 
+def _as_row(bias: np.ndarray, columns: int) -> np.ndarray | None:
+    """The bias of shape (columns,); None where it is not one row."""
+    if bias.size not in (1, columns) or bias.shape[-1:] not in ((), (1,), (columns,)):
+        return None
+    return np.broadcast_to(bias.ravel(), columns)
+
+
 def check_constants(graph: onnx.GraphProto) -> list[str]:
-    """Names of operators that must stay in float: they read constants with infinities (masks), or what follows.
+    """Names of operators that must stay in float: they read constants with infinities (masks), or results of those.
 
     Raises GraphError for constants that are not numbers, and for infinite weights.
     """

@@ -1,9 +1,9 @@
-"""What works through a stranger's model in C++: shape inference and ONNX Runtime's optimizer.
+"""The C++ libraries that read a model from an unknown source: ONNX's shape inference and ONNX Runtime's optimizer.
 
 Both abort the process on some malformed models, and could be made to compute for very long or to take all memory. So
 this file runs as a process of its own (`isolated`), with limits, and imports nothing from Lepton. Requests come on
-standard input, answers leave on standard output: a length of 8 bytes, then that many; an answer begins with b"+" and
-the model, or with b"-" and why there is none.
+standard input, answers go to standard output. Each is a length of 8 bytes and as many bytes of content; an answer's
+content is b"+" and the model, or b"-" and the reason why there is none.
 """
 
 import contextlib
@@ -18,11 +18,13 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
-MEMORY = 16 << 30  # bytes of address space
-LARGEST_TENSOR = 1 << 28  # elements; more would exhaust the memory of the machine that compiles
-MOST_DIMENSIONS = 8
+MEMORY = 16 << 30  # bytes of address space: eight copies of the largest model, as protobuf allows 2 GiB for a file
+LARGEST_TENSOR = 1 << 28  # elements: 1 GiB of float32; more would exhaust the memory of the machine that compiles
+MOST_DIMENSIONS = 8  # window attention, the deepest reshape in use, has 6
 LENGTH = struct.Struct("<Q")
-CHANNELS_LAST = "channels last"  # what a Resize says that ONNX Runtime runs so: it has another kernel for these
+# The doc_string of a Resize that ONNX Runtime runs with channels last: with an integer kernel
+# (onnxruntime/core/providers/cpu/tensor/upsample.h, NhwcUpsampleBilinearInteger).
+CHANNELS_LAST = "channels last"
 # Fusions of float operators that change no number, and whose parts are easier to take one by one.
 KEPT_APART = ["ConvActivationFusion", "ConvAddActivationFusion", "GemmActivationFusion", "MatMulAddFusion",
               "MatMulScaleFusion", "MatmulTransposeFusion", "TransposeOptimizer"]
@@ -32,11 +34,12 @@ class Refused(ValueError):
     """The model cannot be used; the text says why."""
 
 
-def session_options(level) -> onnxruntime.SessionOptions:
+def session_options(level: onnxruntime.GraphOptimizationLevel) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = level
-    options.log_severity_level = 4
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # fatal: errors come as exceptions
+    options.intra_op_num_threads = 1  # results do not depend on the number of cores
+    options.inter_op_num_threads = 1
     return options
 
 
@@ -55,14 +58,14 @@ def prepare(data: bytes) -> bytes:
     if not interpolating:
         return prepared
     with_layouts = onnx.load_model_from_string(_optimized(data, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL))
-    # where the layout was changed, other constants say the sizes or scales
+    # Where the layout was changed, other constants hold the sizes or scales.
     kept = {(node.name, *node.input[1:]) for node in with_layouts.graph.node if node.op_type == "Resize"}
     for node in interpolating:
         node.doc_string = "" if (node.name, *node.input[1:]) in kept else CHANNELS_LAST
     return model.SerializeToString()
 
 
-def _optimized(data: bytes, level) -> bytes:
+def _optimized(data: bytes, level: onnxruntime.GraphOptimizationLevel) -> bytes:
     options = session_options(level)
     with tempfile.TemporaryDirectory(prefix="lepton") as folder:
         path = Path(folder, "optimized.onnx")
@@ -77,7 +80,7 @@ def _optimized(data: bytes, level) -> bytes:
             raise Refused(f"ONNX Runtime cannot load the model: {text[0] if text else type(error).__name__}") from None
 
 
-def _check_sizes(model: onnx.ModelProto):
+def _check_sizes(model: onnx.ModelProto) -> None:
     """Refuses broken constants, and tensors that the model's own operators would make huge."""
     try:
         for tensor in constants(model.graph):
@@ -92,10 +95,11 @@ def _check_sizes(model: onnx.ModelProto):
                           f"elements in {MOST_DIMENSIONS} dimensions are supported")
 
 
-def serve():
+def serve() -> None:
     """Answers requests until standard input ends."""
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing but answers may get there
+    requests = sys.stdin.buffer
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print must not get between the answers
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while header := requests.read(LENGTH.size):

@@ -232,7 +232,7 @@ def test_external_data(tmp_path):
     for location in ("../weights.bin", str(tmp_path / "weights.bin"), "link.bin", "nothing.bin", ""):
         refused(external(network(), location, inside), "must be a file in the model's folder")
     path = external(network(), "weights.bin", inside)
-    refused(path.read_bytes(), "beside the model; give the model's path instead of its bytes")
+    refused(path.read_bytes(), "next to the model; give the model's path instead of its bytes")
     (inside / "weights.bin").write_bytes(b"\x01" * 10)
     refused(path, "cannot be read|malformed")
 
