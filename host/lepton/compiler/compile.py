@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from ..arch import PRESETS, ChipConfig, ConfigError, Dma, Region
-from ..graph import Graph, GraphError, Node, Signature, passes
+from ..graph import Graph, GraphError, Node, passes
 from ..graph.verify import verify
 from ..program import (
     Binding,
@@ -221,9 +221,9 @@ def _placement(graph: Graph, found: list[ChipJob], refused: dict[int, str], mode
     assert step == len(model.steps)
     rows = []
     for node in graph.nodes:
-        tensors, output = [graph.tensors[n] if n else None for n in node.inputs], graph.tensors[node.outputs[0]]
+        signature = graph.signature(node)
         place, step = where.get(id(node), ("free", -1))
         reason = refused.get(id(node), "only the host reads its result") if place == "host" else ""
         rows.append(Placed(node.name or node.outputs[0], type(node.op).__name__, place, reason,
-                           node.op.macs(tensors, output), Signature(graph.arithmetic, tensors, output).traffic, step))
+                           node.op.macs(signature), signature.traffic, step))
     return rows

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .core import Graph, GraphError, Node, Op, Quantization, Shape, Tensor
-from .interpret import compute
+from .core import Graph, GraphError, Node, Op, OperandList, Quantization, Shape, Tensor
+from .interpret import compute, operands
 
 
 class GraphBuilder:
@@ -66,24 +66,23 @@ class GraphBuilder:
         first input. output: a tensor that the network declares, in place of a new one. Raises `GraphError` where the
         inputs do not fit each other, or `output` is declared otherwise.
         """
-        tensors = [None if value is None else value.tensor for value in inputs]
+        tensors = OperandList(None if value is None else value.tensor for value in inputs)
         try:
             shape, dtype = op.infer(tensors)
         except GraphError as error:
             raise self.error(str(error)) from None
         if output is None:
-            if quantization is None and op.keeps_quantization and tensors[0] is not None:
+            if quantization is None and op.keeps_quantization:
                 quantization = tensors[0].quantization
             output = Tensor(self.unique(name or self.label or type(op).__name__), shape, dtype, quantization)
         elif (tuple(output.shape), np.dtype(output.dtype)) != (shape, dtype):
             raise self.error(f"output {output.name!r} is declared as {output.dtype} {tuple(output.shape)}, the "
                              f"operator makes {dtype} {shape}")
-        if all(t is None or t.data is not None for t in tensors) and prod(shape) * dtype.itemsize <= self.fold_bytes:
-            values = [None if t is None else t.data for t in tensors]
-            output.data = compute(op, self.graph.arithmetic, tensors, values, output)
+        if all(t.data is not None for t in tensors.given) and prod(shape) * dtype.itemsize <= self.fold_bytes:
+            output.data = compute(op, self.graph.arithmetic, tensors, operands(tensors, {}), output)
             output.data.flags.writeable = False
         else:
-            names = ["" if t is None else t.name for t in tensors]
+            names = ["" if value is None else value.name for value in inputs]
             self.graph.nodes.append(Node(op, names, [output.name], self.label or output.name))
         return self._add(output)
 

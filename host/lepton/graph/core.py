@@ -1,15 +1,17 @@
 """Tensors, operators, nodes and the graph that holds them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from math import prod
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar, overload
 
 import numpy as np
 
-__all__ = ["FULL", "Arithmetic", "Call", "Graph", "GraphError", "Node", "Op", "Pair", "Quantization", "Shape",
-           "Signature", "Tensor"]
+__all__ = ["FULL", "Arithmetic", "Call", "Graph", "GraphError", "Node", "Op", "OperandList", "Pair", "Quantization",
+           "Shape", "Signature", "Tensor"]
+
+T = TypeVar("T")
 
 Shape = tuple[int, ...]
 Pair = tuple[int, int]  # (y, x), or (low, high)
@@ -55,10 +57,16 @@ class Tensor:
     data: np.ndarray | None = None
 
     @property
+    def parameters(self) -> Quantization:
+        """The quantization of a tensor that must have one. Raises `GraphError` without."""
+        if self.quantization is None:
+            raise GraphError(f"{self.name!r} must be quantized")
+        return self.quantization
+
+    @property
     def scale(self) -> np.float32:
-        """The scale of a tensor that is quantized per tensor."""
-        assert self.quantization is not None, f"{self.name!r} is not quantized"
-        return np.float32(self.quantization.scale.reshape(-1)[0])
+        """The scale of a tensor that is quantized per tensor. Raises `GraphError` without a quantization."""
+        return np.float32(self.parameters.scale.reshape(-1)[0])
 
     @property
     def zero_point(self) -> int:
@@ -66,13 +74,47 @@ class Tensor:
         return 0 if self.quantization is None else int(self.quantization.zero_point.reshape(-1)[0])
 
 
+class OperandList(Sequence[T], Generic[T]):
+    """The operands of one use of an operator, in order: tensors, or arrays.
+
+    Indices, slices and iteration are for operands that must be given; they raise `GraphError` for one that is left
+    out. `get` and `given` are for optional ones.
+    """
+
+    def __init__(self, items: "Iterable[T | None]"):
+        self.items: tuple[T | None, ...] = items.items if isinstance(items, OperandList) else tuple(items)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self.items)))]
+        item = self.items[index]
+        if item is None:
+            raise GraphError(f"operand {index} is missing")
+        return item
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def get(self, index: int) -> T | None:
+        """The operand at `index`; None where it is left out."""
+        return self.items[index] if index < len(self.items) else None
+
+    @property
+    def given(self) -> list[T]:
+        """All operands but those that are left out."""
+        return [item for item in self.items if item is not None]
+
+
 @dataclass(frozen=True, eq=False)
 class Signature:
-    """One use of an operator: the tensors that go in (None for an optional operand left out) and the one that comes
-    out. `arithmetic` is the graph's."""
+    """One use of an operator: the tensors that go in and the one that comes out. `arithmetic` is the graph's."""
 
     arithmetic: Arithmetic
-    inputs: Sequence[Tensor | None]
+    inputs: OperandList[Tensor]
     output: Tensor
 
     @property
@@ -91,19 +133,19 @@ class Signature:
     @property
     def traffic(self) -> int:
         """Bytes of the operands, constants included, and of the result."""
-        return sum(prod(t.shape) * np.dtype(t.dtype).itemsize for t in (*self.inputs, self.output) if t is not None)
+        return sum(prod(t.shape) * np.dtype(t.dtype).itemsize for t in (*self.inputs.given, self.output))
 
 
 @dataclass(frozen=True, eq=False)
 class Call(Signature):
     """One execution of an operator: `values` are the arrays of `inputs`."""
 
-    values: Sequence[np.ndarray | None]
+    values: OperandList[np.ndarray]
 
     @property
     def x(self) -> np.ndarray:
         """The first operand."""
-        return self.values[0]  # type: ignore[return-value]  # first operands are never left out
+        return self.values[0]
 
 
 @dataclass(frozen=True)
@@ -123,7 +165,7 @@ class Op:
     clamp = FULL  # no clamp
     unsigned = False
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         """Shape and data type of the output. Raises `GraphError` where the inputs do not fit each other."""
         raise GraphError(f"operator {type(self).__name__} does not say what its output is")
 
@@ -138,7 +180,7 @@ class Op:
         """True where `compute` of two 8-bit operands is slower than a look-up in a table of its results (`lookup`)."""
         return False
 
-    def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
+    def macs(self, signature: Signature) -> int:
         """Multiplications of the network's own arithmetic; 0 for operators that only compare, add or move."""
         return 0
 
@@ -149,7 +191,7 @@ class Op:
         """
         return None
 
-    def dropped_axes(self, inputs: Sequence[Tensor | None]) -> set[int]:
+    def dropped_axes(self, inputs: OperandList[Tensor]) -> set[int]:
         """Axes of the first input that the output does not have."""
         return set()
 
@@ -188,3 +230,15 @@ class Graph:
     outputs: list[str] = field(default_factory=list)
     arithmetic: Arithmetic = Arithmetic.FIXED
     notes: list[str] = field(default_factory=list)
+
+    def operands(self, node: Node) -> OperandList[Tensor]:
+        """The tensors that `node` reads."""
+        return OperandList(self.tensors[name] if name else None for name in node.inputs)
+
+    def result(self, node: Node) -> Tensor:
+        """The tensor that `node` makes."""
+        return self.tensors[node.outputs[0]]
+
+    def signature(self, node: Node) -> Signature:
+        """The use of its operator that `node` is."""
+        return Signature(self.arithmetic, self.operands(node), self.result(node))

@@ -6,18 +6,18 @@ from dataclasses import replace
 import numpy as np
 
 from . import lookup
-from .core import Arithmetic, Call, Graph, Op, Tensor
+from .core import Arithmetic, Call, Graph, Op, OperandList, Tensor
 from .numerics import torch_kernels
 
 
 def compute(op: Op, arithmetic: Arithmetic, inputs: Sequence[Tensor | None], values: Sequence[np.ndarray | None],
             output: Tensor) -> np.ndarray:
     """The result of one operator: a contiguous array of `output`'s shape and type."""
-    x = values[0]
-    if op.one_image and x is not None and x.ndim == 4 and len(x) > 1:
+    call = Call(arithmetic, OperandList(inputs), output, OperandList(values))
+    if op.one_image and call.x.ndim == 4 and len(call.x) > 1:
         one = replace(output, shape=(1, *output.shape[1:]))
-        return np.concatenate([compute(op, arithmetic, inputs, [image[None], *values[1:]], one) for image in x])
-    call = Call(arithmetic, inputs, output, values)
+        rest = call.values.items[1:]
+        return np.concatenate([compute(op, arithmetic, inputs, [image[None], *rest], one) for image in call.x])
     result = torch_kernels.run(op, call)
     if result is None:
         result = lookup.run(op, call)
@@ -27,15 +27,16 @@ def compute(op: Op, arithmetic: Arithmetic, inputs: Sequence[Tensor | None], val
 
 
 def operands(inputs: Sequence[Tensor | None], values: Mapping[str, np.ndarray]) -> list[np.ndarray | None]:
-    """The arrays of `inputs`: constants' own data, others by name from `values`."""
-    return [None if t is None else t.data if t.data is not None else values[t.name] for t in inputs]
+    """The arrays of `inputs`: constants' own data, others by name from `values`; None for an operand left out."""
+    tensors = OperandList(inputs).items
+    return [None if t is None else t.data if t.data is not None else values[t.name] for t in tensors]
 
 
 def evaluate(network: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Every tensor that `network` computes, by name, and its inputs: what compiled programs are compared with."""
     values = dict(inputs)
     for node in network.nodes:
-        tensors = [network.tensors[name] if name else None for name in node.inputs]
-        output = network.tensors[node.outputs[0]]
+        tensors = network.operands(node)
+        output = network.result(node)
         values[output.name] = compute(node.op, network.arithmetic, tensors, operands(tensors, values), output)
     return values

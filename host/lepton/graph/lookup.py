@@ -9,7 +9,7 @@ from math import prod
 
 import numpy as np
 
-from .core import Arithmetic, Call, Op, Quantization, Shape, Tensor
+from .core import Arithmetic, Call, Op, OperandList, Quantization, Shape, Tensor
 from .numerics import compiled
 from .numerics.compiled import together_rows
 from .numerics.tables import mapped, taken
@@ -48,7 +48,7 @@ def _table(op: Op, arithmetic: Arithmetic, first: Kind, second: Kind, output: Ki
     """(256, 256) results, by the bytes of both operands."""
     inputs = [_tensor(first, (256, 1), "a"), _tensor(second, (1, 256), "b")]
     values = [np.arange(256, dtype=np.uint8).view(t.dtype).reshape(t.shape) for t in inputs]
-    made = op.compute(Call(arithmetic, inputs, _tensor(output, (256, 256), "y"), values))
+    made = op.compute(Call(arithmetic, OperandList(inputs), _tensor(output, (256, 256), "y"), OperandList(values)))
     return np.ascontiguousarray(made)
 
 

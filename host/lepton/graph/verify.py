@@ -6,7 +6,7 @@ chip or host computes it is decided later.
 
 import numpy as np
 
-from .core import Graph, GraphError, Node, Signature, Tensor
+from .core import Graph, GraphError, Node, OperandList, Signature, Tensor
 from .ops import OPERATORS
 
 
@@ -59,12 +59,12 @@ def verify_node(network: Graph, node: Node, defined: set[str]) -> None:
         node.op.check(Signature(network.arithmetic, inputs, output))
     except GraphError as error:
         raise GraphError(f"{node.label}: {error}") from None
-    for tensor in filter(None, inputs):  # after the checks: an operand that must be constant is to be named as such
+    for tensor in inputs.given:  # after the checks: an operand that must be constant is to be named as such
         _defined(tensor, node, defined)
 
 
-def _operands(network: Graph, node: Node, defined: set[str]) -> list[Tensor | None]:
-    """The tensors of the inputs, None for one that is left out. All names of the node are checked."""
+def _operands(network: Graph, node: Node, defined: set[str]) -> OperandList[Tensor]:
+    """The tensors of the inputs. All names of the node are checked."""
     kind = type(node.op).__name__
     if OPERATORS.get(kind) is not type(node.op):
         raise GraphError(f"{node.label}: operator {kind} is not supported; supported are {', '.join(OPERATORS)}")
@@ -83,7 +83,7 @@ def _operands(network: Graph, node: Node, defined: set[str]) -> list[Tensor | No
                 _defined(network.tensors[name], node, defined)
         elif index < least:
             raise GraphError(f"{node.label}: operand {index} is missing")
-    return [network.tensors[name] if name else None for name in node.inputs]
+    return network.operands(node)
 
 
 def _defined(tensor: Tensor, node: Node, defined: set[str]) -> None:

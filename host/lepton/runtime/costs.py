@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..graph import Signature
+from ..graph import OperandList, Signature
 from ..program import ChipStep, CompiledModel, HostStep
 
 _FEWEST = 3  # rounds, of which the first makes tables that are kept
@@ -31,8 +31,8 @@ def cost_of(index: int, step: HostStep | ChipStep, seconds: float) -> HostCost:
     """The cost of a step that took the host so long."""
     if isinstance(step, ChipStep):
         return HostCost(index, step.name, LAYOUT, 0, sum(b.size for b in (*step.inputs, *step.outputs)), seconds)
-    return HostCost(index, step.name, type(step.op).__name__, step.op.macs(step.inputs, step.output),
-                    Signature(step.arithmetic, step.inputs, step.output).traffic, seconds)
+    signature = Signature(step.arithmetic, OperandList(step.inputs), step.output)
+    return HostCost(index, step.name, type(step.op).__name__, step.op.macs(signature), signature.traffic, seconds)
 
 
 def measured(model: CompiledModel) -> list[HostCost]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from lepton.graph import Arithmetic, Quantization, interpret, lookup, ops
+from lepton.graph import Arithmetic, OperandList, Quantization, interpret, lookup, ops
 from lepton.graph import Tensor as GraphTensor
 from lepton.graph.numerics.tables import mapped
 
@@ -87,7 +87,7 @@ def test_the_table_holds_what_compute_makes(op, arithmetic):
                for name, scale, zero in (("a", 0.03, np.int32([9])), ("b", 0.05, np.int32([-70])),
                                          ("y", 0.06, np.int32([-4])))]
     values = [image(random, (130, 127)), image(random, (130, 127))]
-    call = interpret.Call(arithmetic, tensors[:2], tensors[2], values)
+    call = interpret.Call(arithmetic, OperandList(tensors[:2]), tensors[2], OperandList(values))
     found = lookup.run(op, call)
     assert found is not None
     np.testing.assert_array_equal(found, op.compute(call))

@@ -16,6 +16,7 @@ from lepton.graph import (
     MaxPool2D,
     Mean,
     Node,
+    OperandList,
     Quantization,
     Reshape,
     Softmax,
@@ -138,6 +139,6 @@ def test_shapes_are_inferred(op, shape, made):
     inputs = [Tensor("x", shape, INT8, q(0.1))] + [weights] * (op.operands[0] - 1)
     if made is None:
         with pytest.raises(GraphError):
-            op.infer(inputs)
+            op.infer(OperandList(inputs))
     else:
-        assert op.infer(inputs) == (made, INT8)
+        assert op.infer(OperandList(inputs)) == (made, INT8)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...arch import TensorOpcode
-from ...graph import Call, Graph, Node, Resize, Tensor, TransposeConv2D
+from ...graph import Call, Graph, Node, OperandList, Resize, Tensor, TransposeConv2D
 from ..chip_node import ChipNode
 from ..layers import ChipLayer, Image, Part
 from ..operands import image_of
@@ -46,7 +46,8 @@ def refuse_resize(graph: Graph, node: Node, op: Resize) -> str | None:
         one = replace(op, size=(size * step, 1),
                       scales=None if op.scales is None else (op.scales[axis], 1.0))
         result = Tensor("resized", (1, size * step, 1, 1), np.dtype(np.int32), None)
-        places = one.compute(Call(graph.arithmetic, [place], result, [rows.reshape(1, size, 1, 1)]))
+        numbers = rows.reshape(1, size, 1, 1)
+        places = one.compute(Call(graph.arithmetic, OperandList([place]), result, OperandList([numbers])))
         if not np.array_equal(places.reshape(-1), np.repeat(rows, step)):
             return "it does not repeat every input pixel equally often"
     return constants(graph, node)

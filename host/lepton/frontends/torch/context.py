@@ -21,6 +21,7 @@ from lepton.graph import (
     Graph,
     GraphError,
     Op,
+    OperandList,
     Quantization,
     Quantize,
     Reshape,
@@ -140,7 +141,7 @@ class Importer:
     def host(self, op: Op, inputs: list[str], node: Node) -> str:
         """Emits an operator whose output it infers itself; moved int8 values keep their quantization."""
         x = self.tensor(inputs[0])
-        shape, dtype = op.infer([self.tensor(name) for name in inputs])
+        shape, dtype = op.infer(OperandList(self.tensor(name) for name in inputs))
         kept = x.quantization if op.keeps_quantization and dtype == x.dtype else None
         return self.emit(op, inputs, self.add(node.name, shape, dtype, kept), node.name)
 

@@ -46,7 +46,7 @@ def run(call: Call, operator: str, attributes: Attributes = (), values: Sequence
     """
     if call.arithmetic is not Arithmetic.FLOAT or not available():
         return None
-    arrays = list(call.values if values is None else values)
+    arrays = list(call.values.items if values is None else values)
     while arrays and arrays[-1] is None:
         arrays.pop()
     types = tuple(None if a is None else (a.dtype.str, a.shape) for a in arrays)

@@ -51,7 +51,7 @@ def run(op: Any, call: Call) -> np.ndarray | None:
     assert torch is not None
     with torch.no_grad():
         result = kernel(torch, op, *(None if v is None else torch.from_numpy(np.array(v, order="C"))
-                                     for v in call.values))
+                                     for v in call.values.items))
     return None if result is None else result.contiguous().numpy()
 
 

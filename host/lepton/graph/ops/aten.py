@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Call, GraphError, Op, Shape, Tensor
+from ..core import Call, GraphError, Op, OperandList, Shape, Tensor
 from ..numerics.aten import FUNCTIONS
 from .conditions import require
 
@@ -34,13 +34,13 @@ class Aten(Op):
     def name(self) -> str:
         return self.operator.partition(".")[0]
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         require(self.name in FUNCTIONS, f"the ATen operator {self.operator} is not supported on the host")
         return tuple(map(int, self.shape)), np.dtype(self.dtype)
 
     def compute(self, call: Call) -> np.ndarray:
         with np.errstate(all="ignore"):  # infinities and NaN are results here, as in the framework
-            made = self._applied(FUNCTIONS[self.name], call.values)
+            made = self._applied(FUNCTIONS[self.name], call.values.items)
         return np.asarray(made).astype(self.dtype)
 
     def with_torch(self, torch: Any, operands: Sequence[Any]) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import Call, Op, Shape, Signature, Tensor
+from ..core import Call, Op, OperandList, Shape, Signature, Tensor
 from ..numerics import compiled
 from ..numerics.requantize import inverse_scale, real
 from .conditions import EIGHT_BITS, dims, of_type, quantized, require
@@ -19,10 +19,11 @@ _BELOW_HALF = np.nextafter(np.float32(0.5), np.float32(0)).view(np.uint32)
 
 def _along(values: np.ndarray, tensor: Tensor) -> np.ndarray:
     """Scales or zero points so that they broadcast along the tensor's axis."""
-    if values.size == 1:
+    axis = tensor.parameters.axis
+    if values.size == 1 or axis is None:
         return values.reshape(())
     shape = [1] * len(tensor.shape)
-    shape[tensor.quantization.axis] = -1
+    shape[axis] = -1
     return values.reshape(shape)
 
 
@@ -33,7 +34,7 @@ class Quantize(Op):
 
     elementwise = True
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         return dims(inputs[0].shape), np.dtype(np.int8)
 
     def check(self, signature: Signature) -> None:
@@ -42,9 +43,10 @@ class Quantize(Op):
 
     def compute(self, call: Call) -> np.ndarray:
         """FIXED is TFLite's AffineQuantize."""
-        output, q = call.output, call.output.quantization
+        output = call.output
+        q = output.parameters
         function = np.multiply if call.torch else np.divide
-        scale = _along(inverse_scale(q.scale) if call.torch else q.scale, output)
+        scale = _along(np.asarray(inverse_scale(q.scale)) if call.torch else q.scale, output)
         zero = _along(q.zero_point.astype(np.float32), output)
         low, high = np.float32(-128) - zero, np.float32(127) - zero
         if scale.ndim or zero.ndim:
@@ -91,7 +93,7 @@ class Dequantize(Op):
 
     elementwise = True
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         return dims(inputs[0].shape), np.dtype(np.float32)
 
     def check(self, signature: Signature) -> None:
@@ -100,7 +102,8 @@ class Dequantize(Op):
 
     def compute(self, call: Call) -> np.ndarray:
         """FIXED in double, FLOAT in float32; they differ for large int32 only."""
-        source, q = call.inputs[0], call.inputs[0].quantization
+        source = call.inputs[0]
+        q = source.parameters
         factor = _along(q.scale, source)
         if call.x.dtype.itemsize == 1 and q.scale.size == q.zero_point.size == 1:
             return real(call.x, source)
@@ -121,7 +124,7 @@ class Recenter(Op):
 
     elementwise = True
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         of_type(inputs[0], *EIGHT_BITS)
         return dims(inputs[0].shape), np.dtype(np.uint8 if np.dtype(inputs[0].dtype) == np.int8 else np.int8)
 

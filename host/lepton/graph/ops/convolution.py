@@ -1,12 +1,11 @@
 """Convolutions. Images are (N, H, W, C), what is said of bytes holds for each image."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
-from ..core import FULL, Call, Op, Pair, Shape, Signature, Tensor
+from ..core import FULL, Call, Op, OperandList, Pair, Shape, Signature, Tensor
 from .conditions import clamp_range, image, require
 from .weights import centred, check_layer, exact_type, finished, product, shape_of
 from .windows import NONE, Padding, in_range, window_size, windows
@@ -36,7 +35,7 @@ class Conv2D(Op):
     clamp: Pair = FULL  # on the quantized output
     unsigned: bool = False
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         x, shape = inputs[0], shape_of(inputs, 4)
         batch, _, _, channels = image(x)
         outputs, kernel_y, kernel_x, per_group = shape
@@ -52,14 +51,14 @@ class Conv2D(Op):
     def compute(self, call: Call) -> np.ndarray:
         """By im2col, a few rows at a time."""
         x, weights = call.x[0].astype(np.int16) - call.inputs[0].zero_point, centred(call.inputs[1])
-        outputs, *kernel, per_group = weights.shape
+        outputs, kernel_y, kernel_x, per_group = weights.shape
         exact = exact_type(x, weights.reshape(outputs, -1).T)
-        view = windows(x.astype(exact), kernel, self.stride, self.dilation, self.padding)
+        view = windows(x.astype(exact), (kernel_y, kernel_x), self.stride, self.dilation, self.padding)
         height, width = view.shape[:2]
         total = np.empty((height, width, outputs), np.int64)
         each = outputs // self.groups
         columns = [weights[g * each:(g + 1) * each].reshape(each, -1).T.astype(exact) for g in range(self.groups)]
-        rows = max(1, _PATCH_BYTES // max(8 * width * per_group * kernel[0] * kernel[1], 1))
+        rows = max(1, _PATCH_BYTES // max(8 * width * per_group * kernel_y * kernel_x, 1))
         for start in range(0, height, rows):
             some = view[start:start + rows]
             for g, matrix in enumerate(columns):
@@ -68,8 +67,8 @@ class Conv2D(Op):
                 total[start:start + rows, :, g * each:(g + 1) * each] = made.reshape(*some.shape[:2], each)
         return finished(call, total, self.clamp, in_double=not self.unsigned)[None]
 
-    def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
-        return prod(output.shape) * prod(inputs[1].shape[1:])
+    def macs(self, signature: Signature) -> int:
+        return prod(signature.output.shape) * prod(signature.inputs[1].shape[1:])
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class DepthwiseConv2D(Op):
     clamp: Pair = FULL
     unsigned: bool = False
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         x, shape = inputs[0], shape_of(inputs, 4)
         batch, _, _, channels = image(x)
         one, kernel_y, kernel_x, outputs = shape
@@ -111,8 +110,8 @@ class DepthwiseConv2D(Op):
                 made += some[..., ky, kx] * factors[ky, kx]
         return finished(call, total, self.clamp, in_double=not self.unsigned)[None]
 
-    def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
-        return prod(output.shape) * prod(inputs[1].shape[1:3])
+    def macs(self, signature: Signature) -> int:
+        return prod(signature.output.shape) * prod(signature.inputs[1].shape[1:3])
 
 
 @dataclass(frozen=True)
@@ -132,11 +131,11 @@ class TransposeConv2D(Op):
     clamp: Pair = FULL
     unsigned: bool = False
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         shape = shape_of(inputs, 4)
         batch, _, _, channels = image(inputs[0])
         require(shape[3] == channels, f"weights of shape {shape} do not fit {channels} input channels")
-        in_range(shape[1:3], self.stride, (1, 1), self.padding)
+        in_range((shape[1], shape[2]), self.stride, (1, 1), self.padding)
         require(min(self.size) >= 1, f"the size must be at least (1, 1), not {self.size}")
         return (batch, *self.size, shape[0]), _INT8
 
@@ -160,5 +159,5 @@ class TransposeConv2D(Op):
         total = canvas[top:top + self.size[0], left:left + self.size[1]]
         return finished(call, total, self.clamp, in_double=not self.unsigned)[None]
 
-    def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
-        return prod(inputs[0].shape[:3]) * prod(inputs[1].shape)
+    def macs(self, signature: Signature) -> int:
+        return prod(signature.inputs[0].shape[:3]) * prod(signature.inputs[1].shape)

@@ -1,11 +1,10 @@
 """The end of single-shot detectors: boxes from their encodings, and the best of those that overlap."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import Call, Op, Shape, Signature, Tensor
+from ..core import Call, Op, OperandList, Shape, Signature, Tensor
 from .conditions import dims, of_type, require
 
 __all__ = ["DetectionPostProcess"]
@@ -38,7 +37,7 @@ class DetectionPostProcess(Op):
         """Of the result, each class of a box that is reported having one."""
         return self.detections * self.classes_each
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         boxes, scores, anchors = (dims(t.shape) for t in inputs)
         count = anchors[0] if anchors else 0
         require(boxes == (1, count, 4) and anchors == (count, 4) and len(scores) == 3 and scores[:2] == (1, count)

@@ -1,11 +1,10 @@
 """Two operands, element by element; shapes broadcast as in numpy."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import FULL, Call, Op, Pair, Shape, Signature, Tensor
+from ..core import FULL, Call, Op, OperandList, Pair, Shape, Signature, Tensor
 from ..numerics.fixedpoint import (
     multiply_by_quantized_multiplier,
     quantize_multiplier,
@@ -25,7 +24,7 @@ class Binary(Op):
     operands = (2, 2)
     elementwise = True
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         return broadcast(*inputs), same_type(*inputs)
 
     def looked_up(self, signature: Signature) -> bool:
@@ -44,7 +43,7 @@ def _check_arithmetic(op: Binary, signature: Signature) -> None:
 def _check_sum(op: Binary, signature: Signature) -> None:
     _check_arithmetic(op, signature)
     if np.dtype(signature.output.dtype) == np.int8 and signature.fixed:
-        add_parameters(*(t.scale for t in (*signature.inputs, signature.output)))
+        add_parameters(*(float(t.scale) for t in (*signature.inputs, signature.output)))
 
 
 def _centred(call: Call, index: int) -> np.ndarray:
@@ -53,7 +52,7 @@ def _centred(call: Call, index: int) -> np.ndarray:
 
 def _fixed_sum(op: Binary, call: Call, sign: int) -> np.ndarray:
     """TFLite's ADD and SUB: both operands to a common scale with 20 more bits, the sum to the output's."""
-    p = add_parameters(*(t.scale for t in (*call.inputs, call.output)))
+    p = add_parameters(*(float(t.scale) for t in (*call.inputs, call.output)))
 
     def scaled(x: np.ndarray, name: str) -> np.ndarray:
         return rounding_divide(saturating_doubling_high_multiply(x, p[f"add_mult_{name}"]), p[f"add_shift_{name}"])
@@ -184,7 +183,7 @@ class Minimum(_Extreme):
 class Prelu(Binary):
     """inputs: x int8, alpha int8 constant with its own quantization, or both float32; alpha broadcasts to x."""
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         x, alpha = inputs
         require(broadcast(x, alpha) == dims(x.shape),
                 f"alpha of shape {dims(alpha.shape)} does not fit {dims(x.shape)}")
@@ -199,9 +198,9 @@ class Prelu(Binary):
     def compute(self, call: Call) -> np.ndarray:
         """TFLite's PRELU: two factors, for positive inputs and for products with alpha. FLOAT: in reals."""
         if not call.quantized:
-            x, alpha = call.values
-            return np.where(x >= 0, x, x * alpha)
-        (source, alpha), output = call.inputs, call.output
+            return np.where(call.x >= 0, call.x, call.x * call.values[1])
+        source, alpha = call.inputs
+        output = call.output
         if not call.fixed:
             x = real(call.x, source)
             return from_reals(call.arithmetic, np.where(x >= 0, x, x * real(call.values[1], alpha)), output, self)

@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from ..core import Call, Op, Pair, Shape, Tensor
+from ..core import Call, Op, OperandList, Pair, Shape, Signature, Tensor
 from ..numerics import onnxruntime_kernels
 from .conditions import MAX_WINDOW, dims, of_type, require
 from .windows import effective_kernel, output_size
@@ -16,12 +16,13 @@ __all__ = ["FloatConv", "FloatConvTranspose"]
 _FLOAT32 = np.dtype(np.float32)
 
 
-def _operands(inputs: Sequence[Tensor | None], groups: int, outputs_of: str) -> tuple[Shape, Shape]:
+def _operands(inputs: OperandList[Tensor], groups: int, outputs_of: str) -> tuple[Shape, Shape]:
     """Shapes of x and weights, whose first two axes are (outputs, inputs / groups), or the other way round."""
-    for tensor in filter(None, inputs):
+    for tensor in inputs.given:
         of_type(tensor, np.float32)
-    x, weights, bias = (*inputs, None)[:3]
-    shape, kernel = dims(x.shape), dims(weights.shape)
+    shape = dims(inputs[0].shape)
+    kernel = dims(inputs[1].shape)
+    bias = inputs.get(2)
     require(len(shape) >= 3 and len(kernel) == len(shape) and min(*shape, *kernel) >= 1,
             f"x and weights must have the same number of dimensions, 3 or more of at least 1, not shapes {shape} and "
             f"{kernel}")
@@ -56,7 +57,7 @@ class FloatConv(Op):
     padding: tuple[Pair, ...]
     groups: int = 1
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         shape, kernel = _operands(inputs, self.groups, "first")
         axes = len(shape) - 2
         _in_range(axes, stride=self.stride, dilation=self.dilation)
@@ -88,8 +89,8 @@ class FloatConv(Op):
             total += taps[(slice(None), slice(None), slice(None), *tap)] @ pixels
         return _biased(call, total.reshape(call.output.shape))
 
-    def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
-        return prod(output.shape) * prod(inputs[1].shape[1:])
+    def macs(self, signature: Signature) -> int:
+        return prod(signature.output.shape) * prod(signature.inputs[1].shape[1:])
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class FloatConvTranspose(Op):
     padding: tuple[int, ...]  # before each axis
     groups: int = 1
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         shape, kernel = _operands(inputs, self.groups, "second")
         _in_range(len(shape) - 2, size=self.size, stride=self.stride, dilation=self.dilation, padding=self.padding)
         return (shape[0], kernel[1] * self.groups, *self.size), _FLOAT32
@@ -140,12 +141,12 @@ class FloatConvTranspose(Op):
         kept = tuple(slice(before, before + n) for before, n in zip(self.padding, self.size, strict=True))
         return _biased(call, canvas[(slice(None), slice(None), slice(None), *kept)].reshape(call.output.shape))
 
-    def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
-        return prod(inputs[0].shape) * prod(inputs[1].shape[1:])
+    def macs(self, signature: Signature) -> int:
+        return prod(signature.inputs[0].shape) * prod(signature.inputs[1].shape[1:])
 
 
 def _biased(call: Call, total: np.ndarray) -> np.ndarray:
-    bias = call.values[2] if len(call.values) > 2 else None
+    bias = call.values.get(2)
     if bias is not None:
         total = total + bias.reshape(-1, *[1] * (total.ndim - 2))
     with np.errstate(over="ignore"):  # infinities are results here, as in the framework

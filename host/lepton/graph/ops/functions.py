@@ -4,12 +4,12 @@ On the host only. For a network from ONNX they are ONNX Runtime's own kernels wh
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import Call, Op, Shape, Signature, Tensor
+from ..core import Call, Op, OperandList, Shape, Signature, Tensor
 from ..numerics import onnxruntime_kernels
 from .conditions import axis_of, broadcast, dims, of_type, require
 
@@ -115,13 +115,15 @@ def _modulo(x: np.ndarray, given: Numbers, y: np.ndarray) -> np.ndarray:
     return np.fmod(x, y)
 
 
+_PLAIN: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # without attributes or other operands
+    "Acos": np.arccos, "Acosh": np.arccosh, "Asin": np.arcsin, "Asinh": np.arcsinh, "Atan": np.arctan,
+    "Atanh": np.arctanh, "Cos": np.cos, "Cosh": np.cosh, "Sin": np.sin, "Sinh": np.sinh, "Tan": np.tan,
+    "Softplus": lambda x: np.logaddexp(x, 0), "Softsign": lambda x: x / (1 + np.abs(x)),
+    "Mish": lambda x: x * np.tanh(np.logaddexp(x, 0))}
+
 # ONNX operator -> (x, attributes, *other operands) -> result in float32 or float64
 FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
-    **{name: _of_one(f) for name, f in {
-        "Acos": np.arccos, "Acosh": np.arccosh, "Asin": np.arcsin, "Asinh": np.arcsinh, "Atan": np.arctan,
-        "Atanh": np.arctanh, "Cos": np.cos, "Cosh": np.cosh, "Sin": np.sin, "Sinh": np.sinh, "Tan": np.tan,
-        "Softplus": lambda x: np.logaddexp(x, 0), "Softsign": lambda x: x / (1 + np.abs(x)),
-        "Mish": lambda x: x * np.tanh(np.logaddexp(x, 0))}.items()},
+    **{name: _of_one(f) for name, f in _PLAIN.items()},
     "BiasGelu": lambda x, given, bias: _gelu(x + bias, {}),
     "Celu": _celu, "Elu": _elu, "FastGelu": _fast_gelu, "Gelu": _gelu, "HardSwish": _hard_swish,
     "GroupNormalization": _group_norm, "InstanceNormalization": _instance_norm, "LayerNormalization": _layer_norm,
@@ -150,15 +152,15 @@ class Function(Op):
     def elementwise(self) -> bool:  # type: ignore[override]  # which of the operators it is decides
         return "Normalization" not in self.operator and self.operator != "LogSoftmax"
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         require(self.operator in FUNCTIONS,
                 f"the function must be one of {', '.join(FUNCTIONS)}, not {self.operator!r}")
         x = inputs[0]
         if self.operator in _PER_CHANNEL:
-            require(len(x.shape) >= 3 and all(dims(t.shape) == (int(x.shape[1]),) for t in inputs[1:] if t is not None),
+            require(len(x.shape) >= 3 and all(dims(t.shape) == (int(x.shape[1]),) for t in inputs.given[1:]),
                     f"parameters must have shape ({x.shape[1] if len(x.shape) > 1 else '?'},)")
             return dims(x.shape), np.dtype(np.float32)
-        shape = broadcast(*(t for t in inputs if t is not None))
+        shape = broadcast(*inputs.given)
         if "Normalization" in self.operator:
             require(shape == dims(x.shape), f"parameters must broadcast to {dims(x.shape)}")
         if "axis" in dict(self.attributes):
@@ -166,7 +168,7 @@ class Function(Op):
         return shape, np.dtype(np.float32)
 
     def check(self, signature: Signature) -> None:
-        for tensor in filter(None, signature.inputs):
+        for tensor in signature.inputs.given:
             of_type(tensor, np.float32)
 
     def compute(self, call: Call) -> np.ndarray:
@@ -175,4 +177,4 @@ class Function(Op):
         if own is not None:
             return own
         with np.errstate(all="ignore"):  # infinities and NaN are results here, as in the framework
-            return FUNCTIONS[self.operator](call.x, dict(self.attributes), *call.values[1:]).astype(np.float32)
+            return FUNCTIONS[self.operator](call.x, dict(self.attributes), *call.values.items[1:]).astype(np.float32)

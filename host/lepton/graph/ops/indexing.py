@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..core import Call, GraphError, Op, Shape, Signature, Tensor
+from ..core import Call, GraphError, Op, OperandList, Shape, Signature, Tensor
 from .conditions import axis_of, dims, of_type, require, same_quantization, same_type
 
 __all__ = ["GatherElements", "GatherND", "OneHot", "ScatterElements", "ScatterND", "TopK"]
@@ -40,7 +40,7 @@ class GatherND(Op):
 
     batch_dims: int = 0
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         x, indices = (dims(t.shape) for t in inputs)
         of_type(inputs[1], np.int32, np.int64)
         b = self.batch_dims
@@ -69,7 +69,7 @@ class GatherElements(Op):
 
     axis: int = 0
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         x, indices = (dims(t.shape) for t in inputs)
         of_type(inputs[1], np.int32, np.int64)
         axis = axis_of(self.axis, len(x))
@@ -84,7 +84,7 @@ class GatherElements(Op):
         x, indices = call.values
         axis = self.axis % x.ndim
         places = _places(call, indices, [x.shape[axis]])
-        where = list(np.indices(indices.shape, sparse=True))
+        where: list[np.ndarray] = list(np.indices(indices.shape, sparse=True))
         where[axis] = places
         return x[tuple(where)]
 
@@ -119,7 +119,7 @@ class ScatterND(_Scatter):
 
     reduction: str = "none"  # "add", "mul", "max", "min": with what is there
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         x, indices, updates = (dims(t.shape) for t in inputs)
         of_type(inputs[1], np.int32, np.int64)
         require(len(indices) >= 1 and 1 <= indices[-1] <= len(x) and updates == (*indices[:-1], *x[indices[-1]:]),
@@ -139,7 +139,7 @@ class ScatterElements(_Scatter):
     axis: int = 0
     reduction: str = "none"
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         x, indices, updates = (dims(t.shape) for t in inputs)
         of_type(inputs[1], np.int32, np.int64)
         axis = axis_of(self.axis, len(x))
@@ -151,7 +151,7 @@ class ScatterElements(_Scatter):
     def compute(self, call: Call) -> np.ndarray:
         x, indices, updates = call.values
         axis = self.axis % x.ndim
-        where = list(np.indices(indices.shape, sparse=True))
+        where: list[np.ndarray] = list(np.indices(indices.shape, sparse=True))
         where[axis] = _places(call, indices, [x.shape[axis]])
         return _put(x, tuple(where), updates, self.reduction)
 
@@ -166,7 +166,7 @@ class OneHot(Op):
     depth: int
     axis: int
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         indices, on, off = inputs
         of_type(indices, np.int32, np.int64)
         require(int(np.prod(on.shape)) == int(np.prod(off.shape)) == 1, "the two values must be one number each")
@@ -197,7 +197,7 @@ class TopK(Op):
     largest: bool = True
     dtype: str = "int64"  # of the output, by numpy's name; TFLite has "int32"
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         shape = dims(inputs[0].shape)
         axis = axis_of(self.axis, len(shape))
         require(0 < self.k <= shape[axis], f"k must be in 1..{shape[axis]}, the extent of axis {axis}, not {self.k}")

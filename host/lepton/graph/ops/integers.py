@@ -1,11 +1,10 @@
 """Division of integers, on the host; shapes broadcast as in numpy."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import Call, GraphError, Op, Shape, Signature, Tensor
+from ..core import Call, GraphError, Op, OperandList, Shape, Signature, Tensor
 from .conditions import broadcast, require, same_type
 
 __all__ = ["IntegerDivision"]
@@ -26,7 +25,7 @@ class IntegerDivision(Op):
 
     kind: str  # "quotient", "modulo", "remainder"
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         require(self.kind in _KINDS, f"kind must be one of {', '.join(_KINDS)}, not {self.kind!r}")
         return broadcast(*inputs), same_type(*inputs)
 

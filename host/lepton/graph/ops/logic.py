@@ -1,11 +1,10 @@
 """Comparisons, logic and choices, on the host; shapes broadcast as in numpy."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import Call, Op, Shape, Signature, Tensor
+from ..core import Call, Op, OperandList, Shape, Signature, Tensor
 from ..numerics.fixedpoint import quantize_multiplier, saturating_doubling_high_multiply
 from ..numerics.functions import divide_by_any_power
 from .conditions import broadcast, int8, of_type, require, same_quantization, same_type
@@ -26,13 +25,12 @@ class Compare(Op):
     With `Arithmetic.FIXED`, quantized operands are brought to their scales, which may differ.
     """
 
-    elementwise = True
     operands = (2, 2)
     elementwise = True
 
     kind: str  # "equal", "not_equal", "less", "less_equal", "greater", "greater_equal"
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         require(self.kind in _COMPARISONS, f"kind must be one of {', '.join(_COMPARISONS)}, not {self.kind!r}")
         same_type(*inputs)
         return broadcast(*inputs), _BOOL
@@ -62,20 +60,20 @@ class Compare(Op):
     def _brought(x: np.ndarray, tensor: Tensor) -> np.ndarray:
         multiplier, shift = quantize_multiplier(float(tensor.scale))
         centred = x.astype(np.int64) - tensor.zero_point
-        return divide_by_any_power(saturating_doubling_high_multiply(centred << _LEFT_SHIFT, multiplier), -shift)
+        scaled = saturating_doubling_high_multiply(centred << _LEFT_SHIFT, multiplier)
+        return divide_by_any_power(scaled, np.asarray(-shift))
 
 
 @dataclass(frozen=True)
 class Logic(Op):
     """inputs: a, b bool; output bool."""
 
-    elementwise = True
     operands = (2, 2)
     elementwise = True
 
     kind: str  # "and", "or", "xor"
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         require(self.kind in _CONNECTIVES, f"kind must be one of {', '.join(_CONNECTIVES)}, not {self.kind!r}")
         for tensor in inputs:
             of_type(tensor, np.bool_)
@@ -89,11 +87,10 @@ class Logic(Op):
 class Select(Op):
     """inputs: condition bool, a, b of one type and quantization; a where the condition holds, else b."""
 
-    elementwise = True
     operands = (3, 3)
     elementwise = True
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         of_type(inputs[0], np.bool_)
         return broadcast(*inputs), same_type(*inputs[1:])
 

@@ -1,12 +1,11 @@
 """Moving data: any type, any rank; input and output have the same type and quantization."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
-from ..core import Call, GraphError, Op, Pair, Shape, Signature, Tensor
+from ..core import Call, GraphError, Op, OperandList, Pair, Shape, Signature, Tensor
 from .conditions import axis_of, dims, of_type, require, same_quantization, same_type
 
 __all__ = ["Concat", "Gather", "Move", "Pad", "Reshape", "Slice", "Transpose"]
@@ -30,7 +29,7 @@ class Reshape(Move):
 
     shape: Shape
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         x = inputs[0]
         require(min(self.shape, default=1) >= 0 and prod(x.shape) == prod(self.shape), f"input {dims(x.shape)} and "
                 f"output {dims(self.shape)} must have as many elements")
@@ -48,7 +47,7 @@ class Transpose(Move):
 
     order: tuple[int, ...]
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         shape = dims(inputs[0].shape)
         require(sorted(self.order) == list(range(len(shape))),
                 f"order {tuple(self.order)} must name each axis of {shape} once")
@@ -66,7 +65,7 @@ class Concat(Move):
 
     axis: int
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         first = dims(inputs[0].shape)
         axis = axis_of(self.axis, len(first))
         for tensor in inputs:
@@ -105,7 +104,7 @@ class Slice(Move):
         return tuple(slice(begin, None if end < 0 else end, step)
                      for begin, end, step in zip(self.begin, self.end, self.step, strict=True))
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         x, rank = inputs[0], len(inputs[0].shape)
         require(len(self.begin) == len(self.end) == len(self.step) == rank, f"begin, end and step must have {rank} "
                 f"values, not {len(self.begin)}, {len(self.end)}, {len(self.step)}")
@@ -132,7 +131,7 @@ class Pad(Move):
     value: float = 0
     mode: str = "constant"
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         shape = dims(inputs[0].shape)
         require(len(self.widths) == len(shape) and all(min(pair) >= 0 for pair in self.widths),
                 f"widths must be {len(shape)} pairs of at least 0, not {self.widths}")
@@ -159,7 +158,7 @@ class Pad(Move):
     def compute(self, call: Call) -> np.ndarray:
         if self.mode == "constant":
             return np.pad(call.x, self.widths, constant_values=np.asarray(self.value).astype(call.x.dtype))
-        return np.pad(call.x, self.widths, mode=self.mode)
+        return np.pad(call.x, self.widths, self.mode)  # type: ignore[call-overload]  # one of numpy's modes: `infer`
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ class Gather(Move):
 
     axis: int
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         x, indices = inputs
         of_type(indices, np.int32, np.int64)
         shape = dims(x.shape)
@@ -190,7 +189,7 @@ class Gather(Move):
     def permuted(self, order: tuple[int, ...]) -> "Gather":
         return Gather(order[self.axis % len(order)])
 
-    def dropped_axes(self, inputs: Sequence[Tensor | None]) -> set[int]:
+    def dropped_axes(self, inputs: OperandList[Tensor]) -> set[int]:
         """A number as the index drops the axis."""
         x, indices = inputs
         return set() if indices.shape else {self.axis % len(x.shape)}

@@ -1,11 +1,10 @@
 """Vectors of length 1."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import Call, Op, Shape, Signature, Tensor
+from ..core import Call, Op, OperandList, Shape, Signature, Tensor
 from ..numerics.fixedpoint import multiply_by_quantized_multiplier, rounding_divide, saturating_doubling_high_multiply
 from ..numerics.functions import inverse_square_root
 from .conditions import axis_of, dims, int8, of_type, require, same_type
@@ -23,7 +22,7 @@ class L2Normalize(Op):
 
     unsigned: bool = False
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         axis_of(-1, len(inputs[0].shape))
         return dims(inputs[0].shape), np.dtype(inputs[0].dtype)
 

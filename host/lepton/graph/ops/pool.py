@@ -1,11 +1,10 @@
 """Pools: the largest value or the average of the pixels in a window."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import FULL, Call, Op, Pair, Shape, Signature, Tensor
+from ..core import FULL, Call, Op, OperandList, Pair, Shape, Signature, Tensor
 from ..numerics import onnxruntime_kernels
 from ..numerics.requantize import from_reals, real
 from .conditions import clamp_range, image, int8, of_type, require, same_quantization, same_type
@@ -58,7 +57,7 @@ class MaxPool2D(Op):
     clamp: Pair = FULL
     dilation: Pair = (1, 1)
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         return _infer(self, inputs[0])
 
     def check(self, signature: Signature) -> None:
@@ -101,7 +100,7 @@ class AveragePool2D(Op):
     unsigned: bool = False
     in_order: bool = False
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         return _infer(self, inputs[0])
 
     def check(self, signature: Signature) -> None:

@@ -1,12 +1,11 @@
 """Products of matrices."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
-from ..core import FULL, Call, Op, Pair, Shape, Signature, Tensor
+from ..core import FULL, Call, GraphError, Op, OperandList, Pair, Shape, Signature, Tensor
 from ..numerics import onnxruntime_kernels
 from ..numerics.requantize import from_sums, sum_scales
 from .conditions import clamp_range, dims, int8, of_type, require, same_type
@@ -28,7 +27,7 @@ class FullyConnected(Op):
     clamp: Pair = FULL
     keep_dims: bool = True
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         (outputs, length), shape = shape_of(inputs, 2), dims(inputs[0].shape)
         rows, rest = divmod(prod(shape), length)
         require(rest == 0 and rows > 0, f"weights of shape {(outputs, length)} do not fit the input of shape {shape}")
@@ -46,8 +45,8 @@ class FullyConnected(Op):
         total = product((call.x.astype(np.int16) - call.inputs[0].zero_point).reshape(-1, weights.shape[1]), weights.T)
         return finished(call, total, self.clamp, in_double=True, once=True).reshape(call.output.shape)
 
-    def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
-        return prod(output.shape) * prod(inputs[1].shape[1:])
+    def macs(self, signature: Signature) -> int:
+        return prod(signature.output.shape) * prod(signature.inputs[1].shape[1:])
 
 
 @dataclass(frozen=True)
@@ -61,14 +60,13 @@ class MatMul(Op):
 
     clamp: Pair = FULL
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         a, b = (dims(t.shape) for t in inputs)
         require(len(a) >= 2 and len(b) >= 2 and a[-1] == b[-2], f"shapes {a} and {b} do not multiply")
         try:
             batch = np.broadcast_shapes(a[:-2], b[:-2])
         except ValueError:
-            batch = None
-        require(batch is not None, f"batch axes of {a} and {b} do not broadcast")
+            raise GraphError(f"batch axes of {a} and {b} do not broadcast") from None
         return (*batch, a[-2], b[-1]), same_type(*inputs)
 
     def check(self, signature: Signature) -> None:
@@ -86,8 +84,8 @@ class MatMul(Op):
         scales = sum_scales(call.arithmetic, left, right, call.output, in_double=False)
         return from_sums(call.arithmetic, total, scales, call.output.zero_point, self.clamp)
 
-    def macs(self, inputs: Sequence[Tensor | None], output: Tensor) -> int:
-        return prod(output.shape) * int(inputs[0].shape[-1])
+    def macs(self, signature: Signature) -> int:
+        return prod(signature.output.shape) * int(signature.inputs[0].shape[-1])
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ class Einsum(Op):
 
     equation: str
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         for tensor in inputs:
             of_type(tensor, np.float32)
         sources, arrow, target = self.equation.replace(" ", "").partition("->")

@@ -1,11 +1,10 @@
 """Reductions: one number of all along some axes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..core import Call, Op, Shape, Signature, Tensor
+from ..core import Call, Op, OperandList, Shape, Signature, Tensor
 from ..numerics import onnxruntime_kernels
 from ..numerics.fixedpoint import multiply_by_quantized_multiplier, quantize_multiplier, wrap
 from ..numerics.requantize import float_average_scale, from_reals, from_sums, mean_multiplier, real, summed
@@ -42,7 +41,7 @@ class Mean(Op):
 
     keep_dims: bool = True
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         batch, _, _, channels = image(inputs[0])
         return ((batch, 1, 1, channels) if self.keep_dims else (batch, channels)), np.dtype(inputs[0].dtype)
 
@@ -73,7 +72,7 @@ class Reduce(Op):
         """True where the result is one of the elements."""
         return self.kind in ("max", "min")
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         x = inputs[0]
         require(self.kind in _KINDS, f"kind must be one of {', '.join(_KINDS)}, not {self.kind!r}")
         axes = {axis_of(axis, len(x.shape)) for axis in self.axes}
@@ -95,7 +94,7 @@ class Reduce(Op):
     def permuted(self, order: tuple[int, ...]) -> "Reduce":
         return replace(self, axes=tuple(sorted(order[axis % len(order)] for axis in self.axes)))
 
-    def dropped_axes(self, inputs: Sequence[Tensor | None]) -> set[int]:
+    def dropped_axes(self, inputs: OperandList[Tensor]) -> set[int]:
         return set() if self.keep_dims else {axis % len(inputs[0].shape) for axis in self.axes}
 
     def compute(self, call: Call) -> np.ndarray:
@@ -148,7 +147,7 @@ class ArgMax(Op):
     last: bool = False
     dtype: str = "int64"  # of the output, by numpy's name; TFLite has "int32" too
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         shape = dims(inputs[0].shape)
         axis = axis_of(self.axis, len(shape))
         require(shape[axis] > 0, f"axis {axis} of the input of shape {shape} has no elements")
@@ -167,7 +166,7 @@ class ArgMax(Op):
     def permuted(self, order: tuple[int, ...]) -> "ArgMax":
         return replace(self, axis=order[self.axis % len(order)])
 
-    def dropped_axes(self, inputs: Sequence[Tensor | None]) -> set[int]:
+    def dropped_axes(self, inputs: OperandList[Tensor]) -> set[int]:
         return set() if self.keep_dims else {self.axis % len(inputs[0].shape)}
 
 
@@ -182,7 +181,7 @@ class CumSum(Op):
     exclusive: bool = False
     reverse: bool = False
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         axis_of(self.axis, len(inputs[0].shape))
         return dims(inputs[0].shape), np.dtype(inputs[0].dtype)
 
@@ -213,10 +212,10 @@ def _mean(op: Op, call: Call, axes: tuple[int, ...]) -> np.ndarray:
     count, limits = _count(x, axes), op.limits(output.dtype)
     total = summed(x, axes) - source.zero_point * count
     if call.fixed:
-        multiplier, shift = mean_multiplier(source.scale, output.scale, count)
+        multiplier, shift = mean_multiplier(float(source.scale), float(output.scale), count)
         result = multiply_by_quantized_multiplier(wrap(total), multiplier, shift) + output.zero_point
         return np.clip(result, *limits).astype(output.dtype)
-    factor = float_average_scale(call.arithmetic, source.scale, output.scale, count)
+    factor = float_average_scale(call.arithmetic, float(source.scale), float(output.scale), count)
     return from_sums(call.arithmetic, total, np.atleast_1d(factor), output.zero_point, limits)
 
 

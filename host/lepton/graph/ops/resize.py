@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from ..core import Call, Pair, Shape, Tensor
+from ..core import Call, OperandList, Pair, Shape, Tensor
 from ..numerics import compiled
 from .conditions import image, require
 from .move import Move
@@ -43,7 +43,7 @@ class Resize(Move):
     scales: tuple[float, float] | None = None
     unsigned: bool = False
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         batch, _, _, channels = image(inputs[0])
         require(min(self.size) >= 1, f"the size must be at least (1, 1), not {self.size}")
         require(self.mode in ("nearest", "bilinear"), f"mode must be nearest or bilinear, not {self.mode!r}")

@@ -1,12 +1,11 @@
 """Softmax: TFLite's integer one, ONNX Runtime's QLinearSoftmax, and in float32."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
-from ..core import Call, Op, Shape, Signature, Tensor
+from ..core import Call, Op, OperandList, Shape, Signature, Tensor
 from ..numerics import compiled, onnxruntime_kernels
 from ..numerics.fixedpoint import (
     exp_on_negative_values,
@@ -39,7 +38,7 @@ class Softmax(Op):
     beta: float = 1.0
     axis: int = -1
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         axis_of(self.axis, len(inputs[0].shape))
         return dims(inputs[0].shape), np.dtype(inputs[0].dtype)
 
@@ -68,7 +67,7 @@ class Softmax(Op):
                 return own
             result = _real(rows, self.beta)
         elif call.fixed:
-            result = fixed_softmax(rows, call.inputs[0].scale, self.beta)
+            result = fixed_softmax(rows, float(call.inputs[0].scale), self.beta)
         else:
             result = _table_softmax(rows, call.inputs[0], call.output)
         return np.ascontiguousarray(np.moveaxis(result, -1, self.axis))
@@ -162,7 +161,7 @@ class LogSoftmax(Op):
     An int8 output has scale 1/16 and zero point 127.
     """
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         axis_of(-1, len(inputs[0].shape))
         return dims(inputs[0].shape), np.dtype(inputs[0].dtype)
 
@@ -182,7 +181,7 @@ class LogSoftmax(Op):
         if not call.quantized:
             shifted = x - x.max(axis=-1, keepdims=True)
             return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-        multiplier, left, radius = _input_factor(call.inputs[0].scale, 1.0)
+        multiplier, left, radius = _input_factor(float(call.inputs[0].scale), 1.0)
         rows = x.reshape(-1, x.shape[-1]).astype(np.int64)
         scaled, _, _, total = _exponentials(rows, multiplier, left, radius)
         log = logarithm(total, _ACCUMULATION_BITS, _INTEGER_BITS)

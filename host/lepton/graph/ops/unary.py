@@ -1,12 +1,12 @@
 """Functions of single elements."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import Call, Op, Shape, Signature, Tensor
+from ..core import Call, Op, OperandList, Shape, Signature, Tensor
 from ..numerics import onnxruntime_kernels
 from ..numerics.tables import mapped
 from .conditions import dims, int8, require
@@ -26,7 +26,7 @@ class Table(Op):
 
     values: bytes
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         require(len(self.values) == 256, f"the table must have 256 values, not {len(self.values)}")
         return dims(inputs[0].shape), np.dtype(np.int8)
 
@@ -43,7 +43,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
     return np.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype)
 
 
-_FUNCTIONS = {
+_FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "neg": np.negative, "abs": np.abs, "sigmoid": _sigmoid,
     "relu": lambda x: np.maximum(x, 0), "tanh": np.tanh, "floor": np.floor, "ceil": np.ceil, "round": np.rint,
     "reciprocal": lambda x: (1 / x).astype(x.dtype), "not": np.logical_not,
@@ -65,7 +65,7 @@ class Unary(Op):
     kind: str  # "exp", "log", "sqrt", "neg", "abs", "relu", "sigmoid", "tanh", "erf", "floor", "ceil", "round" (half
     # to even), "reciprocal", "not", "expm1", "sin", "cos", "sign", "rsqrt"
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         require(self.kind in _FUNCTIONS, f"kind must be one of {', '.join(_FUNCTIONS)}, not {self.kind!r}")
         return dims(inputs[0].shape), np.dtype(inputs[0].dtype)
 
@@ -88,7 +88,7 @@ class Cast(Op):
 
     dtype: str  # numpy's name of the output's type, "float32"
 
-    def infer(self, inputs: Sequence[Tensor | None]) -> tuple[Shape, np.dtype]:
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         return dims(inputs[0].shape), np.dtype(self.dtype)
 
     def compute(self, call: Call) -> np.ndarray:

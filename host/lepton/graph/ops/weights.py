@@ -1,23 +1,16 @@
 """What layers with constant weights have in common."""
 
-from collections.abc import Sequence
 
 import numpy as np
 
-from ..core import Call, GraphError, Shape, Signature, Tensor
+from ..core import Call, GraphError, OperandList, Shape, Signature, Tensor
 from ..numerics.requantize import from_sums, sum_scales
 from .conditions import constant, int8, quantized, require
 
 
-def weights_of(inputs: Sequence[Tensor | None]) -> Tensor:
-    if inputs[1] is None:
-        raise GraphError("needs weights as its second input")
-    return inputs[1]
-
-
-def shape_of(inputs: Sequence[Tensor | None], rank: int) -> Shape:
+def shape_of(inputs: OperandList[Tensor], rank: int) -> Shape:
     """Of the weights, which must have `rank` dimensions."""
-    tensor = weights_of(inputs)
+    tensor = inputs[1]
     shape = tuple(map(int, tensor.shape))
     require(len(shape) == rank and min(shape) > 0,
             f"weights {tensor.name!r} must have {rank} dimensions of at least 1, not shape {shape}")
@@ -26,9 +19,9 @@ def shape_of(inputs: Sequence[Tensor | None], rank: int) -> Shape:
 
 def check_layer(signature: Signature, axis: int) -> None:
     """int8 in and out; constant int8 weights with scales along `axis`, their output channels; an int32 bias."""
-    x, tensor, bias = (*signature.inputs, None)[:3]
-    assert x is not None and tensor is not None
-    int8(x, signature.output)
+    tensor = signature.inputs[1]
+    bias = signature.inputs.get(2)
+    int8(signature.inputs[0], signature.output)
     data = constant(tensor, "weights")
     require(data.dtype == np.int8, f"weights {tensor.name!r} must be int8, not {data.dtype}")
     outputs, q = data.shape[axis], tensor.quantization
@@ -46,13 +39,13 @@ def check_layer(signature: Signature, axis: int) -> None:
 
 def centred(weights: Tensor) -> np.ndarray:
     """Weights less their zero points, int16: int8 minus int8 needs 9 bits."""
-    assert weights.quantization is not None and weights.data is not None
-    zero = weights.quantization.zero_point.reshape(-1).astype(np.int16)
+    data = constant(weights, "weights")
+    zero = weights.parameters.zero_point.reshape(-1).astype(np.int16)
     if zero.size > 1:
-        shape = [1] * weights.data.ndim
-        shape[weights.quantization.axis or 0] = -1
+        shape = [1] * data.ndim
+        shape[weights.parameters.axis or 0] = -1
         zero = zero.reshape(shape)
-    return weights.data.astype(np.int16) - zero
+    return data.astype(np.int16) - zero
 
 
 def exact_type(a: np.ndarray, b: np.ndarray) -> type[np.floating]:
@@ -73,9 +66,9 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def finished(call: Call, total: np.ndarray, limits: tuple[int, int], in_double: bool, once: bool = False) -> np.ndarray:
     """The layer's int8 result of its int64 sums, the last axis being output channels; the bias is added here."""
     x, weights = call.inputs[:2]
-    assert x is not None and weights is not None
-    if len(call.values) > 2 and call.values[2] is not None:
-        total = total + call.values[2].reshape(-1)
+    bias = call.values.get(2)
+    if bias is not None:
+        total = total + bias.reshape(-1)
     scales = sum_scales(call.arithmetic, x, weights, call.output, in_double)
     return from_sums(call.arithmetic, total, scales, call.output.zero_point, limits, once)
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .. import Graph, Tensor
-from ..interpret import compute
+from .. import Graph, OperandList, Tensor
+from ..interpret import compute, operands
 from .rewrite import with_nodes
 
 _MOST_BYTES = 1 << 24  # a larger result would rather be computed when it is needed than kept in the file
@@ -12,14 +12,13 @@ _MOST_BYTES = 1 << 24  # a larger result would rather be computed when it is nee
 def fold_constants(graph: Graph) -> Graph:
     nodes, tensors = [], dict(graph.tensors)
     for node in graph.nodes:
-        operands = [tensors[name] if name else None for name in node.inputs]
+        inputs = OperandList(tensors[name] if name else None for name in node.inputs)
         output = tensors[node.outputs[0]]
         size = int(np.prod(output.shape, dtype=np.int64)) * np.dtype(output.dtype).itemsize
         if (output.name in graph.outputs or size > _MOST_BYTES
-                or any(t is not None and t.data is None for t in operands)):
+                or any(t.data is None for t in inputs.given)):
             nodes.append(node)
             continue
-        values = [None if t is None else t.data for t in operands]
-        data = compute(node.op, graph.arithmetic, operands, values, output)
+        data = compute(node.op, graph.arithmetic, inputs, operands(inputs, {}), output)
         tensors[output.name] = Tensor(output.name, output.shape, output.dtype, output.quantization, data)
     return with_nodes(graph, nodes, tensors)

@@ -58,5 +58,4 @@ def random_inputs(graph: Graph, seed: int = 1) -> dict[str, np.ndarray]:
 
 def count_macs(graph: Graph) -> int:
     """Multiply-accumulates of the layers with weights, without those that padding to lanes adds."""
-    return sum(node.op.macs([graph.tensors[name] if name else None for name in node.inputs],
-                            graph.tensors[node.outputs[0]]) for node in graph.nodes)
+    return sum(node.op.macs(graph.signature(node)) for node in graph.nodes)

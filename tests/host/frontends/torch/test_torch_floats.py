@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from lepton.graph import Aten, GraphError, Tensor  # noqa: E402
+from lepton.graph import Aten, GraphError, OperandList, Tensor  # noqa: E402
 from lepton.graph.numerics import torch_kernels  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
@@ -146,4 +146,4 @@ def test_only_known_functions_are_called():
     """A compiled file cannot name any operator of PyTorch's."""
     x = Tensor("x", (2,), np.dtype(np.float32))
     with pytest.raises(GraphError, match=r"the ATen operator from_file\.default is not supported on the host"):
-        Aten("from_file.default", (2,), "float32").infer([x])
+        Aten("from_file.default", (2,), "float32").infer(OperandList([x]))
