@@ -1,4 +1,4 @@
-"""What the driver needs from a board, whatever stands behind it (design D8).
+"""`Device`: the interface between the driver and a board, simulated or real (design D8).
 
 A backend is found by name through the entry-point group `lepton.devices`, so
 that this package never imports the simulator:
@@ -8,7 +8,7 @@ that this package never imports the simulator:
 
 import inspect
 from importlib.metadata import EntryPoint, entry_points
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Device(Protocol):
     def read_memory(self, address: int, size: int) -> np.ndarray:
         """A copy of `size` bytes, shape (size,), dtype uint8."""
 
-    def write_memory(self, address: int, data) -> None:
+    def write_memory(self, address: int, data: bytes | bytearray | memoryview | np.ndarray) -> None:
         """Write a bytes-like object or a contiguous array."""
 
     def wait_interrupt(self, max_cycles: int) -> bool:
@@ -43,13 +43,19 @@ class Device(Protocol):
     def close(self) -> None:
         """Give the board back. Further use raises `DeviceError`."""
 
+    def __enter__(self) -> Self:
+        """The device itself; leaving the `with` block closes it."""
+
+    def __exit__(self, *exc: object) -> None:
+        """Close the device."""
+
 
 def backends() -> dict[str, EntryPoint]:
     """Entry points of the installed backends by name."""
     return {e.name: e for e in entry_points(group="lepton.devices")}
 
 
-def open(name: str = "rtl", config: str | ChipConfig = "base", **options) -> Device:
+def open(name: str = "rtl", config: str | ChipConfig = "base", **options: Any) -> Device:
     """Open a board by backend name ("rtl", "golden", ...).
 
     `options` go to the backend (memory profile, waves, ...). Raises `DeviceError`

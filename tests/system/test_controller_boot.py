@@ -11,7 +11,7 @@ from lepton.arch.controller import (
     ImageHeader,
     host_offset,
 )
-from lepton.driver import Controller, DriverError
+from lepton.driver import BoardController, DriverError
 from lepton.firmware.image import FIRMWARE_VERSION, build_image, development_key
 from lepton_sim.memory_profile import Fault, FaultKind
 
@@ -19,7 +19,7 @@ CONFIG = PRESETS["tiny"].with_(controller=True)
 BOOT_CYCLES = 300_000
 
 
-class Untrusting(Controller):
+class Untrusting(BoardController):
     """Loads an image without looking at its signature, as an attacker on the host would."""
 
     def _boot(self, image, trusted):
@@ -58,7 +58,7 @@ def flipped(image, position):
 def test_boot(board):
     board.reset()
     before = board.cycles
-    with Controller(board) as controller:
+    with BoardController(board) as controller:
         assert board.cycles - before <= BOOT_CYCLES
         assert controller.state == BootState.READY and controller.read("FIRMWARE") == FIRMWARE_VERSION
         assert controller.log()[0].kind == EventKind.BOOT
@@ -102,14 +102,14 @@ def test_after_a_failed_boot_the_next_succeeds(board, image):
     board.reset()
     with pytest.raises(DriverError, match="BAD_CRC"):
         Untrusting(board, flipped(image, 300), [])
-    with Controller(board) as controller:
+    with BoardController(board) as controller:
         assert controller.state == BootState.READY
 
 
 def test_an_unsigned_image_does_not_reach_the_chip(board, image):
     board.reset()
     with pytest.raises(ValueError, match="none of the 1 trusted keys"):
-        Controller(board, image)
+        BoardController(board, image)
     assert board.read_register(host_offset("CONTROLLER_STATUS")) == BootState.OFF
 
 
@@ -123,10 +123,10 @@ def test_a_firmware_that_runs_wild_halts(board, image):
     broken = with_header(image[:128] + code + image[128 + size:], code_crc=zlib.crc32(code))
     with pytest.raises(DriverError, match="the controller's processor has halted at address 0x1000000"):
         Untrusting(board, broken, [])
-    with Controller(board) as controller:
+    with BoardController(board) as controller:
         assert controller.state == BootState.READY
 
 
 def test_a_chip_without_a_controller_is_refused(boards):
     with pytest.raises(DriverError, match="configuration 'tiny' has no controller"):
-        Controller(boards("tiny"))
+        BoardController(boards("tiny"))

@@ -24,7 +24,7 @@ from lepton.arch.controller import (
     JobStatus,
     Refusal,
 )
-from lepton.driver import ChipError, Controller, Driver, JobRefused, JobTimeout
+from lepton.driver import BoardController, ChipError, Driver, JobRefused, JobTimeout
 from lepton_sim.memory_profile import Fault, FaultKind
 
 from tests.system.test_controller_jobs import check, copy_job, endless_job
@@ -42,7 +42,7 @@ def board():
 @pytest.fixture
 def controller(board):
     board.clear_faults()
-    with Controller(board) as controller:
+    with BoardController(board) as controller:
         yield controller
 
 

@@ -19,7 +19,7 @@ from lepton.arch.controller import (
     JobStatus,
     Refusal,
 )
-from lepton.driver import Controller, Driver
+from lepton.driver import BoardController, Driver
 
 from tests.seeds import seeds
 from tests.system.test_controller_jobs import check, copy_job
@@ -62,7 +62,7 @@ def mutate_program(rng, board, job):
 @pytest.mark.parametrize("seed", seeds(FIXED))
 def test_fuzz(seed):
     rng, rounds = random.Random(seed), ROUNDS if seed == FIXED else ROUNDS // 2
-    with lepton.device.open("rtl", config=CONFIG, memory_bytes=1 << 22) as board, Controller(board) as controller:
+    with lepton.device.open("rtl", config=CONFIG, memory_bytes=1 << 22) as board, BoardController(board) as controller:
         bad, other = controller.client(WINDOW, limit=LIMIT), controller.client(WINDOW)
         with Driver(board, bad) as fuzzed, Driver(board, other) as victim:
             template = copy_job(fuzzed)

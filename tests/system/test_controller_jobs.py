@@ -18,7 +18,7 @@ from lepton.arch.controller import (
     Refusal,
 )
 from lepton.bench.controller import submission_cycles
-from lepton.driver import ChipError, Controller, Driver, DriverError, Job, JobRefused, JobTimeout, Stream
+from lepton.driver import BoardController, ChipError, Driver, DriverError, Job, JobRefused, JobTimeout, Stream
 from lepton_sim.memory_profile import Fault, FaultKind
 
 CONFIG = PRESETS["tiny"].with_(controller=True)
@@ -35,7 +35,7 @@ def board():
 def controller(board):
     """A controller that serves; only the first test boots it, the others take it over."""
     board.clear_faults()
-    with Controller(board) as controller:
+    with BoardController(board) as controller:
         yield controller
 
 
@@ -188,7 +188,7 @@ def test_a_host_that_dies_in_the_middle_of_a_submission(board, controller):
     board.write_memory(client.base + 2 * JOB_BYTES, record[:60])
     controller._claim.release()  # and here the host dies
 
-    with Controller(board) as fresh, Driver(board, fresh.client(WINDOW)) as new:
+    with BoardController(board) as fresh, Driver(board, fresh.client(WINDOW)) as new:
         assert fresh.read("CLIENT0_DONE") == 0
         job = copy_job(new)
         new.run(job)
@@ -197,10 +197,10 @@ def test_a_host_that_dies_in_the_middle_of_a_submission(board, controller):
 
 def test_what_is_in_use_is_refused(board, controller):
     """A controller and a driver without a client, two controllers, two drivers of one client."""
-    with pytest.raises(DriverError, match="the device is in use by another Controller; close it first, or share it"):
+    with pytest.raises(DriverError, match="device is in use by another BoardController; close it first, or share it"):
         Driver(board)
-    with pytest.raises(DriverError, match=r"in use by another Controller; .* Driver\(device, controller.client\(\)\)"):
-        Controller(board)
+    with pytest.raises(DriverError, match=r"by another BoardController; .* Driver\(device, controller.client\(\)\)"):
+        BoardController(board)
     client = controller.client(WINDOW)
     with Driver(board, client) as driver:
         with pytest.raises(DriverError, match="the client of the controller is in use by another Driver"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from lepton.arch import PRESETS, REGISTERS, Engine, ErrorCode, Region
 from lepton.arch.registers import DRAIN_LIMIT, Control, State
-from lepton.driver import ChipError, Controller, Driver, JobTimeout
+from lepton.driver import BoardController, ChipError, Driver, JobTimeout
 from lepton_sim.memory_profile import Fault, FaultKind
 
 from tests.system.programs import Bench, Program, bits, load, run_good_program, store
@@ -164,7 +164,7 @@ def test_another_client_notices_nothing(board, region, end, delay):
     """Through the controller: one client's job ends in any way while memory owes it answers, late or never."""
     board.clear_faults()
     limit = 1500 if end == "time limit" else 0
-    with Controller(board) as controller, Driver(board, controller.client(WINDOW)) as victim, \
+    with BoardController(board) as controller, Driver(board, controller.client(WINDOW)) as victim, \
             Driver(board, controller.client(WINDOW, limit=limit)) as driver:
         for job in (copy_job(driver), copy_job(victim)):
             (driver if job.regions[region].memory is driver._memory else victim).run(job)  # programs are verified
@@ -202,7 +202,7 @@ def test_the_controller_is_restarted_while_its_copies_are_outstanding(board, del
     """START 0 resets the copy engine, with what it has asked memory for: nothing of it reaches the next firmware."""
     for moment in (50, 400, 1200):
         board.clear_faults()
-        with Controller(board) as controller, Driver(board, controller.client(WINDOW)) as driver:
+        with BoardController(board) as controller, Driver(board, controller.client(WINDOW)) as driver:
             client = driver._port
             kind = FaultKind.HANG if delay is None else FaultKind.LATE
             board.add_fault(Fault(client.base, client.base + 0xFFF, kind, delay=delay or 0))
@@ -213,7 +213,7 @@ def test_the_controller_is_restarted_while_its_copies_are_outstanding(board, del
             driver._queue.clear()
             driver._memory.release_all()
             controller._clients.clear()
-        with Controller(board) as controller, Driver(board, controller.client(WINDOW)) as driver:
+        with BoardController(board) as controller, Driver(board, controller.client(WINDOW)) as driver:
             job = copy_job(driver)
             driver.run(job, cycle_limit=2_000_000)
             check(job)

@@ -5,7 +5,7 @@ The header is kept in the repository; a test compares it with what this module m
 
 import sys
 from collections.abc import Iterator
-from enum import Enum
+from enum import Enum, IntEnum, IntFlag
 from pathlib import Path
 
 from . import controller
@@ -58,12 +58,14 @@ def _lines() -> Iterator[str]:
     yield f"#define LEPTON_DRAIN_LIMIT {DRAIN_LIMIT}u"
     yield f"#define LEPTON_SNAPSHOT_BASE {SNAPSHOT_BASE:#x}u"
     yield f"#define LEPTON_SNAPSHOT_BYTES {4 * len(SNAPSHOT_COUNTERS)}u"
-    for enum in (*ENUMS, ErrorCode, State):
+    enums: tuple[type[IntEnum], ...] = (*ENUMS, ErrorCode, State)
+    for enum in enums:
         yield from ("", "typedef enum {")
         yield from (f"    {_constant(enum, member)} = {int(member)}," for member in enum)
         yield f"}} lepton_{_snake(enum.__name__)}_t;"
     yield ""
-    for flags in (*FLAGS, Control, Interrupt, MemoryStatus):
+    every_flags: tuple[type[IntFlag], ...] = (*FLAGS, Control, Interrupt, MemoryStatus)
+    for flags in every_flags:
         yield from (f"#define {_constant(flags, member)} {int(member):#x}u" for member in flags)
     for record in RECORDS:
         yield from _struct(record)

@@ -7,7 +7,7 @@ them with what this module makes.
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
-from enum import IntEnum, IntFlag
+from enum import IntFlag
 from itertools import groupby
 from pathlib import Path
 
@@ -135,8 +135,7 @@ def _registers() -> Iterator[str]:
     yield from _table(("Offset", "Register", "Access", "Job", "Meaning"), (
         (f"`{r.offset:#05x}`", r.name, r.access, "job" if r.job else "", r.doc) for r in REGISTERS.values()))
     for flags in (Control, MemoryStatus, Interrupt):
-        yield from ("", f"## {flags.__name__}", "")
-        yield from _table(("Value", "Name"), ((int(flag), flag.name) for flag in flags))
+        yield from _flags(flags)
     yield ""
     yield ("RESET stops a job at once, but not its transactions: what memory still answers is read and dropped, write "
            "bursts get their missing beats with no byte marked, and the next job fetches its first command when "
@@ -175,14 +174,21 @@ def _controller() -> Iterator[str]:
         (f"`{r.offset:#05x}`", r.name, r.host, r.processor, r.doc) for r in controller.CONTROLLER_REGISTERS.values()))
     for record in controller.RECORDS:
         yield from record_section(record)
-    enums: tuple[type[IntEnum] | type[IntFlag], ...] = (*controller.ENUMS, *controller.FLAGS)
-    for enum in enums:
+    for enum in controller.ENUMS:
         yield from ("", f"## {enum.__name__}", "")
         texts = [getattr(member, "text", "") for member in enum]
         has_text = any(texts)
         yield from _table(("Value", "Name", "Meaning") if has_text else ("Value", "Name"), (
             (int(member), member.name, text) if has_text else (int(member), member.name)
             for member, text in zip(enum, texts, strict=True)))
+    for flags in controller.FLAGS:
+        yield from _flags(flags)
+
+
+def _flags(flags: type[IntFlag]) -> Iterator[str]:
+    """A section with the bits of a register."""
+    yield from ("", f"## {flags.__name__}", "")
+    yield from _table(("Value", "Name"), ((int(flag), flag.name) for flag in flags))
 
 
 def _config() -> Iterator[str]:

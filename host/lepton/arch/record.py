@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 
-class RecordError(ValueError):
+class FieldError(ValueError):
     """A value does not fit its field, or bytes do not form the record."""
 
 
@@ -54,24 +54,24 @@ class Record:
     def __post_init__(self) -> None:
         bits = sum(f.bits for f in self.fields)
         if bits != self.size * 8:
-            raise RecordError(f"{self.name}: fields fill {bits} bits, the record has {self.size * 8}")
+            raise FieldError(f"{self.name}: fields fill {bits} bits, the record has {self.size * 8}")
         object.__setattr__(self, "_by_name", {f.name: f for f in self.fields})
         if len(self._by_name) != len(self.fields):
-            raise RecordError(f"{self.name}: two fields have the same name")
+            raise FieldError(f"{self.name}: two fields have the same name")
 
     def pack(self, **values: int) -> bytes:
         """Encode the record; fields not named are zero.
 
-        Raises `RecordError` for an unknown field or a value outside its range.
+        Raises `FieldError` for an unknown field or a value outside its range.
         """
         unknown = values.keys() - self._by_name.keys()
         if unknown:
-            raise RecordError(f"{self.name} has no field {sorted(unknown)[0]!r}; it has {', '.join(self._by_name)}")
+            raise FieldError(f"{self.name} has no field {sorted(unknown)[0]!r}; it has {', '.join(self._by_name)}")
         word, shift = 0, 0
         for f in self.fields:
             value = int(values.get(f.name, 0))
             if not f.minimum <= value <= f.maximum:
-                raise RecordError(
+                raise FieldError(
                     f"{self.name}.{f.name} must be in {f.minimum}..{f.maximum}, not {value}")
             word |= (value & ((1 << f.bits) - 1)) << shift
             shift += f.bits
@@ -80,7 +80,7 @@ class Record:
     def unpack(self, data: bytes) -> dict[str, int]:
         """Decode `size` bytes into a dict of plain integers."""
         if len(data) != self.size:
-            raise RecordError(f"{self.name} takes {self.size} bytes, not {len(data)}")
+            raise FieldError(f"{self.name} takes {self.size} bytes, not {len(data)}")
         word = int.from_bytes(data, "little")
         values = {}
         for f in self.fields:
@@ -99,4 +99,4 @@ class Record:
             if f.name == name:
                 return shift
             shift += f.bits
-        raise RecordError(f"{self.name} has no field {name!r}")
+        raise FieldError(f"{self.name} has no field {name!r}")

@@ -8,7 +8,7 @@ from .. import device as devices
 from ..arch import PRESETS, Region
 from ..arch.commands import ENGINE_RECORDS
 from ..compiler import compile_graph
-from ..driver import Controller, Driver, Job
+from ..driver import BoardController, Driver, Job
 from ..models import topologies
 from ..runtime import Session
 from .measure import PAGE, memory_bytes
@@ -72,7 +72,7 @@ def measure_controller(config: str = "base", memory: str = "default",
     chip = PRESETS[config].with_(controller=True)
     with devices.open("rtl", config=chip, memory=memory, memory_bytes=size) as board:
         before = board.cycles
-        with Controller(board) as controller, Driver(board, controller.client()) as driver, \
+        with BoardController(board) as controller, Driver(board, controller.client()) as driver, \
                 Session(model, driver) as session:
             boot = board.cycles - before
             exact = all((session.run(inputs).outputs[name] == value).all() for name, value in result.outputs.items())
@@ -118,7 +118,7 @@ def job_output(job: Job) -> bytes:
 
 def _job(session: Session) -> Job:
     """The session's only job, without the copy of its layers' counters."""
-    job, = (job for job in session._jobs if job is not None)
+    job, = session.jobs
     return replace(job, layers=())
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..arch import PRESETS
 from ..bench.measure import memory_bytes
-from ..driver import Controller, Driver
+from ..driver import BoardController, Driver
 from ..runtime import Session
 from .console import columns, grouped, make_console
 from .devices import opened
@@ -22,7 +22,7 @@ def run(arguments: Namespace) -> int:
     config = (model.config if model else PRESETS[arguments.config or "base"]).with_(controller=True)
     size = (memory_bytes(model) if model else 0) + SPARE_MEMORY
     console.print(chip_facts(config, "rtl"))
-    with opened(console, "rtl", config, memory_bytes=size) as device, Controller(device) as controller:
+    with opened(console, "rtl", config, memory_bytes=size) as device, BoardController(device) as controller:
         if model:
             with Driver(device, controller.client()) as driver, Session(model, driver) as session:
                 session.run(_inputs(model, None))

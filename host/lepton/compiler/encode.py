@@ -2,7 +2,7 @@
 
 from ..arch import Engine, Stream
 from ..arch.commands import ENGINE_RECORDS
-from ..arch.record import RecordError
+from ..arch.record import FieldError
 from ..graph import GraphError
 from .commands import Program
 from .repeat import merge
@@ -35,7 +35,7 @@ def encode(program: Program, names: dict[int, str]) -> tuple[bytes, dict[Engine,
         for fields in commands:
             try:
                 image.extend(ENGINE_RECORDS[engine].pack(**fields))
-            except RecordError as error:
+            except FieldError as error:
                 layer = fields["layer"]
                 text = f"layer {names[layer]!r} cannot be expressed in commands: {error}"
                 raise FieldOverflow(layer, text) from error

@@ -3,14 +3,15 @@
 - `memory`: the allocator, `Buffer`, and the memory of a driver
 - `job`: what is submitted (`Job`) and what comes back (`Completion`)
 - `driver`: `Driver`, the queue of jobs; `direct` runs them by the chip's registers, `rings` through the controller's
-- `recovery`: what memory owes to a job that has failed
-- `controller`: `Controller`, which boots the chip's controller and gives clients their windows, over its `mailbox`
+- `recovery`: waits for the transactions that a failed job has left open
+- `controller`: `BoardController`, which boots the chip's controller and gives clients their windows;
+  `controller_registers`: the registers that it and its clients use
 - `log`: the controller's event log
 - `errors`: everything it raises
 """
 
 from ..arch import Stream
-from .controller import Controller
+from .controller import BoardController
 from .driver import DEFAULT_CYCLE_LIMIT, Driver
 from .errors import AllocationError, BufferUseError, ChipError, DriverError, JobRefused, JobTimeout
 from .job import Completion, Job, JobHandle
@@ -19,7 +20,7 @@ from .memory import Allocator, Buffer
 from .rings import Client
 
 __all__ = [
-    "DEFAULT_CYCLE_LIMIT", "AllocationError", "Allocator", "Buffer", "BufferUseError", "ChipError", "Client",
-    "Completion", "Controller", "Driver", "DriverError", "Job", "JobHandle", "JobRefused", "JobTimeout", "LogEvent",
+    "DEFAULT_CYCLE_LIMIT", "AllocationError", "Allocator", "BoardController", "Buffer", "BufferUseError", "ChipError",
+    "Client", "Completion", "Driver", "DriverError", "Job", "JobHandle", "JobRefused", "JobTimeout", "LogEvent",
     "Stream",
 ]

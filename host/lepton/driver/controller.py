@@ -8,8 +8,8 @@ from ..arch.registers import REGISTERS
 from ..arch.registers import Control as ControlBit
 from ..device import Device
 from .claims import Claim
+from .controller_registers import STATUS_CHANGED, ControllerRegisters
 from .errors import DriverError
-from .mailbox import STATUS_CHANGED, Mailbox
 from .memory import ALIGNMENT, Allocator
 from .recovery import settle_memory
 from .rings import RESERVED_BYTES, Client
@@ -21,16 +21,16 @@ WINDOW_BYTES = 1 << 17  # of the controller: log, image, self-test
 BOOT_LIMIT = 2_000_000  # cycles; the largest preset needs a fifth
 
 
-class Controller(Mailbox):
+class BoardController(ControllerRegisters):
     """The controller of a board, serving jobs.
 
-        with Controller(device) as controller, Driver(device, controller.client()) as driver:
+        with BoardController(device) as controller, Driver(device, controller.client()) as driver:
             driver.run(job)
 
     Boots it with `image` (default: the firmware of this source tree, signed with the checkout's own key) after
     checking that one of the `trusted` Ed25519 public keys has signed it. One that serves already is taken over as
     it is: whatever an earlier host left behind is forgotten. Raises `DriverError`, also while another open
-    `Controller` or a `Driver` without a client uses the device, or `ImageError`.
+    `BoardController` or a `Driver` without a client uses the device, or `ImageError`.
     """
 
     def __init__(self, device: Device, image: bytes | None = None,
@@ -54,7 +54,7 @@ class Controller(Mailbox):
             self._claim.release()
             raise
 
-    def __enter__(self) -> "Controller":
+    def __enter__(self) -> "BoardController":
         return self
 
     def __exit__(self, *exc: object) -> None:

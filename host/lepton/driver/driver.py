@@ -26,18 +26,18 @@ class Driver:
         with lepton.device.open("rtl") as device, Driver(device) as driver:
             completion = driver.wait(driver.submit(job))
 
-    With `client` (of a `Controller`), jobs go through its rings, beside those of other clients, and memory is
-    that of its window; without, the host has the chip to itself. Jobs run in the order in which they were
+    With `client` (of a `BoardController`), jobs go through its rings, in turn with those of other clients, and memory
+    is that of its window; without, the host has the chip to itself. Jobs run in the order in which they were
     submitted, one at a time. The methods may be called from several threads, but not in a fork of the process.
     Raises `DriverError` when the board carries another chip than `device.config` says, and when another open
-    `Driver` or `Controller` uses the device (or another `Driver` the client): several sessions share one driver.
+    `Driver` or `BoardController` uses the device (or another `Driver` the client): several sessions share one driver.
     `default_cycle_limit`: cycles after which a job is aborted where `wait` is given no limit.
     """
 
     default_cycle_limit = DEFAULT_CYCLE_LIMIT
 
     def __init__(self, device: Device, client: Client | None = None):
-        if client is not None and client.mailbox.device is not device:
+        if client is not None and client.controller.device is not device:
             raise DriverError("the client belongs to the controller of another device; give the device of its "
                               "controller")
         self.device = device

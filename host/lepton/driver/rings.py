@@ -19,9 +19,9 @@ from ..arch.controller import (
     Refusal,
 )
 from ..arch.registers import SNAPSHOT_COUNTERS, State
+from .controller_registers import STATUS_CHANGED, ControllerRegisters
 from .errors import ChipError, DriverError, JobRefused, JobTimeout
 from .job import Completion, Job, JobHandle
-from .mailbox import STATUS_CHANGED, Mailbox
 from .memory import Buffer
 
 SLOT_BYTES = 4 * len(SNAPSHOT_COUNTERS)
@@ -30,14 +30,15 @@ RESERVED_BYTES = RINGS_BYTES + RING_ENTRIES * SNAPSHOT_BYTES  # of a window, for
 
 
 class Client:
-    """One of the controller's clients, made by `Controller.client`; give it to a `Driver`, whose `Port` it is.
+    """One of the controller's clients, made by `BoardController.client`; give it to a `Driver`, whose `Port` it is.
 
     Its window begins with the rings and the snapshots of the jobs in them; the rest, `memory_bytes` from
     `memory_base`, is for buffers. `release` gives the window back.
     """
 
-    def __init__(self, mailbox: Mailbox, index: int, base: int, size: int, release: Callable[["Client"], None]):
-        self.mailbox = mailbox
+    def __init__(self, controller: ControllerRegisters, index: int, base: int, size: int,
+                 release: Callable[["Client"], None]):
+        self.controller = controller
         self.index = index
         self.base = base
         self.size = size
@@ -62,7 +63,7 @@ class Client:
             if in_flight == RING_ENTRIES:
                 break
             if not handle.started:
-                self.mailbox.device.write_memory(
+                self.controller.device.write_memory(
                     self.base + self._next % RING_ENTRIES * JOB_BYTES, self._record(handle.job, self._next))
                 handle.sequence, handle.started = self._next, True
                 self._next = (self._next + 1) % (1 << 32)
@@ -72,25 +73,25 @@ class Client:
 
     def wait(self, handle: JobHandle, max_cycles: int) -> bool:
         """Let the board run until the job has ended; False if it has not within `max_cycles`."""
-        mailbox = self.mailbox
+        controller = self.controller
         mine = 1 << self.index
-        start = mailbox.read("TIME")
+        start = controller.read("TIME")
         while True:
-            mailbox.write("CLIENT_IRQ", mine)
+            controller.write("CLIENT_IRQ", mine)
             if self._ended(handle):
                 return True
-            elapsed = (mailbox.read("TIME") - start) % (1 << 32)
+            elapsed = (controller.read("TIME") - start) % (1 << 32)
             if elapsed >= max_cycles:
                 return False
-            mailbox.write("CLIENT_IRQ_ENABLE", mine | STATUS_CHANGED)
-            if mailbox.device.wait_interrupt(max_cycles - elapsed):
-                mailbox.check_running()
+            controller.write("CLIENT_IRQ_ENABLE", mine | STATUS_CHANGED)
+            if controller.device.wait_interrupt(max_cycles - elapsed):
+                controller.check_running()
 
     def collect(self, handle: JobHandle) -> None:
         """Record what became of a job that has ended."""
         job = handle.job
         slot = handle.sequence % RING_ENTRIES
-        values = CompletionRecord.unpack(bytes(self.mailbox.device.read_memory(
+        values = CompletionRecord.unpack(bytes(self.controller.device.read_memory(
             self.base + COMPLETION_RING + slot * COMPLETION_BYTES, COMPLETION_BYTES)))
         if values["sequence"] != handle.sequence or values["status"] not in set(JobStatus):
             handle.error = DriverError(f"the completion of job {job.name!r} was not written: memory failed, or "
@@ -117,7 +118,7 @@ class Client:
         if self.released:
             return
         self._write("TAIL", 0)
-        self.mailbox.reset_clients(1 << self.index)
+        self.controller.reset_clients(1 << self.index)
         self._next = 0
         for handle in queue:
             handle.started = False
@@ -150,7 +151,7 @@ class Client:
         generation, digest = self._verified.get(program, (-1, 0))
         if generation == program.generation:
             return digest, True
-        digest = zlib.crc32(self.mailbox.device.read_memory(program.address, program.size & ~3).tobytes())
+        digest = zlib.crc32(self.controller.device.read_memory(program.address, program.size & ~3).tobytes())
         self._verified = {buffer: known for buffer, known in self._verified.items() if not buffer.freed}
         self._verified[program] = program.generation, digest
         return digest, False
@@ -163,7 +164,7 @@ class Client:
         found = {}
         for layer in job.layers:
             at = self.base + self._snapshot_offset(slot) + layer * SLOT_BYTES
-            words = self.mailbox.device.read_memory(at, SLOT_BYTES).view("<u4")
+            words = self.controller.device.read_memory(at, SLOT_BYTES).view("<u4")
             found[layer] = {name: int(word) for (name, _), word in zip(SNAPSHOT_COUNTERS, words, strict=True)}
         return found
 
@@ -171,7 +172,7 @@ class Client:
         return (self._read("DONE") - handle.sequence - 1) % (1 << 32) < 1 << 31
 
     def _read(self, name: str) -> int:
-        return self.mailbox.read(f"CLIENT{self.index}_{name}")
+        return self.controller.read(f"CLIENT{self.index}_{name}")
 
     def _write(self, name: str, value: int) -> None:
-        self.mailbox.write(f"CLIENT{self.index}_{name}", value)
+        self.controller.write(f"CLIENT{self.index}_{name}", value)

@@ -1,4 +1,4 @@
-"""Two devices, one program, every byte: how the RTL is held against the golden model."""
+"""Comparison of two devices: one program runs on both, and every byte that it writes is compared."""
 
 import threading
 from collections.abc import Mapping
@@ -43,9 +43,9 @@ class Comparison:
 class ComparingSession:
     """Runs one model on a device and on a reference device, and compares all memory that programs write.
 
-    One after the other: two processors are often two threads of one core, and beside the golden model the board
-    would show half its speed. Devices are the caller's; they are not closed. Threads may share it. Raises
-    `RuntimeModelError` for one device that is to be compared with itself, and what `Session` raises.
+    One device after the other: two processors of the host are often two threads of one core, and together with the
+    golden model the board would reach half of its speed. Devices are the caller's; they are not closed. Threads may
+    share it. Raises `RuntimeModelError` for one device that is to be compared with itself, and what `Session` raises.
     """
 
     def __init__(self, model: CompiledModel, device: Device | Driver, reference: Device | Driver):
@@ -63,7 +63,7 @@ class ComparingSession:
     def __enter__(self) -> "ComparingSession":
         return self
 
-    def __exit__(self, *exc) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def close(self) -> None:

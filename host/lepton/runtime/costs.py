@@ -8,10 +8,14 @@ import numpy as np
 from ..graph import OperandList, Signature
 from ..program import ChipStep, CompiledModel, HostStep
 
-_FEWEST = 3  # rounds, of which the first makes tables that are kept
+# Rounds of `measured`: at least _FEWEST, since the first one makes tables that later ones keep and a single other one
+# may be disturbed; at most _REPEATS, for the least of seven changes by a few per cent from call to call.
+_FEWEST = 3
 _REPEATS = 7
-_ENOUGH = 1.0  # seconds after which no further round is started, but for the fewest
-_TOO_LONG = 20.0  # seconds after which none is started
+# Seconds after which no further round is started: once there are _FEWEST rounds, and in any case. They bound the time
+# of `lepton compile --explain` for a network whose host steps take seconds.
+_ENOUGH = 1.0
+_TOO_LONG = 20.0
 LAYOUT = "Layout"  # `HostCost.op` of what brings a job's tensors into the chip's layout and back
 
 
@@ -28,7 +32,7 @@ class HostCost:
 
 
 def cost_of(index: int, step: HostStep | ChipStep, seconds: float) -> HostCost:
-    """The cost of a step that took the host so long."""
+    """The cost of a step that took the host `seconds`."""
     if isinstance(step, ChipStep):
         return HostCost(index, step.name, LAYOUT, 0, sum(b.size for b in (*step.inputs, *step.outputs)), seconds)
     signature = Signature(step.arithmetic, OperandList(step.inputs), step.output)
@@ -36,8 +40,10 @@ def cost_of(index: int, step: HostStep | ChipStep, seconds: float) -> HostCost:
 
 
 def measured(model: CompiledModel) -> list[HostCost]:
-    """Every step's cost on this machine: the host's work of one inference on made-up values, done several times, of
-    which the least counts: other work on the machine only adds. No kernel's time depends on the values.
+    """Every step's cost on this machine: the host's work of one inference on made-up values.
+
+    It is done several times and the least counts, since other work on the machine only adds. No kernel's time depends
+    on the values.
     """
     rounds: list[list[HostCost]] = []
     started = time.perf_counter()
@@ -59,14 +65,14 @@ def _once(model: CompiledModel) -> list[HostCost]:
             for binding, data in zip(step.outputs, raw, strict=True):
                 binding.from_device(data)
         else:
-            values = {t.name: made_up(t.shape, t.dtype) for t in step.inputs if t is not None and t.data is None}
+            operands = {t.name: made_up(t.shape, t.dtype) for t in step.inputs if t is not None and t.data is None}
             started = time.perf_counter()
-            step.run(values)
+            step.run(operands)
         costs.append(cost_of(index, step, time.perf_counter() - started))
     return costs
 
 
-def made_up(shape, dtype) -> np.ndarray:
+def made_up(shape: tuple[int, ...], dtype: np.dtype | str) -> np.ndarray:
     """Values of a tensor that any operator takes: random bytes, ones for reals, zeros (also indices) for the rest."""
     if np.dtype(dtype).itemsize == 1 and np.dtype(dtype) != np.bool_:
         return np.random.default_rng(0).integers(0, 256, tuple(shape), np.uint8).view(dtype)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ..arch import COUNTERS, ChipConfig
 from ..driver import Completion
+from ..program import LayerInfo
 from .costs import HostCost
 
 CAUSES = tuple(name for name, _ in COUNTERS[1:7])  # they add up to CYCLES
@@ -83,21 +84,26 @@ class Report:
         return 1000 / self.latency_ms if self.timed else None
 
 
-def job_rows(completion: Completion, layers: Iterable, config: ChipConfig) -> list[Row]:
+def job_rows(completion: Completion, layers: Iterable[LayerInfo], config: ChipConfig) -> list[Row]:
     """Rows of one job: differences of consecutive snapshots, then what came after the last.
 
     `layers` are the job's `LayerInfo`s in order of execution.
     """
-    rows, before = [], {}
+    rows: list[Row] = []
+    before: Mapping[str, int] = {}
     for layer in layers:
         at = completion.snapshots[layer.index]
-        rows.append(_row(layer.name, layer.op, layer.input_shape, layer.output_shape, layer.macs, before, at, config))
+        rows.append(_row(layer, before, at, config))
         before = at
-    rows.append(_row(FINISH, "", (), (), 0, before, completion.counters, config))
+    rows.append(_row(_AFTER_LAST, before, completion.counters, config))
     return rows
 
 
-def _row(name, op, input_shape, output_shape, macs, before, at, config) -> Row:
+_AFTER_LAST = LayerInfo(-1, FINISH, "", (), (), 0, 0)
+
+
+def _row(layer: LayerInfo, before: Mapping[str, int], at: Mapping[str, int], config: ChipConfig) -> Row:
+    """What was counted between two snapshots, as the row of `layer`."""
     spent = {counter: (at[counter] - before.get(counter, 0)) % _WRAP for counter in ("CYCLES", *CAUSES, "READ_BEATS")}
-    return Row(name, op, tuple(input_shape), tuple(output_shape), macs, spent["CYCLES"],
+    return Row(layer.name, layer.op, tuple(layer.input_shape), tuple(layer.output_shape), layer.macs, spent["CYCLES"],
                {cause: spent[cause] for cause in CAUSES}, spent["READ_BEATS"], config.macs_per_cycle)

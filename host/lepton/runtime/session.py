@@ -5,19 +5,22 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from ..arch import COUNTERS, Region
 from ..device import Device
-from ..driver import Buffer, Driver, Job
+from ..driver import Buffer, Completion, Driver, Job
 from ..graph import GraphError
-from ..program import ChipStep, CompiledModel, TensorInfo
-from .costs import cost_of
+from ..program import ChipStep, CompiledModel, HostStep, TensorInfo
+from .costs import HostCost, cost_of
 from .errors import InputError, RuntimeModelError
-from .report import Report, job_rows
+from .report import Report, Row, job_rows
 
-UNWRITTEN = 0xA5  # what results and intermediate tensors hold before a program writes them
+# What results and intermediate tensors hold before a program writes them. Not 0 or 255, which programs write often: a
+# byte that one device does not write then differs from the other's.
+UNWRITTEN = 0xA5
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,16 +31,26 @@ class Result:
     report: Report
 
 
+@dataclass(frozen=True, eq=False)
+class _LoadedStep:
+    """A chip step in device memory: the buffers of its regions and its job. A region of size 0 has no buffer."""
+
+    step: ChipStep
+    buffers: dict[Region, Buffer]
+    job: Job
+
+
 class _Watch:
     """Adds up the time that its `with` blocks take."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seconds = 0.0
+        self._started = 0.0
 
     def __enter__(self) -> None:
         self._started = time.perf_counter()
 
-    def __exit__(self, *exc) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.seconds += time.perf_counter() - self._started
 
 
@@ -54,7 +67,7 @@ class Session:
 
     `target` is a `Device`, or an open `Driver`. Sessions on one device share its memory and take turns, whether they
     were given the device or one driver. Raises `RuntimeModelError` for a model compiled for another chip,
-    `DriverError` for a device that an open `Driver` or `Controller` of the caller uses, and `AllocationError` when
+    `DriverError` for a device that an open `Driver` or `BoardController` of the caller uses, and `AllocationError` when
     the device's memory does not suffice; no buffer stays behind then.
 
     Threads may share a session: its runs take place one after the other. Results and inputs are the caller's own: no
@@ -68,16 +81,17 @@ class Session:
         self._running = False
         self._closed = False
         own_driver = not isinstance(target, Driver)
-        self.driver = Driver.shared(target) if own_driver else target
-        self._buffers: list[dict[Region, Buffer]] = []  # per step; empty for host steps
-        self._jobs: list[Job | None] = []
-        # also where a session is dropped without being closed
+        self.driver = target if isinstance(target, Driver) else Driver.shared(target)
+        self._buffers: list[Buffer] = []  # all of them, also those of a step that could not be loaded
+        self._loaded: dict[int, _LoadedStep] = {}  # by index in `model.steps`
+        # Runs also where a session is dropped without being closed.
         self._release = weakref.finalize(self, _release, self.driver, self._buffers, own_driver)
         self._release.atexit = False
         try:
             self._check_config()
             for index, step in enumerate(model.steps):
-                self._load(index, step)
+                if isinstance(step, ChipStep):
+                    self._loaded[index] = self._load(index, step)
         except BaseException:
             self.close()
             raise
@@ -85,7 +99,7 @@ class Session:
     def __enter__(self) -> "Session":
         return self
 
-    def __exit__(self, *exc) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -100,7 +114,7 @@ class Session:
             self._check_idle("closed")
             self._closed = True
             self._release()
-            self._jobs.clear()
+            self._loaded.clear()
 
     def run(self, inputs: np.ndarray | Mapping[str, np.ndarray], *, cycle_limit: int | None = None,
             progress: Callable[[str, int], None] | None = None) -> Result:
@@ -126,48 +140,57 @@ class Session:
     def _run(self, values: dict[str, np.ndarray], cycle_limit: int | None,
              progress: Callable[[str, int], None] | None) -> Result:
         started = time.perf_counter()
-        rows, host_costs, counters = [], [], {name: 0 for name, _ in COUNTERS}
-        for index, (step, job) in enumerate(zip(self.model.steps, self._jobs, strict=True)):
+        rows: list[Row] = []
+        host_costs: list[HostCost] = []
+        counters = {name: 0 for name, _ in COUNTERS}
+        for index, step in enumerate(self.model.steps):
             watch = _Watch()
-            if job is None:
+            if isinstance(step, HostStep):
                 with watch:
-                    try:
-                        step.run(values)
-                    except GraphError as error:  # a value that the operator does not take, as an index outside a table
-                        what = f"host step {step.name!r} ({type(step.op).__name__})"
-                        raise RuntimeModelError(f"{what}: {error}") from None
-                host_costs.append(cost_of(index, step, watch.seconds))
-                continue
-            buffers = self._buffers[index]
-            with watch:
-                packed = [binding.to_device(values[binding.name]) for binding in step.inputs]
-            for binding, data in zip(step.inputs, packed, strict=True):
-                buffers[Region.INPUT].write(data, binding.offset)
-            report = None if progress is None else (lambda cycles, name=step.name: progress(name, cycles))
-            completion = self.driver.run(job, cycle_limit=cycle_limit, progress=report)
-            packed = [buffers[Region.OUTPUT].read(binding.offset, binding.size) for binding in step.outputs]
-            with watch:
-                for binding, data in zip(step.outputs, packed, strict=True):
-                    values[binding.name] = binding.from_device(data)
+                    _run_on_host(step, values)
+            else:
+                completion = self._run_on_chip(self._loaded[index], values, watch, cycle_limit, progress)
+                layers = [layer for layer in self.model.layers if layer.step == index]
+                rows += job_rows(completion, layers, self.model.config)
+                for name, value in completion.counters.items():
+                    counters[name] += value
             host_costs.append(cost_of(index, step, watch.seconds))
-            rows += job_rows(completion, [la for la in self.model.layers if la.step == index], self.model.config)
-            for name, value in completion.counters.items():
-                counters[name] += value
-        # an output may be an input, a constant of the model, or a view of one
+        # Copies: an output may be an input, a constant of the model, or a view of one.
         outputs = {t.name: np.array(values[t.name]) for t in self.model.outputs}
         return Result(outputs, Report(self.model.config, tuple(rows), counters, time.perf_counter() - started,
                                       tuple(host_costs)))
 
+    def _run_on_chip(self, loaded: _LoadedStep, values: dict[str, np.ndarray], watch: _Watch, cycle_limit: int | None,
+                     progress: Callable[[str, int], None] | None) -> Completion:
+        """Run the job of one step: it reads its inputs from `values` and adds its outputs. `watch` takes the time of
+        the changes of layout."""
+        step = loaded.step
+        with watch:
+            packed = [binding.to_device(values[binding.name]) for binding in step.inputs]
+        for binding, data in zip(step.inputs, packed, strict=True):
+            loaded.buffers[Region.INPUT].write(data, binding.offset)
+        report = None if progress is None else partial(progress, step.name)
+        completion = self.driver.run(loaded.job, cycle_limit=cycle_limit, progress=report)
+        results = [loaded.buffers[Region.OUTPUT].read(binding.offset, binding.size) for binding in step.outputs]
+        with watch:
+            for binding, result in zip(step.outputs, results, strict=True):
+                values[binding.name] = binding.from_device(result)
+        return completion
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs of the chip, in order."""
+        return [loaded.job for loaded in self._loaded.values()]
+
     def placed(self) -> list[tuple[ChipStep, dict[Region, Buffer]]]:
         """Every job with the device buffers of its regions, in order."""
-        return [(step, buffers) for step, buffers in zip(self.model.steps, self._buffers, strict=True)
-                if isinstance(step, ChipStep)]
+        return [(loaded.step, loaded.buffers) for loaded in self._loaded.values()]
 
     def results_memory(self) -> dict[tuple[int, Region], np.ndarray]:
         """Every byte that the programs may have written: (step, OUTPUT or SCRATCH) -> uint8 array."""
-        return {(index, region): buffers[region].read()
-                for index, buffers in enumerate(self._buffers)
-                for region in (Region.OUTPUT, Region.SCRATCH) if region in buffers}
+        return {(index, region): loaded.buffers[region].read()
+                for index, loaded in self._loaded.items()
+                for region in (Region.OUTPUT, Region.SCRATCH) if region in loaded.buffers}
 
     def _check_open(self) -> None:
         if self._closed:
@@ -177,7 +200,7 @@ class Session:
                                     "new driver and session")
 
     def _check_idle(self, what: str) -> None:
-        """Another thread's run holds the lock, so a run that is seen is the caller's own."""
+        """Another thread's run holds the lock, so a run that is seen here is the caller's own."""
         if self._running:
             raise RuntimeModelError(f"the session of model {self.model.name!r} cannot be {what} from the progress of "
                                     "its own run; do so when the run has returned")
@@ -190,27 +213,23 @@ class Session:
                 f"but the device has {config.name!r} ({config.hash}); compile it with --config {config.name} "
                 f"or open the device with config={model.config.name!r}")
 
-    def _load(self, index: int, step) -> None:
+    def _load(self, index: int, step: ChipStep) -> _LoadedStep:
         buffers: dict[Region, Buffer] = {}
-        self._buffers.append(buffers)
-        if not isinstance(step, ChipStep):
-            self._jobs.append(None)
-            return
         for region in Region:
             if size := step.region_size(region):
                 buffers[region] = self.driver.allocate(size, f"{self.model.name} step {index} {region.name.lower()}")
+                self._buffers.append(buffers[region])
         buffers[Region.PROGRAM].write(step.program)
         if Region.INPUT in buffers:
             buffers[Region.INPUT].fill(0)  # gaps between tensors: the same on every device
         for region in (Region.OUTPUT, Region.SCRATCH):
             if region in buffers:
                 buffers[region].fill(UNWRITTEN)
-        self._jobs.append(Job(
-            buffers, step.streams,
-            tuple(layer.index for layer in self.model.layers if layer.step == index),
-            name=f"{self.model.name}: {step.name}"))
+        layers = tuple(layer.index for layer in self.model.layers if layer.step == index)
+        job = Job(buffers, step.streams, layers, name=f"{self.model.name}: {step.name}")
+        return _LoadedStep(step, buffers, job)
 
-    def _checked(self, inputs) -> dict[str, np.ndarray]:
+    def _checked(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         expected = {t.name: t for t in self.model.inputs}
         if not isinstance(inputs, Mapping):
             if len(expected) != 1:
@@ -223,20 +242,26 @@ class Session:
         return {name: _check_array(inputs[name], info) for name, info in expected.items()}
 
 
-def _release(driver: Driver, buffers: list[dict[Region, Buffer]], own_driver: bool) -> None:
+def _run_on_host(step: HostStep, values: dict[str, np.ndarray]) -> None:
+    try:
+        step.run(values)
+    except GraphError as error:  # a value that the operator does not take, as an index outside a table
+        raise RuntimeModelError(f"host step {step.name!r} ({type(step.op).__name__}): {error}") from None
+
+
+def _release(driver: Driver, buffers: list[Buffer], own_driver: bool) -> None:
     """Give back what a session has of a driver."""
     if driver.inherited:
         return
-    for regions in buffers:
-        for buffer in regions.values():
-            if not buffer.freed:
-                buffer.free()
+    for buffer in buffers:
+        if not buffer.freed:
+            buffer.free()
     buffers.clear()
     if own_driver:
         driver.leave()
 
 
-def _check_array(array, info: TensorInfo) -> np.ndarray:
+def _check_array(array: np.ndarray, info: TensorInfo) -> np.ndarray:
     array = np.asarray(array)
     if array.dtype != np.dtype(info.dtype):
         how = ""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lepton.arch import Dma, Tensor
-from lepton.arch.record import Field, Record, RecordError
+from lepton.arch.record import Field, FieldError, Record
 
 Small = Record("Small", 2, (Field("low", 3, "three bits"), Field("number", 5, "signed", signed=True),
                             Field("high", 8, "a byte")))
@@ -64,26 +64,26 @@ def test_limits_follow_bits_and_sign():
     ({"lower": 1}, r"^Small has no field 'lower'; it has low, number, high$"),
 ])
 def test_pack_refuses_what_does_not_fit(values, text):
-    with pytest.raises(RecordError, match=text):
+    with pytest.raises(FieldError, match=text):
         Small.pack(**values)
 
 
 @pytest.mark.parametrize("size", [0, 1, 3])
 def test_unpack_refuses_another_size(size):
-    with pytest.raises(RecordError, match=rf"^Small takes 2 bytes, not {size}$"):
+    with pytest.raises(FieldError, match=rf"^Small takes 2 bytes, not {size}$"):
         Small.unpack(bytes(size))
 
 
 def test_offset_refuses_an_unknown_name():
-    with pytest.raises(RecordError, match=r"^Small has no field 'middle'$"):
+    with pytest.raises(FieldError, match=r"^Small has no field 'middle'$"):
         Small.offset("middle")
 
 
 def test_a_declaration_must_fill_its_size():
-    with pytest.raises(RecordError, match=r"^Odd: fields fill 7 bits, the record has 8$"):
+    with pytest.raises(FieldError, match=r"^Odd: fields fill 7 bits, the record has 8$"):
         Record("Odd", 1, (Field("a", 7, "seven bits"),))
 
 
 def test_a_declaration_names_a_field_once():
-    with pytest.raises(RecordError, match=r"^Twice: two fields have the same name$"):
+    with pytest.raises(FieldError, match=r"^Twice: two fields have the same name$"):
         Record("Twice", 1, (Field("a", 4, ""), Field("a", 4, "")))

@@ -9,7 +9,7 @@ RESET_LIMIT = 2_000_000  # cycles for a client's running job to end
 STATUS_CHANGED = 1 << CLIENTS  # bit of CLIENT_IRQ and CLIENT_IRQ_ENABLE
 
 
-class Mailbox:
+class ControllerRegisters:
     """The registers of the controller of `device`, whose window begins at `base`."""
 
     def __init__(self, device: Device, base: int):
@@ -58,7 +58,7 @@ class Mailbox:
             raise DriverError(f"the controller has failed with {cause}")
         if state == BootState.HALTED:
             raise DriverError(f"the controller's processor has halted at address {detail:#x}: its firmware is broken; "
-                              "open a new Controller to restart it")
+                              "open a new BoardController to restart it")
         raise DriverError(f"the controller does not serve jobs: its state is {state.name}")
 
     def read(self, register: str) -> int:
