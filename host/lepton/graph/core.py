@@ -8,13 +8,14 @@ from typing import ClassVar, Generic, TypeVar, overload
 
 import numpy as np
 
-__all__ = ["FULL", "Arithmetic", "Call", "Graph", "GraphError", "Node", "Op", "OperandList", "Pair", "Quantization",
-           "Shape", "Signature", "Tensor"]
+__all__ = ["FULL", "Arithmetic", "Call", "Graph", "GraphError", "Node", "Op", "OperandList", "Padding", "Pair",
+           "Quantization", "Shape", "Signature", "Tensor"]
 
 T = TypeVar("T")
 
 Shape = tuple[int, ...]
 Pair = tuple[int, int]  # (y, x), or (low, high)
+Padding = tuple[Pair, Pair]  # (top, bottom), (left, right)
 FULL: Pair = (-128, 127)  # the values of an int8
 
 
@@ -159,6 +160,8 @@ class Op:
     keeps_quantization: ClassVar[bool] = False  # the output has the first input's scale and zero point
     elementwise: ClassVar[bool] = False  # each element of the output is of those at its place; operands broadcast
     rearranges: ClassVar[bool] = False  # each element of the output is one of the first input
+    reorders: ClassVar[bool] = False  # the output has each element of the input once
+    tabulates: ClassVar[tuple[type, ...]] = ()  # operands of these types and numbers: passes make it a `Table`
     one_image: ClassVar[bool] = False  # `compute` takes a batch of one image (1, H, W, C)
 
     # Fields of some operators, see `ops`; here what they are for the others. No annotations, or they were fields here.
@@ -190,6 +193,16 @@ class Op:
         The output's axes are permuted in the same way, less `dropped_axes`. None where there is no such operator.
         """
         return None
+
+    def padded(self, border: Padding) -> "Op | None":
+        """The operator for images that still lack `border`, rows and columns of the zero point; None where there is
+        no such operator."""
+        return None
+
+    def layout_matters(self, signature: Signature) -> bool:
+        """True where the order of the axes in memory changes the result, as it does for the framework's sums of floats.
+        """
+        return False
 
     def dropped_axes(self, inputs: OperandList[Tensor]) -> set[int]:
         """Axes of the first input that the output does not have."""

@@ -39,6 +39,8 @@ def _centred(call: Call, index: int) -> np.ndarray:
 class Div(Binary):
     """a / b of float32, of int32 towards zero, or of int8 requantized (TFLite DIV)."""
 
+    tabulates = (np.float32,)  # int8 may be divided by 0
+
     clamp: Pair = FULL
 
     def looked_up(self, signature: Signature) -> bool:

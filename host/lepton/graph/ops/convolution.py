@@ -1,14 +1,14 @@
 """Convolutions. Images are (N, H, W, C), what is said of bytes holds for each image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
-from ..core import FULL, Call, Op, OperandList, Pair, Shape, Signature, Tensor
+from ..core import FULL, Call, Op, OperandList, Padding, Pair, Shape, Signature, Tensor
 from .conditions import clamp_range, image, require
 from .weights import centred, check_layer, exact_type, finished, product, shape_of
-from .windows import NONE, Padding, in_range, window_size, windows
+from .windows import NONE, added, in_range, window_size, windows
 
 __all__ = ["Conv2D", "DepthwiseConv2D", "TransposeConv2D"]
 
@@ -47,6 +47,10 @@ class Conv2D(Op):
     def check(self, signature: Signature) -> None:
         check_layer(signature, 0)
         clamp_range(self.clamp)
+
+    def padded(self, border: Padding) -> "Conv2D | None":
+        padding = added(self.padding, border)
+        return None if padding is None else replace(self, padding=padding)
 
     def compute(self, call: Call) -> np.ndarray:
         """By im2col, a few rows at a time."""
@@ -97,6 +101,10 @@ class DepthwiseConv2D(Op):
     def check(self, signature: Signature) -> None:
         check_layer(signature, 3)
         clamp_range(self.clamp)
+
+    def padded(self, border: Padding) -> "DepthwiseConv2D | None":
+        padding = added(self.padding, border)
+        return None if padding is None else replace(self, padding=padding)
 
     def compute(self, call: Call) -> np.ndarray:
         x, weights = call.x[0].astype(np.int16) - call.inputs[0].zero_point, centred(call.inputs[1])[0]

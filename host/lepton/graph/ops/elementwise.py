@@ -76,6 +76,8 @@ def _in_reals(op: "Add | Sub | Mul", call: Call, function: np.ufunc) -> np.ndarr
 class Add(Binary):
     """inputs: a, b int8 (requantized, TFLite ADD) or both of one other type."""
 
+    tabulates = (np.int8, np.float32)
+
     clamp: Pair = FULL
     unsigned: bool = False
     in_float: bool = False
@@ -109,6 +111,8 @@ def _fused(x: np.ndarray, up: int, factor: np.float32, addend) -> np.ndarray:
 class Sub(Binary):
     """Like `Add`: a - b."""
 
+    tabulates = (np.int8, np.float32)
+
     clamp: Pair = FULL
     in_float: bool = False
 
@@ -125,6 +129,8 @@ class Sub(Binary):
 @dataclass(frozen=True)
 class Mul(Binary):
     """Like `Add`: a * b."""
+
+    tabulates = (np.int8, np.float32)
 
     clamp: Pair = FULL
     unsigned: bool = False
@@ -152,6 +158,7 @@ class Mul(Binary):
 class _Extreme(Binary):
     """inputs: a, b of the same type and quantization, which the output has too."""
 
+    tabulates = (np.int8, np.float32)
     keeps_quantization = True
 
     def check(self, signature: Signature) -> None:
@@ -182,6 +189,8 @@ class Minimum(_Extreme):
 @dataclass(frozen=True)
 class Prelu(Binary):
     """inputs: x int8, alpha int8 constant with its own quantization, or both float32; alpha broadcasts to x."""
+
+    tabulates = (np.int8, np.float32)
 
     def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         x, alpha = inputs

@@ -26,6 +26,7 @@ class Reshape(Move):
     """input: x; the same elements in their order, with another shape."""
 
     rearranges = True
+    reorders = True
 
     shape: Shape
 
@@ -44,6 +45,7 @@ class Transpose(Move):
     """Axis i of the output is axis `order[i]` of the input."""
 
     rearranges = True
+    reorders = True
 
     order: tuple[int, ...]
 

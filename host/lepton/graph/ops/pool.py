@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import FULL, Call, Op, OperandList, Pair, Shape, Signature, Tensor
+from ..core import FULL, Call, Op, OperandList, Padding, Pair, Shape, Signature, Tensor
 from ..numerics import onnxruntime_kernels
 from ..numerics.requantize import from_reals, real
 from .conditions import clamp_range, image, int8, of_type, require, same_quantization, same_type
-from .windows import NONE, Padding, folded, window_size, windows
+from .windows import NONE, folded, window_size, windows
 
 __all__ = ["AveragePool2D", "MaxPool2D"]
 
@@ -16,37 +16,9 @@ _MLAS_OPSET = 18  # the last one whose averages of floats are MLAS's; later ones
 _SCALE_TOLERANCE = 1e-6  # what TFLite's pools assert (Prepare in kernels/pooling.cc); LiteRT's release checks nothing
 
 
-def _infer(op: "MaxPool2D | AveragePool2D", x: Tensor) -> tuple[Shape, np.dtype]:
-    batch, _, _, channels = image(x)
-    dilation = op.dilation if isinstance(op, MaxPool2D) else (1, 1)
-    size = window_size(x, op.kernel, op.stride, dilation, op.padding)
-    for before_after, kernel in zip(op.padding, op.kernel, strict=True):  # ONNX Runtime refuses it as well
-        require(max(before_after) < kernel, f"padding {op.padding} must be less than the kernel {tuple(op.kernel)}, "
-                                            "or a window lies wholly in the padding")
-    return (batch, *size, channels), np.dtype(x.dtype)
-
-
-def _check(op: "MaxPool2D | AveragePool2D", signature: Signature, same: bool) -> None:
-    x, y = signature.inputs[0], signature.output
-    of_type(x, np.int8, np.float32)
-    clamp_range(op.clamp)
-    if same_type(x, y) != np.int8:
-        return
-    int8(x, y)
-    if same and signature.fixed:
-        require(abs(float(x.scale) - float(y.scale)) <= _SCALE_TOLERANCE and x.zero_point == y.zero_point,
-                f"{x.name!r} and {y.name!r} must have the same scale and zero point, not {x.scale!s}, {x.zero_point} "
-                f"and {y.scale!s}, {y.zero_point}")
-    elif same:
-        same_quantization(x, y)
-
-
 @dataclass(frozen=True)
-class MaxPool2D(Op):
-    """input: x (N,H,W,C) int8 or float32. Padding, less than the kernel, takes no part in the maximum.
-
-    Input and output have the same quantization; with `Arithmetic.FIXED` scales may differ by 1e-6, as in TFLite.
-    """
+class _Pool(Op):
+    """Base of the pools."""
 
     keeps_quantization = True
     one_image = True
@@ -55,13 +27,45 @@ class MaxPool2D(Op):
     stride: Pair = (2, 2)
     padding: Padding = NONE
     clamp: Pair = FULL
-    dilation: Pair = (1, 1)
+
+    dilation = (1, 1)
 
     def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
-        return _infer(self, inputs[0])
+        x = inputs[0]
+        batch, _, _, channels = image(x)
+        size = window_size(x, self.kernel, self.stride, self.dilation, self.padding)
+        for before_after, kernel in zip(self.padding, self.kernel, strict=True):  # ONNX Runtime refuses it as well
+            require(max(before_after) < kernel, f"padding {self.padding} must be less than the kernel "
+                    f"{tuple(self.kernel)}, or a window lies wholly in the padding")
+        return (batch, *size, channels), np.dtype(x.dtype)
+
+    def _check(self, signature: Signature, same: bool) -> None:
+        x = signature.inputs[0]
+        y = signature.output
+        of_type(x, np.int8, np.float32)
+        clamp_range(self.clamp)
+        if same_type(x, y) != np.int8:
+            return
+        int8(x, y)
+        if same and signature.fixed:
+            require(abs(float(x.scale) - float(y.scale)) <= _SCALE_TOLERANCE and x.zero_point == y.zero_point,
+                    f"{x.name!r} and {y.name!r} must have the same scale and zero point, not {x.scale!s}, "
+                    f"{x.zero_point} and {y.scale!s}, {y.zero_point}")
+        elif same:
+            same_quantization(x, y)
+
+
+@dataclass(frozen=True)
+class MaxPool2D(_Pool):
+    """input: x (N,H,W,C) int8 or float32. Padding, less than the kernel, takes no part in the maximum.
+
+    Input and output have the same quantization; with `Arithmetic.FIXED` scales may differ by 1e-6, as in TFLite.
+    """
+
+    dilation: Pair = (1, 1)
 
     def check(self, signature: Signature) -> None:
-        _check(self, signature, same=True)
+        self._check(signature, same=True)
 
     def compute(self, call: Call) -> np.ndarray:
         x = call.x[0]
@@ -82,29 +86,19 @@ def _divided(total: np.ndarray, count: np.ndarray, up: bool, limits: Pair) -> np
 
 
 @dataclass(frozen=True)
-class AveragePool2D(Op):
+class AveragePool2D(_Pool):
     """input: x (N,H,W,C) int8 or float32. Padding, less than the kernel, is not counted, unless `count_padding`.
 
     With `Arithmetic.FIXED` input and output have the same quantization, as for `MaxPool2D`. `in_order`: floats are
     added in the order of the window's pixels, as ONNX Runtime does it from opset 19 on.
     """
 
-    keeps_quantization = True
-    one_image = True
-
-    kernel: Pair = (2, 2)
-    stride: Pair = (2, 2)
-    padding: Padding = NONE
-    clamp: Pair = FULL
     count_padding: bool = False
     unsigned: bool = False
     in_order: bool = False
 
-    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
-        return _infer(self, inputs[0])
-
     def check(self, signature: Signature) -> None:
-        _check(self, signature, same=signature.fixed)
+        self._check(signature, same=signature.fixed)
 
     def compute(self, call: Call) -> np.ndarray:
         """FIXED: integer division, half away from zero, or half up where the framework has uint8.

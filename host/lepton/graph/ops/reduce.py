@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..core import Call, Op, OperandList, Shape, Signature, Tensor
+from ..core import Arithmetic, Call, Op, OperandList, Shape, Signature, Tensor
 from ..numerics import onnxruntime_kernels
 from ..numerics.fixedpoint import multiply_by_quantized_multiplier, quantize_multiplier, wrap
 from ..numerics.requantize import float_average_scale, from_reals, from_sums, mean_multiplier, real, summed
@@ -90,6 +90,13 @@ class Reduce(Op):
         per_tensor(x, signature.output)
         if self.selects:
             same_quantization(x, signature.output)
+
+    def layout_matters(self, signature: Signature) -> bool:
+        """PyTorch's sums of floats depend on the order of the axes, ONNX Runtime's on that of the elements."""
+        x = signature.inputs[0]
+        if signature.torch:
+            return x.quantization is None
+        return signature.arithmetic is Arithmetic.FLOAT and not self.selects and np.dtype(x.dtype) == np.float32
 
     def permuted(self, order: tuple[int, ...]) -> "Reduce":
         return replace(self, axes=tuple(sorted(order[axis % len(order)] for axis in self.axes)))

@@ -56,6 +56,10 @@ class Softmax(Op):
             factor = self.beta * float(x.scale)
             require(factor * 2**26 >= 1, f"beta times the input's scale must be at least 2**-26, not {factor}")
 
+    def layout_matters(self, signature: Signature) -> bool:
+        """PyTorch's sums of floats depend on the order of the axes."""
+        return signature.torch and signature.inputs[0].quantization is None
+
     def permuted(self, order: tuple[int, ...]) -> "Softmax":
         return replace(self, axis=order[self.axis % len(order)])
 

@@ -61,6 +61,7 @@ class Unary(Op):
     """A function of a tensor that is not int8, which the host computes; one of int8 is a `Table`."""
 
     elementwise = True
+    tabulates = (np.float32,)
 
     kind: str  # "exp", "log", "sqrt", "neg", "abs", "relu", "sigmoid", "tanh", "erf", "floor", "ceil", "round" (half
     # to even), "reciprocal", "not", "expm1", "sin", "cos", "sign", "rsqrt"

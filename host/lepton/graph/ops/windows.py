@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from ..core import Pair, Tensor
+from ..core import Padding, Pair, Tensor
 from .conditions import MAX_WINDOW, image, require
 
-Padding = tuple[Pair, Pair]  # (top, bottom), (left, right)
 NONE: Padding = ((0, 0), (0, 0))
 
 
@@ -36,6 +35,14 @@ def window_size(x: Tensor, kernel: Pair, stride: Pair, dilation: Pair, padding: 
     require(min(made_y, made_x) >= 1, f"the kernel {tuple(map(int, kernel))} with dilation {tuple(dilation)} does not "
             f"fit the image {height, width} with padding {padding}")
     return made_y, made_x
+
+
+def added(padding: Padding, border: Padding) -> Padding | None:
+    """The sum of two paddings; None where it is wider than any network has."""
+    (top, bottom), (left, right) = padding
+    (above, below), (before, after) = border
+    total = (top + above, bottom + below), (left + before, right + after)
+    return total if max(map(max, total)) <= MAX_WINDOW else None
 
 
 def windows(x: np.ndarray, kernel: Pair, stride: Pair, dilation: Pair, padding: Padding, fill: float = 0) -> np.ndarray:

@@ -1,17 +1,18 @@
 """Images with channels last: removes the transposes that a front end for (N, C, H, W) puts around its layers.
 
-A transpose is not done where it stands. The operators behind it work on the tensor as it lies, with their axes
-renamed, and it is done where somebody needs the other order: for most networks nowhere but at inputs and outputs.
+A transpose is not done where it stands. The operators after it work on the tensor as it is stored, with their axes
+renumbered, and it is done where an operator needs the other order: in most networks only at inputs and outputs.
 Front ends transpose around every convolution and pool and leave the rest to this pass.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
+from typing import Any
 
 import numpy as np
 
 from .. import (
-    Arithmetic,
     Concat,
     FullyConnected,
     Gather,
@@ -19,9 +20,7 @@ from .. import (
     Node,
     Op,
     Quantization,
-    Reduce,
     Reshape,
-    Softmax,
     Tensor,
     Transpose,
 )
@@ -47,7 +46,7 @@ class _ChannelsLast:
             self.views[name] = StoredView.of(name, graph.tensors[name].shape)
         for node in graph.nodes:
             self.node = node
-            if not self.rule(node)(node):
+            if not self.rewritten(node):
                 self.as_it_is(node)
         for name in graph.outputs:
             self.output(name)
@@ -119,42 +118,43 @@ class _ChannelsLast:
 
     def transposed(self, name: str) -> StoredView:
         """The value `name` as a transpose of a tensor, which may have to be made by a reshape."""
-        view = self.views[name]
+        return self.as_transpose(self.views[name])
+
+    def as_transpose(self, view: StoredView) -> StoredView:
+        """The same value as a transpose of a tensor, without a reshape."""
         if view.only_transposed:
             return view
         split = split_reshape(view)
-        if split is None:  # bring the elements that are to be joined side by side, the rest stays where it lies
-            order = grouped_order(view)
-            if order == view.order:
-                stored = self.made(view)
-                return StoredView.of(stored, view.shape)
-            moved = StoredView.of(view.stored, view.extents).then(order)
-            stored = self.made(moved)
-            places = tuple(order.index(axis) for axis in view.order)
-            view = StoredView(stored, moved.shape, places, view.shape)
-            split = split_reshape(view)
-        extents, order = split
-        stored = self.made(StoredView.of(view.stored, view.extents).reshaped(extents))
-        return StoredView(stored, extents, order, view.shape)
+        if split is not None:
+            extents, order = split
+            stored = self.made(StoredView.of(view.stored, view.extents).reshaped(extents))
+            return StoredView(stored, extents, order, view.shape)
+        order = grouped_order(view)
+        if order == view.order:
+            return StoredView.of(self.made(view), view.shape)
+        # A transpose that brings the elements to be joined side by side; then the view can be split.
+        moved = StoredView.of(view.stored, view.extents).then(order)
+        stored = self.made(moved)
+        places = tuple(order.index(axis) for axis in view.order)
+        return self.as_transpose(StoredView(stored, moved.shape, places, view.shape))
 
     # Rules: each returns whether it took the node
 
-    def rule(self, node: Node) -> Callable[[Node], bool]:
-        special = {Transpose: self.transpose, Reshape: self.reshape, Concat: self.concat, Gather: self.gather,
-                   FullyConnected: self.fully_connected}.get(type(node.op))
-        if special is not None:
-            return special
+    def rewritten(self, node: Node) -> bool:
+        rule = _RULES.get(type(node.op))
+        if rule is not None:
+            return rule(self, node, node.op)
         if node.op.elementwise:
-            return self.alone if len(node.inputs) == 1 else self.together
-        return self.along_axes
+            return self.alone(node) if len(node.inputs) == 1 else self.together(node)
+        return self.along_axes(node)
 
-    def transpose(self, node: Node) -> bool:
+    def transpose(self, node: Node, op: Transpose) -> bool:
         if self.constant(node.inputs[0]) is not None:
             return False
-        self.views[node.outputs[0]] = self.transposed(node.inputs[0]).then(node.op.order)
+        self.views[node.outputs[0]] = self.transposed(node.inputs[0]).then(op.order)
         return True
 
-    def reshape(self, node: Node) -> bool:
+    def reshape(self, node: Node, op: Reshape) -> bool:
         if self.constant(node.inputs[0]) is not None:
             return False
         shape = self.source.tensors[node.outputs[0]].shape
@@ -195,13 +195,15 @@ class _ChannelsLast:
 
     def common_order(self, node: Node, rank: int) -> tuple[int, ...] | None:
         """For each stored axis the axis of the value; None where nothing is transposed."""
-        best, most = None, 0
+        best: StoredView | None = None
+        most = 0
         for name in node.inputs:
             if self.constant(name) is None and len(self.source.tensors[name].shape) == rank:
                 view = self.transposed(name)
-                size = int(np.prod(view.shape))
+                size = prod(view.shape)
                 if size > most:
-                    best, most = view, size
+                    best = view
+                    most = size
         if best is None or best.order == tuple(range(rank)):
             return None
         return tuple(best.order.index(axis) for axis in range(rank))
@@ -229,37 +231,34 @@ class _ChannelsLast:
         self.result.tensors[name] = Tensor(name, data.shape, data.dtype, q, data)
         return name
 
-    def concat(self, node: Node) -> bool:
+    def concat(self, node: Node, op: Concat) -> bool:
         output = self.source.tensors[node.outputs[0]]
         order = self.common_order(node, len(output.shape))
         if order is None:
             return False
         inputs = [self.in_order(name, order) for name in node.inputs]
         shape = tuple(output.shape[axis] for axis in order)
-        op = node.op.permuted(tuple(order.index(axis) for axis in range(len(order))))
+        op = op.permuted(tuple(order.index(axis) for axis in range(len(order))))
         self.views[output.name] = _seen(self.emit(op, inputs, self.stored(output.name), shape, output), shape, order)
         return True
 
     def along_axes(self, node: Node) -> bool:
         """Operators with one computed input that name axes, and keep their number or drop some."""
         name = node.inputs[0]
-        if isinstance(node.op, Reduce | Softmax) and self.source.arithmetic is Arithmetic.TORCH and (
-                self.source.tensors[name].quantization is None):
-            return False  # PyTorch's sums of floats depend on the order of the axes
-        if self.constant(name) is not None or self.views[name].plain:
+        signature = self.source.signature(node)
+        if self.constant(name) is not None or self.views[name].plain or node.op.layout_matters(signature):
             return False
-        if isinstance(node.op, Reduce) and not node.op.selects and self.source.arithmetic is Arithmetic.FLOAT and (
-                self.source.tensors[name].dtype == np.float32):
-            return False  # a sum of floats depends on their order
         if node.op.permuted(tuple(range(len(self.views[name].shape)))) is None:
-            return False
-        operands = [self.source.tensors[operand] for operand in node.inputs]
-        view, output = self.transposed(name), self.source.tensors[node.outputs[0]]
+            return False  # the operator has no form for other orders of its axes
+        view = self.transposed(name)
+        output = signature.output
         stored_of = view.order  # axis of the value -> stored axis
         value_of = tuple(stored_of.index(axis) for axis in range(len(stored_of)))
         rank = len(stored_of)
         op = node.op.permuted(stored_of)
-        dropped = node.op.dropped_axes(operands)
+        if op is None:
+            return False
+        dropped = node.op.dropped_axes(signature.inputs)
         kept = [axis for axis in range(rank) if axis not in dropped]
         order = tuple(kept.index(axis) for axis in value_of if axis in kept)
         shape = tuple(output.shape[axis] for axis in order)
@@ -267,17 +266,17 @@ class _ChannelsLast:
         self.views[output.name] = _seen(self.emit(op, inputs, self.stored(output.name), shape, output), shape, order)
         return True
 
-    def gather(self, node: Node) -> bool:
-        values, index = (self.constant(name) for name in node.inputs)
-        if values is not None and values.data.ndim == 1:
+    def gather(self, node: Node, op: Gather) -> bool:
+        values, index = (self.source.tensors[name] for name in node.inputs)
+        if values.data is not None and values.data.ndim == 1:
             return self.alone(node)  # looks each index up
-        return index is not None and index.data.ndim <= 1 and self.along_axes(node)
+        return index.data is not None and index.data.ndim <= 1 and self.along_axes(node)
 
-    def fully_connected(self, node: Node) -> bool:
+    def fully_connected(self, node: Node, op: FullyConnected) -> bool:
         """A flattened image as input: the weights take the order in which the image is stored."""
-        name, weights = node.inputs[0], self.constant(node.inputs[1])
-        view = self.views.get(name)
-        if view is None or weights is None or view.keeps_elements or int(np.prod(view.shape)) != weights.shape[1]:
+        weights = self.source.tensors[node.inputs[1]]
+        view = self.views.get(node.inputs[0])
+        if view is None or weights.data is None or view.keeps_elements or prod(view.shape) != weights.shape[1]:
             return False
         data = np.empty_like(weights.data)
         data[:, view.elements()] = weights.data
@@ -290,6 +289,11 @@ class _ChannelsLast:
         self.emit(node.op, inputs, output.name, output.shape, output)
         self.views[output.name] = StoredView.of(output.name, output.shape)
         return True
+
+
+_RULES: dict[type[Op], Callable[[_ChannelsLast, Node, Any], bool]] = {
+    Transpose: _ChannelsLast.transpose, Reshape: _ChannelsLast.reshape, Concat: _ChannelsLast.concat,
+    Gather: _ChannelsLast.gather, FullyConnected: _ChannelsLast.fully_connected}
 
 
 def _seen(stored: str, extents: tuple[int, ...], order: tuple[int, ...]) -> StoredView:

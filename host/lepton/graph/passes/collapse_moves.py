@@ -32,8 +32,7 @@ def collapse_moves(graph: Graph) -> Graph:
         name = node.outputs[0]
         moved[name] = (root, places)
         ends = name in graph.outputs or any(not _moves(graph, reader) for reader in users.get(name, ()))
-        single = before is not None or not isinstance(node.op, Reshape)
-        nodes.extend(_as_one(tensors, node, root, places) if ends and single else [node])
+        nodes.extend(_as_one(tensors, node, root, places) if ends else [node])
     return remove_unused(replace(graph, nodes=nodes, tensors=tensors))
 
 

@@ -5,61 +5,76 @@ Front ends use it too: what a file writes as a padding and a convolution is one 
 
 from dataclasses import replace
 
-from .. import Conv2D, DepthwiseConv2D, Graph, Node, Pad, Transpose
+from .. import Graph, Node, Pad, Padding, Transpose
 from .rewrite import readers, with_nodes
 
-_MOST = 65535  # rows or columns of padding; far beyond any network, keeps arithmetic small
+Pads = dict[str, tuple[Node, Padding]]  # result of a Pad -> its node, and the border that it adds
 
 
 def fold_pads(graph: Graph) -> Graph:
-    """Every convolution that reads the result of such Pads reads what they pad, wider; a Pad that nothing else needs
-    disappears."""
+    """Every convolution that reads the result of such Pads reads what they pad, with a wider padding; a Pad that
+    nothing else needs disappears."""
     graph = _transposes_first(graph)
-    pads = {node.outputs[0]: node for node in graph.nodes if _is_border(graph, node)}
-    nodes = [_wider(node, pads) if isinstance(node.op, Conv2D | DepthwiseConv2D) else node for node in graph.nodes]
+    pads: Pads = {}
+    for node in graph.nodes:
+        border = _border(graph, node)
+        if border is not None:
+            pads[node.outputs[0]] = (node, border)
+    nodes = [_wider(node, pads) for node in graph.nodes]
     tensors = dict(graph.tensors)
     for name in reversed(pads):  # the last of a chain first
         if name not in graph.outputs and not any(name in node.inputs for node in nodes):
-            nodes.remove(pads[name])
+            nodes.remove(pads[name][0])
             del tensors[name]
     return with_nodes(graph, nodes, tensors)
 
 
-def _is_border(graph: Graph, node: Node) -> bool:
-    if not isinstance(node.op, Pad):
-        return False
-    op, x = node.op, graph.tensors[node.inputs[0]]
-    return (op.mode == "constant" and len(op.widths) == 4
-            and op.widths[0] == op.widths[3] == (0, 0) and x.data is None and x.quantization is not None
-            and op.value == int(x.quantization.zero_point.reshape(-1)[0]))
+def _border(graph: Graph, node: Node) -> Padding | None:
+    """The rows and columns of zero points that the node adds; None where it does anything else."""
+    if not isinstance(node.op, Pad) or node.op.mode != "constant" or len(node.op.widths) != 4:
+        return None
+    batch, rows, columns, channels = node.op.widths
+    x = graph.tensors[node.inputs[0]]
+    if batch != (0, 0) or channels != (0, 0) or x.data is not None or x.quantization is None:
+        return None
+    return (rows, columns) if node.op.value == x.zero_point else None
 
 
-def _wider(node: Node, pads: dict[str, Node]) -> Node:
-    source, padding = node.inputs[0], node.op.padding
+def _wider(node: Node, pads: Pads) -> Node:
+    """The node, reading what the Pads before it read; itself where its operator has no padding."""
+    op = node.op
+    source = node.inputs[0]
     while source in pads:
-        more = pads[source].op.widths[1:3]
-        padding = tuple((a + c, b + d) for (a, b), (c, d) in zip(padding, more, strict=True))
-        source = pads[source].inputs[0]
-    if source == node.inputs[0] or max(map(max, padding)) > _MOST:
-        return node
-    return replace(node, op=replace(node.op, padding=padding), inputs=[source, *node.inputs[1:]])
+        pad, border = pads[source]
+        wider = op.padded(border)
+        if wider is None:
+            return node
+        op = wider
+        source = pad.inputs[0]
+    return node if source == node.inputs[0] else replace(node, op=op, inputs=[source, *node.inputs[1:]])
 
 
 def _transposes_first(graph: Graph) -> Graph:
     """A Pad that is only transposed afterwards pads the transposed tensor instead, next to the convolution."""
-    users, nodes, tensors = readers(graph), [], dict(graph.tensors)
+    users = readers(graph)
+    nodes: list[Node] = []
+    tensors = dict(graph.tensors)
     done: set[int] = set()  # Transposes that have moved
     for node in graph.nodes:
-        after = users.get(node.outputs[0], []) if isinstance(node.op, Pad) else []
-        if len(after) != 1 or not isinstance(after[0].op, Transpose) or node.outputs[0] in graph.outputs:
-            if id(node) not in done:
-                nodes.append(node)
+        after = users.get(node.outputs[0], [])
+        if id(node) in done:
             continue
-        transpose, x, between = after[0], tensors[node.inputs[0]], tensors[node.outputs[0]]
-        order = transpose.op.order
-        tensors[between.name] = replace(between, shape=tuple(x.shape[axis] for axis in order))
-        nodes.append(replace(transpose, inputs=[x.name], outputs=[between.name]))
-        nodes.append(replace(node, inputs=[between.name], outputs=list(transpose.outputs),
-                             op=replace(node.op, widths=tuple(node.op.widths[axis] for axis in order))))
-        done.add(id(transpose))
+        if (not isinstance(node.op, Pad) or len(after) != 1 or not isinstance(after[0].op, Transpose)
+                or node.outputs[0] in graph.outputs):
+            nodes.append(node)
+            continue
+        order = after[0].op.order
+        x = tensors[node.inputs[0]]
+        between = replace(tensors[node.outputs[0]], shape=tuple(x.shape[axis] for axis in order))
+        tensors[between.name] = between
+        widths = tuple(node.op.widths[axis] for axis in order)
+        nodes.append(replace(after[0], inputs=[x.name], outputs=[between.name]))
+        nodes.append(replace(node, inputs=[between.name], outputs=list(after[0].outputs),
+                             op=replace(node.op, widths=widths)))
+        done.add(id(after[0]))
     return with_nodes(graph, nodes, tensors)

@@ -2,9 +2,7 @@
 
 from dataclasses import replace
 
-from .. import Dequantize, Graph, GraphError, Node, Quantize, Reshape, Transpose
-
-_MOVES = (Transpose, Reshape)
+from .. import Dequantize, Graph, GraphError, Node, Op, Quantize
 
 
 def int8_edges(graph: Graph) -> Graph:
@@ -26,25 +24,31 @@ def _users(graph: Graph, name: str) -> list[Node]:
 
 
 def _inner_input(graph: Graph, name: str) -> str:
-    inner, path = name, []
-    while len(users := _users(graph, inner)) == 1 and isinstance(users[0].op, (*_MOVES, Quantize)):
+    inner = name
+    path: list[Node] = []
+    while len(users := _users(graph, inner)) == 1 and _at_an_edge(users[0].op, Quantize):
         path.append(users[0])
         inner = users[0].outputs[0]
-    if not any(isinstance(node.op, Quantize) for node in path):
+    if all(node.op.reorders for node in path):
         raise GraphError(f"input {name!r} is not quantized before it is used")
     return _rename(graph, inner, name, path)
 
 
 def _inner_output(graph: Graph, name: str) -> str:
-    inner, path = name, []
-    while (producer := next((n for n in graph.nodes if inner in n.outputs), None)) is not None and isinstance(
-            producer.op, (*_MOVES, Dequantize)) and not (path and (inner in graph.outputs or len(
-                _users(graph, inner)) > 1)):
+    inner = name
+    path: list[Node] = []
+    while (producer := next((n for n in graph.nodes if inner in n.outputs), None)) is not None and _at_an_edge(
+            producer.op, Dequantize) and not (path and (inner in graph.outputs or len(_users(graph, inner)) > 1)):
         path.append(producer)
         inner = producer.inputs[0]
-    if not any(isinstance(node.op, Dequantize) for node in path):
+    if all(node.op.reorders for node in path):
         raise GraphError(f"output {name!r} is not int8 before it leaves")
     return _rename(graph, inner, name, path)
+
+
+def _at_an_edge(op: Op, conversion: type[Op]) -> bool:
+    """True for what may be left to the caller: changes of layout, and the conversion."""
+    return op.reorders or isinstance(op, conversion)
 
 
 def _rename(graph: Graph, inner: str, name: str, path: list[Node]) -> str:

@@ -1,25 +1,33 @@
-"""Two tables in a row are one, where nobody else reads what lies between them."""
+"""A table of a table's results is one table, where nothing else reads what is between them."""
 
 from dataclasses import replace
 
 import numpy as np
 
-from .. import Graph, Table
+from .. import Graph, Node, Table
 from .rewrite import readers, with_nodes
 
 
 def join_tables(graph: Graph) -> Graph:
+    """Every `Table` that is the only reader of another one's result becomes the table of both."""
     users = readers(graph)
-    tables: dict[str, int] = {}  # result of a table -> its place in `nodes`
-    nodes = []
+    tables: dict[str, tuple[Node, Table]] = {}  # result of a table -> its node, as rewritten
+    nodes: list[Node] = []
     for node in graph.nodes:
-        at = tables.get(node.inputs[0]) if isinstance(node.op, Table) else None
-        if at is not None and len(users[node.inputs[0]]) == 1 and node.inputs[0] not in graph.outputs:
-            first, second = (np.frombuffer(n.op.values, np.int8) for n in (nodes[at], node))
-            values = second[first.astype(np.int16) + 128].tobytes()
-            node = replace(node, op=Table(values), inputs=nodes[at].inputs)
-            nodes[at] = None
         if isinstance(node.op, Table):
-            tables[node.outputs[0]] = len(nodes)
+            source = node.inputs[0]
+            op = node.op
+            if source in tables and len(users[source]) == 1 and source not in graph.outputs:
+                before, inner = tables[source]
+                op = Table(_composed(inner.values, op.values))
+                node = replace(node, op=op, inputs=before.inputs)
+                nodes.remove(before)
+            tables[node.outputs[0]] = (node, op)
         nodes.append(node)
-    return with_nodes(graph, [node for node in nodes if node is not None])
+    return with_nodes(graph, nodes)
+
+
+def _composed(first: bytes, second: bytes) -> bytes:
+    """The table of `second` of what `first` gives."""
+    places = np.frombuffer(first, np.int8).astype(np.int16) + 128
+    return np.frombuffer(second, np.int8)[places].tobytes()

@@ -1,4 +1,4 @@
-"""Tensors seen through a transpose and a reshape that have not been done, and may never need to be."""
+"""A tensor read through a transpose and a reshape that are only done where an operator needs the result."""
 
 from dataclasses import dataclass
 from math import prod
@@ -28,12 +28,12 @@ class StoredView:
 
     @property
     def plain(self) -> bool:
-        """Is it the stored tensor itself?"""
+        """True for the stored tensor itself."""
         return self.shape == self.extents and self.order == tuple(range(len(self.extents)))
 
     @property
     def keeps_elements(self) -> bool:
-        """Are the elements in the order in which they are stored? Dimensions of 1 may be anywhere."""
+        """True where the elements are in the order in which they are stored; dimensions of 1 may be anywhere."""
         moved = [i for i in self.order if self.extents[i] != 1]
         return moved == sorted(moved)
 
@@ -74,7 +74,7 @@ def split_reshape(view: StoredView) -> tuple[Shape, Order] | None:
     return tuple(extents), tuple(stored_axes.index(axis) for axis in range(len(view.shape)))
 
 
-def grouped_order(view: StoredView) -> Order | None:
+def grouped_order(view: StoredView) -> Order:
     """An order of the stored axes that makes `split_reshape` work: joined axes side by side, else as stored."""
     runs = _matching_runs(view.transposed, view.shape)
     groups = [[view.order[i] for i in sources] for sources, _ in runs if sources]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .. import Add, Graph, Maximum, Minimum, Mul, Node, Prelu, Sub, Table, Tensor
+from .. import Graph, Node, Table, Tensor
 from ..interpret import compute
 from .rewrite import with_nodes
 
@@ -17,16 +17,18 @@ def tabulate(graph: Graph) -> Graph:
 
 def _tabulated(graph: Graph, node: Node) -> Node | None:
     """The Table that computes what `node` does; None where it is no function of one int8."""
-    if not isinstance(node.op, Add | Sub | Mul | Maximum | Minimum | Prelu):
+    if np.int8 not in node.op.tabulates:
         return None
-    operands, output = [graph.tensors[name] for name in node.inputs], graph.tensors[node.outputs[0]]
+    operands = graph.operands(node)
+    output = graph.result(node)
     computed = [i for i, t in enumerate(operands) if t.data is None]
     if len(computed) != 1 or any(np.dtype(t.dtype) != np.int8 for t in (*operands, output)):
         return None
-    x, constant = operands[computed[0]], operands[1 - computed[0]]
-    if tuple(x.shape) != tuple(output.shape) or not constant.data.size or np.ptp(constant.data.astype(int)):
+    x = operands[computed[0]]
+    constant = operands[1 - computed[0]].data
+    if tuple(x.shape) != tuple(output.shape) or constant is None or not constant.size or np.ptp(constant.astype(int)):
         return None
-    values = [_BYTES if i in computed else constant.data.reshape(-1)[:1] for i in range(2)]
+    values = [_BYTES if i in computed else constant.reshape(-1)[:1] for i in range(2)]
     every = Tensor(output.name, (256,), output.dtype, output.quantization)
     table = compute(node.op, graph.arithmetic, operands, values, every)
     return replace(node, op=Table(table.tobytes()), inputs=[x.name])

@@ -4,27 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from .. import (
-    Add,
-    Dequantize,
-    Div,
-    Graph,
-    Maximum,
-    Minimum,
-    Mul,
-    Node,
-    Prelu,
-    Quantize,
-    Sub,
-    Table,
-    Tensor,
-    Unary,
-)
+from .. import Dequantize, Graph, Node, Quantize, Table, Tensor
 from ..interpret import compute
 from .rewrite import with_nodes
 
 _BYTES = np.arange(-128, 128).astype(np.int8)
-_ELEMENTWISE = (Unary, Add, Sub, Mul, Div, Maximum, Minimum, Prelu)
 
 
 def tabulate_floats(graph: Graph) -> Graph:
@@ -42,7 +26,7 @@ def _tabulated(graph: Graph, node: Node, producers: dict[str, Node]) -> Node | N
     if not isinstance(node.op, Quantize) or not _per_tensor_int8(output):
         return None
     steps = _steps(graph, node, producers)
-    sources = {step.inputs[0] for step in steps or () if isinstance(step.op, Dequantize)}
+    sources = {step.inputs[0] for step in steps or () if _is_source(step)}
     if steps is None or len(sources) != 1:
         return None
     (source,) = sources
@@ -59,21 +43,27 @@ def _tabulated(graph: Graph, node: Node, producers: dict[str, Node]) -> Node | N
 
 def _steps(graph: Graph, last: Node, producers: dict[str, Node]) -> list[Node] | None:
     """What computes the result of `last` from Dequantizes, in order; None where it is more than that."""
-    wanted, found = [last], {id(last): last}
+    wanted = [last]
+    found = {id(last): last}
     while wanted:
         node = wanted.pop()
-        for name in () if isinstance(node.op, Dequantize) else node.inputs:
+        for name in () if _is_source(node) else node.inputs:
             tensor = graph.tensors[name]
             before = producers.get(name)
             if tensor.data is not None and tensor.data.size == 1:
                 continue
-            if before is None or not isinstance(before.op, (*_ELEMENTWISE, Dequantize)) or (
+            if before is None or not (np.float32 in before.op.tabulates or _is_source(before)) or (
                     np.dtype(tensor.dtype) != np.float32 or tensor.shape != graph.tensors[last.outputs[0]].shape):
                 return None
             if id(before) not in found:
                 found[id(before)] = before
                 wanted.append(before)
     return [node for node in graph.nodes if id(node) in found]
+
+
+def _is_source(node: Node) -> bool:
+    """True where the chain of floats begins."""
+    return isinstance(node.op, Dequantize)
 
 
 def _per_tensor_int8(tensor: Tensor) -> bool:
