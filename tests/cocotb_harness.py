@@ -65,7 +65,9 @@ def run_cocotb(component: wiring.Component, name: str, test_module: str, *, para
     log, results = folder / "log.txt", folder / "results.xml"
     print(f"cocotb: {test_module} on {name}, seed {seed} (repeat with LEPTON_SEED={seed}), log {log}")
 
-    extra = {**(env or {}), "LEPTON_TEST_PARAMETERS": json.dumps(parameters or {})}
+    # By the environment rather than by a path in the program: checkouts with environments of their own share models.
+    libraries = os.pathsep.join(filter(None, [str(cocotb_tools.config.libs_dir), os.environ.get("LD_LIBRARY_PATH")]))
+    extra = {**(env or {}), "LEPTON_TEST_PARAMETERS": json.dumps(parameters or {}), "LD_LIBRARY_PATH": libraries}
     if str(_ROOT) not in sys.path:  # the runner hands our sys.path to the simulator's Python
         sys.path.append(str(_ROOT))
     stopped = None
@@ -140,7 +142,7 @@ def build_model(component: wiring.Component, name: str, *, waves: bool = False) 
             options = [*flags.compile, optimize, *generated.defines, f"-I{folder}"]
             compile_objects([(main, folder / "cocotb_main.o", [*options, *include_options()])])
             link([*objects, folder / "cocotb_main.o", *runtime_objects(generated, flags)], folder / name,
-                 [f"-Wl,-rpath,{libraries}", f"-L{libraries}", "-lcocotbvpi_verilator"])
+                 [f"-L{libraries}", "-lcocotbvpi_verilator"])
             for leftover in [*folder.glob("*.o"), *folder.glob("*.cpp"), *folder.glob("*.gch")]:
                 leftover.unlink()
     return final

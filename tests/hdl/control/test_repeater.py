@@ -4,59 +4,63 @@ import random
 
 import cocotb
 import pytest
-from cocotb.clock import Clock
-from cocotb.triggers import FallingEdge, ReadOnly
 from lepton.arch import Dma, Tensor
+from lepton.arch.record import Record
 from lepton.arch.repeat import COUNT, unroll
 from lepton_hdl.control.repeat import Repeater
 
+from tests.bench.checker import InOrder
+from tests.bench.clock import start_clock, until
+from tests.bench.stalls import NONE, STALLS, stall
+from tests.bench.stream import ReadyDriver, StreamDriver, StreamMonitor
 from tests.cocotb_harness import parameters, run_cocotb
 
 RECORDS = {record.name: record for record in (Dma, Tensor)}
-IGNORED = ("repeat", "first_wait", "last_post")  # used up by the repeater
+CONSUMED = ("repeat", "first_wait", "last_post")  # fields that the repeater uses up
+RECORD_COUNT = 60
+
+Command = tuple[dict[str, int], bool]
+"""The fields of a command but for those in `CONSUMED`; whether it is its record's last."""
 
 
-def random_record(record):
+def random_record(record: Record) -> dict[str, int]:
     """Random fields; mostly few rounds, sometimes none, which the engine is to report."""
     fields = {f.name: random.randint(f.minimum, f.maximum) for f in record.fields}
     return fields | {"repeat": random.random() < 0.7, COUNT[record.name]: random.choice([0, 1, 1, 2, 3, 9])}
 
 
+def without_consumed(fields: dict[str, int]) -> dict[str, int]:
+    return {name: value for name, value in fields.items() if name not in CONSUMED}
+
+
+def unrolled(record: Record, fields: dict[str, int]) -> list[Command]:
+    """The model: the commands that a record stands for."""
+    singles = unroll(record, fields)
+    return [(without_consumed(single), single is singles[-1]) for single in singles]
+
+
 @cocotb.test(timeout_time=1, timeout_unit="ms")
-@cocotb.parametrize(reader=[1.0, 0.3], writer=[1.0, 0.2])
+@cocotb.parametrize(reader=STALLS, writer=STALLS)
 async def unrolls(dut, reader, writer):
     record = RECORDS[parameters()["record"]]
-    dut.i__valid.value = dut.o__ready.value = 0
-    dut.rst.value = 1
-    Clock(dut.clk, 10, unit="ns").start()
-    await FallingEdge(dut.clk)
-    await FallingEdge(dut.clk)
-    dut.rst.value = 0
-    records = [random_record(record) for _ in range(60)]
-    expected = [(single, single is singles[-1]) for fields in records for singles in [unroll(record, fields)]
-                for single in singles]
-    offered, got, cycles = False, 0, 0
-    while got < len(expected):
-        if records and not offered and random.random() < writer:
-            offered = True
-            dut.i__payload.value = int.from_bytes(record.pack(**records[0]), "little")
-        dut.i__valid.value, dut.o__ready.value = offered, random.random() < reader
-        await ReadOnly()
-        if dut.o__valid.value and dut.o__ready.value:
-            fields = record.unpack(int(dut.o__payload.value).to_bytes(record.size, "little"))
-            single, last = expected[got]
-            for name in fields.keys() - set(IGNORED):
-                assert fields[name] == single[name], f"command {got}: {name}"
-            assert bool(dut.last.value) == last
-            got += 1
-        if offered and dut.i__ready.value:
-            records.pop(0)
-            offered = False
-        cycles += 1
-        await FallingEdge(dut.clk)
-    assert not records and not offered
-    if reader == writer == 1.0:
-        assert cycles == len(expected) + 1, "a command a cycle"
+    records = [random_record(record) for _ in range(RECORD_COUNT)]
+
+    def unpack(bits: int) -> Command:
+        fields = record.unpack(bits.to_bytes(record.size, "little"))
+        return without_consumed(fields), bool(dut.last.value)
+
+    driver = StreamDriver(dut, "i", lambda fields: int.from_bytes(record.pack(**fields), "little"), stall(writer))
+    ReadyDriver(dut, "o", stall(reader))
+    checker = InOrder("o", [command for fields in records for command in unrolled(record, fields)])
+    monitor = StreamMonitor(dut, "o", unpack, checker.receive)
+    await start_clock(dut)
+    driver.send(*records)
+    await until(dut, lambda: checker.complete, state=lambda: f"{checker.received} commands came")
+    checker.finish()
+    await until(dut, lambda: driver.idle, 1)
+    if reader == writer == NONE:
+        first = monitor.times[0]
+        assert monitor.times == list(range(first, first + checker.received)), "less than a command a cycle"
 
 
 @pytest.mark.parametrize("name", RECORDS)
