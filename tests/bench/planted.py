@@ -56,24 +56,18 @@ class Stage(wiring.Component):
             with m.Case(Fault.DROPS):
                 with m.If(take & ~done & ((number == FAULTY) & ~full | (number == FAULTY - 1) & give)):
                     m.d.sync += [full.eq(0), done.eq(1)]
-            with m.Case(Fault.REPEATS):
-                with m.If(here & ~done):
-                    m.d.comb += self.i.ready.eq(0)
-                    with m.If(give):
-                        m.d.sync += [full.eq(1), done.eq(1)]
-            with m.Case(Fault.FLIPS):
-                with m.If(here):
-                    m.d.comb += self.o.payload.eq(held ^ 1)
-            with m.Case(Fault.CHANGES):
-                with m.If(here & waited):
-                    m.d.comb += self.o.payload.eq(held ^ 1)
-            with m.Case(Fault.WITHDRAWS):
-                with m.If(here & waited):
-                    m.d.comb += self.o.valid.eq(0)
-            with m.Case(Fault.ADDS):
-                with m.If(number == self._count):
-                    m.d.comb += self.o.valid.eq(1)
-            with m.Case(Fault.STOPS):
-                with m.If(here):
-                    m.d.comb += self.o.valid.eq(0)
+            with m.Case(Fault.REPEATS), m.If(here & ~done):
+                m.d.comb += self.i.ready.eq(0)
+                with m.If(give):
+                    m.d.sync += [full.eq(1), done.eq(1)]
+            with m.Case(Fault.FLIPS), m.If(here):
+                m.d.comb += self.o.payload.eq(held ^ 1)
+            with m.Case(Fault.CHANGES), m.If(here & waited):
+                m.d.comb += self.o.payload.eq(held ^ 1)
+            with m.Case(Fault.WITHDRAWS), m.If(here & waited):
+                m.d.comb += self.o.valid.eq(0)
+            with m.Case(Fault.ADDS), m.If(number == self._count):
+                m.d.comb += self.o.valid.eq(1)
+            with m.Case(Fault.STOPS), m.If(here):
+                m.d.comb += self.o.valid.eq(0)
         return m

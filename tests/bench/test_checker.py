@@ -1,5 +1,7 @@
 """The checkers alone: what they accept, and every kind of error that they must report."""
 
+import itertools
+
 import pytest
 
 from tests.bench.checker import InOrder, Outputs
@@ -70,6 +72,6 @@ def test_stall_patterns(name):
     cycles = [pattern() for _ in range(20_000)]
     low, high = {NONE: (0, 0), SOME: (0.25, 0.35), MOST: (0.87, 0.93), BURSTS: (0.4, 0.6)}[name]
     assert low <= sum(cycles) / len(cycles) <= high
-    changes = sum(a != b for a, b in zip(cycles, cycles[1:], strict=False))
+    changes = sum(a != b for a, b in itertools.pairwise(cycles))
     if name == BURSTS:
         assert changes < len(cycles) / 8
