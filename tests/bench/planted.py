@@ -53,10 +53,9 @@ class Stage(wiring.Component):
         with m.If(take):
             m.d.sync += [full.eq(1), held.eq(self.i.payload)]
         with m.Switch(self.fault):
-            with m.Case(Fault.DROPS):
-                with m.If(take & ~done & ((number == FAULTY) & ~full | (number == FAULTY - 1) & give)):
-                    m.d.sync += [full.eq(0), done.eq(1)]
-            with m.Case(Fault.REPEATS), m.If(here & ~done):
+            with m.Case(Fault.DROPS), m.If(take & ~done & ((number == FAULTY) & ~full | (number == FAULTY - 1) & give)):
+                m.d.sync += [full.eq(0), done.eq(1)]
+            with m.Case(Fault.REPEATS), m.If(here & full & ~done):
                 m.d.comb += self.i.ready.eq(0)
                 with m.If(give):
                     m.d.sync += [full.eq(1), done.eq(1)]
