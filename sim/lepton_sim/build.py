@@ -10,12 +10,14 @@ from amaranth.lib import wiring
 
 from .cache import build_root, digest, making_folder
 from .compile import INSTRUMENT, PROFILE, Flags, Progress, link, model_objects, quiet, run, runtime_objects, verilate
+from .inputs import take_inputs_while_low
 from .toolchain import compiler
 from .verilog import generate
 
 Trainer = Callable[[Path], list[str]]  # from a library to the command that runs it
 
 TRAINING = Path(__file__).parent / "training.py"
+INPUTS = Path(__file__).parent / "inputs.py"
 HARNESS = Path(__file__).parent / "harness"
 TOP = "lepton_chip"  # name of the Verilog module
 LIBRARY = "board.so"
@@ -55,7 +57,7 @@ def build_verilog(verilog: str, *, waves: bool = False, progress: Progress = qui
     if not compiler().profiles:
         trainer = None
     trained_by = TRAINING.read_bytes() if trainer else b""
-    key = digest(verilog, flags.key, trained_by, *(path.read_bytes() for path in harness_sources()))
+    key = digest(verilog, flags.key, trained_by, INPUTS.read_bytes(), *(path.read_bytes() for path in harness_sources()))
     final = build_root() / "board" / key
     with making_folder(final, progress) as folder:
         if folder is not None:
@@ -68,6 +70,7 @@ def _build(verilog: str, folder: Path, flags: Flags, progress: Progress, trainer
     work = folder / "work"
     progress("running Verilator")
     generated = verilate(verilog, TOP, work, flags)
+    take_inputs_while_low(generated)
     shutil.copy(HARNESS / SIGN_EXTEND, work)
     shim = HARNESS / "fst_shim"
 

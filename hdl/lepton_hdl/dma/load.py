@@ -131,19 +131,20 @@ class LoadEngine(wiring.Component):
         write, step, emit = self.write, Signal(), Signal()
         last_of_command, post, layer = Signal(), Signal(16), Signal(16)
         masked = Signal(8 * unit)
+        keep = Signal(unit)  # bytes of the row; the others get the fill byte
+        kept_bits = Cat(bit.replicate(8) for bit in keep)
         aligned = realign.o.payload
         m.d.comb += [
             realign.o.ready.eq((~write.valid | write.ready) & ~stop),
             step.eq(realign.o.valid & realign.o.ready),
             emit.eq(step & (aligned.last | current.align.blank | (part == per_word - 1))),
-            masked.eq(aligned.data),
+            keep.eq(~0),
+            masked.eq((aligned.data & kept_bits) | (current.fill.replicate(unit) & ~kept_bits)),
         ]
         with m.If(current.align.blank):
-            m.d.comb += masked.eq(current.fill.replicate(unit))
-        with m.Elif(aligned.last), m.Switch(current.tail):
-            for tail in range(1, unit):
-                with m.Case(tail):
-                    m.d.comb += masked.eq(Cat(aligned.data[:8 * tail], current.fill.replicate(unit - tail)))
+            m.d.comb += keep.eq(0)
+        with m.Elif(aligned.last & (current.tail != 0)):
+            m.d.comb += keep.eq((1 << current.tail) - 1)
         with m.If(write.ready):
             m.d.sync += write.valid.eq(0)
         if per_word == 1:
