@@ -57,7 +57,8 @@ def build_verilog(verilog: str, *, waves: bool = False, progress: Progress = qui
     if not compiler().profiles:
         trainer = None
     trained_by = TRAINING.read_bytes() if trainer else b""
-    key = digest(verilog, flags.key, trained_by, INPUTS.read_bytes(), *(path.read_bytes() for path in harness_sources()))
+    made_by = [INPUTS.read_bytes(), *(path.read_bytes() for path in harness_sources())]
+    key = digest(verilog, flags.key, trained_by, *made_by)
     final = build_root() / "board" / key
     with making_folder(final, progress) as folder:
         if folder is not None:

@@ -1,7 +1,7 @@
 """Lets a Verilated model compute what depends on its inputs once a cycle.
 
-Verilator's `eval` first computes all logic behind the inputs, then what a clock edge changes. The board calls it twice a
-cycle: with the clock low, after the inputs have changed, and with the clock high, when nothing but the clock has
+Verilator's `eval` first computes all logic behind the inputs, then what a clock edge changes. The board calls it twice
+a cycle: with the clock low, after the inputs have changed, and with the clock high, when nothing but the clock has
 changed. The second call computes the same values of the first step again (6 % of a chip's simulation).
 """
 
