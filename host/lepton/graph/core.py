@@ -1,8 +1,9 @@
 """Tensors, operators, nodes and the graph that holds them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from math import prod
 from typing import ClassVar, Generic, TypeVar, overload
 
@@ -16,6 +17,8 @@ T = TypeVar("T")
 Shape = tuple[int, ...]
 Pair = tuple[int, int]  # (y, x), or (low, high)
 Padding = tuple[Pair, Pair]  # (top, bottom), (left, right)
+Kept = TypeVar("Kept")
+Item = TypeVar("Item")
 FULL: Pair = (-128, 127)  # the values of an int8
 
 
@@ -84,6 +87,7 @@ class OperandList(Sequence[T], Generic[T]):
 
     def __init__(self, items: "Iterable[T | None]"):
         self.items: tuple[T | None, ...] = items.items if isinstance(items, OperandList) else tuple(items)
+        self.complete = all(item is not None for item in self.items)
 
     @overload
     def __getitem__(self, index: int) -> T: ...
@@ -97,8 +101,18 @@ class OperandList(Sequence[T], Generic[T]):
             raise GraphError(f"operand {index} is missing")
         return item
 
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items if self.complete else self[:])  # type: ignore[arg-type]  # none is missing
+
     def __len__(self) -> int:
         return len(self.items)
+
+    def like(self, items: Sequence[Item | None]) -> "OperandList[Item]":
+        """A list of `items` that lacks the same operands; every host step makes one, without the constructor's time."""
+        made: OperandList[Item] = object.__new__(OperandList)
+        made.items = tuple(items)
+        made.complete = self.complete
+        return made
 
     def get(self, index: int) -> T | None:
         """The operand at `index`; None where it is left out."""
@@ -118,20 +132,20 @@ class Signature:
     inputs: OperandList[Tensor]
     output: Tensor
 
-    @property
+    @cached_property
     def fixed(self) -> bool:
         return self.arithmetic is Arithmetic.FIXED
 
-    @property
+    @cached_property
     def torch(self) -> bool:
         return self.arithmetic is Arithmetic.TORCH
 
-    @property
+    @cached_property
     def quantized(self) -> bool:
         """True where the result is brought to a scale, as int8 and uint8 results are."""
         return np.dtype(self.output.dtype) in (np.int8, np.uint8) and self.output.quantization is not None
 
-    @property
+    @cached_property
     def traffic(self) -> int:
         """Bytes of the operands, constants included, and of the result."""
         return sum(prod(t.shape) * np.dtype(t.dtype).itemsize for t in (*self.inputs.given, self.output))
@@ -139,9 +153,28 @@ class Signature:
 
 @dataclass(frozen=True, eq=False)
 class Call(Signature):
-    """One execution of an operator: `values` are the arrays of `inputs`."""
+    """One execution of an operator: `values` are the arrays of `inputs`.
+
+    `often`: there will be many, so that preparing them pays even where they are small. `kept` is shared by all
+    executions of the same use of the operator: see `once`.
+    """
 
     values: OperandList[np.ndarray]
+    often: bool = False
+    kept: dict[str, object] = field(default_factory=dict)
+
+    def of(self, values: Sequence[np.ndarray | None]) -> "Call":
+        """Another execution of the same use."""
+        made: Call = object.__new__(Call)  # a third of the time of the constructor, which every host step would pay
+        made.__dict__.update(self.__dict__, values=self.inputs.like(values))
+        return made
+
+    def once(self, name: str, make: Callable[[], Kept]) -> Kept:
+        """What `make` returns, computed in the first execution only: it must depend on the use alone, not on `values`,
+        and nothing may write into it, since threads share it."""
+        if name not in self.kept:
+            self.kept[name] = make()
+        return self.kept[name]  # type: ignore[return-value]  # each name has one type
 
     @property
     def x(self) -> np.ndarray:

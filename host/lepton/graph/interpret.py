@@ -1,7 +1,8 @@
 """The graph on the CPU: every operator computes exactly what the framework that the network comes from does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -9,21 +10,61 @@ from . import lookup
 from .core import Arithmetic, Call, Graph, Op, OperandList, Tensor
 from .numerics import torch_kernels
 
+Kernel = Callable[[Sequence[np.ndarray | None]], np.ndarray]
+
+
+def prepare(op: Op, arithmetic: Arithmetic, inputs: Sequence[Tensor | None], output: Tensor,
+            often: bool = True) -> Kernel:
+    """What computes one use of an operator: the arrays of `inputs` to a contiguous array of `output`'s shape and type.
+
+    Arrays have the tensors' shapes. Threads may share it. `often`: it is worth half a second at the first execution to
+    load compiled loops for small operands too.
+    """
+    inputs = OperandList(inputs).items
+    shape = tuple(output.shape)
+    dtype = np.dtype(output.dtype)
+    template = Call(arithmetic, OperandList(inputs), output, OperandList(()), often)
+    tabulated = op.looked_up(template) and (often or prod(shape) >= lookup.WORTH)
+    own = template.torch
+    _ = template.fixed, template.quantized, template.traffic  # kept for all executions
+
+    def kernel(values: Sequence[np.ndarray | None]) -> np.ndarray:
+        call = template.of(values)
+        result = torch_kernels.run(op, call) if own else None
+        if result is None and tabulated:
+            result = lookup.run(op, call)
+        if result is None:
+            result = op.compute(call)
+        if result.shape == shape and result.dtype == dtype and result.flags.c_contiguous:
+            return result
+        return np.require(np.broadcast_to(result, shape), dtype, "C")  # ascontiguousarray has no scalars
+
+    return _each_image(op, arithmetic, inputs, output, often) if _batch(op, inputs) > 1 else kernel
+
+
+def _batch(op: Op, inputs: Sequence[Tensor | None]) -> int:
+    """Images that are computed one after the other."""
+    x = inputs[0]
+    return int(x.shape[0]) if op.one_image and x is not None and len(x.shape) == 4 else 1
+
+
+def _each_image(op: Op, arithmetic: Arithmetic, inputs: Sequence[Tensor | None], output: Tensor, often: bool) -> Kernel:
+    x = inputs[0]
+    assert x is not None
+    one = prepare(op, arithmetic, [replace(x, shape=(1, *x.shape[1:])), *inputs[1:]],
+                  replace(output, shape=(1, *output.shape[1:])), often)
+
+    def kernel(values: Sequence[np.ndarray | None]) -> np.ndarray:
+        images = values[0]
+        assert images is not None
+        return np.concatenate([one([image[None], *values[1:]]) for image in images])
+    return kernel
+
 
 def compute(op: Op, arithmetic: Arithmetic, inputs: Sequence[Tensor | None], values: Sequence[np.ndarray | None],
             output: Tensor) -> np.ndarray:
     """The result of one operator: a contiguous array of `output`'s shape and type."""
-    call = Call(arithmetic, OperandList(inputs), output, OperandList(values))
-    if op.one_image and call.x.ndim == 4 and len(call.x) > 1:
-        one = replace(output, shape=(1, *output.shape[1:]))
-        rest = call.values.items[1:]
-        return np.concatenate([compute(op, arithmetic, inputs, [image[None], *rest], one) for image in call.x])
-    result = torch_kernels.run(op, call)
-    if result is None:
-        result = lookup.run(op, call)
-    if result is None:
-        result = op.compute(call)
-    return np.require(np.broadcast_to(result, output.shape), output.dtype, "C")  # ascontiguousarray has no scalars
+    return prepare(op, arithmetic, inputs, output, often=False)(OperandList(values).items)
 
 
 def operands(inputs: Sequence[Tensor | None], values: Mapping[str, np.ndarray]) -> list[np.ndarray | None]:

@@ -4,25 +4,26 @@ The table is what the operator's own `compute` makes of all values, so its bytes
 an operator with its attributes and the quantization of its tensors, and kept.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
 import numpy as np
 
-from .core import Arithmetic, Call, Op, OperandList, Quantization, Shape, Tensor
+from .core import Arithmetic, Call, Op, OperandList, Pair, Quantization, Shape, Tensor
 from .numerics import compiled
 from .numerics.compiled import together_rows
+from .numerics.formulas import formulas
 from .numerics.tables import mapped, taken
 
 _TABLES = 256  # kept, of at most 64 KiB each
 _ALL = 1 << 16  # pairs of bytes
-_WORTH = 1 << 12  # results below which two operands are computed: the table costs as much as 65 536 of them, once
-
-# Added away from zero and upwards before a number is rounded to the nearest: operators round halves in various ways.
-_NUDGES = ((0, 0), *((way * n, (1 - way) * n) for exponent in (17, 15, 12) for n in (2**-exponent, -(2**-exponent))
-                     for way in (1, 0)))
+WORTH = 1 << 12  # results below which two operands are computed once: the table costs as much as 65 536 of them, once
 
 Kind = tuple[str, float | None, int]  # data type, scale, zero point
+Formula = tuple[compiled.Loop, tuple[float, ...]]  # a loop of `numerics.loops.pairs`, and its arguments
+TwoOperands = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def _kind(tensor: Tensor | None) -> Kind | None:
@@ -53,77 +54,122 @@ def _table(op: Op, arithmetic: Arithmetic, first: Kind, second: Kind, output: Ki
 
 
 @lru_cache(maxsize=_TABLES)
-def _linear(op: Op, arithmetic: Arithmetic, first: Kind, second: Kind, output: Kind) -> tuple[float, ...] | None:
-    """Arguments with which `loops.linear` makes every result of the table; None where no sum or product does.
+def _formula(op: Op, arithmetic: Arithmetic, first: Kind, second: Kind, output: Kind) -> Formula | None:
+    """A loop and its arguments that make every result of the table; None where none does.
 
     A vector instruction computes many results, but looks one up at a time.
     """
-    loop = compiled.loop("linear", _ALL)
-    kinds = first, second, output
-    scales = [scale for dtype, scale, _ in kinds if dtype == "int8" and scale is not None]
-    if loop is None or len(scales) < len(kinds):
+    if any(dtype != "int8" or scale is None for dtype, scale, _ in (first, second, output)):
         return None
     table = _table(op, arithmetic, first, second, output)
-    zero_a, zero_b, zero = (kind[2] for kind in kinds)
     a = np.arange(256, dtype=np.uint8).view(np.int8)
-    values, made = np.repeat(a[:, None], 256, axis=1), np.empty_like(table)
-    by_a, by_b = scales[0] / scales[2], scales[1] / scales[2]
-    limits = int(table.min()), int(table.max())
-    for product, *factors in ((True, scales[0] * by_b, 0), (False, by_a, by_b), (False, by_a, -by_b)):
-        for outwards, upwards in _NUDGES:
-            arguments = (product, zero_a, zero_b, *factors, outwards, zero + upwards, *limits)
-            loop(values, a[None], *arguments, made)
-            if np.array_equal(made, table):
-                return arguments
+    values = np.repeat(a[:, None], 256, axis=1)
+    made = np.empty_like(table)
+    for name, arguments in formulas(table, first, second, output):
+        loop = compiled.loop(name, _ALL)
+        if loop is None:
+            continue
+        loop(values, a[None], *arguments, made)
+        if np.array_equal(made, table):
+            return loop, arguments
     return None
+
+
+def prepare(op: Op, call: Call) -> TwoOperands | None:
+    """What computes `op` of two operands; None where they are not of 8 bits."""
+    first, second, output = (_kind(t) for t in (*call.inputs, call.output))
+    if first is None or second is None or output is None:
+        return None
+    shape = tuple(call.output.shape)
+    size = prod(shape)
+    one_a, one_b = (prod(t.shape) == 1 for t in call.inputs if t is not None)
+    table = _table(op, call.arithmetic, first, second, output)
+    take = compiled.loop("take_pairs", size, call.often)
+    split = _split(call)
+    if take is None or (split is None and not one_a and not one_b):
+        return _with_numpy(table, one_a, one_b, shape)
+    if split is None:
+        split = _Split((1, prod(call.inputs[0].shape)), (1, prod(call.inputs[1].shape)), 1, 1)
+    formula = _formula(op, call.arithmetic, first, second, output) if split.whole_rows else None
+    loop, arguments = formula or (take, ())
+    leading = () if formula else (table.reshape(-1).view(np.int8),)
+    dtype = table.dtype
+
+    first_matrix = _matrix(call.inputs[0], split.a, split.repeat_a)
+    second_matrix = _matrix(call.inputs[1], split.b, split.repeat_b)
+    made = split.shape
+    plain = dtype == np.int8
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        result = np.empty(made, np.int8)
+        loop(*leading, first_matrix(a), second_matrix(b), *arguments, result)
+        return result.reshape(shape) if plain else result.view(dtype).reshape(shape)
+    return kernel
+
+
+def _with_numpy(table: np.ndarray, one_a: bool, one_b: bool, shape: Shape) -> TwoOperands:
+    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        a, b = (np.require(x, requirements="C").view(np.uint8) for x in (a, b))
+        if one_a:
+            return mapped(table[int(a.reshape(-1)[0])].tobytes(), b).view(table.dtype).reshape(shape)
+        if one_b:
+            return mapped(table[:, int(b.reshape(-1)[0])].tobytes(), a).view(table.dtype).reshape(shape)
+        return taken(table.reshape(-1), a.astype(np.uint16) << 8 | b)
+    return kernel
 
 
 def run(op: Op, call: Call) -> np.ndarray | None:
-    """The result of `call`; None where `op` is not one to look up, or there are too few results for a table."""
-    if not op.looked_up(call) or prod(call.output.shape) < _WORTH:
-        return None
-    kinds = [_kind(t) for t in (*call.inputs, call.output)]
-    if len(kinds) != 3 or None in kinds:
-        return None
-    table = _table(op, call.arithmetic, *kinds)
-    a, b = (np.require(x, requirements="C").view(np.uint8) for x in call.values)
-    if a.size == 1:
-        return mapped(table[int(a.reshape(-1)[0])].tobytes(), b).view(table.dtype).reshape(call.output.shape)
-    if b.size == 1:
-        return mapped(table[:, int(b.reshape(-1)[0])].tobytes(), a).view(table.dtype).reshape(call.output.shape)
-    matrices = _matrices(a, b, call.output.shape)
-    take = compiled.loop("take_pairs", prod(call.output.shape))
-    if matrices is None or take is None:
-        return taken(table.reshape(-1), a.astype(np.uint16) << 8 | b)
-    result = np.empty(np.broadcast_shapes(*(m.shape for m in matrices)), table.dtype)
-    whole_rows = matrices[0].shape[1] == result.shape[1]
-    factors = _linear(op, call.arithmetic, *kinds) if whole_rows else None
-    linear = compiled.loop("linear", _ALL)
-    if factors is None or linear is None:
-        take(table.reshape(-1).view(np.uint8), *matrices, result.view(np.uint8))
-    else:
-        linear(*(m.view(np.int8) for m in matrices), *factors, result)
-    return result.reshape(call.output.shape)
+    """The result of `call`; None where its operands are not of 8 bits."""
+    kernel = call.once("lookup", lambda: prepare(op, call))
+    return None if kernel is None else kernel(call.values[0], call.values[1])
 
 
-def _matrices(a: np.ndarray, b: np.ndarray, shape: Shape) -> list[np.ndarray] | None:
-    """Views of both operands with two axes that broadcast to all results in their order, or None."""
+@dataclass(frozen=True)
+class _Split:
+    """How both operands become matrices that broadcast to all results in their order."""
+
+    a: Pair
+    b: Pair
+    repeat_a: int  # of a row that stands for all: a loop over a short row is slow to begin
+    repeat_b: int
+
+    @property
+    def shape(self) -> Pair:
+        return (max(self.a[0], self.b[0]), max(self.a[1] * self.repeat_a, self.b[1] * self.repeat_b))
+
+    @property
+    def whole_rows(self) -> bool:
+        return self.a[1] * self.repeat_a == self.shape[1]
+
+
+def _matrix(tensor: Tensor | None, shape: Pair, repeat: int) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes an array of `tensor` the int8 matrix that `shape` and `repeat` describe."""
+    assert tensor is not None
+    if repeat > 1:
+        return lambda x: np.tile(x.view(np.int8).reshape(shape), repeat)
+    if np.dtype(tensor.dtype) == np.int8:
+        return lambda x: x.reshape(shape)
+    return lambda x: x.view(np.int8).reshape(shape)
+
+
+def _split(call: Call) -> _Split | None:
+    shape = tuple(call.output.shape)
+    lengths = [(1,) * (len(shape) - len(t.shape)) + tuple(t.shape) for t in call.inputs if t is not None]
     for axis in range(len(shape)):
         sizes = prod(shape[:axis]), prod(shape[axis:])
-        views = []
-        for x in (a, b):
-            lengths = (1,) * (len(shape) - x.ndim) + x.shape
-            own = prod(lengths[:axis]), prod(lengths[axis:])
-            if own[0] in (1, sizes[0]) and own[1] in (1, sizes[1]):
-                views.append(x.reshape(own))
-        if len(views) == 2:
-            return _longer(*views)
+        a, b = ((prod(own[:axis]), prod(own[axis:])) for own in lengths)
+        if all(own[0] in (1, sizes[0]) and own[1] in (1, sizes[1]) for own in (a, b)):
+            return _longer(a, b)
     return None
 
 
-def _longer(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
-    """Where one row stands for all, several rows as one: a loop over a short row is slow to begin."""
-    rows, columns = np.broadcast_shapes(a.shape, b.shape)
-    together = together_rows(rows, columns) if a.shape[1] == b.shape[1] else 1
-    return [np.tile(m, together) if len(m) == 1 < rows else m.reshape(-1, columns * together) for m in (a, b)
-            ] if together > 1 else [a, b]
+def _longer(a: Pair, b: Pair) -> _Split:
+    """Where one row stands for all, several rows as one."""
+    rows, columns = max(a[0], b[0]), max(a[1], b[1])
+    together = together_rows(rows, columns) if a[1] == b[1] else 1
+    shapes, repeats = [], []
+    for own in (a, b):
+        repeated = own[0] == 1 < rows
+        repeats.append(together if repeated else 1)
+        shapes.append(own if repeated else (own[0] // together, own[1] * together))
+    return _Split(shapes[0], shapes[1], repeats[0], repeats[1])

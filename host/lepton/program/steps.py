@@ -1,12 +1,13 @@
 """The parts of a compiled model: jobs for the chip, operators for the host, and what the report says of them."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from ..arch import ChipConfig, Engine, Region, Stream
 from ..graph import Arithmetic, Op, Tensor
-from ..graph.interpret import compute, operands
+from ..graph.interpret import Kernel, operands, prepare
 from .layouts import Layout, LayoutError
 
 
@@ -94,10 +95,22 @@ class HostStep:
     inputs: tuple[Tensor | None, ...]
     output: Tensor
 
+    @cached_property
+    def kernel(self) -> Kernel:
+        """What computes the output, prepared by its first execution."""
+        return prepare(self.op, self.arithmetic, self.inputs, self.output)
+
+    @cached_property
+    def _names(self) -> tuple[str, ...] | None:
+        """Names of the operands where all are computed."""
+        names = tuple(t.name for t in self.inputs if t is not None and t.data is None)
+        return names if len(names) == len(self.inputs) else None
+
     def run(self, values: dict[str, np.ndarray]) -> None:
         """Reads what it needs from `values` by name, adds its output."""
-        values[self.output.name] = compute(self.op, self.arithmetic, self.inputs, operands(self.inputs, values),
-                                           self.output)
+        names = self._names
+        arrays = operands(self.inputs, values) if names is None else [values[name] for name in names]
+        values[self.output.name] = self.kernel(arrays)
 
 
 @dataclass(frozen=True)

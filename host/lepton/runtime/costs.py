@@ -1,11 +1,12 @@
 """What the host's work costs: multiplications, bytes, and time on the machine that does it."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..graph import OperandList, Signature
+from ..graph import GraphError, OperandList, Signature
 from ..program import ChipStep, CompiledModel, HostStep
 
 # Rounds of `measured`: at least _FEWEST, since the first one makes tables that later ones keep and a single other one
@@ -65,11 +66,21 @@ def _once(model: CompiledModel) -> list[HostCost]:
             for binding, data in zip(step.outputs, raw, strict=True):
                 binding.from_device(data)
         else:
-            operands = {t.name: made_up(t.shape, t.dtype) for t in step.inputs if t is not None and t.data is None}
+            operands = _made_up_operands(step)
             started = time.perf_counter()
             step.run(operands)
         costs.append(cost_of(index, step, time.perf_counter() - started))
     return costs
+
+
+def prepare(step: HostStep) -> None:
+    """Computes the step once on made-up values, which makes and loads what all of its executions share."""
+    with suppress(GraphError):  # for values that it does not take, such as a divisor 0
+        step.run(_made_up_operands(step))
+
+
+def _made_up_operands(step: HostStep) -> dict[str, np.ndarray]:
+    return {t.name: made_up(t.shape, t.dtype) for t in step.inputs if t is not None and t.data is None}
 
 
 def made_up(shape: tuple[int, ...], dtype: np.dtype | str) -> np.ndarray:

@@ -14,7 +14,7 @@ from ..device import Device
 from ..driver import Buffer, Completion, Driver, Job
 from ..graph import GraphError
 from ..program import ChipStep, CompiledModel, HostStep, TensorInfo
-from .costs import HostCost, cost_of
+from .costs import HostCost, cost_of, prepare
 from .errors import InputError, RuntimeModelError
 from .report import Report, Row, job_rows
 
@@ -92,6 +92,8 @@ class Session:
             for index, step in enumerate(model.steps):
                 if isinstance(step, ChipStep):
                     self._loaded[index] = self._load(index, step)
+                else:
+                    prepare(step)
         except BaseException:
             self.close()
             raise

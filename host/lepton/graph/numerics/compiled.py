@@ -8,6 +8,7 @@ compiled in `__pycache__` or the user's cache folder, if it may write there. Loo
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from . import loops
 
 SWITCH = "LEPTON_COMPILED"  # environment
 _LARGE = 1 << 16  # elements for which a loop is loaded: numba's import takes about 0.4 s, a loop 0.2 to 1 s, once
-_SMALL = 1 << 9  # elements from which a loop is used that is already loaded: a call takes some microseconds
 _ROW = 1 << 12  # elements of a long row
 
 Loop = Callable[..., None]
@@ -38,13 +38,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
 
 
-def loop(name: str, size: int) -> Loop | None:
+def loop(name: str, size: int, often: bool = False) -> Loop | None:
     """The compiled function `name` of the module `loops` for `size` elements; None where numpy is to compute.
 
-    Arrays given to it are copied where they are not contiguous, aligned and in the machine's byte order, so the result
-    must be a new array.
+    `often`: it is loaded for few elements too. Arrays given to it are copied where they are not contiguous, aligned and
+    in the machine's byte order, so the result must be a new array. Other arguments are Python's numbers, which numba
+    takes ten times as fast as numpy's.
     """
-    if size < _SMALL or (size < _LARGE and name not in _loaded) or os.environ.get(SWITCH, "1") == "0":
+    if (name not in _loaded and not often and size < _LARGE) or os.environ.get(SWITCH, "1") == "0":
         return None
     if name not in _loaded:
         with _loading:
@@ -61,23 +62,30 @@ def together_rows(rows: int, columns: int) -> int:
 
 
 def _load(name: str) -> Loop | None:
-    function = getattr(loops, name)
+    function = loops.FUNCTIONS[name]
     for cache in (True, False):
         try:
             made = _compiled(function, loops.TYPES[name], cache)
         except Exception:  # numba's, LLVM's and the file system's have no common base; numpy is always there
             continue
 
-        def call(*arguments: Any, run: Loop = made) -> None:
-            run(*(np.require(a, a.dtype.newbyteorder("="), ["C", "A"]) if isinstance(a, np.ndarray) else a
-                  for a in arguments))
-        return call
+        return partial(_called, made)
     return None
+
+
+def _called(run: Loop, *arguments: Any) -> None:
+    try:
+        run(*arguments)
+    except TypeError:  # an array has another layout, alignment or byte order
+        run(*(np.require(a, a.dtype.newbyteorder("="), ["C", "A"]) if isinstance(a, np.ndarray) else a
+              for a in arguments))
 
 
 def _compiled(function: Loop, types: str, cache: bool) -> Loop:
     """`types` are those of the arguments; a name in capitals is an array that is only read."""
     import numba
+
+    from . import vector  # noqa: F401  # registers the intrinsics
 
     def argument(word: str) -> Any:
         element, dimensions = (word.rstrip("[]:,"), word.count(":"))

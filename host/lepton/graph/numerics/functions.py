@@ -78,22 +78,23 @@ def divide_by_any_power(x: np.ndarray, exponent: np.ndarray) -> np.ndarray:
 
 def inverse_square_root(x: int) -> tuple[int, int]:
     """(multiplier, shift) of 1 / sqrt(x) for an integer x >= 0, 0 being taken as 1; shift above 0 is to the left."""
-    if x <= 1:
-        return INT32_MAX, 0
-    shift = 11
-    while x >= 1 << 29:
-        x //= 4
-        shift += 1
-    pairs = (31 - x.bit_length()) // 2 - 1
+    multiplier, shift = inverse_square_roots(np.array([x]))
+    return int(multiplier[0]), int(shift[0])
+
+
+def inverse_square_roots(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`inverse_square_root` of each: int64 arrays of x's shape."""
+    x = np.asarray(x, np.int64)
+    large = np.maximum(bit_length(x) - 28, 0) // 2  # divisions by 4 that bring x below 2**29
+    shift = 11 + large
+    value = np.maximum(x >> 2 * large, 1)
+    pairs = (31 - bit_length(value)) // 2 - 1
     shift -= pairs
-    x <<= 2 * pairs
-    value = np.int64(x >> 1)  # Q3.28, as the others below
+    value = (value << 2 * pairs) >> 1  # Q3.28, as the others below
     half = rounding_divide(value, 1)
-    result = np.int64(1 << 28)
+    result = np.full_like(value, 1 << 28)
     for _ in range(5):
         cube = saturating_shift_left(_MUL(_MUL(result, result), result), 6)
         result = saturating_shift_left(_MUL(np.int64((1 << 28) + (1 << 27)), result) - _MUL(half, cube), 3)
-    multiplier = int(_MUL(result, _SQRT_HALF))
-    if shift < 0:
-        multiplier, shift = multiplier << -shift, 0
-    return multiplier, -shift
+    multiplier = _MUL(result, _SQRT_HALF) << np.maximum(-shift, 0)
+    return np.where(x <= 1, INT32_MAX, multiplier), np.where(x <= 1, 0, -np.maximum(shift, 0))

@@ -1,6 +1,6 @@
 """Between number formats."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,11 @@ class Quantize(Op):
 
     def compute(self, call: Call) -> np.ndarray:
         """FIXED is TFLite's AffineQuantize."""
+        loop = call.once("loop", lambda: self._loop(call))
+        if loop is not None:
+            result = np.empty(call.x.shape, np.int8)
+            loop(call.x.reshape(-1), result.reshape(-1))
+            return result
         output = call.output
         q = output.parameters
         function = np.multiply if call.torch else np.divide
@@ -53,16 +58,27 @@ class Quantize(Op):
             return _quantized(call.x, function, scale, zero, (low, high), call.fixed).astype(np.int8)
         x = np.ascontiguousarray(call.x).reshape(-1)
         result = np.empty(x.size, np.int8)
-        loop = compiled.loop("quantize", x.size)
-        if loop is not None:
-            loop(x, float(scale), float(zero), low, high, not call.torch, call.fixed, result)
-            return result.reshape(call.x.shape)
         limits = np.full(min(x.size, _BLOCK), low), np.full(min(x.size, _BLOCK), high)
         for start in range(0, x.size, _BLOCK):
             some = x[start:start + _BLOCK]
             result[start:start + _BLOCK] = _quantized(some, function, scale, zero, [v[:some.size] for v in limits],
                                                       call.fixed)
         return result.reshape(call.x.shape)
+
+
+    @staticmethod
+    def _loop(call: Call) -> Callable[[np.ndarray, np.ndarray], None] | None:
+        """Of one scale and zero point."""
+        q = call.output.quantization
+        loop = compiled.loop("quantize", call.x.size, call.often)
+        if loop is None or q is None or q.scale.size * q.zero_point.size > 1:
+            return None
+        scale = float(inverse_scale(call.output.scale) if call.torch else call.output.scale)
+        zero = call.output.zero_point
+        arguments = scale, zero, -128 - zero, 127 - zero
+        divide = not call.torch
+        fixed = call.fixed
+        return lambda x, result: loop(x, *arguments, divide, fixed, result)
 
 
 def _quantized(x: np.ndarray, function: np.ufunc, scale: np.ndarray, zero: np.ndarray,
@@ -102,6 +118,11 @@ class Dequantize(Op):
 
     def compute(self, call: Call) -> np.ndarray:
         """FIXED in double, FLOAT in float32; they differ for large int32 only."""
+        loop = call.once("loop", lambda: self._loop(call))
+        if loop is not None:
+            made = np.empty(call.x.shape, np.float32)
+            loop(call.x.reshape(-1), made.reshape(-1))
+            return made
         source = call.inputs[0]
         q = source.parameters
         factor = _along(q.scale, source)
@@ -116,6 +137,19 @@ class Dequantize(Op):
         if call.fixed:
             return (factor.astype(np.float64) * centred).astype(np.float32)
         return (factor * centred.astype(np.float32)).astype(np.float32)
+
+
+    @staticmethod
+    def _loop(call: Call) -> Callable[[np.ndarray, np.ndarray], None] | None:
+        """Of int8 and one scale and zero point."""
+        source = call.inputs[0]
+        q = None if source is None else source.quantization
+        loop = compiled.loop("dequantize", call.x.size, call.often) if call.x.dtype == np.int8 else None
+        if loop is None or q is None or source is None or q.scale.size * q.zero_point.size > 1:
+            return None
+        scale = float(source.scale)
+        zero = source.zero_point
+        return lambda x, result: loop(x, scale, zero, result)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..core import Call, Op, OperandList, Shape, Signature, Tensor
 from ..numerics.fixedpoint import multiply_by_quantized_multiplier, rounding_divide, saturating_doubling_high_multiply
-from ..numerics.functions import inverse_square_root
+from ..numerics.functions import inverse_square_roots
 from .conditions import axis_of, dims, int8, of_type, require, same_type
 
 __all__ = ["L2Normalize"]
@@ -38,10 +38,7 @@ class L2Normalize(Op):
         if not call.quantized:
             return self._reals(call.x)
         x = call.x.astype(np.int64) - call.inputs[0].zero_point
-        squares = (x * x).sum(axis=-1)
-        factors = {int(s): inverse_square_root(int(s)) for s in np.unique(squares)}
-        multiplier = np.vectorize(lambda s: factors[s][0], otypes=[np.int64])(squares)[..., None]
-        shift = np.vectorize(lambda s: factors[s][1], otypes=[np.int64])(squares)[..., None]
+        multiplier, shift = (v[..., None] for v in inverse_square_roots((x * x).sum(axis=-1)))
         if self.unsigned:
             result = rounding_divide(saturating_doubling_high_multiply(x << 7, multiplier), -shift)
         else:

@@ -1,5 +1,6 @@
 """Softmax: TFLite's integer one, ONNX Runtime's QLinearSoftmax, and in float32."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -56,6 +57,29 @@ class Softmax(Op):
             factor = self.beta * float(x.scale)
             require(factor * 2**26 >= 1, f"beta times the input's scale must be at least 2**-26, not {factor}")
 
+    def _loop(self, call: Call) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Of int8 along the last axis."""
+        shape = call.x.shape
+        last = (self.axis + 1) % len(shape) == 0
+        source, output = call.inputs[0], call.output
+        columns = shape[-1]
+        if not call.quantized or not last or source is None or (call.fixed and columns >= _LONGEST):
+            return None
+        loop = compiled.loop("softmax_fixed" if call.fixed else "softmax_float", call.x.size, call.often)
+        if loop is None:
+            return None
+        arguments: tuple[object, ...]
+        if call.fixed:
+            arguments = _tables(*_input_factor(float(source.scale), self.beta))
+        else:
+            arguments = *_float_table(float(source.scale), columns, output.scale), output.zero_point
+        buffer = np.int64 if call.fixed else np.float32
+
+        def kernel(x: np.ndarray) -> np.ndarray:
+            result = np.empty(shape, np.int8)
+            loop(x.reshape(-1, columns), *arguments, np.empty(columns, buffer), result.reshape(-1, columns))
+            return result
+        return kernel
     def layout_matters(self, signature: Signature) -> bool:
         """PyTorch's sums of floats depend on the order of the axes."""
         return signature.torch and signature.inputs[0].quantization is None
@@ -64,6 +88,9 @@ class Softmax(Op):
         return replace(self, axis=order[self.axis % len(order)])
 
     def compute(self, call: Call) -> np.ndarray:
+        kernel = call.once("loop", lambda: self._loop(call))
+        if kernel is not None:
+            return kernel(call.x)
         rows = np.moveaxis(call.x, self.axis, -1)
         if not call.quantized:
             own = onnxruntime_kernels.run(call, "Softmax", (("axis", self.axis),)) if self.beta == 1 else None
@@ -84,24 +111,28 @@ def _real(rows: np.ndarray, beta: float) -> np.ndarray:
 
 def _table_softmax(rows: np.ndarray, source: Tensor, output: Tensor) -> np.ndarray:
     """QLinearSoftmax: exponentials of the 256 differences to the maximum from a table, summed in float32."""
-    scale, length = float(source.scale), np.float32(rows.shape[-1])
-    room = max(0.0, np.log(np.float64(np.finfo(np.float32).max / length)) - 5) / scale
-    table = np.exp((np.arange(256) - 255.0 + room) * scale).astype(np.float32)
-    factor, zero = np.floor(np.float32(1) / output.scale), np.float32(output.zero_point)
+    table, factor = _float_table(float(source.scale), rows.shape[-1], output.scale)
     loop = compiled.loop("softmax_float", rows.size)
     if loop is not None:
         result = np.empty(rows.shape, np.int8)
         row = np.empty(rows.shape[-1], np.float32)
-        loop(rows.reshape(-1, len(row)), table[::-1], factor, zero, row, result.reshape(-1, len(row)))
+        loop(rows.reshape(-1, len(row)), table, factor, output.zero_point, row, result.reshape(-1, len(row)))
         return result
     below = rows.max(axis=-1, keepdims=True).view(np.uint8) - np.ascontiguousarray(rows).view(np.uint8)  # 0 to 255
-    e = table[::-1].take(below)
+    e = table.take(below)
     total = np.add.accumulate(e, axis=-1)[..., -1:]  # one after the other, as the framework adds
-    e *= factor
+    e *= np.float32(factor)
     e /= total
     np.rint(e, out=e)
-    e += zero
+    e += np.float32(output.zero_point)
     return np.clip(e, -128, 127, out=e).astype(np.int8)
+
+
+def _float_table(scale: float, columns: int, output_scale: np.float32) -> tuple[np.ndarray, float]:
+    """float32 exponentials by the difference to the largest, and the factor of the quotients."""
+    room = max(0.0, np.log(np.float64(np.finfo(np.float32).max / np.float32(columns))) - 5) / scale
+    table = np.exp((np.arange(256) - 255.0 + room) * scale).astype(np.float32)
+    return table[::-1].copy(), float(np.floor(np.float32(1) / output_scale))
 
 
 def _input_factor(factor: float, beta: float) -> tuple[int, int, int]:
@@ -185,12 +216,27 @@ class LogSoftmax(Op):
         if not call.quantized:
             shifted = x - x.max(axis=-1, keepdims=True)
             return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-        multiplier, left, radius = _input_factor(float(call.inputs[0].scale), 1.0)
-        rows = x.reshape(-1, x.shape[-1]).astype(np.int64)
-        scaled, _, _, total = _exponentials(rows, multiplier, left, radius)
-        log = logarithm(total, _ACCUMULATION_BITS, _INTEGER_BITS)
-        reverse = quantize_multiplier((1 << (31 - left)) / multiplier)
-        least = np.maximum(-radius - 1, multiply_by_quantized_multiplier(log - 2**31, *reverse))
-        output = rounding_divide(scaled - log, 31 - _INTEGER_BITS - _LOG_BITS) + 127
-        counts = rows - rows.max(axis=1, keepdims=True) > least
+        multiplier, left, radius = call.once("factor", lambda: _input_factor(float(call.inputs[0].scale), 1.0))
+        scaled, parts = call.once("tables", lambda: (high_multiply(-np.arange(256) * (1 << left), multiplier),
+                                                     _tables(multiplier, left, radius)[1]))
+        reverse = call.once("reverse", lambda: quantize_multiplier((1 << (31 - left)) / multiplier))
+        rows = x.reshape(-1, x.shape[-1])
+        loop = compiled.loop("log_softmax", rows.size, call.often)
+        sums = compiled.loop("row_sums", rows.size, call.often)
+        if sums is None:
+            below = rows.max(axis=1, keepdims=True).view(np.uint8) - rows.view(np.uint8)  # 0 to 255
+            total = parts.take(below).sum(axis=1, dtype=np.int64)
+        else:
+            total = np.empty(len(rows), np.int64)
+            sums(rows, parts, total)
+        known, places = np.unique(total, return_inverse=True)  # few of many rows
+        logs = logarithm(known, _ACCUMULATION_BITS, _INTEGER_BITS)
+        log = logs.take(places)
+        least = np.maximum(-radius - 1, multiply_by_quantized_multiplier(logs - 2**31, *reverse)).take(places)
+        if loop is not None:
+            result = np.empty(rows.shape, np.int8)
+            loop(rows, scaled, log, least, result)
+            return result.reshape(x.shape)
+        output = rounding_divide(scaled.take(below) - log[:, None], 31 - _INTEGER_BITS - _LOG_BITS) + 127
+        counts = -below.astype(np.int64) > least[:, None]
         return np.where(counts, np.clip(output, -128, 127), -128).astype(np.int8).reshape(x.shape)

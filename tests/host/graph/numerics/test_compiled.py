@@ -28,8 +28,8 @@ def same(monkeypatch, name, op, arithmetic, inputs, output, values):
     """The loop `name` is what computes, and gives numpy's result."""
     run, calls = compiled.loop, []
 
-    def noted(wanted, size):
-        made = run(wanted, size)
+    def noted(wanted, size, often=False):
+        made = run(wanted, size, often)
         if made is not None:
             calls.append(wanted)
         return made
@@ -47,7 +47,7 @@ def same(monkeypatch, name, op, arithmetic, inputs, output, values):
 
 @pytest.mark.parametrize("name", loops.TYPES)
 def test_every_loop_compiles(name):
-    compiled._compiled(getattr(loops, name), loops.TYPES[name], cache=False)
+    compiled._compiled(loops.FUNCTIONS[name], loops.TYPES[name], cache=False)
     assert compiled.loop(name, 1 << 16) is not None
 
 
@@ -110,12 +110,12 @@ def test_two_operands(monkeypatch, op, arithmetic, shapes, seed=54):
     (ops.Mul(), Arithmetic.FLOAT), (ops.Mul(), Arithmetic.TORCH)], ids=repr)
 def test_a_formula_is_found_for_a_table(op, arithmetic):
     kinds = [("int8", float(np.float32(scale)), zero) for scale, zero in ((0.0371, 5), (0.0523, -17), (0.0811, 3))]
-    assert lookup._linear(op, arithmetic, *kinds) is not None
+    assert lookup._formula(op, arithmetic, *kinds) is not None
 
 
 def test_no_formula_is_used_that_misses_one_result():
     kinds = [("int8", float(np.float32(scale)), 0) for scale in (0.0371, 0.0523, 0.0911)]
-    assert lookup._linear(ops.Mul(), Arithmetic.FIXED, *kinds) is None
+    assert lookup._formula(ops.Mul(), Arithmetic.FIXED, *kinds) is None
 
 
 @pytest.mark.parametrize("shape", [(900, 91), (70, 1001), (30_001, 3), (9, 8191)])

@@ -1,0 +1,66 @@
+"""Results of single elements, and choices between two."""
+
+import numpy as np
+
+Array = np.ndarray
+
+TYPES = {
+    "take": "UINT16[:] UINT16[:] uint16[:]",
+    "quantize": "FLOAT32[:] float32 float32 float32 float32 boolean boolean int8[:]",
+    "dequantize": "INT8[:] float32 float32 float32[:]",
+    "select_bytes": "INT8[:] INT8[:] INT8[:] int8[:]",
+    "select_words": "INT8[:] INT32[:] INT32[:] int32[:]",
+    "divide_int32": "INT32[:,:] INT32[:,:] int32[:,:]",
+}
+
+
+def take(table: Array, index: Array, result: Array) -> None:
+    """tables.taken of 65 536 values."""
+    for i in range(index.size):
+        result[i] = table[index[i]]
+
+
+def quantize(x: Array, scale: float, zero: float, low: float, high: float, divide: bool, away: bool,
+             result: Array) -> None:
+    """convert.Quantize by one scale: limits `low` and `high` are without the zero point; halves away from zero or
+    to even."""
+    below_half = np.float32(0.49999997)  # the float32 next to a half
+    for i in range(x.size):
+        y = x[i] / scale if divide else x[i] * scale
+        y = y if y > low else low  # NaN becomes the limit
+        y = y if y < high else high
+        y = np.float32(np.int32(y + np.copysign(below_half, y))) if away else np.rint(y)
+        result[i] = np.int8(np.int32(y + zero))
+
+
+def dequantize(x: Array, scale: float, zero: float, result: Array) -> None:
+    """requantize.real of int8."""
+    for i in range(x.size):
+        result[i] = (np.float32(x[i]) - zero) * scale
+
+
+def select_bytes(condition: Array, a: Array, b: Array, result: Array) -> None:
+    """logic.Select of elements of 1 byte."""
+    for i in range(result.size):
+        result[i] = a[i] if condition[i] != 0 else b[i]
+
+
+def select_words(condition: Array, a: Array, b: Array, result: Array) -> None:
+    """logic.Select of elements of 4 bytes."""
+    for i in range(result.size):
+        result[i] = a[i] if condition[i] != 0 else b[i]
+
+
+def divide_int32(a: Array, b: Array, result: Array) -> None:
+    """Quotients of integers cut off towards 0: float64 holds both, and a quotient that is not whole is farther from
+    the next whole number than float64 rounds. One row or column of `b` may stand for all."""
+    rows, columns = result.shape
+    for i in range(rows):
+        row_a, row_b, row = a[i], b[i if b.shape[0] > 1 else 0], result[i]
+        if row_b.size == columns:
+            for j in range(columns):
+                row[j] = np.int32(np.int64(np.float64(row_a[j]) / np.float64(row_b[j])))
+        else:
+            divisor = np.float64(row_b[0])
+            for j in range(columns):
+                row[j] = np.int32(np.int64(np.float64(row_a[j]) / divisor))

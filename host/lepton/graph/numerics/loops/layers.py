@@ -1,0 +1,92 @@
+"""Sums of products of layers, in int32 that wraps."""
+
+import numpy as np
+
+Array = np.ndarray
+
+TYPES = {
+    "patches": "INT8[:,:,:] int64 int64 int64 int64 int64 int64 int64 int64 int64 int64 int64 int16 int16[:,:]",
+    "dots": "INT16[:,:] INT16[:,:] INT32[:] int32[:,:]",
+    "depthwise": "INT8[:,:,:] INT32[:,:,:] INT32[:] int64 int64 int64 int64 int64 int64 int64 int32 int32[:,:,:]",
+    "products": "INT8[:,:,:] INT8[:,:,:] int32 int32 int32[:,:,:]",
+}
+
+
+def patches(x: Array, first: int, channels: int, kernel_y: int, kernel_x: int, stride_y: int, stride_x: int,
+            dilation_y: int, dilation_x: int, top: int, left: int, width: int, zero: int, result: Array) -> None:
+    """convolution.Conv2D: the rows of the im2col matrix of an image `width` pixels wide, less the zero point; of
+    `channels` from `first` on."""
+    for place in range(result.shape[0]):
+        i, j = place // width, place % width
+        row = result[place].reshape((kernel_y, kernel_x, channels))
+        for ky in range(kernel_y):
+            y = i * stride_y + ky * dilation_y - top
+            for kx in range(kernel_x):
+                at, taps = j * stride_x + kx * dilation_x - left, row[ky, kx]
+                if 0 <= y < x.shape[0] and 0 <= at < x.shape[1]:
+                    pixel = x[y, at, first:first + channels]
+                    for c in range(channels):
+                        taps[c] = np.int16(pixel[c]) - zero
+                else:
+                    taps[:] = 0
+
+
+def dots(x: Array, weights: Array, bias: Array, result: Array) -> None:
+    """Sums of products of each row of `x` with each row of `weights`; four at a time read `x` once."""
+    length, outputs = x.shape[1], weights.shape[0]
+    for i in range(x.shape[0]):
+        values, row = x[i], result[i]
+        for o in range(0, outputs - 3, 4):
+            a, b, c, d = weights[o], weights[o + 1], weights[o + 2], weights[o + 3]
+            s, t, u, v = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
+            for k in range(length):
+                value = np.int32(values[k])
+                s += value * np.int32(a[k])
+                t += value * np.int32(b[k])
+                u += value * np.int32(c[k])
+                v += value * np.int32(d[k])
+            row[o] = s + bias[o]
+            row[o + 1] = t + bias[o + 1]
+            row[o + 2] = u + bias[o + 2]
+            row[o + 3] = v + bias[o + 3]
+        for o in range(outputs - outputs % 4, outputs):
+            a = weights[o]
+            s = np.int32(0)
+            for k in range(length):
+                s += np.int32(values[k]) * np.int32(a[k])
+            row[o] = s + bias[o]
+
+
+def depthwise(x: Array, weights: Array, bias: Array, multiplier: int, stride_y: int, stride_x: int, dilation_y: int,
+              dilation_x: int, top: int, left: int, zero: int, result: Array) -> None:
+    """convolution.DepthwiseConv2D."""
+    height, width, channels = x.shape
+    for i in range(result.shape[0]):
+        for j in range(result.shape[1]):
+            row = result[i, j]
+            row[:] = bias
+            for ky in range(weights.shape[0]):
+                y = i * stride_y + ky * dilation_y - top
+                if 0 <= y < height:
+                    for kx in range(weights.shape[1]):
+                        at = j * stride_x + kx * dilation_x - left
+                        if 0 <= at < width:
+                            pixel, taps = x[y, at], weights[ky, kx]
+                            if multiplier == 1:
+                                for c in range(channels):
+                                    row[c] += (np.int32(pixel[c]) - zero) * taps[c]
+                            else:
+                                for c in range(row.size):
+                                    row[c] += (np.int32(pixel[c // multiplier]) - zero) * taps[c]
+
+
+def products(a: Array, b: Array, zero_a: int, zero_b: int, result: Array) -> None:
+    """product.MatMul of int8."""
+    for batch in range(a.shape[0]):
+        for i in range(a.shape[1]):
+            row = result[batch, i]
+            row[:] = 0
+            for k in range(a.shape[2]):
+                value, values = np.int32(a[batch, i, k]) - zero_a, b[batch, k]
+                for j in range(row.size):
+                    row[j] += value * (np.int32(values[j]) - zero_b)

@@ -1,0 +1,183 @@
+"""Functions of whole rows: softmax, normalization, places of the largest, running sums."""
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+
+TYPES = {
+    "softmax_fixed": "INT8[:,:] INT64[:] INT64[:] int64[:] int8[:,:]",
+    "softmax_float": "INT8[:,:] FLOAT32[:] float32 float32 float32[:] int8[:,:]",
+    "row_sums": "INT8[:,:] INT64[:] int64[:]",
+    "log_softmax": "INT8[:,:] INT64[:] INT64[:] INT64[:] int8[:,:]",
+    "squares": "INT8[:,:] int32 int32[:]",
+    "first_largest": "INT8[:,:] int64[:]",
+    "first_largest_float": "FLOAT32[:,:] int64[:]",
+    "running_sums": "FLOAT32[:,:] float32[:,:]",
+    "top": "INT8[:,:] int64[:,:]",
+    "top_float": "FLOAT32[:,:] int64[:,:]",
+}
+
+
+def softmax_fixed(x: Array, exponentials: Array, parts: Array, row: Array, result: Array) -> None:
+    """softmax.fixed_softmax; the reciprocal is fixedpoint.one_over_one_plus_x."""
+    rows, columns = x.shape
+    for i in range(rows):
+        largest = np.int8(-128)
+        for j in range(columns):
+            largest = max(largest, x[i, j])
+        total = np.int64(0)
+        for j in range(columns):
+            below = np.intp(largest) - np.intp(x[i, j])
+            row[j] = exponentials[below]
+            total += parts[below]
+        bits = 20  # at least: the largest adds 2**19
+        while total >> bits:
+            bits += 1
+        half = ((total << (32 - bits)) & 0xFFFFFFFF) >> 1
+        estimate = np.int64(1515870810) + ((half * -1010580540 + (1 << 30)) >> 31)
+        for _ in range(3):
+            error = (1 << 29) - ((half * estimate + (1 << 30)) >> 31)
+            step: Any = (estimate * error + (1 << 30)) >> 31
+            estimate += min(max(step << 2, -(1 << 31)), (1 << 31) - 1)
+        inverse = min(max(estimate << 1, -(1 << 31)), (1 << 31) - 1)
+        shift = 12 - (32 - bits) + 31 - 8
+        nudge = (np.int64(1) << shift) >> 1
+        for j in range(columns):
+            made = ((row[j] * inverse + (1 << 30)) >> 31) + nudge
+            result[i, j] = np.int8(min(made >> shift, 255) - 128)
+
+
+def softmax_float(x: Array, table: Array, factor: float, zero: float, row: Array, result: Array) -> None:
+    """softmax._table_softmax: exponentials by the difference to the largest, added one after the other."""
+    rows, columns = x.shape
+    for i in range(rows):
+        largest = np.int8(-128)
+        for j in range(columns):
+            largest = max(largest, x[i, j])
+        total = np.float32(0)
+        for j in range(columns):
+            row[j] = table[np.intp(largest) - np.intp(x[i, j])]
+            total += row[j]
+        for j in range(columns):
+            y = np.rint(row[j] * factor / total) + zero
+            y = y if y > np.float32(-128) else np.float32(-128)
+            y = y if y < np.float32(127) else np.float32(127)
+            result[i, j] = np.int8(np.int32(y))
+
+
+def row_sums(x: Array, parts: Array, total: Array) -> None:
+    """softmax._sums: of `parts` by the difference to each row's largest."""
+    rows, columns = x.shape
+    for i in range(rows):
+        largest = np.int8(-128)
+        for j in range(columns):
+            largest = max(largest, x[i, j])
+        made = np.int64(0)
+        for j in range(columns):
+            made += parts[np.intp(largest) - np.intp(x[i, j])]
+        total[i] = made
+
+
+def log_softmax(x: Array, scaled: Array, log: Array, least: Array, result: Array) -> None:
+    """softmax.LogSoftmax: of each row, the logarithm of its sum and the least difference that counts."""
+    rows, columns = x.shape
+    for i in range(rows):
+        largest = np.int8(-128)
+        for j in range(columns):
+            largest = max(largest, x[i, j])
+        for j in range(columns):
+            below = np.int64(x[i, j]) - np.int64(largest)
+            y = scaled[-below] - log[i]
+            y = ((y + (1 << 21) + (y >> 63)) >> 22) + 127  # 31 - 5 - 4 bits, halves away from zero
+            y = min(max(y, -128), 127)
+            result[i, j] = np.int8(y if below > least[i] else -128)
+
+
+def squares(x: Array, zero: int, total: Array) -> None:
+    """normalize.L2Normalize: sums of squares of each row."""
+    rows, columns = x.shape
+    for i in range(rows):
+        values = x[i]
+        made = np.int32(0)
+        for j in range(columns):
+            value = np.int32(values[j]) - zero
+            made += value * value
+        total[i] = made
+
+
+def first_largest(x: Array, result: Array) -> None:
+    """reduce.ArgMax along the last axis."""
+    rows, columns = x.shape
+    for i in range(rows):
+        values = x[i]
+        largest = values[0]
+        for j in range(columns):
+            largest = max(largest, values[j])
+        place = 0
+        while values[place] != largest:
+            place += 1
+        result[i] = place
+
+
+def first_largest_float(x: Array, result: Array) -> None:
+    """reduce.ArgMax along the last axis; the first NaN is the largest, as numpy has it."""
+    rows, columns = x.shape
+    for i in range(rows):
+        values = x[i]
+        place, largest = 0, values[0]
+        for j in range(1, columns):
+            value = values[j]
+            if not value <= largest and largest == largest:
+                largest = value
+                place = j
+        result[i] = place
+
+
+def running_sums(x: Array, result: Array) -> None:
+    """reduce.CumSum along the last axis."""
+    rows, columns = x.shape
+    for i in range(rows):
+        total, values, row = np.float32(0), x[i], result[i]
+        for j in range(columns):
+            total = total + values[j] if j else values[j]
+            row[j] = total
+
+
+def top(x: Array, result: Array) -> None:
+    """indexing.TopK of the largest along the last axis: a heap would only pay for many."""
+    columns, count = x.shape[1], result.shape[1]
+    kept = np.empty(count, np.int8)
+    for i in range(x.shape[0]):
+        values, places, found = x[i], result[i], 0
+        for j in range(columns):
+            value = values[j]
+            if found < count or value > kept[count - 1]:
+                found = min(found + 1, count)
+                at = found - 1
+                while at > 0 and kept[at - 1] < value:
+                    kept[at] = kept[at - 1]
+                    places[at] = places[at - 1]
+                    at -= 1
+                kept[at] = value
+                places[at] = j
+
+
+def top_float(x: Array, result: Array) -> None:
+    """`top` of float32 without NaN."""
+    columns, count = x.shape[1], result.shape[1]
+    kept = np.empty(count, np.float32)
+    for i in range(x.shape[0]):
+        values, places, found = x[i], result[i], 0
+        for j in range(columns):
+            value = values[j]
+            if found < count or value > kept[count - 1]:
+                found = min(found + 1, count)
+                at = found - 1
+                while at > 0 and kept[at - 1] < value:
+                    kept[at] = kept[at - 1]
+                    places[at] = places[at - 1]
+                    at -= 1
+                kept[at] = value
+                places[at] = j
