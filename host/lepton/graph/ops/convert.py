@@ -45,9 +45,9 @@ class Quantize(Op):
         """FIXED is TFLite's AffineQuantize."""
         loop = call.once("loop", lambda: self._loop(call))
         if loop is not None:
-            result = np.empty(call.x.shape, np.int8)
-            loop(call.x.reshape(-1), result.reshape(-1))
-            return result
+            whole = np.empty(call.x.shape, np.int8)
+            loop(call.x.reshape(-1), whole.reshape(-1))
+            return whole
         output = call.output
         q = output.parameters
         function = np.multiply if call.torch else np.divide
