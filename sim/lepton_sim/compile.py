@@ -53,14 +53,14 @@ class Generated:
 
 def run(command: Iterable[str | Path], what: str, folder: Path | None = None) -> None:
     """Run a build command. Raises `ToolchainError` with the end of its output where it fails."""
-    command = [str(part) for part in command]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, stdin=subprocess.DEVNULL,
+    words = [str(part) for part in command]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=folder, stdin=subprocess.DEVNULL,
                           env={**os.environ, "VERILATOR_ROOT": str(verilator().root)})
     if done.returncode:
         output = (done.stdout + done.stderr).strip()
         if len(output) > 4000:  # the first error is the one that matters, the last lines hold the verdict
             output = f"{output[:3000]}\n...\n{output[-1000:]}"
-        raise ToolchainError(f"{what} failed (status {done.returncode}): {shlex.join(command)}\n{output}")
+        raise ToolchainError(f"{what} failed (status {done.returncode}): {shlex.join(words)}\n{output}")
 
 
 def verilate(verilog: str, top: str, folder: Path, flags: Flags) -> Generated:
@@ -137,7 +137,8 @@ def model_objects(generated: Generated, flags: Flags, extra: Iterable[Path] = ()
                   progress: Progress = quiet, profile: tuple[str, ...] = ()) -> list[Path]:
     """Compile a design's C++ and the `extra` sources that use it; `profile` is empty, INSTRUMENT or PROFILE."""
     base = [*flags.compile, *generated.defines, f"-I{generated.folder}", *include_options()]
-    fast, slow = [*base, *flags.optimize, *profile], [*base, "-O0"]
+    fast = [*base, *flags.optimize, *profile]
+    slow = [*base, "-O0"]
     header = generated.folder / f"{PREFIX}__pch.h"
     tasks = [(source, generated.folder / f"{source.stem}.o", [*fast, *extra_options]) for source in extra]
     if len(generated.fast) + len(generated.slow) > 8:

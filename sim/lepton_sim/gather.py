@@ -20,6 +20,7 @@ _ASSIGNMENT = re.compile(rf"^  assign ({_NAME}) = (.*);\n", re.MULTILINE)
 _WIRE = re.compile(rf"^  wire((?: \[\d+:0\])?) ({_NAME});\n", re.MULTILINE)
 _PORT = re.compile(rf"^  (?:input|output)(?: \[\d+:0\])? ({_NAME});\n", re.MULTILINE)
 _DECLARATION = re.compile(rf"^  (?:wire|reg|input|output)(?: \[\d+:0\])? {_NAME};\n", re.MULTILINE)
+_Key = tuple[str, str | None, str]  # of a block: clock, reset and enable
 _WORK = re.compile(r" [-+*<>?^] | <<|>>|>=|<=")  # an operator that is worth a variable
 
 
@@ -41,7 +42,7 @@ def _names(text: str) -> list[str]:
 
 
 def _module(text: str) -> str:
-    blocks = defaultdict(_Block)
+    blocks: dict[_Key, _Block] = defaultdict(_Block)
 
     def take(match: re.Match) -> str:
         if match["reset"] is not None and match["target"] != match["register"]:
@@ -65,9 +66,10 @@ def _module(text: str) -> str:
     return text[:end] + "".join(f"  {line}\n" for line in lines) + text[end:]
 
 
-def _inside(text: str, blocks: dict, movable: dict[str, str]) -> dict[str, tuple]:
+def _inside(text: str, blocks: dict[_Key, _Block], movable: dict[str, str]) -> dict[str, _Key]:
     """Which block each signal moves into, of those that move."""
-    users, uses = defaultdict(set), Counter()  # of a signal: blocks, names of signals, or None for anything else
+    users: dict[str, set[_Key | str | None]] = defaultdict(set)  # of a signal; None: anything else
+    uses: Counter[str] = Counter()
     for key, block in blocks.items():
         for _, _, value in block.registers:
             for name in _names(value):
@@ -85,14 +87,15 @@ def _inside(text: str, blocks: dict, movable: dict[str, str]) -> dict[str, tuple
     for name in _names(_ASSIGNMENT.sub("", rest)):
         users[name].add(None)
 
-    only = {}
+    only: dict[str, _Key] = {}
     changed = True
     while changed:
         changed = False
         for name in movable.keys() - only.keys():
-            found = {user if isinstance(user, tuple) else only.get(user) for user in users[name]}
-            if len(found) == 1 and None not in found:
-                only[name] = found.pop()
+            found = {only.get(user) if isinstance(user, str) else user for user in users[name]}
+            place = found.pop() if len(found) == 1 else None
+            if place is not None:
+                only[name] = place
                 changed = True
     # Those worth it, and whatever in the block is computed from them.
     moved = {name for name in only if uses[name] > 1 and _WORK.search(movable[name])}
@@ -106,9 +109,9 @@ def _inside(text: str, blocks: dict, movable: dict[str, str]) -> dict[str, tuple
 
 def _ordered(names: list[str], assigned: dict[str, str]) -> list[str]:
     """Each after those it is computed from."""
-    done = {}
+    done: dict[str, None] = {}
 
-    def visit(name):
+    def visit(name: str) -> None:
         if name not in done:
             for source in _names(assigned[name]):
                 if source in waiting:
@@ -121,7 +124,7 @@ def _ordered(names: list[str], assigned: dict[str, str]) -> list[str]:
     return list(done)
 
 
-def _write(number: int, key: tuple, block: _Block, names: list[str], wires: dict[str, str],
+def _write(number: int, key: _Key, block: _Block, names: list[str], wires: dict[str, str],
            assigned: dict[str, str]) -> list[str]:
     clock, reset, enable = key
     spelled = {name: f"{name} " if name.startswith("\\") else name for name in names}

@@ -127,7 +127,7 @@ class CProfile(ctypes.Structure):
 
     @classmethod
     def from_profile(cls, values: MemoryProfile) -> "CProfile":
-        fields = {name: getattr(values, name) for name, _ in cls._fields_}
+        fields = {field[0]: getattr(values, field[0]) for field in cls._fields_}
         # A chance below 1 must not round to always: nothing would ever move.
         return cls(**fields | {name: min(65535, round(fields[name] * 65536)) for name in _STALLS})
 

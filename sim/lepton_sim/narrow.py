@@ -46,9 +46,10 @@ def _module(text: str) -> str:
             return match[1]
         return match[0]
 
-    declared, body = [], []
+    declared: list[str] = []
+    statements: list[str] = []
     for line in text.splitlines(keepends=True):
-        (declared if _DECLARATION.match(line) else body).append(line)
-    body = _NAMES.sub(whole, "".join(body))
+        (declared if _DECLARATION.match(line) else statements).append(line)
+    body = _NAMES.sub(whole, "".join(statements))
     head, rest = body.split(";\n", 1)  # the module's port list stays first
     return head + ";\n" + "".join(declared) + rest

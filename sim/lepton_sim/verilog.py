@@ -152,19 +152,18 @@ def shorten_initial_blocks(verilog: str) -> str:
     assignments = ((_WORD.match(line), line) for line in verilog.splitlines())
     loops = 0
     for key, group in groupby(assignments, key=lambda pair: pair[0] and (pair[0]["memory"], pair[0]["value"])):
-        group = list(group)
-        if key is None or len(group) < _SHORTEST_LOOP or not _consecutive(group):
-            lines += [line for _, line in group]
+        equal = list(group)
+        indices = [int(match["index"]) for match, _ in equal if match]
+        if key is None or len(equal) < _SHORTEST_LOOP or not _consecutive(indices):
+            lines += [line for _, line in equal]
             continue
         memory, value = key
-        first, last = int(group[0][0]["index"]), int(group[-1][0]["index"])
-        lines += _loop(loops, memory, first, last, value)
+        lines += _loop(loops, memory, indices[0], indices[-1], value)
         loops += 1
     return "\n".join(lines) + "\n"
 
 
-def _consecutive(group: list) -> bool:
-    indices = [int(match["index"]) for match, _ in group]
+def _consecutive(indices: list[int]) -> bool:
     return indices == list(range(indices[0], indices[0] + len(indices)))
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from lepton.arch import PRESETS
 from lepton.device import DeviceError
-from lepton_sim.board import ProtocolError, RtlDevice, open_board, open_component
+from lepton_sim.board import open_board, open_component
 from lepton_sim.build import build_component
 from lepton_sim.memory_profile import DEFAULT, IDEAL, RANDOM, SLOW, Fault, FaultKind, MemoryProfile
+from lepton_sim.rtl_device import ProtocolError, RtlDevice
 
 from tests.sim import copier
 from tests.sim.copier import Copier, Mode

@@ -12,7 +12,7 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 from lepton.arch import PRESETS
 from lepton_hdl.chip import Chip
-from lepton_sim import scope
+from lepton_sim import scope, scope_build
 from lepton_sim.scope import ScopeError
 from lepton_sim.verilog import _ports
 
@@ -115,7 +115,7 @@ def test_a_wave_holds_the_values(summer, tmp_path):
 
 # Of C++, Verilog and Verilator: each means something to one of the programs between the block and the prompt.
 WORDS = ("double", "class", "int", "new", "delete", "this", "super", "operator", "template", "auto", "and", "xor",
-         "bool", "long", "module", "wire", "reg", "begin", "always", "input", "logic", *sorted(scope._MEMBERS),
+         "bool", "long", "module", "wire", "reg", "begin", "always", "input", "logic", *sorted(scope_build.MEMBERS),
          "VL_IN", "TOP", "a__b", "a___b", "a__02Eb", "a__DOT__b", "x_", "X")
 
 

@@ -6,9 +6,9 @@ from lepton.arch import PRESETS, Engine, Tensor, TensorOpcode
 from lepton.arch.registers import REGISTERS, State
 from lepton.device import open as open_device
 from lepton_sim import board, training
-from lepton_sim.board import RtlDevice
 from lepton_sim.build import build_verilog
 from lepton_sim.memory_profile import DEFAULT
+from lepton_sim.rtl_device import RtlDevice
 from lepton_sim.verilog import generate
 
 from tests.sim.copier import Copier

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import lepton.device
 import pytest
-from lepton_sim.board import RtlDevice
+from lepton_sim.rtl_device import RtlDevice
 
 HERE = Path(__file__).parent
 

@@ -95,12 +95,17 @@ def dma_rows(fields: dict[str, int], config: ChipConfig, base: int, size: int,
     still yielded, then the `CommandError`, then nothing: hardware has moved them
     by then. The address of MEMORY_BOUNDS is the offset in the region, that of AXI_DECERR is absolute.
     """
-    count1, count2, count3 = fields["count1"], fields["count2"], fields["count3"]
-    lanes, row_bytes = config.lanes, fields["row_bytes"]
+    count1 = fields["count1"]
+    count2 = fields["count2"]
+    count3 = fields["count3"]
+    lanes = config.lanes
+    row_bytes = fields["row_bytes"]
     local_length = -(-row_bytes // lanes) * lanes
     for start in range(0, count1 * count2 * count3, _CHUNK):
         n = np.arange(start, min(start + _CHUNK, count1 * count2 * count3))
-        i, j, k = n % count1, n // count1 % count2, n // (count1 * count2)
+        i = n % count1
+        j = n // count1 % count2
+        k = n // (count1 * count2)
         offset = (fields["offset"] + k * fields["mem_step3"] + j * fields["mem_step2"]
                   + i * fields["mem_step1"]) & _MASK
         local = (fields["local"] + k * fields["local_step3"] + j * fields["local_step2"]
@@ -153,7 +158,10 @@ def tensor_walk(fields: dict[str, int], config: ChipConfig) -> TensorWalk:
     Raises LOCAL_BOUNDS (the word address) where weight tiles, the table or the parameter record leave the weight
     memory. A walk with too many pixels is cut after the first one that has no accumulator row.
     """
-    nx, ny, nz, lanes = fields["nx"], fields["ny"], fields["nz"], config.lanes
+    nx = fields["nx"]
+    ny = fields["ny"]
+    nz = fields["nz"]
+    lanes = config.lanes
     if tiles(fields):
         fitting = max(0, config.weight_words - fields["weights"]) // lanes
         if tiles(fields) > fitting:
@@ -164,7 +172,9 @@ def tensor_walk(fields: dict[str, int], config: ChipConfig) -> TensorWalk:
         raise CommandError(ErrorCode.LOCAL_BOUNDS, fields["params"])
     rows = max(0, config.accumulator_rows - fields["acc"])
     m = np.arange(min(nx * ny * nz, rows + 1))
-    x, y, z = m % nx, m // nx % ny, m // (nx * ny)
+    x = m % nx
+    y = m // nx % ny
+    z = m // (nx * ny)
 
     def address(prefix: str, base: str) -> np.ndarray:
         return fields[base] + z * fields[f"{prefix}_z"] + y * fields[f"{prefix}_y"] + x * fields[f"{prefix}_x"]
@@ -224,7 +234,8 @@ def check_walk(fields: dict[str, int], config: ChipConfig, walk: TensorWalk, add
     `tail` says that the last column of `address` is the pass whose rows leave
     through the tail; there a pixel's input comes before its residual, and that before its output.
     """
-    size, lanes = config.scratchpad_bytes, config.lanes
+    size = config.scratchpad_bytes
+    lanes = config.lanes
     faults = []
     if walk.overrun is not None:
         row = fields["acc"] + walk.overrun

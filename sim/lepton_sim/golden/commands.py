@@ -1,16 +1,14 @@
 """What each command does, as the pseudo-code in `lepton.arch.commands` says.
 
 A command is a dict of fields (`Record.unpack`) applied to the arrays of a
-`Chip`. Products are summed in floating point by BLAS, in pieces whose partial
+`ChipState`. Products are summed in floating point by BLAS, in pieces whose partial
 sums all stay exact, and only then wrapped to int32.
 """
 
-from dataclasses import dataclass
-from functools import partial
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from lepton.arch import ChipConfig, DmaOpcode, ErrorCode, Rounding, Space, TensorOpcode
+from lepton.arch import DmaOpcode, ErrorCode, Space, TensorOpcode
 from lepton.arch.commands import TABLE_BYTES
 from lepton.arch.repeat import record_words
 
@@ -28,75 +26,21 @@ from .addresses import (
     tiles,
 )
 from .errors import CommandError
-from .numerics import (
-    multiply_by_quantized_multiplier,
-    multiply_in_float32,
-    multiply_rounded_once,
-    rounding_divide_by_pot,
-    saturating_rounding_doubling_high_mul,
-    wrap_int32,
-)
+from .numerics import wrap_int32
+from .state import AccessLog, ChipState
+from .tail import tail
 from .window import tap_weights
 
 # int8 times int8 is at most 2**14 in magnitude and float32 holds integers up to 2**24 exactly.
 _EXACT_PRODUCTS = 1 << 10
-# OpenBLAS keeps products of up to so many multiplications on one thread (its GEMM_MULTITHREAD_THRESHOLD).
+# OpenBLAS keeps products of up to this many multiplications on one thread (its GEMM_MULTITHREAD_THRESHOLD).
 _ONE_THREAD = 1 << 18
 # Input words gathered at a time, where no weights limit the passes.
 _GATHER_WORDS = 1 << 20
-_RESCALE = {
-    Rounding.DOUBLE: multiply_by_quantized_multiplier,
-    Rounding.SINGLE: multiply_rounded_once,
-    Rounding.FLOAT: multiply_in_float32,
-}
-# What a row that went through the tail holds afterwards: the contents are undefined, so that nobody relies on them.
+# What a row holds after it went through the tail: contents that are undefined, chosen so that a use shows.
 UNDEFINED = np.int32(0x5A5A5A5A)
-
-
-class AccessLog(Protocol):
-    """What a command touches, for the race checker; on chip in words of K bytes, in memory in bytes."""
-
-    def read(self, memory: str, index: np.ndarray) -> None:
-        """`index`: int64, any shape, duplicates allowed; `memory` is "scratchpad", "weights" or "memory"."""
-
-    def write(self, memory: str, index: np.ndarray) -> None:
-        """As `read`."""
-
-    def accumulate(self, first: int, count: int, starts: bool, ends: bool) -> None:
-        """Accumulator rows of a walk; `starts`: they start anew, `ends`: undefined afterwards."""
-
-    def look_up(self, loads: bool) -> None:
-        """Results go through the table, which the command itself brings if `loads`."""
-
-    def overlap(self, address: int) -> None:
-        """A walk reads, at a later pixel, the scratchpad byte that an earlier one wrote."""
-
-
-@dataclass
-class Chip:
-    """On-chip state: `scratchpad` and `weights` are uint8 bytes, `accumulators` int32 of shape (rows, K), `table`
-    TABLE_BYTES int8."""
-
-    config: ChipConfig
-    scratchpad: np.ndarray
-    weights: np.ndarray
-    accumulators: np.ndarray
-    table: np.ndarray
-
-    @classmethod
-    def blank(cls, config: ChipConfig) -> "Chip":
-        """A chip whose memories are all zero."""
-        return cls(config, np.zeros(config.scratchpad_bytes, np.uint8), np.zeros(config.weight_bytes, np.uint8),
-                   np.zeros((config.accumulator_rows, config.lanes), np.int32), np.zeros(TABLE_BYTES, np.int8))
-
-    def copy(self) -> "Chip":
-        """A chip in the same state."""
-        return Chip(self.config, self.scratchpad.copy(), self.weights.copy(), self.accumulators.copy(),
-                    self.table.copy())
-
-    def local(self, space: int) -> np.ndarray:
-        """The on-chip memory that a transfer names."""
-        return self.scratchpad if space == Space.SCRATCHPAD else self.weights
+# A total so far (M, N) or None, words (M, P, K) and their first pass: the new total.
+_Combine = Callable[[np.ndarray | None, np.ndarray, int], np.ndarray]
 
 
 def _windows(memory: np.ndarray, length: int) -> np.ndarray:
@@ -108,14 +52,15 @@ def _words(rows: DmaRows, length: int, lanes: int) -> np.ndarray:
     return rows.local[:, None] // lanes + np.arange(-(-length // lanes))
 
 
-def transfer(fields: dict[str, int], chip: Chip, memory: np.ndarray, base: int, size: int,
+def transfer(fields: dict[str, int], chip: ChipState, memory: np.ndarray, base: int, size: int,
              log: AccessLog | None = None) -> None:
     """LOAD, FILL and STORE. `memory` is all of it (uint8), `base` and `size` are those of the command's region.
 
     Raises `CommandError`; the rows before the illegal one have been moved then.
     """
     check_dma_fields(fields)
-    lanes, row_bytes = chip.config.lanes, fields["row_bytes"]
+    lanes = chip.config.lanes
+    row_bytes = fields["row_bytes"]
     local = chip.local(fields["space"])
     space = "scratchpad" if fields["space"] == Space.SCRATCHPAD else "weights"
     length = -(-row_bytes // lanes) * lanes
@@ -173,68 +118,15 @@ def _multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return product
 
 
-def tail(rows: np.ndarray, params: np.ndarray, residual: np.ndarray | None, table: np.ndarray | None,
-         fields: dict[str, int]) -> np.ndarray:
-    """What becomes of finished accumulator rows: int8 (M, K).
-
-    rows: int32 (M, K). params: the parameter record, uint8 (`record_words`, K). residual: int8 (M, K) or
-    None. table: TABLE_BYTES int8 or None.
-    Arithmetic as in TFLite's int8 kernels (`reference/integer_ops/conv.h`, `.../add.h`); the
-    bias is added modulo 2**32, the zero point is not.
-    """
-    if fields.get("uniform"):
-        bias = _int32(np.concatenate([np.zeros_like(params[:1]), params])) >> 8
-        lanes = np.ones_like(bias)
-        multiplier = fields["add_mult_a"] * lanes
-        left, right = fields["add_shift_a"] * lanes, fields["add_shift_b"] * lanes
-    else:
-        bias, multiplier, left, right = _int32(params[0:4]), _int32(params[4:8]), params[8] & 31, params[9] & 31
-    rescale = _RESCALE[fields["rounding"]]
-    scaled = rescale(wrap_int32(rows.astype(np.int64) + bias), multiplier, left, right).astype(np.int64)
-    y = _clamp(scaled + fields["out_zero"], fields["out_min"], fields["out_max"])
-    if table is not None:
-        y = table[y + 128]
-    if residual is None:
-        return y.astype(np.int8)
-    a, b = (value.astype(np.int64) - fields[f"add_zero_{name}"] for name, value in (("a", y), ("b", residual)))
-    if fields["rounding"] == Rounding.FLOAT:
-        y = _add_in_float(a, b, fields)
-    else:
-        y = _rescale(_rescale(a << 20, fields, "a") + _rescale(b << 20, fields, "b"), fields, "o")
-    return _clamp(y + fields["add_zero_o"], fields["add_min"], fields["add_max"]).astype(np.int8)
-
-
-def _add_in_float(a: np.ndarray, b: np.ndarray, fields: dict[str, int]) -> np.ndarray:
-    """The sum of two scaled values and an offset, rounded once, half to even; see FLOAT in `lepton.arch.commands`."""
-    total = ((a * fields["add_mult_a"] >> fields["add_shift_a"]) + (b * fields["add_mult_b"] >> fields["add_shift_b"])
-             + fields["add_mult_o"])
-    scaled = total << 20 >> fields["add_shift_o"]
-    whole, fraction = scaled >> 31, scaled & (1 << 31) - 1
-    return whole + (fraction + (whole & 1) > 1 << 30)
-
-
-def _int32(planes: np.ndarray) -> np.ndarray:
-    """Values whose bytes lie in four rows, the lowest first."""
-    return np.ascontiguousarray(planes.T).view("<i4")[:, 0]
-
-
-def _rescale(x: np.ndarray, fields: dict[str, int], name: str) -> np.ndarray:
-    high = saturating_rounding_doubling_high_mul(x, fields[f"add_mult_{name}"])
-    return rounding_divide_by_pot(high, fields[f"add_shift_{name}"]).astype(np.int64)
-
-
-def _clamp(x: np.ndarray, low: int, high: int) -> np.ndarray:
-    # Not np.clip: hardware compares with `low` first, which shows where low > high.
-    return np.where(x < low, low, np.minimum(x, high))
-
-
-def walk(fields: dict[str, int], chip: Chip, log: AccessLog | None = None) -> None:
+def walk(fields: dict[str, int], chip: ChipState, log: AccessLog | None = None) -> None:
     """DOT, SUM, MAX and WINDOW. Raises `CommandError`; scratchpad and table are as before then."""
-    config, lanes = chip.config, chip.config.lanes
+    config = chip.config
+    lanes = chip.config.lanes
     check_tensor_fields(fields, config)
     path = tensor_walk(fields, config)
     rows = slice(fields["acc"], fields["acc"] + len(path.out))
     total = None if fields["first"] else chip.accumulators[rows].astype(np.int64)
+    undefined = False
     combine = _combiner(fields, chip)
     count = passes(fields)
 
@@ -261,12 +153,12 @@ def walk(fields: dict[str, int], chip: Chip, log: AccessLog | None = None) -> No
             if log is not None:
                 log.overlap(overlap - 1)
             _emit_in_order(fields, chip, path, address[:, -1:], inside[:, -1:], total,
-                           partial(combine, first_pass=count - 1))
-            total = UNDEFINED
+                           lambda total, words: combine(total, words, count - 1))
+            undefined = True
         elif emits:
             _emit(fields, chip, path, wrap_int32(total), slice(None))
-            total = UNDEFINED
-    chip.accumulators[rows] = total if total is UNDEFINED else wrap_int32(total)
+            undefined = True
+    chip.accumulators[rows] = UNDEFINED if undefined else wrap_int32(total)
     if log is not None:
         log.accumulate(rows.start, len(path.out), bool(fields["first"]), bool(fields["last"]))
         log.read("weights", fields["weights"] + np.arange(tiles(fields) * lanes))
@@ -281,9 +173,9 @@ def walk(fields: dict[str, int], chip: Chip, log: AccessLog | None = None) -> No
                 log.read("scratchpad", path.residual // lanes)
 
 
-def _combiner(fields: dict[str, int], chip: Chip):
+def _combiner(fields: dict[str, int], chip: ChipState) -> _Combine:
     """How a command adds words (M, P, K) of its passes from `first_pass` on to a total (M, N) or None, in int64."""
-    def combine(total, words: np.ndarray, first_pass: int):
+    def combine(total: np.ndarray | None, words: np.ndarray, first_pass: int) -> np.ndarray:
         if fields["opcode"] == TensorOpcode.MAX:
             value = words.max(axis=1).astype(np.int64)
             return value if total is None else np.maximum(total, value)
@@ -306,7 +198,8 @@ def _find_overlap(fields: dict[str, int], path: TensorWalk, address: np.ndarray,
     reads = [(address[inside], np.flatnonzero(inside))]
     if fields["add"]:
         reads.append((path.residual, np.arange(len(path.out))))
-    low, high = path.out.min(), path.out.max() + lanes
+    low = path.out.min()
+    high = path.out.max() + lanes
     reads = [(a, m) for a, m in reads if len(a) and a.min() < high and a.max() + lanes > low]
     if not reads:
         return 0
@@ -321,7 +214,7 @@ def _find_overlap(fields: dict[str, int], path: TensorWalk, address: np.ndarray,
     return 0
 
 
-def _emit(fields: dict[str, int], chip: Chip, path: TensorWalk, rows: np.ndarray, which: slice) -> None:
+def _emit(fields: dict[str, int], chip: ChipState, path: TensorWalk, rows: np.ndarray, which: slice) -> None:
     """Send accumulator rows (int32) of the pixels `which` through the tail."""
     lanes = chip.config.lanes
     start = fields["params"] * lanes
@@ -332,8 +225,8 @@ def _emit(fields: dict[str, int], chip: Chip, path: TensorWalk, rows: np.ndarray
     view[path.out[which]] = tail(rows, params, residual, table, fields)
 
 
-def _emit_in_order(fields: dict[str, int], chip: Chip, path: TensorWalk, address: np.ndarray, inside: np.ndarray,
-                   total, combine) -> None:
+def _emit_in_order(fields: dict[str, int], chip: ChipState, path: TensorWalk, address: np.ndarray, inside: np.ndarray,
+                   total: np.ndarray | None, combine: Callable[[np.ndarray | None, np.ndarray], np.ndarray]) -> None:
     """The last pass as the pseudo-code has it, for the rare walk that reads what it has just written."""
     for m in range(len(path.out)):
         one = slice(m, m + 1)
@@ -342,7 +235,7 @@ def _emit_in_order(fields: dict[str, int], chip: Chip, path: TensorWalk, address
         _emit(fields, chip, path, wrap_int32(row), one)
 
 
-def execute(fields: dict[str, int], chip: Chip, memory: np.ndarray, regions: list[tuple[int, int]],
+def execute(fields: dict[str, int], chip: ChipState, memory: np.ndarray, regions: Sequence[tuple[int, int]],
             log: AccessLog | None = None) -> None:
     """Any command. `regions` holds (base, size) by region number. Raises `CommandError`."""
     if fields["opcode"] in tuple(TensorOpcode):

@@ -10,7 +10,7 @@ from lepton.arch import COUNTERS, PRESETS, REGISTERS, ChipConfig, Engine, Region
 from lepton.arch.registers import IDENTIFICATION, SNAPSHOT_BASE, SNAPSHOT_COUNTERS, VERSION, Control, Interrupt, State
 from lepton.device import DeviceError
 
-from .interpreter import Interpreter, Job, JobResult
+from .interpreter import Interpreter, JobResult, JobSetup
 from .races import Race, RaceError
 
 _BY_OFFSET = {register.offset: register for register in REGISTERS.values()}
@@ -87,9 +87,9 @@ class GoldenDevice:
             # Registers that the host writes keep their values; ABORT finds no running job here.
             self._values |= {"STATUS": State.IDLE, "IRQ_STATUS": 0} | _error_registers(None)
 
-    def _job(self) -> Job:
+    def _job(self) -> JobSetup:
         values = self._values
-        return Job(
+        return JobSetup(
             streams=tuple((values[f"{e.name}_PROGRAM"], values[f"{e.name}_COUNT"]) for e in Engine),
             regions=tuple((values[f"{r.name}_BASE"] | values[f"{r.name}_BASE_HI"] << 32, values[f"{r.name}_SIZE"])
                           for r in Region))
@@ -121,7 +121,7 @@ class GoldenDevice:
     def close(self) -> None:
         """See `Device`."""
         self._closed = True
-        self._memory = self._interpreter = None
+        del self._memory, self._interpreter
 
     def _check_open(self) -> None:
         if self._closed:

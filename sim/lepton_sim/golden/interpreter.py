@@ -14,9 +14,10 @@ from lepton.arch import ChipConfig, Engine, ErrorCode, Region
 from lepton.arch.commands import ENGINE_OPCODES, ENGINE_RECORDS, SEMAPHORES
 from lepton.arch.repeat import repetition, repetitions, unroll
 
-from .commands import Chip, execute
+from .commands import execute
 from .errors import CommandError
 from .races import Race, RaceChecker
+from .state import ChipState
 
 SEMAPHORE_LIMIT = 255
 STREAM_ALIGNMENT = 64
@@ -24,8 +25,11 @@ _NOTHING = (0, 0)
 
 
 @dataclass(frozen=True)
-class Job:
-    """`streams`: (offset in region PROGRAM, commands) by engine. `regions`: (base, size) by region, bytes."""
+class JobSetup:
+    """A job as the registers describe it.
+
+    `streams`: (offset in region PROGRAM, commands) by engine. `regions`: (base, size) by region, bytes.
+    """
 
     streams: tuple[tuple[int, int], ...] = (_NOTHING,) * len(Engine)
     regions: tuple[tuple[int, int], ...] = (_NOTHING,) * len(Region)
@@ -72,24 +76,25 @@ class Interpreter:
     def __init__(self, config: ChipConfig, memory: np.ndarray, *, check_races: bool = False, seed: int | None = None):
         self.config = config
         self.memory = memory
-        self.chip = Chip.blank(config)
+        self.chip = ChipState.blank(config)
         self._check_races = check_races
         self._random = None if seed is None else random.Random(seed)
 
-    def run(self, job: Job) -> JobResult:
+    def run(self, job: JobSetup) -> JobResult:
         """Run a job until it is done or stops with an error; never raises for what a program does."""
         return _Run(self, job).run()
 
 
 class _Stop(Exception):
     def __init__(self, code: ErrorCode, address: int):
-        self.code, self.address = code, address
+        self.code = code
+        self.address = address
 
 
 class _Run:
     """One job under way."""
 
-    def __init__(self, interpreter: Interpreter, job: Job):
+    def __init__(self, interpreter: Interpreter, job: JobSetup):
         self._on = interpreter
         self._job = job
         self._next = [0] * len(Engine)
@@ -196,7 +201,8 @@ class _Run:
             self._semaphores[s] += fields["post"] >> s & 1
         self._round[engine] += 1
         if self._round[engine] == self._rounds[engine]:
-            self._next[engine], self._round[engine] = self._next[engine] + 1, 0
+            self._next[engine] = self._next[engine] + 1
+            self._round[engine] = 0
 
     def _count_posts(self) -> np.ndarray:
         """Posts of the whole job, shape (engines, SEMAPHORES)."""

@@ -95,7 +95,8 @@ def quantize_multiplier(scale: float) -> tuple[int, int, int]:
     # C's round(): halves away from zero; the fraction is positive.
     multiplier = math.floor(fraction * (1 << 31) + 0.5)
     if multiplier == 1 << 31:
-        multiplier, shift = 1 << 30, shift + 1
+        multiplier = 1 << 30
+        shift = shift + 1
     if shift < -31:
         return 0, 0, 0
     if shift > 30:

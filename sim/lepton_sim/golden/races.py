@@ -97,17 +97,18 @@ class RaceChecker:
         self._started = np.zeros(config.accumulator_rows, bool)
         # Commands of each engine (column) known to have finished when the engine's (row) latest one started.
         self._clock = np.zeros((len(Engine), len(Engine)), np.int64)
-        self._posted = [[[] for _ in Engine] for _ in range(SEMAPHORES)]  # clocks at each post
+        # Clocks at each post, by semaphore and engine.
+        self._posted: list[list[list[np.ndarray]]] = [[[] for _ in Engine] for _ in range(SEMAPHORES)]
         self._taken = np.zeros((len(Engine), SEMAPHORES), np.int64)
         self._has_table = False
-        self._layers = [[] for _ in Engine]
-        self._seen = set()
-        self._now = None
-        self._touched = []
+        self._layers: list[list[int]] = [[] for _ in Engine]
+        self._seen: set[tuple[CommandName | None, CommandName, str]] = set()
+        self._running: CommandName | None = None
+        self._touched: list[tuple[dict[str, list[np.ndarray]], str, np.ndarray]] = []
 
     def begin(self, engine: Engine, index: int, layer: int, wait: int, fence: bool) -> None:
         """The next command of `engine` has taken the semaphores in `wait`."""
-        self._now = CommandName(engine, index, layer)
+        self._running = CommandName(engine, index, layer)
         self._layers[engine].append(layer)
         clock = self._clock[engine]
         for s in range(SEMAPHORES):
@@ -125,7 +126,8 @@ class RaceChecker:
 
     def end(self, post: int) -> None:
         """The command has run; its accesses become the past of what `post` lets go."""
-        engine, index = self._now.engine, self._now.index
+        engine = self._now.engine
+        index = self._now.index
         for clocks, memory, where in self._touched:
             clocks[memory][engine][where] = index + 1
         self._touched.clear()
@@ -177,6 +179,13 @@ class RaceChecker:
         """See `AccessLog`."""
         self._report(self._now, "reads what one of its own earlier pixels writes", "scratchpad", address,
                      "a walk may only overwrite input that it no longer needs")
+
+    @property
+    def _now(self) -> CommandName:
+        """The command under way; accesses are reported between `begin` and `end`."""
+        if self._running is None:
+            raise RuntimeError("an access was reported before the first `begin`")
+        return self._running
 
     def _index(self, memory: str, index: np.ndarray) -> np.ndarray:
         index = np.ravel(index)

@@ -21,7 +21,8 @@ def check_window_fields(fields: dict[str, int], config: ChipConfig) -> None:
 
 def check_window_shape(fields: dict[str, int], config: ChipConfig) -> None:
     """Raise ILLEGAL_FIELD for a window or an image that the unit does not hold."""
-    rows, width = fields["tap_rows"], fields["kernel_x"]
+    rows = fields["tap_rows"]
+    width = fields["kernel_x"]
     for wrong, name in (
         (not 1 <= rows <= WINDOW_ROWS, "tap_rows"),
         (width > WINDOW_COLUMNS or WINDOW_COLUMNS * (rows - 1) + width > config.lanes, "kernel_x"),
@@ -53,8 +54,10 @@ def tap_addresses(fields: dict[str, int], ix: np.ndarray, iy: np.ndarray, first:
                   count: int) -> tuple[np.ndarray, np.ndarray]:
     """(address, inside) of tap passes first..first+count-1: shape (M, count), int64 bytes and bool."""
     q = np.arange(first, first + count)
-    p, tap = q // taps(fields), q % taps(fields)
-    j, i = tap // fields["kernel_x"], tap % fields["kernel_x"]
+    p = q // taps(fields)
+    tap = q % taps(fields)
+    j = tap // fields["kernel_x"]
+    i = tap % fields["kernel_x"]
     column = ix[:, None] + i
     below = iy[:, None] - fields["iy0"] + j  # rows below the pass's first
     row = below + fields["iy0"] + p * fields["dilation_y"]
@@ -66,7 +69,8 @@ def tap_addresses(fields: dict[str, int], ix: np.ndarray, iy: np.ndarray, first:
 def tap_weights(fields: dict[str, int], tiles: np.ndarray, first: int, count: int) -> np.ndarray:
     """Weights of tap passes, int8 (count, N); `tiles` are those of all the command's passes, (passes, N, K)."""
     q = np.arange(first, first + count)
-    p, tap = q // taps(fields), q % taps(fields)
+    p = q // taps(fields)
+    tap = q % taps(fields)
     above = fields["tap_rows"] - 1 - tap // fields["kernel_x"]
     left = fields["kernel_x"] - 1 - tap % fields["kernel_x"]
     return tiles[p, :, WINDOW_COLUMNS * above + left]

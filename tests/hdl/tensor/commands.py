@@ -3,8 +3,9 @@
 import numpy as np
 from lepton.arch import ChipConfig, Tensor, TensorOpcode
 from lepton.arch.commands import TABLE_BYTES
-from lepton_sim.golden.commands import Chip, walk
+from lepton_sim.golden.commands import walk
 from lepton_sim.golden.errors import CommandError
+from lepton_sim.golden.state import ChipState
 
 SMALL = {  # the presets' geometries with memories that a test can fill word by word
     lanes: ChipConfig(f"lanes{lanes}", lanes=lanes, columns=lanes, scratchpad_kib=kib, weight_kib=kib,
@@ -13,9 +14,9 @@ SMALL = {  # the presets' geometries with memories that a test can fill word by 
 }
 
 
-def blank_chip(config: ChipConfig, rng: np.random.Generator) -> Chip:
+def blank_chip(config: ChipConfig, rng: np.random.Generator) -> ChipState:
     """A golden chip whose memories hold random bytes, extremes among them."""
-    chip = Chip.blank(config)
+    chip = ChipState.blank(config)
     for memory in (chip.scratchpad, chip.weights):
         memory[:] = rng.integers(0, 256, len(memory), dtype=np.uint8)
         extreme = rng.random(len(memory)) < 0.3
@@ -23,7 +24,7 @@ def blank_chip(config: ChipConfig, rng: np.random.Generator) -> Chip:
     return chip
 
 
-def write_params(chip: Chip, word: int, rng: np.random.Generator) -> None:
+def write_params(chip: ChipState, word: int, rng: np.random.Generator) -> None:
     """A plausible parameter record: multipliers in 2**30..2**31, shifts that land in int8."""
     lanes = chip.config.lanes
     bias = rng.integers(-(1 << 31) if rng.random() < 0.1 else -20000, 20000, lanes).astype("<i4")
@@ -35,7 +36,7 @@ def write_params(chip: Chip, word: int, rng: np.random.Generator) -> None:
     chip.weights[word * lanes:(word + 10) * lanes] = record.ravel()
 
 
-def random_command(chip: Chip, rng: np.random.Generator, source: int, target: int, *, last=True, first=True,
+def random_command(chip: ChipState, rng: np.random.Generator, source: int, target: int, *, last=True, first=True,
                    like: dict | None = None) -> dict[str, int]:
     """Fields of a command that reads from byte `source` on and writes from `target` on, a quarter of
     the scratchpad each; the residual comes from the last quarter.
@@ -89,7 +90,7 @@ def random_command(chip: Chip, rng: np.random.Generator, source: int, target: in
     raise RuntimeError("no legal command found")
 
 
-def random_window(chip: Chip, rng: np.random.Generator, source: int, target: int) -> dict[str, int]:
+def random_window(chip: ChipState, rng: np.random.Generator, source: int, target: int) -> dict[str, int]:
     """Fields of a WINDOW command, as `random_command`."""
     config, lanes = chip.config, chip.config.lanes
     for _ in range(1000):

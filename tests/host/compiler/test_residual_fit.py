@@ -11,7 +11,7 @@ from lepton.compiler.residual_fit import chip_table, fit_fixed, fit_float
 from lepton.graph import Add, Arithmetic, interpret
 from lepton.graph.numerics.fixedpoint import rounding_divide, saturating_doubling_high_multiply
 from lepton.graph.numerics.requantize import add_parameters
-from lepton_sim.golden.commands import tail
+from lepton_sim.golden.tail import tail
 from onnx import TensorProto, helper, numpy_helper
 
 BYTES = np.arange(-128, 128)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from lepton.arch import PRESETS, ChipConfig, Dma, DmaOpcode, ErrorCode, Space, Tensor, TensorOpcode
 from lepton.arch.commands import PARAM_WORDS
-from lepton_sim.golden.commands import UNDEFINED, Chip, dot, execute
+from lepton_sim.golden.commands import UNDEFINED, dot, execute
 from lepton_sim.golden.errors import CommandError
+from lepton_sim.golden.state import ChipState
 
 from tests.sim.golden.golden_program import dma, tensor
 from tests.sim.golden.test_golden_numerics import rdbpot, srdhm
@@ -77,7 +78,7 @@ def _walk_literally(f, chip):
 
 
 def _random_chip(rng):
-    chip = Chip.blank(TINY)
+    chip = ChipState.blank(TINY)
     chip.scratchpad[:] = rng.integers(0, 256, TINY.scratchpad_bytes)
     chip.weights[:] = rng.integers(0, 256, TINY.weight_bytes)
     chip.accumulators[:] = rng.integers(-1 << 31, 1 << 31, chip.accumulators.shape)
@@ -154,7 +155,7 @@ def test_the_window_walk_is_the_pseudo_code(lanes, rows, width, stride):
     rng = np.random.default_rng([lanes, rows, width, stride])
     config = ChipConfig("toy", lanes=lanes, columns=lanes, scratchpad_kib=16, weight_kib=16, accumulator_rows=128)
     for groups in (1, 2):
-        chip = Chip.blank(config)
+        chip = ChipState.blank(config)
         chip.scratchpad[:] = rng.integers(0, 256, config.scratchpad_bytes)
         chip.weights[:] = rng.integers(0, 256, config.weight_bytes)
         image_w, image_h, top, left = 9, 7, int(rng.integers(0, 4)), int(rng.integers(0, width))
@@ -178,7 +179,7 @@ def test_the_window_walk_is_the_pseudo_code(lanes, rows, width, stride):
     (dict(nx=2, stride_x=0), ErrorCode.ILLEGAL_FIELD, 0),
 ])
 def test_what_the_window_unit_cannot_walk(change, code, value):
-    chip = Chip.blank(PRESETS["small"])
+    chip = ChipState.blank(PRESETS["small"])
     f = Tensor.unpack(tensor(TensorOpcode.WINDOW, **dict(tap_rows=1, kernel_x=1, in_w=6, in_h=6) | change))
     with pytest.raises(CommandError) as stopped:
         execute(f, chip, np.zeros(0, np.uint8), [])
@@ -186,7 +187,7 @@ def test_what_the_window_unit_cannot_walk(change, code, value):
 
 
 def test_a_chip_without_a_window_unit_says_so():
-    chip = Chip.blank(PRESETS["tiny"].with_(name="plain", window_columns=0))
+    chip = ChipState.blank(PRESETS["tiny"].with_(name="plain", window_columns=0))
     with pytest.raises(CommandError, match="ILLEGAL_OPCODE"):
         execute(Tensor.unpack(tensor(TensorOpcode.WINDOW, tap_rows=1, in_w=2)), chip, np.zeros(0, np.uint8), [])
 
@@ -257,7 +258,7 @@ def test_transfers_are_the_pseudo_code(seed, opcode):
 
 
 def test_rows_before_the_illegal_one_have_moved():
-    chip, memory = Chip.blank(TINY), np.arange(64, dtype=np.uint8)
+    chip, memory = ChipState.blank(TINY), np.arange(64, dtype=np.uint8)
     f = Dma.unpack(dma(row_bytes=8, count1=4, mem_step1=8, local_step1=8))
     with pytest.raises(CommandError) as error:
         execute(f, chip, memory, [(0, 20)])
