@@ -120,8 +120,9 @@ class GoldenDevice:
 
     def close(self) -> None:
         """See `Device`."""
-        self._closed = True
-        del self._memory, self._interpreter
+        if not self._closed:
+            self._closed = True
+            del self._memory, self._interpreter  # the host gets the memory back
 
     def _check_open(self) -> None:
         if self._closed:
