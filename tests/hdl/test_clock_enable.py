@@ -9,7 +9,7 @@ from lepton.firmware.build import rom
 from lepton_hdl.chip import Chip
 
 from tests.cocotb_harness import run_cocotb
-from tests.hdl.test_chip import BASE, SIZE, Board, fill_memory, streams
+from tests.hdl.board import BASE, SIZE, Board, fill_memory, streams
 
 CONFIG = PRESETS["tiny"].with_(controller=True)
 LINGER = 15  # cycles for which an engine must have been quiet

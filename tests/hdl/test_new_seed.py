@@ -21,10 +21,9 @@ from lepton_hdl.tensor.residual import ResidualReader
 
 from tests.cocotb_harness import run_cocotb
 from tests.hdl.control.expose import Exposed
-from tests.hdl.dma.bench import CONFIGS, LoadBench, StoreBench
-from tests.hdl.dma.test_dma_read_port import CLIENTS
-from tests.hdl.memory import test_bist, test_scratchpad, test_weights
-from tests.hdl.tensor import test_residual_reader
+from tests.hdl.dma.bench import CONFIGS, READ_CLIENTS, LoadBench, StoreBench
+from tests.hdl.memory import march_bench
+from tests.hdl.memory.configs import WEIGHTS, banked
 from tests.hdl.tensor.commands import SMALL
 from tests.seeds import new_seed
 
@@ -37,18 +36,18 @@ BLOCKS: dict[str, tuple[str, Callable[[], wiring.Component], dict]] = {
                            {"bus_bytes": 16}),
     "dma.test_dma_load": ("load_tiny", lambda: LoadBench(TINY), {"config": "tiny"}),
     "dma.test_dma_store": ("store_tiny", lambda: StoreBench(TINY), {"config": "tiny"}),
-    "dma.test_dma_read_port": ("read_port", lambda: ReadPort(PRESETS["base"].with_(bus_bytes=16), CLIENTS),
+    "dma.test_dma_read_port": ("read_port", lambda: ReadPort(PRESETS["base"].with_(bus_bytes=16), READ_CLIENTS),
                                {"bus_bytes": 16}),
     "dma.test_dma_write_port": ("write_port", lambda: WritePort(PRESETS["base"].with_(bus_bytes=16)),
                                 {"bus_bytes": 16}),
-    "memory.test_bist": ("march", lambda: March(test_bist.CONFIG, test_bist.DEPTH), {}),
-    "memory.test_scratchpad": ("scratchpad4", lambda: Scratchpad(test_scratchpad.config(4)), {"banks": 4}),
-    "memory.test_weights": ("weights", lambda: WeightMemory(test_weights.CONFIG), {}),
+    "memory.test_bist": ("march", lambda: March(march_bench.CONFIG, march_bench.DEPTH), {}),
+    "memory.test_scratchpad": ("scratchpad4", lambda: Scratchpad(banked(4)), {"banks": 4}),
+    "memory.test_weights": ("weights", lambda: WeightMemory(WEIGHTS), {}),
     "tensor.test_engine": ("datapath4", lambda: Datapath(SMALL[4]), {"lanes": 4}),
     "tensor.test_feeder": ("feeder4", lambda: Feeder(SMALL[4]), {"lanes": 4}),
     "tensor.test_issue": ("issue4", lambda: Issue(SMALL[4]), {"lanes": 4}),
     "tensor.test_issue_window": ("issue4", lambda: Issue(SMALL[4]), {"lanes": 4}),
-    "tensor.test_residual_reader": ("residual_reader", lambda: ResidualReader(test_residual_reader.CONFIG), {}),
+    "tensor.test_residual_reader": ("residual_reader", lambda: ResidualReader(SMALL[4]), {}),
 }
 
 

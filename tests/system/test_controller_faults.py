@@ -27,7 +27,7 @@ from lepton.arch.controller import (
 from lepton.driver import BoardController, ChipError, Driver, JobRefused, JobTimeout
 from lepton_sim.memory_profile import Fault, FaultKind
 
-from tests.system.test_controller_jobs import check, copy_job, endless_job
+from tests.system.controller_jobs import check, copy_job, endless_job
 
 CONFIG = PRESETS["tiny"].with_(controller=True)
 WINDOW = 1 << 18

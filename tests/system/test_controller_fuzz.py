@@ -22,7 +22,7 @@ from lepton.arch.controller import (
 from lepton.driver import BoardController, Driver
 
 from tests.seeds import seeds
-from tests.system.test_controller_jobs import check, copy_job
+from tests.system.controller_jobs import check, copy_job
 
 CONFIG = PRESETS["tiny"].with_(controller=True)
 WINDOW = 1 << 18

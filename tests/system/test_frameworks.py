@@ -24,7 +24,7 @@ from tests.host.compiler.compiler_graphs import golden
 from tests.host.frontends.onnx import random_onnx
 from tests.host.frontends.onnx.onnx_models import integer_products_are_exact, reference
 from tests.litert_models import references
-from tests.system.test_random_graphs import CONFIGS
+from tests.system.random_configs import CONFIGS
 
 FRAMEWORKS = ("litert", "onnxruntime") if integer_products_are_exact() else ("litert",)
 SEEDS = st.integers(0, 1_000_000)

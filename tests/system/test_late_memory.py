@@ -14,8 +14,8 @@ from lepton.arch.registers import DRAIN_LIMIT, Control, State
 from lepton.driver import BoardController, ChipError, Driver, JobTimeout
 from lepton_sim.memory_profile import Fault, FaultKind
 
+from tests.system.controller_jobs import check, copy_job
 from tests.system.programs import Bench, Program, bits, load, run_good_program, store
-from tests.system.test_controller_jobs import check, copy_job
 
 CONTROL = REGISTERS["CONTROL"].offset
 STATUS = REGISTERS["STATUS"].offset

@@ -10,8 +10,9 @@ from lepton.arch import Engine as EngineName
 from lepton.arch.commands import ENGINE_OPCODES, ENGINE_RECORDS
 from lepton.arch.registers import State
 
+from tests.bench.clock import cycles, start_clock
 from tests.cocotb_harness import parameters
-from tests.hdl.control.peers import Engine, Host, Memory, cycles, start
+from tests.hdl.control.peers import Engine, Host, Memory
 
 PROGRAM_BASE = 0x2_0000_1000
 STREAM_BYTES = 0x8000
@@ -32,7 +33,7 @@ class Bench:
         bench.host = Host(dut, "host_")
         bench.memory = Memory(dut, "read", parameters()["bus_bytes"], latency=latency, stall=stall)
         bench.engines = [Engine(dut, e.name.lower(), record, duration) for e, record in ENGINE_RECORDS.items()]
-        await start(dut)
+        await start_clock(dut)
         cocotb.start_soon(bench._watch())
         await cycles(dut, 2)
         await bench.write("IRQ_ENABLE", 3)

@@ -5,25 +5,11 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import cocotb
-from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 from lepton.arch.record import Record
 from lepton_hdl.axi import Resp
 from lepton_hdl.interfaces import DONE, ERROR, SEGMENT, command_layout, read_beat_layout
-
-
-async def start(dut):
-    """Start the clock and reset the block."""
-    Clock(dut.clk, 10, unit="ns").start()
-    dut.rst.value = 1
-    await cycles(dut, 3)
-    dut.rst.value = 0
-
-
-async def cycles(dut, count: int):
-    for _ in range(count):
-        await RisingEdge(dut.clk)
 
 
 class Host:

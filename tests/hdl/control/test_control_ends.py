@@ -14,12 +14,13 @@ from lepton_hdl.control import Control
 from lepton_hdl.control.fetch import PROGRAM_TABLE, ProgramFetcher
 from lepton_hdl.interfaces import REGION_TABLE
 
+from tests.bench.clock import cycles
 from tests.cocotb_harness import parameters, run_cocotb
 from tests.hdl.control.bench import Bench, random_streams
 from tests.hdl.control.expose import Exposed
-from tests.hdl.control.peers import Engine, cycles
-from tests.hdl.control.test_fetch import BASE, SIZES
-from tests.hdl.control.test_fetch import Bench as FetchBench
+from tests.hdl.control.fetch_bench import BASE, SIZES
+from tests.hdl.control.fetch_bench import Bench as FetchBench
+from tests.hdl.control.peers import Engine
 
 BLOCK = parameters().get("block", "control")
 

@@ -12,10 +12,10 @@ from lepton.arch.registers import MemoryStatus, State
 from lepton_hdl.axi import Resp
 from lepton_hdl.control import Control
 
+from tests.bench.clock import cycles
 from tests.cocotb_harness import parameters, run_cocotb
 from tests.hdl.control.bench import PROGRAM_BASE, STREAM_BYTES, Bench, random_streams
 from tests.hdl.control.expose import Exposed
-from tests.hdl.control.peers import cycles
 
 LOAD, TENSOR, STORE = EngineName
 

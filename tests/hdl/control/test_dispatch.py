@@ -7,9 +7,9 @@ from lepton.arch.commands import Dma
 from lepton_hdl.control.dispatch import Dispatcher
 from lepton_hdl.control.faults import FAULT
 
+from tests.bench.clock import cycles, start_clock
 from tests.cocotb_harness import run_cocotb
 from tests.hdl.control.expose import Exposed
-from tests.hdl.control.peers import cycles, start
 
 
 async def _open(dut, **fields):
@@ -20,7 +20,7 @@ async def _open(dut, **fields):
     dut.last.value = 1
     dut.i__payload.value = int.from_bytes(Dma.pack(**{"opcode": 0x10, "wait": 6, "layer": 11} | fields), "little")
     dut.i__valid.value = 0
-    await start(dut)
+    await start_clock(dut)
     await cycles(dut, 2)
     dut.i__valid.value = 1
     await cycles(dut, 2)

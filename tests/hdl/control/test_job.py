@@ -11,9 +11,9 @@ from lepton_hdl.control.control import SOURCES
 from lepton_hdl.control.faults import FAULT
 from lepton_hdl.control.job import JobController
 
+from tests.bench.clock import cycles, start_clock
 from tests.cocotb_harness import run_cocotb
 from tests.hdl.control.expose import Exposed
-from tests.hdl.control.peers import cycles, start
 
 
 async def _open(dut):
@@ -21,7 +21,7 @@ async def _open(dut):
         getattr(dut, name).value = 0
     for source in SOURCES:
         getattr(dut, f"fault_{source}__valid").value = 0
-    await start(dut)
+    await start_clock(dut)
     await cycles(dut, 2)
 
 

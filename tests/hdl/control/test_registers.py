@@ -11,8 +11,9 @@ from lepton.arch import PRESETS, REGISTERS
 from lepton.arch.registers import ADDRESS_BITS, SNAPSHOT_BASE
 from lepton_hdl.control.registers import RegisterFile, constants
 
+from tests.bench.clock import start_clock
 from tests.cocotb_harness import parameters, run_cocotb
-from tests.hdl.control.peers import Host, start
+from tests.hdl.control.peers import Host
 
 OK, BAD = AxiResp.OKAY, AxiResp.SLVERR
 RW = [r for r in REGISTERS.values() if r.access == "rw"]
@@ -32,7 +33,7 @@ async def _open(dut):
     dut.irq_status.value = 0x5A5A_0003
     for register in _read_only():
         getattr(dut, register.name.lower()).value = 0xC000_0000 + register.offset
-    await start(dut)
+    await start_clock(dut)
     await RisingEdge(dut.clk)
     pulses = []
 
@@ -135,7 +136,7 @@ async def _raw_open(dut):
     for name in ("awvalid", "wvalid", "arvalid", "bready", "rready"):
         getattr(dut, f"bus__{name}").value = 0
     dut.locked.value = 0
-    await start(dut)
+    await start_clock(dut)
     await RisingEdge(dut.clk)
 
 

@@ -8,9 +8,9 @@ from lepton.arch import Engine, ErrorCode
 from lepton_hdl.control.faults import FAULT
 from lepton_hdl.control.semaphores import Semaphores
 
+from tests.bench.clock import start_clock
 from tests.cocotb_harness import run_cocotb
 from tests.hdl.control.expose import Exposed
-from tests.hdl.control.peers import start
 
 PORTS = [engine.name.lower() for engine in Engine]
 
@@ -67,7 +67,7 @@ async def _cycle(dut, model, requests, posts):
 
 @cocotb.test(timeout_time=200, timeout_unit="us")
 async def random_traffic_agrees_with_the_model(dut):
-    await start(dut)
+    await start_clock(dut)
     await RisingEdge(dut.clk)
     model, grants = Model(), [0, 0, 0]
     requests = [None] * 3
@@ -86,7 +86,7 @@ async def random_traffic_agrees_with_the_model(dut):
 
 @cocotb.test(timeout_time=200, timeout_unit="us")
 async def overflow_names_the_first_engine_that_posted(dut):
-    await start(dut)
+    await start_clock(dut)
     await RisingEdge(dut.clk)
     model, seen = Model(), 0
     for _ in range(1500):
@@ -98,7 +98,7 @@ async def overflow_names_the_first_engine_that_posted(dut):
 
 @cocotb.test(timeout_time=200, timeout_unit="us")
 async def a_full_semaphore_may_be_taken_and_posted_at_once(dut):
-    await start(dut)
+    await start_clock(dut)
     await RisingEdge(dut.clk)
     model = Model()
     for _ in range(255):

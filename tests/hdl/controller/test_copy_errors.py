@@ -13,16 +13,16 @@ from lepton_hdl.controller.copy import CopyEngine
 from lepton_hdl.controller.launcher import Launcher
 from lepton_hdl.interfaces import read_beat_layout
 
+from tests.bench.layouts import encode
 from tests.cocotb_harness import parameters, run_cocotb
-from tests.hdl.controller import test_copy, test_launcher
-from tests.hdl.controller.test_copy import BUS, CONFIG, TIMEOUT_BITS
-from tests.hdl.controller.test_launcher import WINDOW
-from tests.hdl.tensor.bench import encode
+from tests.hdl.controller import copy_bench, launcher_bench
+from tests.hdl.controller.copy_bench import BUS, CONFIG, TIMEOUT_BITS
+from tests.hdl.controller.launcher_bench import WINDOW
 
 BLOCK = parameters().get("block")
 
 
-class FailingCopy(test_copy.Bench):
+class FailingCopy(copy_bench.Bench):
     """Memory whose answers fail from beat `bad_from` of a segment on (they stay so: `resp` is the worst so far)."""
 
     bad_from: int | None = None
@@ -47,7 +47,7 @@ async def an_error_in_any_beat_is_told(dut, stall):
     await bench.start()
     for mode in (CopyMode.READ, CopyMode.CHECK):
         for offset, length in ((0, 4), (0, 5 * BUS), (4, 4 * BUS), (BUS - 4, 8)):
-            base = test_copy.WINDOWS[2][0] + offset
+            base = copy_bench.WINDOWS[2][0] + offset
             beats = (base + length - 1) // BUS - base // BUS + 1
             for bad in range(beats):
                 bench.bad_from = bad
@@ -59,7 +59,7 @@ async def an_error_in_any_beat_is_told(dut, stall):
 @cocotb.test(timeout_time=10, timeout_unit="ms", skip=BLOCK != "launcher")
 async def limits_hold_where_the_time_passes_32_bits(dut):
     """And limits above 16 bits: `due` comes after as many cycles, `start_time` has all 64 bits."""
-    bench = test_launcher.Bench(dut)
+    bench = launcher_bench.Bench(dut)
     await bench.start()
     pins = bench.pins
     for n, (time, limit) in enumerate((((1 << 32) - 300, 400), ((1 << 32) - 100, 150), (0x7_FFFF_FF80, 300),

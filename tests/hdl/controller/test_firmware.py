@@ -13,13 +13,13 @@ from cocotbext.axi import AxiResp
 from lepton.arch import PRESETS, Dma, DmaOpcode, Engine, ErrorCode, Region
 from lepton.arch.controller import BootState, EventKind
 from lepton.device import DeviceError
-from lepton.driver import ChipError, Controller, Driver, DriverError, Job, JobRefused, JobTimeout, Stream
+from lepton.driver import BoardController, ChipError, Driver, DriverError, Job, JobRefused, JobTimeout, Stream
 from lepton.firmware.build import rom
 from lepton.firmware.image import build_image, development_key
 from lepton_hdl.chip import Chip
 
 from tests.cocotb_harness import run_cocotb
-from tests.hdl.test_chip import Board
+from tests.hdl.board import Board
 
 CONFIG = PRESETS["tiny"].with_(controller=True)
 MEMORY = 1 << 19
@@ -105,7 +105,7 @@ def copy_job(driver, size, load=None, **options):
 def scenario(device):
     """Boot, good jobs of two clients, a bad record, an error with its details, a time limit, a good job again."""
     boot_image, trusted = image()
-    with Controller(device, boot_image, trusted) as controller:
+    with BoardController(device, boot_image, trusted) as controller:
         assert controller.state == BootState.READY
         with Driver(device, controller.client(WINDOW)) as first, Driver(device, controller.client(WINDOW)) as second:
             jobs = [(driver, copy_job(driver, size)) for driver, size in ((first, 100), (second, 61), (first, 256))]
@@ -153,7 +153,7 @@ async def stick(dut, cell, bit):
 def boot(device):
     boot_image, trusted = image()
     try:
-        with Controller(device, boot_image, trusted):
+        with BoardController(device, boot_image, trusted):
             return "READY"
     except DriverError as error:
         return str(error)

@@ -7,8 +7,8 @@ from cocotb.triggers import Timer
 from lepton.arch.controller import CLIENTS, CONTROLLER_REGISTERS, STORED_BASE, BootState, Event
 from lepton_hdl.controller.mailbox import Mailbox
 
+from tests.bench.pins import Pins
 from tests.cocotb_harness import run_cocotb
-from tests.hdl.tensor.bench import Ports
 
 SIDES = ("host", "processor")
 
@@ -21,7 +21,7 @@ class Bench:
     """Accesses from both sides, with the stored registers as a dictionary."""
 
     def __init__(self, dut):
-        self.pins, self.stored = Ports(dut), {}
+        self.pins, self.stored = Pins(dut), {}
         self.strobes, self.pending = [], dict.fromkeys(SIDES)
 
     async def start(self):

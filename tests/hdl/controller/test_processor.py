@@ -13,8 +13,8 @@ from lepton.firmware.build import compile_c, segments
 from lepton_hdl.controller.clock import ClockGate
 from lepton_hdl.controller.processor import Processor, core_source
 
+from tests.bench.pins import Pins
 from tests.cocotb_harness import parameters, run_cocotb
-from tests.hdl.tensor.bench import Ports
 
 HERE = Path(__file__).parent
 NOT_BUILT = ("mul", "div", "rem")  # instructions that the firmware is not compiled for
@@ -53,7 +53,7 @@ class Bench:
     """The processor with programs put into its memories through the copy engine's port."""
 
     def __init__(self, dut):
-        self.pins = Ports(dut)
+        self.pins = Pins(dut)
 
     async def start(self):
         await self.pins.start(run=0, copy_address=0, copy_read=0, copy_write_code=0, copy_write_memory=0,

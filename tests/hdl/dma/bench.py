@@ -24,6 +24,8 @@ CONFIGS = {
     "widest": PRESETS["tiny"].with_(bus_bytes=64),
 }
 
+READ_CLIENTS = 3  # of the read port by itself
+
 _PORT = {"timeout": In(32), "restart": In(1), "timed_out": Out(1), "broken": Out(1), "failed_address": Out(64),
          "port_busy": Out(1), "beat_transferred": Out(1)}
 

@@ -4,10 +4,11 @@ import random
 from collections import deque
 
 import cocotb
-from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, RisingEdge
+from cocotb.triggers import RisingEdge
 from lepton.arch import ChipConfig, Dma
 from lepton_hdl.interfaces import DONE, ERROR, REGION_TABLE, word_write_layout
+
+from tests.bench.clock import start_clock
 
 
 async def start(dut, regions: list[tuple[int, int]]):
@@ -16,11 +17,7 @@ async def start(dut, regions: list[tuple[int, int]]):
         getattr(dut, name).value = 0
     table = REGION_TABLE.const([{"base": base, "size": size} for base, size in regions])
     dut.regions.value = table.as_value().value
-    dut.rst.value = 1
-    Clock(dut.clk, 10, unit="ns").start()
-    for _ in range(3):
-        await RisingEdge(dut.clk)
-    dut.rst.value = 0
+    await start_clock(dut)
     await RisingEdge(dut.clk)
 
 
@@ -34,20 +31,7 @@ async def cycle(dut):
 
 async def reset(dut):
     """Start the clock of a port's bench and reset it."""
-    dut.timeout.value = dut.restart.value = 0
-    dut.rst.value = 1
-    Clock(dut.clk, 10, unit="ns").start()
-    await ClockCycles(dut.clk, 3)
-    dut.rst.value = 0
-
-
-async def until(dut, condition, limit=20_000):
-    """Wait until `condition()`, at most `limit` cycles."""
-    for _ in range(limit):
-        await RisingEdge(dut.clk)
-        if condition():
-            return
-    raise AssertionError(f"waited {limit} cycles")
+    await start_clock(dut, timeout=0, restart=0)
 
 
 class Control:

@@ -11,11 +11,12 @@ from lepton.arch import PRESETS
 from lepton_hdl.dma import ReadPort
 from lepton_hdl.interfaces import SEGMENT, read_beat_layout
 
+from tests.bench.clock import until
 from tests.cocotb_harness import parameters, run_cocotb
-from tests.hdl.dma.peers import AxiMemory, reset, until
+from tests.hdl.dma.bench import READ_CLIENTS as CLIENTS
+from tests.hdl.dma.peers import AxiMemory, reset
 
 CONFIGS = [{"bus_bytes": 16}, {"bus_bytes": 4}, {"bus_bytes": 64}, {"bus_bytes": 16, "outstanding": 1}]
-CLIENTS = 3
 BASE = 0xFFFF_F000  # addresses pass 4 GiB in the middle of the test
 SIZE = 0x8000
 

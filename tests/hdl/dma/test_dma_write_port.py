@@ -10,8 +10,9 @@ from lepton.arch import PRESETS
 from lepton_hdl.dma import WritePort
 from lepton_hdl.interfaces import SEGMENT, WRITE_RESPONSE, write_beat_layout
 
+from tests.bench.clock import until
 from tests.cocotb_harness import parameters, run_cocotb
-from tests.hdl.dma.peers import AxiMemory, reset, until
+from tests.hdl.dma.peers import AxiMemory, reset
 
 CONFIGS = [{"bus_bytes": 16}, {"bus_bytes": 4}, {"bus_bytes": 64}, {"bus_bytes": 16, "outstanding": 1}]
 BASE = 0xFFFF_F000  # addresses pass 4 GiB in the middle of the test

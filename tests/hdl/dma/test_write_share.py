@@ -14,8 +14,9 @@ from lepton_hdl.dma import WritePort, WriteShare
 from lepton_hdl.dma.write_port import WriteSignature
 from lepton_hdl.interfaces import SEGMENT, WRITE_RESPONSE, WriteClientSignature, write_beat_layout
 
+from tests.bench.clock import until
 from tests.cocotb_harness import parameters, run_cocotb
-from tests.hdl.dma.peers import AxiMemory, reset, until
+from tests.hdl.dma.peers import AxiMemory, reset
 
 CONFIGS = [{"bus_bytes": 16}, {"bus_bytes": 4}, {"bus_bytes": 16, "outstanding": 1}]
 CLIENTS = 2

@@ -6,7 +6,7 @@ import cocotb
 from lepton_hdl.memory.bist import March
 
 from tests.cocotb_harness import run_cocotb
-from tests.hdl.memory.test_bist import BITS, CONFIG, DEPTH, Memory, march, start
+from tests.hdl.memory.march_bench import BITS, CONFIG, DEPTH, Memory, march, start
 
 
 class Recording(Memory):

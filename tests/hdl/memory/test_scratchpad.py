@@ -5,19 +5,14 @@ from collections import Counter
 
 import cocotb
 import pytest
-from lepton.arch import ChipConfig
 from lepton_hdl.memory.scratchpad import Scratchpad, tensor_read_layout, tensor_write_layout
 
+from tests.bench.layouts import encode
+from tests.bench.pins import Pins
 from tests.cocotb_harness import parameters, run_cocotb
-from tests.hdl.tensor.bench import Ports, encode
+from tests.hdl.memory.configs import banked
 
-
-def config(banks):
-    return ChipConfig(f"banks{banks}", lanes=4, columns=4, scratchpad_kib=1, weight_kib=1, accumulator_rows=16,
-                      scratchpad_banks=banks)
-
-
-WORDS, BITS = config(4).scratchpad_words, 32
+WORDS, BITS = banked(4).scratchpad_words, 32
 PORTS = {"residual": "residual_read__request", "store": "store_read__request", "load": "load_write"}
 
 
@@ -25,8 +20,8 @@ class Bench:
     """A cycle of traffic at a time. Clients with a ready keep their request until it is accepted."""
 
     def __init__(self, dut):
-        self.ports, self.banks = Ports(dut), parameters()["banks"]
-        self.config = config(self.banks)
+        self.ports, self.banks = Pins(dut), parameters()["banks"]
+        self.config = banked(self.banks)
         self.load_layout = Scratchpad(self.config).load_write.payload.shape()
         self.memory = {}
         self.expected = {}  # output port: word that it must show in this cycle
@@ -170,4 +165,4 @@ async def sequential_streams_fall_into_step(dut):
 
 @pytest.mark.parametrize("banks", [2, 4, 8])
 def test_scratchpad(banks):
-    run_cocotb(Scratchpad(config(banks)), f"scratchpad{banks}", __name__, parameters={"banks": banks})
+    run_cocotb(Scratchpad(banked(banks)), f"scratchpad{banks}", __name__, parameters={"banks": banks})

@@ -3,20 +3,20 @@
 import random
 
 import cocotb
-from lepton.arch import ChipConfig
 from lepton_hdl.memory.weights import WeightMemory
 
+from tests.bench.layouts import encode
+from tests.bench.pins import Pins
 from tests.cocotb_harness import run_cocotb
-from tests.hdl.tensor.bench import Ports, encode
+from tests.hdl.memory.configs import WEIGHTS as CONFIG
 
-CONFIG = ChipConfig("weights", lanes=4, columns=4, scratchpad_kib=1, weight_kib=1, accumulator_rows=16)
 WORDS, BITS = CONFIG.weight_words, 8 * CONFIG.lanes
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def random_traffic(dut):
     """Reads see the word of before a write in the same cycle; the output holds while nothing is read."""
-    ports, rng = Ports(dut), random.Random(random.getrandbits(32))
+    ports, rng = Pins(dut), random.Random(random.getrandbits(32))
     await ports.start(read__valid=0, write__valid=0)
     layout = WeightMemory(CONFIG).write.payload.shape()
     memory, shown, same = {}, None, 0

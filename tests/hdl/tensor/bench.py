@@ -1,7 +1,4 @@
-"""What the tests of the single blocks share: a clock, cycle-true access to ports, arithmetic in plain ints.
-
-A cycle of a test: set inputs after the falling edge, `settle` to read what follows from them
-combinationally, `tick` over the rising edge. Registered outputs are read after `tick`.
+"""The tail's arithmetic in plain ints, and random operands for it.
 
 The arithmetic is written out once more from gemmlowp's fixedpoint.h and TFLite's reference
 kernels (common.h, add.h), apart from the golden model, so that the two cannot err together.
@@ -10,61 +7,11 @@ kernels (common.h, add.h), apart from the golden model, so that the two cannot e
 import random
 from fractions import Fraction
 
-from cocotb.clock import Clock
-from cocotb.triggers import FallingEdge, ReadOnly
 from lepton.arch import Rounding
 
+from tests.bench.pins import signed
+
 INT_MIN, INT_MAX = -(1 << 31), (1 << 31) - 1
-
-
-class Ports:
-    """The ports of a block as ints: inputs are set, outputs read, by their names in the Verilog."""
-
-    def __init__(self, dut):
-        self.dut = dut
-        self._handles = {}
-
-    def _handle(self, name):
-        if name not in self._handles:
-            self._handles[name] = getattr(self.dut, name)
-        return self._handles[name]
-
-    async def start(self, **inputs):
-        """Set the inputs, start the clock and reset; returns after a falling edge."""
-        self.set(rst=1, **inputs)
-        Clock(self.dut.clk, 10, unit="ns").start()
-        for _ in range(3):
-            await self.tick()
-        self.set(rst=0)
-
-    def set(self, **inputs):
-        for name, value in inputs.items():
-            handle = self._handle(name)
-            handle.value = int(value) & ((1 << len(handle)) - 1)
-
-    def get(self, name: str) -> int:
-        return int(self._handle(name).value)
-
-    def signed(self, name: str) -> int:
-        return signed(self.get(name), len(self._handle(name)))
-
-    async def settle(self):
-        await ReadOnly()
-
-    async def tick(self):
-        """Over the next rising edge, to the falling edge behind it."""
-        await FallingEdge(self.dut.clk)
-
-
-def signed(value: int, bits: int) -> int:
-    """The low `bits` of `value` as two's complement."""
-    value &= (1 << bits) - 1
-    return value - (1 << bits) if value >> (bits - 1) else value
-
-
-def encode(layout, **fields) -> int:
-    """The bits of an Amaranth struct with these fields; the others are zero."""
-    return layout.const(fields).as_value().value & ((1 << layout.size) - 1)
 
 
 def saturating_rounding_doubling_high_mul(a: int, b: int) -> int:

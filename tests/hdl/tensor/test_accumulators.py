@@ -6,8 +6,8 @@ import cocotb
 from amaranth.hdl import signed as signed_shape
 from lepton_hdl.tensor.accumulators import Accumulators
 
+from tests.bench.pins import Pins, signed
 from tests.cocotb_harness import run_cocotb
-from tests.hdl.tensor.bench import Ports, signed
 from tests.hdl.tensor.commands import SMALL
 
 CONFIG = SMALL[4]
@@ -19,7 +19,7 @@ class Bench:
     """`rows` is the model; `step` fetches a row, and in the next cycle says what becomes of it."""
 
     def __init__(self, dut):
-        self.ports = Ports(dut)
+        self.ports = Pins(dut)
         self.rows = {}
         self.pending = None  # what the row fetched in the last cycle is to do
         self.result = None

@@ -10,8 +10,8 @@ import pytest
 from amaranth.back import rtlil
 from lepton_hdl.tensor.array import DotArray
 
+from tests.bench.pins import Pins
 from tests.cocotb_harness import parameters, run_cocotb
-from tests.hdl.tensor.bench import Ports
 from tests.hdl.tensor.commands import SMALL
 
 
@@ -19,7 +19,7 @@ class Bench:
     """Drives the array and its model: shadow and active weights [N][K], the registered result [N]."""
 
     def __init__(self, dut):
-        self.ports, self.lanes, self.taps = Ports(dut), parameters()["lanes"], parameters()["taps"]
+        self.ports, self.lanes, self.taps = Pins(dut), parameters()["lanes"], parameters()["taps"]
         self.shadow = self.active = self.dot = None
 
     async def start(self):

@@ -13,7 +13,7 @@ from lepton_sim.golden.commands import walk
 
 from tests.cocotb_harness import run_cocotb
 from tests.hdl.tensor.commands import SMALL, blank_chip, random_command, random_window, write_params
-from tests.hdl.tensor.test_engine import BASIC, Bench
+from tests.hdl.tensor.engine_bench import BASIC, Bench
 
 CONFIG = SMALL[4]
 LANES, SIZE, WORDS = CONFIG.lanes, CONFIG.scratchpad_bytes, CONFIG.weight_words

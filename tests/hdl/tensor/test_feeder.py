@@ -11,8 +11,9 @@ from lepton_hdl.tensor.feeder import JOB, Feeder
 from lepton_hdl.tensor.parameters import SCALARS, SCALARS_WRITE, TABLE_WRITE, record_write_layout
 from lepton_hdl.tensor.table import BEATS
 
+from tests.bench.layouts import encode
+from tests.bench.pins import Pins
 from tests.cocotb_harness import parameters, run_cocotb
-from tests.hdl.tensor.bench import Ports, encode
 from tests.hdl.tensor.commands import SMALL
 
 
@@ -24,7 +25,7 @@ class Bench:
     """
 
     def __init__(self, dut, rng):
-        self.ports, self.rng, self.config = Ports(dut), rng, SMALL[parameters()["lanes"]]
+        self.ports, self.rng, self.config = Pins(dut), rng, SMALL[parameters()["lanes"]]
         self.memory = [rng.getrandbits(8 * self.config.lanes) for _ in range(self.config.weight_words)]
         self.fresh()
 

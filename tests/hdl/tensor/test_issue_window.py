@@ -11,7 +11,7 @@ from lepton_hdl.tensor.issue import Issue
 
 from tests.cocotb_harness import run_cocotb
 from tests.hdl.tensor.commands import SMALL
-from tests.hdl.tensor.test_issue import GATES, OPEN, Bench, complete
+from tests.hdl.tensor.issue_bench import GATES, OPEN, Bench, complete
 
 TAKES = ("tile_take", "params_take", "residual_claim")
 

@@ -8,9 +8,10 @@ import numpy as np
 from lepton.arch import Rounding
 from lepton_hdl.tensor.requantize import BIAS, CLAMP, ROUND, SHIFT, STAGES, Requantizer
 
+from tests.bench.pins import Pins
 from tests.cocotb_harness import run_cocotb
 from tests.float_cases import float_cases
-from tests.hdl.tensor.bench import INT_MAX, INT_MIN, Ports, pick, random_params, requantized
+from tests.hdl.tensor.bench import INT_MAX, INT_MIN, pick, random_params, requantized
 
 _RECORD = 10
 
@@ -44,7 +45,7 @@ async def run(dut, commands, rng, gaps=0.0):
     Parameters of the next command are written while the current one's rows are in the pipeline;
     whatever is not in use in a cycle is noise.
     """
-    ports = Ports(dut)
+    ports = Pins(dut)
     await ports.start(valid=0, fresh=0, param_write=0)
     line = [None] * (STAGES + 2)  # line[s + 1]: (command, row) at stage s; line[0]: what enters next
     todo = [(c, row, i == 0) for c in commands for i, row in enumerate(c.rows)]

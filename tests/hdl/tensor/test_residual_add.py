@@ -6,8 +6,9 @@ import cocotb
 from lepton.arch import Rounding
 from lepton_hdl.tensor.residual_add import CLAMP, ROUND, SCALE, SCALE_SUM, SHIFT_SUM, STAGES, SUM, ResidualAdd
 
+from tests.bench.pins import Pins
 from tests.cocotb_harness import run_cocotb
-from tests.hdl.tensor.bench import INT_MAX, INT_MIN, Ports, pick, residual_added
+from tests.hdl.tensor.bench import INT_MAX, INT_MIN, pick, residual_added
 
 # The stage that uses each port; in other cycles, and for other rows, it is noise.
 _USED = {
@@ -29,7 +30,7 @@ def expected(row):
 
 async def run(dut, rows, rng, gaps=0.0):
     """Every row comes out STAGES cycles after it went in, whether it adds or not."""
-    ports = Ports(dut)
+    ports = Pins(dut)
     await ports.start(valid=0)
     line = [None] * (STAGES + 1)  # line[s]: the row at stage s
     todo = list(rows)

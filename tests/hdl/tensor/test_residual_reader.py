@@ -7,8 +7,9 @@ from itertools import product
 import cocotb
 from lepton_hdl.tensor.residual import DEPTH, WALK, ResidualReader
 
+from tests.bench.layouts import encode
+from tests.bench.pins import Pins
 from tests.cocotb_harness import run_cocotb
-from tests.hdl.tensor.bench import Ports, encode
 from tests.hdl.tensor.commands import SMALL
 
 CONFIG = SMALL[4]
@@ -26,7 +27,7 @@ class Bench:
     """The reader between a scratchpad that may refuse and an issue stage that claims what is available."""
 
     def __init__(self, dut, rng):
-        self.ports, self.rng = Ports(dut), rng
+        self.ports, self.rng = Pins(dut), rng
         self.memory = [rng.getrandbits(8 * LANES) for _ in range(CONFIG.scratchpad_words)]
         self.fresh()
 

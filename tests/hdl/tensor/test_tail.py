@@ -10,8 +10,10 @@ from lepton_hdl.tensor.parameters import SCALARS_WRITE, TABLE_WRITE, record_writ
 from lepton_hdl.tensor.table import BEAT_BYTES, BEATS
 from lepton_hdl.tensor.tail import STAGES, Tail
 
+from tests.bench.layouts import encode
+from tests.bench.pins import Pins
 from tests.cocotb_harness import run_cocotb
-from tests.hdl.tensor.bench import INT_MAX, INT_MIN, Ports, encode, pick, random_params, requantized, residual_added
+from tests.hdl.tensor.bench import INT_MAX, INT_MIN, pick, random_params, requantized, residual_added
 from tests.hdl.tensor.commands import SMALL
 
 CONFIG = SMALL[4]
@@ -92,7 +94,7 @@ async def run(dut, commands, rng, gaps=0.0):
 
     Returns the cycles between a command's first row and the last row before it.
     """
-    ports = Ports(dut)
+    ports = Pins(dut)
     await ports.start(enter=0, parameters__record__valid=0, parameters__scalars__valid=0,
                       parameters__table__valid=0)
     todo = deque((c, i) for c in commands for i in range(len(c.rows)))

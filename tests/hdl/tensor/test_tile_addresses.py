@@ -4,15 +4,16 @@ import cocotb
 from lepton.arch import ChipConfig
 from lepton_hdl.tensor.feeder import JOB, Feeder
 
+from tests.bench.layouts import encode
+from tests.bench.pins import Pins
 from tests.cocotb_harness import run_cocotb
-from tests.hdl.tensor.bench import Ports, encode
 
 CONFIG = ChipConfig("full", lanes=4, columns=4, scratchpad_kib=4, weight_kib=256, accumulator_rows=64)
 WORDS = CONFIG.weight_words
 assert WORDS == 1 << 16
 
 
-async def fetch(ports: Ports, **job: int) -> tuple[list[int], int | None]:
+async def fetch(ports: Pins, **job: int) -> tuple[list[int], int | None]:
     """The addresses that the feeder reads for one job, and the address that it calls out of bounds, if any."""
     ports.set(rst=1)
     await ports.tick()
@@ -37,7 +38,7 @@ async def fetch(ports: Ports, **job: int) -> tuple[list[int], int | None]:
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def tiles_do_not_wrap(dut):
     """The last tile ends with the memory; the next is an error that names the address in 17 bits."""
-    ports = Ports(dut)
+    ports = Pins(dut)
     await ports.start(job__valid=0, tile_take=0, params_take=0, parameters__taken=0, data=0)
     tile = CONFIG.columns
     last = list(range(WORDS - tile, WORDS))

@@ -10,8 +10,8 @@ from lepton_sim.golden.commands import UNDEFINED, dot, execute
 from lepton_sim.golden.errors import CommandError
 from lepton_sim.golden.state import ChipState
 
+from tests.sim.golden.gemmlowp import rdbpot, srdhm
 from tests.sim.golden.golden_program import dma, tensor
-from tests.sim.golden.test_golden_numerics import rdbpot, srdhm
 
 TINY = PRESETS["tiny"]
 K = TINY.lanes

@@ -12,28 +12,16 @@ from lepton_sim.golden.numerics import (
     wrap_int32,
 )
 
+from tests.sim.golden.gemmlowp import rdbpot, srdhm
+
 EDGES = [INT32_MIN, INT32_MIN + 1, -(1 << 30) - 1, -(1 << 30), -3, -2, -1, 0, 1, 2, 3, (1 << 30) - 1, 1 << 30,
          INT32_MAX - 1, INT32_MAX]
 
 
-def _truncating_divide(a, b):
-    return abs(a) // b * (1 if a >= 0 else -1)
 
 
-def srdhm(a, b):
-    """gemmlowp fixedpoint.h, SaturatingRoundingDoublingHighMul, literally."""
-    if a == b == INT32_MIN:
-        return INT32_MAX
-    product = a * b
-    nudge = (1 << 30) if product >= 0 else 1 - (1 << 30)
-    return _truncating_divide(product + nudge, 1 << 31)
 
 
-def rdbpot(x, exponent):
-    """gemmlowp fixedpoint.h, RoundingDivideByPOT, literally."""
-    mask = (1 << exponent) - 1
-    remainder, threshold = x & mask, (mask >> 1) + (1 if x < 0 else 0)
-    return (x >> exponent) + (1 if remainder > threshold else 0)
 
 
 def _operands(seed):
