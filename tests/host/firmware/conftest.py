@@ -1,4 +1,4 @@
-"""The library of the firmware's C units, built once a session."""
+"""The library of the firmware's C units, built once a session, and the scheduler in it."""
 
 import ctypes
 import shutil
@@ -13,3 +13,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     if shutil.which("gcc") is None:
         pytest.skip("the host build of the firmware needs gcc")
     return units.build(tmp_path_factory.mktemp("units"))
+
+
+@pytest.fixture
+def chip(library: ctypes.CDLL) -> units.Controller:
+    """The scheduler with registers, rings and memory of its own."""
+    return units.Controller(library)
