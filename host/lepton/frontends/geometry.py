@@ -30,8 +30,8 @@ def clamp_range(bounds: tuple[float | None, float | None], scale: float, zero_po
         if abs(ratio) >= 2**31 - 256:
             raise GraphError(f"the bound {bound:g} of the activation divided by the output's scale {scale:g} does not "
                              "fit int32, and TFLite has no defined result")
-        value = zero_point + half_away(np.float64(ratio))
-        return int(min(max(value, INT8_RANGE[0]), INT8_RANGE[1]))
+        value = zero_point + int(half_away(np.array(ratio)))
+        return min(max(value, INT8_RANGE[0]), INT8_RANGE[1])
 
     low, high = bounds
     return INT8_RANGE[0] if low is None else quantized(low), INT8_RANGE[1] if high is None else quantized(high)

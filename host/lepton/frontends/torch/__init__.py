@@ -1,15 +1,31 @@
 """PyTorch modules to `lepton.graph.Graph`, through torch.export and torchao's PT2E quantization.
 
+Before the graph, on modules:
+
+    operators   the table: one line for each operator of PyTorch
+    steps       the moves in it
+    hosts       the operators of the graph in it, for floats on the host
     batches     calibration data as tuples of tensors
-    quantizer   what becomes int8, and with which observers (PTQ and QAT)
-    quantize    export, calibrate, convert, import in one call
+    functional  modules without changes in place
     decompose   operators that PyTorch itself can express by others
-    functional  graphs without changes in place
+    quantizer   what becomes int8, and with which observers (PTQ and QAT)
+    quantize    export, calibrate, convert and import in one call
+
+From the converted torch.fx graph to the graph:
+
+    nodes       what a node says: its operator, arguments by name, module
+    execution   what the nodes make, by running the module once
+    qdq         quantize and dequantize nodes: scales, zero points, weights
     context     the graph under construction
-    importer    the converted torch.fx graph -> graph
-    layers, tables, affine, moves    one kind of int8 operator each
+    images      channels in front and behind
+    layers, weighted, pools, windows    int8 layers of the chip
+    tables      functions of one int8 value
+    affine      lines of one int8 value for each channel
+    moves       moves of int8 values, and of values of the host
     floats      operators of the host, on values that are not int8
-    report      signal-to-noise of every layer against float
+    importer    the walk over all nodes
+
+And after it: `report`, the signal-to-noise of every layer against float.
 """
 
 from ..logs import quiet

@@ -12,11 +12,15 @@ import numpy as np
 import torch
 from torch.fx import Node
 
-from lepton.graph import Arithmetic, DepthwiseConv2D, Quantization
+from lepton.graph import Arithmetic, DepthwiseConv2D, Quantization, Tensor
+from lepton.graph.builder import Value
 from lepton.graph.numerics.requantize import float_scales
 
-from .quantizer import NORMALIZATIONS
-from .tables import POINTWISE, chain_of, evaluate
+from .context import Context
+from .execution import Execution
+from .operators import POINTWISE, Kind, kind
+from .qdq import requantized
+from .tables import Chain, chain_of, evaluate
 
 _WEIGHTS = np.arange(127, 0, -1)
 _BIAS_LIMIT = 2**30  # leaves room in int32 for the products
@@ -34,56 +38,65 @@ class Lines:
     differing: int  # values of the 256 of each channel that the layer rounds in another way than PyTorch
 
 
-def affine(imp, quantize: Node, output: str, label: str) -> bool:
+def affine(context: Context, quantize: Node, output: Tensor, label: str) -> Value | None:
     """Emits a depthwise layer if the value to be quantized is a line of one int8 value for each channel."""
-    found = chain_of(imp, quantize.args[0], (*POINTWISE, *NORMALIZATIONS), lambda node, constant: True)
-    if found is None:
-        return False
-    chain, roots, name = found
-    x = imp.tensor(name)
-    if x.shape != imp.tensor(output).shape or len(x.shape) not in (2, 3, 4):
-        return False
-    axis = _channel_axis(imp, chain, x.shape)
+    result = context.arguments(quantize).operand()
+    chain = chain_of(context, result, (*POINTWISE, Kind.NORMALIZATION), lambda node, constant: True)
+    if chain is None or chain.value.shape != output.shape or chain.value.rank not in (2, 3, 4):
+        return None
+    x = chain.value
+    axis = _channel_axis(context.execution, chain, x.rank)
     if axis is None:
-        return False
-    shape, place = _all_values(len(x.shape), x.shape[axis], axis)
-    source, target = x.quantization, imp.tensor(output).quantization
-    codes = (torch.arange(-128, 128) - int(source.zero_point[0])).reshape(place).expand(shape).contiguous()
-    scale = float(source.scale[0])
-    made = evaluate(imp, chain, dict.fromkeys(roots, codes.float() * scale))
-    exact = evaluate(imp, chain, dict.fromkeys(roots, codes.double() * scale), lines=True)
-    wanted = imp.requantized(quantize, made)
-    by_channel = [np.moveaxis(t.expand(shape).numpy(), axis, 0).reshape(x.shape[axis], 256) for t in (wanted, exact)]
-    layer = fit(by_channel[0].astype(np.int64), by_channel[1], source, target)
+        return None
+    wanted, exact = _by_channel(context.execution, chain, quantize, axis)
+    source = x.tensor.parameters
+    layer = fit(wanted, exact, source, output.parameters)
     if layer is None:
-        return False
-    weights = imp.constant(f"{label}.weight", layer.weights.reshape(1, 1, 1, -1),
-                           Quantization(layer.scales, np.zeros(layer.scales.shape, np.int32), 3))
-    bias = imp.constant(f"{label}.bias", layer.biases,
-                        Quantization((source.scale * layer.scales).astype(np.float32),
-                                     np.zeros(layer.scales.shape, np.int32), 0))
-    clamp = int(by_channel[0].min()), int(by_channel[0].max())
-    imp.image(DepthwiseConv2D(clamp=clamp), [name, weights, bias], output, label, axis)
-    return True
+        return None
+    zeros = np.zeros(layer.scales.shape, np.int32)
+    weights = context.constant(f"{label}.weight", layer.weights.reshape(1, 1, 1, -1),
+                               Quantization(layer.scales, zeros, 3))
+    bias = context.constant(f"{label}.bias", layer.biases,
+                            Quantization((source.scale * layer.scales).astype(np.float32), zeros, 0))
+    context.at(result, label)
+    emit = context.images.emit if axis == 1 else context.images.emit_rows
+    return emit(DepthwiseConv2D(clamp=(int(wanted.min()), int(wanted.max()))), [x, weights, bias], output, label)
 
 
-def _channel_axis(imp, chain: list[Node], shape: tuple[int, ...]) -> int | None:
+def _by_channel(execution: Execution, chain: Chain, quantize: Node, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """What PyTorch makes of the 256 int8 values in each channel: int64 and float64 (channels, 256), the latter before
+    it is clamped and quantized."""
+    x = chain.value
+    channels = x.shape[axis]
+    shape, place = _all_values(x.rank, channels, axis)
+    codes = (torch.arange(-128, 128) - x.tensor.zero_point).reshape(place).expand(shape).contiguous()
+    scale = float(x.tensor.scale)
+    made = evaluate(execution, chain, dict.fromkeys(chain.roots, codes.float() * scale))
+    exact = evaluate(execution, chain, dict.fromkeys(chain.roots, codes.double() * scale), lines=True)
+
+    def rows(values: torch.Tensor) -> np.ndarray:
+        return np.moveaxis(values.expand(shape).numpy(), axis, 0).reshape(channels, 256)
+
+    return rows(requantized(execution, quantize, made)).astype(np.int64), rows(exact)
+
+
+def _channel_axis(execution: Execution, chain: Chain, rank: int) -> int | None:
     """The one axis along which the constants of the chain differ; None where there is no such axis."""
     axes = set()
-    for node in chain:
-        if node.target in NORMALIZATIONS:
+    for node in chain.nodes:
+        if kind(node) is Kind.NORMALIZATION:
             axes.add(1)
             continue
         for argument in node.args:
-            constant = imp.parameter(argument) if isinstance(argument, Node) else None
+            constant = execution.parameter(argument) if isinstance(argument, Node) else None
             if constant is None or constant.numel() == 1:
                 continue
-            extents = (1,) * (len(shape) - constant.ndim) + tuple(constant.shape)
+            extents = (1,) * (rank - constant.ndim) + tuple(constant.shape)
             several = [axis for axis, extent in enumerate(extents) if extent > 1]
-            if len(extents) != len(shape) or len(several) != 1:
+            if len(extents) != rank or len(several) != 1:
                 return None
             axes.add(several[0])
-    allowed = (1, 2) if len(shape) == 3 else (1,)
+    allowed = (1, 2) if rank == 3 else (1,)
     axis = axes.pop() if len(axes) == 1 else None
     return axis if axis in allowed else None
 

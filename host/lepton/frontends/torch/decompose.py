@@ -8,13 +8,9 @@ from torch.fx import Node
 
 from .floats import readable
 from .functional import replaced
-from .layers import LAYERS
-from .moves import MOVES
-from .quantizer import NORMALIZATIONS, SPLITS
-from .tables import POINTWISE
+from .operators import Kind, kind
 
-_KNOWN = {*LAYERS, *MOVES, *POINTWISE, *NORMALIZATIONS, *SPLITS, operator.getitem}
-_ROUNDS = 4  # an operator's parts may have parts
+_ROUNDS = 4  # an operator's parts may have parts: a recurrent layer has linear layers, which have products
 
 
 def decomposed(program: ExportedProgram) -> ExportedProgram:
@@ -22,7 +18,7 @@ def decomposed(program: ExportedProgram) -> ExportedProgram:
     their steps, views by other views, statistics by sums."""
     before: set[object] = set()
     for _ in range(_ROUNDS):
-        unknown = {node.target for node in program.graph.nodes if not _known(node)}
+        unknown = {node.target for node in program.graph.nodes if not _is_known(node)}
         if not unknown or unknown == before:
             break
         table = torch.export.default_decompositions()
@@ -31,5 +27,6 @@ def decomposed(program: ExportedProgram) -> ExportedProgram:
     return program
 
 
-def _known(node: Node) -> bool:
-    return node.op != "call_function" or node.target in _KNOWN or readable(node) or replaced(node)
+def _is_known(node: Node) -> bool:
+    return (node.op != "call_function" or node.target is operator.getitem or kind(node) is not Kind.FLOAT
+            or readable(node) or replaced(node))

@@ -1,174 +1,143 @@
-"""Operators that are not int8, on the host, as PyTorch computes them.
+"""Values that are not int8, on the host, as PyTorch computes them.
 
-Those that the graph has an operator for are read here, one line each; all others are `Aten`, with PyTorch's own
+Operators that the graph describes itself are in the table, `operators`; all others are `Aten`, with PyTorch's own
 arguments.
 """
 
 import json
 import operator
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch.fx import Node
 
-from lepton.graph import (
-    Add,
-    Aten,
-    Cast,
-    Div,
-    GraphError,
-    MatMul,
-    Maximum,
-    Minimum,
-    Mul,
-    Op,
-    Reduce,
-    Resize,
-    Softmax,
-    Sub,
-    Unary,
-)
+from lepton.graph import Aten, GraphError
+from lepton.graph.builder import Value
 from lepton.graph.numerics.aten import FUNCTIONS, SEVERAL
 from lepton.graph.numerics.aten_pools import FIRST_ONLY
 
-from .moves import float_move
+from .context import Context, dtype_of, name_of_dtype
+from .hosts import Host
+from .moves import host_move
+from .nodes import described, name_of
+from .operators import known
 
-aten = torch.ops.aten
-
-
-def _reduced(kind: str) -> Callable[[torch.Tensor, Node], Op]:
-    def read(x: torch.Tensor, node: Node) -> Op:
-        axes = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
-        axes = range(x.ndim) if axes is None or axes == [] else [axes] if isinstance(axes, int) else axes
-        keep = node.args[2] if len(node.args) > 2 else node.kwargs.get("keepdim", False)
-        return Reduce(kind, tuple(sorted(axis % x.ndim for axis in axes)), bool(keep))
-
-    return read
-
-
-def _plain(op: Op) -> Callable[[torch.Tensor, Node], Op]:
-    return lambda x, node: op
-
-
-def _softmax(x: torch.Tensor, node: Node) -> Op:
-    return Softmax(axis=int(node.args[1]))
-
-
-# Operator -> what reads it, given the first operand's value and the node. Operands are the first arguments.
-_ONE = {
-    **{getattr(aten, name): _plain(Unary(name)) for name in (
-        "relu", "sigmoid", "tanh", "exp", "log", "sqrt", "neg", "abs", "erf", "floor", "ceil", "round", "reciprocal")},
-    aten.mean: _reduced("mean"), aten.sum: _reduced("sum"), aten.amax: _reduced("max"), aten.amin: _reduced("min"),
-    aten.softmax: _softmax, aten._softmax: _softmax,
-}
-_TWO = {
-    aten.add: Add(), aten.sub: Sub(), aten.mul: Mul(), aten.div: Div(), aten.maximum: Maximum(),
-    aten.minimum: Minimum(), operator.add: Add(), operator.mul: Mul(), operator.sub: Sub(),
-    aten.matmul: MatMul(), aten.bmm: MatMul(), aten.mm: MatMul(),
-}
-_CONVERSIONS = (aten.to, aten._to_copy, aten.type_as)
 _TYPES = ("float32", "int32", "int64", "bool")  # of values on the host
 
 
 def readable(node: Node) -> bool:
-    """Is there an operator for the node on the host, were its operands not int8?"""
-    packet = getattr(node.target, "overloadpacket", node.target)
-    return packet in (*_ONE, *_TWO, *_CONVERSIONS, aten.upsample_bilinear2d) or _name(node) in (*FUNCTIONS, *FIRST_ONLY)
+    """Whether the host has an operator for the node, were its operands not int8."""
+    return known(node).host is not None or _by_name(node)
 
 
-def _name(node: Node) -> str:
-    return str(node.target).removeprefix("aten.").partition(".")[0]
+def _by_name(node: Node) -> bool:
+    return name_of(node) in FUNCTIONS or name_of(node) in FIRST_ONLY
 
 
-def float_operator(imp, node: Node) -> str:
-    """Emits an operator for the host; the name of its result. Raises GraphError where there is none."""
-    constant = imp.parameter(node)
+def float_value(context: Context, node: Node) -> Value:
+    """Emits an operator for the host, or a constant; its result. Raises GraphError where there is none."""
+    constant = context.execution.parameter(node)
     if constant is not None:
-        return imp.constant(node.name, _array(constant))
+        return context.constant(node.name, _array(constant))
     if node.op != "call_function":
-        raise GraphError(f"{imp.where(node)}: {node.op} is not supported")
-    source, result = node, None
-    if node.target is operator.getitem and _name(node.args[0]) in (*SEVERAL, *FIRST_ONLY):
-        source, result = node.args
-        if _name(source) in FIRST_ONLY and result != 0:
-            raise GraphError(f"{imp.where(source)}: only the largest values are supported, not their places")
-    made = imp.made[node]
-    if not isinstance(made, torch.Tensor) or str(made.dtype).removeprefix("torch.") not in _TYPES:
-        raise GraphError(f"{imp.where(node)}: values must be of type {', '.join(_TYPES)}, not "
+        raise GraphError(f"{described(node)}: {node.op} is not supported")
+    source, number = _result_of(node)
+    made = context.execution.made[node]
+    if not isinstance(made, torch.Tensor) or name_of_dtype(made) not in _TYPES:
+        raise GraphError(f"{described(node)}: values must be of type {', '.join(_TYPES)}, not "
                          f"{getattr(made, 'dtype', type(made).__name__)}; leave it out of the module that is compiled")
-    name = _standard(imp, node) or float_move(imp, node)
-    if name is not None:
-        return name
-    if _name(source) in (*FUNCTIONS, *FIRST_ONLY):
-        return _aten(imp, node, source, result)
+    value = _standard(context, node) or host_move(context, node)
+    if value is not None:
+        return value
+    if _by_name(source):
+        return _aten(context, node, source, number)
     culprit = node.args[0] if node.target is operator.getitem and isinstance(node.args[0], Node) else node
-    raise GraphError(f"{imp.where(culprit)}: operator {culprit.target} is supported neither in int8 nor on the host; "
+    raise GraphError(f"{described(culprit)}: operator {culprit.target} is supported neither in int8 nor on the host; "
                      "replace it, or leave it out of the module that is compiled")
 
 
+def _result_of(node: Node) -> tuple[Node, int | None]:
+    """The operator that computes the value, and which of its several results it is."""
+    source = node.args[0] if node.target is operator.getitem else None
+    number = node.args[1] if source is not None else None
+    if not isinstance(source, Node) or not isinstance(number, int):
+        return node, None
+    if name_of(source) in FIRST_ONLY and number != 0:
+        raise GraphError(f"{described(source)}: only the largest values are supported, not their places")
+    return (source, number) if name_of(source) in (*SEVERAL, *FIRST_ONLY) else (node, None)
+
+
 def _array(constant: torch.Tensor) -> np.ndarray:
-    kept = str(constant.dtype).removeprefix("torch.") in _TYPES
-    return (constant if kept else constant.float() if constant.is_floating_point() else constant.long()).numpy()
+    """Of a type that the host has: other floats become float32, other whole numbers int64."""
+    if name_of_dtype(constant) in _TYPES:
+        return constant.numpy()
+    return (constant.float() if constant.is_floating_point() else constant.long()).numpy()
 
 
-def _standard(imp, node: Node) -> str | None:
-    """An operator that the graph describes itself, on float32 only."""
-    packet = getattr(node.target, "overloadpacket", node.target)
-    if packet in _CONVERSIONS:
-        return imp.host(Cast(str(imp.made[node].dtype).removeprefix("torch.")), [imp.value(node.args[0])], node)
-    if imp.made[node].dtype != torch.float32 or node.kwargs.get("alpha", 1) != 1 or node.kwargs.get("rounding_mode"):
+def _standard(context: Context, node: Node) -> Value | None:
+    """An operator that the graph describes itself, on float32 only; None for others."""
+    host = known(node).host
+    if host is None:
         return None
-    if packet in _ONE and imp.made[node.args[0]].dtype == torch.float32:
-        return imp.host(_ONE[packet](imp.made[node.args[0]], node), [imp.value(node.args[0])], node)
-    if packet is aten.upsample_bilinear2d:
-        return _bilinear(imp, node)
-    if packet not in _TWO:
+    arguments = context.arguments(node)
+    if host.converts:
+        return context.host(host.operator(arguments), [context.value(arguments.operand())], node)
+    scaled = arguments.has("alpha") and arguments.number("alpha") != 1
+    if arguments.result.dtype != torch.float32 or scaled or (
+            arguments.has("rounding_mode") and arguments.given("rounding_mode") is not None):
         return None
-    names = [_real(imp, node, argument) for argument in node.args[:2]]
-    if None in names or (packet in (aten.matmul, aten.bmm, aten.mm) and any(
-            len(imp.tensor(name).shape) < 2 for name in names)):
+    values = _operands(context, node, host)
+    if values is None:
         return None
-    return imp.host(_TWO[packet], names, node)
+    if not host.images:
+        return context.host(host.operator(arguments), values, node)
+    output = context.declare(node.name, arguments.shape, np.dtype(np.float32))
+    context.at(node)
+    return context.images.emit(host.operator(arguments), values, output, node.name)
 
 
-def _real(imp, node: Node, argument) -> str | None:
-    """An operand as float32; None where it is computed and has another type."""
-    constant = imp.parameter(argument)
+def _operands(context: Context, node: Node, host: Host) -> list[Value] | None:
+    """The operands as float32; None where one is computed and has another type, or has too few dimensions."""
+    if host.operands == 1:
+        source = context.arguments(node).operand()
+        if context.arguments(source).result.dtype != torch.float32:
+            return None
+        return [context.value(source)]
+    found = [_real(context, node, argument) for argument in node.args[:host.operands]]
+    values = [value for value in found if value is not None and value.rank >= host.least_rank]
+    return values if len(values) == len(found) else None
+
+
+def _real(context: Context, node: Node, argument: object) -> Value | None:
+    constant = context.execution.parameter(argument)
     if constant is not None:
-        return imp.constant(f"{node.name}/constant", constant.float().numpy())
-    name = imp.value(argument)
-    return name if imp.tensor(name).dtype == np.float32 else None
+        return context.constant(f"{node.name}/constant", constant.float().numpy())
+    if not isinstance(argument, Node):
+        return None
+    value = context.value(argument)
+    return value if value.dtype == np.float32 else None
 
 
-def _bilinear(imp, node: Node) -> str:
-    x, _, corners, *scales = (*node.args, None)[:5]
-    made = tuple(imp.made[node].shape)
-    scales = [s for s in (scales[0] if isinstance(scales[0], list | tuple) else scales) if s is not None]
-    stated = (float(scales[0]), float(scales[-1])) if scales and not corners else None
-    op = Resize(made[2:], "bilinear", "align_corners" if corners else "half_pixel", scales=stated)
-    return imp.image(op, [imp.value(x)], imp.add(node.name, made, np.float32), node.name)
+def _aten(context: Context, node: Node, source: Node, number: int | None) -> Value:
+    """The operator `source` by its name; `number` says which of its results the node is."""
+    operands: list[Value] = []
 
-
-def _aten(imp, node: Node, source: Node, result: int | None) -> str:
-    operands: list[str] = []
-
-    def encoded(argument):
+    def encoded(argument: object) -> object:
         if isinstance(argument, list | tuple):
             return [encoded(one) for one in argument]
         if isinstance(argument, Node):
-            if not isinstance(imp.made[argument], torch.Tensor):
-                return imp.made[argument]
-            operands.append(imp.value(argument))
+            made = context.execution.made[argument]
+            if not isinstance(made, torch.Tensor):
+                return made
+            operands.append(context.value(argument))
             return {"operand": len(operands) - 1}
         if argument is None or isinstance(argument, bool | int | float | str):
             return argument
-        raise GraphError(f"{imp.where(source)}: the argument {argument!r} is not supported")
+        raise GraphError(f"{described(source)}: the argument {argument!r} is not supported")
 
     options = {name: value for name, value in source.kwargs.items()
                if not isinstance(value, torch.dtype | torch.device | torch.layout)}
     arguments = json.dumps([[encoded(a) for a in source.args], {n: encoded(a) for n, a in options.items()}])
-    made = imp.made[node]
-    op = Aten(str(source.target).removeprefix("aten."), tuple(made.shape), str(made.dtype).removeprefix("torch."),
-              arguments, result)
-    return imp.host(op, operands, node)
+    made = context.execution.tensor(node)
+    op = Aten(str(source.target).removeprefix("aten."), tuple(made.shape), dtype_of(made).name, arguments, number)
+    return context.host(op, operands, node)

@@ -8,15 +8,18 @@ import copy
 import warnings
 
 import torch
+from torch._ops import OpOverload
 from torch.fx import GraphModule, Node
 
 from lepton.graph import GraphError
 
+from .nodes import Arguments, overload_of, packet_of
+
 aten = torch.ops.aten
 
+_DROPOUTS = (aten.dropout, aten.feature_dropout, aten.alpha_dropout, aten.feature_alpha_dropout)
 _SAME = (aten.alias, aten.detach, aten.lift_fresh, aten.lift_fresh_copy, aten.clone, aten.contiguous, aten.positive,
-         aten.dropout, aten.feature_dropout, aten.alpha_dropout, aten.feature_alpha_dropout)
-_DROPOUTS = _SAME[-4:]
+         *_DROPOUTS)
 _CONVERSIONS = (aten.to, aten._to_copy, aten.type_as)  # nothing is to be done where the data type stays
 # Operators without a result that matters: they stop the program where something does not hold.
 _ASSERTIONS = (aten._assert_async, aten._assert_tensor_metadata, aten._assert_scalar, aten.sym_constrain_range,
@@ -33,23 +36,22 @@ def functional(module: GraphModule, gradients: bool = False) -> GraphModule:
 
     Raises GraphError for a change in place that later operators see through another view of the same memory.
     """
-    same = [node for node in module.graph.nodes if _same(node, gradients)]
-    if not same and not any(_changed(node) is not None or node.target is _NORMALIZATION or _packet(node) in _ASSERTIONS
-               for node in module.graph.nodes):
+    if not any(_does_nothing(node, gradients) or _changed(node) is not None or node.target is _NORMALIZATION
+               or packet_of(node) in _ASSERTIONS for node in module.graph.nodes):
         return module
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own, about how it copies its trees
         graph = copy.deepcopy(module.graph)
     for node in list(graph.nodes):
         if node.target is _NORMALIZATION:
-            _named_normally(node)
-        elif _packet(node) in _ASSERTIONS and not node.users:
+            _name_normally(node)
+        elif packet_of(node) in _ASSERTIONS and not node.users:
             graph.erase_node(node)
-        elif _changed(node) is not None:
-            _renewed(node)
+        elif (changed := _changed(node)) is not None:
+            _renew(node, changed)
     for node in list(graph.nodes):
-        if _same(node, gradients):
-            node.replace_all_uses_with(node.args[0])
+        if _does_nothing(node, gradients):
+            node.replace_all_uses_with(Arguments(node).operand())
             graph.erase_node(node)
     made = GraphModule(module, graph)
     made.meta.update(module.meta)
@@ -57,46 +59,41 @@ def functional(module: GraphModule, gradients: bool = False) -> GraphModule:
 
 
 def replaced(node: Node) -> bool:
-    """Is the node one of those that `functional` removes or replaces?"""
-    return (_packet(node) in (*_SAME, *_CONVERSIONS, *_ASSERTIONS, aten.detach)
+    """Whether `functional` removes the node, or puts another in its place."""
+    return (packet_of(node) in (*_SAME, *_CONVERSIONS, *_ASSERTIONS)
             or node.target is _NORMALIZATION or _changed(node) is not None)
-
-
-def _packet(node: Node):
-    return getattr(node.target, "overloadpacket", None) if node.op == "call_function" else None
 
 
 def _changed(node: Node) -> Node | None:
     """The operand that the node changes in place."""
-    schema = getattr(node.target, "_schema", None) if node.op == "call_function" else None
-    if schema is None or not schema.is_mutable:
+    overload = overload_of(node)
+    if overload is None or not overload._schema.is_mutable:
         return None
-    for position, argument in enumerate(schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write and position < len(node.args):
-            return node.args[position] if isinstance(node.args[position], Node) else None
+    for operand, argument in zip(node.args, overload._schema.arguments, strict=False):  # defaults may be left out
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            return operand if isinstance(operand, Node) else None
     return None
 
 
-def _same(node: Node, gradients: bool) -> bool:
-    """Is the result of the node its first operand?"""
-    packet = _packet(node)
+def _does_nothing(node: Node, gradients: bool) -> bool:
+    """Whether the result of the node is its first operand."""
+    packet = packet_of(node)
     if packet is aten.detach:
         return not gradients
     if packet in _DROPOUTS:
-        training = node.args[2] if len(node.args) > 2 else node.kwargs.get("train", True)
-        return not training
+        return not Arguments(node).flag("train")
     if packet in _CONVERSIONS:
-        before, after = (n.meta.get("val") for n in (node.args[0], node))
+        arguments = Arguments(node)
+        after = arguments.value_of(node)
+        before = arguments.value_of(arguments.operand())
         return isinstance(after, torch.Tensor) and isinstance(before, torch.Tensor) and before.dtype == after.dtype
     return packet in _SAME
 
 
-def _renewed(node: Node) -> None:
-    """Makes the node give a new value, which later uses of the changed one read."""
-    changed = _changed(node)
-    name = node.target._schema.name.removeprefix("aten::")
-    twin = getattr(getattr(aten, name.removesuffix("_"), None), node.target._overloadname, None)
-    if not name.endswith("_") or twin is None or twin._schema.is_mutable:
+def _renew(node: Node, changed: Node) -> None:
+    """Makes the node give a new value, which later uses of `changed` read."""
+    twin = _twin(node)
+    if twin is None:
         raise GraphError(f"{node.name} ({node.target}): this change in place is not supported; write it as an "
                          "expression that makes a new tensor")
     later = _after(node)
@@ -109,7 +106,17 @@ def _renewed(node: Node) -> None:
     node.target = twin
 
 
-def _named_normally(node: Node) -> None:
+def _twin(node: Node) -> OpOverload | None:
+    """The operator that makes a new value instead: `relu` for `relu_`."""
+    overload = overload_of(node)
+    name = "" if overload is None else overload._schema.name.removeprefix("aten::")
+    if overload is None or not name.endswith("_"):
+        return None
+    twin = getattr(getattr(aten, name.removesuffix("_"), None), overload._overloadname, None)
+    return twin if isinstance(twin, OpOverload) and not twin._schema.is_mutable else None
+
+
+def _name_normally(node: Node) -> None:
     """`batch_norm` in place of the first of the three results."""
     x, weight, bias, mean, variance, momentum, eps = node.args
     for user in list(node.users):
@@ -119,7 +126,9 @@ def _named_normally(node: Node) -> None:
 
 
 def _after(node: Node) -> set[Node]:
-    found, node = set(), node.next
+    """The nodes behind `node`."""
+    found: set[Node] = set()
+    node = node.next
     while node.op != "root":
         found.add(node)
         node = node.next
@@ -128,17 +137,22 @@ def _after(node: Node) -> set[Node]:
 
 def _views(node: Node) -> list[Node]:
     """The nodes that share memory with `node`, itself included."""
-    while _is_view(node):
-        node = node.args[0]
+    source = _viewed(node)
+    while source is not None:
+        node = source
+        source = _viewed(node)
     found = [node]
     for one in found:
-        found += [user for user in one.users if _is_view(user) and user.args[0] is one]
+        found += [user for user in one.users if _viewed(user) is one]
     return found
 
 
-def _is_view(node: Node) -> bool:
-    schema = getattr(node.target, "_schema", None) if node.op == "call_function" else None
-    if schema is None or not node.args or not isinstance(node.args[0], Node):
-        return False
+def _viewed(node: Node) -> Node | None:
+    """The node whose memory the result of `node` shares; None where it has its own."""
+    overload = overload_of(node)
+    source = node.args[0] if node.args else None
+    if overload is None or not isinstance(source, Node):
+        return None
+    schema = overload._schema
     aliases = schema.returns and schema.returns[0].alias_info is not None and not schema.is_mutable
-    return bool(aliases) or _packet(node) in _VIEWS
+    return source if aliases or packet_of(node) in _VIEWS else None

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from os import PathLike
+from pathlib import Path
 
 import torch
 from torch.fx import GraphModule, Node
@@ -21,11 +22,13 @@ from lepton.graph import Graph, GraphError
 
 from ..logs import quiet
 from .batches import Calibration, batches, input_names, shapes
-from .context import DEQUANTIZE, DEQUANTIZE_CHANNELS, is_quantized
 from .decompose import decomposed
 from .functional import functional
 from .importer import import_converted
-from .quantizer import CONVOLUTIONS, LINEAR, NORMALIZATIONS, TRANSPOSED, LeptonQuantizer
+from .nodes import Arguments
+from .operators import WITH_WEIGHTS, Kind, kind
+from .qdq import DEQUANTIZE, DEQUANTIZE_CHANNELS, is_quantized
+from .quantizer import LeptonQuantizer
 
 # What training puts between a layer and its normalization: weights are scaled before, sums divided and the bias added
 # behind (torchao.quantization.pt2e.qat_utils).
@@ -119,7 +122,6 @@ def load_pt2(path: str | PathLike, calibration: Calibration | None = None, *,
     A .pt2 file can hold pickled objects: load only files from people you trust. Raises GraphError for a file that
     cannot be read and for what `quantize` refuses.
     """
-    from pathlib import Path
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
@@ -151,24 +153,33 @@ def _with_integer_biases(converted: GraphModule) -> GraphModule:
 
     Others were quantized with the rest of the network.
     """
-    def scale(node):
-        value = node.args[1]
-        return _attribute(converted, value.target) if isinstance(value, Node) else torch.tensor(value)
-
     for node in converted.graph.nodes:
-        bias = node.args[2] if node.target in (*CONVOLUTIONS, *LINEAR) and len(node.args) > 2 else None
-        dequantized = (*DEQUANTIZE, *DEQUANTIZE_CHANNELS)
-        if isinstance(bias, Node) and bias.op == "get_attr" and all(n.target in dequantized for n in node.args[:2]):
-            step, values = scale(node.args[0]) * scale(node.args[1]), _attribute(converted, bias.target)
+        bias = Arguments(node).optional_node("bias") if kind(node) in (Kind.CONVOLUTION, Kind.LINEAR) else None
+        if bias is None or bias.op != "get_attr":
+            continue
+        scales = [_scale(converted, operand) for operand in node.args[:2]]
+        if scales[0] is not None and scales[1] is not None:
+            step = scales[0] * scales[1]
+            values = _attribute(converted, str(bias.target))
             with torch.no_grad():
                 values.copy_(torch.round(values / step) * step)
     return converted
 
 
+def _scale(converted: GraphModule, node: object) -> torch.Tensor | None:
+    """The scale or scales of a dequantize node, None for others."""
+    if not isinstance(node, Node) or node.target not in (*DEQUANTIZE, *DEQUANTIZE_CHANNELS):
+        return None
+    scale = node.args[1]
+    return _attribute(converted, str(scale.target)) if isinstance(scale, Node) else torch.as_tensor(scale)
+
+
 def _attribute(module: torch.nn.Module, path: str) -> torch.Tensor:
-    for name in path.split("."):
-        module = getattr(module, name)
-    return module
+    """A parameter or buffer by its path."""
+    prefix, _, name = path.rpartition(".")
+    value = getattr(module.get_submodule(prefix), name)
+    assert isinstance(value, torch.Tensor), path
+    return value
 
 
 def _prepared(module: GraphModule, quantizer: LeptonQuantizer) -> GraphModule:
@@ -236,10 +247,9 @@ def _converted(prepared: GraphModule) -> GraphModule:
     (about a minute). Normalizations that no convolution or linear layer precedes match none of them, so they have
     another name meanwhile.
     """
-    alone = [node for node in prepared.graph.nodes if node.target in NORMALIZATIONS
-             and not _follows_a_layer(node)]
+    alone = [node for node in prepared.graph.nodes if kind(node) is Kind.NORMALIZATION and not _follows_a_layer(node)]
     for node in alone:
-        node.target = node.target.overloadpacket
+        node.target = torch.ops.aten.batch_norm
     with _named("convert the module to int8"):
         converted = convert_pt2e(prepared)
     for node in converted.graph.nodes:
@@ -250,12 +260,10 @@ def _converted(prepared: GraphModule) -> GraphModule:
 
 
 def _follows_a_layer(node: Node) -> bool:
-    """Has training kept a normalization and the layer before it apart? (PT2E puts a division between them.)"""
+    """Whether training has kept a normalization and the layer before it apart: PT2E puts a division between them."""
     source = node.args[0]
-    while isinstance(source, Node) and source.op == "call_function" and source.target not in (*CONVOLUTIONS, *LINEAR,
-                                                                                              *TRANSPOSED):
+    while isinstance(source, Node) and source.op == "call_function" and kind(source) not in WITH_WEIGHTS:
         if source.target not in _OF_TRAINING:
             return False
         source = source.args[0]
     return isinstance(source, Node) and source.op == "call_function"
-

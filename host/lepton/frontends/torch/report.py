@@ -4,10 +4,11 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch.fx import GraphModule, Interpreter
+from torch.fx import GraphModule, Node
 
-from .context import DEQUANTIZE, DEQUANTIZE_CHANNELS, QUANTIZE
-from .quantizer import CONVOLUTIONS, LINEAR, NORMALIZATIONS
+from .execution import Recorder
+from .operators import Kind, kind
+from .qdq import QDQ
 
 
 @dataclass(frozen=True)
@@ -19,37 +20,37 @@ class LayerNoise:
     decibels: float
 
 
-class _Recorder(Interpreter):
-    def __init__(self, module: GraphModule):
-        super().__init__(module)
-        self.values: dict[str, torch.Tensor] = {}
-
-    def run_node(self, n):
-        value = super().run_node(n)
-        if n.op == "call_function" and isinstance(value, torch.Tensor) and value.is_floating_point() and (
-                n.target not in (*QUANTIZE, *DEQUANTIZE, *DEQUANTIZE_CHANNELS)):
-            self.values[n.name] = value
-            source = n.args[0] if n.args else None
-            if n.target in NORMALIZATIONS and len(source.users) == 1 and source.target in (*CONVOLUTIONS, *LINEAR):
-                self.values[source.name] = value  # conversion folds the normalization into the layer before it
-        return value
-
-
 def layer_noise(exported: GraphModule, converted: GraphModule, x: torch.Tensor) -> list[LayerNoise]:
     """The noise of each operator that both modules have, in order of execution, on one input.
 
     exported: what `export_module` gave; converted: what convert_pt2e made of it.
     """
-    recorders = [_Recorder(module) for module in (exported, converted)]
+    signals = _results(exported, x)
+    ours = _results(converted, x)
+    operators = {node.name: str(node.target) for node in exported.graph.nodes}
+    return [LayerNoise(name, operators[name], _decibels(signal, ours[name])) for name, signal in signals.items()
+            if name in ours and ours[name].shape == signal.shape]
+
+
+def _results(module: GraphModule, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The float results of the module's operators by the nodes' names."""
+    recorder = Recorder(module)
     with torch.no_grad():
-        for recorder in recorders:
-            recorder.run(x)
-    ours, operators = recorders[1].values, {n.name: str(n.target) for n in exported.graph.nodes}
-    found = []
-    for name, signal in recorders[0].values.items():
-        if name in ours and ours[name].shape == signal.shape:
-            noise = float((ours[name] - signal).double().square().mean())
-            power = float(signal.double().square().mean())
-            decibels = math.inf if noise == 0 else 10 * math.log10(power / noise) if power else -math.inf
-            found.append(LayerNoise(name, operators[name], decibels))
-    return found
+        recorder.run(x)
+    results: dict[str, torch.Tensor] = {}
+    for node, value in recorder.made.items():
+        if node.op == "call_function" and node.target not in QDQ and isinstance(value, torch.Tensor) and (
+                value.is_floating_point()):
+            results[node.name] = value
+            source = node.args[0] if kind(node) is Kind.NORMALIZATION else None
+            if isinstance(source, Node) and len(source.users) == 1 and kind(source) in (Kind.CONVOLUTION, Kind.LINEAR):
+                results[source.name] = value  # conversion folds the normalization into the layer before it
+    return results
+
+
+def _decibels(signal: torch.Tensor, other: torch.Tensor) -> float:
+    noise = float((other - signal).double().square().mean())
+    power = float(signal.double().square().mean())
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(power / noise) if power else -math.inf

@@ -1,91 +1,107 @@
 """Functions of one int8 value, as tables that PyTorch itself computes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 import torch
 from torch.fx import Node
 
-from lepton.graph import Table
+from lepton.graph import Table, Tensor
+from lepton.graph.builder import Value
 
-from .quantizer import ACTIVATIONS, NORMALIZATIONS, UNARY
+from .context import Context
+from .execution import Execution
+from .nodes import overload_of
+from .operators import POINTWISE, Kind, kind
+from .qdq import requantized
 
-aten = torch.ops.aten
-
-_ARITHMETIC = (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.add.Scalar, aten.mul.Scalar,
-               aten.pow.Tensor_Scalar, aten.sqrt.default, aten.rsub.Scalar, aten.maximum.default,
-               aten.minimum.default, aten.reciprocal.default, aten.square.default)
-POINTWISE = (*UNARY, *ACTIVATIONS, *_ARITHMETIC)
+Allowed = Callable[[Node, torch.Tensor], bool]  # whether an operator and one of its constants may be in a chain
 
 
-def table(imp, quantize: Node, output: str, label: str) -> bool:
-    """Emits a Table if the value to be quantized is a function of one int8 value; False otherwise.
+@dataclass(frozen=True)
+class Chain:
+    """Operators that lead from one int8 value to a float.
+
+    nodes: in order of execution. roots: the values that they start from, all dequantized from `value`.
+    """
+
+    nodes: list[Node]
+    roots: list[Node]
+    value: Value
+
+
+def table(context: Context, quantize: Node, output: Tensor, label: str) -> Value | None:
+    """Emits a Table if the value to be quantized is a function of one int8 value; None otherwise.
 
     PyTorch itself computes the 256 results.
     """
-    found = chain_of(imp, quantize.args[0], POINTWISE, lambda node, constant: constant.numel() == 1)
-    if found is None:
-        return False
-    chain, roots, name = found
-    if imp.tensor(name).shape != imp.tensor(output).shape:
-        return False
-    q = imp.tensor(name).quantization
-    steps = torch.arange(-128, 128, dtype=torch.int8)
-    reals = (steps.to(torch.int32) - int(q.zero_point[0])).to(torch.float32) * float(q.scale[0])
-    values = imp.requantized(quantize, evaluate(imp, chain, dict.fromkeys(roots, reals)))
-    imp.emit(Table(values.numpy().tobytes()), [name], output, label)
-    return True
-
-
-def chain_of(imp, node: Node, operators: tuple,
-             allowed: Callable[[Node, torch.Tensor], bool]) -> tuple[list[Node], list[Node], str] | None:
-    """The `operators` that lead from one int8 tensor to `node`: (nodes in order of execution, the values that they
-    start from, the tensor's name); None where other operators, several tensors or none lead there.
-
-    allowed: says of an operator and one of its constants whether they may be part of it.
-    """
-    chain: list[Node] = []
-    roots: list[Node] = []
-    if not _collect(imp, node, operators, allowed, chain, roots) or not chain:
+    source = context.arguments(quantize).operand()
+    chain = chain_of(context, source, POINTWISE, lambda node, constant: constant.numel() == 1)
+    if chain is None or chain.value.shape != output.shape:
         return None
-    names = {imp.operand(root) for root in roots}
-    return (chain, roots, names.pop()) if len(names) == 1 else None
+    x = chain.value.tensor
+    steps = torch.arange(-128, 128, dtype=torch.int8)
+    reals = (steps.to(torch.int32) - x.zero_point).to(torch.float32) * float(x.scale)
+    results = evaluate(context.execution, chain, dict.fromkeys(chain.roots, reals))
+    values = requantized(context.execution, quantize, results)
+    return context.at(source, label).emit(Table(values.numpy().tobytes()), [chain.value], output=output)
 
 
-def _collect(imp, node: Node, operators: tuple, allowed, chain: list[Node], roots: list[Node]) -> bool:
-    if node in chain or node in roots:
+def chain_of(context: Context, node: Node, kinds: Collection[Kind], allowed: Allowed) -> Chain | None:
+    """The operators of these kinds that lead from one int8 value to `node`; None where other operators, several values
+    or none lead there."""
+    nodes: list[Node] = []
+    roots: list[Node] = []
+
+    def collected(node: Node) -> bool:
+        if node in nodes or node in roots:
+            return True
+        if context.operand(node) is not None:
+            roots.append(node)
+            return True
+        if kind(node) not in kinds:
+            return False
+        for argument in (*node.args, *node.kwargs.values()):
+            if isinstance(argument, Node):
+                constant = context.execution.parameter(argument)
+                if not (collected(argument) if constant is None else allowed(node, constant)):
+                    return False
+        nodes.append(node)
         return True
-    if imp.operand(node) is not None:
-        roots.append(node)
-        return True
-    if node.target not in operators:
-        return False
-    for argument in (*node.args, *node.kwargs.values()):
-        if isinstance(argument, Node):
-            constant = imp.parameter(argument)
-            if not allowed(node, constant) if constant is not None else not _collect(
-                    imp, argument, operators, allowed, chain, roots):
-                return False
-    chain.append(node)
-    return True
+
+    if not collected(node) or not nodes:
+        return None
+    values = {value.name: value for value in context.operands(roots) or ()}
+    return Chain(nodes, roots, values.popitem()[1]) if len(values) == 1 else None
 
 
-def evaluate(imp, chain: list[Node], values: dict[Node, torch.Tensor], lines: bool = False) -> torch.Tensor:
+def evaluate(execution: Execution, chain: Chain, values: dict[Node, torch.Tensor], lines: bool = False) -> torch.Tensor:
     """What PyTorch makes of `values` of the chain's roots; with `lines` in float64 and without the clamps."""
-    env = dict(values)
+    results = dict(values)
 
-    def evaluated(node: Node, argument):
+    def evaluated(node: Node, argument: object) -> object:
         if not isinstance(argument, Node):
             return argument
-        value = env[argument] if argument in env else imp.parameter(argument)
-        if argument not in env and value.numel() == 1 and node.target not in NORMALIZATIONS:
-            value = value.reshape(())
+        value = results.get(argument)
+        if value is None:
+            value = execution.parameter(argument)
+            assert value is not None, argument
+            if value.numel() == 1 and kind(node) is not Kind.NORMALIZATION:
+                value = value.reshape(())
         if lines and value.is_floating_point():
             value = value.double()
         return value.clone()  # some operators work in place
 
     with torch.no_grad():
-        for node in chain:
-            arguments = [evaluated(node, a) for a in node.args]
-            named = {name: evaluated(node, a) for name, a in node.kwargs.items()}
-            env[node] = arguments[0] if lines and node.target in ACTIVATIONS else node.target(*arguments, **named)
-    return env[chain[-1]]
+        for node in chain.nodes:
+            overload = overload_of(node)
+            assert overload is not None, node
+            arguments = [evaluated(node, argument) for argument in node.args]
+            named = {name: evaluated(node, argument) for name, argument in node.kwargs.items()}
+            if lines and kind(node) is Kind.CLAMP:
+                first = arguments[0]
+                assert isinstance(first, torch.Tensor), node
+                results[node] = first
+            else:
+                results[node] = overload(*arguments, **named)
+    return results[chain.nodes[-1]]

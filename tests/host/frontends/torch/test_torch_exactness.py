@@ -9,8 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from lepton.frontends.torch import convert, import_converted  # noqa: E402
-from lepton.frontends.torch.context import Importer, Recorder  # noqa: E402
-from lepton.frontends.torch.importer import READERS  # noqa: E402
+from lepton.frontends.torch.execution import Recorder  # noqa: E402
+from lepton.frontends.torch.importer import TorchImporter  # noqa: E402
 from lepton.graph import Dequantize  # noqa: E402
 from lepton.graph.interpret import compute, evaluate, operands  # noqa: E402
 from torch import nn  # noqa: E402
@@ -108,17 +108,18 @@ NETWORKS = {"resnet18": ResNet18Like, "mobilenet": MobileNetLike}
 def layers_that_differ(converted, example, x) -> tuple[int, int, int]:
     """(values, values that differ, largest difference in steps) over all int8 tensors, each layer given PyTorch's own
     operands."""
-    importer, theirs = Importer(converted, (example,), "layers", READERS), Recorder(converted)
+    importer = TorchImporter(converted, (example,), "layers")
+    theirs = Recorder(converted)
     with torch.no_grad():
         theirs.run(x)
     by_name = {node.name: value for node, value in theirs.made.items()}
-    wanted = {name: by_name[node.name].numpy() for node, name in importer.int8.items()
+    wanted = {value.name: by_name[node.name].numpy() for node, value in importer.int8.items()
               if isinstance(by_name.get(node.name), torch.Tensor) and by_name[node.name].dtype == torch.int8}
     graph = importer.graph
     values = {graph.inputs[0]: x.numpy()}
     total = differing = largest = 0
     for node in graph.nodes:
-        inputs = [graph.tensors[name] if name else None for name in node.inputs]
+        inputs = graph.operands(node)
         output = graph.tensors[node.outputs[0]]
         made = compute(node.op, graph.arithmetic, inputs, operands(inputs, values), output)
         values[output.name] = made
@@ -128,8 +129,8 @@ def layers_that_differ(converted, example, x) -> tuple[int, int, int]:
             total, differing = total + made.size, differing + int((away > 0).sum())
             largest = max(largest, int(away.max()))
             values[output.name] = right
-            if output.name in importer.turned and right.ndim == 4:
-                values[importer.turned[output.name]] = right.transpose(0, 2, 3, 1)
+            if output.name in importer.images.turned and right.ndim == 4:
+                values[importer.images.turned[output.name].name] = right.transpose(0, 2, 3, 1)
     return total, differing, largest
 
 

@@ -1,0 +1,64 @@
+"""Operators of the graph that compute PyTorch's operators on floats: each is made of the node's arguments.
+
+What has no operator here is `Aten`, see `floats`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lepton.graph import Cast, Op, Reduce, Resize, Softmax
+
+from .nodes import Arguments
+
+
+@dataclass(frozen=True)
+class Host:
+    """`operator` makes the graph's operator, for the first `operands` arguments of the node."""
+
+    operator: Callable[[Arguments], Op]
+    operands: int = 1
+    least_rank: int = 0  # of the operands
+    converts: bool = False  # operand and result may be of other types than float32
+    images: bool = False  # (N, C, H, W) for PyTorch, (N, H, W, C) in the graph
+
+
+def always(op: Op, operands: int = 1, least_rank: int = 0) -> Host:
+    """An operator whose attributes do not depend on the arguments."""
+    return Host(lambda arguments: op, operands, least_rank)
+
+
+def reduced(kind: str) -> Host:
+    def operator(arguments: Arguments) -> Op:
+        rank = arguments.tensor_of(arguments.operand()).ndim
+        axes = arguments.integers("dim") if arguments.has("dim") else ()
+        keep_dims = arguments.flag("keepdim") if arguments.has("keepdim") else False
+        return Reduce(kind, tuple(sorted(axis % rank for axis in axes or range(rank))), keep_dims)
+
+    return Host(operator)
+
+
+def _softmax(arguments: Arguments) -> Op:
+    return Softmax(axis=arguments.integer("dim"))
+
+
+def _cast(arguments: Arguments) -> Op:
+    return Cast(str(arguments.result.dtype).removeprefix("torch."))
+
+
+def _bilinear(arguments: Arguments) -> Op:
+    """The scales are used only where corners are not aligned (area_pixel_compute_scale in PyTorch 2.13's
+    aten/src/ATen/native/UpSample.h)."""
+    height, width = arguments.shape[2:]
+    if arguments.flag("align_corners"):
+        return Resize((height, width), "bilinear", "align_corners")
+    if arguments.has("scale_factors"):
+        stated = arguments.numbers("scale_factors")
+    else:
+        both = (arguments.optional_number("scales_h"), arguments.optional_number("scales_w"))
+        stated = tuple(scale for scale in both if scale is not None)
+    return Resize((height, width), "bilinear", "half_pixel", scales=(stated[0], stated[-1]) if stated else None)
+
+
+SOFTMAX = Host(_softmax)
+CAST = Host(_cast, converts=True)
+BILINEAR = Host(_bilinear, images=True)
