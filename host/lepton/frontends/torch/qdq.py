@@ -82,7 +82,7 @@ def requantized(execution: Execution, node: Node, values: torch.Tensor) -> torch
 
 def on_one_grid(*tensors: Tensor) -> bool:
     """Whether the same int8 values stand for the same reals in all tensors."""
-    first = grid_of(tensors[0])
+    first = tensors[0].parameters
     return all(same(first, tensor.parameters) for tensor in tensors)
 
 
