@@ -42,7 +42,8 @@ def _paragraph(names: Iterable[str]) -> Iterator[str]:
 
 def main() -> int:
     """Rewrite the page and say whether it changed."""
-    text, file = page(), path()
+    text = page()
+    file = path()
     changed = not file.is_file() or file.read_text() != text
     if changed:
         file.write_text(text)

@@ -225,7 +225,9 @@ class Value:
         axis = self.axis(axis)
         if (begin, end, step) == (0, self.shape[axis], 1):
             return self
-        begins, ends, steps = [0] * self.rank, list(self.shape), [1] * self.rank
+        begins = [0] * self.rank
+        ends = list(self.shape)
+        steps = [1] * self.rank
         begins[axis] = begin
         ends[axis] = end
         steps[axis] = step

@@ -28,7 +28,8 @@ def _detection(op: Operation) -> None:
         (options["y_scale"], options["x_scale"], options["h_scale"], options["w_scale"]),
         options["nms_score_threshold"], options["nms_iou_threshold"], bool(options.get("use_regular_nms", False)),
         int(options.get("detections_per_class", 100)))
-    found, rows = op.builder.emit(made, [_reals(op, position) for position in range(3)]), made.rows
+    found = op.builder.emit(made, [_reals(op, position) for position in range(3)])
+    rows = made.rows
 
     def part(begin: tuple[int, int], end: tuple[int, int], *shape: int) -> Value:
         return found.apply(Slice(begin, end, (1, 1))).reshape(shape)

@@ -79,7 +79,8 @@ def _square(op: Operation) -> None:
 
 
 def _quantize(op: Operation) -> None:
-    x, output = op.x(), op.int8_output()
+    x = op.x()
+    output = op.int8_output()
     if x.dtype == np.float32:
         op.emit(Quantize(), x)
     elif same_reals(op.int8().tensor, output):  # uint8 and int8 of the same numbers

@@ -1,4 +1,6 @@
 """`Graph` to a TFLite file, so that LiteRT can run what Lepton runs and be compared with it."""
+
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,15 @@ from lepton.graph import (
     MaxPool2D,
     Mean,
     Node,
+    Op,
+    Padding,
+    Pair,
     Quantization,
     Reshape,
     Softmax,
     Tensor,
 )
+from lepton.graph.ops.windows import NONE
 from lepton.graph.verify import verify
 
 from ..geometry import ACTIVATION_BOUNDS, activation_range, same_padding
@@ -26,13 +32,9 @@ from .options import OPTIONS
 from .reader import IDENTIFIER, SCHEMA_VERSION
 from .schema import load_schema
 
-# Operator and the version of it that introduced int8 (TFLite's op_version.cc); kernels are looked up by both.
-OPERATORS = {Conv2D: ("CONV_2D", 3), DepthwiseConv2D: ("DEPTHWISE_CONV_2D", 3), FullyConnected: ("FULLY_CONNECTED", 5),
-             Add: ("ADD", 2), MaxPool2D: ("MAX_POOL_2D", 2), AveragePool2D: ("AVERAGE_POOL_2D", 2), Mean: ("MEAN", 2),
-             Softmax: ("SOFTMAX", 2), Reshape: ("RESHAPE", 1)}
 PAD = ("PAD", 2)
 BUFFER_ALIGNMENT = 16  # force_align of Buffer.data in the schema
-NO_PADDING = ((0, 0), (0, 0))
+Fields = dict[str, Any]  # of an operator's options, by the schema's names
 
 
 def export_tflite(graph: Graph) -> bytes:
@@ -47,20 +49,18 @@ def export_tflite(graph: Graph) -> bytes:
     `tflite` is not installed.
     """
     for node in graph.nodes:
-        if type(node.op) not in OPERATORS:
-            raise GraphError(f"{node.label}: the exporter writes {', '.join(op.__name__ for op in OPERATORS)}, "
+        if type(node.op) not in WRITERS:
+            raise GraphError(f"{node.label}: the exporter writes {', '.join(op.__name__ for op in WRITERS)}, "
                              f"not {type(node.op).__name__}")
     return _Writer(verify(graph)).file()
-
-
-Windowed = Conv2D | DepthwiseConv2D | MaxPool2D | AveragePool2D
 
 
 class _Writer:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         schema = load_schema()
-        self.tflite, self.builder = schema.tflite, schema.flatbuffers.Builder(1024)
+        self.tflite = schema.tflite
+        self.builder = schema.flatbuffers.Builder(1024)
         self.buffers = [self.buffer(b"")]  # buffer 0 is the empty one, by convention
         self.codes: list[tuple[str, int]] = []
         self.tensors: list[int] = []
@@ -126,7 +126,8 @@ class _Writer:
             tensor.data, np.dtype(tensor.dtype).newbyteorder("<")).tobytes()
         if data:
             self.buffers.append(self.buffer(data))
-        name, shape = self.builder.CreateString(tensor.name), self.numbers(tensor.shape, np.int32)
+        name = self.builder.CreateString(tensor.name)
+        shape = self.numbers(tensor.shape, np.int32)
         fields = {"Shape": shape, "Name": name, "Buffer": len(self.buffers) - 1 if data else 0,
                   "Type": getattr(self.tflite.TensorType, np.dtype(tensor.dtype).name.upper())}
         if tensor.quantization is not None:
@@ -156,34 +157,15 @@ class _Writer:
                                          Outputs=self.numbers([output], np.int32), **extra))
 
     def node(self, node: Node) -> None:
-        op, output = node.op, self.graph.tensors[node.outputs[0]]
-        inputs = [self.indices[name] for name in node.inputs if name]
+        operator, write = WRITERS[type(node.op)]
         x = self.graph.tensors[node.inputs[0]]
-        operator = OPERATORS[type(op)]
-        fields = {}
-        if isinstance(op, Conv2D | DepthwiseConv2D):
-            _, height, width, _ = self.graph.tensors[node.inputs[1]].shape
-            fields = self.window(op, node, x, (height, width), inputs)
-            fields |= {"DilationHFactor": op.dilation[0], "DilationWFactor": op.dilation[1]}
-            if not node.inputs[2]:
-                inputs.append(self.zero_bias(node, x))
-            if isinstance(op, DepthwiseConv2D):
-                fields["DepthMultiplier"] = op.multiplier
-        elif isinstance(op, MaxPool2D | AveragePool2D):
-            fields = self.window(op, node, x, op.kernel, inputs)
-            fields |= {"FilterHeight": op.kernel[0], "FilterWidth": op.kernel[1]}
-        elif isinstance(op, FullyConnected):
-            fields["KeepNumDims"] = op.keep_dims and x.shape[-1] == self.graph.tensors[node.inputs[1]].shape[1]
-        elif isinstance(op, Mean):
-            inputs.append(self.constant(f"{output.name}/axes", [1, 2]))
-            fields["KeepDims"] = op.keep_dims
-        elif isinstance(op, Reshape):
-            inputs.append(self.constant(f"{output.name}/shape", output.shape))
-        elif isinstance(op, Softmax):
-            fields["Beta"] = op.beta
-        if "activation" in OPTIONS[operator[0]][1]:
+        output = self.graph.result(node)
+        inputs = [self.indices[name] for name in node.inputs if name]
+        fields = write(self, node, node.op, x, inputs)
+        options, known = OPTIONS[operator[0]]
+        if "activation" in known:
             fields["FusedActivationFunction"] = self.activation(node, output)
-        self.operator(operator, inputs, self.indices[output.name], OPTIONS[operator[0]][0], **fields)
+        self.operator(operator, inputs, self.indices[output.name], options, **fields)
 
     def activation(self, node: Node, output: Tensor) -> int:
         for name in ACTIVATION_BOUNDS:
@@ -192,29 +174,20 @@ class _Writer:
         raise GraphError(f"{node.label}: the clamp range {node.op.clamp} is none of the activations that TFLite can "
                          f"fuse ({', '.join(ACTIVATION_BOUNDS)})")
 
-    def window(self, op: Windowed, node: Node, x: Tensor, kernel: tuple[int, int], inputs: list[int]) -> dict:
-        """Stride and padding; may put a PAD before the operator, whose output then replaces inputs[0]."""
-        dilation = getattr(op, "dilation", (1, 1))
-        same = tuple(same_padding(*axis) for axis in zip(x.shape[1:3], kernel, op.stride, dilation, strict=True))
-        padding = "SAME" if op.padding == same else "VALID"
-        if op.padding not in (NO_PADDING, same):
-            if isinstance(op, MaxPool2D | AveragePool2D):
-                raise GraphError(f"{node.label}: TFLite cannot express the padding {op.padding} of a pooling; it must "
-                                 f"be {NO_PADDING} (VALID) or {same} (SAME)")
-            inputs[0] = self.pad(op, node, x)
-        return {"Padding": getattr(self.tflite.Padding, padding), "StrideH": op.stride[0], "StrideW": op.stride[1]}
+    def window(self, padding: str, stride: Pair) -> Fields:
+        return {"Padding": getattr(self.tflite.Padding, padding), "StrideH": stride[0], "StrideW": stride[1]}
 
     def zero_bias(self, node: Node, x: Tensor) -> int:
-        weights = self.graph.tensors[node.inputs[1]].quantization
-        assert x.quantization is not None and weights is not None, f"{node.label} is not quantized"
-        scale = x.quantization.scale * weights.scale
-        channels = self.graph.tensors[node.outputs[0]].shape[3]
+        weights = self.graph.tensors[node.inputs[1]]
+        scale = x.parameters.scale * weights.parameters.scale
+        channels = self.graph.result(node).shape[3]
         quantization = Quantization(scale, np.zeros(scale.shape, np.int32), 0 if scale.size > 1 else None)
         data = np.zeros(channels, np.int32)
         return self.tensor(Tensor(f"{node.outputs[0]}/bias", data.shape, data.dtype, quantization, data))
 
-    def pad(self, op: Windowed, node: Node, x: Tensor) -> int:
-        (top, bottom), (left, right) = op.padding
+    def pad(self, padding: Padding, node: Node, x: Tensor) -> int:
+        """A PAD of `x` with the zero point; the index of its output."""
+        (top, bottom), (left, right) = padding
         _, height, width, channels = x.shape
         name = f"{node.outputs[0]}/padded"
         output = self.tensor(Tensor(name, (1, height + top + bottom, width + left + right, channels), x.dtype,
@@ -222,3 +195,68 @@ class _Writer:
         paddings = self.constant(f"{name}/paddings", [[0, 0], [top, bottom], [left, right], [0, 0]])
         self.operator(PAD, [self.indices[x.name], paddings], output)
         return output
+
+
+# What is written of each operator: the fields of its options. `inputs` are the indices of its operands, to which a
+# writer adds those that only TFLite has.
+
+def _padding_name(padding: Padding, x: Tensor, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[str, Padding]:
+    """SAME, VALID, or "" where it is neither; and what SAME would be."""
+    (top, bottom), (left, right) = (same_padding(*axis) for axis in
+                                    zip(x.shape[1:3], kernel, stride, dilation, strict=True))
+    same = (top, bottom), (left, right)
+    return ("SAME" if padding == same else "VALID" if padding == NONE else ""), same
+
+
+def _conv(writer: _Writer, node: Node, op: Conv2D | DepthwiseConv2D, x: Tensor, inputs: list[int]) -> Fields:
+    _, height, width, _ = writer.graph.tensors[node.inputs[1]].shape
+    name, _ = _padding_name(op.padding, x, (height, width), op.stride, op.dilation)
+    if not name:
+        inputs[0] = writer.pad(op.padding, node, x)
+    if not node.inputs[2]:
+        inputs.append(writer.zero_bias(node, x))
+    return writer.window(name or "VALID", op.stride) | {"DilationHFactor": op.dilation[0],
+                                                        "DilationWFactor": op.dilation[1]}
+
+
+def _depthwise(writer: _Writer, node: Node, op: DepthwiseConv2D, x: Tensor, inputs: list[int]) -> Fields:
+    return _conv(writer, node, op, x, inputs) | {"DepthMultiplier": op.multiplier}
+
+
+def _pool(writer: _Writer, node: Node, op: MaxPool2D | AveragePool2D, x: Tensor, inputs: list[int]) -> Fields:
+    name, same = _padding_name(op.padding, x, op.kernel, op.stride, op.dilation)
+    if not name:
+        raise GraphError(f"{node.label}: TFLite cannot express the padding {op.padding} of a pooling; it must "
+                         f"be {NONE} (VALID) or {same} (SAME)")
+    return writer.window(name, op.stride) | {"FilterHeight": op.kernel[0], "FilterWidth": op.kernel[1]}
+
+
+def _fully_connected(writer: _Writer, node: Node, op: FullyConnected, x: Tensor, inputs: list[int]) -> Fields:
+    return {"KeepNumDims": op.keep_dims and x.shape[-1] == writer.graph.tensors[node.inputs[1]].shape[1]}
+
+
+def _mean(writer: _Writer, node: Node, op: Mean, x: Tensor, inputs: list[int]) -> Fields:
+    inputs.append(writer.constant(f"{node.outputs[0]}/axes", [1, 2]))
+    return {"KeepDims": op.keep_dims}
+
+
+def _reshape(writer: _Writer, node: Node, op: Reshape, x: Tensor, inputs: list[int]) -> Fields:
+    inputs.append(writer.constant(f"{node.outputs[0]}/shape", writer.graph.result(node).shape))
+    return {}
+
+
+def _softmax(writer: _Writer, node: Node, op: Softmax, x: Tensor, inputs: list[int]) -> Fields:
+    return {"Beta": op.beta}
+
+
+def _add(writer: _Writer, node: Node, op: Add, x: Tensor, inputs: list[int]) -> Fields:
+    return {}
+
+
+# Operator -> TFLite's name, the version of it that introduced int8 (op_version.cc; kernels are looked up by both), and
+# what writes its fields.
+WRITERS: dict[type[Op], tuple[tuple[str, int], Callable[..., Fields]]] = {
+    Conv2D: (("CONV_2D", 3), _conv), DepthwiseConv2D: (("DEPTHWISE_CONV_2D", 3), _depthwise),
+    FullyConnected: (("FULLY_CONNECTED", 5), _fully_connected), Add: (("ADD", 2), _add),
+    MaxPool2D: (("MAX_POOL_2D", 2), _pool), AveragePool2D: (("AVERAGE_POOL_2D", 2), _pool), Mean: (("MEAN", 2), _mean),
+    Softmax: (("SOFTMAX", 2), _softmax), Reshape: (("RESHAPE", 1), _reshape)}

@@ -12,13 +12,13 @@ from lepton.graph import Graph, GraphError, Quantization, Recenter, Reshape
 from lepton.graph.builder import Value
 from lepton.graph.passes import apply
 
-from . import detection, elementwise, layers, moves, shapes, unary
+from . import detection, elementwise, layers, moves, parts, shapes, unary
 from .operation import Entry, Operation
 from .reader import RawModel, RawOperator, read_tflite
 from .tensors import FileBuilder, Tensors, is_legacy
 
-CONVERT: dict[str, Entry] = (layers.CONVERT | elementwise.CONVERT | unary.CONVERT | moves.CONVERT | shapes.CONVERT
-                             | detection.CONVERT)
+CONVERT: dict[str, Entry] = (layers.CONVERT | elementwise.CONVERT | unary.CONVERT | moves.CONVERT | parts.CONVERT
+                             | shapes.CONVERT | detection.CONVERT)
 MAX_FOLDED = 1 << 24  # bytes of a result that is computed at import; larger ones are computed when the network runs
 
 _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL")
@@ -40,9 +40,11 @@ def import_tflite(source: str | PathLike | bytes, name: str | None = None, signa
     contradicts its shape or the scales that TFLite computes with.
     """
     if isinstance(source, bytes | bytearray | memoryview):
-        data, stem = bytes(source), "network"
+        data = bytes(source)
+        stem = "network"
     else:
-        data, stem = Path(source).read_bytes(), Path(source).stem
+        data = Path(source).read_bytes()
+        stem = Path(source).stem
     raw = read_tflite(data, signature)
     unsupported = sorted({operator.name for operator in raw.operators} - set(CONVERT))
     if unsupported:
@@ -55,7 +57,7 @@ def import_tflite(source: str | PathLike | bytes, name: str | None = None, signa
                          "like its inputs (lepton compile --calibration data.npy, or quantize_tflite), or convert it "
                          "with full integer quantization, to int8 with int32 biases")
     in_file = "" if raw.name == "main" else raw.name  # what converters call every network
-    return apply(Importer(raw, name or in_file or stem).graph, "fold-pads")
+    return apply(TFLiteImporter(raw, name or in_file or stem).graph, "fold-pads")
 
 
 def float_layer(raw: RawModel) -> str | None:
@@ -66,11 +68,12 @@ def float_layer(raw: RawModel) -> str | None:
     return None
 
 
-class Importer:
+class TFLiteImporter:
     """The graph of a file's records."""
 
     def __init__(self, raw: RawModel, name: str) -> None:
-        self.raw, self.graph = raw, Graph(name)
+        self.raw = raw
+        self.graph = Graph(name)
         self.builder = FileBuilder(self.graph, MAX_FOLDED)
         self.tensors = Tensors(raw, self.builder)
         # Operators have no names in TFLite. Their outputs' do for labels, unless a converter has made them up from
@@ -111,7 +114,8 @@ class Importer:
     # Edges of the network
 
     def _input(self, index: int) -> None:
-        raw, tensor = self.raw.tensors[index], self.tensors.declared(index)
+        raw = self.raw.tensors[index]
+        tensor = self.tensors.declared(index)
         if any(extent < 0 for extent in raw.signature[1:]):
             raise GraphError(f"tensor {raw.name!r} has the dynamic shape {raw.signature}; only the batch may be left "
                              "open")
@@ -120,7 +124,8 @@ class Importer:
                              "1 or more")
         if index in self.tensors.values:
             raise GraphError(f"{tensor.name!r} is listed twice")
-        q, legacy = tensor.quantization, is_legacy(raw)
+        q = tensor.quantization
+        legacy = is_legacy(raw)
         if legacy and q is not None:
             outside = Quantization(q.scale, q.zero_point + 128, q.axis)
             value = self.builder.input(tensor.name, tensor.shape, np.uint8, outside)
@@ -135,7 +140,8 @@ class Importer:
 
         A value that stands for several tensors has the name of the first.
         """
-        values, computed = self.tensors.values, self.tensors.computed
+        values = self.tensors.values
+        computed = self.tensors.computed
         taken = {v.name for i, v in values.items() if i in self.raw.inputs or i not in computed}
         taken |= set(self.graph.inputs)
         new: dict[str, str] = {}
@@ -154,7 +160,8 @@ class Importer:
         self.graph.outputs.append(self._output_name(index))
 
     def _output_name(self, index: int) -> str:
-        name, raw = self.tensors.names[index], self.raw.tensors[index]
+        name = self.tensors.names[index]
+        raw = self.raw.tensors[index]
         if index in self.tensors.computed and index not in self.tensors.values:
             raise GraphError(f"{name!r} is computed by no operator")
         value = self.tensors.value(index)
@@ -166,15 +173,18 @@ class Importer:
 
     def _made(self, index: int, value: Value) -> str:
         """An operator makes the output: of uint8, of a constant, or of a value that has another name."""
-        name, legacy = self.tensors.names[index], is_legacy(self.raw.tensors[index])
+        name = self.tensors.names[index]
+        legacy = is_legacy(self.raw.tensors[index])
         if value.name == name:  # a constant of the file, which keeps its values under another name
             tensor = self.graph.tensors.pop(name)
             tensor.name = self.builder.unique(f"{name}.values")
             self.graph.tensors[tensor.name] = tensor
-        output, q = replace(value.tensor, name=name, data=None), value.tensor.quantization
+        output = replace(value.tensor, name=name, data=None)
+        q = value.tensor.quantization
         if legacy and q is not None:
             output = replace(output, dtype=np.dtype(np.uint8), quantization=Quantization(q.scale, q.zero_point + 128))
-        self.builder.label, self.builder.fold_bytes = name, -1
+        self.builder.label = name
+        self.builder.fold_bytes = -1
         self.builder.emit(Recenter() if legacy else Reshape(tuple(value.shape)), [value], output=output)
         return name
 

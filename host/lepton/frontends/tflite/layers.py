@@ -43,7 +43,8 @@ def _check_bias(operands: list[Value | None]) -> None:
     if bias is None or x is None or weights is None or not (bias.quantization and x.quantization
                                                             and weights.quantization):
         return
-    expected, given = x.quantization.scale * weights.quantization.scale, bias.quantization.scale
+    expected = x.quantization.scale * weights.quantization.scale
+    given = bias.quantization.scale
     if expected.size in (1, given.size) and not np.allclose(given, expected, rtol=0.01, atol=1e-30):
         warnings.warn(f"the scale of bias {bias.name!r} is not input scale times weight scale; TFLite ignores it, and "
                       "so does Lepton", UserWarning, stacklevel=4)
@@ -91,7 +92,8 @@ def _depthwise(op: Operation) -> None:
     _check_bias(operands)
     weights = op.x(1)
     x = _image(op, 0, weights)
-    multiplier, stated = weights.shape[3] // x.shape[3], op.option("multiplier")
+    multiplier = weights.shape[3] // x.shape[3]
+    stated = op.option("multiplier")
     if weights.shape[3] % x.shape[3]:
         raise GraphError(f"weights of shape {tuple(weights.shape)} do not match the input {tuple(x.shape)}")
     if stated not in (0, multiplier):  # 0: older converters left it to the shapes
@@ -102,16 +104,20 @@ def _depthwise(op: Operation) -> None:
 
 
 def _transpose_conv(op: Operation) -> None:
-    shape, weights = op.integers(0), op.x(1)
+    shape = op.integers(0)
+    weights = op.x(1)
     x = _image(op, 2, weights)
     if len(shape) != 4 or weights.shape[3] != x.shape[3] or (shape[0], shape[3]) != (x.shape[0], weights.shape[0]):
         raise GraphError(f"weights {tuple(weights.shape)} and input {tuple(x.shape)} do not make the output {shape}")
-    same, stride = op.option("padding") == "SAME", (op.option("stride_y"), op.option("stride_x"))
+    same = op.option("padding") == "SAME"
+    stride = (op.option("stride_y"), op.option("stride_x"))
     if not all(1 <= value <= MAX_WINDOW for value in (*stride, *weights.shape[1:3])):
         raise GraphError(f"stride and kernel must lie in 1..{MAX_WINDOW}, not {stride} and {weights.shape[1:3]}")
     padding = [(0, 0), (0, 0)]
     for axis in range(2):
-        given, made, kernel = x.shape[1 + axis], shape[1 + axis], weights.shape[1 + axis]
+        given = x.shape[1 + axis]
+        made = shape[1 + axis]
+        kernel = weights.shape[1 + axis]
         # the forward convolution from output to input, whose padding this one undoes
         forward = -(-made // stride[axis]) if same else (made - kernel) // stride[axis] + 1
         if forward != given:
@@ -130,7 +136,9 @@ def _fully_connected(op: Operation) -> None:
         raise GraphError("shuffled weights are not supported, only the default format")
     operands = _weighted(op, 0, 1, 2)
     _check_bias(operands)
-    x, weights, keep = op.x(0), op.x(1), bool(op.option("keep_dims"))
+    x = op.x(0)
+    weights = op.x(1)
+    keep = bool(op.option("keep_dims"))
     length = weights.shape[1] if weights.rank == 2 else 0
     if not length or prod(x.shape) % length or (keep and x.shape[-1:] != (length,)):
         raise GraphError(f"weights of shape {tuple(weights.shape)} do not match the input {tuple(x.shape)}")
@@ -154,7 +162,8 @@ def _batch_matmul(op: Operation) -> None:
 def _pool(kind: type[MaxPool2D] | type[AveragePool2D]) -> Convert:
     """Averages of uint8 are of positive numbers, so that ties go up; those of int8 go away from zero."""
     def convert(op: Operation) -> None:
-        x, kernel = _image(op, 0), (op.option("kernel_y"), op.option("kernel_x"))
+        x = _image(op, 0)
+        kernel = (op.option("kernel_y"), op.option("kernel_x"))
         window = _window(op, x, kernel, dilated=False)
         if x.dtype == np.float32:
             op.result(op.fused(x.apply(kind(kernel=kernel, **window))))
@@ -173,7 +182,8 @@ def _axes(op: Operation, rank: int) -> tuple[int, ...]:
 
 
 def _mean(op: Operation) -> None:
-    x, keep = op.x(), bool(op.option("keep_dims"))
+    x = op.x()
+    keep = bool(op.option("keep_dims"))
     axes = _axes(op, x.rank)
     if x.rank == 4 and axes == (1, 2) and x.dtype == np.int8:
         op.emit(Mean(keep), x)
@@ -182,22 +192,26 @@ def _mean(op: Operation) -> None:
 
 
 def _reduce(op: Operation) -> None:
-    kind, x = op.name.removeprefix("REDUCE_").lower(), op.x()
+    kind = op.name.removeprefix("REDUCE_").lower()
+    x = op.x()
     op.emit(Reduce(kind, _axes(op, x.rank), bool(op.option("keep_dims")), op.legacy()), x)
 
 
 def _arg(op: Operation) -> None:
-    x, (axis,) = op.x(), op.integers(1)[:1] or (0,)
+    x = op.x()
+    (axis,) = op.integers(1)[:1] or (0,)
     op.emit(ArgMax(axis, False, op.name == "ARG_MIN", dtype=op.output().dtype.name), x)
 
 
 def _cumulative_sum(op: Operation) -> None:
-    x, (axis,) = op.x(0, "FLOAT32", "INT32", "INT64"), op.integers(1)[:1] or (0,)
+    x = op.x(0, "FLOAT32", "INT32", "INT64")
+    (axis,) = op.integers(1)[:1] or (0,)
     op.emit(CumSum(axis, bool(op.option("exclusive")), bool(op.option("reverse"))), x)
 
 
 def _top_k(op: Operation) -> None:
-    x, (k,) = op.x(), op.integers(1)[:1] or (0,)
+    x = op.x()
+    (k,) = op.integers(1)[:1] or (0,)
     places = op.builder.emit(TopK(k, dtype=op.output(1).dtype.name), [x])
     op.result(op.builder.emit(GatherElements(-1), [x, places]))
     op.result(places, 1)

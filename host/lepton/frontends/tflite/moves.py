@@ -5,15 +5,13 @@ from math import prod
 
 import numpy as np
 
-from lepton.graph import Concat, GraphError, Pad, Resize, Slice, Table
+from lepton.graph import GraphError, Pad, Resize
 from lepton.graph import moves as composed
 from lepton.graph.builder import Value
 from lepton.graph.ops import Gather, GatherND, OneHot
 from lepton.graph.ops.conditions import MAX_WINDOW
 
-from . import tables
 from .operation import Entry, Operation
-from .tensors import same_reals
 
 MAX_GROWN = 1 << 26  # elements of what TILE and BROADCAST_TO make
 
@@ -40,7 +38,8 @@ def _squeeze(op: Operation) -> None:
 
 
 def _expand_dims(op: Operation) -> None:
-    x, (axis,) = op.x(), op.integers(1)[:1] or (0,)
+    x = op.x()
+    (axis,) = op.integers(1)[:1] or (0,)
     if not -x.rank - 1 <= axis <= x.rank:
         raise GraphError(f"axis {axis} must lie in a shape of {x.rank + 1} dimensions")
     axis %= x.rank + 1
@@ -48,131 +47,11 @@ def _expand_dims(op: Operation) -> None:
 
 
 def _transpose(op: Operation) -> None:
-    x, order = op.x(), op.integers(1)
+    x = op.x()
+    order = op.integers(1)
     if sorted(axis % max(x.rank, 1) for axis in order) != list(range(x.rank)):
         raise GraphError(f"{order} is not an order of {x.rank} axes")
     op.result(x.transpose([axis % x.rank for axis in order]))
-
-
-# Joins and parts
-
-def _concat(op: Operation) -> None:
-    if op.option("activation") != "NONE":
-        raise GraphError(f"a fused activation ({op.option('activation')}) is not supported")
-    parts, output = op.all(), op.output()
-    for position, part in enumerate(parts):
-        if op.legacy(position):  # whose operands may have scales of their own
-            values = tables.concat_table(part.tensor, output)
-            parts[position] = part if values is None else op.builder.emit(Table(values), [part],
-                                                                          quantization=output.quantization)
-    _alike(parts, output.dtype)
-    op.emit(Concat(parts[0].axis(op.option("axis"))), *parts)
-
-
-def _alike(values: list[Value], dtype: np.dtype) -> None:
-    first = values[0]
-    for value in values:
-        if value.dtype != first.dtype or (dtype == np.int8 and not same_reals(first.tensor, value.tensor)):
-            raise GraphError(f"{first.name!r} and {value.name!r} must have the same type and quantization")
-
-
-def _pack(op: Operation) -> None:
-    parts = op.all()
-    if any(part.shape != parts[0].shape for part in parts):
-        raise GraphError("all inputs must have the same shape")
-    axis, rank = op.option("axis"), parts[0].rank + 1
-    if not -rank <= axis < rank:
-        raise GraphError(f"axis {axis} must lie in a shape of {rank} dimensions")
-    _alike(parts, parts[0].dtype)
-    op.result(composed.stack(parts, axis))
-
-
-def _unpack(op: Operation) -> None:
-    x = op.x()
-    axis = x.axis(op.option("axis"))
-    if x.shape[axis] != op.results:
-        raise GraphError(f"{op.results} outputs from axis {axis} of the shape {tuple(x.shape)}")
-    for position, part in enumerate(composed.unstack(x, axis)):
-        op.result(part, position)
-
-
-def _split(op: Operation) -> None:
-    x = op.x(1)
-    axis = x.axis((op.integers(0) or (0,))[0])
-    if x.shape[axis] % op.results:
-        raise GraphError(f"{x.shape[axis]} elements of axis {axis} cannot be split into {op.results} parts")
-    _parts(op, x, axis, [x.shape[axis] // op.results] * op.results)
-
-
-def _split_v(op: Operation) -> None:
-    x, sizes = op.x(), list(op.integers(1))
-    axis = x.axis((op.integers(2) or (0,))[0])
-    if sizes.count(-1) == 1:
-        sizes[sizes.index(-1)] = x.shape[axis] - sum(n for n in sizes if n != -1)
-    _parts(op, x, axis, sizes)
-
-
-def _parts(op: Operation, x: Value, axis: int, sizes: list[int]) -> None:
-    if len(sizes) != op.results:
-        raise GraphError(f"{len(sizes)} sizes for {op.results} outputs")
-    for position, part in enumerate(composed.split(x, axis, sizes)):
-        op.result(part, position)
-
-
-def _slice(op: Operation) -> None:
-    x, begin, size = op.x(), op.integers(1), op.integers(2)
-    if len(begin) != x.rank or len(size) != x.rank:
-        raise GraphError(f"begin {begin} and size {size} must have {x.rank} values")
-    end = [extent if s == -1 else b + s for b, s, extent in zip(begin, size, x.shape, strict=True)]
-    if any(not 0 <= b < e <= extent for b, e, extent in zip(begin, end, x.shape, strict=True)):
-        raise GraphError(f"from {begin} to {tuple(end)} does not lie in the shape {tuple(x.shape)}")
-    op.emit(Slice(tuple(begin), tuple(end), (1,) * x.rank), x)
-
-
-def _strided_slice(op: Operation) -> None:
-    """Each axis from begin to end by stride. Bits of the masks, one for each position of the three lists, leave an end
-    open, take one place and drop the axis, add an axis, or stand for all axes that no other position does."""
-    x, lists = op.x(), [op.integers(position) for position in (1, 2, 3)]
-    masks = {key: op.option(f"{key}_mask") for key in ("begin", "end", "ellipsis", "new_axis", "shrink")}
-    positions = range(len(lists[0]))
-    own = [p for p in positions if not (masks["ellipsis"] | masks["new_axis"]) >> p & 1]
-    if len({len(values) for values in lists}) != 1 or len(own) > x.rank or any(lists[2][p] == 0 for p in own) or (
-            sum(masks["ellipsis"] >> p & 1 for p in positions) > 1):
-        raise GraphError(f"begin {lists[0]}, end {lists[1]} and strides {lists[2]} do not fit the shape "
-                         f"{tuple(x.shape)}")
-    picks: list[tuple[int, int, int]] = []
-    kept: list[int] = []
-    for position in (*positions, None):  # None: behind the lists, where the axes that are left are whole
-        if position is None or masks["ellipsis"] >> position & 1:
-            later = [] if position is None else [p for p in own if p > position]
-            whole = x.shape[len(picks):x.rank - len(later)]
-            picks += [(0, extent, 1) for extent in whole]
-            kept += whole
-        elif masks["new_axis"] >> position & 1:
-            kept.append(1)
-        else:
-            pick, drops = _pick(op, x.shape[len(picks)], [values[position] for values in lists],
-                                {key: bool(mask >> position & 1) for key, mask in masks.items()})
-            picks.append(pick)
-            kept += [] if drops else [len(range(*pick))]
-    begin, end, step = zip(*picks, strict=True) if picks else ((), (), ())
-    op.result(x.apply(Slice(begin, end, step)).reshape(kept))
-
-
-def _pick(op: Operation, extent: int, numbers: list[int], masks: dict[str, bool]) -> tuple[tuple[int, int, int], bool]:
-    """(begin, end, step) along one axis, and whether the axis disappears."""
-    begin, end, step = numbers
-    if masks["shrink"]:
-        place = begin + extent * (begin < 0)
-        if not 0 <= place < extent:
-            raise GraphError(f"index {begin} is outside an axis of {extent} elements")
-        return (place, place + 1, 1), True
-    if op.option("offset"):
-        end += begin
-    pick = slice(None if masks["begin"] else begin, None if masks["end"] else end, step).indices(extent)
-    if not len(range(*pick)):
-        raise GraphError(f"the slice from {begin} to {end} by {step} of an axis of {extent} elements is empty")
-    return pick, False
 
 
 # Borders
@@ -189,7 +68,8 @@ def _pad_v2(op: Operation) -> None:
 
 
 def _padded(op: Operation, value: float, mode: str) -> None:
-    x, widths = op.x(), op.integers(1)
+    x = op.x()
+    widths = op.integers(1)
     if len(widths) != 2 * x.rank or not all(0 <= width <= MAX_WINDOW for width in widths):
         raise GraphError(f"paddings must be {2 * x.rank} numbers in 0..{MAX_WINDOW}, not {widths} for the shape "
                          f"{tuple(x.shape)}")
@@ -197,13 +77,16 @@ def _padded(op: Operation, value: float, mode: str) -> None:
 
 
 def _gather(op: Operation) -> None:
-    x, indices = op.x(), op.x(1, "INT32", "INT64")
-    axis, batch = x.axis(op.option("axis")), op.option("batch_dims")
+    x = op.x()
+    indices = op.x(1, "INT32", "INT64")
+    axis = x.axis(op.option("axis"))
+    batch = op.option("batch_dims")
     batch += indices.rank * (batch < 0)
     if not 0 <= batch <= min(indices.rank, axis):
         raise GraphError(f"batch_dims {batch} must be at most axis {axis} and the {indices.rank} dimensions of the "
                          "indices")
-    data, extent = indices.data, x.shape[axis]
+    data = indices.data
+    extent = x.shape[axis]
     if data is not None and data.size and not (data.min() >= 0 and data.max() < extent):
         raise GraphError(f"indices {data.min()}..{data.max()} are outside axis {axis} of the shape {tuple(x.shape)}")
     if not batch:
@@ -222,7 +105,8 @@ def _one_hot(op: Operation) -> None:
 
 
 def _tile(op: Operation) -> None:
-    x, times = op.x(), op.integers(1)
+    x = op.x()
+    times = op.integers(1)
     if len(times) != x.rank or min(times, default=1) < 1:
         raise GraphError(f"{x.rank} numbers of at least 1 are needed, not {times}")
     _grown([n * k for n, k in zip(x.shape, times, strict=True)])
@@ -245,7 +129,8 @@ def _grown(shape: Sequence[int]) -> None:
 # Images
 
 def _resize(op: Operation) -> None:
-    x, size = op.x(), op.integers(1)
+    x = op.x()
+    size = op.integers(1)
     if x.rank != 4 or len(size) != 2 or min(size) < 1:
         raise GraphError("an input (1, height, width, channels) and a size of 2 numbers of at least 1 are needed, not "
                          f"{tuple(x.shape)} and {size}")
@@ -262,7 +147,9 @@ def _resize(op: Operation) -> None:
 
 def _blocks(op: Operation) -> tuple[Value, tuple[int, int], list[tuple[int, int]]]:
     """Image, block sizes, and what is added to or cropped from height and width."""
-    x, blocks, widths = op.x(), op.integers(1), op.integers(2)
+    x = op.x()
+    blocks = op.integers(1)
+    widths = op.integers(2)
     if x.rank != 4 or len(blocks) != 2 or len(widths) != 4 or min(blocks) < 1 or min(widths) < 0 or (
             max(*blocks, *widths) > MAX_WINDOW):
         raise GraphError(f"an NHWC input with 2 block sizes and 4 paddings is needed, not {tuple(x.shape)}, {blocks}, "
@@ -296,10 +183,7 @@ def _batch_to_space(op: Operation) -> None:
 
 CONVERT: dict[str, Entry] = {
     "RESHAPE": ((1, 2), 1, _reshape), "SQUEEZE": ((1,), 1, _squeeze), "EXPAND_DIMS": ((2,), 1, _expand_dims),
-    "TRANSPOSE": ((2,), 1, _transpose), "CONCATENATION": (range(1, 257), 1, _concat),
-    "PACK": (range(1, 257), 1, _pack), "UNPACK": ((1,), 0, _unpack), "SPLIT": ((2,), 0, _split),
-    "SPLIT_V": ((3,), 0, _split_v), "SLICE": ((3,), 1, _slice), "STRIDED_SLICE": ((4,), 1, _strided_slice),
-    "PAD": ((2,), 1, _pad), "PADV2": ((3,), 1, _pad_v2),
+    "TRANSPOSE": ((2,), 1, _transpose), "PAD": ((2,), 1, _pad), "PADV2": ((3,), 1, _pad_v2),
     "MIRROR_PAD": ((2,), 1, lambda op: _padded(op, 0, op.option("mode").lower())), "GATHER": ((2,), 1, _gather),
     "GATHER_ND": ((2,), 1, lambda op: op.emit(GatherND(), *op.all())), "ONE_HOT": ((4,), 1, _one_hot),
     "EMBEDDING_LOOKUP": ((2,), 1, lambda op: op.emit(Gather(0), op.x(1), op.x(0))), "TILE": ((2,), 1, _tile),

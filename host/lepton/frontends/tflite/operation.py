@@ -1,11 +1,11 @@
-"""What the conversion of an operator is given: its operands as values, its attributes, and where its results go."""
+"""One operator of a file, as its conversion sees it: operands as values, attributes, results."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from lepton.graph import Add, GraphError, Op, Quantization, Softmax, Sub, Tensor
+from lepton.graph import GraphError, Op, Quantization, Tensor
 from lepton.graph.builder import Value
 from lepton.graph.composites import clamp
 
@@ -14,13 +14,16 @@ from .reader import RawOperator
 from .tensors import DTYPES, SMALLEST, Tensors, is_legacy
 
 MAX_CONSTANT = 4096  # elements of a constant that says how, not what, to compute: axes, shapes, paddings
+_NO_ZERO_SCALES = ("ADD", "SUB", "SOFTMAX")  # whose kernels in LiteRT abort where an input's scale is 0
 
 
 class Operation:
     """One operator of the file. All methods raise GraphError without naming the operator: whoever calls does that."""
 
     def __init__(self, raw: RawOperator, tensors: Tensors) -> None:
-        self.raw, self.tensors, self.builder = raw, tensors, tensors.builder
+        self.raw = raw
+        self.tensors = tensors
+        self.builder = tensors.builder
 
     @property
     def name(self) -> str:
@@ -37,7 +40,7 @@ class Operation:
         return len(self.raw.inputs)
 
     def has(self, position: int) -> bool:
-        """Is there an operand, which may be left out?"""
+        """Whether the file gives the operand, which may be left out."""
         return position < len(self.raw.inputs) and self.raw.inputs[position] >= 0
 
     def x(self, position: int = 0, *dtypes: str) -> Value:
@@ -73,7 +76,7 @@ class Operation:
         return tuple(value.data.ravel().tolist())
 
     def legacy(self, position: int = 0) -> bool:
-        """Is the operand uint8 in the file?"""
+        """Whether the operand is uint8 in the file."""
         return is_legacy(self.tensors.raw.tensors[self.raw.inputs[position]])
 
     # Results
@@ -113,7 +116,7 @@ class Operation:
     def emit(self, op: Op, *operands: Value | None, position: int = 0) -> None:
         """The operator's result is that of `op`, with the quantization that the file declares."""
         output = self.output(position)
-        _check_zero_scales(op, [v.tensor for v in operands if v is not None], output)
+        _check_zero_scales(self.name, [v.tensor for v in operands if v is not None], output)
         self.result(self.builder.emit(op, list(operands), quantization=output.quantization), position)
 
     def known(self, data: np.ndarray) -> None:
@@ -127,16 +130,16 @@ class Operation:
         return tensor.quantization
 
 
-def _check_zero_scales(op: Op, operands: Sequence[Tensor], result: Tensor) -> None:
+def _check_zero_scales(operator: str, operands: Sequence[Tensor], result: Tensor) -> None:
     """Nothing can be divided by an output's scale of 0, and LiteRT aborts on some operators with such an input."""
     def is_zero(tensor: Tensor) -> bool:
         return tensor.quantization is not None and tensor.data is None and tensor.quantization.scale[0] == SMALLEST
 
     if is_zero(result) and not any(map(is_zero, operands)):
         raise GraphError(f"output {result.name!r} has the scale 0, in which no value can be expressed")
-    if isinstance(op, Add | Sub | Softmax) and any(map(is_zero, operands)):
+    if operator in _NO_ZERO_SCALES and any(map(is_zero, operands)):
         raise GraphError("an input has the scale 0, which LiteRT does not compute either")
 
 
 Convert = Callable[[Operation], None]
-Entry = tuple[Sequence[int], int, Convert]  # numbers of operands, number of results (0: any), conversion
+Entry = tuple[Sequence[int], int, Convert]  # allowed numbers of operands, number of results (0: any), conversion

@@ -24,7 +24,8 @@ def plain_float(schema: ModuleType, data: bytes, signature: str | None, names: l
     index = next((entry.subgraphIndex for entry in model.signatureDefs or () if signature is not None and
                   entry.signatureKey in (signature, signature.encode())), 0)
     graph = model.subgraphs[index]
-    model.subgraphs, model.signatureDefs = [graph], [_signature(schema, graph)]
+    model.subgraphs = [graph]
+    model.signatureDefs = [_signature(schema, graph)]
     for tensor, name in zip(graph.tensors, names, strict=True):
         tensor.name = name
     _fold_dequantize(schema, model, graph)
@@ -62,13 +63,16 @@ def _signature(schema: ModuleType, graph: Any) -> Any:
         entries = []
         for position, index in enumerate(indices):
             entry = schema.TensorMapT()
-            entry.name, entry.tensorIndex = f"{prefix}_{position}", int(index)
+            entry.name = f"{prefix}_{position}"
+            entry.tensorIndex = int(index)
             entries.append(entry)
         return entries
 
     made = schema.SignatureDefT()
-    made.signatureKey, made.subgraphIndex = SIGNATURE, 0
-    made.inputs, made.outputs = named("input", graph.inputs), named("output", graph.outputs)
+    made.signatureKey = SIGNATURE
+    made.subgraphIndex = 0
+    made.inputs = named("input", graph.inputs)
+    made.outputs = named("output", graph.outputs)
     return made
 
 
@@ -131,7 +135,8 @@ def _reals(schema: ModuleType, tensor: Any, data: np.ndarray) -> np.ndarray:
     along = [1] * len(shape)
     if scale.size > 1:
         along[q.quantizedDimension] = -1
-        scale, zero = scale.reshape(along), zero.reshape(along)
+        scale = scale.reshape(along)
+        zero = zero.reshape(along)
     return ((values - zero) * scale).astype(np.float32)
 
 
@@ -140,5 +145,7 @@ def _set(schema: ModuleType, model: Any, tensor: Any, values: np.ndarray) -> Non
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(values.astype("<f4").tobytes(), np.uint8)
     model.buffers.append(buffer)
-    tensor.buffer, tensor.type, tensor.quantization = len(model.buffers) - 1, schema.TensorType.FLOAT32, None
+    tensor.buffer = len(model.buffers) - 1
+    tensor.type = schema.TensorType.FLOAT32
+    tensor.quantization = None
     tensor.sparsity = None

@@ -74,11 +74,14 @@ class _Counted:
     """Calibration inputs that are counted while the quantizer goes through them; it looks at their number first."""
 
     def __init__(self, feeds: list[dict], progress: Progress | None) -> None:
-        self.feeds, self.progress, self.started = feeds, progress, False
+        self.feeds = feeds
+        self.progress = progress
+        self.started = False
         self.stdout = sys.stdout  # for `progress`, while the quantizer is kept quiet
 
     def __iter__(self) -> Iterator[dict]:
-        counts, self.started = self.started, True
+        counts = self.started
+        self.started = True
         for done, feed in enumerate(self.feeds, 1):
             yield feed
             if counts and self.progress is not None:

@@ -21,7 +21,8 @@ IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
 
 # Slots of the table OperatorCode in TFLite's schema, as flatbuffers counts them
-_DEPRECATED_BUILTIN_CODE, _BUILTIN_CODE = 4, 10
+_DEPRECATED_BUILTIN_CODE = 4
+_BUILTIN_CODE = 10
 _PLACEHOLDER = "PLACEHOLDER_FOR_GREATER_OP_CODES"
 
 # What the generated code raises on offsets and lengths that make no sense.
@@ -167,7 +168,8 @@ class _Reader:
         name = self.text(tensor.Name()) or f"tensor_{index}"
         if not 0 <= tensor.Buffer() < len(buffers):
             raise GraphError(f"tensor {name!r} names buffer {tensor.Buffer()}, the file has {len(buffers)}")
-        shape, signature = self.vector(tensor.ShapeAsNumpy()), self.vector(tensor.ShapeSignatureAsNumpy())
+        shape = self.vector(tensor.ShapeAsNumpy())
+        signature = self.vector(tensor.ShapeSignatureAsNumpy())
         return RawTensor(name, shape, signature, self.types.get(tensor.Type(), f"TYPE {tensor.Type()}"),
                          buffers[tensor.Buffer()], self.quantization(tensor), tensor.IsVariable(),
                          tensor.Sparsity() is not None)

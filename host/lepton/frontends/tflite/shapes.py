@@ -10,7 +10,8 @@ _MOST_BYTES = 1 << 24  # of a constant that a file makes of a number
 
 
 def _fill(op: Operation) -> None:
-    shape, value = op.integers(0), op.data(1)
+    shape = op.integers(0)
+    value = op.data(1)
     if value.size != 1 or min(shape, default=1) < 1 or np.prod(shape, dtype=np.int64) * value.itemsize > _MOST_BYTES:
         raise GraphError(f"one number and a shape of at most {_MOST_BYTES} bytes are needed, not {value.shape} and "
                          f"{shape}")
@@ -26,7 +27,8 @@ def _range(op: Operation) -> None:
 
 
 def _broadcast_args(op: Operation) -> None:
-    a, b = op.integers(0), op.integers(1)
+    a = op.integers(0)
+    b = op.integers(1)
     try:
         op.known(np.array(np.broadcast_shapes(a, b)))
     except ValueError:

@@ -19,7 +19,8 @@ Function = Callable[[np.ndarray], np.ndarray]
 Bounds = tuple[float | None, float | None]
 
 _Q = np.arange(-128, 128)
-SQRT_HALF, SQRT_2_PI = 0.7071067811865476, 0.7978845608028654
+SQRT_HALF = 0.7071067811865476
+SQRT_2_PI = 0.7978845608028654
 
 
 def _scale(tensor: Tensor) -> np.float32:
@@ -121,7 +122,8 @@ def negated(x: Tensor, y: Tensor) -> bytes:
 
 def hard_swish(x: Tensor, y: Tensor) -> bytes:
     """x * relu6(x + 3) / 6 in int16 (reference_ops::HardSwish)."""
-    hires, output = np.float32(1 / 128) * _scale(x), _scale(y)
+    hires = np.float32(1 / 128) * _scale(x)
+    output = _scale(y)
     multipliers = []
     for real in (hires / output, hires / np.float32(3 / 32768)):
         multiplier, exponent = _multiplier(float(real))

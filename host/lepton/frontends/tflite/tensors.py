@@ -27,7 +27,8 @@ class FileBuilder(GraphBuilder):
     reserved: frozenset[str] = frozenset()
 
     def unique(self, name: str) -> str:
-        number, candidate = 0, name
+        number = 0
+        candidate = name
         while candidate in self.graph.tensors or candidate in self.reserved:
             number += 1
             candidate = f"{name}.{number}"
@@ -38,7 +39,8 @@ class Tensors:
     """Values by the file's index of their tensors; operators add theirs with `bind`."""
 
     def __init__(self, raw: RawModel, builder: FileBuilder) -> None:
-        self.raw, self.builder = raw, builder
+        self.raw = raw
+        self.builder = builder
         self.names = unique_names(raw.tensors)
         builder.reserved = frozenset(self.names)
         self.values: dict[int, Value] = {}
@@ -62,10 +64,12 @@ class Tensors:
         Raises GraphError where the file declares another shape, type or quantization. Where it leaves extents open (-1
         in the signature), or has no shape at all, the operator's are taken, as LiteRT does when it allocates tensors.
         """
-        raw, name = self.raw.tensors[index], self.names[index]
+        raw = self.raw.tensors[index]
+        name = self.names[index]
         if index in self.values:
             raise GraphError(f"computes {name!r}, which is computed already")
-        declared, shape = self.shape(raw), tuple(value.shape)
+        declared = self.shape(raw)
+        shape = tuple(value.shape)
         open_extents = len(raw.signature) == len(shape) and -1 in raw.signature and all(
             a in (-1, b) for a, b in zip(raw.signature, shape, strict=True))
         if declared and declared != shape and not open_extents:
@@ -83,7 +87,8 @@ class Tensors:
         """What the file says of a tensor: legacy uint8 as the int8 that the graph has."""
         raw = self.raw.tensors[index]
         self.check(raw)
-        quantization, dtype = self._quantization(raw), DTYPES[raw.dtype]
+        quantization = self._quantization(raw)
+        dtype = DTYPES[raw.dtype]
         if is_legacy(raw) and quantization is not None:
             dtype = np.dtype(np.int8)
             quantization = Quantization(quantization.scale, quantization.zero_point - 128, quantization.axis)
@@ -108,7 +113,8 @@ class Tensors:
         return raw.shape
 
     def _constant(self, index: int) -> Value:
-        raw, tensor = self.raw.tensors[index], self.declared(index)
+        raw = self.raw.tensors[index]
+        tensor = self.declared(index)
         data = constant_data(raw)
         if data is None:
             raise GraphError(f"{tensor.name!r} must be a constant, or be computed by an operator")
@@ -155,7 +161,8 @@ def is_legacy(raw: RawTensor) -> bool:
 
 def same_reals(a: Tensor, b: Tensor) -> bool:
     """Do the int8 tensors stand for reals in the same way?"""
-    p, q = a.quantization, b.quantization
+    p = a.quantization
+    q = b.quantization
     if p is None or q is None:
         return p is q
     return np.array_equal(p.scale, q.scale) and np.array_equal(p.zero_point, q.zero_point)

@@ -60,7 +60,8 @@ class Div(Binary):
             _nonzero(call, b)
             whole = np.abs(a) // np.abs(b)
             return np.where((a < 0) == (b < 0), whole, -whole)
-        divisor, output = _centred(call, 1), call.output
+        divisor = _centred(call, 1)
+        output = call.output
         _nonzero(call, divisor)
         factor = call.inputs[0].scale / (call.inputs[1].scale * output.scale)
         a, b = np.broadcast_arrays(_centred(call, 0), divisor)

@@ -81,7 +81,8 @@ def int8(*tensors: Tensor) -> None:
 
 def same_quantization(a: Tensor, b: Tensor) -> None:
     """The same reals, where both are quantized integers."""
-    p, q = a.quantization, b.quantization
+    p = a.quantization
+    q = b.quantization
     if p is None or q is None or np.dtype(a.dtype).kind not in "iu":
         return
     require(np.array_equal(p.scale, q.scale) and np.array_equal(p.zero_point, q.zero_point),

@@ -53,7 +53,8 @@ class Quantize(Op):
         function = np.multiply if call.torch else np.divide
         scale = _along(np.asarray(inverse_scale(q.scale)) if call.torch else q.scale, output)
         zero = _along(q.zero_point.astype(np.float32), output)
-        low, high = np.float32(-128) - zero, np.float32(127) - zero
+        low = np.float32(-128) - zero
+        high = np.float32(127) - zero
         if scale.ndim or zero.ndim:
             return _quantized(call.x, function, scale, zero, (low, high), call.fixed).astype(np.int8)
         x = np.ascontiguousarray(call.x).reshape(-1)
@@ -163,7 +164,8 @@ class Recenter(Op):
         return dims(inputs[0].shape), np.dtype(np.uint8 if np.dtype(inputs[0].dtype) == np.int8 else np.int8)
 
     def check(self, signature: Signature) -> None:
-        x, y = signature.inputs[0], signature.output
+        x = signature.inputs[0]
+        y = signature.output
         if x.quantization is not None and y.quantization is not None:
             up = 128 if np.dtype(x.dtype) == np.int8 else -128
             require(np.array_equal(x.quantization.scale, y.quantization.scale)

@@ -36,7 +36,8 @@ class Conv2D(Op):
     unsigned: bool = False
 
     def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
-        x, shape = inputs[0], shape_of(inputs, 4)
+        x = inputs[0]
+        shape = shape_of(inputs, 4)
         batch, _, _, channels = image(x)
         outputs, kernel_y, kernel_x, per_group = shape
         require(self.groups >= 1 and per_group * self.groups == channels and outputs % self.groups == 0,
@@ -54,7 +55,8 @@ class Conv2D(Op):
 
     def compute(self, call: Call) -> np.ndarray:
         """By im2col, a few rows at a time."""
-        x, weights = call.x[0].astype(np.int16) - call.inputs[0].zero_point, centred(call.inputs[1])
+        x = call.x[0].astype(np.int16) - call.inputs[0].zero_point
+        weights = centred(call.inputs[1])
         outputs, kernel_y, kernel_x, per_group = weights.shape
         exact = exact_type(x, weights.reshape(outputs, -1).T)
         view = windows(x.astype(exact), (kernel_y, kernel_x), self.stride, self.dilation, self.padding)
@@ -90,7 +92,8 @@ class DepthwiseConv2D(Op):
     unsigned: bool = False
 
     def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
-        x, shape = inputs[0], shape_of(inputs, 4)
+        x = inputs[0]
+        shape = shape_of(inputs, 4)
         batch, _, _, channels = image(x)
         one, kernel_y, kernel_x, outputs = shape
         require(one == 1 and self.multiplier >= 1 and outputs == channels * self.multiplier,
@@ -107,13 +110,16 @@ class DepthwiseConv2D(Op):
         return None if padding is None else replace(self, padding=padding)
 
     def compute(self, call: Call) -> np.ndarray:
-        x, weights = call.x[0].astype(np.int16) - call.inputs[0].zero_point, centred(call.inputs[1])[0]
+        x = call.x[0].astype(np.int16) - call.inputs[0].zero_point
+        weights = centred(call.inputs[1])[0]
         x = np.repeat(x, self.multiplier, axis=2) if self.multiplier > 1 else x
         view = windows(x.astype(np.int32), weights.shape[:2], self.stride, self.dilation, self.padding)
         total = np.zeros(view.shape[:3], np.int64 if weights[..., 0].size > _INT32_TAPS else np.int32)
-        factors, rows = weights.astype(np.int32), max(1, _BLOCK // max(total[0].size, 1))
+        factors = weights.astype(np.int32)
+        rows = max(1, _BLOCK // max(total[0].size, 1))
         for start in range(0, len(total), rows):
-            some, made = view[start:start + rows], total[start:start + rows]
+            some = view[start:start + rows]
+            made = total[start:start + rows]
             for ky, kx in np.ndindex(*factors.shape[:2]):
                 made += some[..., ky, kx] * factors[ky, kx]
         return finished(call, total, self.clamp, in_double=not self.unsigned)[None]
@@ -152,7 +158,8 @@ class TransposeConv2D(Op):
         clamp_range(self.clamp)
 
     def compute(self, call: Call) -> np.ndarray:
-        x, weights = call.x[0].astype(np.int16) - call.inputs[0].zero_point, centred(call.inputs[1])
+        x = call.x[0].astype(np.int16) - call.inputs[0].zero_point
+        weights = centred(call.inputs[1])
         height, width, channels = x.shape
         outputs, kernel_y, kernel_x, _ = weights.shape
         (top, _), (left, _) = self.padding

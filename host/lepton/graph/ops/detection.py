@@ -67,7 +67,8 @@ class DetectionPostProcess(Op):
     def _boxes(self, encodings: np.ndarray, anchors: np.ndarray) -> np.ndarray:
         """DecodeCenterSizeBoxes, each step in float32: (N, 4) corners."""
         y, x, height, width = (encodings[:, i] / np.float32(scale) for i, scale in enumerate(self.scales))
-        center_y, center_x = y * anchors[:, 2] + anchors[:, 0], x * anchors[:, 3] + anchors[:, 1]
+        center_y = y * anchors[:, 2] + anchors[:, 0]
+        center_x = x * anchors[:, 3] + anchors[:, 1]
         half_height = np.float32(0.5) * np.exp(height) * anchors[:, 2]
         half_width = np.float32(0.5) * np.exp(width) * anchors[:, 3]
         return np.stack([center_y - half_height, center_x - half_width, center_y + half_height, center_x + half_width],

@@ -65,7 +65,8 @@ def _fixed_sum(op: Binary, call: Call, sign: int) -> np.ndarray:
 def _in_reals(op: "Add | Sub | Mul", call: Call, function: np.ufunc) -> np.ndarray:
     """Dequantize, compute in float32, quantize."""
     a, b = (real(x, t) for x, t in zip(call.values, call.inputs, strict=True))
-    made, output = function(a, b), call.output
+    made = function(a, b)
+    output = call.output
     if call.torch or not op.in_float:
         return from_reals(call.arithmetic, made, output, op)
     values = np.rint(made / output.scale) + output.zero_point
@@ -94,8 +95,11 @@ class Add(Binary):
 
     def _float(self, call: Call) -> np.ndarray:
         """MLAS's QLinearAdd: a * (sa/so) + b * (sb/so) + the rest, in float32 with fused multiply-add."""
-        (a, b), output, up = call.inputs, call.output, 128 if self.unsigned else 0
-        ratio_a, ratio_b = a.scale / output.scale, b.scale / output.scale
+        a, b = call.inputs
+        output = call.output
+        up = 128 if self.unsigned else 0
+        ratio_a = a.scale / output.scale
+        ratio_b = b.scale / output.scale
         zero_a, zero_b, zero = (np.float32(t.zero_point + up) for t in (a, b, output))
         rest = zero - (ratio_a * zero_a + ratio_b * zero_b)
         total = _fused(call.values[0], up, ratio_a, _fused(call.values[1], up, ratio_b, rest))
@@ -145,8 +149,11 @@ class Mul(Binary):
             return call.values[0] * call.values[1]
         if call.torch or (self.in_float and not call.fixed):
             return _in_reals(self, call, np.multiply)
-        (a, b), output, up = call.inputs, call.output, 128 if self.unsigned else 0
-        product, factor = _centred(call, 0) * _centred(call, 1), a.scale * b.scale / output.scale
+        a, b = call.inputs
+        output = call.output
+        up = 128 if self.unsigned else 0
+        product = _centred(call, 0) * _centred(call, 1)
+        factor = a.scale * b.scale / output.scale
         if call.fixed:
             result = multiply_by_quantized_multiplier(product, *quantize_multiplier(float(factor))) + output.zero_point
         else:

@@ -27,7 +27,8 @@ def _elu(x: np.ndarray, given: Numbers) -> np.ndarray:
 
 
 def _selu(x: np.ndarray, given: Numbers) -> np.ndarray:
-    alpha, gamma = given.get("alpha", 1.6732632), given.get("gamma", 1.0507010)
+    alpha = given.get("alpha", 1.6732632)
+    gamma = given.get("gamma", 1.0507010)
     return gamma * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
 
@@ -88,7 +89,8 @@ def _instance_norm(x: np.ndarray, given: Numbers, scale: np.ndarray, bias: np.nd
 
 
 def _group_norm(x: np.ndarray, given: Numbers, scale: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    groups, along = int(given["num_groups"]), (-1, *[1] * (x.ndim - 2))
+    groups = int(given["num_groups"])
+    along = (-1, *[1] * (x.ndim - 2))
     parts = x.reshape(x.shape[0], groups, -1)
     y = _normalized(parts, (2,), given.get("epsilon", 1e-5)).reshape(x.shape)
     return y * scale.reshape(along) + bias.reshape(along)
@@ -99,7 +101,8 @@ def _hard_swish(x: np.ndarray, given: Numbers) -> np.ndarray:
 
 
 def _shrink(x: np.ndarray, given: Numbers) -> np.ndarray:
-    bias, limit = given.get("bias", 0.0), given.get("lambd", 0.5)
+    bias = given.get("bias", 0.0)
+    limit = given.get("lambd", 0.5)
     return np.where(x < -limit, x + bias, np.where(x > limit, x - bias, 0))
 
 

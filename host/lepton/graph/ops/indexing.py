@@ -54,7 +54,8 @@ class GatherND(Op):
 
     def compute(self, call: Call) -> np.ndarray:
         x, indices = call.values
-        b, k = self.batch_dims, indices.shape[-1]
+        b = self.batch_dims
+        k = indices.shape[-1]
         places = _places(call, indices, x.shape[b:b + k])
         batch = np.indices(indices.shape[:-1], sparse=True)[:b]
         return x[(*batch, *np.moveaxis(places, -1, 0))]
@@ -90,7 +91,8 @@ class GatherElements(Op):
 
 
 def _put(x: np.ndarray, where: tuple[np.ndarray, ...], updates: np.ndarray, reduction: str) -> np.ndarray:
-    result, ufunc = x.copy(), _REDUCTIONS[reduction]
+    result = x.copy()
+    ufunc = _REDUCTIONS[reduction]
     if ufunc is None:
         result[where] = updates
     else:

@@ -107,7 +107,8 @@ class Slice(Move):
                      for begin, end, step in zip(self.begin, self.end, self.step, strict=True))
 
     def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
-        x, rank = inputs[0], len(inputs[0].shape)
+        x = inputs[0]
+        rank = len(inputs[0].shape)
         require(len(self.begin) == len(self.end) == len(self.step) == rank, f"begin, end and step must have {rank} "
                 f"values, not {len(self.begin)}, {len(self.end)}, {len(self.step)}")
         for extent, begin, end, step in zip(x.shape, self.begin, self.end, self.step, strict=True):
@@ -202,7 +203,8 @@ class Gather(Move):
         return np.take(call.x, call.values[1], axis=self.axis)
 
     def _in_range(self, signature: Signature, indices: np.ndarray) -> None:
-        x, extent = signature.inputs[0], int(signature.inputs[0].shape[self.axis])
+        x = signature.inputs[0]
+        extent = int(signature.inputs[0].shape[self.axis])
         lowest = 0 if signature.fixed else -extent
         wrong = indices[(indices < lowest) | (indices >= extent)]
         if wrong.size:

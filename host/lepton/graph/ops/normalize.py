@@ -27,7 +27,8 @@ class L2Normalize(Op):
         return dims(inputs[0].shape), np.dtype(inputs[0].dtype)
 
     def check(self, signature: Signature) -> None:
-        x, output = signature.inputs[0], signature.output
+        x = signature.inputs[0]
+        output = signature.output
         of_type(x, np.int8, np.float32)
         if same_type(x, output) == np.int8:
             int8(x, output)

@@ -28,7 +28,8 @@ class FullyConnected(Op):
     keep_dims: bool = True
 
     def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
-        (outputs, length), shape = shape_of(inputs, 2), dims(inputs[0].shape)
+        outputs, length = shape_of(inputs, 2)
+        shape = dims(inputs[0].shape)
         rows, rest = divmod(prod(shape), length)
         require(rest == 0 and rows > 0, f"weights of shape {(outputs, length)} do not fit the input of shape {shape}")
         kept = self.keep_dims and shape[-1:] == (length,)

@@ -213,10 +213,13 @@ def _count(x: np.ndarray, axes: tuple[int, ...]) -> int:
 
 def _mean(op: Op, call: Call, axes: tuple[int, ...]) -> np.ndarray:
     """FIXED: TFLite's integer MEAN (QuantizedMeanOrSum). FLOAT: MLAS's global average: one factor for all of it."""
-    x, source, output = call.x, call.inputs[0], call.output
+    x = call.x
+    source = call.inputs[0]
+    output = call.output
     if not call.quantized:
         return x.mean(axis=axes, dtype=np.float32 if x.dtype == np.float32 else None, keepdims=True)
-    count, limits = _count(x, axes), op.limits(output.dtype)
+    count = _count(x, axes)
+    limits = op.limits(output.dtype)
     total = summed(x, axes) - source.zero_point * count
     if call.fixed:
         multiplier, shift = mean_multiplier(float(source.scale), float(output.scale), count)
@@ -232,11 +235,14 @@ def _sum(op: Op, call: Call, axes: tuple[int, ...]) -> np.ndarray:
 
     The reference kernel of LiteRT reads int8 values as uint8, so that the one of int8 is its optimized one.
     """
-    source, output, limits = call.inputs[0], call.output, op.limits(call.output.dtype)
+    source = call.inputs[0]
+    output = call.output
+    limits = op.limits(call.output.dtype)
     if not call.fixed:
         return from_reals(call.arithmetic, real(call.x, source).sum(axis=axes, dtype=np.float32, keepdims=True),
                           output, op)
-    total, count = summed(call.x, axes), _count(call.x, axes)
+    total = summed(call.x, axes)
+    count = _count(call.x, axes)
     if op.unsigned:
         factor = quantize_multiplier(float(source.scale) / float(output.scale))
         result = multiply_by_quantized_multiplier(wrap(total - source.zero_point * count), *factor)

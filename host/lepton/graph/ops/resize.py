@@ -69,7 +69,8 @@ class Resize(Move):
 def _coordinates(op: Resize, axis: int, source: int) -> np.ndarray:
     """float32 places in the `source` pixels of the input that output pixels look at (ONNX Resize,
     coordinate_transformation_mode)."""
-    kind, size = op.coordinates, op.size[axis]
+    kind = op.coordinates
+    size = op.size[axis]
     at = np.arange(size, dtype=np.float32)
     scale = np.float32(size) / np.float32(source) if op.scales is None else np.float32(op.scales[axis])
     if kind == "asymmetric":
@@ -99,7 +100,8 @@ def _nearest(op: Resize, fixed: bool, axis: int, source: int) -> np.ndarray:
 
 def _nearest_fixed(op: Resize, axis: int, source: int) -> np.ndarray:
     """TFLite's GetNearestNeighbor: floor of the place, rounded with align_corners."""
-    size, kind = op.size[axis], op.coordinates
+    size = op.size[axis]
+    kind = op.coordinates
     at = np.arange(size, dtype=np.float32)
     if kind == "align_corners" and size > 1:
         return np.floor(at * (np.float32(source - 1) / np.float32(size - 1)) + np.float32(0.5))
@@ -109,9 +111,12 @@ def _nearest_fixed(op: Resize, axis: int, source: int) -> np.ndarray:
 
 def _bilinear_integer(x: np.ndarray, size: Pair, op: Resize) -> np.ndarray:
     """TFLite's ResizeBilinearInteger: places and weights with 10 fractional bits."""
-    lows, highs, weights = [], [], []
+    lows = []
+    highs = []
+    weights = []
     for axis in (0, 1):
-        source, target = x.shape[axis], size[axis]
+        source = x.shape[axis]
+        target = size[axis]
         if op.coordinates == "align_corners" and target > 1:
             step = ((source - 1 << 10) + (target - 1) // 2) // (target - 1)
         else:
@@ -135,7 +140,8 @@ def _weighted(x: np.ndarray, lows: Sequence[np.ndarray], highs: Sequence[np.ndar
     """
     (low_y, high_y), (low_x, high_x) = (tuple(w.astype(np.int32) for w in pair) for pair in weights)
     used, places = np.unique(np.concatenate([lows[0], highs[0]]), return_inverse=True)
-    upper, lower = places[:len(lows[0])], places[len(lows[0]):]
+    upper = places[:len(lows[0])]
+    lower = places[len(lows[0]):]
     below_zero, half = rounding
     shape = len(upper), len(lows[1]), x.shape[2]
     loop = compiled.loop("bilinear", prod(shape))
@@ -170,7 +176,8 @@ def _weighted(x: np.ndarray, lows: Sequence[np.ndarray], highs: Sequence[np.ndar
 
 def _bilinear_unsigned(x: np.ndarray, size: Pair, op: Resize) -> np.ndarray:
     """TFLite's ResizeBilinear of legacy uint8 values: in float32, a half added before the fraction is cut off."""
-    one, half = np.float32(1), np.float32(0.5)
+    one = np.float32(1)
+    half = np.float32(0.5)
     axes = []
     for source, target in zip(x.shape, size, strict=False):
         corners = op.coordinates == "align_corners" and target > 1
@@ -180,12 +187,15 @@ def _bilinear_unsigned(x: np.ndarray, size: Pair, op: Resize) -> np.ndarray:
         low = np.maximum(np.floor(at).astype(np.int64), 0)
         axes.append((low, np.minimum(np.ceil(at).astype(np.int64), source - 1), at - low.astype(np.float32)))
     (y0, y1, dy), (x0, x1, dx) = axes
-    x, dy, dx = x.astype(np.float32) + np.float32(128), dy[:, None, None], dx[:, None]
+    x = x.astype(np.float32) + np.float32(128)
+    dy = dy[:, None, None]
+    dx = dx[:, None]
     result = np.empty((*size, x.shape[2]), np.int8)
     each = max(_BLOCK // (size[1] * x.shape[2]), 1)
     for start in range(0, size[0], each):
         rows = slice(start, start + each)
-        upper, lower = x[y0[rows]] * (one - dy[rows]), x[y1[rows]] * dy[rows]
+        upper = x[y0[rows]] * (one - dy[rows])
+        lower = x[y1[rows]] * dy[rows]
         total = upper[:, x0]
         total *= one - dx
         for part, columns, factor in ((lower, x0, one - dx), (upper, x1, dx), (lower, x1, dx)):
@@ -210,7 +220,8 @@ def _bilinear_cut_off(x: np.ndarray, op: Resize) -> np.ndarray:
     for axis in (0, 1):
         at, low, high = _neighbours(op, axis, x.shape[axis])
         steps = (at * np.float32(1024)).astype(np.int64)
-        near, far = np.abs(steps - (low << 10)), np.abs(steps - (high << 10))
+        near = np.abs(steps - (low << 10))
+        far = np.abs(steps - (high << 10))
         same = low == high
         axes.append((low, high, np.where(same, 512, far), np.where(same, 512, near)))
     lows, highs, far_weights, near_weights = zip(*axes, strict=True)
@@ -223,12 +234,15 @@ def _bilinear_cut_off(x: np.ndarray, op: Resize) -> np.ndarray:
 
 def _bilinear(x: np.ndarray, op: Resize) -> np.ndarray:
     """ONNX Runtime's UpsampleBilinear, in float32."""
-    lows, highs, weights = [], [], []
+    lows = []
+    highs = []
+    weights = []
     for axis in (0, 1):
         at, low, high = _neighbours(op, axis, x.shape[axis])
         lows.append(low)
         highs.append(high)
-        near, far = np.abs(at - low), np.abs(at - high)
+        near = np.abs(at - low)
+        far = np.abs(at - high)
         same = low == high
         weights.append((np.where(same, np.float32(0.5), far), np.where(same, np.float32(0.5), near)))
     x = x.astype(np.float32)
@@ -241,7 +255,8 @@ def _bilinear(x: np.ndarray, op: Resize) -> np.ndarray:
         return total
     each = max(_BLOCK // (op.size[1] * x.shape[2]), 1)
     for start in range(0, op.size[0], each):
-        rows, made = slice(start, start + each), total[start:start + each]
+        rows = slice(start, start + each)
+        made = total[start:start + each]
         made[...] = 0
         for factor_y, factor_x, row, columns in (
                 (far_y, far_x, lows[0], lows[1]), (far_y, near_x, lows[0], highs[1]),

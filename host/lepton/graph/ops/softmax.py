@@ -44,7 +44,8 @@ class Softmax(Op):
         return dims(inputs[0].shape), np.dtype(inputs[0].dtype)
 
     def check(self, signature: Signature) -> None:
-        x, output = signature.inputs[0], signature.output
+        x = signature.inputs[0]
+        output = signature.output
         of_type(x, np.int8, np.float32)
         require(bool(np.isfinite(self.beta) and self.beta > 0), f"beta must be positive and finite, not {self.beta}")
         if same_type(x, output) != np.int8:
@@ -111,7 +112,16 @@ def _real(rows: np.ndarray, beta: float) -> np.ndarray:
 
 def _table_softmax(rows: np.ndarray, source: Tensor, output: Tensor) -> np.ndarray:
     """QLinearSoftmax: exponentials of the 256 differences to the maximum from a table, summed in float32."""
+<<<<<<< HEAD
     table, factor = _float_table(float(source.scale), rows.shape[-1], output.scale)
+=======
+    scale = float(source.scale)
+    length = np.float32(rows.shape[-1])
+    room = max(0.0, np.log(np.float64(np.finfo(np.float32).max / length)) - 5) / scale
+    table = np.exp((np.arange(256) - 255.0 + room) * scale).astype(np.float32)
+    factor = np.floor(np.float32(1) / output.scale)
+    zero = np.float32(output.zero_point)
+>>>>>>> b63bda4 (tflite: one export writer per operator in a table; joins and parts in their own module; one statement per line)
     loop = compiled.loop("softmax_float", rows.size)
     if loop is not None:
         result = np.empty(rows.shape, np.int8)
@@ -201,7 +211,8 @@ class LogSoftmax(Op):
         return dims(inputs[0].shape), np.dtype(inputs[0].dtype)
 
     def check(self, signature: Signature) -> None:
-        x, output = signature.inputs[0], signature.output
+        x = signature.inputs[0]
+        output = signature.output
         of_type(x, np.int8, np.float32)
         if same_type(x, output) != np.int8:
             return

@@ -24,7 +24,8 @@ def check_layer(signature: Signature, axis: int) -> None:
     int8(signature.inputs[0], signature.output)
     data = constant(tensor, "weights")
     require(data.dtype == np.int8, f"weights {tensor.name!r} must be int8, not {data.dtype}")
-    outputs, q = data.shape[axis], tensor.quantization
+    outputs = data.shape[axis]
+    q = tensor.quantization
     if q is None:
         raise GraphError(f"weights {tensor.name!r} must be quantized")
     require(q.scale.size == 1 or q.axis == axis, f"weights {tensor.name!r} must be quantized per tensor or along axis "

@@ -79,7 +79,8 @@ class _ChannelsLast:
         view = self.views[name]
         if view.plain and view.stored == name:
             return
-        like, source = self.source.tensors[name], self.result.tensors
+        like = self.source.tensors[name]
+        source = self.result.tensors
         self.node = Node(Reshape(view.shape), [], [], name)
         if view.keeps_elements:
             self.emit(Reshape(view.shape), [view.stored], name, view.shape, like)
@@ -170,7 +171,8 @@ class _ChannelsLast:
         if len(computed) != 1 or self.views[computed[0]].plain:
             return False
         name = computed[0]
-        view, output = self.views[name], self.source.tensors[node.outputs[0]]
+        view = self.views[name]
+        output = self.source.tensors[node.outputs[0]]
         if any(t.quantization is not None and t.quantization.axis is not None
                for t in (output, self.source.tensors[name])):
             return False  # scales along an axis of the value
@@ -210,7 +212,8 @@ class _ChannelsLast:
 
     def in_order(self, name: str, order: tuple[int, ...]) -> str:
         """The tensor of value `name` with its axes in the given order; fewer axes get dimensions of 1 in front."""
-        tensor, rank = self.source.tensors[name], len(order)
+        tensor = self.source.tensors[name]
+        rank = len(order)
         shape = (1,) * (rank - len(tensor.shape)) + tensor.shape
         if tensor.data is None:
             view = self.views[name]

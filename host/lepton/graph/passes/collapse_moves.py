@@ -43,7 +43,8 @@ def _moves(graph: Graph, node: Node) -> bool:
 
 def _places(graph: Graph, node: Node) -> np.ndarray | None:
     """For each element of the output, in order, its place in the input; None for what does not only move elements."""
-    source, output = graph.tensors[node.inputs[0]], graph.tensors[node.outputs[0]]
+    source = graph.tensors[node.inputs[0]]
+    output = graph.tensors[node.outputs[0]]
     if not _moves(graph, node) or source.data is not None or prod(source.shape) > LARGEST:
         return None
     numbers = Tensor(source.name, source.shape, np.dtype(np.int64))
@@ -53,7 +54,8 @@ def _places(graph: Graph, node: Node) -> np.ndarray | None:
 
 
 def _as_one(tensors: dict[str, Tensor], node: Node, root: str, places: np.ndarray) -> list[Node]:
-    source, output = tensors[root], tensors[node.outputs[0]]
+    source = tensors[root]
+    output = tensors[node.outputs[0]]
     if np.array_equal(places, np.arange(prod(source.shape))):
         return [Node(Reshape(output.shape), [root], [output.name], node.name)]
     found = _one_axis(source.shape, places)
@@ -62,12 +64,14 @@ def _as_one(tensors: dict[str, Tensor], node: Node, root: str, places: np.ndarra
     axis, picked = found
     shape = (*source.shape[:axis], len(picked), *source.shape[axis + 1:])
     direct = output.name if shape == output.shape else unique(f"{output.name}.m", tensors)
-    inputs, op = [root], _slice(source.shape, axis, picked)
+    inputs = [root]
+    op = _slice(source.shape, axis, picked)
     if op is None:
         index = unique(f"{output.name}.indices", tensors)
         picked.flags.writeable = False
         tensors[index] = Tensor(index, picked.shape, picked.dtype, None, picked)
-        inputs, op = [root, index], Gather(axis)
+        inputs = [root, index]
+        op = Gather(axis)
     nodes = [Node(op, inputs, [direct], node.name)]
     if direct != output.name:
         q: Quantization | None = output.quantization
@@ -95,6 +99,10 @@ def _slice(shape: tuple[int, ...], axis: int, picked: np.ndarray) -> Op | None:
     step = int(picked[1] - picked[0]) if len(picked) > 1 else 1
     if step < 1 or not np.array_equal(picked, picked[0] + step * np.arange(len(picked))):
         return None
-    begin, end, steps = [0] * len(shape), list(shape), [1] * len(shape)
-    begin[axis], end[axis], steps[axis] = int(picked[0]), int(picked[-1]) + 1, step
+    begin = [0] * len(shape)
+    end = list(shape)
+    steps = [1] * len(shape)
+    begin[axis] = int(picked[0])
+    end[axis] = int(picked[-1]) + 1
+    steps[axis] = step
     return Slice(tuple(begin), tuple(end), tuple(steps))

@@ -10,7 +10,8 @@ _MOST_BYTES = 1 << 24  # a larger result would rather be computed when it is nee
 
 
 def fold_constants(graph: Graph) -> Graph:
-    nodes, tensors = [], dict(graph.tensors)
+    nodes = []
+    tensors = dict(graph.tensors)
     for node in graph.nodes:
         inputs = OperandList(tensors[name] if name else None for name in node.inputs)
         output = tensors[node.outputs[0]]

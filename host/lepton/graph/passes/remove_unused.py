@@ -5,7 +5,8 @@ from .rewrite import with_nodes
 
 
 def remove_unused(graph: Graph) -> Graph:
-    needed, nodes = set(graph.outputs), []
+    needed = set(graph.outputs)
+    nodes = []
     for node in reversed(graph.nodes):
         if node.outputs[0] in needed:
             nodes.append(node)

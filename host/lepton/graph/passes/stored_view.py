@@ -84,9 +84,12 @@ def grouped_order(view: StoredView) -> Order:
 
 def _matching_runs(a: Shape, b: Shape) -> list[tuple[list[int], list[int]]]:
     """The smallest runs of axes of `a` and of `b` that have the same number of elements."""
-    runs, i, j = [], 0, 0
+    runs = []
+    i = 0
+    j = 0
     while i < len(a) or j < len(b):
-        left, right = [], []
+        left = []
+        right = []
         sizes = [1, 1]
         if i < len(a):
             left.append(i)

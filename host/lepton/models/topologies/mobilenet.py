@@ -2,7 +2,7 @@
 
 from lepton.graph import Graph
 
-from .builder import TopologyBuilder, Value
+from .builder import Activation, TopologyBuilder
 
 # Output channels at width 1.0, and stride, of the depthwise separable blocks (V1, table 1).
 V1_BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
@@ -33,8 +33,8 @@ def mobilenet_v2() -> Graph:
     return net.done(net.dense(x, 1000, name="fc"))
 
 
-def _inverted_residual(net: TopologyBuilder, x: Value, expansion: int, channels: int, stride: int,
-                       name: str) -> Value:
+def _inverted_residual(net: TopologyBuilder, x: Activation, expansion: int, channels: int, stride: int,
+                       name: str) -> Activation:
     y = x if expansion == 1 else net.conv(x, x.shape[3] * expansion, 1, name=f"{name}.expand")
     y = net.depthwise(y, 3, stride, name=f"{name}.depth")
     y = net.conv(y, channels, 1, relu=False, name=f"{name}.project")

@@ -2,7 +2,7 @@
 
 from lepton.graph import Graph
 
-from .builder import TopologyBuilder, Value
+from .builder import Activation, TopologyBuilder
 
 SIZE, CLASSES = 224, 1000
 
@@ -26,20 +26,20 @@ def _resnet(name: str, block, depths: tuple[int, ...]) -> Graph:
     return net.done(net.dense(x, CLASSES, name="fc"))
 
 
-def _basic(net: TopologyBuilder, x: Value, width: int, stride: int, name: str) -> Value:
+def _basic(net: TopologyBuilder, x: Activation, width: int, stride: int, name: str) -> Activation:
     y = net.conv(x, width, 3, stride, padding=1, name=f"{name}.conv1")
     y = net.conv(y, width, 3, padding=1, relu=False, name=f"{name}.conv2")
     return net.add(y, _shortcut(net, x, width, stride, name), relu=True, name=f"{name}.add")
 
 
-def _bottleneck(net: TopologyBuilder, x: Value, width: int, stride: int, name: str) -> Value:
+def _bottleneck(net: TopologyBuilder, x: Activation, width: int, stride: int, name: str) -> Activation:
     y = net.conv(x, width, 1, padding=0, name=f"{name}.conv1")
     y = net.conv(y, width, 3, stride, padding=1, name=f"{name}.conv2")
     y = net.conv(y, 4 * width, 1, padding=0, relu=False, name=f"{name}.conv3")
     return net.add(y, _shortcut(net, x, 4 * width, stride, name), relu=True, name=f"{name}.add")
 
 
-def _shortcut(net: TopologyBuilder, x: Value, channels: int, stride: int, name: str) -> Value:
+def _shortcut(net: TopologyBuilder, x: Activation, channels: int, stride: int, name: str) -> Activation:
     if x.shape[3] == channels and stride == 1:
         return x
     return net.conv(x, channels, 1, stride, padding=0, relu=False, name=f"{name}.shortcut")
