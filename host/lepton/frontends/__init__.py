@@ -1,9 +1,8 @@
 """Front ends: from a framework's network to `lepton.graph.Graph`, and back to TFLite.
 
 `load` takes a file of any of them. `import_tflite` and `export_tflite` need the extra `tflite`, `quantize_tflite` needs
-`tflite-float`; `import_onnx`,
-`load_onnx` and `quantize_onnx` the extra `onnx`; `quantize` (PyTorch) the extra `torch`. None is imported before the
-function is used.
+`tflite-float`; `import_onnx`, `load_onnx` and `quantize_onnx` need `onnx`; `quantize` (PyTorch) needs `torch`. The
+packages are imported when a function is used.
 """
 
 from .load import load
@@ -14,7 +13,7 @@ __all__ = ["export_tflite", "import_onnx", "import_tflite", "load", "load_onnx",
 
 
 def __getattr__(name: str):
-    if name == "quantize":  # imports torch, which takes seconds: only for who asks
+    if name == "quantize":  # on demand: importing torch takes seconds
         from .torch import quantize
 
         return quantize

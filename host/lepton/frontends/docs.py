@@ -12,7 +12,7 @@ _WIDTH = 120
 
 
 def path() -> Path:
-    """docs/operators.md of the source tree that this module lies in."""
+    """docs/operators.md of the source tree that contains this module."""
     return Path(__file__).resolve().parents[3] / "docs" / "operators.md"
 
 

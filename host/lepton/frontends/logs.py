@@ -1,4 +1,4 @@
-"""What other packages log about their own insides."""
+"""The log messages of other packages."""
 
 import logging
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Only errors are logged inside; what goes wrong is raised, and said by whoever catches it."""
+    """Inside, only errors are logged; faults are raised as exceptions, and reported where they are caught."""
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))
     try:

@@ -32,10 +32,10 @@ class GraphBuilder:
         self.fold_bytes = fold_bytes
         self.label = ""
         self.where = ""
-        self._suffixes: dict[str, int] = {}  # of names that are taken: the next number to try
+        self._suffixes: dict[str, int] = {}  # name that is taken -> the next number to try
 
     def unique(self, name: str) -> str:
-        """`name`, or with a number behind it where a tensor has it already."""
+        """`name`, followed by a number where a tensor has it already."""
         candidate = name
         while candidate in self.graph.tensors:
             number = self._suffixes[name] = self._suffixes.get(name, 0) + 1
@@ -94,7 +94,7 @@ class GraphBuilder:
         self.graph.outputs.append(name)
 
     def error(self, text: str) -> GraphError:
-        """With the place in the network in front."""
+        """An error whose text starts with the place in the network."""
         return GraphError(f"{self.where}: {text}" if self.where else text)
 
     def _add(self, tensor: Tensor) -> "Value":
@@ -130,7 +130,7 @@ class Value:
 
     @property
     def data(self) -> np.ndarray | None:
-        """Of a constant."""
+        """The values of a constant; None for a computed tensor."""
         return self.tensor.data
 
     def operand(self, other: "Value | float | np.ndarray") -> "Value":
@@ -210,7 +210,7 @@ class Value:
     def softmax(self, axis: int = -1) -> "Value":
         return self.apply(ops.Softmax(axis=self.axis(axis)))
 
-    # Moved; what changes nothing emits nothing
+    # Moves; one that changes nothing emits no node
 
     def reshape(self, shape: Sequence[int]) -> "Value":
         shape = tuple(map(int, shape))

@@ -1,7 +1,7 @@
-"""Operators of the frameworks that are made of several of the graph's, in float32, each written once.
+"""Operators of the frameworks that take several of the graph's, in float32, each written once.
 
-Results of float32 depend on the order of operations. Where frameworks differ in it, a parameter says which; what has
-none is computed in the same order by ONNX Runtime and PyTorch. `x` is a float32 value unless something else is said.
+Results of float32 depend on the order of operations. Where frameworks differ in it, a parameter chooses; without one,
+ONNX Runtime and PyTorch compute in the same order. `x` is a float32 value unless stated otherwise.
 """
 
 import math

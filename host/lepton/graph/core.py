@@ -23,11 +23,11 @@ FULL: Pair = (-128, 127)  # the values of an int8
 
 
 class GraphError(ValueError):
-    """The network is malformed, or uses something that is not supported; the text says what is."""
+    """The network is malformed, or uses something that is not supported; the text names what is supported."""
 
 
 class Arithmetic(Enum):
-    """How the framework that a network comes from brings results to their scale."""
+    """How the network's framework requantizes: brings results to the scale of the output."""
 
     FIXED = "fixed"  # TFLite's reference kernels: int32 multiplier and shift, computed from double scales
     FLOAT = "float"  # ONNX Runtime: float32 scale, round half to even
@@ -142,7 +142,7 @@ class Signature:
 
     @cached_property
     def quantized(self) -> bool:
-        """True where the result is brought to a scale, as int8 and uint8 results are."""
+        """True where the result is requantized, as int8 and uint8 results are."""
         return np.dtype(self.output.dtype) in (np.int8, np.uint8) and self.output.quantization is not None
 
     @cached_property
@@ -186,18 +186,19 @@ class Call(Signature):
 class Op:
     """Base of the operators. A subclass is the one description of an operator; its fields are the attributes.
 
-    Its methods raise `GraphError` without naming the node: whoever calls them knows it.
+    Its methods raise `GraphError` without naming the node; callers add it.
     """
 
     operands: ClassVar[Pair] = (1, 1)  # fewest and most; optional ones are the last
     keeps_quantization: ClassVar[bool] = False  # the output has the first input's scale and zero point
-    elementwise: ClassVar[bool] = False  # each element of the output is of those at its place; operands broadcast
+    elementwise: ClassVar[bool] = False  # an output element depends on those at its index alone; operands broadcast
     rearranges: ClassVar[bool] = False  # each element of the output is one of the first input
     reorders: ClassVar[bool] = False  # the output has each element of the input once
-    tabulates: ClassVar[tuple[type, ...]] = ()  # operands of these types and numbers: passes make it a `Table`
-    one_image: ClassVar[bool] = False  # `compute` takes a batch of one image (1, H, W, C)
+    tabulates: ClassVar[tuple[type, ...]] = ()  # operand types for which passes may make it a `Table`
+    one_image: ClassVar[bool] = False  # `compute` takes one image (1, H, W, C) at a time
 
-    # Fields of some operators, see `ops`; here what they are for the others. No annotations, or they were fields here.
+    # Fields of some operators (see `ops`), with their values for the others. Without annotations, since dataclasses
+    # would make fields of them.
     clamp = FULL  # no clamp
     unsigned = False
 
@@ -266,7 +267,7 @@ class Node:
 class Graph:
     """A network: nodes in execution order over named tensors.
 
-    `notes`: what the front end has to say about the results, one sentence about a node each.
+    `notes`: remarks of the front end about the results, one sentence for one node each.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The graph on the CPU: every operator computes exactly what the framework that the network comes from does."""
+"""The graph on the CPU: every operator computes exactly what the network's framework computes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -74,7 +74,8 @@ def operands(inputs: Sequence[Tensor | None], values: Mapping[str, np.ndarray]) 
 
 
 def evaluate(network: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Every tensor that `network` computes, by name, and its inputs: what compiled programs are compared with."""
+    """The values of all tensors that `network` computes, and of its inputs, by name. Tests compare compiled programs
+    with them."""
     values = dict(inputs)
     for node in network.nodes:
         tensors = network.operands(node)

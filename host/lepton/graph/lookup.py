@@ -27,7 +27,7 @@ TwoOperands = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def _kind(tensor: Tensor | None) -> Kind | None:
-    """None for a tensor that is not of 8 bits or not quantized per tensor."""
+    """What of a tensor decides a table; None where it is not of 8 bits, or has several scales."""
     if tensor is None or np.dtype(tensor.dtype).itemsize != 1:
         return None
     q = tensor.quantization
@@ -57,7 +57,7 @@ def _table(op: Op, arithmetic: Arithmetic, first: Kind, second: Kind, output: Ki
 def _formula(op: Op, arithmetic: Arithmetic, first: Kind, second: Kind, output: Kind) -> Formula | None:
     """A loop and its arguments that make every result of the table; None where none does.
 
-    A vector instruction computes many results, but looks one up at a time.
+    One vector instruction computes many results; a look-up gives one at a time.
     """
     if any(dtype != "int8" or scale is None for dtype, scale, _ in (first, second, output)):
         return None

@@ -1,4 +1,4 @@
-"""Moves of the frameworks that are made of several of the graph's: any type; the result has the quantization of x."""
+"""Moves of data that take several operators; of any type, and the result has the quantization of x."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from .builder import Value
 
 
 def concat(values: Sequence[Value], axis: int) -> Value:
-    """Side by side along an axis; one value is itself."""
+    """The values one after the other along an axis."""
     first = values[0]
     return first if len(values) == 1 else first.builder.emit(ops.Concat(first.axis(axis)), values)
 
@@ -22,14 +22,14 @@ def stack(values: Sequence[Value], axis: int) -> Value:
 
 
 def select(x: Value, axis: int, index: int) -> Value:
-    """One place along an axis, which disappears; indices below 0 count from the end."""
+    """One index along an axis, which disappears; indices below 0 count from the end."""
     axis = x.axis(axis)
     index %= x.shape[axis]
     return x.slice(axis, index, index + 1).reshape((*x.shape[:axis], *x.shape[axis + 1:]))
 
 
 def unstack(x: Value, axis: int) -> list[Value]:
-    """All places along an axis."""
+    """The parts at all indices along an axis."""
     return [select(x, axis, index) for index in range(x.shape[x.axis(axis)])]
 
 
@@ -53,7 +53,7 @@ def with_rank(x: Value, rank: int) -> Value:
 
 
 def tile(x: Value, counts: Sequence[int]) -> Value:
-    """The whole tensor, so many times along each axis; more counts than axes add axes in front."""
+    """The whole tensor repeated `counts[i]` times along axis i; more counts than axes add axes in front."""
     x = with_rank(x, len(counts))
     for axis, count in enumerate((1,) * (x.rank - len(counts)) + tuple(counts)):
         if count != 1:
@@ -99,8 +99,8 @@ def wrapped(x: Value, widths: Sequence[tuple[int, int]]) -> Value:
 def depth_to_space(x: Value, block: int, *, channels: int, columns_first: bool = False) -> Value:
     """Channels become blocks of pixels of (N, C, H, W) or (N, H, W, C): `channels` is the axis of C, 1 or 3.
 
-    columns_first: a channel's own number counts before the place in the block (ONNX's CRD, PyTorch's pixel shuffle),
-    else behind it (ONNX's DCR, TFLite).
+    columns_first: a channel's number is that of the depth, then the place in the block (ONNX's CRD, PyTorch's pixel
+    shuffle); otherwise the place comes first (ONNX's DCR, TFLite).
     """
     n, c, h, w = _image(x, channels)
     if block < 1 or c % (block * block):

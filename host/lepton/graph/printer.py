@@ -28,7 +28,7 @@ def _attributes(node: Node) -> str:
 
 
 def graph_text(graph: Graph) -> str:
-    """All of it; constants by type and shape."""
+    """The whole graph; of constants, type and shape."""
     def operand(name: str) -> str:
         constant = name and graph.tensors[name].data is not None
         return f"{name}: {tensor_text(graph.tensors[name])}" if constant else name or "none"

@@ -1,7 +1,7 @@
-"""The verifier: is the graph well formed? Otherwise `GraphError` names the node and says what is wrong.
+"""The verifier: raises `GraphError`, which names the node and the fault, where a graph is not well formed.
 
-What a node's output is declared as must be what its operator infers, and the operator's own checks must pass. Whether
-chip or host computes it is decided later.
+The declared shape and type of a node's output must be those that its operator infers, and the operator's own checks
+must pass. The compiler decides later whether chip or host computes a node.
 """
 
 import numpy as np
@@ -45,7 +45,7 @@ def _input(network: Graph, name: str, where: str) -> None:
 
 
 def verify_node(network: Graph, node: Node, defined: set[str]) -> None:
-    """Does `node` keep its operator's contract? `defined` names what has a value before it. Raises `GraphError`."""
+    """Raises `GraphError` where `node` breaks its operator's contract. `defined`: tensors with a value before it."""
     inputs = _operands(network, node, defined)
     output = network.tensors[node.outputs[0]]
     if output.name in defined or output.data is not None:

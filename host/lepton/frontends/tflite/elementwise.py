@@ -1,4 +1,4 @@
-"""Operators on two values or more element by element, softmax, and changes of the number format."""
+"""Elementwise operators on two values or more, softmax, and conversions between number formats."""
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def plain(made: Op) -> Convert:
 
 
 def _clamped(kind: type[Add] | type[Sub] | type[Mul] | type[Div]) -> Convert:
-    """int8 results are clamped to the fused activation's range; to others it is applied in two more steps."""
+    """The fused activation is the clamp of an int8 result; on others it takes operators of its own."""
     def convert(op: Operation) -> None:
         if op.output().dtype == np.int8:
             op.emit(kind(clamp=op.clamp()), op.int8(0), op.int8(1))
@@ -93,7 +93,7 @@ def _dequantize(op: Operation) -> None:
     x = op.int8()
     reals = op.builder.emit(Dequantize(), [x])
     scale = op.tensors.raw.tensors[op.raw.inputs[0]].quantization
-    # a scale of 0 makes reals of 0, which no scale above 0 does
+    # A scale of 0 makes all reals 0. The graph has SMALLEST in its place, which does not.
     op.result(reals if scale is not None and scale.scale[0] else reals * 0.0)
 
 

@@ -197,8 +197,8 @@ class _Writer:
         return output
 
 
-# What is written of each operator: the fields of its options. `inputs` are the indices of its operands, to which a
-# writer adds those that only TFLite has.
+# Writers of the operators: each returns the fields of the options. `inputs` are the indices of the operands; a writer
+# adds those that only TFLite has.
 
 def _padding_name(padding: Padding, x: Tensor, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[str, Padding]:
     """SAME, VALID, or "" where it is neither; and what SAME would be."""
@@ -253,8 +253,8 @@ def _add(writer: _Writer, node: Node, op: Add, x: Tensor, inputs: list[int]) -> 
     return {}
 
 
-# Operator -> TFLite's name, the version of it that introduced int8 (op_version.cc; kernels are looked up by both), and
-# what writes its fields.
+# Operator -> (TFLite's name, the version of it that introduced int8) and the writer. Kernels are looked up by name and
+# version (tensorflow/lite/tools/versioning/op_version.cc).
 WRITERS: dict[type[Op], tuple[tuple[str, int], Callable[..., Fields]]] = {
     Conv2D: (("CONV_2D", 3), _conv), DepthwiseConv2D: (("DEPTHWISE_CONV_2D", 3), _depthwise),
     FullyConnected: (("FULLY_CONNECTED", 5), _fully_connected), Add: (("ADD", 2), _add),

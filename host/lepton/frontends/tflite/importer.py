@@ -1,4 +1,4 @@
-"""From the records of a TFLite file to `Graph`: edges and names of the network; operators have modules of their own."""
+"""From the records of a TFLite file to `Graph`: inputs, outputs and names. Operators are in modules of their own."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,10 +19,10 @@ from .tensors import FileBuilder, Tensors, is_legacy
 
 CONVERT: dict[str, Entry] = (layers.CONVERT | elementwise.CONVERT | unary.CONVERT | moves.CONVERT | parts.CONVERT
                              | shapes.CONVERT | detection.CONVERT)
-MAX_FOLDED = 1 << 24  # bytes of a result that is computed at import; larger ones are computed when the network runs
+MAX_FOLDED = 1 << 24  # bytes; larger results of constants are computed at run time, to keep compiled files small
 
 _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL")
-_LONGEST_LABEL = 40
+_LONGEST_LABEL = 40  # characters; longer names fill a line of a report
 
 
 def import_tflite(source: str | PathLike | bytes, name: str | None = None, signature: str | None = None) -> Graph:
@@ -111,7 +111,7 @@ class TFLiteImporter:
         self.builder.where = where
         self._within(where, partial(convert, Operation(raw, self.tensors)))
 
-    # Edges of the network
+    # Inputs and outputs
 
     def _input(self, index: int) -> None:
         raw = self.raw.tensors[index]
@@ -136,7 +136,7 @@ class TFLiteImporter:
         self.tensors.values[index] = value
 
     def _name_results(self) -> None:
-        """What operators have made of the file's tensors gets the file's names; that of a uint8 output is marked.
+        """Gives values the names of the file's tensors that they are; that of a uint8 output is marked.
 
         A value that stands for several tensors has the name of the first.
         """
@@ -172,7 +172,7 @@ class TFLiteImporter:
         return self._made(index, value)
 
     def _made(self, index: int, value: Value) -> str:
-        """An operator makes the output: of uint8, of a constant, or of a value that has another name."""
+        """Emits an operator that makes the output, for uint8, a constant, or a value with another name."""
         name = self.tensors.names[index]
         legacy = is_legacy(self.raw.tensors[index])
         if value.name == name:  # a constant of the file, which keeps its values under another name

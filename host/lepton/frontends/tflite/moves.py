@@ -13,7 +13,7 @@ from lepton.graph.ops.conditions import MAX_WINDOW
 
 from .operation import Entry, Operation
 
-MAX_GROWN = 1 << 26  # elements of what TILE and BROADCAST_TO make
+MAX_GROWN = 1 << 26  # elements of the result of TILE or BROADCAST_TO: 512 MiB of int64 indices at most
 
 # Shapes
 
@@ -94,7 +94,7 @@ def _gather(op: Operation) -> None:
         return
     x = x.transpose((*range(batch), axis, *(a for a in range(batch, x.rank) if a != axis)))
     taken = x.apply(GatherND(batch), indices.reshape((*indices.shape, 1)))
-    between = axis - batch  # axes of x before `axis`, which lie behind those of the indices now
+    between = axis - batch  # axes of x before `axis`, which follow those of the indices now
     order = (*range(batch), *range(indices.rank, indices.rank + between), *range(batch, indices.rank),
              *range(indices.rank + between, taken.rank))
     op.result(taken.transpose(order))
@@ -140,7 +140,7 @@ def _resize(op: Operation) -> None:
         "half_pixel" if op.option("half_pixel") else "asymmetric")
     if op.name == "RESIZE_BILINEAR":
         op.emit(Resize((size[0], size[1]), "bilinear", coordinates, unsigned=op.legacy()), x)
-    else:  # TFLite's centers are rounded down after half a pixel is added
+    else:  # TFLite adds half a pixel and rounds down
         nearest = "floor" if coordinates == "asymmetric" else "round_prefer_ceil"
         op.emit(Resize((size[0], size[1]), "nearest", coordinates, nearest), x)
 

@@ -13,12 +13,14 @@ from ..geometry import ACTIVATION_BOUNDS, activation_range
 from .reader import RawOperator
 from .tensors import DTYPES, SMALLEST, Tensors, is_legacy
 
-MAX_CONSTANT = 4096  # elements of a constant that says how, not what, to compute: axes, shapes, paddings
+# Elements of a constant that holds attributes: axes, a shape, paddings. Real ones have at most 16, two for each of 8
+# axes; a larger one is damage, and slow to read one by one.
+MAX_CONSTANT = 4096
 _NO_ZERO_SCALES = ("ADD", "SUB", "SOFTMAX")  # whose kernels in LiteRT abort where an input's scale is 0
 
 
 class Operation:
-    """One operator of the file. All methods raise GraphError without naming the operator: whoever calls does that."""
+    """One operator of the file. All methods raise GraphError without naming the operator; callers add its name."""
 
     def __init__(self, raw: RawOperator, tensors: Tensors) -> None:
         self.raw = raw
@@ -68,7 +70,7 @@ class Operation:
         return data
 
     def integers(self, position: int) -> tuple[int, ...]:
-        """The values of a small constant that says how, not what, to compute: axes or a shape."""
+        """The values of a small constant that holds attributes: axes, a shape, paddings."""
         value = self.x(position, "INT32", "INT64")
         if value.data is None or value.data.size > MAX_CONSTANT:
             raise GraphError(f"{value.name!r} must be a constant of at most {MAX_CONSTANT} INT32 or INT64 values, not "

@@ -1,7 +1,7 @@
 """Float16 and dynamic-range TFLite files as plain float32 ones, with one network and one signature.
 
-Converters keep weights in float16 behind a DEQUANTIZE, or in int8 beside float activations (dynamic range). The
-quantizer wants float32 weights, tensors with distinct names, and a signature that names inputs and outputs.
+Converters store weights in float16 with a DEQUANTIZE after them, or in int8 while activations are float (dynamic
+range). The quantizer needs float32 weights, tensors with distinct names, and a signature that names inputs and outputs.
 """
 
 from types import ModuleType

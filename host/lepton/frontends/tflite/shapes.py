@@ -6,7 +6,7 @@ from lepton.graph import GraphError
 
 from .operation import Entry, Operation
 
-_MOST_BYTES = 1 << 24  # of a constant that a file makes of a number
+_MOST_BYTES = 1 << 24  # of a constant made by FILL or RANGE: a few bytes of a file must not ask for all memory
 
 
 def _fill(op: Operation) -> None:

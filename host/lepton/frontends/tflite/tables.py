@@ -19,8 +19,8 @@ Function = Callable[[np.ndarray], np.ndarray]
 Bounds = tuple[float | None, float | None]
 
 _Q = np.arange(-128, 128)
-SQRT_HALF = 0.7071067811865476
-SQRT_2_PI = 0.7978845608028654
+SQRT_HALF = 0.7071067811865476  # sqrt(1 / 2)
+SQRT_2_PI = 0.7978845608028654  # sqrt(2 / pi)
 
 
 def _scale(tensor: Tensor) -> np.float32:
@@ -87,10 +87,11 @@ def _looked_up(x: Tensor, y: Tensor, function: Function) -> bytes:
     inverse = np.float32(1) / _scale(y)
     reals = _scale(x) * (_Q - _zero(x)).astype(np.float32)
     with np.errstate(all="ignore"):
-        # in double, then to float32: as good as the C library's float functions to within their own error
+        # In double, then to float32: C libraries' float functions differ from it by no more than from each other.
         results = function(reals.astype(np.float64)).astype(np.float32)
         scaled = half_away(results * inverse)
-    # no number, as the logarithm of one below 0, becomes INT_MIN in the C code's cast
+    # Casts of what does not fit an int are undefined in C; x86 makes INT_MIN of NaN, and float32 values near the limits
+    # saturate all the same.
     scaled = np.nan_to_num(scaled, nan=-(2.0**31) + 256, posinf=2.0**31 - 256, neginf=-(2.0**31) + 256)
     return _bytes(scaled.astype(np.float64) + _zero(y))
 
@@ -122,9 +123,11 @@ def negated(x: Tensor, y: Tensor) -> bytes:
 
 def hard_swish(x: Tensor, y: Tensor) -> bytes:
     """x * relu6(x + 3) / 6 in int16 (reference_ops::HardSwish)."""
+    # The input with 7 more bits.
     hires = np.float32(1 / 128) * _scale(x)
     output = _scale(y)
     multipliers = []
+    # 3 / 32768: the int16 scale in which x + 3 saturates where relu6 does (reluish_scale in hard_swish.h).
     for real in (hires / output, hires / np.float32(3 / 32768)):
         multiplier, exponent = _multiplier(float(real))
         # DownScaleInt32ToInt16Multiplier
@@ -187,6 +190,7 @@ def _erf(values: np.ndarray) -> np.ndarray:
     return np.array([erf(v) for v in values])
 
 
+# Quantizations of the output that TFLite demands (LogisticPrepare, TanhPrepare in activations.cc).
 _FIXED_OUTPUT = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
 _COMPUTED = {"HARD_SWISH": hard_swish, "ABS": absolute, "SQRT": root, "RSQRT": inverse_root, "NEG": negated}
 _LOOKED_UP: dict[str, Function] = {

@@ -13,8 +13,8 @@ from .reader import RawModel, RawTensor
 DTYPES: dict[str, np.dtype] = {
     "INT8": np.dtype(np.int8), "UINT8": np.dtype(np.uint8), "INT32": np.dtype(np.int32), "INT64": np.dtype(np.int64),
     "FLOAT32": np.dtype(np.float32), "BOOL": np.dtype(np.bool_)}
-MAX_RANK = 8
-MAX_ELEMENTS = 2**31 - 1  # of one tensor, as TFLite's int32 sizes
+MAX_RANK = 8  # the most that any kernel of TFLite takes (BROADCAST_TO)
+MAX_ELEMENTS = 2**31 - 1  # in one tensor: TFLite counts them in int32
 # Channels of pruned weights, and values that were always 0, have the scale 0. LiteRT multiplies by 0 then. Products
 # with this one have the multiplier 0, too (QuantizeMultiplier makes 0 of less than 2**-31).
 SMALLEST = np.finfo(np.float32).tiny
@@ -119,7 +119,7 @@ class Tensors:
         if data is None:
             raise GraphError(f"{tensor.name!r} must be a constant, or be computed by an operator")
         if is_legacy(raw):
-            data = np.asarray(data ^ 0x80).view(np.int8)  # of a scalar, numpy makes no array
+            data = np.asarray(data ^ 0x80).view(np.int8)  # xor of an array without dimensions is none
         data.flags.writeable = False
         tensor.data = data
         self.builder.graph.tensors[tensor.name] = tensor
@@ -160,7 +160,7 @@ def is_legacy(raw: RawTensor) -> bool:
 
 
 def same_reals(a: Tensor, b: Tensor) -> bool:
-    """Do the int8 tensors stand for reals in the same way?"""
+    """Whether the two int8 tensors have the same quantization, or neither has one."""
     p = a.quantization
     q = b.quantization
     if p is None or q is None:

@@ -36,7 +36,7 @@ from .resize import *  # noqa: F403
 from .softmax import *  # noqa: F403
 from .unary import *  # noqa: F403
 
-# Of what is imported here, the operators: by name, as files and errors name them.
+# The operators among the names above, as compiled files and errors name them. Base classes have no `compute`.
 OPERATORS: dict[str, type[Op]] = {
     name: kind for name, kind in globals().items()
     if isinstance(kind, type) and issubclass(kind, Op) and kind.compute is not Op.compute}

@@ -13,15 +13,17 @@ from ..numerics.fixedpoint import (
 )
 from ..numerics.functions import quotient
 from .conditions import clamp_range, int8, require, same_type
-from .elementwise import Binary
+from .elementwise import Binary, centred
 
 __all__ = ["Div", "FloorDiv", "FloorMod", "Power", "SquaredDifference"]
 
-_LEFT_SHIFT = 7  # of the operands of a squared difference (tensorflow/lite/kernels/squared_difference.cc)
+# Bits by which operands of a squared difference are shifted before they are scaled, so that its square, at most
+# 255**2 * 2**14, fits in int32 (tensorflow/lite/kernels/squared_difference.cc).
+_LEFT_SHIFT = 7
 
 
 def _quantized_fixed(op: Op, signature: Signature) -> np.dtype:
-    """The operands' type; int8 ones have scales and are TFLite's."""
+    """The operands' type. int8 operands have scales and belong to a TFLite network."""
     dtype = same_type(*signature.inputs, signature.output)
     if dtype == np.int8:
         require(signature.fixed, f"{type(op).__name__} of int8 is not supported outside of TFLite networks; "
@@ -29,10 +31,6 @@ def _quantized_fixed(op: Op, signature: Signature) -> np.dtype:
         int8(*signature.inputs, signature.output)
         clamp_range(op.clamp)
     return dtype
-
-
-def _centred(call: Call, index: int) -> np.ndarray:
-    return call.values[index].astype(np.int64) - call.inputs[index].zero_point
 
 
 @dataclass(frozen=True)
@@ -60,11 +58,12 @@ class Div(Binary):
             _nonzero(call, b)
             whole = np.abs(a) // np.abs(b)
             return np.where((a < 0) == (b < 0), whole, -whole)
-        divisor = _centred(call, 1)
+        # reference_ops::Div (kernels/internal/reference/div.h): a reciprocal and one multiplier.
+        divisor = centred(call, 1)
         output = call.output
         _nonzero(call, divisor)
         factor = call.inputs[0].scale / (call.inputs[1].scale * output.scale)
-        a, b = np.broadcast_arrays(_centred(call, 0), divisor)
+        a, b = np.broadcast_arrays(centred(call, 0), divisor)
         result = quotient(a, b, *quantize_multiplier(float(factor))) + output.zero_point
         return np.clip(result, *self.limits(output.dtype)).astype(output.dtype)
 
@@ -105,6 +104,7 @@ class FloorMod(_Whole):
         if a.dtype != np.float32:
             _nonzero(call, b)
             return a % b
+        # floor_mod.cc: the remainder of C, moved by b where the signs differ.
         with np.errstate(all="ignore"):
             rest = np.fmod(a, b)
             return np.where((rest != 0) & ((b < 0) != (rest < 0)), rest + b, rest)
@@ -145,10 +145,11 @@ class SquaredDifference(Binary):
         if not call.quantized:
             difference = call.values[0] - call.values[1]
             return difference * difference
+        # The steps of SquaredDifference in that file; every product is rounded as there.
         first, second, last = self._factors(call)
 
         def scaled(index: int, multiplier: int, shift: int) -> np.ndarray:
-            high = saturating_doubling_high_multiply(_centred(call, index) << _LEFT_SHIFT, multiplier)
+            high = saturating_doubling_high_multiply(centred(call, index) << _LEFT_SHIFT, multiplier)
             return rounding_divide(high, -shift)
 
         difference = scaled(0, *first) - scaled(1, *second)

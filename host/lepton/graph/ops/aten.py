@@ -25,10 +25,10 @@ class Aten(Op):
     operands = (1, 64)
 
     operator: str  # "gelu.default"
-    shape: Shape  # of the output, which follows from the arguments in as many ways as there are operators
-    dtype: str  # of the output, numpy's name
+    shape: Shape  # of the output; every ATen operator has a rule of its own for it, which PyTorch applies at import
+    dtype: str  # of the output, by numpy's name
     arguments: str = '[[{"operand": 0}], {}]'  # JSON: positional and named arguments; {"operand": i} is the i-th input
-    result: int | None = None  # which of several results
+    result: int | None = None  # index of the result, where the operator has several
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""The conditions that operators are checked by; all raise `GraphError` without naming the node."""
+"""Checks of operands and attributes that several operators share; all raise `GraphError` without naming the node."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,9 @@ import numpy as np
 from ..core import GraphError, Pair, Shape, Tensor
 
 EIGHT_BITS = (np.int8, np.uint8)
-MAX_WINDOW = 65535  # of strides, dilations, kernels and paddings; far beyond any network, keeps arithmetic small
+# The largest stride, dilation, kernel or padding. Real networks stay below 1000; with 16 bits each, sizes computed from
+# them stay far inside int64, whatever a file says.
+MAX_WINDOW = 65535
 
 
 def require(holds: bool, text: str) -> None:
@@ -16,7 +18,7 @@ def require(holds: bool, text: str) -> None:
 
 
 def dims(shape: Sequence[int]) -> Shape:
-    """As Python's own integers."""
+    """The shape in Python's own integers."""
     return tuple(map(int, shape))
 
 
@@ -28,7 +30,7 @@ def of_type(tensor: Tensor, *allowed: type) -> None:
 
 
 def same_type(*tensors: Tensor) -> np.dtype:
-    """The type that all have."""
+    """The data type, which must be the same for all."""
     first, *others = tensors
     for tensor in others:
         require(np.dtype(tensor.dtype) == np.dtype(first.dtype), f"{tensor.name!r} must be {np.dtype(first.dtype)} "
@@ -73,14 +75,14 @@ def per_tensor(*tensors: Tensor) -> None:
 
 
 def int8(*tensors: Tensor) -> None:
-    """Activations of the chip's kind."""
+    """int8 with one scale and one zero point."""
     for tensor in tensors:
         of_type(tensor, np.int8)
         per_tensor(tensor)
 
 
 def same_quantization(a: Tensor, b: Tensor) -> None:
-    """The same reals, where both are quantized integers."""
+    """The same scale and zero point, where both are quantized integers."""
     p = a.quantization
     q = b.quantization
     if p is None or q is None or np.dtype(a.dtype).kind not in "iu":

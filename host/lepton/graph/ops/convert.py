@@ -1,4 +1,4 @@
-"""Between number formats."""
+"""Conversions between number formats."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,9 @@ from .conditions import EIGHT_BITS, dims, of_type, quantized, require
 
 __all__ = ["Dequantize", "Quantize", "Recenter"]
 
-_BLOCK = 1 << 15  # floats at a time: what is computed in between stays in the cache
-_SIGN = np.uint32(1 << 31)  # of a float32
+_BLOCK = 1 << 15  # floats at a time: 128 KiB, so that intermediate results stay in the second-level cache
+_SIGN = np.uint32(1 << 31)  # the sign bit of a float32
+# Added away from zero before the fraction is cut off. 0.5 itself would take the float32 below 0.5 up to 1.
 _BELOW_HALF = np.nextafter(np.float32(0.5), np.float32(0)).view(np.uint32)
 
 
@@ -84,14 +85,14 @@ class Quantize(Op):
 
 def _quantized(x: np.ndarray, function: np.ufunc, scale: np.ndarray, zero: np.ndarray,
                limits: Sequence[np.ndarray], fixed: bool) -> np.ndarray:
-    """Whole numbers in -128..127 as float32. Saturated before it is rounded, which comes to the same: the limits are
-    whole numbers.
+    """Whole numbers in -128..127 as float32.
 
-    numpy is several times faster with limits that are arrays of x's shape than with single ones.
+    They are saturated before they are rounded; the result is the same, since the limits are whole numbers. `limits`
+    are arrays of x's shape: numpy is several times faster with them than with single numbers.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         y = function(x, scale)
-    np.fmax(y, limits[0], out=y)  # NaN becomes the limit
+    np.fmax(y, limits[0], out=y)  # fmax, unlike maximum, takes the limit where the value is NaN
     np.minimum(y, limits[1], out=y)
     if fixed:
         half = y.view(np.uint32) & _SIGN
@@ -173,5 +174,5 @@ class Recenter(Op):
                     f"{x.name!r} and {y.name!r} must have the same scale, and zero points 128 apart")
 
     def compute(self, call: Call) -> np.ndarray:
-        """Flips the top bit."""
+        """Flips the top bit, which adds or subtracts 128."""
         return (call.x.view(np.uint8) ^ np.uint8(0x80)).view(call.output.dtype)

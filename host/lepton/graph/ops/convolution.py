@@ -1,4 +1,8 @@
-"""Convolutions. Images are (N, H, W, C), what is said of bytes holds for each image."""
+"""Convolutions of int8 images (N, H, W, C).
+
+Sources: tensorflow/lite/kernels/internal/reference/integer_ops/{conv,depthwise_conv,transpose_conv}.h; sums are exact
+integers in every framework, so that only the requantization (`weights.finished`) differs.
+"""
 
 from dataclasses import dataclass, replace
 from math import prod
@@ -12,9 +16,10 @@ from .windows import NONE, added, in_range, window_size, windows
 
 __all__ = ["Conv2D", "DepthwiseConv2D", "TransposeConv2D"]
 
-_PATCH_BYTES = 1 << 26  # of an im2col matrix at a time
-_BLOCK = 1 << 15  # sums of a depthwise convolution at a time: they stay in the cache
-_INT32_TAPS = (2**31 - 1) // (255 * 255)  # of a window whose products of two 9-bit numbers certainly add up in int32
+_PATCH_BYTES = 1 << 26  # the largest im2col matrix: 64 MiB, a small part of a host's memory
+_BLOCK = 1 << 15  # sums of a depthwise convolution at a time: 128 KiB of int32 stay in the second-level cache
+# Taps of a window whose sum fits in int32 for all values: less its zero point, an int8 is at most 255 in magnitude.
+_INT32_TAPS = (2**31 - 1) // (255 * 255)
 _INT8 = np.dtype(np.int8)
 
 
@@ -58,6 +63,7 @@ class Conv2D(Op):
         x = call.x[0].astype(np.int16) - call.inputs[0].zero_point
         weights = centred(call.inputs[1])
         outputs, kernel_y, kernel_x, per_group = weights.shape
+        # BLAS multiplies floats many times faster than numpy multiplies integers; `exact_type` keeps the sums exact.
         exact = exact_type(x, weights.reshape(outputs, -1).T)
         view = windows(x.astype(exact), (kernel_y, kernel_x), self.stride, self.dilation, self.padding)
         height, width = view.shape[:2]

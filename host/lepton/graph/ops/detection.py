@@ -1,4 +1,7 @@
-"""The end of single-shot detectors: boxes from their encodings, and the best of those that overlap."""
+"""The end of single-shot detectors: boxes from their encodings, and the best of those that overlap.
+
+The C++ names in this module are those of tensorflow/lite/kernels/detection_postprocess.cc.
+"""
 
 from dataclasses import dataclass
 
@@ -9,7 +12,7 @@ from .conditions import dims, of_type, require
 
 __all__ = ["DetectionPostProcess"]
 
-Found = tuple[int, int, float]  # place of a box, class, score
+Found = tuple[int, int, float]  # index of a box, class, score
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,10 @@ class DetectionPostProcess(Op):
 
     operands = (3, 3)
 
-    detections: int  # most boxes
+    detections: int  # largest number of boxes
     classes: int  # without the background, which comes first
     classes_each: int  # classes of a box that are reported
-    scales: tuple[float, float, float, float]  # that encodings are divided by: y, x, height, width
+    scales: tuple[float, float, float, float]  # divisors of the encodings: y, x, height, width
     least_score: float
     most_overlap: float  # intersection over union of two boxes that are both kept
     regular: bool = False  # suppress within each class, keeping `detections_each` of each
@@ -34,7 +37,7 @@ class DetectionPostProcess(Op):
 
     @property
     def rows(self) -> int:
-        """Of the result, each class of a box that is reported having one."""
+        """Rows of the result: one for each reported class of a box."""
         return self.detections * self.classes_each
 
     def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
@@ -87,6 +90,7 @@ class DetectionPostProcess(Op):
 
     def _fast(self, boxes: np.ndarray, scores: np.ndarray) -> tuple[list[Found], int]:
         """NonMaxSuppressionMultiClassFastHelper: by the best class of each box, with the next best ones of the same."""
+        # Stable: of equal scores the lower class comes first.
         order = np.argsort(-scores, axis=1, kind="stable")[:, :min(self.classes_each, self.classes)]
         best = np.take_along_axis(scores, order[:, :1], axis=1)[:, 0]
         kept = self._suppress(boxes, best, self.detections)

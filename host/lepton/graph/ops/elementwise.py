@@ -1,4 +1,8 @@
-"""Two operands, element by element; shapes broadcast as in numpy."""
+"""Two operands, element by element; shapes broadcast as in numpy.
+
+Sources: tensorflow/lite/kernels/internal/reference/integer_ops/{add,mul}.h, reference/{sub,prelu}.h for FIXED;
+onnxruntime/core/mlas/lib/{qladd,qlmul}.cpp for FLOAT; aten/src/ATen/native/quantized/cpu/{qadd,qmul}.cpp for TORCH.
+"""
 
 from dataclasses import dataclass
 
@@ -46,18 +50,20 @@ def _check_sum(op: Binary, signature: Signature) -> None:
         add_parameters(*(float(t.scale) for t in (*signature.inputs, signature.output)))
 
 
-def _centred(call: Call, index: int) -> np.ndarray:
+def centred(call: Call, index: int) -> np.ndarray:
+    """An operand less its zero point, as int64."""
     return call.values[index].astype(np.int64) - call.inputs[index].zero_point
 
 
 def _fixed_sum(op: Binary, call: Call, sign: int) -> np.ndarray:
     """TFLite's ADD and SUB: both operands to a common scale with 20 more bits, the sum to the output's."""
+    # 20 is the left_shift of AddParams for int8 (kernels/add.cc): 9 bits + 20 leave room for the sum in int32.
     p = add_parameters(*(float(t.scale) for t in (*call.inputs, call.output)))
 
     def scaled(x: np.ndarray, name: str) -> np.ndarray:
         return rounding_divide(saturating_doubling_high_multiply(x, p[f"add_mult_{name}"]), p[f"add_shift_{name}"])
 
-    total = scaled(_centred(call, 0) << 20, "a") + scaled(_centred(call, 1) << 20, "b") * sign
+    total = scaled(centred(call, 0) << 20, "a") + scaled(centred(call, 1) << 20, "b") * sign
     result = scaled(total, "o") + call.output.zero_point
     return np.clip(result, *op.limits(call.output.dtype)).astype(call.output.dtype)
 
@@ -106,7 +112,7 @@ class Add(Binary):
         return np.clip(np.rint(total) - up, *self.limits(output.dtype)).astype(output.dtype)
 
 
-def _fused(x: np.ndarray, up: int, factor: np.float32, addend) -> np.ndarray:
+def _fused(x: np.ndarray, up: int, factor: np.float32, addend: np.ndarray | np.float32) -> np.ndarray:
     """(x + up) * factor + addend rounded once to float32; the product of 8 bits and float32 is exact in float64."""
     return ((x.astype(np.float64) + up) * np.float64(factor) + addend.astype(np.float64)).astype(np.float32)
 
@@ -124,7 +130,7 @@ class Sub(Binary):
         _check_sum(self, signature)
 
     def compute(self, call: Call) -> np.ndarray:
-        """FLOAT: in reals, for ONNX Runtime has no integer kernel."""
+        """FLOAT: in reals, since ONNX Runtime has no integer kernel."""
         if not call.quantized:
             return call.values[0] - call.values[1]
         return _fixed_sum(self, call, -1) if call.fixed else _in_reals(self, call, np.subtract)
@@ -152,7 +158,7 @@ class Mul(Binary):
         a, b = call.inputs
         output = call.output
         up = 128 if self.unsigned else 0
-        product = _centred(call, 0) * _centred(call, 1)
+        product = centred(call, 0) * centred(call, 1)
         factor = a.scale * b.scale / output.scale
         if call.fixed:
             result = multiply_by_quantized_multiplier(product, *quantize_multiplier(float(factor))) + output.zero_point
@@ -220,9 +226,9 @@ class Prelu(Binary):
         if not call.fixed:
             x = real(call.x, source)
             return from_reals(call.arithmetic, np.where(x >= 0, x, x * real(call.values[1], alpha)), output, self)
-        x = _centred(call, 0)
+        x = centred(call, 0)
         positive = _scaled(x, source.scale / output.scale)
-        negative = _scaled(x * _centred(call, 1), source.scale * alpha.scale / output.scale)
+        negative = _scaled(x * centred(call, 1), source.scale * alpha.scale / output.scale)
         result = np.where(x >= 0, positive, negative) + output.zero_point
         return np.clip(result, *self.limits(output.dtype)).astype(output.dtype)
 

@@ -1,4 +1,4 @@
-"""Layers with float32 weights, which frameworks leave unquantized: on the host, any number of image axes."""
+"""Layers with float32 weights, for networks that are quantized in part; on the host, with any number of image axes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,6 +77,7 @@ class FloatConv(Op):
         if own is not None:
             return own
         x, weights = call.values[:2]
+        # Products of float32 are exact in float64, and its sums lose less than half a unit of float32.
         padded = np.pad(x, ((0, 0), (0, 0), *self.padding)).astype(np.float64)
         batch, outputs, *size = call.output.shape
         groups = self.groups
@@ -119,6 +120,7 @@ class FloatConvTranspose(Op):
         batch, channels, *extents = x.shape
         after = [(n - 1) * s + effective_kernel(k, d) - before - target for n, s, k, d, before, target in
                  zip(extents, self.stride, weights.shape[2:], self.dilation, self.padding, self.size, strict=True)]
+        # ONNX has no attribute for a size; it follows from the padding after each axis, which may be below 0 here.
         own = onnxruntime_kernels.run(call, "ConvTranspose", (
             ("strides", self.stride), ("dilations", self.dilation), ("group", self.groups),
             ("output_padding", tuple(max(-n, 0) for n in after)),

@@ -26,6 +26,9 @@ def _elu(x: np.ndarray, given: Numbers) -> np.ndarray:
     return np.where(x > 0, x, given.get("alpha", 1.0) * np.expm1(np.minimum(x, 0)))
 
 
+# Default attributes below are those of the operators' definitions: onnx.ai/onnx/operators, and for those of Microsoft
+# docs/ContribOperators.md of ONNX Runtime.
+
 def _selu(x: np.ndarray, given: Numbers) -> np.ndarray:
     alpha = given.get("alpha", 1.6732632)
     gamma = given.get("gamma", 1.0507010)
@@ -39,6 +42,7 @@ def _celu(x: np.ndarray, given: Numbers) -> np.ndarray:
 
 def _gelu(x: np.ndarray, given: Numbers) -> np.ndarray:
     if given.get("approximate") == "tanh":
+        # Hendrycks and Gimpel, "Gaussian Error Linear Units", arXiv 1606.08415, section 2.
         return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
 
@@ -134,8 +138,8 @@ FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
     "Selu": _selu, "Shrink": _shrink, "SimplifiedLayerNormalization": _rms_norm,
     "SkipLayerNormalization": _skip_layer_norm, "ThresholdedRelu": _thresholded,
 }
-_MICROSOFT = {"BiasGelu", "FastGelu", "QuickGelu", "SkipLayerNormalization"}  # of ONNX Runtime's own domain
-_PER_CHANNEL = {"InstanceNormalization", "GroupNormalization"}  # whose parameters are one for each channel
+_MICROSOFT = {"BiasGelu", "FastGelu", "QuickGelu", "SkipLayerNormalization"}  # in ONNX Runtime's domain, not ONNX's
+_PER_CHANNEL = {"InstanceNormalization", "GroupNormalization"}  # one parameter for each channel
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Elements taken from or put at computed places, on the host.
 
-Indices below 0 count from the end, but for those of TFLite (`Arithmetic.FIXED`), where they are errors; those outside
+Indices below 0 count from the end; with `Arithmetic.FIXED` they are errors, as in TFLite. Indices outside of the axis
 raise `GraphError`, which names index and limit.
 """
 
@@ -119,7 +119,7 @@ class _Scatter(Op):
 class ScatterND(_Scatter):
     """inputs: x, indices int32 or int64 (..., K), updates; x with updates at x[index] of K leading axes."""
 
-    reduction: str = "none"  # "add", "mul", "max", "min": with what is there
+    reduction: str = "none"  # or "add", "mul", "max", "min": how an update and the element there become one
 
     def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         x, indices, updates = (dims(t.shape) for t in inputs)

@@ -16,7 +16,7 @@ _KINDS = ("quotient", "modulo", "remainder")
 class IntegerDivision(Op):
     """inputs: a, b integers of one type, not quantized.
 
-    The quotient is cut off towards 0; the modulo has the sign of b, the remainder that of a. Raises `GraphError` for a
+    The quotient is rounded towards 0; the modulo has the sign of b, the remainder that of a. Raises `GraphError` for a
     division by 0, which ends ONNX Runtime's process.
     """
 

@@ -11,7 +11,9 @@ from .conditions import broadcast, int8, of_type, require, same_quantization, sa
 
 __all__ = ["Compare", "Logic", "Select"]
 
-_LEFT_SHIFT = 8  # of int8 operands, before they are brought to their scales (tensorflow/lite/kernels/comparisons.cc)
+# Bits by which int8 operands are shifted before they are multiplied by their scales, so that less is lost to rounding
+# (ComparisonQuantized in tensorflow/lite/kernels/comparisons.cc).
+_LEFT_SHIFT = 8
 _BOOL = np.dtype(np.bool_)
 _COMPARISONS = {"equal": np.equal, "not_equal": np.not_equal, "less": np.less, "less_equal": np.less_equal,
                 "greater": np.greater, "greater_equal": np.greater_equal}
@@ -22,7 +24,7 @@ _CONNECTIVES = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xo
 class Compare(Op):
     """inputs: a, b of one type, and of one quantization if they have any; output bool.
 
-    With `Arithmetic.FIXED`, quantized operands are brought to their scales, which may differ.
+    With `Arithmetic.FIXED`, quantized operands may have different scales: both are multiplied by their own.
     """
 
     operands = (2, 2)
@@ -36,28 +38,28 @@ class Compare(Op):
         return broadcast(*inputs), _BOOL
 
     def check(self, signature: Signature) -> None:
-        if self._brings(signature):
+        if self._scales(signature):
             int8(*signature.inputs)
         else:
             same_quantization(*signature.inputs)
 
     def looked_up(self, signature: Signature) -> bool:
-        return self._brings(signature)
+        return self._scales(signature)
 
     @staticmethod
-    def _brings(signature: Signature) -> bool:
+    def _scales(signature: Signature) -> bool:
         return signature.fixed and all(np.dtype(t.dtype) == np.int8 and t.quantization is not None
                                        for t in signature.inputs)
 
     def compute(self, call: Call) -> np.ndarray:
         """FIXED: as TFLite's ComparisonQuantized, in integers."""
         a, b = call.values
-        if self._brings(call):
-            a, b = (self._brought(x, t) for x, t in zip(call.values, call.inputs, strict=True))
+        if self._scales(call):
+            a, b = (self._scaled(x, t) for x, t in zip(call.values, call.inputs, strict=True))
         return _COMPARISONS[self.kind](a, b)
 
     @staticmethod
-    def _brought(x: np.ndarray, tensor: Tensor) -> np.ndarray:
+    def _scaled(x: np.ndarray, tensor: Tensor) -> np.ndarray:
         multiplier, shift = quantize_multiplier(float(tensor.scale))
         centred = x.astype(np.int64) - tensor.zero_point
         scaled = saturating_doubling_high_multiply(centred << _LEFT_SHIFT, multiplier)

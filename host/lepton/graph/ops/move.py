@@ -1,4 +1,4 @@
-"""Moving data: any type, any rank; input and output have the same type and quantization."""
+"""Operators that move data: any type, any rank; input and output have the same type and quantization."""
 
 from dataclasses import dataclass, replace
 from math import prod
@@ -63,7 +63,7 @@ class Transpose(Move):
 class Concat(Move):
     """Any number of inputs, along `axis`."""
 
-    operands = (1, 1 << 16)
+    operands = (1, 1 << 16)  # far above any network's, so that a file cannot ask for more
 
     axis: int
 
@@ -91,8 +91,8 @@ class Concat(Move):
 
 @dataclass(frozen=True)
 class Slice(Move):
-    """numpy's x[begin:end:step] per axis; begin and end inside 0..extent, or end -1 meaning "before 0" for steps
-    below 0."""
+    """numpy's x[begin:end:step] for each axis; begin and end are in 0..extent. For steps below 0, end may be -1: up to
+    the first element."""
 
     rearranges = True
 
@@ -102,7 +102,7 @@ class Slice(Move):
 
     @property
     def index(self) -> tuple[slice, ...]:
-        """What numpy is indexed with."""
+        """The same as an index of numpy."""
         return tuple(slice(begin, None if end < 0 else end, step)
                      for begin, end, step in zip(self.begin, self.end, self.step, strict=True))
 
@@ -141,6 +141,7 @@ class Pad(Move):
         require(self.mode in ("constant", "reflect", "symmetric", "edge"),
                 f"mode must be constant, reflect, symmetric or edge, not {self.mode!r}")
         if self.mode in ("reflect", "symmetric"):
+            # "symmetric" repeats the element at the border, "reflect" does not.
             most = int(self.mode == "symmetric")
             require(all(max(pair) < n + most for pair, n in zip(self.widths, shape, strict=True)),
                     f"widths {self.widths} reflect more than {shape} has")
@@ -193,7 +194,7 @@ class Gather(Move):
         return Gather(order[self.axis % len(order)])
 
     def dropped_axes(self, inputs: OperandList[Tensor]) -> set[int]:
-        """A number as the index drops the axis."""
+        """An index without dimensions drops the axis."""
         x, indices = inputs
         return set() if indices.shape else {self.axis % len(x.shape)}
 

@@ -1,4 +1,4 @@
-"""Vectors of length 1."""
+"""Vectors scaled to length 1."""
 
 from dataclasses import dataclass
 
@@ -50,4 +50,5 @@ class L2Normalize(Op):
     def _reals(x: np.ndarray) -> np.ndarray:
         """In float32, the squares added one after the other."""
         squares = np.add.accumulate(x * x, axis=-1, dtype=np.float32)[..., -1:]
+        # 1e-6 keeps the result finite where all elements are 0 (epsilon in kernels/l2norm.cc).
         return x / np.maximum(np.sqrt(squares), np.float32(1e-6))

@@ -1,4 +1,8 @@
-"""Pools: the largest value or the average of the pixels in a window."""
+"""Pools: the largest value or the average of the pixels in a window.
+
+Sources: tensorflow/lite/kernels/internal/reference/integer_ops/pooling.h, and reference/pooling.h for legacy uint8;
+onnxruntime/contrib_ops/cpu/quantization/qlinear_pool.cc.
+"""
 
 from dataclasses import dataclass
 
@@ -12,8 +16,10 @@ from .windows import NONE, folded, window_size, windows
 
 __all__ = ["AveragePool2D", "MaxPool2D"]
 
-_MLAS_OPSET = 18  # the last one whose averages of floats are MLAS's; later ones are a plain loop
-_SCALE_TOLERANCE = 1e-6  # what TFLite's pools assert (Prepare in kernels/pooling.cc); LiteRT's release checks nothing
+# ONNX Runtime computes averages of floats with MLAS up to this opset, and with a plain loop for later ones.
+_MLAS_OPSET = 18
+# How far scales of input and output may differ, as TFLite's pools demand (Prepare in kernels/pooling.cc).
+_SCALE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class _Pool(Op):
         x = inputs[0]
         batch, _, _, channels = image(x)
         size = window_size(x, self.kernel, self.stride, self.dilation, self.padding)
-        for before_after, kernel in zip(self.padding, self.kernel, strict=True):  # ONNX Runtime refuses it as well
+        for before_after, kernel in zip(self.padding, self.kernel, strict=True):  # as ONNX Runtime demands
             require(max(before_after) < kernel, f"padding {self.padding} must be less than the kernel "
                     f"{tuple(self.kernel)}, or a window lies wholly in the padding")
         return (batch, *size, channels), np.dtype(x.dtype)
@@ -76,7 +82,8 @@ class MaxPool2D(_Pool):
 
 def _divided(total: np.ndarray, count: np.ndarray, up: bool, limits: Pair) -> np.ndarray:
     """int32 sums over counts, half away from zero, or half up, and clamped; whole numbers as floats."""
-    exact: type[np.floating] = np.float32 if 129 * int(count.max()) < 1 << 24 else np.float64  # float32 is faster
+    # Sums are at most 128 * count, plus half of count; float32 holds integers up to 2**24 and is faster than float64.
+    exact: type[np.floating] = np.float32 if 129 * int(count.max()) < 1 << 24 else np.float64
     half = (count // 2).astype(exact)
     value: np.ndarray = total.astype(exact)
     value += half if up else np.copysign(half, value)

@@ -1,4 +1,7 @@
-"""Products of matrices."""
+"""Products of matrices.
+
+Sources: tensorflow/lite/kernels/internal/reference/integer_ops/fully_connected.h, reference/batch_matmul.h.
+"""
 
 from dataclasses import dataclass
 from math import prod
@@ -93,7 +96,7 @@ class MatMul(Op):
 class Einsum(Op):
     """inputs: float32; sums of products by `equation`, in numpy's and ONNX's notation without an ellipsis."""
 
-    operands = (1, 16)
+    operands = (1, 16)  # numpy's einsum takes more, no network does
 
     equation: str
 

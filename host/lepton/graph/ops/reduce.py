@@ -1,4 +1,8 @@
-"""Reductions: one number of all along some axes."""
+"""Reductions: one value made of all elements along some axes.
+
+Sources: tensorflow/lite/kernels/internal/reference/{reduce,arg_min_max,cumsum}.h;
+onnxruntime/core/mlas/lib/qlgavgpool.cpp.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -26,7 +30,7 @@ __all__ = ["ArgMax", "CumSum", "Mean", "Reduce"]
 
 _KINDS = {"sum": "ReduceSum", "mean": "ReduceMean", "max": "ReduceMax", "min": "ReduceMin", "prod": "ReduceProd",
           "l1": "ReduceL1", "l2": "ReduceL2", "sum_square": "ReduceSumSquare", "log_sum": "ReduceLogSum",
-          "log_sum_exp": "ReduceLogSumExp"}  # with ONNX's names
+          "log_sum_exp": "ReduceLogSumExp"}  # ours -> ONNX's
 _OF_REALS = ("l1", "l2", "sum_square", "log_sum", "log_sum_exp")
 
 
@@ -60,7 +64,8 @@ class Mean(Op):
 
 @dataclass(frozen=True)
 class Reduce(Op):
-    """Sum, mean, max, min or product over any axes of any type; int8 is requantized. Others of float32 only."""
+    """One element for all along `axes`. Sums, means, maxima, minima and products take any type, and int8 results are
+    requantized; the other kinds take float32."""
 
     kind: str  # "sum", "mean", "max", "min", "prod"; "l1", "l2", "sum_square", "log_sum", "log_sum_exp"
     axes: tuple[int, ...]
@@ -137,15 +142,17 @@ def _norm(kind: str, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     with np.errstate(all="ignore"):  # infinities and NaN are results here, as in the framework
         if kind == "log_sum":
             return np.log(x.sum(axis=axes, keepdims=True))
+        # Less the largest, so that no exponential overflows.
         largest = x.max(axis=axes, keepdims=True)
         return np.log(np.exp(x - largest).sum(axis=axes, keepdims=True)) + largest
 
 
 @dataclass(frozen=True)
 class ArgMax(Op):
-    """The place of the largest element along `axis`, counted from 0, or of the smallest with `smallest`.
+    """The index of the largest element along `axis`, or with `smallest` of the smallest.
 
-    Of equal ones the first is taken, with `last` the last. The input has any type, int8 is compared as it is.
+    Of equal elements the first counts, with `last` the last. The input has any type; int8 values are compared as they
+    are stored, which has the order of the reals.
     """
 
     axis: int
@@ -179,9 +186,9 @@ class ArgMax(Op):
 
 @dataclass(frozen=True)
 class CumSum(Op):
-    """Sums of all elements up to each place along `axis`, of a type that is not quantized; one after the other.
+    """Running sums along `axis`, of a type that is not quantized; elements are added one after the other.
 
-    exclusive: without the element at the place itself. reverse: of those from each place to the end.
+    exclusive: without the element at the index itself. reverse: from the end to the start.
     """
 
     axis: int
@@ -233,7 +240,7 @@ def _sum(op: Op, call: Call, axes: tuple[int, ...]) -> np.ndarray:
     """FIXED: TFLite's SUM, of int8 in float32 (QuantizedMeanOrSum with compute_sum), of `unsigned` by one multiplier.
     FLOAT: dequantize, sum, quantize.
 
-    The reference kernel of LiteRT reads int8 values as uint8, so that the one of int8 is its optimized one.
+    For int8 this is LiteRT's optimized kernel: the reference one reads int8 values as uint8.
     """
     source = call.inputs[0]
     output = call.output

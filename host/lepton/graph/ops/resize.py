@@ -1,4 +1,8 @@
-"""Images of another size: nearest neighbours and bilinear interpolation."""
+"""Images of another size: nearest neighbours and bilinear interpolation.
+
+Sources: tensorflow/lite/kernels/internal/reference/{resize_bilinear,resize_nearest_neighbor}.h;
+onnxruntime/core/providers/cpu/tensor/{upsample.cc,upsample.h,upsamplebase.h}.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +18,10 @@ from .move import Move
 __all__ = ["Resize"]
 
 _COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
-_ONE = 1 << 10  # weights of the integer kernels
-_BLOCK = 1 << 15  # results at a time: what is computed in between stays in the cache
-# How sums become results, (total + (below zero ? first : 0) + second) >> 20: half away from zero, or towards zero.
+_ONE = 1 << 10  # the weight 1: both frameworks' integer kernels have weights of 10 bits
+_BLOCK = 1 << 15  # results at a time: 128 KiB of int32 stay in the second-level cache
+# How sums with 20 fractional bits become results, (total + (below zero ? first : 0) + second) >> 20: rounded half away
+# from zero (TFLite), or towards zero (the C division of ONNX Runtime).
 _HALF_AWAY = -1, 1 << 19
 _TOWARDS_ZERO = (1 << 20) - 1, 0
 _ROUNDINGS = ("floor", "round_prefer_floor", "round_prefer_ceil", "ceil")
@@ -26,9 +31,9 @@ _ROUNDINGS = ("floor", "round_prefer_floor", "round_prefer_ceil", "ceil")
 class Resize(Move):
     """input: x (N,H,W,C) to `size` (height, width). `mode` is "nearest" or "bilinear".
 
-    `coordinates` says which input place an output pixel looks at: "half_pixel", "asymmetric", "align_corners" or
-    "pytorch_half_pixel"; `nearest` how it is rounded:
-    "floor", "round_prefer_floor", "round_prefer_ceil", "ceil".
+    `coordinates` is how an output pixel's place in the input is computed: "half_pixel", "asymmetric", "align_corners"
+    or "pytorch_half_pixel" (names of ONNX Resize); `nearest` how that place is rounded: "floor", "round_prefer_floor",
+    "round_prefer_ceil" or "ceil".
     `scales` (y, x) where the framework states them, else output over input size. Bilinear of int8 is
     what TFLite's kernels for int8 or (`unsigned`) uint8 do; with `Arithmetic.FLOAT` it has weights of 10 bits and cuts
     fractions off, of uint8 values if `unsigned`.
@@ -121,10 +126,11 @@ def _bilinear_integer(x: np.ndarray, size: Pair, op: Resize) -> np.ndarray:
             step = ((source - 1 << 10) + (target - 1) // 2) // (target - 1)
         else:
             step = ((source << 10) + target // 2) // target
+        # Steps and places have 10 fractional bits (ComputeInterpolationValuesInteger).
         at = np.arange(target, dtype=np.int64) * step
         if op.coordinates == "half_pixel":
             at += step // 2 - (1 << 9)
-        low = np.clip(at >> 10, 0, source - 1)  # TFLite reads behind the row or image where a rounded step leads there
+        low = np.clip(at >> 10, 0, source - 1)  # TFLite reads beyond the row where a rounded step leads there
         lows.append(low)
         highs.append(np.minimum(np.maximum(at + 1023, 0) >> 10, source - 1))
         weights.append(at - (low << 10))
@@ -222,6 +228,7 @@ def _bilinear_cut_off(x: np.ndarray, op: Resize) -> np.ndarray:
         steps = (at * np.float32(1024)).astype(np.int64)
         near = np.abs(steps - (low << 10))
         far = np.abs(steps - (high << 10))
+        # Where both neighbours are the last pixel, ONNX Runtime gives each half of the weight.
         same = low == high
         axes.append((low, high, np.where(same, 512, far), np.where(same, 512, near)))
     lows, highs, far_weights, near_weights = zip(*axes, strict=True)

@@ -1,4 +1,8 @@
-"""Softmax: TFLite's integer one, ONNX Runtime's QLinearSoftmax, and in float32."""
+"""Softmax: TFLite's integer one, ONNX Runtime's QLinearSoftmax, and in float32.
+
+Sources: tensorflow/lite/kernels/internal/reference/{softmax,log_softmax}.h and integer_ops/log_softmax.h;
+onnxruntime/contrib_ops/cpu/quantization/qlinear_softmax.cc.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,12 +25,12 @@ from .conditions import axis_of, dims, int8, of_type, require, same_type
 
 __all__ = ["LogSoftmax", "Softmax"]
 
-_INTEGER_BITS = 5  # of the scaled difference to the maximum (reference/softmax.h)
-_ACCUMULATION_BITS = 12  # integer bits of the sum of exponentials
-_TABLES = 256  # of exponentials, kept
-_BLOCK = 1 << 14  # values at a time: what is computed in between stays in the cache
-_LONGEST = 1 << 13  # rows whose sum of exponentials has 32 bits
-_LOG_BITS = 4  # integer bits of the logarithm (reference/log_softmax.h)
+_INTEGER_BITS = 5  # kScaledDiffIntegerBits: integer bits of the scaled difference to the maximum
+_ACCUMULATION_BITS = 12  # kAccumulationIntegerBits: integer bits of the sum of exponentials
+_TABLES = 256  # tables of exponentials that are kept, of 4 KiB each; a network has one for each input scale
+_BLOCK = 1 << 14  # values at a time: 128 KiB of int64 stay in the second-level cache
+_LONGEST = 1 << 13  # a row with fewer elements, each of which adds at most 2**19, has a sum of 32 bits
+_LOG_BITS = 4  # integer bits of the logarithm, whose output has the scale 1/16
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Softmax(Op):
                     f"the output must have scale 1/256 and zero point -128, not {output.scale!s} and "
                     f"{output.zero_point}")
             factor = self.beta * float(x.scale)
+            # PreprocessSoftmaxScaling makes a multiplier above 1 of beta * scale * 2**26 (31 - _INTEGER_BITS bits).
             require(factor * 2**26 >= 1, f"beta times the input's scale must be at least 2**-26, not {factor}")
 
     def _loop(self, call: Call) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -112,16 +117,7 @@ def _real(rows: np.ndarray, beta: float) -> np.ndarray:
 
 def _table_softmax(rows: np.ndarray, source: Tensor, output: Tensor) -> np.ndarray:
     """QLinearSoftmax: exponentials of the 256 differences to the maximum from a table, summed in float32."""
-<<<<<<< HEAD
     table, factor = _float_table(float(source.scale), rows.shape[-1], output.scale)
-=======
-    scale = float(source.scale)
-    length = np.float32(rows.shape[-1])
-    room = max(0.0, np.log(np.float64(np.finfo(np.float32).max / length)) - 5) / scale
-    table = np.exp((np.arange(256) - 255.0 + room) * scale).astype(np.float32)
-    factor = np.floor(np.float32(1) / output.scale)
-    zero = np.float32(output.zero_point)
->>>>>>> b63bda4 (tflite: one export writer per operator in a table; joins and parts in their own module; one statement per line)
     loop = compiled.loop("softmax_float", rows.size)
     if loop is not None:
         result = np.empty(rows.shape, np.int8)
@@ -146,7 +142,8 @@ def _float_table(scale: float, columns: int, output_scale: np.float32) -> tuple[
 
 
 def _input_factor(factor: float, beta: float) -> tuple[int, int, int]:
-    """(multiplier, left shift) that bring differences to the maximum to 5 integer bits, and how far they count."""
+    """(multiplier, left shift) that scale differences to the maximum to 5 integer bits, and the largest difference
+    that counts (CalculateInputRadius in quantization_util.cc)."""
     real = float(np.float32(beta)) * float(np.float32(factor)) * (1 << (31 - _INTEGER_BITS))
     multiplier, left = quantize_multiplier(min(real, 2.0**31 - 1))
     radius = int(np.floor(((1 << _INTEGER_BITS) - 1) * 2.0 ** (31 - _INTEGER_BITS) / 2.0**left))
@@ -155,7 +152,7 @@ def _input_factor(factor: float, beta: float) -> tuple[int, int, int]:
 
 def _exponentials(rows: np.ndarray, multiplier: int, left: int, radius: int
                   ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Of int64 rows: the differences to the maximum, scaled; which count; their exponentials, and those's sums."""
+    """For int64 rows: scaled differences to the maximum, which of them count, their exponentials, and the sums."""
     difference = rows - rows.max(axis=1, keepdims=True)
     counts = difference >= -radius
     scaled = high_multiply(difference * (1 << left), multiplier)

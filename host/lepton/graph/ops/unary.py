@@ -1,4 +1,4 @@
-"""Functions of single elements."""
+"""Functions of one operand, element by element."""
 
 import math
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Table(Op):
         int8(*signature.inputs, signature.output)
 
     def compute(self, call: Call) -> np.ndarray:
-        by_byte = self.values[128:] + self.values[:128]  # an int8 as unsigned
+        by_byte = self.values[128:] + self.values[:128]  # in the order of the bytes read as unsigned numbers
         return mapped(by_byte, call.x).view(np.int8)
 
 
@@ -52,7 +52,7 @@ _FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "erf": lambda x: np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype),
 }
 
-# Functions whose last bits depend on who computes them, as ONNX names them; the others are exact or rounded once.
+# Functions whose last bits differ between implementations, with ONNX's names; the others are exact or rounded once.
 _ROUNDED = {"exp": "Exp", "log": "Log", "sigmoid": "Sigmoid", "tanh": "Tanh", "erf": "Erf"}
 
 

@@ -1,4 +1,4 @@
-"""What layers with constant weights have in common."""
+"""Checks and arithmetic that layers with constant weights share."""
 
 
 import numpy as np
@@ -9,7 +9,7 @@ from .conditions import constant, int8, quantized, require
 
 
 def shape_of(inputs: OperandList[Tensor], rank: int) -> Shape:
-    """Of the weights, which must have `rank` dimensions."""
+    """The shape of the weights, which must have `rank` dimensions."""
     tensor = inputs[1]
     shape = tuple(map(int, tensor.shape))
     require(len(shape) == rank and min(shape) > 0,
@@ -65,7 +65,7 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def finished(call: Call, total: np.ndarray, limits: tuple[int, int], in_double: bool, once: bool = False) -> np.ndarray:
-    """The layer's int8 result of its int64 sums, the last axis being output channels; the bias is added here."""
+    """The layer's int8 result, of its integer sums; the last axis is that of output channels. Adds the bias."""
     x, weights = call.inputs[:2]
     bias = call.values.get(2)
     if bias is not None:

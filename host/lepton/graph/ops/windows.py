@@ -19,7 +19,7 @@ def output_size(size: int, kernel: int, stride: int, dilation: int, padding: Pai
 
 
 def in_range(kernel: Pair, stride: Pair, dilation: Pair, padding: Padding) -> None:
-    """Raises `GraphError` for a size that no network has."""
+    """Raises `GraphError` for a size outside 1..MAX_WINDOW (paddings: 0..MAX_WINDOW)."""
     for what, values, lowest in (("kernel", kernel, 1), ("stride", stride, 1), ("dilation", dilation, 1),
                                  ("padding", (*padding[0], *padding[1]), 0)):
         require(all(lowest <= value <= MAX_WINDOW for value in values),
@@ -38,7 +38,7 @@ def window_size(x: Tensor, kernel: Pair, stride: Pair, dilation: Pair, padding: 
 
 
 def added(padding: Padding, border: Padding) -> Padding | None:
-    """The sum of two paddings; None where it is wider than any network has."""
+    """The sum of two paddings; None where it is above MAX_WINDOW."""
     (top, bottom), (left, right) = padding
     (above, below), (before, after) = border
     total = (top + above, bottom + below), (left + before, right + after)
@@ -60,6 +60,7 @@ def folded(function: np.ufunc, x: np.ndarray, kernel: Pair, stride: Pair, dilati
     First along rows, then along columns: only for functions whose result does not depend on the order.
     """
     made = np.pad(x, (*padding, (0, 0)), constant_values=fill) if np.any(padding) else x
+    # Kh + Kw operations for each pixel in place of Kh * Kw.
     for axis in (0, 1):
         places = (made.shape[axis] - effective_kernel(kernel[axis], dilation[axis])) // stride[axis] + 1
         before = (slice(None),) * axis

@@ -1,7 +1,7 @@
-"""Rewrites of the graph: each takes a graph and gives one that computes the same, better suited to what follows.
+"""Rewrites of the graph: each takes a graph and returns another one that computes the same.
 
-Front ends apply some to what they build, the compiler others; every one has a name, under which `--print-after` shows
-the graph that it makes. The verifier runs after each. The graph that is given stays as it was.
+Front ends apply some of them, the compiler others; `--print-after NAME` shows the graph after a pass. The verifier runs
+after each. The graph that is given does not change.
 """
 
 from collections.abc import Callable, Iterator
@@ -41,8 +41,8 @@ _observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 
 @contextmanager
 def observed(observer: Observer | None) -> Iterator[None]:
-    """Inside, `observer` is called with the name and the result of every pass, those of front ends included; with None
-    whoever observes already does."""
+    """Inside, `observer` is called with the name and the result of every pass, those of front ends included. None
+    leaves the present observer."""
     token = _observer.set(observer or _observer.get())
     try:
         yield

@@ -39,7 +39,7 @@ class _ChannelsLast:
         self.result = Graph(graph.name, inputs=list(graph.inputs), outputs=list(graph.outputs),
                             arithmetic=graph.arithmetic, notes=list(graph.notes))
         self.views: dict[str, StoredView] = {}
-        self.done: dict[StoredView, str] = {}  # views that have been made tensors
+        self.done: dict[StoredView, str] = {}  # views that exist as tensors too
         self.reserved = set(graph.tensors)
         for name in graph.inputs:
             self.result.tensors[name] = graph.tensors[name]
@@ -80,7 +80,6 @@ class _ChannelsLast:
         if view.plain and view.stored == name:
             return
         like = self.source.tensors[name]
-        source = self.result.tensors
         self.node = Node(Reshape(view.shape), [], [], name)
         if view.keeps_elements:
             self.emit(Reshape(view.shape), [view.stored], name, view.shape, like)
@@ -88,7 +87,7 @@ class _ChannelsLast:
             self.emit(Transpose(view.order), [view.stored], name, view.shape, like)
         else:
             stored = self.emit(Transpose(view.order), [view.stored], self.fresh(f"{name}.t"), view.transposed,
-                               source[view.stored])
+                               self.result.tensors[view.stored])
             self.emit(Reshape(view.shape), [stored], name, view.shape, like)
 
     def constant(self, name: str) -> Tensor | None:
@@ -139,7 +138,7 @@ class _ChannelsLast:
         places = tuple(order.index(axis) for axis in view.order)
         return self.as_transpose(StoredView(stored, moved.shape, places, view.shape))
 
-    # Rules: each returns whether it took the node
+    # Rules; each returns False for a node that it leaves as it is
 
     def rewritten(self, node: Node) -> bool:
         rule = _RULES.get(type(node.op))
@@ -175,7 +174,7 @@ class _ChannelsLast:
         output = self.source.tensors[node.outputs[0]]
         if any(t.quantization is not None and t.quantization.axis is not None
                for t in (output, self.source.tensors[name])):
-            return False  # scales along an axis of the value
+            return False  # the axis of the scales would have to move, too
         if not view.only_transposed and split_reshape(view) is not None:
             view = self.transposed(name)
         inputs = [view.stored if source == name else self.tensor(source) for source in node.inputs]
@@ -192,7 +191,7 @@ class _ChannelsLast:
         inputs = [self.in_order(name, order) for name in node.inputs]
         view = StoredView.of(output.name, output.shape).then(order)
         stored = self.emit(node.op, inputs, self.stored(output.name), view.shape, output)
-        self.views[output.name] = _seen(stored, view.shape, order)
+        self.views[output.name] = StoredView.in_order(stored, view.shape, order)
         return True
 
     def common_order(self, node: Node, rank: int) -> tuple[int, ...] | None:
@@ -242,7 +241,8 @@ class _ChannelsLast:
         inputs = [self.in_order(name, order) for name in node.inputs]
         shape = tuple(output.shape[axis] for axis in order)
         op = op.permuted(tuple(order.index(axis) for axis in range(len(order))))
-        self.views[output.name] = _seen(self.emit(op, inputs, self.stored(output.name), shape, output), shape, order)
+        stored = self.emit(op, inputs, self.stored(output.name), shape, output)
+        self.views[output.name] = StoredView.in_order(stored, shape, order)
         return True
 
     def along_axes(self, node: Node) -> bool:
@@ -256,8 +256,8 @@ class _ChannelsLast:
         view = self.transposed(name)
         output = signature.output
         stored_of = view.order  # axis of the value -> stored axis
-        value_of = tuple(stored_of.index(axis) for axis in range(len(stored_of)))
         rank = len(stored_of)
+        value_of = tuple(stored_of.index(axis) for axis in range(rank))
         op = node.op.permuted(stored_of)
         if op is None:
             return False
@@ -266,13 +266,14 @@ class _ChannelsLast:
         order = tuple(kept.index(axis) for axis in value_of if axis in kept)
         shape = tuple(output.shape[axis] for axis in order)
         inputs = [view.stored, *(self.tensor(extra) for extra in node.inputs[1:])]
-        self.views[output.name] = _seen(self.emit(op, inputs, self.stored(output.name), shape, output), shape, order)
+        stored = self.emit(op, inputs, self.stored(output.name), shape, output)
+        self.views[output.name] = StoredView.in_order(stored, shape, order)
         return True
 
     def gather(self, node: Node, op: Gather) -> bool:
         values, index = (self.source.tensors[name] for name in node.inputs)
         if values.data is not None and values.data.ndim == 1:
-            return self.alone(node)  # looks each index up
+            return self.alone(node)  # a table of values: element by element of the indices
         return index.data is not None and index.data.ndim <= 1 and self.along_axes(node)
 
     def fully_connected(self, node: Node, op: FullyConnected) -> bool:
@@ -297,9 +298,3 @@ class _ChannelsLast:
 _RULES: dict[type[Op], Callable[[_ChannelsLast, Node, Any], bool]] = {
     Transpose: _ChannelsLast.transpose, Reshape: _ChannelsLast.reshape, Concat: _ChannelsLast.concat,
     Gather: _ChannelsLast.gather, FullyConnected: _ChannelsLast.fully_connected}
-
-
-def _seen(stored: str, extents: tuple[int, ...], order: tuple[int, ...]) -> StoredView:
-    """The view whose axis order[i] is the stored axis i."""
-    back = tuple(order.index(axis) for axis in range(len(order)))
-    return StoredView(stored, tuple(extents), back, tuple(extents[axis] for axis in back))

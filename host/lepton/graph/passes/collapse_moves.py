@@ -10,13 +10,13 @@ from ..interpret import compute
 from .remove_unused import remove_unused
 from .rewrite import readers, unique
 
-LARGEST = 1 << 24  # elements; a chain over more is left as it is
+LARGEST = 1 << 24  # elements; over more, a chain stays as it is: the pass keeps an int64 place for each, 128 MiB
 
 
 def collapse_moves(graph: Graph) -> Graph:
-    """Replaces chains of movements by a reshape, a slice or a gather of one axis where one of them does the same.
+    """Replaces chains of moves by a reshape, a slice or a gather along one axis, where one of these does the same.
 
-    What nothing reads any more is dropped.
+    Operators whose results are not read any more are removed.
     """
     moved: dict[str, tuple[str, np.ndarray]] = {}  # tensor -> where its elements come from: tensor, places
     nodes: list[Node] = []
@@ -37,7 +37,7 @@ def collapse_moves(graph: Graph) -> Graph:
 
 
 def _moves(graph: Graph, node: Node) -> bool:
-    """True where every element of the output is one of the first input, at a place that is known now."""
+    """True where every element of the output is one of the first input, at a place that constants decide."""
     return node.op.rearranges and all(graph.tensors[name].data is not None for name in node.inputs[1:])
 
 

@@ -1,4 +1,4 @@
-"""Operators on constants alone are computed now."""
+"""Computes operators on constants alone when the network is compiled."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from .. import Graph, OperandList, Tensor
 from ..interpret import compute, operands
 from .rewrite import with_nodes
 
-_MOST_BYTES = 1 << 24  # a larger result would rather be computed when it is needed than kept in the file
+_MOST_BYTES = 1 << 24  # larger results are computed at run time, to keep compiled files small
 
 
 def fold_constants(graph: Graph) -> Graph:

@@ -1,4 +1,4 @@
-"""int8 inputs and outputs: leaves the conversion from and to real numbers to the caller."""
+"""int8 inputs and outputs: the caller converts from and to real numbers."""
 
 from dataclasses import replace
 
@@ -52,7 +52,7 @@ def _at_an_edge(op: Op, conversion: type[Op]) -> bool:
 
 
 def _rename(graph: Graph, inner: str, name: str, path: list[Node]) -> str:
-    """The tensor `inner` takes the place and name of `name`, `path` being what lay between."""
+    """Gives tensor `inner` the place and name of `name`, and removes the nodes of `path` between the two."""
     for node in path:
         graph.nodes.remove(node)
         for gone in {*node.inputs, *node.outputs} - {inner}:

@@ -1,4 +1,4 @@
-"""A table of a table's results is one table, where nothing else reads what is between them."""
+"""Joins two tables in a row to one, where nothing else reads the result of the first."""
 
 from dataclasses import replace
 

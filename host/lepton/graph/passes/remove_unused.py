@@ -1,4 +1,4 @@
-"""Operators whose results nothing reads go, and tensors that belong to none."""
+"""Removes operators whose results are not read, and tensors that belong to no operator."""
 
 from .. import Graph
 from .rewrite import with_nodes

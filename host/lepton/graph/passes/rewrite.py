@@ -1,4 +1,4 @@
-"""What passes have in common: who reads a tensor, and a copy of a graph with other nodes."""
+"""Helpers of the passes: the readers of a tensor, free names, a copy of a graph with other nodes."""
 
 from collections.abc import Container
 from dataclasses import replace
@@ -16,7 +16,7 @@ def readers(graph: Graph) -> dict[str, list[Node]]:
 
 
 def unique(name: str, taken: Container[str]) -> str:
-    """`name`, or with a number behind it where it is taken."""
+    """`name`, followed by a number where it is taken."""
     number = 1
     candidate = name
     while candidate in taken:

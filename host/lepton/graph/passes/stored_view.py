@@ -22,6 +22,12 @@ class StoredView:
     def of(cls, stored: str, shape: Shape) -> "StoredView":
         return cls(stored, tuple(shape), tuple(range(len(shape))), tuple(shape))
 
+    @classmethod
+    def in_order(cls, stored: str, extents: Shape, order: Order) -> "StoredView":
+        """The value whose axis order[i] is the stored axis i."""
+        back = tuple(order.index(axis) for axis in range(len(order)))
+        return cls(stored, tuple(extents), back, tuple(extents[axis] for axis in back))
+
     @property
     def transposed(self) -> Shape:
         return tuple(self.extents[i] for i in self.order)

@@ -1,4 +1,4 @@
-"""An operator on one int8 and one constant number is a table."""
+"""Makes a table of an operator on one int8 and one constant number."""
 
 from dataclasses import replace
 

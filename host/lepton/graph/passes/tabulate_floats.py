@@ -1,4 +1,4 @@
-"""Functions of one int8 value that are computed in float, between a Dequantize and a Quantize, are tables."""
+"""Makes a table of a function of one int8 value that is computed in float, between a Dequantize and a Quantize."""
 
 from dataclasses import replace
 
@@ -42,7 +42,7 @@ def _tabulated(graph: Graph, node: Node, producers: dict[str, Node]) -> Node | N
 
 
 def _steps(graph: Graph, last: Node, producers: dict[str, Node]) -> list[Node] | None:
-    """What computes the result of `last` from Dequantizes, in order; None where it is more than that."""
+    """The nodes from Dequantizes to `last`, in order; None where other than elementwise ones are among them."""
     wanted = [last]
     found = {id(last): last}
     while wanted:
