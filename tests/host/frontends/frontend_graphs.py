@@ -42,7 +42,8 @@ class Builder:
 
     def weights(self, x, name, shape, axis, bias=True, per_channel=True):
         """The operator's inputs: activation `x` and new constants; output channels are along `axis` of `shape`."""
-        channels, x_scale = shape[axis], self.graph.tensors[x].quantization.scale[0]
+        channels = shape[axis]
+        x_scale = self.graph.tensors[x].quantization.scale[0]
         scale = self.random.uniform(0.002, 0.02, channels) if per_channel else 0.01
         weights = self.random.integers(-127, 128, shape, dtype=np.int8)
         axes = (axis, 0) if per_channel else (None, None)
@@ -101,7 +102,8 @@ def difference(a: Graph, b: Graph) -> str:
             return f"tensor {name}"
         if (x.data is None) != (y.data is None) or (x.data is not None and not np.array_equal(x.data, y.data)):
             return f"data of {name}"
-        p, q = x.quantization, y.quantization
+        p = x.quantization
+        q = y.quantization
         if (p is None) != (q is None) or (p is not None and not (
                 np.array_equal(p.scale, q.scale) and np.array_equal(p.zero_point, q.zero_point) and p.axis == q.axis)):
             return f"quantization of {name}: {p} and {q}"

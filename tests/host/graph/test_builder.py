@@ -68,7 +68,8 @@ def test_moves_that_change_nothing_are_left_out():
 
 
 def test_constants_are_copies_that_cannot_change():
-    b, data = builder(), np.zeros(3, np.float32)
+    b = builder()
+    data = np.zeros(3, np.float32)
     constant = b.constant(data, "c")
     data[0] = 1
     assert constant.data.tolist() == [0, 0, 0]
@@ -78,7 +79,8 @@ def test_constants_are_copies_that_cannot_change():
 
 def test_operators_on_constants_are_folded_up_to_a_size():
     b = builder(fold_bytes=16)
-    small, large = b.constant(np.ones(4, np.float32), "a"), b.constant(np.ones(5, np.float32), "b")
+    small = b.constant(np.ones(4, np.float32), "a")
+    large = b.constant(np.ones(5, np.float32), "b")
     assert (small * 3.0).data.tolist() == [3, 3, 3, 3] and not b.graph.nodes
     assert (large * 3.0).data is None and [type(node.op) for node in b.graph.nodes] == [Mul]
 

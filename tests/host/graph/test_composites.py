@@ -83,7 +83,8 @@ def test_attention(causal):
 
 def test_moves():
     x = np.arange(2 * 8 * 4 * 6, dtype=np.int32).reshape(2, 8, 4, 6)
-    t, last = torch.tensor(x), np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    t = torch.tensor(x)
+    last = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
     cases = [
         (lambda v: m.depth_to_space(v, 2, channels=1, columns_first=True), x, F.pixel_shuffle(t, 2)),
         (lambda v: m.space_to_depth(v, 2, channels=1, columns_first=True), x, F.pixel_unshuffle(t, 2)),

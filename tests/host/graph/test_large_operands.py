@@ -7,7 +7,9 @@ from lepton.graph import Tensor as GraphTensor
 from lepton.graph.numerics.tables import mapped
 
 litert_models = pytest.importorskip("tests.litert_models")
-Tensor, build, reference = litert_models.Tensor, litert_models.build, litert_models.reference
+Tensor = litert_models.Tensor
+build = litert_models.build
+reference = litert_models.reference
 
 SHAPES = {"equal": ((1, 40, 33, 17), (1, 40, 33, 17)), "channel": ((1, 40, 33, 17), (1, 1, 1, 17)),
           "first": ((1, 1, 1, 17), (1, 40, 33, 17)), "pixel": ((1, 40, 33, 17), (1, 40, 33, 1)),
@@ -96,5 +98,6 @@ def test_the_table_holds_what_compute_makes(op, arithmetic):
 @pytest.mark.parametrize("size", [7, 16_384, 70_001, 70_002])
 def test_bytes_are_mapped_in_their_order(size):
     random = np.random.default_rng(36)
-    table, x = random.integers(0, 256, 256, np.uint8), random.integers(0, 256, size, np.uint8)
+    table = random.integers(0, 256, 256, np.uint8)
+    x = random.integers(0, 256, size, np.uint8)
     np.testing.assert_array_equal(mapped(table.tobytes(), x), table[x])

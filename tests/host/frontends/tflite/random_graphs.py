@@ -94,7 +94,8 @@ class RandomGraph:
         self.add("SELECT_V2", 1, [condition, x, other], self.tensor(x.shape, x), "SelectV2Options")
 
     def _reshape(self, x):
-        rest, shape = prod(x.shape), []
+        rest = prod(x.shape)
+        shape = []
         while rest > 1 and len(shape) < 4:
             n = int(self.random.choice([d for d in range(1, rest + 1) if rest % d == 0]))
             shape.append(n)
@@ -132,7 +133,9 @@ class RandomGraph:
     def _strided(self, x):
         if not x.shape:
             return
-        picks, shape, shrink = [], [], 0
+        picks = []
+        shape = []
+        shrink = 0
         for axis, n in enumerate(x.shape):
             if self.random.random() < 0.2:
                 at = int(self.random.integers(-n, n))

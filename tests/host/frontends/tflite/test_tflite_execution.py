@@ -1,4 +1,4 @@
-"""Every operator, imported, compiled and run on the golden device, beside LiteRT's reference kernels."""
+"""Every operator, imported, compiled and run on the golden device, against LiteRT's reference kernels."""
 
 import numpy as np
 import pytest
@@ -12,8 +12,10 @@ from lepton.runtime import Session
 
 from tests.litert_models import Tensor, build, references
 
-SAME, VALID = 0, 1
-RELU, RELU6 = 1, 3
+SAME = 0
+VALID = 1
+RELU = 1
+RELU6 = 3
 
 
 def compare(model: bytes, *inputs: np.ndarray, config="tiny") -> None:
@@ -74,10 +76,12 @@ def size(n: int, kernel: int, stride: int, padding: int, dilation: int = 1) -> i
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])
 def test_convolutions(seed, dtype):
     case = Case(seed)
-    r, legacy = case.random, dtype == np.uint8
+    r = case.random
+    legacy = dtype == np.uint8
     h, w, c = (int(n) for n in r.integers((4, 4, 1), (9, 9, 11)))
     k, s, padding = (int(n) for n in r.integers((1, 1, 0), (4, 3, 2)))
-    x, zero = case.activation(1, h, w, c, dtype=dtype), int(r.integers(0, 256)) if legacy else 0
+    x = case.activation(1, h, w, c, dtype=dtype)
+    zero = int(r.integers(0, 256)) if legacy else 0
     window = {"Padding": padding, "StrideH": s, "StrideW": s, "FusedActivationFunction": [0, RELU, RELU6][seed % 3]}
     shape = (1, size(h, k, s, padding), size(w, k, s, padding))
     outputs = int(r.integers(1, 10))
@@ -206,7 +210,8 @@ def test_prelu_and_softmax(seed):
 
 def test_quantize_and_dequantize():
     case = Case(1)
-    x, y = Tensor(shape=(3, 50), dtype=np.float32), case.activation(3, 50, zero=-7)
+    x = Tensor(shape=(3, 50), dtype=np.float32)
+    y = case.activation(3, 50, zero=-7)
     values = case.values(x)
     values[0, :9] = (np.arange(9) - 4.5) * y.scale[0]  # ties
     compare(build("QUANTIZE", [x], y, 1, "QuantizeOptions"), values)

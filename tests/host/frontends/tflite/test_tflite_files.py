@@ -89,7 +89,8 @@ def test_options_that_are_absent_or_of_another_operator_count_as_none():
         tree.subgraphs[0].operators[0].builtinOptions = options
         tree.subgraphs[0].operators[0].builtinOptionsType = schema.BuiltinOptions.MulOptions
 
-    a, b = int8(1, 8), int8(1, 8)
+    a = int8(1, 8)
+    b = int8(1, 8)
     same(model, a, b)
     same(edited(model, absent), a, b)
     with pytest.warns(UserWarning, match=r"\(ADD\) has MulOptions where AddOptions belong; they are ignored"):
@@ -113,7 +114,10 @@ def two_networks(model: bytes, signatures=("first", "second")) -> bytes:
         tree.signatureDefs = []
         for index, key in enumerate(signatures):
             entry = schema.SignatureDefT()
-            entry.signatureKey, entry.subgraphIndex, entry.inputs, entry.outputs = key, index, [], []
+            entry.signatureKey = key
+            entry.subgraphIndex = index
+            entry.inputs = []
+            entry.outputs = []
             tree.signatureDefs.append(entry)
 
     return edited(model, change)
@@ -121,7 +125,9 @@ def two_networks(model: bytes, signatures=("first", "second")) -> bytes:
 
 def test_the_first_of_several_networks_or_one_by_its_signature():
     model = build("ADD", [quantized(1, 8), quantized(1, 8)], quantized(1, 8), 2, "AddOptions")
-    both, a, b = two_networks(model), int8(1, 8), int8(1, 8)
+    both = two_networks(model)
+    a = int8(1, 8)
+    b = int8(1, 8)
     with pytest.warns(UserWarning, match="several signatures \\('first', 'second'\\); the network of the first"):
         same(both, a, b)
     first, second = (results(import_tflite(both, signature=s), a, b)[0] for s in ("first", "second"))
@@ -137,7 +143,10 @@ def test_the_first_of_several_networks_or_one_by_its_signature():
 def test_tensors_that_nothing_reads_may_have_any_shape(shape):
     def change(tree):
         tensor = schema.TensorT()
-        tensor.name, tensor.shape, tensor.type, tensor.buffer = "unused", list(shape), 99, 0
+        tensor.name = "unused"
+        tensor.shape = list(shape)
+        tensor.type = 99
+        tensor.buffer = 0
         tree.subgraphs[0].tensors.append(tensor)
 
     import_tflite(edited(build("RELU", [quantized(1, 8)], quantized(1, 8), 2), change))
@@ -150,8 +159,14 @@ def shape_arithmetic(open_shapes: bool) -> bytes:
     def whole(*shape):
         return Tensor(shape=shape, dtype=np.int32)
 
-    x, y = quantized(1, 6, 4), quantized(1, 3, 8)
-    shape, batch, rows, half, product, shown = whole(3), whole(), whole(), whole(), whole(), whole(3)
+    x = quantized(1, 6, 4)
+    y = quantized(1, 3, 8)
+    shape = whole(3)
+    batch = whole()
+    rows = whole()
+    half = whole()
+    product = whole()
+    shown = whole(3)
     one = [integers([1]), integers([2]), integers([1])]
     shrink = {"ShrinkAxisMask": 1}
     operators = [
@@ -172,7 +187,8 @@ def shape_arithmetic(open_shapes: bool) -> bytes:
             if len(tensor.shape) == 3:
                 tensor.shapeSignature = [-1, *tensor.shape[1:]]
         output = tensors[tree.subgraphs[0].outputs[0]]
-        output.shape, output.shapeSignature = [1, 1, 1], [-1, -1, -1]  # what a converter writes that does not know
+        output.shape = [1, 1, 1]
+        output.shapeSignature = [-1, -1, -1]  # what a converter writes that does not know
 
     return edited(model, change) if open_shapes else model
 
@@ -191,7 +207,9 @@ def test_a_reshape_to_a_scalar_has_an_empty_constant():
 
 
 def test_a_computed_shape_that_does_not_fit_is_refused():
-    x, y, shape = quantized(1, 6), quantized(1, 5), Tensor(shape=(2,), dtype=np.int32)
+    x = quantized(1, 6)
+    y = quantized(1, 5)
+    shape = Tensor(shape=(2,), dtype=np.int32)
     sliced = Operator("SLICE", 1, [integers([1, 5, 7]), integers([0]), integers([2])], [shape])
     with pytest.raises(GraphError, match=r"operator 1 \(RESHAPE\): 6 elements cannot take the shape \(1, 5\)"):
         import_tflite(build_network([sliced, Operator("RESHAPE", 1, [x, shape], [y])], [x], [y]))
@@ -201,7 +219,8 @@ def test_a_computed_shape_that_does_not_fit_is_refused():
 
 @pytest.mark.parametrize("index", [-1, 10, 2**31 - 1, -2**31])
 def test_an_index_outside_of_the_table_is_an_error(index):
-    table, indices = Tensor(np.float32(0.1), 0, data=int8(10, 6)), Tensor(shape=(3,), dtype=np.int32)
+    table = Tensor(np.float32(0.1), 0, data=int8(10, 6))
+    indices = Tensor(shape=(3,), dtype=np.int32)
     model = build("GATHER", [table, indices], quantized(3, 6, scale=0.1), 2, "GatherOptions")
     given = np.array([0, 9, index], np.int32)
     with pytest.raises((RuntimeError, ValueError), match="GATHER"):
@@ -217,7 +236,8 @@ def test_an_index_outside_of_the_table_is_an_error(index):
 # Scales of 0: pruned channels, and values that were always 0
 
 def convolution(x_scale, w_scale, y_scale, bias_scale=None) -> bytes:
-    x, y = quantized(1, 6, 6, 4, scale=x_scale, zero=5), quantized(1, 6, 6, 4, scale=y_scale, zero=3)
+    x = quantized(1, 6, 6, 4, scale=x_scale, zero=5)
+    y = quantized(1, 6, 6, 4, scale=y_scale, zero=3)
     weights = Tensor(np.float32(w_scale), 0, data=int8(4, 3, 3, 4), axis=0)
     bias = Tensor(np.float32(w_scale) * np.float32(x_scale) if bias_scale is None else np.float32(bias_scale), 0,
                   data=RNG.integers(-1000, 1000, 4, dtype=np.int32))
@@ -229,7 +249,8 @@ def convolution(x_scale, w_scale, y_scale, bias_scale=None) -> bytes:
     (0.05, [0.01, 0, 0.02, 0.005], None), (0.05, [0, 0, 0, 0], None), (0.05, 0, None),
     (0.05, [0.01] * 4, [0, 0, 0.0005, 0.0005]), (0.05, 0.01, 0), (0, 0.01, None)])
 def test_convolutions_with_scales_of_0(x, weights, bias):
-    model, values = convolution(x, weights, 0.3, bias), int8(1, 6, 6, 4)
+    model = convolution(x, weights, 0.3, bias)
+    values = int8(1, 6, 6, 4)
     same(model, values)
     compiled = compile_graph(import_tflite(model), "tiny")
     with open_device("golden", config="tiny") as device, Session(compiled, device) as session:
@@ -250,7 +271,8 @@ def test_functions_of_values_that_are_all_0(operator):
 
 
 def test_other_operators_on_values_that_are_all_0():
-    x, a = quantized(1, 8, scale=0, zero=3), int8(1, 8)
+    x = quantized(1, 8, scale=0, zero=3)
+    a = int8(1, 8)
     same(build("MUL", [x, quantized(1, 8)], quantized(1, 8), 2, "MulOptions"), a, int8(1, 8))
     same(build("DEQUANTIZE", [x], Tensor(shape=(1, 8), dtype=np.float32), 2, "DequantizeOptions"), a)
     same(build("RESHAPE", [x, integers([8, 1])], quantized(8, 1, scale=0, zero=3), 1, "ReshapeOptions"), a)

@@ -101,7 +101,8 @@ def test_any_operator_with_damaged_numbers(seed):
 
 def test_overlapping_parts_do_not_multiply_the_work():
     """Thousands of tensors whose shapes are one long vector: small as a file, huge if believed."""
-    flatbuffers, tflite = pytest.importorskip("flatbuffers"), pytest.importorskip("tflite")
+    flatbuffers = pytest.importorskip("flatbuffers")
+    tflite = pytest.importorskip("tflite")
     b = flatbuffers.Builder(1024)
     long = b.CreateNumpyVector(np.ones(20000, np.int32))
     tensors = []

@@ -1,51 +1,23 @@
 """Operators that the host computes, imported, compiled and run on the golden device, against LiteRT's reference
-kernels: comparisons, choices, quotients, indices, float functions and the end of detectors."""
+kernels: comparisons, choices, quotients, indices and float functions."""
 
 import numpy as np
 import pytest
 
 pytest.importorskip("ai_edge_litert")
 
-from flatbuffers import flexbuffers
-from lepton.compiler import compile_graph
-from lepton.device import open as open_device
 from lepton.frontends import import_tflite
 from lepton.graph import GraphError
-from lepton.runtime import RuntimeModelError, Session
+from lepton.runtime import RuntimeModelError
 
-from tests.litert_models import Operator, Tensor, build, build_network, edited, references, schema
+from tests.host.frontends.tflite.golden_runs import constant, of, quantized, run, same
+from tests.litert_models import Operator, Tensor, build, build_network
 
 RNG = np.random.default_rng(77)
 
 
-def run(model: bytes, *inputs: np.ndarray) -> list[np.ndarray]:
-    graph = import_tflite(model)
-    compiled = compile_graph(graph, "tiny")
-    with open_device("golden", config="tiny") as device, Session(compiled, device) as session:
-        outputs = session.run(dict(zip(graph.inputs, inputs, strict=True))).outputs
-    return [outputs[name] for name in graph.outputs]
-
-
-def same(model: bytes, *inputs: np.ndarray, tolerance: float = 0, optimized: bool = False) -> None:
-    for got, wanted in zip(run(model, *inputs), references(model, *inputs, optimized=optimized), strict=True):
-        assert got.dtype == wanted.dtype and got.shape == wanted.shape
-        np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
-
-
 def int8(*shape) -> np.ndarray:
     return RNG.integers(-128, 128, shape).astype(np.int8)
-
-
-def quantized(*shape, scale=0.05, zero=3) -> Tensor:
-    return Tensor(scale, zero, shape=shape)
-
-
-def of(dtype, *shape) -> Tensor:
-    return Tensor(shape=shape, dtype=dtype)
-
-
-def constant(values, dtype=np.int32) -> Tensor:
-    return Tensor(data=np.array(values, dtype))
 
 
 # Comparisons and choices
@@ -97,7 +69,8 @@ def test_integers_are_not_divided_by_0(name):
 
 
 def test_powers_and_squares():
-    a, b = RNG.uniform(0.1, 3, (4, 6)).astype(np.float32), RNG.uniform(-2, 2, (4, 6)).astype(np.float32)
+    a = RNG.uniform(0.1, 3, (4, 6)).astype(np.float32)
+    b = RNG.uniform(-2, 2, (4, 6)).astype(np.float32)
     same(build("POW", [of(np.float32, 4, 6), of(np.float32, 4, 6)], of(np.float32, 4, 6), 1, "PowOptions"), a, b,
          tolerance=1e-6)
     i, j = (RNG.integers(low, 5, (4, 6)).astype(np.int32) for low in (-4, 0))
@@ -172,14 +145,17 @@ def test_reversed_axes_and_rows_by_their_number():
     ("BROADCAST_ARGS", "", [constant([3, 1]), constant([2, 1, 5])], of(np.int32, 3)),
 ])
 def test_constant_outputs(name, options, constants, made):
-    """Beside one that is computed, since a network of constants alone has no input."""
-    x, y = quantized(1, 8), quantized(1, 8)
+    """With a computed output as well, since a network of constants alone has no input."""
+    x = quantized(1, 8)
+    y = quantized(1, 8)
     operators = [Operator(name, 1, constants, [made], options), Operator("RELU", 2, [x], [y])]
     same(build_network(operators, [x], [made, y]), int8(1, 8))
 
 
 def test_ranks_and_zeros():
-    x, rank, zeros = of(np.float32, 3, 4), of(np.int32), of(np.float32, 3, 4)
+    x = of(np.float32, 3, 4)
+    rank = of(np.int32)
+    zeros = of(np.float32, 3, 4)
     operators = [Operator("RANK", 1, [x], [rank], "RankOptions"), Operator("ZEROS_LIKE", 1, [x], [zeros],
                                                                           "ZerosLikeOptions")]
     same(build_network(operators, [x], [rank, zeros]), np.ones((3, 4), np.float32))
@@ -232,7 +208,8 @@ def test_pools_products_and_slopes_of_float32():
         model = build(name, [of(np.float32, 1, 6, 5, 3)], of(np.float32, 1, 3, 3, 3), 1, "Pool2DOptions", StrideH=2,
                       StrideW=2, FilterHeight=3, FilterWidth=2, FusedActivationFunction=1)
         same(model, x, tolerance=1e-6)
-    a, b = RNG.normal(0, 1, (2, 4, 7)).astype(np.float32), RNG.normal(0, 1, (2, 5, 7)).astype(np.float32)
+    a = RNG.normal(0, 1, (2, 4, 7)).astype(np.float32)
+    b = RNG.normal(0, 1, (2, 5, 7)).astype(np.float32)
     same(build("BATCH_MATMUL", [of(np.float32, 2, 4, 7), of(np.float32, 2, 5, 7)], of(np.float32, 2, 4, 5), 1,
                "BatchMatMulOptions", AdjY=True), a, b, tolerance=1e-5)
     slopes = constant(RNG.normal(0, 1, (1, 1, 3)), np.float32)
@@ -244,71 +221,3 @@ def test_results_that_no_memory_holds_are_refused(name):
     model = build(name, [quantized(1, 1), constant([2**30, 3])], quantized(1, 1), 1)
     with pytest.raises(GraphError, match=r"the result's shape \(1073741824, 3\) must have dimensions of at least 1"):
         import_tflite(model)
-
-
-# The end of detectors
-
-def detector(boxes: int, classes: int, background: int, dtype=np.float32, **options) -> tuple[bytes, list[np.ndarray]]:
-    most, each = options["max_detections"], options["max_classes_per_detection"]
-    legacy = dtype == np.uint8
-    encodings = Tensor(0.05, 120, shape=(1, boxes, 4), dtype=dtype) if legacy else of(dtype, 1, boxes, 4)
-    scores = Tensor(1 / 256, 0, shape=(1, boxes, classes + background), dtype=dtype) if legacy else of(
-        dtype, 1, boxes, classes + background)
-    centers = RNG.uniform(0.1, 0.9, (boxes, 2))
-    anchors = np.concatenate([centers, RNG.uniform(0.1, 0.4, (boxes, 2))], 1)
-    anchors = Tensor(0.004, 3, data=np.rint(anchors / 0.004 + 3).astype(np.uint8)) if legacy else Tensor(
-        data=anchors.astype(np.float32))
-    rows = most * each
-    outputs = [of(np.float32, *shape) for shape in ((1, rows, 4), (1, rows), (1, rows), (1,))]
-
-    def change(tree):
-        code = tree.operatorCodes[0]
-        code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
-        code.customCode = "TFLite_Detection_PostProcess"
-        fields = {"num_classes": classes, "y_scale": 10.0, "x_scale": 10.0, "h_scale": 5.0, "w_scale": 5.0,
-                  "nms_score_threshold": 0.3, "nms_iou_threshold": 0.5} | options
-        tree.subgraphs[0].operators[0].customOptions = np.frombuffer(bytes(flexbuffers.Dumps(fields)), np.uint8)
-
-    model = edited(build("RELU", [encodings, scores, anchors], outputs, 1), change)
-    if legacy:
-        return model, [RNG.integers(0, 256, t.shape).astype(np.uint8) for t in (encodings, scores)]
-    return model, [RNG.normal(0, 1, encodings.shape).astype(np.float32),
-                   RNG.permutation(encodings.shape[1] * (classes + background)).reshape(scores.shape).astype(np.float32)
-                   / (encodings.shape[1] * (classes + background))]
-
-
-def same_detections(model: bytes, inputs: list[np.ndarray], each: int) -> None:
-    """In the rows that are found; LiteRT leaves the others as its memory was."""
-    got, wanted = run(model, *inputs), references(model, *inputs)
-    assert got[3] == wanted[3] > 0
-    rows = int(got[3][0]) * each
-    for ours, theirs in zip(got[:3], wanted[:3], strict=True):
-        assert ours.shape == theirs.shape and not ours[:, rows:].any()
-        np.testing.assert_allclose(ours[:, :rows], theirs[:, :rows], rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize("regular", [False, True])
-@pytest.mark.parametrize(("boxes", "classes", "background", "most", "each"), [
-    (40, 5, 1, 10, 1), (40, 5, 0, 10, 3), (7, 2, 1, 10, 1), (100, 20, 1, 20, 2)])
-def test_detections(boxes, classes, background, most, each, regular):
-    model, inputs = detector(boxes, classes, background, max_detections=most, max_classes_per_detection=each,
-                             use_regular_nms=regular, detections_per_class=15)
-    same_detections(model, inputs, 1 if regular else each)
-
-
-def test_detections_of_uint8_encodings_and_options_that_are_missing():
-    model, inputs = detector(30, 4, 1, np.uint8, max_detections=10, max_classes_per_detection=1)
-    same_detections(model, inputs, 1)
-
-    def without(tree):
-        fields = flexbuffers.Dumps({"max_detections": 10})
-        tree.subgraphs[0].operators[0].customOptions = np.frombuffer(bytes(fields), np.uint8)
-
-    with pytest.raises(GraphError, match="has no option max_classes_per_detection, num_classes"):
-        import_tflite(edited(model, without))
-
-    def damaged(tree):
-        tree.subgraphs[0].operators[0].customOptions = np.array([255, 7, 99, 200], np.uint8)
-
-    with pytest.raises(GraphError, match="has options that are no flexbuffers map"):
-        import_tflite(edited(model, damaged))

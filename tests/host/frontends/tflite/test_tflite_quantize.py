@@ -33,7 +33,8 @@ def float_network(seed: int = 0) -> bytes:
         return Tensor(data=(random.normal(0, 1, shape) / np.sqrt(fan_in)).astype(np.float32))
 
     x, wide, small, leaky, total = (reals(1, n, n, c) for n, c in ((SIZE, 3), (SIZE, 8), (8, 8), (8, 8), (8, 8)))
-    mean, scores = reals(1, 8), reals(1, 10)
+    mean = reals(1, 8)
+    scores = reals(1, 10)
     same = {"Padding": 0, "DilationHFactor": 1, "DilationWFactor": 1}
     operators = [
         Operator("CONV_2D", 1, [x, constant(8, 3, 3, 3), constant(8)], [wide], "Conv2DOptions",
@@ -65,18 +66,24 @@ def values(tensor, buffer) -> np.ndarray:
 
 def float16(tree) -> None:
     """Weights in float16, each behind a DEQUANTIZE, as converters write them."""
-    graph, code = tree.subgraphs[0], schema.OperatorCodeT()
+    graph = tree.subgraphs[0]
+    code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
     tree.operatorCodes.append(code)
     added = []
     for operator, position, tensor, buffer in list(constants(tree)):
         buffer.data = np.frombuffer(values(tensor, buffer).astype(np.float16).tobytes(), np.uint8)
         tensor.type = schema.TensorType.FLOAT16
-        full, dequantize = schema.TensorT(), schema.OperatorT()
-        full.shape, full.type, full.buffer, full.name = tensor.shape, schema.TensorType.FLOAT32, 0, b"full"
+        full = schema.TensorT()
+        dequantize = schema.OperatorT()
+        full.shape = tensor.shape
+        full.type = schema.TensorType.FLOAT32
+        full.buffer = 0
+        full.name = b"full"
         graph.tensors.append(full)
         dequantize.opcodeIndex = len(tree.operatorCodes) - 1
-        dequantize.inputs, dequantize.outputs = [int(operator.inputs[position])], [len(graph.tensors) - 1]
+        dequantize.inputs = [int(operator.inputs[position])]
+        dequantize.outputs = [len(graph.tensors) - 1]
         operator.inputs = [len(graph.tensors) - 1 if i == position else int(n) for i, n in enumerate(operator.inputs)]
         added.append(dequantize)
     graph.operators = added + list(graph.operators)
@@ -92,7 +99,8 @@ def dynamic_range(tree) -> None:
         axis = 3 if code == schema.BuiltinOperator.DEPTHWISE_CONV_2D else 0
         scale = np.abs(data).max(axis=tuple(a for a in range(data.ndim) if a != axis), keepdims=True) / 127
         buffer.data = np.frombuffer(np.rint(data / scale).astype(np.int8).tobytes(), np.uint8)
-        tensor.type, tensor.quantization = schema.TensorType.INT8, schema.QuantizationParametersT()
+        tensor.type = schema.TensorType.INT8
+        tensor.quantization = schema.QuantizationParametersT()
         tensor.quantization.scale = scale.ravel().astype(np.float32)
         tensor.quantization.zeroPoint = np.zeros(scale.size, np.int64)
         tensor.quantization.quantizedDimension = axis
@@ -113,12 +121,14 @@ def test_exact_on_the_quantized_file_and_near_the_float_network(change):
     graph = import_tflite(quantized)
     assert graph.outputs == import_tflite(quantize_tflite(model, images(1))).outputs == ["tensor_13"]
     assert {graph.tensors[name].dtype for name in (*graph.inputs, *graph.outputs)} == {np.dtype(np.float32)}
-    signal, noise = 0.0, 0.0
+    signal = 0.0
+    noise = 0.0
     for image in images(20, seed=6):
         got = evaluate(graph, {graph.inputs[0]: image[None]})[graph.outputs[0]]
         np.testing.assert_array_equal(got, references(quantized, image[None])[0])
         wanted = references(float_network(), image[None])[0]
-        signal, noise = signal + float((wanted**2).sum()), noise + float(((got - wanted) ** 2).sum())
+        signal = signal + float((wanted**2).sum())
+        noise = noise + float(((got - wanted) ** 2).sum())
     decibels = 10 * np.log10(signal / noise)
     assert decibels > 35, f"signal to noise {decibels:.1f} dB"
 
@@ -131,7 +141,8 @@ def test_all_layers_run_on_the_chip_and_a_float_function_between_them_is_a_table
 
 
 def test_files_and_forms_of_calibration_data(tmp_path):
-    network, data = tmp_path / "net.tflite", images(4)
+    network = tmp_path / "net.tflite"
+    data = images(4)
     network.write_bytes(float_network())
     np.save(tmp_path / "x.npy", data)
     np.savez(tmp_path / "x.npz", tensor_0=data)

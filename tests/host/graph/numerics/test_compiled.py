@@ -26,7 +26,8 @@ def image(random, shape):
 
 def same(monkeypatch, name, op, arithmetic, inputs, output, values):
     """The loop `name` is what computes, and gives numpy's result."""
-    run, calls = compiled.loop, []
+    run = compiled.loop
+    calls = []
 
     def noted(wanted, size, often=False):
         made = run(wanted, size, often)
@@ -149,7 +150,8 @@ def test_reductions(monkeypatch, kind, axes):
                                                       (Arithmetic.FLOAT, True)])
 def test_bilinear(monkeypatch, arithmetic, unsigned, size, coordinates):
     random = np.random.default_rng(57)
-    shape, made = (1, 33, 29, 35), (1, *size, 35)
+    shape = (1, 33, 29, 35)
+    made = (1, *size, 35)
     op = ops.Resize(size, "bilinear", coordinates, unsigned=unsigned)
     same(monkeypatch, "bilinear", op, arithmetic, [tensor("x", shape, 0.1)], tensor("y", made, 0.1),
          [image(random, shape)])

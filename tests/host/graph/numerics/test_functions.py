@@ -41,7 +41,8 @@ def test_quotient_of_small_integers(factor):
     """Where the shifts are those that C++ defines: quotients of at least the last bit of 31."""
     b = np.concatenate([np.arange(-255, 0), np.arange(1, 256)])
     a = np.full_like(b, 255)
-    found, real = quotient(a, b, *quantize_multiplier(factor)), a / b * factor
+    found = quotient(a, b, *quantize_multiplier(factor))
+    real = a / b * factor
     defined = np.abs(real) >= 1
     assert defined.sum() > 100
     assert np.abs(found - real)[defined].max() <= 0.5 + 1e-4

@@ -50,7 +50,8 @@ def test_with_its_axes_permuted():
     b = GraphBuilder(Graph("net", arithmetic=Arithmetic.FLOAT))
     y = b.input("x", SHAPE, np.float32).transpose((0, 3, 1, 2))
     b.output(y.apply(TopK(2, 1)), "y")
-    graph, x = apply(b.graph, "channels-last"), np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    graph = apply(b.graph, "channels-last")
+    x = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
     np.testing.assert_array_equal(evaluate(graph, {"x": x})["y"], evaluate(b.graph, {"x": x})["y"])
     assert type(graph.nodes[0].op) is TopK, "nothing is transposed before it"
 

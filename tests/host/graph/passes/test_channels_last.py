@@ -25,7 +25,8 @@ from lepton.graph.interpret import evaluate
 from lepton.graph.passes import apply
 
 ONE = Quantization(np.ones(1, np.float32), np.zeros(1, np.int32))
-TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
+TO_NHWC = (0, 2, 3, 1)
+TO_NCHW = (0, 3, 1, 2)
 
 
 class Builder:
@@ -73,7 +74,8 @@ class Builder:
 def same(graph, rng):
     changed = apply(graph, "channels-last", "collapse-moves")
     x = rng.integers(-128, 128, graph.tensors["x"].shape).astype(np.int8)
-    before, after = evaluate(graph, {"x": x}), evaluate(changed, {"x": x})
+    before = evaluate(graph, {"x": x})
+    after = evaluate(changed, {"x": x})
     for name in graph.outputs:
         np.testing.assert_array_equal(after[name], before[name])
         assert changed.tensors[name].shape == graph.tensors[name].shape
@@ -137,7 +139,8 @@ def test_random_graphs_compute_the_same(kinds, seed):
 
 
 def test_only_the_edges_are_transposed():
-    b, rng = Builder((1, 4, 6, 5)), np.random.default_rng(1)
+    b = Builder((1, 4, 6, 5))
+    rng = np.random.default_rng(1)
     x = b.pool("x")
     for kind in ("table", "residual", "scale", "concat", "slice", "pad", "pool", "reduce"):
         x = step(b, x, kind, rng)
@@ -148,7 +151,8 @@ def test_only_the_edges_are_transposed():
 
 
 def test_a_shuffle_is_a_gather_of_channels_and_its_halves_are_slices():
-    b, rng = Builder((1, 6, 4, 5)), np.random.default_rng(2)
+    b = Builder((1, 6, 4, 5))
+    rng = np.random.default_rng(2)
     found = same(b.finish(b.pool(shuffle(b, b.pool("x"), 2))), rng)
     assert found == ["Transpose", "MaxPool2D", "Gather", "MaxPool2D", "Transpose"]
     b = Builder((1, 6, 4, 5))
@@ -161,7 +165,8 @@ def test_a_shuffle_is_a_gather_of_channels_and_its_halves_are_slices():
 
 
 def test_a_classifier_takes_the_image_as_it_lies():
-    b, rng = Builder((1, 4, 6, 5)), np.random.default_rng(3)
+    b = Builder((1, 4, 6, 5))
+    rng = np.random.default_rng(3)
     pooled = b.pool("x")
     flat = b.reshape(pooled, (1, 100))
     weights = b.constant(rng.integers(-3, 4, (7, 100)).astype(np.int8), ONE)
@@ -171,5 +176,6 @@ def test_a_classifier_takes_the_image_as_it_lies():
 
 @pytest.mark.parametrize("order", ((0, 1, 3, 2), (0, 2, 1, 3), (0, 3, 2, 1)))
 def test_transposes_of_other_axes_stay(order):
-    b, rng = Builder((1, 4, 6, 5)), np.random.default_rng(4)
+    b = Builder((1, 4, 6, 5))
+    rng = np.random.default_rng(4)
     assert same(b.finish(b.table(b.transpose("x", order))), rng) == ["Table", "Transpose"]

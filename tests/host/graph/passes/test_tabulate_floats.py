@@ -44,7 +44,8 @@ def operators(graph: Graph) -> list[type]:
 
 
 def same(before: Graph, after: Graph) -> None:
-    given, name = {"x": EVERY}, before.outputs[0]
+    given = {"x": EVERY}
+    name = before.outputs[0]
     np.testing.assert_array_equal(evaluate(after, given)[name], evaluate(before, given)[name])
 
 
