@@ -5,6 +5,8 @@
 packages are imported when a function is used.
 """
 
+from typing import Any
+
 from .load import load
 from .tflite import export_tflite, import_tflite, quantize_tflite
 
@@ -12,7 +14,7 @@ __all__ = ["export_tflite", "import_onnx", "import_tflite", "load", "load_onnx",
            "quantize_onnx", "quantize_tflite"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name == "quantize":  # on demand: importing torch takes seconds
         from .torch import quantize
 

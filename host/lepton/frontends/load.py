@@ -1,8 +1,10 @@
 """A network's file, whatever framework it comes from."""
 
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from lepton.graph import Graph, GraphError
 
@@ -26,7 +28,8 @@ REMEDIES = {
 }
 
 
-def load(path: str | PathLike, calibration=None, progress=None, shapes=None) -> Graph:
+def load(path: str | PathLike, calibration: Any = None, progress: Callable[[int, int | None], None] | None = None,
+         shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
     """The graph of a .tflite, .onnx or .pt2 file; the contents decide where the name does not.
 
     `calibration`: data like the real inputs, for a float network, which is quantized then. `progress`
@@ -46,7 +49,7 @@ def load(path: str | PathLike, calibration=None, progress=None, shapes=None) -> 
     module, name, shaped = LOADERS[suffix]
     if shapes and not shaped:
         raise GraphError(f"{path}: a {suffix} network states its shapes; they can be given for .onnx networks only")
-    options = {"calibration": calibration, "progress": progress}
+    options: dict[str, Any] = {"calibration": calibration, "progress": progress}
     if shaped:
         options["shapes"] = shapes or None
     return getattr(import_module(module, __package__), name)(path, **options)

@@ -68,14 +68,14 @@ class _ChannelsLast:
         """The name for a tensor that holds the value `name` in another order."""
         return self.fresh(name) if name in self.result.outputs else name
 
-    def as_it_is(self, node: Node):
+    def as_it_is(self, node: Node) -> None:
         inputs = [self.tensor(name) for name in node.inputs]
         for name in node.outputs:
             self.result.tensors[name] = self.source.tensors[name]
             self.views[name] = StoredView.of(name, self.source.tensors[name].shape)
         self.result.nodes.append(Node(node.op, inputs, list(node.outputs), node.name))
 
-    def output(self, name: str):
+    def output(self, name: str) -> None:
         view = self.views[name]
         if view.plain and view.stored == name:
             return

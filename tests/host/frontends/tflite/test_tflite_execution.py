@@ -130,8 +130,8 @@ def test_transposed_convolutions(seed):
 @pytest.mark.parametrize("adjoint", [(False, False), (True, False), (False, True)])
 def test_matrix_products(adjoint):
     case = Case(sum(adjoint))
-    a, b = case.activation(2, *((9, 5) if adjoint[0] else (5, 9))), case.activation(2, *((7, 9) if adjoint[1]
-                                                                                       else (9, 7)))
+    a = case.activation(2, *((9, 5) if adjoint[0] else (5, 9)))
+    b = case.activation(2, *((7, 9) if adjoint[1] else (9, 7)))
     y = case.activation(2, 5, 7, scale=case.scale(-1, 0))
     model = build("BATCH_MATMUL", [a, b], y, 2, "BatchMatMulOptions", AdjX=adjoint[0], AdjY=adjoint[1])
     compare(model, case.values(a), case.values(b))
