@@ -19,7 +19,7 @@ Pair = tuple[int, int]  # (y, x), or (low, high)
 Padding = tuple[Pair, Pair]  # (top, bottom), (left, right)
 Kept = TypeVar("Kept")
 Item = TypeVar("Item")
-FULL: Pair = (-128, 127)  # the values of an int8
+FULL: Pair = (-128, 127)  # the range of an int8
 
 
 class GraphError(ValueError):
