@@ -35,9 +35,12 @@ def prepare(op: Op, arithmetic: Arithmetic, inputs: Sequence[Tensor | None], out
             result = lookup.run(op, call)
         if result is None:
             result = op.compute(call)
-        if result.shape == shape and result.dtype == dtype and result.flags.c_contiguous:
+        # numpy's functions make scalars, not arrays, of arrays without dimensions.
+        if isinstance(result, np.ndarray) and result.shape == shape and result.dtype == dtype and (
+                result.flags.c_contiguous):
             return result
-        return np.require(np.broadcast_to(result, shape), dtype, "C")  # ascontiguousarray has no scalars
+        # Not ascontiguousarray, which gives arrays without dimensions one.
+        return np.require(np.broadcast_to(result, shape), dtype, "C")
 
     return _each_image(op, arithmetic, inputs, output, often) if _batch(op, inputs) > 1 else kernel
 
