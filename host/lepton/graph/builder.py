@@ -133,6 +133,15 @@ class Value:
         """The values of a constant; None for a computed tensor."""
         return self.tensor.data
 
+    @property
+    def quantization(self) -> Quantization | None:
+        return self.tensor.quantization
+
+    @property
+    def parameters(self) -> Quantization:
+        """See `Tensor.parameters`."""
+        return self.tensor.parameters
+
     def operand(self, other: "Value | float | np.ndarray") -> "Value":
         """`other` as a value: numbers and arrays become constants of this one's type."""
         return other if isinstance(other, Value) else self.builder.constant(np.array(other, self.dtype))

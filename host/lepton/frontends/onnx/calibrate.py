@@ -17,7 +17,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from lepton.graph import GraphError
 
 from ..calibration import Calibration, calibration_inputs
-from .importer import attributes
+from .node import attributes
 from .reader import Shapes, Source, read_model
 from .runtime import prepare
 from .simplify import check_constants, plain_layers

@@ -2,19 +2,17 @@
 
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from lepton.graph import Graph
 from lepton.graph.passes import apply
 
-from . import convolutions, elementwise, indexing, layers, moving, normalizations, pools, products, resizing
+from ..calibration import Calibration
 from .floating import in_float
-from .importer import Importer
+from .importer import OnnxImporter
 from .reader import Shapes, Source, read_model
 from .runtime import prepare
-
-CONVERTERS = (convolutions.CONVERTERS | elementwise.CONVERTERS | indexing.CONVERTERS | layers.CONVERTERS
-              | moving.CONVERTERS | normalizations.CONVERTERS | pools.CONVERTERS | products.CONVERTERS
-              | resizing.CONVERTERS)
+from .table import CONVERTERS
 
 
 def import_onnx(source: Source, name: str | None = None, shapes: Shapes | None = None) -> Graph:
@@ -29,11 +27,11 @@ def import_onnx(source: Source, name: str | None = None, shapes: Shapes | None =
     extra `onnx` is not installed.
     """
     model, found = read_model(source, shapes)
-    importer = Importer(prepare(model), name or found, CONVERTERS, in_float)
+    importer = OnnxImporter(prepare(model), name or found, CONVERTERS, in_float)
     return apply(importer.graph, "channels-last", "collapse-moves")
 
 
-def load_onnx(path: Source, calibration=None, progress=None, **options) -> Graph:
+def load_onnx(path: Source, calibration: Calibration | None = None, progress: Any = None, **options: Any) -> Graph:
     """`import_onnx` for the command line: with `calibration`, a float network is quantized first (`quantize_onnx`).
 
     `options` are those of `quantize_onnx`. Raises what the two raise.

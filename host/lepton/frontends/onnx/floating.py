@@ -1,95 +1,78 @@
-"""Layers that nothing quantizes, or whose operands are no 8-bit values: in float32 on the host."""
+"""Layers that nothing quantizes, or whose operands are not 8-bit values: in float32 on the host."""
 
-import numpy as np
-import onnx
+from lepton.graph import FloatConv, FloatConvTranspose
+from lepton.graph.builder import Value
+from lepton.graph.composites import clamp
 
-from lepton.graph import Add, FloatConv, FloatConvTranspose, GraphError, MatMul, Mul, Reduce
-
-from .convolutions import growing
-from .elementwise import apply, clamped, number
-from .importer import Importer, attributes, stated_axes
+from .elementwise import binary
 from .layers import BINARY
-from .products import GemmOptions
-from .values import Pending
-from .windows import sliding
+from .node import OnnxNode, Rule
+from .products import GemmOptions, matrix_product
+from .state import ImportState
+from .values import FLOAT32, Pending
+from .windows import sliding, transposed_window
 
-FLOAT32 = np.dtype(np.float32)
 
-
-def _operands(importer: Importer, node: onnx.NodeProto) -> list[str]:
+def _operands(node: OnnxNode) -> list[Value]:
     """The tensors of a layer's operands; a bias that is left out is not among them."""
-    names = [importer.host(name) for name in node.input if name]
-    for name in names:
-        if importer.graph.tensors[name].dtype != FLOAT32:
-            raise GraphError(f"{importer.where}: operands must be float32, not {importer.graph.tensors[name].dtype}")
-    return names
+    operands = [node.host(position) for position in range(len(node)) if node.input(position)]
+    for operand in operands:
+        if operand.dtype != FLOAT32:
+            raise node.error(f"operands must be float32, not {operand.dtype}")
+    return operands
 
 
-def _shapes(importer: Importer, names: list[str]) -> list[tuple[int, ...]]:
-    shapes = [importer.graph.tensors[name].shape for name in names]
-    if len(shapes[0]) < 3 or len(shapes[1]) != len(shapes[0]):
-        raise GraphError(f"{importer.where}: weights of shape {shapes[1]} do not fit the input {shapes[0]}")
-    return shapes
+def _layer(node: OnnxNode) -> list[Value]:
+    """Those of a convolution: images and weights of as many dimensions."""
+    x, weights, *bias = _operands(node)
+    if x.rank < 3 or weights.rank != x.rank:
+        raise node.error(f"weights of shape {tuple(weights.shape)} do not fit the input {tuple(x.shape)}")
+    return [x, weights, *bias]
 
 
-def _conv(importer: Importer, node: onnx.NodeProto) -> str:
-    names, given = _operands(importer, node), attributes(node)
-    x, weights = _shapes(importer, names)[:2]
-    w = sliding(importer, given, weights[2:], x[2:])
-    return importer.emit(FloatConv(w.stride, w.dilation, w.padding, given.get("group", 1)), names)
+def _conv(node: OnnxNode) -> Value:
+    operands = _layer(node)
+    x, weights = operands[:2]
+    w = sliding(node, weights.shape[2:], x.shape[2:])
+    return node.state.emit(FloatConv(w.stride, w.dilation, w.padding, node.given.get("group", 1)), operands)
 
 
-def _conv_transpose(importer: Importer, node: onnx.NodeProto) -> str:
-    names, given = _operands(importer, node), attributes(node)
-    x, weights = _shapes(importer, names)[:2]
-    g, groups = growing(importer, given, weights[2:], x[2:]), given.get("group", 1)
-    op = FloatConvTranspose(g.size, g.stride, g.dilation, tuple(before for before, _ in g.pads), groups)
-    return importer.emit(op, names)
+def _conv_transpose(node: OnnxNode) -> Value:
+    operands = _layer(node)
+    x, weights = operands[:2]
+    w = transposed_window(node, weights.shape[2:], x.shape[2:])
+    before = tuple(first for first, _ in w.padding)
+    op = FloatConvTranspose(w.size, w.stride, w.dilation, before, node.given.get("group", 1))
+    return node.state.emit(op, operands)
 
 
-def _matmul(importer: Importer, node: onnx.NodeProto) -> str:
-    return _product(importer, *_operands(importer, node))
+def _matmul(node: OnnxNode) -> Value:
+    a, b = _operands(node)
+    return matrix_product(a, b, Value.__matmul__)
 
 
-def _product(importer: Importer, a: str, b: str) -> str:
-    """A vector is a row on the left, a column on the right, as in numpy."""
-    left, right = (importer.graph.tensors[name].shape for name in (a, b))
-    vectors = [axis for axis, shape in ((-2, left), (-1, right)) if len(shape) == 1]
-    a = importer.reshape(a, (1, *left)) if len(left) == 1 else a
-    b = importer.reshape(b, (*right, 1)) if len(right) == 1 else b
-    y = importer.emit(MatMul(), [a, b])
-    shape = list(importer.graph.tensors[y].shape)
-    for axis in vectors:
-        shape[axis] = -1
-    return importer.reshape(y, tuple(n for n in shape if n != -1))
-
-
-def _gemm(importer: Importer, node: onnx.NodeProto) -> str:
-    (a, b, *c), options = _operands(importer, node), GemmOptions.of(node)
-    b = importer.transpose(b, (1, 0)) if options.transposed_b else b
-    y = _product(importer, options.left(importer, a), b)
-    y = apply(importer, Mul(), y, number(importer, options.alpha, y)) if options.alpha != 1 else y
-    for bias in c:
-        bias = apply(importer, Mul(), bias, number(importer, options.beta, bias)) if options.beta != 1 else bias
-        y = apply(importer, Add(), y, bias)
+def _gemm(node: OnnxNode) -> Value:
+    a, b, *biases = _operands(node)
+    options = GemmOptions.of(node)
+    b = b.transpose((1, 0)) if options.transposed_b else b
+    y = matrix_product(options.left(a), b, Value.__matmul__)
+    y = y if options.alpha == 1 else y * options.alpha
+    for bias in biases:
+        y = y + (bias if options.beta == 1 else bias * options.beta)
     return y
 
 
-def _binary(importer: Importer, node: onnx.NodeProto) -> str:
-    return apply(importer, BINARY[node.op_type](), *(importer.host(name) for name in node.input))
+def _mean(node: OnnxNode) -> Value:
+    x = node.host()
+    return x.reduce("mean", node.axes() or range(x.rank), node.flag("keepdims", 1))
 
 
-def _mean(importer: Importer, node: onnx.NodeProto) -> str:
-    x = importer.host(node.input[0])
-    rank, keep = len(importer.graph.tensors[x].shape), bool(attributes(node).get("keepdims", 1))
-    axes = tuple(sorted(axis % rank for axis in stated_axes(importer, node)))
-    return importer.emit(Reduce("mean", axes, keep), [x])
+_RULES: dict[str, Rule] = {
+    **{kind: binary(op) for kind, op in BINARY.items()}, "ReduceMean": _mean, "Conv": _conv,
+    "ConvTranspose": _conv_transpose, "Gemm": _gemm, "MatMul": _matmul,
+}
 
 
-_RULES = {**dict.fromkeys(BINARY, _binary), "ReduceMean": _mean, "Conv": _conv, "ConvTranspose": _conv_transpose,
-          "Gemm": _gemm, "MatMul": _matmul}
-
-
-def in_float(importer: Importer, value: Pending) -> str:
+def in_float(state: ImportState, value: Pending) -> Value:
     """The tensor of a pending value in float32, with the bounds of the activations behind it."""
-    return clamped(importer, _RULES[value.node.op_type](importer, value.node), *value.bounds)
+    return clamp(_RULES[value.node.op_type](OnnxNode(state, value.node)), *value.bounds)

@@ -3,7 +3,6 @@
 import string
 
 import numpy as np
-import onnx
 
 from lepton.graph import (
     ArgMax,
@@ -12,7 +11,6 @@ from lepton.graph import (
     Einsum,
     GatherElements,
     GatherND,
-    GraphError,
     Op,
     ScatterElements,
     ScatterND,
@@ -20,109 +18,112 @@ from lepton.graph import (
     TopK,
 )
 
-from .elementwise import apply
-from .importer import Importer, attributes, checked_axis
-from .moving import set_moved, source_of
-from .values import BYTES
+from .node import Converter, OnnxNode, source_of
+from .values import BYTES, Tabulated
 
 
-def gather(importer: Importer, node: onnx.NodeProto):
-    given, source = attributes(node), source_of(importer, node.input[0])
-    if node.op_type == "GatherND":
-        op: Op = GatherND(given.get("batch_dims", 0))
+def _axis(node: OnnxNode, rank: int, default: int = 0) -> int:
+    return node.axis(node.given.get("axis", default), rank)
+
+
+def _gathered(node: OnnxNode, op: Op) -> None:
+    source = source_of(node)
+    node.set(source.moved(node.emit(op, source.tensor, node.host(1))))
+
+
+def gather_nd(node: OnnxNode) -> None:
+    _gathered(node, GatherND(node.given.get("batch_dims", 0)))
+
+
+def gather_elements(node: OnnxNode) -> None:
+    _gathered(node, GatherElements(_axis(node, len(node.settled().shape))))
+
+
+def _scattered(node: OnnxNode, op: Op) -> None:
+    source = source_of(node)
+    if isinstance(source, Tabulated) and source.dtype in BYTES:
+        x = node.codes(0)
+        updates = node.codes(2, x.parameters)
+        node.set_codes(node.emit(op, x, node.host(1), updates), source.dtype)
     else:
-        op = GatherElements(checked_axis(importer, given.get("axis", 0), len(source.shape)))
-    tensor = importer.emit(op, [source.tensor, importer.host(node.input[1])], node.output[0])
-    set_moved(importer, node.output[0], source, tensor)
+        node.set_host(node.emit(op, *node.hosts()))
 
 
-def scatter(importer: Importer, node: onnx.NodeProto):
-    given, name = attributes(node), node.output[0]
-    source = source_of(importer, node.input[0])
-    reduction = given.get("reduction", "none")
-    if node.op_type == "ScatterND":
-        op: Op = ScatterND(reduction)
-    else:
-        op = ScatterElements(checked_axis(importer, given.get("axis", 0), len(source.shape)), reduction)
-    if source.dtype in BYTES and source.table is not None:
-        x = importer.codes(node.input[0])
-        updates = importer.codes(node.input[2], importer.graph.tensors[x].quantization)
-        importer.set_codes(name, importer.emit(op, [x, importer.host(node.input[1]), updates], name), source.dtype)
-    else:
-        importer.set_host(name, importer.emit(op, [importer.host(n) for n in node.input], name))
+def scatter_nd(node: OnnxNode) -> None:
+    _scattered(node, ScatterND(node.given.get("reduction", "none")))
 
 
-def triangle(importer: Importer, node: onnx.NodeProto):
-    """Trilu: what lies above or below a diagonal of the last two axes becomes 0."""
-    x = importer.host(node.input[0])
-    t = importer.graph.tensors[x]
-    shift = importer.constant(node, 1, "the diagonal")
-    if len(t.shape) < 2:
-        raise GraphError(f"{importer.where}: the input must have at least 2 dimensions, not shape {t.shape}")
-    k = 0 if shift is None else int(shift.item())
-    k = max(min(k, t.shape[-1]), -t.shape[-2])
-    kept = np.tri(*t.shape[-2:], k - 1, dtype=bool) ^ True if attributes(node).get("upper", 1) else np.tri(
-        *t.shape[-2:], k, dtype=bool)
-    operands = [importer.constant_tensor(f"{importer.label}.kept", kept), x,
-                importer.constant_tensor(f"{importer.label}.zero", np.zeros((), t.dtype))]
-    importer.set_host(node.output[0], apply(importer, Select(), *operands))
+def scatter_elements(node: OnnxNode) -> None:
+    axis = _axis(node, len(node.settled().shape))
+    _scattered(node, ScatterElements(axis, node.given.get("reduction", "none")))
 
 
-def one_hot(importer: Importer, node: onnx.NodeProto):
+def triangle(node: OnnxNode) -> None:
+    """Trilu: what is above or below a diagonal of the last two axes becomes 0."""
+    x = node.host()
+    shift = node.optional(1, "the diagonal")
+    if x.rank < 2:
+        raise node.error(f"the input must have at least 2 dimensions, not shape {tuple(x.shape)}")
+    height, width = x.shape[-2:]
+    diagonal = 0 if shift is None else int(shift.item())
+    diagonal = max(min(diagonal, width), -height)
+    upper = node.flag("upper", 1)
+    lower = np.tri(height, width, diagonal - 1 if upper else diagonal, dtype=bool)
+    kept = node.state.constant(~lower if upper else lower, f"{node.builder.label}.kept")
+    node.set_host(kept.apply(Select(), x, x.operand(0)))
+
+
+def one_hot(node: OnnxNode) -> None:
     """Two values, the second one where the place along the new axis is the index; elsewhere the first one."""
-    depth, values = importer.constant(node, 1, "the depth"), importer.constant(node, 2, "the values")
-    indices = importer.host(node.input[0])
-    t = importer.graph.tensors[indices]
-    if t.dtype.kind not in "iu" and t.dtype != np.float32:
-        raise GraphError(f"{importer.where}: indices must be integers, not {t.dtype}")
-    extent, rank = int(depth.item()), len(t.shape) + 1
-    if extent < 1 or values.size != 2:
-        raise GraphError(f"{importer.where}: the depth must be at least 1 and there must be 2 values, not {extent} and "
-                         f"{values.size}")
-    axis = checked_axis(importer, attributes(node).get("axis", -1), rank)
-    indices = importer.reshape(indices, (*t.shape[:axis], 1, *t.shape[axis:]))
-    along = [1] * rank
-    along[axis] = extent
-    hits = [apply(importer, Compare("equal"), indices, importer.constant_tensor(
-        f"{importer.label}.places", (np.arange(extent) - back).astype(t.dtype).reshape(along)))
-        for back in (0, extent)]
-    off, on = (importer.constant_tensor(f"{importer.label}.value", v) for v in values.ravel())
-    y = apply(importer, Select(), hits[1], on, off)
-    importer.set_host(node.output[0], apply(importer, Select(), hits[0], on, y))
+    depth = int(node.constant(1, "the depth").item())
+    values = node.constant(2, "the values")
+    indices = node.host()
+    if indices.dtype.kind not in "iu" and indices.dtype != np.float32:
+        raise node.error(f"indices must be integers, not {indices.dtype}")
+    if depth < 1 or values.size != 2:
+        raise node.error(f"the depth must be at least 1 and there must be 2 values, not {depth} and {values.size}")
+    axis = _axis(node, indices.rank + 1, -1)
+    along = [1] * (indices.rank + 1)
+    along[axis] = depth
+    indices = indices.reshape((*indices.shape[:axis], 1, *indices.shape[axis:]))
+    places = np.arange(depth).reshape(along)
+    hits = [indices.apply(Compare("equal"), places - back) for back in (0, depth)]  # indices below 0 count from the end
+    off, on = (node.state.constant(value, f"{node.builder.label}.value") for value in values.ravel())
+    node.set_host(hits[0].apply(Select(), on, hits[1].apply(Select(), on, off)))
 
 
-def arg_extreme(importer: Importer, node: onnx.NodeProto):
-    given, x = attributes(node), importer.host(node.input[0])
-    op = ArgMax(checked_axis(importer, given.get("axis", 0), len(importer.graph.tensors[x].shape)),
-                bool(given.get("keepdims", 1)), node.op_type == "ArgMin", bool(given.get("select_last_index", 0)))
-    importer.set_host(node.output[0], importer.emit(op, [x], node.output[0]))
+def arg_extreme(least: bool) -> Converter:
+    """ArgMin and ArgMax."""
+    def convert(node: OnnxNode) -> None:
+        x = node.host()
+        op = ArgMax(_axis(node, x.rank), node.flag("keepdims", 1), least, node.flag("select_last_index"))
+        node.set_host(node.emit(op, x))
+    return convert
 
 
-def cumulative_sum(importer: Importer, node: onnx.NodeProto):
-    given, x = attributes(node), importer.host(node.input[0])
-    axis = checked_axis(importer, int(importer.constant(node, 1, "the axis").item()),
-                        len(importer.graph.tensors[x].shape))
-    op = CumSum(axis, bool(given.get("exclusive", 0)), bool(given.get("reverse", 0)))
-    importer.set_host(node.output[0], importer.emit(op, [x], node.output[0]))
+def cumulative_sum(node: OnnxNode) -> None:
+    x = node.host()
+    axis = node.axis(int(node.constant(1, "the axis").item()), x.rank)
+    node.set_host(node.emit(CumSum(axis, node.flag("exclusive"), node.flag("reverse")), x))
 
 
-def top_k(importer: Importer, node: onnx.NodeProto):
-    given, x = attributes(node), importer.host(node.input[0])
-    k = importer.constant(node, 1, "the number of elements")
-    axis = checked_axis(importer, given.get("axis", -1), len(importer.graph.tensors[x].shape))
-    op = TopK(given.get("k", 1) if k is None else int(k.item()), axis, bool(given.get("largest", 1)))
-    places = importer.emit(op, [x], node.output[1] if node.output[1:] else f"{node.output[0]}.places")
-    importer.set_host(node.output[0], importer.emit(GatherElements(axis), [x, places], node.output[0]))
-    if node.output[1:]:
-        importer.set_host(node.output[1], places)
+def top_k(node: OnnxNode) -> None:
+    """Values and their places; the number is an attribute before opset 10."""
+    x = node.host()
+    stated = node.optional(1, "the number of elements")
+    axis = _axis(node, x.rank, -1)
+    number = node.given.get("k", 1) if stated is None else int(stated.item())
+    places = node.emit(TopK(number, axis, node.flag("largest", 1)), x)
+    node.set_host(node.emit(GatherElements(axis), x, places))
+    if node.proto.output[1:]:
+        node.set_host(places, 1)
 
 
-def einsum(importer: Importer, node: onnx.NodeProto):
-    operands = [importer.host(name) for name in node.input]
-    equation = _without_ellipsis(str(attributes(node).get("equation", "")).replace(" ", ""),
-                                 [len(importer.graph.tensors[name].shape) for name in operands])
-    op = Einsum(equation)
-    importer.set_host(node.output[0], importer.emit(op, operands, node.output[0]))
+def einsum(node: OnnxNode) -> None:
+    operands = node.hosts()
+    equation = str(node.given.get("equation", "")).replace(" ", "")
+    op = Einsum(_without_ellipsis(equation, [operand.rank for operand in operands]))
+    node.set_host(node.emit(op, *operands))
 
 
 def _without_ellipsis(equation: str, ranks: list[int]) -> str:
@@ -141,10 +142,3 @@ def _without_ellipsis(equation: str, ranks: list[int]) -> str:
     if not arrow:  # the letters that come once, behind the axes
         target = "..." + "".join(sorted(c for c in set(sources) if c.isalpha() and sources.count(c) == 1))
     return f"{','.join(terms)}->{target.replace('...', axes)}"
-
-
-CONVERTERS = {
-    "GatherND": gather, "GatherElements": gather, "ScatterND": scatter, "ScatterElements": scatter, "Scatter": scatter,
-    "Trilu": triangle, "ArgMax": arg_extreme, "ArgMin": arg_extreme, "OneHot": one_hot, "Einsum": einsum,
-    "CumSum": cumulative_sum, "TopK": top_k,
-}

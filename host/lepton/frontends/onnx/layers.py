@@ -3,137 +3,178 @@
 ONNX Runtime has no integer kernel for some of them (transposed convolutions, convolutions with a ReLU that its
 quantizer would have folded, additions of an int8 and a uint8 value) and computes in float32. Sums and products of two
 values are the same here, to the bit: the graph's operator is told that the framework computes it in float32. Layers
-with weights have exact sums instead of rounded ones, so that a result may differ where a float sum comes to lie at a
-rounding step.
+with weights have exact sums instead of rounded ones, so that a result may differ where a float sum is near the border
+of two steps.
 
-Where no QuantizeLinear follows, or an operand is no 8-bit value, the operator is computed in float32 on the host.
+Where no QuantizeLinear follows, or an operand is not an 8-bit value, the operator is computed in float32 on the host.
 """
 
 import numpy as np
-import onnx
 
-from lepton.graph import Add, GraphError, Mean, Mul, Op, Quantization, Sub
+from lepton.graph import FULL, Add, Mean, Mul, Quantization, Sub
+from lepton.graph.builder import Value
 
 from .convolutions import convolution, transposed
-from .importer import Importer, attributes, dequantized
-from .operands import FULL, as_int8, from_image, image
+from .node import OnnxNode
+from .operands import Int8Result, Int8Weights, as_int8, from_image, image, with_shape
 from .products import GemmOptions, constant_product, product, rows
-from .values import BYTES, Computed, Constant, Pending, Value
+from .state import ImportState
+from .values import BYTES, UINT8, Constant, OnnxValue, Pending, QuantizedConstant, Tabulated, dequantized
 
 NOT_QUANTIZED = ("works on float32 values; quantize the network first, for instance with calibration data "
                  "(`lepton compile --calibration`); what ONNX Runtime's quantizer leaves in float in the QOperator "
                  "format, it quantizes in the QDQ format")
 IN_FLOAT = ("ONNX Runtime computes it in float32; results can be one step off where a sum lies on the border of two")
 _INT32 = np.iinfo(np.int32)
-LARGEST_ROUNDING = 1 / 64  # of a bias, in steps of the output
-BINARY: dict[str, type[Op]] = {"Add": Add, "Sub": Sub, "Mul": Mul}
+# Of a bias, in steps of the output: moves a result across a border in 1 of 64 cases at most (docs/onnx.md has measured
+# figures).
+LARGEST_ROUNDING = 1 / 64
+# Of a bias's stated scale and the product of the scales, both rounded to float32 a few times: 2**-24 each.
+_SAME_SCALE = 1e-6
+BINARY: dict[str, type[Add] | type[Sub] | type[Mul]] = {"Add": Add, "Sub": Sub, "Mul": Mul}
 _MOST_AXES = 4  # of the weights of an integer layer; volumes are computed in float
+# The axis of a layer's weights that has its output channels; of a Gemm with transposed weights.
+_OUTPUTS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 0, "MatMul": -1}
 
 
 class _NoInteger(Exception):
     """No integer layer gives what the float one does."""
 
 
-def is_real(value: Value | None) -> bool:
-    """Is it a float32 function of the elements of one int8 tensor?"""
-    return isinstance(value, Computed) and value.table is not None and value.dtype == np.float32
-
-
-def _is_quantized(value: Value | None) -> bool:
-    return value.quantization is not None if isinstance(value, Constant) else is_real(value)
-
-
-def _is_one_scale(value: Value | None) -> bool:
-    if isinstance(value, Constant) and value.quantization is not None:
-        return value.codes.dtype in BYTES and value.quantization.scale.size == 1 and value.quantization.scale[0] > 0
-    return is_real(value)
-
-
-def pending(importer: Importer, node: onnx.NodeProto):
+def wait(node: OnnxNode) -> None:
     """A float layer: waits for the QuantizeLinear that may follow. Raises GraphError where nothing is quantized."""
-    operands = tuple(importer.operand(node, i) for i in range(len(node.input)))
-    if not importer.quantized:
-        raise GraphError(f"{importer.where} {NOT_QUANTIZED}")
-    importer.values[node.output[0]] = Pending(node, operands)
+    if not node.state.quantized:
+        raise node.error(NOT_QUANTIZED)
+    node.set(Pending(node.proto, tuple(node.values())))
 
 
-def pending_binary(importer: Importer, node: onnx.NodeProto) -> bool:
+def wait_for_quantize(node: OnnxNode) -> bool:
     """The same for a sum, a difference or a product of two values; False where it has to be computed in float."""
-    operands = tuple(importer.operand(node, i) for i in range(len(node.input)))
-    if node.op_type not in BINARY or len(operands) != 2 or not all(
-            _is_one_scale(value) and _codes_of(importer, value, emit=False) is not None for value in operands):
+    operands = node.values()
+    if len(operands) != 2 or not all(_has_one_scale(value) and has_codes(value) for value in operands):
         return False
-    importer.values[node.output[0]] = Pending(node, operands)
+    node.set(Pending(node.proto, tuple(operands)))
     return True
 
 
-def finish(importer: Importer, quantize: onnx.NodeProto, value: Pending) -> bool:
+def _has_one_scale(value: OnnxValue | None) -> bool:
+    if isinstance(value, QuantizedConstant):
+        scale = value.quantization.scale
+        return value.codes.dtype in BYTES and scale.size == 1 and scale[0] > 0
+    return isinstance(value, Tabulated) and value.real
+
+
+def has_codes(value: OnnxValue | None) -> bool:
+    """Whether a value is dequantized from integers, or a function whose results the int8 tensor's scale has."""
+    if not isinstance(value, Tabulated):
+        return isinstance(value, QuantizedConstant)
+    if not value.real:
+        return False
+    return bool(value.origin) or np.array_equal(dequantized(value.quantization)[_nearest(value)], value.table)
+
+
+def _nearest(value: Tabulated) -> np.ndarray:
+    """The places of the value's results among the reals that its int8 tensor stands for."""
+    return np.clip(np.searchsorted(dequantized(value.quantization), value.table), 0, 255)
+
+
+def codes_of(state: ImportState, value: OnnxValue) -> Value:
+    """The int8 tensor that a value is dequantized from (`has_codes`): one with a table in front for a function."""
+    if isinstance(value, QuantizedConstant):
+        return state.constant_codes(value)
+    assert isinstance(value, Tabulated)
+    if value.origin:  # an activation's table, whose codes no tensor has yet
+        return state.codes(value.origin)
+    if np.array_equal(value.table, dequantized(value.quantization)):
+        return value.tensor
+    return state.tabulated(value.tensor, (_nearest(value) - 128).astype(np.int8))
+
+
+def finish(quantize: OnnxNode, value: Pending) -> bool:
     """Emits a pending operator, now that `quantize` says what it is quantized to.
 
     False where it has to be computed in float: an operand is not what an 8-bit value stands for, or no integer layer
-    has its weights or bias.
+    has its weights, its bias or its options.
     """
-    node, name = value.node, quantize.output[0]
-    zero = importer.constant(quantize, 2, "the zero point")
-    dtype = np.dtype(np.uint8) if zero is None else zero.dtype
-    activations = value.inputs[:1] if node.op_type == "ReduceMean" else value.inputs[:2]
-    if not all(_is_quantized(operand) and _codes_of(importer, operand, emit=False) is not None
-               for operand in activations):
+    state = quantize.state
+    node = OnnxNode(state, value.node)
+    zero = quantize.optional(2, "the zero point")
+    activations = value.inputs[:1] if node.kind == "ReduceMean" else value.inputs[:2]
+    if not all(has_codes(operand) for operand in activations) or not _integer_options(node, value):
         return False
-    if node.op_type == "Gemm" and not GemmOptions.of(node).integer:
-        return False
-    where, label = importer.where, importer.label
-    importer.where = f"{node.op_type} {node.name or node.output[0]!r}"
-    importer.label = node.name or node.output[0]
-    try:
-        importer.set_codes(name, _emit(importer, value, name, importer.quantities[name]), dtype)
-        if node.op_type not in BINARY:
-            importer.graph.notes.append(f"{importer.where}: {IN_FLOAT}")
-    except _NoInteger:  # what it has added to the graph nothing reads
-        return False
-    finally:
-        importer.where, importer.label = where, label
+    with state.at(value.node):
+        try:
+            y = _emit(node, value, quantize.name, quantize.output_quantization)
+        except _NoInteger:  # no operator reads what it has added to the graph
+            return False
+        quantize.set_codes(y, UINT8 if zero is None else zero.dtype)
+        if node.kind not in BINARY:
+            state.graph.notes.append(f"{state.builder.where}: {IN_FLOAT}")
     return True
 
 
-def _emit(importer: Importer, value: Pending, name: str, out_q: Quantization) -> str:
-    node, clamp = value.node, (_code(value.bounds[0], out_q), _code(value.bounds[1], out_q))
-    x = _codes_of(importer, value.inputs[0])
-    if node.op_type in BINARY:
-        inputs = [x, _codes_of(importer, value.inputs[1])]
-        return importer.emit(BINARY[node.op_type](clamp=clamp, in_float=True), inputs, name, out_q)
-    if node.op_type == "ReduceMean":
-        y = importer.emit(Mean(), [image(importer, x)], name, out_q)
-        y = from_image(importer, y, 4)
-        return y if attributes(node).get("keepdims", 1) else importer.reshape(y, importer.graph.tensors[y].shape[:2])
-    if isinstance(value.inputs[1], Computed):
-        return product(importer, x, _codes_of(importer, value.inputs[1]), name, out_q, clamp)
-    given, axis = attributes(node), {"ConvTranspose": 1, "MatMul": -1}.get(node.op_type, 0)
+def _integer_options(node: OnnxNode, value: Pending) -> bool:
+    """Whether integer layers have the operator's options, and its weights where the network computes them."""
+    if node.kind not in _OUTPUTS:
+        return True
     options = GemmOptions.of(node)
-    if node.op_type == "Gemm" and not options.transposed_b:
-        axis = 1
-    codes, stated = value.inputs[1].codes, value.inputs[1].quantization
-    if codes.dtype not in BYTES or codes.ndim > _MOST_AXES or (
-            stated.scale.size > 1 and stated.axis != axis % codes.ndim):
-        raise _NoInteger
-    shift = 128 if codes.dtype == np.uint8 else 0
-    weights, q = as_int8(importer, codes, stated.scale, (stated.zero_point + shift).astype(codes.dtype), axis)
+    if not options.integer:
+        return False
+    if isinstance(value.inputs[1], QuantizedConstant) or node.kind == "MatMul":
+        return True
+    return node.kind == "Gemm" and options.alpha == 1 and not node.input(2)
+
+
+def _emit(node: OnnxNode, value: Pending, name: str, q: Quantization) -> Value:
+    state = node.state
+    low, high = value.bounds
+    result = Int8Result(name, q, (_code(low, q), _code(high, q)))
+    x = codes_of(state, _operand(value, 0))
+    if node.kind in BINARY:
+        other = codes_of(state, _operand(value, 1))
+        return state.emit(BINARY[node.kind](clamp=result.clamp, in_float=True), [x, other], name, q)
+    if node.kind == "ReduceMean":
+        y = from_image(state.emit(Mean(), [image(x)], name, q), 4)
+        return y if node.flag("keepdims", 1) else with_shape(y, y.shape[:2])
+    options = GemmOptions.of(node)
+    x = options.left(x)
+    factor = _operand(value, 1)
+    if not isinstance(factor, QuantizedConstant):
+        b = codes_of(state, factor)
+        return product(x, b.transpose((1, 0)) if options.transposed_b else b, result)
     addend = value.inputs[2] if len(value.inputs) > 2 else None
-    if node.op_type == "Gemm":
-        weights, x = options.signed(importer, weights, q), options.left(importer, x)
-        q = options.scaled(q, importer.graph.tensors[x].quantization.scale)
+    axis = 1 if node.kind == "Gemm" and not options.transposed_b else _OUTPUTS[node.kind]
+    data, weights_q = _weights(node, factor, axis)
+    if node.kind == "Gemm":
+        data = options.right(options.signed(node, data, weights_q))
+        weights_q = options.scaled(weights_q, x.parameters.scale)
         addend = _times(addend, options.beta)
-    bias = _bias(importer, addend, x, q, out_q)
-    if node.op_type == "Conv":
-        return convolution(importer, given, x, weights, q, bias, name, out_q, clamp)
-    if node.op_type == "ConvTranspose":
-        return transposed(importer, given, x, weights, q, bias, name, out_q, clamp)
-    if node.op_type == "MatMul":
-        return constant_product(importer, x, weights, q, name, out_q, clamp)
-    return rows(importer, x, options.right(weights), q, bias, name, out_q, clamp)
+    weights = Int8Weights(data, weights_q, _bias(addend, x, weights_q, q))
+    if node.kind == "Conv":
+        return convolution(node, x, weights, result)
+    if node.kind == "ConvTranspose":
+        return transposed(node, x, weights, result)
+    return rows(x, weights, result) if node.kind == "Gemm" else constant_product(x, weights, result)
 
 
-def _times(value: Value | None, factor: float) -> Value | None:
+def _operand(value: Pending, position: int) -> OnnxValue:
+    operand = value.inputs[position]
+    assert operand is not None  # ONNX Runtime has checked that required operands are there
+    return operand
+
+
+def _weights(node: OnnxNode, value: QuantizedConstant, axis: int) -> tuple[np.ndarray, Quantization]:
+    """Constant weights as int8 (`as_int8`); _NoInteger where integer layers have no such weights."""
+    stated = value.quantization
+    if value.codes.dtype not in BYTES or value.codes.ndim > _MOST_AXES or (
+            stated.scale.size > 1 and stated.axis != axis % value.codes.ndim):
+        raise _NoInteger
+    shift = 128 if value.codes.dtype == UINT8 else 0
+    zero = (stated.zero_point + shift).astype(value.codes.dtype)
+    return as_int8(node.builder, value.codes, stated.scale, zero, axis)
+
+
+def _times(value: OnnxValue | None, factor: float) -> OnnxValue | None:
     if factor == 1 or not isinstance(value, Constant):
         return value
     return Constant(value.array * value.array.dtype.type(factor))
@@ -144,28 +185,7 @@ def _code(bound: float, q: Quantization) -> int:
     return int(np.clip(np.rint(np.float32(bound) / q.scale[0]) + q.zero_point[0], *FULL))
 
 
-def _codes_of(importer: Importer, value: Value, emit: bool = True) -> str | None:
-    """The int8 tensor that a float value is dequantized from; None where the value is not what 8 bits stand for.
-
-    A function whose results the tensor's own scale can say (a ReLU) becomes a table in front. Without `emit` nothing
-    is added to the graph; the answer is then the empty name where something would have to be.
-    """
-    if isinstance(value, Constant):
-        return importer.constant_codes(value) if emit else ""
-    if value.origin:  # an activation's table, whose codes no tensor holds yet
-        return importer.codes(value.origin) if emit else ""
-    tensor = importer.graph.tensors[value.tensor]
-    reals = dequantized(tensor.quantization)
-    if np.array_equal(value.table, reals):
-        return value.tensor
-    places = np.clip(np.searchsorted(reals, value.table), 0, 255)
-    if not np.array_equal(reals[places], value.table):
-        return None
-    return importer.tabulated(value.tensor, (places - 128).astype(np.int8)) if emit else ""
-
-
-def _bias(importer: Importer, value: Value | None, x: str, weights: Quantization, output: Quantization
-          ) -> np.ndarray | None:
+def _bias(value: OnnxValue | None, x: Value, weights: Quantization, output: Quantization) -> np.ndarray | None:
     """The bias as int32 at the scale of the sums; _NoInteger where rounding it could be seen in the output."""
     if value is None:
         return None
@@ -174,12 +194,13 @@ def _bias(importer: Importer, value: Value | None, x: str, weights: Quantization
     outputs = weights.scale.size if weights.scale.size > 1 else value.array.size
     if value.array.size not in (1, outputs):
         raise _NoInteger
-    scale = importer.graph.tensors[x].quantization.scale.astype(np.float64) * weights.scale
-    stated = value.quantization
-    if stated is not None and value.codes.dtype == np.int32 and not np.any(stated.zero_point):
-        same = np.isclose(stated.scale, scale, rtol=1e-6, atol=0)
-        empty = ~same & (stated.scale == 0)  # a pruned channel, whose weights have a scale in name only
-        if np.all(same | empty):
+    scale = x.parameters.scale.astype(np.float64) * weights.scale
+    if isinstance(value, QuantizedConstant) and value.codes.dtype == np.int32 and not np.any(
+            value.quantization.zero_point):
+        stated = value.quantization.scale
+        as_sums = np.isclose(stated, scale, rtol=_SAME_SCALE, atol=0)
+        empty = ~as_sums & (stated == 0)  # a pruned channel: the scale of its weights stands for nothing
+        if np.all(as_sums | empty):
             return np.where(empty, 0, value.codes).astype(np.int32).ravel()
     exact = value.array.astype(np.float64).ravel() / scale
     bias = np.rint(exact)
@@ -188,6 +209,3 @@ def _bias(importer: Importer, value: Value | None, x: str, weights: Quantization
     if not np.all(np.isfinite(bias)) or np.any((bias < _INT32.min) | (bias > _INT32.max)):
         raise _NoInteger
     return bias.astype(np.int32)
-
-
-CONVERTERS = dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul"), pending)

@@ -1,111 +1,86 @@
 """Normalizations and norms, in float on the host."""
 
-from math import prod
-
 import numpy as np
-import onnx
 
-from lepton.graph import Add, Function, GraphError, Mul, Reduce
+from lepton.graph import Function, Reduce
+from lepton.graph.builder import Value
+from lepton.graph.composites import scaled
 
-from .elementwise import apply, function
-from .importer import Importer, attributes, checked_axis, stated_axes
+from .elementwise import function, function_named
+from .node import Converter, OnnxNode
+from .pools import along_axis
 
-_EPSILON = 1e-5
+_EPSILON = 1e-5  # the default of ONNX's operator specification (BatchNormalization-15)
 _GROUPS_BY_CHANNEL = 21  # the opset since which a GroupNormalization scales channels, not groups
 
 
-def _float_input(importer: Importer, node: onnx.NodeProto, least_rank: int) -> str:
-    x = importer.host(node.input[0])
-    t = importer.graph.tensors[x]
-    if t.dtype != np.float32 or len(t.shape) < least_rank:
-        raise GraphError(f"{importer.where}: the input must be float32 of at least {least_rank} dimensions, not "
-                         f"{t.dtype} of shape {t.shape}")
-    if any(importer.readers[name] for name in node.output[1:]):
-        raise GraphError(f"{importer.where}: only first outputs are supported, not the statistics beside them")
+def _float_input(node: OnnxNode, least_rank: int) -> Value:
+    x = node.host()
+    if x.dtype != np.float32 or x.rank < least_rank:
+        raise node.error(f"the input must be float32 of at least {least_rank} dimensions, not {x.dtype} of shape "
+                         f"{tuple(x.shape)}")
+    node.only_first_output()
     return x
 
 
-def _parameter(importer: Importer, node: onnx.NodeProto, position: int, what: str, shape: tuple[int, ...]
-               ) -> np.ndarray | None:
-    """A float32 constant that broadcasts to `shape`."""
-    value = importer.constant(node, position, what)
-    if value is None:
-        return None
-    try:
-        fits = value.dtype == np.float32 and np.broadcast_shapes(value.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise GraphError(f"{importer.where}: {what} must be float32 and fit {shape}, not {value.dtype} of shape "
-                         f"{value.shape}")
+def _parameter(node: OnnxNode, position: int, what: str, channels: int) -> np.ndarray:
+    """A float32 constant for each channel, or one for all."""
+    value = node.constant(position, what)
+    if value.dtype != np.float32 or value.shape not in ((), (1,), (channels,)):
+        raise node.error(f"{what} must be float32 and fit {(channels,)}, not {value.dtype} of shape {value.shape}")
     return value
 
 
-def _over_channels(values: np.ndarray, rank: int) -> np.ndarray:
-    return values.reshape(-1, *[1] * (rank - 2))
-
-
-def _scaled(importer: Importer, x: str, factor: np.ndarray | None, shift: np.ndarray | None) -> str:
-    for op, values in ((Mul(), factor), (Add(), shift)):
-        if values is not None:
-            x = apply(importer, op, x, importer.constant_tensor(f"{importer.label}.parameter", values))
-    return x
-
-
-def batch_norm(importer: Importer, node: onnx.NodeProto):
-    given, x = attributes(node), _float_input(importer, node, 2)
-    shape = importer.graph.tensors[x].shape
-    if given.get("training_mode", 0) or not given.get("spatial", 1):
-        raise GraphError(f"{importer.where}: only inference with statistics for each channel is supported")
-    scale, bias, mean, variance = (_parameter(importer, node, i, what, (shape[1],)) for i, what in enumerate(
-        ("the scale", "the bias", "the mean", "the variance"), 1))
+def batch_norm(node: OnnxNode) -> None:
+    """One factor and one addend for each channel, computed at import in ONNX Runtime's order."""
+    x = _float_input(node, 2)
+    if node.flag("training_mode") or not node.flag("spatial", 1):
+        raise node.error("only inference with statistics for each channel is supported")
+    scale = _parameter(node, 1, "the scale", x.shape[1])
+    bias = _parameter(node, 2, "the bias", x.shape[1])
+    mean = _parameter(node, 3, "the mean", x.shape[1])
+    variance = _parameter(node, 4, "the variance", x.shape[1])
+    # onnxruntime/core/providers/cpu/nn/batch_norm.h: new_scale and new_bias
     with np.errstate(all="ignore"):
-        factor = np.float32(1) / np.sqrt(variance + np.float32(given.get("epsilon", _EPSILON))) * scale
+        factor = np.float32(1) / np.sqrt(variance + np.float32(node.given.get("epsilon", _EPSILON))) * scale
         shift = bias - mean * factor
     if not np.all(np.isfinite(factor) & np.isfinite(shift)):
-        raise GraphError(f"{importer.where}: the statistics make factors that are not finite")
-    importer.set_host(node.output[0], _scaled(importer, x, _over_channels(factor, len(shape)),
-                                              _over_channels(shift, len(shape))))
+        raise node.error("the statistics make factors that are not finite")
+    along = (-1, *[1] * (x.rank - 2))
+    node.set_host(scaled(x, factor.reshape(along), shift.reshape(along)))
 
 
-def normalization(importer: Importer, node: onnx.NodeProto):
-    """Layer, instance, group and root-mean-square normalizations, and ONNX Runtime's with a shortcut."""
-    node = onnx.NodeProto.FromString(node.SerializeToString())
-    if node.op_type == "RMSNormalization":
-        node.op_type = "SimplifiedLayerNormalization"
-    if node.op_type == "GroupNormalization" and importer.opset < _GROUPS_BY_CHANNEL:
-        raise GraphError(f"{importer.where}: supported from opset {_GROUPS_BY_CHANNEL}, where scales are those of "
-                         "channels")
-    importer.set_host(node.output[0], function(importer, node))
+def normalization(node: OnnxNode) -> None:
+    """Layer, instance and root-mean-square normalizations, and ONNX Runtime's with a shortcut."""
+    node.set_host(function(node))
 
 
-def log_softmax(importer: Importer, node: onnx.NodeProto):
-    x = _float_input(importer, node, 1)
-    shape = importer.graph.tensors[x].shape
-    axis = checked_axis(importer, attributes(node).get("axis", 1 if importer.opset < 13 else -1), len(shape))
-    if importer.opset < 13:  # over all dimensions from `axis` on
-        x = importer.reshape(x, (prod(shape[:axis]), prod(shape[axis:])))
-        axis = 1
-    y = apply(importer, Function("LogSoftmax", (("axis", axis),)), x)
-    importer.set_host(node.output[0], importer.reshape(y, shape))
+def rms_normalization(node: OnnxNode) -> None:
+    """The same as ONNX Runtime's own SimplifiedLayerNormalization."""
+    node.set_host(function_named(node, "SimplifiedLayerNormalization"))
 
 
-REDUCTIONS = {"ReduceL1": "l1", "ReduceL2": "l2", "ReduceSumSquare": "sum_square", "ReduceLogSum": "log_sum",
-              "ReduceLogSumExp": "log_sum_exp"}
+def group_normalization(node: OnnxNode) -> None:
+    if node.state.opset < _GROUPS_BY_CHANNEL:
+        raise node.error(f"supported from opset {_GROUPS_BY_CHANNEL}, where scales are those of channels")
+    node.set_host(function(node))
 
 
-def norm(importer: Importer, node: onnx.NodeProto):
-    given, x = attributes(node), _float_input(importer, node, 0)
-    shape, axes, keep = importer.graph.tensors[x].shape, stated_axes(importer, node), bool(given.get("keepdims", 1))
-    if axes is None and given.get("noop_with_empty_axes", 0):
-        axes = ()
-    else:
-        axes = tuple(sorted({checked_axis(importer, axis, len(shape)) for axis in (axes or range(len(shape)))}))
-    importer.set_host(node.output[0], importer.emit(Reduce(REDUCTIONS[node.op_type], axes, keep), [x]))
+def log_softmax(node: OnnxNode) -> None:
+    def emit(x: Value, axis: int) -> Value:
+        return x.apply(Function("LogSoftmax", (("axis", axis),)))
+
+    node.set_host(along_axis(node, _float_input(node, 1), node.state.opset, emit))
 
 
-CONVERTERS = {
-    "BatchNormalization": batch_norm, "LogSoftmax": log_softmax, **dict.fromkeys(REDUCTIONS, norm),
-    **dict.fromkeys(("GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization",
-                     "SimplifiedLayerNormalization", "SkipLayerNormalization"), normalization),
-}
+def norm(kind: str) -> Converter:
+    """`kind` is that of the graph's `Reduce`."""
+    def convert(node: OnnxNode) -> None:
+        x = _float_input(node, 0)
+        stated = node.axes()
+        if stated is None and node.flag("noop_with_empty_axes"):
+            axes: set[int] = set()
+        else:
+            axes = {node.axis(axis, x.rank) for axis in stated or range(x.rank)}
+        node.set_host(x.apply(Reduce(kind, tuple(sorted(axes)), node.flag("keepdims", 1))))
+    return convert

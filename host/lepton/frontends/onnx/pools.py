@@ -1,157 +1,158 @@
 """Pools, reductions and softmax."""
 
-import numpy as np
-import onnx
+from collections.abc import Callable
+from math import prod
 
-from lepton.graph import AveragePool2D, GraphError, MaxPool2D, Mean, Quantization, Reduce, Softmax
+from lepton.graph import AveragePool2D, MaxPool2D, Mean, Reduce, Softmax
+from lepton.graph.builder import Value
 
-from .importer import Importer, attributes, checked_axis, stated_axes
-from .layers import is_real, pending
-from .operands import codes_as_stated, from_image, image
-from .values import BYTES, Computed
+from .layers import wait
+from .node import Converter, OnnxNode, source_of
+from .operands import from_image, image, with_shape
+from .values import BYTES, UINT8, Tabulated
 from .windows import Window, window
 
-REDUCTIONS = {"ReduceSum": "sum", "ReduceMean": "mean", "ReduceMax": "max", "ReduceMin": "min", "ReduceProd": "prod"}
+# From this opset on ONNX Runtime's AveragePool adds pixel after pixel (onnxruntime/core/providers/cpu/nn/pool.cc,
+# AveragePoolV19); before, MlasPool adds rows first.
+_SUMS_IN_ORDER = 19
+# Since which Softmax works along one axis, by default the last; before, over all from axis 1 on (Softmax-13).
+ALONG_ONE_AXIS = 13
 
 
-def rising(value: Computed) -> bool:
-    """Does the value rise with its int8 tensor, so that the largest element of one is the largest of the other?"""
-    return value.table is not None and bool(np.all(value.table[1:] >= value.table[:-1]))
-
-
-def _apply(importer: Importer, node: onnx.NodeProto, emit, orderly: bool):
-    """Lets `emit` work on the int8 tensor of a value where the operator only picks elements, else on the value."""
-    name, value = node.output[0], importer.computed(node.input[0])
-    if orderly and value.dtype in BYTES:
-        importer.codes(node.input[0])
-        value = importer.computed(node.input[0])
-    if orderly and rising(value):
-        result = emit(value.tensor)
-        importer.values[name] = Computed(result, importer.graph.tensors[result].shape, value.dtype, value.table)
+def _picking(node: OnnxNode, emit: Callable[[Value], Value]) -> None:
+    """`emit` picks elements by their order: it works on the int8 tensor of a value that rises with it."""
+    value = source_of(node)
+    if isinstance(value, Tabulated) and value.rising:
+        node.set(value.moved(emit(value.tensor)))
     else:
-        importer.set_host(name, emit(importer.host(node.input[0])))
+        node.set_host(emit(node.host()))
 
 
-def _pooled(importer: Importer, node: onnx.NodeProto, given: dict, x: str) -> tuple[Window, str]:
-    if len(node.output) > 1 and node.output[1]:
-        raise GraphError(f"{importer.where}: only the values are supported as a result, not their indices")
-    if not given.get("kernel_shape"):
-        raise GraphError(f"{importer.where} has no kernel_shape")
-    w = window(importer, given, tuple(given["kernel_shape"]), importer.graph.tensors[x].shape[2:])
-    for kernel, before_after in zip(w.kernel, w.padding, strict=True):
-        if max(before_after) >= kernel:
-            raise GraphError(f"{importer.where}: padding {w.padding} must be less than the kernel {w.kernel}, or "
-                             "windows would be empty")
-    return w, image(importer, x)
+def _pool_window(node: OnnxNode, x: Value) -> Window:
+    if len(node.proto.output) > 1 and node.proto.output[1]:
+        raise node.error("only the values are supported as a result, not their indices")
+    kernel = node.given.get("kernel_shape")
+    if not kernel:
+        raise node.error("kernel_shape must be given")
+    w = window(node, kernel, x.shape[2:])
+    for extent, before_after in zip(w.kernel, w.padding, strict=True):
+        if max(before_after) >= extent:
+            raise node.error(f"padding {w.padding} must be less than the kernel {w.kernel}, or windows would be empty")
+    return w
 
 
-def _emit_pool(importer: Importer, node: onnx.NodeProto, op, x: str, w: Window, nhwc: str, q: Quantization | None
-               ) -> str:
-    y = importer.emit(op, [nhwc], node.output[0], q)
-    return from_image(importer, y, len(importer.graph.tensors[x].shape))
-
-
-def max_pool(importer: Importer, node: onnx.NodeProto):
-    def emit(x: str) -> str:
-        w, nhwc = _pooled(importer, node, attributes(node), x)
+def max_pool(node: OnnxNode) -> None:
+    def emit(x: Value) -> Value:
+        w = _pool_window(node, x)
         op = MaxPool2D(w.kernel, w.stride, w.padding, dilation=w.dilation)
-        return _emit_pool(importer, node, op, x, w, nhwc, importer.graph.tensors[x].quantization)
+        return from_image(node.emit(op, image(x), q=x.quantization), x.rank)
 
-    _apply(importer, node, emit, orderly=True)
+    _picking(node, emit)
 
 
-def average_pool(importer: Importer, node: onnx.NodeProto):
-    given, name, dtype = attributes(node), node.output[0], importer.value(node.input[0]).dtype
-    quantized = node.op_type == "QLinearAveragePool"
-    if quantized and given.get("channels_last", 0):
-        raise GraphError(f"{importer.where}: channels_last is not supported")
-    x = codes_as_stated(importer, node) if quantized else importer.host(node.input[0])
-    w, nhwc = _pooled(importer, node, given, x)
+def _average(node: OnnxNode, x: Value, unsigned: bool = False) -> AveragePool2D:
+    w = _pool_window(node, x)
     if w.dilation != (1, 1):
-        raise GraphError(f"{importer.where}: averages with dilations {w.dilation} are not supported")
-    op = AveragePool2D(w.kernel, w.stride, w.padding, count_padding=bool(given.get("count_include_pad", 0)),
-                       unsigned=quantized and dtype == np.uint8, in_order=importer.opset >= 19)
-    y = _emit_pool(importer, node, op, x, w, nhwc, importer.quantities[name] if quantized else None)
-    if quantized:
-        importer.set_codes(name, y, dtype)
-    else:
-        importer.set_host(name, y)
+        raise node.error(f"averages with dilations {w.dilation} are not supported")
+    return AveragePool2D(w.kernel, w.stride, w.padding, count_padding=node.flag("count_include_pad"),
+                         unsigned=unsigned, in_order=node.state.opset >= _SUMS_IN_ORDER)
 
 
-def global_average(importer: Importer, node: onnx.NodeProto):
-    name, dtype = node.output[0], importer.value(node.input[0]).dtype
-    shape = importer.settled(node.input[0]).shape
+def average_pool(node: OnnxNode) -> None:
+    x = node.host()
+    op = _average(node, x)
+    node.set_host(from_image(node.emit(op, image(x)), x.rank))
+
+
+def qlinear_average_pool(node: OnnxNode) -> None:
+    """com.microsoft QLinearAveragePool."""
+    dtype = node.value().dtype
+    _channels_first(node)
+    x = node.codes_as_stated()
+    op = _average(node, x, dtype == UINT8)
+    node.set_codes(from_image(node.emit(op, image(x), q=node.output_quantization), x.rank), dtype)
+
+
+def _channels_first(node: OnnxNode) -> None:
+    if node.flag("channels_last"):
+        raise node.error("channels_last is not supported")
+
+
+def _image_axes(node: OnnxNode) -> tuple[int, ...]:
+    shape = node.settled().shape
     if len(shape) < 3:
-        raise GraphError(f"{importer.where}: the input must be (batch, channels, height, width), not {shape}")
-    if node.op_type == "GlobalAveragePool" and len(shape) > 4:
-        _reduce(importer, node, "mean", tuple(range(2, len(shape))), True)
+        raise node.error(f"the input must be (batch, channels, height, width), not {shape}")
+    return tuple(range(2, len(shape)))
+
+
+def global_average(node: OnnxNode) -> None:
+    axes = _image_axes(node)
+    if len(axes) > 2:
+        _reduce(node, "mean", axes, True)
         return
-    if node.op_type == "GlobalAveragePool":
-        x = image(importer, importer.host(node.input[0]))
-        y = importer.emit(Mean(), [x], name)
-        importer.set_host(name, from_image(importer, y, len(shape)))
-        return
-    if attributes(node).get("channels_last", 0):
-        raise GraphError(f"{importer.where}: channels_last is not supported")
-    x = image(importer, codes_as_stated(importer, node))
-    y = importer.emit(Mean(), [x], name, importer.quantities[name])
-    importer.set_codes(name, from_image(importer, y, len(shape)), dtype)
+    x = node.host()
+    node.set_host(from_image(node.emit(Mean(), image(x)), x.rank))
 
 
-def global_max(importer: Importer, node: onnx.NodeProto):
-    _reduce(importer, node, "max", tuple(range(2, len(importer.settled(node.input[0]).shape))), True)
+def qlinear_global_average(node: OnnxNode) -> None:
+    """com.microsoft QLinearGlobalAveragePool."""
+    dtype = node.value().dtype
+    _image_axes(node)
+    _channels_first(node)
+    x = node.codes_as_stated()
+    node.set_codes(from_image(node.emit(Mean(), image(x), q=node.output_quantization), x.rank), dtype)
 
 
-def reduce(importer: Importer, node: onnx.NodeProto):
-    given, value = attributes(node), importer.settled(node.input[0])
-    rank, axes = len(value.shape), stated_axes(importer, node)
-    if axes is None and given.get("noop_with_empty_axes", 0):
-        importer.values[node.output[0]] = value
-        return
-    axes = tuple(sorted(checked_axis(importer, axis, rank) for axis in (range(rank) if axes is None else axes)))
-    if len(set(axes)) != len(axes):
-        raise GraphError(f"{importer.where}: axes {axes} name a dimension twice")
-    kind, keep = REDUCTIONS[node.op_type], bool(given.get("keepdims", 1))
-    if kind == "mean" and axes == (2, 3) and rank == 4 and isinstance(value, Computed) and is_real(value):
-        pending(importer, node)
-        return
-    _reduce(importer, node, kind, axes, keep)
+def global_max(node: OnnxNode) -> None:
+    _reduce(node, "max", tuple(range(2, len(node.settled().shape))), True)
 
 
-def _reduce(importer: Importer, node: onnx.NodeProto, kind: str, axes: tuple[int, ...], keep: bool):
-    def emit(x: str) -> str:
-        return importer.emit(Reduce(kind, axes, keep), [x], node.output[0], importer.graph.tensors[x].quantization)
+def reduction(kind: str) -> Converter:
+    """`kind` is that of the graph's `Reduce`."""
+    def convert(node: OnnxNode) -> None:
+        value = node.settled()
+        rank = len(value.shape)
+        stated = node.axes()
+        if stated is None and node.flag("noop_with_empty_axes"):
+            node.set(value)
+            return
+        axes = tuple(sorted(node.axis(axis, rank) for axis in (range(rank) if stated is None else stated)))
+        if len(set(axes)) != len(axes):
+            raise node.error(f"axes {axes} name a dimension twice")
+        if kind == "mean" and axes == (2, 3) and rank == 4 and isinstance(value, Tabulated) and value.real:
+            wait(node)  # a mean over the image
+        else:
+            _reduce(node, kind, axes, node.flag("keepdims", 1))
+    return convert
 
-    value = importer.computed(node.input[0])
-    if kind in ("max", "min") or value.dtype not in BYTES:
-        _apply(importer, node, emit, orderly=kind in ("max", "min"))
+
+def _reduce(node: OnnxNode, kind: str, axes: tuple[int, ...], keep: bool) -> None:
+    op = Reduce(kind, axes, keep)
+    if kind in ("max", "min"):
+        _picking(node, lambda x: node.emit(op, x, q=x.quantization))
+    elif node.computed().dtype in BYTES:
+        raise node.error(f"a {kind} of 8-bit integers is not supported")
     else:
-        raise GraphError(f"{importer.where}: a {kind} of 8-bit integers is not supported")
+        node.set_host(node.emit(op, node.host()))
 
 
-def softmax(importer: Importer, node: onnx.NodeProto):
-    given, name = attributes(node), node.output[0]
-    value = importer.computed(node.input[0])
-    quantized = node.op_type == "QLinearSoftmax"
-    opset = given.get("opset", importer.opset) if quantized else importer.opset
-    axis = checked_axis(importer, given.get("axis", 1 if opset < 13 else -1), len(value.shape))
-    dtype = value.dtype
-    x = codes_as_stated(importer, node) if quantized else importer.host(node.input[0])
-    t = importer.graph.tensors[x]
-    shape = t.shape
-    if opset < 13:  # over all dimensions from `axis` on
-        x = importer.reshape(x, (int(np.prod(shape[:axis])), int(np.prod(shape[axis:]))))
-        axis = 1
-    y = importer.emit(Softmax(axis=axis), [x], name, importer.quantities[name] if quantized else None)
-    y = importer.reshape(y, shape)
-    if quantized:
-        importer.set_codes(name, y, dtype)
-    else:
-        importer.set_host(name, y)
+def softmax(node: OnnxNode) -> None:
+    x = node.host()
+    node.set_host(along_axis(node, x, node.state.opset, lambda rows, axis: node.emit(Softmax(axis=axis), rows)))
 
 
-CONVERTERS = {
-    "MaxPool": max_pool, "AveragePool": average_pool, "QLinearAveragePool": average_pool,
-    "GlobalAveragePool": global_average, "QLinearGlobalAveragePool": global_average, "GlobalMaxPool": global_max,
-    **dict.fromkeys(REDUCTIONS, reduce), "Softmax": softmax, "QLinearSoftmax": softmax,
-}
+def qlinear_softmax(node: OnnxNode) -> None:
+    """com.microsoft QLinearSoftmax; its attribute `opset` says which Softmax it was."""
+    dtype = node.computed().dtype
+    q = node.output_quantization
+    y = along_axis(node, node.codes_as_stated(), node.given.get("opset", node.state.opset),
+                   lambda rows, axis: node.emit(Softmax(axis=axis), rows, q=q))
+    node.set_codes(y, dtype)
+
+
+def along_axis(node: OnnxNode, x: Value, opset: int, emit: Callable[[Value, int], Value]) -> Value:
+    """`emit` (of a tensor, along an axis) as Softmax and LogSoftmax of that opset work."""
+    axis = node.axis(node.given.get("axis", 1 if opset < ALONG_ONE_AXIS else -1), x.rank)
+    if opset >= ALONG_ONE_AXIS:
+        return with_shape(emit(x, axis), x.shape)
+    return with_shape(emit(with_shape(x, (prod(x.shape[:axis]), prod(x.shape[axis:]))), 1), x.shape)

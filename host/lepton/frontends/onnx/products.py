@@ -1,66 +1,80 @@
 """Fully connected layers and matrix products: ONNX Runtime's integer kernels."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 
-from lepton.graph import Add, Cast, FullyConnected, GraphError, MatMul, Mul, Op, Quantization, Sub
+from lepton.graph import FullyConnected, MatMul, Quantization
+from lepton.graph.builder import Value
 
-from .importer import Importer, attributes
-from .operands import FULL, as_int8, checked_bias, codes_as_stated, constant_bias, constant_weights, layer_constants
+from .node import OnnxNode
+from .operands import (
+    Int8Result,
+    Int8Weights,
+    as_int8,
+    checked_bias,
+    constant_bias,
+    constant_weights,
+    layer_constants,
+    with_axes,
+    with_shape,
+)
 from .values import Constant
 
 
-def rows(importer: Importer, x: str, weights: np.ndarray, q: Quantization, bias: np.ndarray | None, output: str,
-          out_q: Quantization, clamp: tuple[int, int]) -> str:
+def rows(x: Value, weights: Int8Weights, result: Int8Result) -> Value:
     """x (..., I) times weights (O, I)."""
-    shape = importer.graph.tensors[x].shape
-    if weights.ndim != 2 or not shape or shape[-1] != weights.shape[1]:
-        raise GraphError(f"{importer.where}: weights for {weights.shape[-1]} inputs do not fit an input of shape "
-                         f"{shape}")
-    return importer.emit(FullyConnected(clamp), [x, *layer_constants(importer, weights, q, 0, bias, x)], output, out_q)
+    data = weights.data
+    if data.ndim != 2 or not x.rank or x.shape[-1] != data.shape[1]:
+        raise x.builder.error(f"weights for {data.shape[-1]} inputs do not fit an input of shape {tuple(x.shape)}")
+    return x.builder.emit(FullyConnected(result.clamp), [x, *layer_constants(x, weights, data, 0)], result.name,
+                          result.q)
 
 
-def product(importer: Importer, a: str, b: str, output: str, out_q: Quantization, clamp: tuple[int, int]) -> str:
-    """Both operands computed; a vector is a row on the left, a column on the right, as in numpy."""
-    left, right = (importer.graph.tensors[name].shape for name in (a, b))
-    dropped = [axis for axis, shape in ((-2, left), (-1, right)) if len(shape) == 1]
-    a = importer.reshape(a, (1, *left)) if len(left) == 1 else a
-    b = importer.reshape(b, (*right, 1)) if len(right) == 1 else b
-    y = importer.emit(MatMul(clamp), [a, b], output, out_q)
-    shape = list(importer.graph.tensors[y].shape)
-    for axis in dropped:
-        shape[axis] = 0
-    return importer.reshape(y, tuple(n for n in shape if n)) if dropped else y
+def product(a: Value, b: Value, result: Int8Result) -> Value:
+    """Both operands computed, with the shapes of `matrix_product`."""
+    return matrix_product(a, b, lambda left, right: a.builder.emit(MatMul(result.clamp), [left, right], result.name,
+                                                                   result.q))
 
 
-def constant_product(importer: Importer, x: str, weights: np.ndarray, q: Quantization, output: str,
-                     out_q: Quantization, clamp: tuple[int, int]) -> str:
+def matrix_product(a: Value, b: Value, multiply: Callable[[Value, Value], Value]) -> Value:
+    """`multiply` on matrices: a vector is a row on the left, a column on the right, as in numpy."""
+    y = multiply(with_shape(a, (1, *a.shape)) if a.rank == 1 else a, with_shape(b, (*b.shape, 1)) if b.rank == 1 else b)
+    shape = list(y.shape)
+    if b.rank == 1:
+        del shape[-1]
+    if a.rank == 1:
+        del shape[-1 if b.rank == 1 else -2]
+    return with_shape(y, shape)
+
+
+def constant_product(x: Value, weights: Int8Weights, result: Int8Result) -> Value:
     """x times constant int8 weights (..., I, O), with one scale or one for each of the O columns."""
-    if weights.ndim == 1:  # one column, without an axis of its own
-        y = rows(importer, x, weights[None], q, None, output, out_q, clamp)
-        return importer.reshape(y, importer.graph.tensors[y].shape[:-1])
-    if all(n == 1 for n in weights.shape[:-2]):
-        y = rows(importer, x, weights.reshape(weights.shape[-2:]).T, q, None, output, out_q, clamp)
-        shape, vector = importer.graph.tensors[y].shape, len(importer.graph.tensors[x].shape) == 1
-        return importer.reshape(y, (1,) * (weights.ndim - vector - len(shape)) + shape)
-    if q.scale.size == 1:
-        b = importer.constant_tensor(f"{importer.label}.weight", weights, Quantization(q.scale, q.zero_point))
-        return product(importer, x, b, output, out_q, clamp)
-    raise GraphError(f"{importer.where}: a matrix for each of {weights.shape[:-2]} batches must have one scale, not "
-                     f"{q.scale.size}")
+    data = weights.data
+    if data.ndim == 1:  # one column, without an axis of its own
+        y = rows(x, Int8Weights(data[None], weights.q), result)
+        return with_shape(y, y.shape[:-1])
+    if all(n == 1 for n in data.shape[:-2]):
+        y = rows(x, Int8Weights(data.reshape(data.shape[-2:]).T, weights.q), result)
+        return with_shape(y, (1,) * (data.ndim - (x.rank == 1) - y.rank) + tuple(y.shape))
+    if weights.q.scale.size == 1:
+        q = Quantization(weights.q.scale, weights.q.zero_point)
+        return product(x, x.builder.constant(data, f"{x.builder.label}.weight", q), result)
+    raise x.builder.error(f"a matrix for each of {data.shape[:-2]} batches must have one scale, not "
+                          f"{weights.q.scale.size}")
 
 
-def qlinear_matmul(importer: Importer, node: onnx.NodeProto):
-    name, dtype, out_q = node.output[0], importer.value(node.input[0]).dtype, importer.quantities[node.output[0]]
-    b = importer.operand(node, 3)
-    if isinstance(b, Constant):
-        weights, q = constant_weights(importer, node, (3, 4, 5), -1)
-        y = constant_product(importer, codes_as_stated(importer, node), weights, q, name, out_q, FULL)
+def qlinear_matmul(node: OnnxNode) -> None:
+    """QLinearMatMul: a, its scale and zero point, b, its scale and zero point, the result's scale and zero point."""
+    dtype = node.value().dtype
+    result = Int8Result(node.name, node.output_quantization)
+    if isinstance(node.value(3), Constant):
+        data, q = constant_weights(node, (3, 4, 5), -1)
+        y = constant_product(node.codes_as_stated(), Int8Weights(data, q), result)
     else:
-        y = product(importer, codes_as_stated(importer, node), codes_as_stated(importer, node, 3), name, out_q, FULL)
-    importer.set_codes(name, y, dtype)
+        y = product(node.codes_as_stated(), node.codes_as_stated(3), result)
+    node.set_codes(y, dtype)
 
 
 @dataclass(frozen=True)
@@ -73,25 +87,24 @@ class GemmOptions:
     transposed_b: bool
 
     @classmethod
-    def of(cls, node: onnx.NodeProto) -> "GemmOptions":
-        given = attributes(node)
-        return cls(float(given.get("alpha", 1.0)), float(given.get("beta", 1.0)), bool(given.get("transA", 0)),
-                   bool(given.get("transB", 0)))
+    def of(cls, node: OnnxNode) -> "GemmOptions":
+        return cls(float(node.given.get("alpha", 1.0)), float(node.given.get("beta", 1.0)), node.flag("transA"),
+                   node.flag("transB"))
 
     @property
     def integer(self) -> bool:
-        """Can scales take the factors?"""
+        """Whether scales can take the factors."""
         return bool(np.isfinite(self.alpha) and self.alpha != 0 and np.isfinite(self.beta))
 
-    def left(self, importer: Importer, x: str) -> str:
+    def left(self, x: Value) -> Value:
         """The rows of A' from the tensor A."""
-        return importer.transpose(x, (1, 0)) if self.transposed_a and len(importer.graph.tensors[x].shape) == 2 else x
+        return with_axes(x, (1, 0)) if self.transposed_a and x.rank == 2 else x
 
     def right(self, weights: np.ndarray) -> np.ndarray:
         """Weights (columns, inputs) from the constant B."""
         return weights if self.transposed_b else weights.T
 
-    def signed(self, importer: Importer, weights: np.ndarray, q: Quantization) -> np.ndarray:
+    def signed(self, node: OnnxNode, weights: np.ndarray, q: Quantization) -> np.ndarray:
         """int8 weights that stand for the negative reals where alpha is negative: scales are above 0."""
         if self.alpha > 0:
             return weights
@@ -100,15 +113,14 @@ class GemmOptions:
             along[q.axis] = -1
         codes = 2 * q.zero_point.reshape(along) - weights
         if np.any((codes < -128) | (codes > 127)):
-            raise GraphError(f"{importer.where}: alpha must be above 0, not {self.alpha}, with weights that cannot be "
-                             "negated in 8 bits")
+            raise node.error(f"alpha must be above 0, not {self.alpha}, with weights that cannot be negated in 8 bits")
         return codes.astype(np.int8)
 
     def scaled(self, q: Quantization, source: np.ndarray) -> Quantization:
         """The quantization of alpha, without its sign, times the weights.
 
-        ONNX Runtime rounds alpha * source * scale from left to right; of the float32 that are near alpha * scale the
-        one is taken whose product with `source`, the scale of A, is the same.
+        ONNX Runtime rounds alpha * source * scale from left to right (quant_gemm.cc, ComputeOutputScale); of the
+        float32 that are near alpha * scale the one is taken whose product with `source`, the scale of A, is the same.
         """
         if self.alpha == 1:
             return q
@@ -122,58 +134,53 @@ class GemmOptions:
         return Quantization(best, q.zero_point, q.axis)
 
 
-def qgemm(importer: Importer, node: onnx.NodeProto):
+def qgemm(node: OnnxNode) -> None:
     """com.microsoft QGemm: an int8 result, or a float one where no output scale is given."""
-    name, dtype, options = node.output[0], importer.settled(node.input[0]).dtype, GemmOptions.of(node)
+    dtype = node.settled().dtype
+    options = GemmOptions.of(node)
     if not options.integer:
-        raise GraphError(f"{importer.where}: alpha must be finite and not 0, not {options.alpha}")
-    weights, q = constant_weights(importer, node, (3, 4, 5), 0 if options.transposed_b else 1)
-    x, bias = options.left(importer, codes_as_stated(importer, node)), constant_bias(importer, node, 6, 4)
-    weights = options.signed(importer, weights, q)
-    bias = -bias if bias is not None and options.alpha < 0 else bias
-    q = options.scaled(q, importer.graph.tensors[x].quantization.scale)
-    if name in importer.quantities:
-        y = rows(importer, x, options.right(weights), q, bias, name, importer.quantities[name], FULL)
-        importer.set_codes(name, y, dtype)
+        raise node.error(f"alpha must be finite and not 0, not {options.alpha}")
+    data, q = constant_weights(node, (3, 4, 5), 0 if options.transposed_b else 1)
+    x = options.left(node.codes_as_stated())
+    bias = constant_bias(node, 6, 4)
+    data = options.right(options.signed(node, data, q))
+    if bias is not None and options.alpha < 0:
+        bias = -bias
+    weights = Int8Weights(data, options.scaled(q, x.parameters.scale), bias)
+    if node.name in node.state.quantities:
+        node.set_codes(rows(x, weights, Int8Result(node.name, node.output_quantization)), dtype)
     else:
-        importer.set_host(name, float_rows(importer, x, options.right(weights), q, bias, name))
+        node.set_host(float_rows(node, x, weights))
 
 
-def integer_to_float(importer: Importer, node: onnx.NodeProto):
+def integer_to_float(node: OnnxNode) -> None:
     """com.microsoft MatMulIntegerToFloat: int8 times int8, a float result, a float bias or none."""
-    b = importer.constant(node, 1, "the second matrix")
-    scale, zero = importer.constant(node, 3, "its scale"), importer.constant(node, 5, "its zero point")
+    b = node.constant(1, "the second matrix")
+    scale = node.constant(3, "its scale")
+    zero = node.optional(5, "its zero point")
     if b.ndim != 2:
-        raise GraphError(f"{importer.where}: the second matrix must have 2 dimensions, not shape {b.shape}")
-    zero = np.zeros(scale.size, b.dtype) if zero is None else zero
-    weights, q = as_int8(importer, b, scale.ravel(), zero.ravel(), 1)
-    x = codes_as_stated(importer, node, places=(2, 4))
-    importer.set_host(node.output[0], float_rows(importer, x, weights.T, q, None, node.output[0],
-                                                 importer.constant(node, 6, "the bias")))
+        raise node.error(f"the second matrix must have 2 dimensions, not shape {b.shape}")
+    data, q = as_int8(node.builder, b, scale.ravel(), np.zeros(scale.size, b.dtype) if zero is None else zero.ravel(),
+                      1)
+    x = node.codes_as_stated(places=(2, 4))
+    node.set_host(float_rows(node, x, Int8Weights(data.T, q), node.optional(6, "the bias")))
 
 
-def float_rows(importer: Importer, x: str, weights: np.ndarray, q: Quantization, bias: np.ndarray | None, output: str,
-               float_bias: np.ndarray | None = None) -> str:
+def float_rows(node: OnnxNode, x: Value, weights: Int8Weights, float_bias: np.ndarray | None = None) -> Value:
     """x (..., I) times weights (O, I), in float32: exact int32 sums on the host, times one scale for each column.
 
-    `bias` is int32 and joins the sums, `float_bias` the result.
+    The int32 bias of the weights is added to the sums, `float_bias` to the result.
     """
-    t = importer.graph.tensors[x]
-    if not t.shape or t.shape[-1] != weights.shape[1]:
-        raise GraphError(f"{importer.where}: weights for {weights.shape[1]} inputs do not fit an input of shape "
-                         f"{t.shape}")
+    data = weights.data
+    if not x.rank or x.shape[-1] != data.shape[1]:
+        raise node.error(f"weights for {data.shape[1]} inputs do not fit an input of shape {tuple(x.shape)}")
 
-    def emit(op: Op, *operands: str | np.ndarray) -> str:
-        names = [o if isinstance(o, str) else importer.constant_tensor(f"{output}.constant", o) for o in operands]
-        return importer.emit(op, names, output)
-
-    centred = emit(Sub(), emit(Cast("int32"), x), t.quantization.zero_point.reshape(()))
-    zero = q.zero_point.reshape(-1, 1) if q.zero_point.size > 1 else q.zero_point
-    total = emit(MatMul(), centred, (weights.astype(np.int32) - zero).T)
-    if bias is not None:
-        total = emit(Add(), total, checked_bias(importer, bias, weights.shape[0]))
-    result = emit(Mul(), emit(Cast("float32"), total), t.quantization.scale * q.scale)
-    return result if float_bias is None else emit(Add(), result, float_bias)
-
-
-CONVERTERS = {"QLinearMatMul": qlinear_matmul, "QGemm": qgemm, "MatMulIntegerToFloat": integer_to_float}
+    q = x.parameters
+    centred = x.cast(np.int32) - q.zero_point.reshape(())
+    zero = weights.q.zero_point
+    zero = zero.reshape(-1, 1) if zero.size > 1 else zero
+    sums = centred.apply(MatMul(), (data.astype(np.int32) - zero).T)
+    if weights.bias is not None:
+        sums = sums + checked_bias(node.builder, weights.bias, data.shape[0])
+    result = sums.cast(np.float32) * (q.scale * weights.q.scale)
+    return result if float_bias is None else result + float_bias

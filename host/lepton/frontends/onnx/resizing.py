@@ -1,19 +1,27 @@
 """Resize and Upsample: nearest picks elements, the others compute in float32 on the host."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
+from typing import TypeVar
 
 import numpy as np
 import onnx
 
-from lepton.graph import Add, Cast, GraphError, MatMul, Minimum, Quantization, Quantize, Resize, Table, Unary
+from lepton.graph import Quantization, Quantize, Resize, Table
+from lepton.graph.builder import Value
+from lepton.graph.composites import truncated
 
-from .importer import INT8, Importer, attributes, checked_axis
-from .moving import integers, picked, set_moved, source_of
+from .node import OnnxNode, source_of
 from .operands import from_image, image
-from .values import BYTES, CODES, Computed
+from .values import BYTES, CODES, INT8, UINT8, AtRunTime
+from .windows import of_image
 from .worker import CHANNELS_LAST
 
+T = TypeVar("T")
+
 _COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")  # that the graph's Resize has
+_WITH_ATTRIBUTES = 11  # the opset since which Resize has modes of coordinates and rounding, and takes sizes
 
 
 @dataclass(frozen=True)
@@ -27,145 +35,131 @@ class Request:
     nearest: str
     plain: bool  # neither antialias nor exclude_outside
 
+    @classmethod
+    def of(cls, node: OnnxNode, shape: tuple[int, ...]) -> "Request":
+        given = node.given
+        modern = node.kind == "Resize" and node.state.opset >= _WITH_ATTRIBUTES
+        sizes, scales = _sizes(node, shape, modern)
+        mode = given.get("mode", "nearest")
+        if mode not in ("nearest", "linear", "bilinear", "cubic"):
+            raise node.error(f"the mode must be nearest, linear or cubic, not {mode!r}")
+        coordinates = given.get("coordinate_transformation_mode", "half_pixel") if modern else "asymmetric"
+        if coordinates == "tf_crop_and_resize":
+            raise node.error("coordinate_transformation_mode 'tf_crop_and_resize' is not supported")
+        if mode == "nearest" and not modern and any(m < n for m, n in zip(sizes, shape, strict=True)):
+            raise node.error("a nearest resize to a smaller image needs opset 11 or later")
+        return cls(sizes, scales, "linear" if mode == "bilinear" else mode, coordinates,
+                   given.get("nearest_mode", "round_prefer_floor") if modern else "floor",
+                   not node.flag("antialias") and not node.flag("exclude_outside"))
 
-def _request(importer: Importer, node: onnx.NodeProto, shape: tuple[int, ...]) -> Request:
-    given, rank = attributes(node), len(shape)
-    modern = node.op_type == "Resize" and importer.opset >= 11
-    scales = importer.constant(node, 2 if modern else 1, "the scales")
-    if scales is None and "scales" in given:
-        scales = np.array(given["scales"], np.float32)
-    sizes = integers(importer, node, 3, "the sizes") if modern else None
+    def of_images(self, shape: tuple[int, ...]) -> bool:
+        """Whether the graph's Resize does it: height and width of images, or the width of lines."""
+        return (len(shape) in (3, 4) and self.sizes[:2] == shape[:2] and self.coordinates in _COORDINATES and self.plain
+                and self.mode != "cubic")
+
+
+def _sizes(node: OnnxNode, shape: tuple[int, ...], modern: bool) -> tuple[tuple[int, ...], np.ndarray | None]:
+    """The sizes of all axes, and their scales where the node states those."""
+    rank = len(shape)
+    scales = node.optional(2 if modern else 1, "the scales")
+    if scales is None and "scales" in node.given:
+        scales = np.array(node.given["scales"], np.float32)
     scales = scales if scales is not None and scales.size else None
-    axes = [checked_axis(importer, axis, rank) for axis in given.get("axes") or range(rank)]
-    if given.get("keep_aspect_ratio_policy", "stretch") != "stretch":
-        raise GraphError(f"{importer.where}: keep_aspect_ratio_policy {given['keep_aspect_ratio_policy']!r} is not "
-                         "supported")
-    stated = sizes if scales is None else scales
-    if stated is None or len(stated) != len(axes):
-        raise GraphError(f"{importer.where}: there must be a size or a scale for each of {len(axes)} axes, not "
-                         f"{0 if stated is None else len(stated)}")
-    if scales is None:
-        sizes = [dict(zip(axes, sizes, strict=True)).get(i, n) for i, n in enumerate(shape)]
-    else:
+    sizes = node.integers(3, "the sizes") if modern else None
+    axes = [node.axis(axis, rank) for axis in node.given.get("axes") or range(rank)]
+    policy = node.given.get("keep_aspect_ratio_policy", "stretch")
+    if policy != "stretch":
+        raise node.error(f"keep_aspect_ratio_policy {policy!r} is not supported")
+    if scales is not None:
+        of_axes = dict(zip(axes, _as_many(node, scales.tolist(), axes), strict=True))
         if not np.all(np.isfinite(scales) & (scales > 0)):
-            raise GraphError(f"{importer.where}: scales must be finite and above 0, not {scales.tolist()}")
-        scales = np.array([dict(zip(axes, scales, strict=True)).get(i, 1) for i in range(rank)], np.float32)
-        sizes = [int(np.floor(n * s)) for n, s in zip(shape, scales, strict=True)]
-    if min(sizes, default=1) < 1:
-        raise GraphError(f"{importer.where}: a tensor of shape {shape} cannot become {tuple(sizes)}")
-    mode = given.get("mode", "nearest")
-    if mode not in ("nearest", "linear", "bilinear", "cubic"):
-        raise GraphError(f"{importer.where}: the mode must be nearest, linear or cubic, not {mode!r}")
-    coordinates = given.get("coordinate_transformation_mode", "half_pixel") if modern else "asymmetric"
-    if coordinates == "tf_crop_and_resize":
-        raise GraphError(f"{importer.where}: coordinate_transformation_mode 'tf_crop_and_resize' is not supported")
-    if mode == "nearest" and not modern and any(m < n for m, n in zip(sizes, shape, strict=True)):
-        raise GraphError(f"{importer.where}: a nearest resize to a smaller image needs opset 11 or later")
-    plain = not given.get("antialias", 0) and not given.get("exclude_outside", 0)
-    return Request(tuple(sizes), scales, "linear" if mode == "bilinear" else mode, coordinates,
-                   given.get("nearest_mode", "round_prefer_floor") if modern else "floor", plain)
+            raise node.error(f"scales must be finite and above 0, not {scales.tolist()}")
+        scales = np.array([of_axes.get(i, 1) for i in range(rank)], np.float32)
+        made = tuple(int(np.floor(n * s)) for n, s in zip(shape, scales, strict=True))
+    else:
+        sizes_of_axes = dict(zip(axes, _as_many(node, sizes, axes), strict=True))
+        made = tuple(sizes_of_axes.get(i, n) for i, n in enumerate(shape))
+    if min(made, default=1) < 1:
+        raise node.error(f"a tensor of shape {shape} cannot become {made}")
+    return made, scales
 
 
-def resize(importer: Importer, node: onnx.NodeProto):
-    name, source = node.output[0], source_of(importer, node.input[0])
-    shape = source.shape
-    wanted = _request(importer, node, shape)
-    if len(shape) in (3, 4) and wanted.sizes[:2] == shape[:2] and wanted.coordinates in _COORDINATES and wanted.plain \
-            and wanted.mode != "cubic":
-        _image(importer, node, source, wanted)
+def _as_many(node: OnnxNode, stated: Sequence[T] | None, axes: list[int]) -> Sequence[T]:
+    if stated is None or len(stated) != len(axes):
+        raise node.error(f"there must be a size or a scale for each of {len(axes)} axes, not "
+                         f"{0 if stated is None else len(stated)}")
+    return stated
+
+
+def resize(node: OnnxNode) -> None:
+    source = source_of(node)
+    wanted = Request.of(node, source.shape)
+    if wanted.of_images(source.shape):
+        _image(node, source, wanted)
     elif wanted.mode == "nearest":
         tensor = source.tensor
-        for axis, (old, new) in enumerate(zip(shape, wanted.sizes, strict=True)):
+        for axis, (old, new) in enumerate(zip(source.shape, wanted.sizes, strict=True)):
             if old != new:
-                row = _evaluated(importer, node, wanted, axis, np.arange(old, dtype=np.float32))
-                tensor = picked(importer, tensor, axis, row.astype(np.int64), name)
-        set_moved(importer, name, source, tensor)
+                places = _evaluated(node, wanted, axis, np.arange(old, dtype=np.float32))
+                tensor = tensor.take(axis, places.astype(np.int64))
+        node.set(source.moved(tensor))
+    elif source.dtype in BYTES:
+        raise node.error(f"mode {wanted.mode!r} of 8-bit values is supported only in float32")
     else:
-        importer.set_host(name, _weighted(importer, node, source, wanted))
+        node.set_host(_weighted(node, wanted))
 
 
-def _image(importer: Importer, node: onnx.NodeProto, source: Computed, wanted: Request):
-    """Height and width of (batch, channels, height, width), or the width of (batch, channels, width)."""
+def _image(node: OnnxNode, source: AtRunTime, wanted: Request) -> None:
+    scales = None if wanted.scales is None else of_image([float(s) for s in wanted.scales[2:]], 1.0)
+    op = Resize(of_image(wanted.sizes[2:], 1), "nearest" if wanted.mode == "nearest" else "bilinear",
+                wanted.coordinates, wanted.nearest, scales)
     rank = len(source.shape)
-    stated = None if wanted.scales is None else (1.0, *map(float, wanted.scales[2:]))[-2:]
-    size = (1, *wanted.sizes[2:])[-2:]
-    op = Resize(size, "nearest" if wanted.mode == "nearest" else "bilinear", wanted.coordinates, wanted.nearest, stated)
-    if wanted.mode != "nearest":
-        _linear(importer, node, source, op)
-        return
-    x = image(importer, source.tensor)
-    y = importer.emit(op, [x], node.output[0], importer.graph.tensors[x].quantization)
-    set_moved(importer, node.output[0], source, from_image(importer, y, rank))
+    if wanted.mode == "nearest":
+        q = source.tensor.quantization
+        node.set(source.moved(from_image(node.emit(op, image(source.tensor), q=q), rank)))
+    elif source.dtype not in BYTES:
+        node.set_host(from_image(node.emit(op, image(node.host())), rank))
+    elif node.proto.doc_string == CHANNELS_LAST:  # ONNX Runtime computes with integers there
+        op = replace(op, unsigned=source.dtype == UINT8)
+        x = node.codes()
+        node.set_codes(from_image(node.emit(op, image(x), q=x.parameters), rank), source.dtype)
+    else:
+        node.set_codes(from_image(_interpolated_bytes(node, source, op), rank), source.dtype)
 
 
-def _evaluated(importer: Importer, node: onnx.NodeProto, wanted: Request, axis: int, data: np.ndarray) -> np.ndarray:
+def _interpolated_bytes(node: OnnxNode, source: AtRunTime, op: Resize) -> Value:
+    """The int8 image of 8-bit values that ONNX Runtime interpolates as they are, in float32; it cuts fractions off."""
+    y = node.emit(op, image(node.host().cast(np.float32)))
+    whole = truncated(y) if source.dtype == INT8 else y.unary("floor")
+    zero = 0 if source.dtype == INT8 else -128
+    codes = node.emit(Quantize(), whole, q=Quantization(np.ones(1, np.float32), np.array([zero], np.int32)))
+    # The same codes, with the scale of the source again.
+    return node.emit(Table(CODES[INT8].tobytes()), codes, q=source.tensor.parameters)
+
+
+def _evaluated(node: OnnxNode, wanted: Request, axis: int, data: np.ndarray) -> np.ndarray:
     """`data` with its last axis resized by ONNX Runtime as the node resizes `axis`."""
-    kept = [a for a in node.attribute if a.name not in ("axes", "scales")]
-    one = onnx.NodeProto(op_type=node.op_type, name=node.name, input=["x"], output=["y"], attribute=kept)
-    ones = [1] * (data.ndim - 1)
-    sizes = np.array([*data.shape[:-1], wanted.sizes[axis]], np.int64)
-    scales = None if wanted.scales is None else np.array([*ones, wanted.scales[axis]], np.float32)
-    if node.op_type == "Upsample" or importer.opset < 11:
+    kept = [a for a in node.proto.attribute if a.name not in ("axes", "scales")]
+    one = onnx.NodeProto(op_type=node.kind, name=node.proto.name, input=["x"], output=["y"], attribute=kept)
+    scales = None if wanted.scales is None else np.array([*[1] * (data.ndim - 1), wanted.scales[axis]], np.float32)
+    if node.kind == "Upsample" or node.state.opset < _WITH_ATTRIBUTES:
         one.input.append("scales")
-        return importer.evaluate(one, [data, scales])
-    one.input.extend(["", "scales" if scales is not None else "", "sizes" if scales is None else ""])
-    return importer.evaluate(one, [data, None, scales, sizes if scales is None else None])
+        return node.state.evaluate(one, [data, scales])
+    sizes = np.array([*data.shape[:-1], wanted.sizes[axis]], np.int64) if scales is None else None
+    one.input.extend(["", "" if scales is None else "scales", "sizes" if scales is None else ""])
+    return node.state.evaluate(one, [data, None, scales, sizes])
 
 
-def _weighted(importer: Importer, node: onnx.NodeProto, source: Computed, wanted: Request) -> str:
+def _weighted(node: OnnxNode, wanted: Request) -> Value:
     """Every axis by a matrix: what ONNX Runtime makes of each single pixel. Its own sums may be in another order."""
-    if source.dtype in BYTES:
-        raise GraphError(f"{importer.where}: mode {wanted.mode!r} of 8-bit values is supported only in float32")
-    tensor = importer.host(node.input[0])
-    rank = len(source.shape)
-    for axis, (old, new) in enumerate(zip(source.shape, wanted.sizes, strict=True)):
+    x = node.host()
+    rank = x.rank
+    for axis, (old, new) in enumerate(zip(x.shape, wanted.sizes, strict=True)):
         if old == new and wanted.plain:
             continue
-        matrix = _evaluated(importer, node, wanted, axis, np.eye(old, dtype=np.float32)[None, None])[0, 0]
+        matrix = _evaluated(node, wanted, axis, np.eye(old, dtype=np.float32)[None, None])[0, 0]
         order = (*(i for i in range(rank) if i != axis), axis)
-        x = importer.transpose(tensor, order)
-        shape = importer.graph.tensors[x].shape
-        x = importer.reshape(x, (int(np.prod(shape[:-1])), old))
-        weights = importer.constant_tensor(f"{importer.label}.weights", matrix)
-        x = importer.emit(MatMul(), [x, weights], node.output[0])
-        tensor = importer.transpose(importer.reshape(x, (*shape[:-1], new)), tuple(np.argsort(order).tolist()))
-    return tensor
-
-
-def _linear(importer: Importer, node: onnx.NodeProto, source: Computed, op: Resize):
-    """In float32. ONNX Runtime interpolates 8-bit values as they are, too, and cuts the fraction off.
-
-    Where it has put the channels of 8-bit values last, it computes with integers.
-    """
-    name, dtype, rank = node.output[0], source.dtype, len(source.shape)
-    if dtype in BYTES and node.doc_string == CHANNELS_LAST:
-        x = image(importer, importer.codes(node.input[0]))
-        q = importer.graph.tensors[x].quantization
-        y = importer.emit(replace(op, unsigned=dtype == np.uint8), [x], name, q)
-        importer.set_codes(name, from_image(importer, y, rank), dtype)
-        return
-    x = importer.host(node.input[0])
-
-    def unary(kind: str, x: str) -> str:
-        return importer.emit(Unary(kind), [x], name)
-
-    if dtype in BYTES:
-        x = importer.emit(Cast("float32"), [x], name)
-    x = image(importer, x)
-    y = importer.emit(op, [x], name)
-    if dtype not in BYTES:
-        importer.set_host(name, from_image(importer, y, rank))
-        return
-    whole = unary("floor", y)
-    if dtype == np.int8:  # toward zero: floor where positive, ceil where negative
-        below = importer.emit(Minimum(), [unary("ceil", y), importer.constant_tensor(
-            f"{name}.zero", np.float32(0))], name)
-        whole = importer.emit(Add(), [unary("relu", whole), below], name)
-    codes = Quantization(np.ones(1, np.float32), np.array([-128 if dtype == np.uint8 else 0], np.int32))
-    y = importer.emit(Quantize(), [whole], name, codes)
-    q = importer.graph.tensors[source.tensor].quantization
-    y = importer.emit(Table(CODES[INT8].tobytes()), [y], name, q)
-    importer.set_codes(name, from_image(importer, y, rank), dtype)
-
-
-CONVERTERS = {"Resize": resize, "Upsample": resize}
+        last = x.transpose(order)
+        rows = last.reshape((prod(last.shape[:-1]), old)) @ node.state.constant(matrix, f"{node.builder.label}.weights")
+        x = rows.reshape((*last.shape[:-1], new)).transpose(np.argsort(order).tolist())
+    return x

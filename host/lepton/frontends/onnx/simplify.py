@@ -8,7 +8,7 @@ from onnx import helper, numpy_helper
 
 from lepton.graph import GraphError
 
-from .importer import attributes
+from .node import attributes
 
 # Positions of the operands that may be weights or biases.
 _WEIGHTS = {"Conv": (1, 2), "ConvTranspose": (1, 2), "Gemm": (1, 2), "MatMul": (0, 1)}

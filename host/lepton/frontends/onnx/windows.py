@@ -1,81 +1,155 @@
-"""Kernels, strides, dilations and paddings of ONNX operators along height and width."""
+"""Kernels, strides, dilations and paddings of ONNX operators along the axes of an image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from lepton.graph import GraphError
+from lepton.graph import Pair
 from lepton.graph.ops.conditions import MAX_WINDOW
-from lepton.graph.ops.windows import output_size
+from lepton.graph.ops.windows import effective_kernel, output_size
 
 from ..geometry import same_padding
-from .importer import Importer
+from .node import OnnxNode
 
-
-@dataclass(frozen=True)
-class Window:
-    """Of an image: (y, x) pairs; padding ((top, bottom), (left, right)); `size` is the output's."""
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    dilation: tuple[int, int]
-    padding: tuple[tuple[int, int], tuple[int, int]]
-    size: tuple[int, int]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Sliding:
-    """The same over any number of axes."""
+    """A window over any number of axes; padding is (before, after) each."""
 
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
-    padding: tuple[tuple[int, int], ...]
+    padding: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The same over an image: (y, x) pairs; padding ((top, bottom), (left, right))."""
+
+    kernel: Pair
+    stride: Pair
+    dilation: Pair
+    padding: tuple[Pair, Pair]
+
+
+@dataclass(frozen=True)
+class Transposed:
+    """The window of a transposed convolution; `size` is the output's, which padding is taken from."""
+
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[Pair, ...]
     size: tuple[int, ...]
 
 
-def window(importer: Importer, given: dict, kernel: tuple[int, ...], extents: tuple[int, ...]) -> Window:
-    """From the attributes of a convolution or pool over one or two axes (one gets a height of 1)."""
-    rank = len(extents)
-    if rank not in (1, 2):
-        raise GraphError(f"{importer.where}: images must have 1 or 2 dimensions besides batch and channels, "
-                         f"not {rank}")
-    w = sliding(importer, given, kernel, extents)
-    if rank == 1:
-        return Window((1, *kernel), (1, *w.stride), (1, *w.dilation), ((0, 0), *w.padding), (1, *w.size))
-    return Window(tuple(kernel), w.stride, w.dilation, w.padding, w.size)
+def of_image(values: Sequence[T], one: T) -> tuple[T, T]:
+    """Values for one or two axes as those for height and width; a line has `one` along the height."""
+    height, width = (one, *values)[-2:]
+    return height, width
 
 
-def sliding(importer: Importer, given: dict, kernel: tuple[int, ...], extents: tuple[int, ...]) -> Sliding:
-    """Strides, dilations, paddings and the output's size that the attributes state or leave to their defaults."""
+def window(node: OnnxNode, kernel: Sequence[int], extents: Sequence[int]) -> Window:
+    """From the attributes of a convolution or pool over one or two axes."""
+    if len(extents) not in (1, 2):
+        raise node.error(f"images must have 1 or 2 dimensions besides batch and channels, not {len(extents)}")
+    w = sliding(node, kernel, extents)
+    return Window(of_image(kernel, 1), of_image(w.stride, 1), of_image(w.dilation, 1), of_image(w.padding, (0, 0)))
+
+
+def sliding(node: OnnxNode, kernel: Sequence[int], extents: Sequence[int]) -> Sliding:
+    """Strides, dilations and paddings that the attributes state or leave to their defaults."""
     rank = len(extents)
     if len(kernel) != rank:
-        raise GraphError(f"{importer.where}: a kernel of {len(kernel)} dimensions does not fit the image {extents}")
-    stride, dilation = (tuple(given.get(key) or (1,) * rank) for key in ("strides", "dilations"))
-    pads = tuple(given.get("pads") or (0,) * 2 * rank)
-    for what, values, count, least in (("kernel", kernel, rank, 1), ("strides", stride, rank, 1),
-                                       ("dilations", dilation, rank, 1), ("pads", pads, 2 * rank, 0)):
-        if len(values) != count or not all(least <= value <= MAX_WINDOW for value in values):
-            raise GraphError(f"{importer.where}: {what} must be {count} numbers in {least}..{MAX_WINDOW}, not {values}")
-    automatic = given.get("auto_pad", "NOTSET")
-    padding, size = [], []
+        raise node.error(f"a kernel of {len(kernel)} dimensions does not fit the image {tuple(extents)}")
+    stride = _stated(node, "strides", 1, rank)
+    dilation = _stated(node, "dilations", 1, rank)
+    pads = _stated(node, "pads", 0, 2 * rank)
+    _in_range(node, "kernel", tuple(kernel), rank, 1)
+    _in_range(node, "strides", stride, rank, 1)
+    _in_range(node, "dilations", dilation, rank, 1)
+    _in_range(node, "pads", pads, 2 * rank, 0)
+    automatic = node.given.get("auto_pad", "NOTSET")
+    padding = []
     for axis, extent in enumerate(extents):
-        k, s, d = kernel[axis], stride[axis], dilation[axis]
-        before_after = (0, 0) if automatic == "VALID" else (pads[axis], pads[axis + rank])
-        if automatic in ("SAME_UPPER", "SAME_LOWER"):
-            before_after = same_padding(extent, k, s, d)
-            before_after = before_after if automatic == "SAME_UPPER" else before_after[::-1]
-        elif automatic not in ("NOTSET", "VALID", ""):
-            raise GraphError(f"{importer.where}: auto_pad must be NOTSET, VALID, SAME_UPPER or SAME_LOWER, "
-                             f"not {automatic!r}")
-        pixels = output_size(extent, k, s, d, before_after)
-        if given.get("ceil_mode", 0):
-            hangs_over = (extent + sum(before_after) - (k - 1) * d - 1) % s
-            starts_inside = pixels * s < extent + before_after[0]
-            if hangs_over and starts_inside:  # one more window, over padding behind the image
-                missing = pixels * s + (k - 1) * d + 1 - extent - before_after[0]
-                before_after = (before_after[0], missing)
-                pixels += 1
-        if pixels < 1:
-            raise GraphError(f"{importer.where}: the kernel {kernel} with dilations {dilation} does not fit the input "
-                             f"of {extents} with pads {pads}")
+        sizes = kernel[axis], stride[axis], dilation[axis]
+        before_after = _padding(node, automatic, extent, sizes, (pads[axis], pads[axis + rank]))
+        if node.flag("ceil_mode"):
+            before_after = _rounded_up(extent, sizes, before_after)
+        if output_size(extent, *sizes, before_after) < 1:
+            raise node.error(f"the kernel {tuple(kernel)} with dilations {dilation} does not fit the input of "
+                             f"{tuple(extents)} with pads {pads}")
         padding.append(before_after)
-        size.append(pixels)
-    return Sliding(stride, dilation, tuple(padding), tuple(size))
+    return Sliding(stride, dilation, tuple(padding))
+
+
+def _stated(node: OnnxNode, key: str, default: int, count: int) -> tuple[int, ...]:
+    """An attribute of `count` numbers; each is `default` where it is left out."""
+    return tuple(node.given.get(key) or (default,) * count)
+
+
+def _in_range(node: OnnxNode, what: str, values: tuple[int, ...], count: int, least: int) -> None:
+    if len(values) != count or not all(least <= value <= MAX_WINDOW for value in values):
+        raise node.error(f"{what} must be {count} numbers in {least}..{MAX_WINDOW}, not {values}")
+
+
+def _padding(node: OnnxNode, automatic: str, extent: int, sizes: tuple[int, int, int], stated: Pair) -> Pair:
+    """(before, after) along one axis, for kernel, stride and dilation `sizes`."""
+    if automatic == "VALID":
+        return 0, 0
+    if automatic in ("NOTSET", ""):
+        return stated
+    if automatic not in ("SAME_UPPER", "SAME_LOWER"):
+        raise node.error(f"auto_pad must be NOTSET, VALID, SAME_UPPER or SAME_LOWER, not {automatic!r}")
+    less, more = same_padding(extent, *sizes)
+    return (less, more) if automatic == "SAME_UPPER" else (more, less)
+
+
+def _rounded_up(extent: int, sizes: tuple[int, int, int], padding: Pair) -> Pair:
+    """Padding after which there is one more window where the last elements fill none, as ceil_mode demands.
+
+    A window that starts in the padding behind the image does not count (onnxruntime/core/providers/cpu/nn/
+    pool_attributes.h, ComputeOutputSize; so it is in PyTorch).
+    """
+    kernel, stride, dilation = sizes
+    before, after = padding
+    span = effective_kernel(kernel, dilation)
+    next_start = output_size(extent, *sizes, padding) * stride
+    hangs_over = (extent + before + after - span) % stride
+    if hangs_over and next_start < extent + before:
+        return before, next_start + span - extent - before
+    return padding
+
+
+def transposed_window(node: OnnxNode, kernel: Sequence[int], extents: Sequence[int]) -> Transposed:
+    """What the attributes of a ConvTranspose state or leave to their defaults.
+
+    The output's size and the automatic paddings are those of ONNX's operator specification (ConvTranspose-11).
+    """
+    rank = len(extents)
+    stride = _stated(node, "strides", 1, rank)
+    dilation = _stated(node, "dilations", 1, rank)
+    extra = _stated(node, "output_padding", 0, rank)
+    pads = _stated(node, "pads", 0, 2 * rank)
+    _in_range(node, "strides", stride, rank, 1)
+    _in_range(node, "dilations", dilation, rank, 1)
+    _in_range(node, "output_padding", extra, rank, 0)
+    _in_range(node, "pads", pads, 2 * rank, 0)
+    automatic = node.given.get("auto_pad", "NOTSET")
+    wanted = node.given.get("output_shape")
+    if wanted and len(wanted) == rank + 2:
+        wanted = wanted[2:]
+    padding = []
+    size = []
+    for i, extent in enumerate(extents):
+        full = (extent - 1) * stride[i] + effective_kernel(kernel[i], dilation[i]) + extra[i]
+        before, after = (0, 0) if automatic == "VALID" else (pads[i], pads[i + rank])
+        if wanted or automatic.startswith("SAME"):
+            total = max(full - (wanted[i] if wanted else extent * stride[i]), 0)
+            before = total // 2 if automatic == "SAME_UPPER" else total - total // 2
+            after = total - before
+        padding.append((before, after))
+        size.append(full - before - after)
+    if min(size) < 1:
+        raise node.error(f"the output's size would be {tuple(size)}; each dimension must be at least 1")
+    return Transposed(stride, dilation, tuple(padding), tuple(size))

@@ -5,12 +5,14 @@ from functools import cache
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 from lepton.frontends.onnx import import_onnx
 from lepton.graph.interpret import evaluate
 from lepton.graph.verify import verify
 from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 17
+IMAGE = (1, 4, 7, 6)
 
 
 def array(values, dtype) -> np.ndarray:
@@ -127,3 +129,14 @@ def integer_products_are_exact() -> bool:
     y = net("QLinearMatMul", x, *one, np.full((64, 1), 127, np.int8), array(1, np.float32), array(0, np.int8),
             array(64 * 255 * 127 / 200, np.float32), array(0, np.uint8))
     return int(reference(net.model(y), {x: np.full((1, 64), 255, np.uint8)})[0][0, 0]) == 200
+
+
+# For tests that compare integer layers with ONNX Runtime's.
+exact_products = pytest.mark.skipif(
+    not integer_products_are_exact(), reason="ONNX Runtime's integer kernels saturate on this CPU (no VNNI)")
+
+
+def single(build, shape=IMAGE, opset=17, scales=(0.05, 0.05), zeros=(3, 3), dtype=np.int8):
+    net = Net(opset)
+    x = net.qdq(net.input(shape), scales[0], zeros[0], dtype)
+    return net.model(net.qdq(build(net, x), scales[1], zeros[1], dtype))

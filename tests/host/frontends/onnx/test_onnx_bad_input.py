@@ -155,7 +155,7 @@ def test_an_operator_that_is_known_but_not_supported():
 def test_float_networks(model):
     net = Net()
     model = net.model(net("Conv", net.input((1, 3, 8, 8)), np.ones((4, 3, 3, 3), np.float32)))
-    refused(model, "Conv 'v0_0' works on float32 values; quantize the network first")
+    refused(model, "Conv 'v0_0': works on float32 values; quantize the network first")
 
 
 def test_dynamic_shapes():

@@ -209,21 +209,6 @@ def test_a_float_layer_behind_a_function(dtype):
 
 
 @exact_products
-@pytest.mark.parametrize("dtype", BYTES)
-@pytest.mark.parametrize("relu", (True, False))
-def test_matrix_products(dtype, relu):
-    rng = np.random.default_rng(7)
-    net = Net()
-    x = net.qdq(net.input((1, 4, 3, 5)), 0.05, 3, dtype)
-    y = net("Gemm", net("Flatten", x), net.weights(rng.integers(-127, 128, (7, 60)).astype(np.int8), 0.01),
-            net.weights(rng.integers(-999, 999, 7).astype(np.int32), 0.0005), transB=1)
-    y = net.qdq(net("Relu", y) if relu else y, 0.2, 11, dtype)
-    z = net("MatMul", x, net.weights(rng.integers(-127, 128, (5, 9)).astype(np.int8), rng.uniform(0.01, 0.02, 9), 1))
-    z = net.qdq(net("Relu", z) if relu else z, 0.15, 11, dtype)
-    assert difference(net.model(y, z), rng) == 0
-
-
-@exact_products
 def test_a_float_bias_and_batch_normalization():
     rng = np.random.default_rng(8)
 
