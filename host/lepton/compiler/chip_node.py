@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from ..graph import Node
-from .operands import Alias, ImageShape, Operand
+from .images import Alias, ImageShape, Operand
 from .rule import Fusion, Rule
 
 
@@ -26,7 +26,7 @@ class ChipNode:
     own_first: bool = True  # the layer's own value is the first operand of `fused`
     table: Node | None = None
     others: tuple[Operand, ...] = ()  # a concatenation's operands after the first
-    moves: bool = False  # it only says where channels lie
+    moves: bool = False  # it only says where channels are
 
     @property
     def own(self) -> str:
@@ -47,7 +47,7 @@ class ChipNode:
 
     @property
     def scatters(self) -> bool:
-        """Does it take other than one layer, so that no addition can be fused into it?"""
+        """True where it takes more or fewer layers than one, so that no addition can be fused into it."""
         return self.moves or self.rule.phases is not None
 
     def addition(self) -> tuple[Node, Operand]:

@@ -25,11 +25,11 @@ from ..program import (
 from .chip_node import ChipJob, ChipNode
 from .commands import Memory
 from .encode import FieldOverflow, encode
+from .images import Alias, image_of
 from .layers import ChipLayer
 from .lowering import Context, Lowering
-from .lowering.context import zero_of
 from .lowering.rules import refusal
-from .operands import Alias, between_host_operators, image_of
+from .operands import between_host_operators
 from .placement import LayerDoesNotFit, Placer
 from .rule import NotOnChip
 from .schedule import schedule
@@ -197,7 +197,7 @@ def _binding(graph: Graph, tensor: str, offset: int, layout: Layout, table: byte
 def _output_binding(context: Context, alias: Alias, offset: int) -> Binding:
     """A tensor that the host reads, in the buffer of the chip's tensor that it is another shape of."""
     image = image_of(context.graph, alias.tensor)
-    layout = context.blocked(alias.name, image, zero_of(context.graph.tensors[alias.tensor]))
+    layout = context.blocked(alias.name, image, context.graph.tensors[alias.tensor].zero_point)
     return _binding(context.graph, alias.name, offset, layout, alias.table)
 
 

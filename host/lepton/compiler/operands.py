@@ -1,89 +1,55 @@
-"""Which image an operator sees in an operand and which it writes, and where the operand's bytes come from.
+"""Which image an operator sees in an operand, and where the operand's bytes come from.
 
 This is the only place that says so. A tensor on the chip is a row of pixels, blocked by channels (`layouts.Blocked`).
-How the pixels are split into rows and columns is no property of the memory, each operator has its own view of it. So a
+How the pixels are split into rows and columns is no property of the memory: each operator has its own view of it. So a
 Reshape that keeps the channels costs nothing, and both its sides may be read at once. A Reshape that changes the
-channels costs nothing either where the host lays the tensor out anyway (`Operand.tensor` is then the host's array);
-between two layers on the chip the tensor is written to memory pixel by pixel without padding and read again (`packed`).
+channels costs nothing either where the host changes the tensor's layout anyway (`Operand.tensor` is then the host's
+array); between two layers on the chip the tensor is written to memory pixel by pixel without padding and read again
+(`packed`).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from math import prod
 
 import numpy as np
 
 from ..arch.commands import Tensor as TensorCommand
-from ..graph import FullyConnected, Graph, GraphError, Node, Recenter, Reshape, Table
-from .images import image_shape
+from ..graph import Graph, Node
+from .images import Alias, ImageShape, Operand, image_of
+from .lowering.rules import RULES
 
-ImageShape = tuple[int, int, int]  # (height, width, channels)
-_SAME = np.arange(-128, 128).astype(np.int8).tobytes()  # values of a Table that changes nothing
-_FLIP = bytes(range(128, 256)) + bytes(range(128))  # int8 to uint8 and back, as a table indexed by the unsigned byte
+_SAME = bytes(range(256))  # the byte map that changes nothing
 LONGEST_WINDOW = TensorCommand.find("kernel_x").maximum  # rows or columns of a kernel
 
 
-@dataclass(frozen=True)
-class Operand:
-    """A tensor as an operator sees it.
-
-    tensor: whose bytes are read: computed by the chip, or the host's. image: (height, width, channels) that the
-    operator sees in them. values: the tensor of the graph whose values these are; it differs from `tensor` only where
-    the host sends each byte through `table` (indexed by the unsigned byte) while it lays the tensor out. packed: the
-    chip computes `tensor` with another number of channels.
-    """
-
-    tensor: str
-    image: ImageShape
-    values: str
-    table: bytes | None = None
-    packed: bool = False
-
-
-@dataclass(frozen=True)
-class Alias:
-    """A tensor that the host reads, `tensor` of the chip with another shape, each byte through `table`."""
-
-    name: str
-    tensor: str
-    table: bytes | None = None
-
-
-def image_of(graph: Graph, name: str) -> ImageShape:
-    """(height, width, channels) of a tensor of its own shape. Raises `GraphError` where it is not one image."""
-    return image_shape(tuple(map(int, graph.tensors[name].shape)), f"tensor {name!r}")
-
-
-def takes_rows(graph: Graph, node: Node) -> bool:
-    """Does a fully connected layer take the last axis of its input, row by row, rather than all of it at once?"""
-    return int(np.prod(graph.tensors[node.inputs[0]].shape)) != graph.tensors[node.inputs[1]].shape[1]
-
-
-def written_image(graph: Graph, node: Node) -> ImageShape:
-    """The image that an operator writes."""
-    image = image_of(graph, node.outputs[0])
-    if isinstance(node.op, FullyConnected) and image[2] != graph.tensors[node.inputs[1]].shape[0]:
-        raise GraphError(f"{node.label}: the last axis of {tuple(graph.tensors[node.outputs[0]].shape)} is not that "
-                         "of the units")
-    return image
-
-
-def seen_image(graph: Graph, node: Node, index: int = 0) -> ImageShape:
-    """The image that an operator sees in operand `index`."""
-    image = image_of(graph, node.inputs[index])
-    if isinstance(node.op, FullyConnected) and takes_rows(graph, node):
-        return (*written_image(graph, node)[:2], image[2])  # rows are independent: those of the output
-    return image
-
-
 def renames(node: Node) -> bool:
-    """Does an operator leave every byte as it is, so that only shape or quantization change?"""
-    return isinstance(node.op, Reshape) or (isinstance(node.op, Table) and node.op.values == _SAME)
+    """True for an operator that keeps every byte, so that only shape or quantization change."""
+    return node.op.byte_map() == _SAME
+
+
+def recodes(graph: Graph, node: Node) -> bool:
+    """True for an operator between int8 and uint8: other bytes for the same real numbers."""
+    types = {np.dtype(graph.tensors[name].dtype) for name in (node.inputs[0], node.outputs[0])}
+    return node.op.byte_map() is not None and len(types) > 1
+
+
+def keeps_values(graph: Graph, node: Node) -> bool:
+    """True for an operator whose result is the operand's bytes, or those moved by 128."""
+    return renames(node) or recodes(graph, node)
+
+
+def maps_values(graph: Graph, node: Node) -> bool:
+    """True for an operator that gives every byte another value: a look-up in a table."""
+    return node.op.byte_map() is not None and not keeps_values(graph, node)
 
 
 class Operands:
     """The operands of a graph's nodes. `on_host` has the ids of the nodes that the host computes."""
 
     def __init__(self, graph: Graph, on_host: set[int], lanes: int):
-        self.graph, self.on_host, self.lanes = graph, on_host, lanes
+        self.graph = graph
+        self.on_host = on_host
+        self.lanes = lanes
         self.producers = {node.outputs[0]: node for node in graph.nodes}
         self._read_by_host = self._host_reads()
         self.outside = self._outside()
@@ -92,7 +58,7 @@ class Operands:
         """What host operators and the caller read, and what those tensors are other shapes of."""
         found = set(self.graph.outputs)
         for node in reversed(self.graph.nodes):
-            if node.outputs[0] in found if _moves_bytes(node) else id(node) in self.on_host:
+            if node.outputs[0] in found if keeps_values(self.graph, node) else id(node) in self.on_host:
                 found.update(filter(None, node.inputs))
         return found
 
@@ -101,7 +67,7 @@ class Operands:
         found = set(self.graph.inputs)
         for node in self.graph.nodes:
             output = node.outputs[0]
-            if renames(node) or (isinstance(node.op, Table) and output not in self._read_by_host):
+            if renames(node) or (maps_values(self.graph, node) and output not in self._read_by_host):
                 if node.inputs[0] in found:
                     found.add(output)
             elif id(node) in self.on_host:
@@ -109,33 +75,33 @@ class Operands:
         return found
 
     def is_read_by_host(self, name: str) -> bool:
-        """Does a host operator or the caller read a tensor, or another shape of it?"""
+        """Whether a host operator or the caller reads a tensor, or another shape of it."""
         return name in self._read_by_host
 
     def at_the_edge(self, node: Node) -> bool:
-        """Is it a Table that the host applies while it lays the tensor out?"""
-        return (isinstance(node.op, Table) and node.outputs[0] in self.outside and not renames(node)
-                and id(node) not in self.on_host)
+        """Whether the host looks the values of `node` up while it changes the tensor's layout."""
+        return maps_values(self.graph, node) and node.outputs[0] in self.outside and id(node) not in self.on_host
 
     def operand(self, node: Node, index: int) -> Operand:
         """Operand `index` of a node that the chip computes."""
-        name, image = node.inputs[index], seen_image(self.graph, node, index)
-        whole = isinstance(node.op, FullyConnected) and not takes_rows(self.graph, node)
+        rule = RULES[type(node.op)]
+        name = node.inputs[index]
+        image = rule.read_image(self.graph, node, index)
+        units = rule.units(self.graph, node)
         if name in self.outside:
-            return self._from_host(name, (1, 1, int(np.prod(image))) if whole else image)
-        if whole:
-            return self._flat(name, node)
+            return self._from_host(name, (1, 1, prod(image)) if units else image)
+        if units:
+            return self._flat(name, units)
         return self._from_chip(name, image)
 
     def _from_host(self, name: str, image: ImageShape) -> Operand:
-        """The first tensor of the chain of Reshapes, Recenters and Tables that makes `name`, and what they do."""
-        values, table = name, None
+        """The first tensor of the chain of byte maps that makes `name`, and the table that they come to."""
+        values = name
+        table: bytes | None = None
         while (producer := self.producers.get(name)) is not None and producer.inputs[0] in self.outside:
             step = None
-            if isinstance(producer.op, Recenter):
-                step = _FLIP
-            elif isinstance(producer.op, Table) and self.at_the_edge(producer):
-                step = np.roll(np.frombuffer(producer.op.values, np.uint8), 128).tobytes()
+            if recodes(self.graph, producer) or self.at_the_edge(producer):
+                step = producer.op.byte_map()
             elif not renames(producer):
                 break
             name = producer.inputs[0]
@@ -155,18 +121,19 @@ class Operands:
         root = self._root(name)
         return Operand(root, image, root, packed=image_of(self.graph, root)[2] != image[2])
 
-    def _flat(self, name: str, node: Node) -> Operand:
-        """What a fully connected layer over all of a tensor reads: the image as it is, or without its unused lanes.
+    def _flat(self, name: str, units: int) -> Operand:
+        """What an operator with `units` outputs over a whole tensor reads: the image, or its packed elements.
 
-        A pixel takes as many passes as it has blocks. Packing costs about a pass for each pixel and block.
+        A pixel takes as many passes as it has blocks, for each block of outputs. Packing costs about a pass for each
+        pixel and block, and saves the unused lanes of a pixel's last block.
         """
         root = self._root(name)
         image = height, width, channels = image_of(self.graph, root)
         size = height * width * channels
-        units = -(-graph_units(self.graph, node) // self.lanes)
-        as_it_is = height * width * -(-channels // self.lanes)
-        packed = -(-size // self.lanes)
-        if max(height, width) <= LONGEST_WINDOW and as_it_is * units <= packed * units + as_it_is:
+        output_blocks = -(-units // self.lanes)
+        passes = height * width * -(-channels // self.lanes)
+        packed_passes = -(-size // self.lanes)
+        if max(height, width) <= LONGEST_WINDOW and passes * output_blocks <= packed_passes * output_blocks + passes:
             return Operand(root, image, root)
         return Operand(root, (1, 1, size), root, packed=True)
 
@@ -175,37 +142,30 @@ class Operands:
         found = Alias(name, name)
         while True:
             producer = self.producers.get(found.tensor)
-            if producer is None or (found.tensor in self.outside and not isinstance(producer.op, Recenter)):
+            if producer is None:
                 return None
-            if isinstance(producer.op, Recenter):
-                found = replace(found, table=_FLIP if found.table is None else None)
+            if recodes(self.graph, producer):
+                # The second change of format undoes the first.
+                found = replace(found, table=producer.op.byte_map() if found.table is None else None)
+            elif found.tensor in self.outside:
+                return None
             elif not renames(producer):
                 return None if id(producer) in self.on_host else found
             found = replace(found, tensor=producer.inputs[0])
 
 
-def _moves_bytes(node: Node) -> bool:
-    """Is the result the operand's bytes, or those moved by 128?"""
-    return renames(node) or isinstance(node.op, Recenter)
-
-
 def between_host_operators(graph: Graph, on_host: set[int]) -> list[Node]:
-    """Tables for the chip whose operand the host has computed and whose result it reads: a job for nothing else."""
+    """Tables whose operand the host has computed and whose result it reads: the chip would take a job for each."""
     found: list[Node] = []
     while True:
         taken = on_host | {id(node) for node in found}
         operands = Operands(graph, taken, 1)
-        made = {n.outputs[0] for n in graph.nodes if id(n) in taken and not _moves_bytes(n)}
+        made = {n.outputs[0] for n in graph.nodes if id(n) in taken and not keeps_values(graph, n)}
         for node in graph.nodes:
-            if _moves_bytes(node) and node.inputs[0] in made:
+            if keeps_values(graph, node) and node.inputs[0] in made:
                 made.add(node.outputs[0])
-        more = [n for n in graph.nodes if isinstance(n.op, Table) and not renames(n) and id(n) not in taken
+        more = [n for n in graph.nodes if maps_values(graph, n) and id(n) not in taken
                 and n.inputs[0] in made and operands.is_read_by_host(n.outputs[0])]
         if not more:
             return found
         found += more
-
-
-def graph_units(graph: Graph, node: Node) -> int:
-    """Output channels of a fully connected layer."""
-    return graph.tensors[node.inputs[1]].shape[0]

@@ -6,11 +6,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from ..graph import Graph, GraphError, Node
+from .images import ImageShape, image_of
 
 if TYPE_CHECKING:  # annotations only: nodes know their rule
     from .chip_node import ChipNode
     from .layers import ChipLayer
     from .lowering.context import Context
+    from .views import ChannelView
 
 Phase = tuple[int, int] | None  # which of the layers of an operator that takes several
 
@@ -22,24 +24,53 @@ class Fusion(Enum):
     TABLE = "table"
 
 
-def never(graph: Graph, node: Node) -> bool:
-    """An operator that never only renames lanes."""
+def never(graph: Graph, node: Node, op: Any) -> bool:
+    """False: the operator always computes something."""
     return False
+
+
+def operand_image(graph: Graph, node: Node, index: int) -> ImageShape:
+    """The image of operand `index` by its own shape."""
+    return image_of(graph, node.inputs[index])
+
+
+def result_image(graph: Graph, node: Node) -> ImageShape:
+    """The image of the result by its own shape."""
+    return image_of(graph, node.outputs[0])
+
+
+def no_units(graph: Graph, node: Node) -> int:
+    """0: the operator sees pixels."""
+    return 0
 
 
 @dataclass(frozen=True)
 class Rule:
-    """refuse: why the chip cannot take a node, or None. lower: its layer (or that of one phase); None for an operator
-    that needs none. moves: does a node only say where channels lie? phases: (y, x) layers of a node that takes several.
-    any_lanes: channels of the first operand are read from wherever they lie. fusion: what it may become in a tail.
+    """What the compiler asks about an operator. The functions with an `Any` take the operator, each its own type.
+
+    refuse: why the chip cannot take a node; None where it can.
+    lower: the layer of a node, or of one of its `phases`; None for an operator that needs no layer.
+    phases: (y, x) layers of a node that takes several.
+    any_lanes: channels of the first operand are read from whatever lanes they are in.
+    fusion: what the operator may become in the tail of the layer before it; `fuse` adds it to that layer.
+    moves: whether a node only says where channels are. `move` makes its view, and layers for channels that must be
+        copied; `operand_places` says where its operands should be written so that they need no copy.
+    read_image, written_image: the images that the operator sees in its operands and its result.
+    units: output channels of an operator that takes all elements of its first operand at once; 0 where it takes pixels.
     """
 
     refuse: Callable[[Graph, Node, Any], str | None]
-    lower: "Callable[[Context, ChipNode, int, Phase, Any], ChipLayer] | None"
-    moves: Callable[[Graph, Node], bool] = never
+    lower: "Callable[[Context, ChipNode, int, Phase, Any], ChipLayer] | None" = None
     phases: Callable[[Graph, Node, Any], tuple[int, int]] | None = None
     any_lanes: bool = False
     fusion: Fusion | None = None
+    fuse: "Callable[[Context, ChipLayer, ChipNode, Any], None] | None" = None
+    moves: Callable[[Graph, Node, Any], bool] = never
+    move: "Callable[[Context, ChipNode, int, Any], list[ChipLayer]] | None" = None
+    operand_places: "Callable[[Context, ChipNode], list[ChannelView]] | None" = None
+    read_image: Callable[[Graph, Node, int], ImageShape] = operand_image
+    written_image: Callable[[Graph, Node], ImageShape] = result_image
+    units: Callable[[Graph, Node], int] = no_units
 
 
 class NotOnChip(GraphError):

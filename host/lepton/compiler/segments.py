@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..arch import ChipConfig
-from ..graph import Graph, Node, Recenter
+from ..graph import Graph, Node
 from .chip_node import ChipJob, ChipNode
+from .images import Alias, Operand
 from .lowering.rules import RULES
-from .operands import Alias, Operand, Operands, renames, written_image
+from .operands import Operands, keeps_values, renames
 from .rule import Fusion
 
 
@@ -19,7 +20,8 @@ class Segmenter:
     """`refused` maps the id of each node that is for the host to the reason."""
 
     def __init__(self, graph: Graph, refused: dict[int, str], config: ChipConfig):
-        self.graph, self.refused = graph, refused
+        self.graph = graph
+        self.refused = refused
         self.operands = Operands(graph, set(refused), config.lanes)
         work = [n for n in graph.nodes
                 if not (self._on_host(n) or renames(n) or self.operands.at_the_edge(n))]
@@ -40,13 +42,14 @@ class Segmenter:
     def _host_nodes(self, read_by_chip: set[str]) -> dict[str, Node]:
         """What the host computes, by output: nodes that are for it, and other shapes of its own tensors that are
         read."""
-        needed, found = set(self.graph.outputs), set()
+        needed = set(self.graph.outputs)
+        found: set[str] = set()
         for node in reversed(self.graph.nodes):
             output = node.outputs[0]
-            if not (renames(node) or isinstance(node.op, Recenter)):
-                computes = self._on_host(node)
-            else:
+            if keeps_values(self.graph, node):
                 computes = output in read_by_chip or (output in needed and self.operands.alias(output) is None)
+            else:
+                computes = self._on_host(node)
             if computes:
                 found.add(output)
                 needed.update(filter(None, node.inputs))
@@ -80,12 +83,14 @@ class Segmenter:
                 before = next((c for c in result if fits(c, operands[0]) and c.table is None
                                and c.rule.fusion is not Fusion.TABLE and not c.moves), None)
                 if before is not None:
-                    before.table, before.output = node, node.outputs[0]
+                    before.table = node
+                    before.output = node.outputs[0]
                     continue
-            chip = ChipNode(node, rule, operands[0], written_image(self.graph, node), node.outputs[0],
-                            moves=rule.moves(self.graph, node))
+            chip = ChipNode(node, rule, operands[0], rule.written_image(self.graph, node), node.outputs[0],
+                            moves=rule.moves(self.graph, node, node.op))
             if rule.fusion is Fusion.RESIDUAL:
-                chip.residual, chip.fused = operands[1], node
+                chip.residual = operands[1]
+                chip.fused = node
             elif chip.moves:
                 chip.others = tuple(operands[1:])
             result.append(chip)

@@ -221,6 +221,11 @@ class Op:
         """Multiplications of the network's own arithmetic; 0 for operators that only compare, add or move."""
         return 0
 
+    def byte_map(self) -> bytes | None:
+        """256 results, indexed by the unsigned byte, of an operator that maps every byte of its first input by itself
+        and keeps their order; None for other operators."""
+        return None
+
     def permuted(self, order: tuple[int, ...]) -> "Op | None":
         """The operator for a first input with its axes permuted: axis i of this one's is axis order[i] of that.
 

@@ -7,7 +7,7 @@
     folded    the first of them on few channels, kernel columns in lanes
     windows   depthwise convolutions in the window unit
     phases    larger images: one layer for each place of an output pixel among those of an input pixel
-    lanewise  pools, means, tables, paddings and cuts: lane by lane
+    lanewise  pools, means and tables: lane by lane
     averages  what divides a sum as the framework does
     channels  concatenations, slices and paddings of channels: other lanes for the same bytes
     residual  additions and subtractions in the tail
@@ -16,12 +16,13 @@
 import numpy as np
 
 from ...arch import ChipConfig, Rounding
-from ...graph import Graph, GraphError
+from ...graph import Graph, GraphError, Node
 from ..chip_node import ChipJob, ChipNode
 from ..layers import ChipLayer
 from ..rule import NotOnChip, Phase
-from . import channels, lanewise, residual
+from . import channels
 from .context import Context
+from .rules import RULES
 
 
 class Lowering:
@@ -30,11 +31,21 @@ class Lowering:
     def __init__(self, graph: Graph, config: ChipConfig, segment: ChipJob):
         self.context = Context(graph, config, segment)
         self.packed: set[str] = set()  # tensors that have been written to memory without unused lanes
-        channels.join(self.context, segment)
+        channels.place_operands(self.context, segment)
 
     def layers(self, node: ChipNode, index: int) -> list[ChipLayer]:
         """The chip's work for a node: usually one layer, none for what only renames lanes, more where channels have
         to be moved first. `index` is that of the first. Raises `GraphError` where a command cannot express it."""
+        made = self._prepared(node, index)
+        if node.rule.move is not None and node.moves:
+            return made + node.rule.move(self.context, node, index + len(made), node.node.op)
+        phases: list[Phase] = [None]
+        if node.rule.phases is not None:
+            phases = list(np.ndindex(*node.rule.phases(self.context.graph, node.node, node.node.op)))
+        return made + [self._layer(node, index + i, phase) for i, phase in enumerate(phases, len(made))]
+
+    def _prepared(self, node: ChipNode, index: int) -> list[ChipLayer]:
+        """Layers that bring operands into a form that the node can read."""
         context = self.context
         made: list[ChipLayer] = []
         for operand in node.operands():
@@ -45,12 +56,7 @@ class Lowering:
             view = None if operand.packed else context.views.get(operand.tensor)
             if view is not None and not view.plain and not (node.rule.any_lanes and operand is node.source):
                 made.append(channels.gather(context, operand.tensor, operand.image, index + len(made)))
-        if node.moves:
-            return made + channels.move(context, node, index + len(made))
-        places: list[Phase] = [None]
-        if node.rule.phases is not None:
-            places = list(np.ndindex(*node.rule.phases(context.graph, node.node, node.node.op)))
-        return made + [self._layer(node, index + i, place) for i, place in enumerate(places, len(made))]
+        return made
 
     def _layer(self, node: ChipNode, index: int, phase: Phase) -> ChipLayer:
         context = self.context
@@ -59,15 +65,18 @@ class Lowering:
         if context.floats:
             layer.rounding = Rounding.FLOAT
         if node.table is not None:
-            lanewise.look_up(layer, node.table.op)
-            layer.op += "+Table"
-            layer.output_shape = tuple(context.graph.tensors[node.table.outputs[0]].shape)
-        if node.residual is not None:
+            self._fuse(layer, node, node.table)
+        if node.fused is not None:
             try:
-                residual.add(context, layer, node)
+                self._fuse(layer, node, node.fused)
             except GraphError as error:  # the sum alone is at fault, not the layer that it was fused into
-                raise NotOnChip((node.addition()[0], str(error))) from error
+                raise NotOnChip((node.fused, str(error))) from error
         return layer
+
+    def _fuse(self, layer: ChipLayer, node: ChipNode, fused: Node) -> None:
+        rule = RULES[type(fused.op)]
+        assert rule.fuse is not None, "only operators with a fusion are fused"
+        rule.fuse(self.context, layer, node, fused.op)
 
 
 __all__ = ["Context", "Lowering"]

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ...arch import Rounding, TensorOpcode
-from ...graph import Concat, Graph, Node, Pad, Reshape, Slice
+from ...graph import Concat, Graph, Node, Op, Pad, Reshape, Slice
 from .. import quantize
 from ..chip_node import ChipJob, ChipNode
+from ..images import ImageShape, Operand, image_of
 from ..layers import ChipLayer, Image, Part
-from ..operands import Operand, image_of
 from ..rule import Phase, Rule
 from ..views import ChannelView, side_by_side
 from .context import Context
@@ -22,55 +22,62 @@ from .lanewise import read_and_write
 from .limits import BYTE, constants, window
 
 
-def join(context: Context, segment: ChipJob) -> None:
-    """Places for the operands of concatenations, where the layers that make them can write them at once."""
+def place_operands(context: Context, segment: ChipJob) -> None:
+    """Places for the operands of concatenations, so that the layers that make them write them there."""
     made = {chip.output for chip in segment.chip if not chip.moves}
     for chip in segment.chip:
-        if not isinstance(chip.node.op, Concat):
+        if chip.rule.operand_places is None:
             continue
-        for operand, part in zip(chip.operands(), _parts(context, chip)[1], strict=True):
+        for operand, part in zip(chip.operands(), chip.rule.operand_places(context, chip), strict=True):
             name = operand.tensor
             if name in made and name not in context.wanted and name not in context.views and not operand.packed:
                 context.views[name] = part
 
 
-def _parts(context: Context, node: ChipNode) -> tuple[ChannelView, list[ChannelView]]:
+def concatenated(context: Context, node: ChipNode) -> tuple[ChannelView, list[ChannelView]]:
+    """The view of a concatenation's result, and those of its operands in it."""
     height, width, _ = node.written
     image = Image(context.name(node.output, "parts"), 0, height, width, context.lanes, width * context.lanes)
     return side_by_side(image, [operand.image[2] for operand in node.operands()])
 
 
-def move(context: Context, node: ChipNode, index: int) -> list[ChipLayer]:
-    """Concat: copies of the operands that are not in their places yet. Slice: a view. What is needed outside
-    gets a buffer of its own."""
-    op = node.node.op
+def operand_places(context: Context, node: ChipNode) -> list[ChannelView]:
+    return concatenated(context, node)[1]
+
+
+def join(context: Context, node: ChipNode, index: int, op: Concat) -> list[ChipLayer]:
+    """Copies of the operands that are not in their places yet."""
     layers: list[ChipLayer] = []
-    if isinstance(op, Concat):
-        view, parts = _parts(context, node)
-        for operand, part in zip(node.operands(), parts, strict=True):
-            if operand.packed or not _lies(context, operand.tensor, part):
-                layers.append(select(context, operand.values, context.view(operand), part.image, index + len(layers)))
-    else:
-        assert isinstance(op, Slice)
-        end = op.end[-1] if op.end[-1] >= 0 else None
-        source = context.view(node.source)
-        if source.image.channels:  # packed: a view cannot begin within a pixel
-            image = context.new_image(context.name(node.source.tensor, node.source.image[2]), node.image)
-            layers.append(select(context, node.source.values, source, image, index))
-            source = ChannelView(image, source.lanes)
-        view = source.part(slice(op.begin[-1], end, op.step[-1]))
+    view, parts = concatenated(context, node)
+    for operand, part in zip(node.operands(), parts, strict=True):
+        if operand.packed or not _is_at(context, operand.tensor, part):
+            layers.append(select(context, operand.values, context.view(operand), part.image, index + len(layers)))
+    return layers + _viewed(context, node, view, index + len(layers))
+
+
+def take_channels(context: Context, node: ChipNode, index: int, op: Slice) -> list[ChipLayer]:
+    """A view of some channels."""
+    layers: list[ChipLayer] = []
+    source = context.view(node.source)
+    if source.image.channels:  # packed: a view cannot begin within a pixel
+        image = context.new_image(context.name(node.source.tensor, node.source.image[2]), node.image)
+        layers.append(select(context, node.source.values, source, image, index))
+        source = ChannelView(image, source.lanes)
+    return layers + _viewed(context, node, source.part(op.index[-1]), index + len(layers))
+
+
+def _viewed(context: Context, node: ChipNode, view: ChannelView, index: int) -> list[ChipLayer]:
+    """Make `view` the result of a node; a layer gives it a buffer of its own where it is needed outside."""
     context.views[node.output] = view
-    if node.output in context.wanted:
-        layers.append(gather(context, node.output, node.written, index + len(layers)))
-    return layers
+    return [gather(context, node.output, node.written, index)] if node.output in context.wanted else []
 
 
-def _lies(context: Context, name: str, part: ChannelView) -> bool:
+def _is_at(context: Context, name: str, part: ChannelView) -> bool:
     view = context.views.get(name)
     return view is not None and (view is part or (view.image == part.image and np.array_equal(view.lanes, part.lanes)))
 
 
-def gather(context: Context, tensor: str, image: tuple[int, int, int], index: int) -> ChipLayer:
+def gather(context: Context, tensor: str, image: ImageShape, index: int) -> ChipLayer:
     """A layer that gives a tensor a buffer of its own."""
     return select(context, tensor, context.views.pop(tensor), context.new_image(tensor, image), index)
 
@@ -104,13 +111,16 @@ def select(context: Context, tensor: str, view: ChannelView, output: Image, inde
 def pad_channels(context: Context, node: ChipNode, index: int, op: Pad) -> ChipLayer:
     """A Pad that adds channels (and perhaps pixels): channels move by weights 0 and 1, new ones are the bias alone."""
     lanes = context.lanes
-    source, output = node.image, node.written
-    count, before, value = source[2], op.widths[-1][0], int(op.value)
-    old = np.arange(output[2]) - before  # the channel that was there, outside of 0..count for new ones
+    source = node.image
+    output = node.written
+    count = source[2]
+    value = int(op.value)
+    old = np.arange(output[2]) - op.widths[-1][0]  # the channel that was there, outside of 0..count for new ones
     new = (old < 0) | (old >= count)
     tiles, first = make_tiles(lanes, (~new).astype(np.int8).reshape(-1, 1, 1, 1), np.clip(old, 0, count - 1),
                               context.lanes_of(node.source))
-    bias, ones = new * value, np.full(len(new), 1 << 30)
+    bias = new * value
+    ones = np.full(len(new), 1 << 30)  # with a left shift of 1: a factor of 1
     records = [quantize.pack_parameters(bias[o:o + lanes], ones[o:o + lanes], (1, 0), lanes)
                for o in range(0, len(new), lanes)]
     return ChipLayer(
@@ -120,10 +130,10 @@ def pad_channels(context: Context, node: ChipNode, index: int, op: Pad) -> ChipL
         parts=[Part((0, output[0]), (0, output[1]))], input_shape=(1, *source), output_shape=(1, *output))
 
 
-def padded_before(op) -> tuple[int, int]:
+def padded_before(op: Pad) -> tuple[int, int]:
     """Rows and columns that a Pad adds before an image."""
-    height, width = (((0, 0), (0, 0), *op.widths)[-3:-1])
-    return height[0], width[0]
+    (above, _), (left, _) = ((0, 0), (0, 0), *op.widths)[-3:-1]
+    return above, left
 
 
 def pad(context: Context, node: ChipNode, index: int, phase: Phase, op: Pad) -> ChipLayer:
@@ -131,14 +141,16 @@ def pad(context: Context, node: ChipNode, index: int, phase: Phase, op: Pad) -> 
     if any(op.widths[-1]):
         return pad_channels(context, node, index, op)
     layer = read_and_write(context, node, index, phase, op)
-    layer.origin, layer.pad = padded_before(op), int(op.value)
+    layer.origin = padded_before(op)
+    layer.pad = int(op.value)
     return layer
 
 
 def cut(context: Context, node: ChipNode, index: int, phase: Phase, op: Slice) -> ChipLayer:
     """A Slice of rows and columns."""
     layer = read_and_write(context, node, index, phase, op)
-    layer.origin, layer.stride = (-op.begin[-3], -op.begin[-2]), (op.step[-3], op.step[-2])
+    layer.origin = -op.begin[-3], -op.begin[-2]
+    layer.stride = op.step[-3], op.step[-2]
     return layer
 
 
@@ -158,18 +170,17 @@ def _cut_axes(graph: Graph, node: Node, op: Slice) -> list[int]:
 
 
 def _cuts_image(axes: list[int], rank: int) -> bool:
-    """Does a Slice take pixels away? One of channels only renames lanes."""
+    """True for a Slice that takes pixels away. One of channels only renames lanes."""
     return rank == 4 and min(axes, default=-1) in (1, 2)
 
 
-def slice_moves(graph: Graph, node: Node) -> bool:
-    op = node.op
-    assert isinstance(op, Slice)
+def slice_moves(graph: Graph, node: Node, op: Slice) -> bool:
     return not _cuts_image(_cut_axes(graph, node, op), len(op.begin))
 
 
 def refuse_slice(graph: Graph, node: Node, op: Slice) -> str | None:
-    axes, rank = _cut_axes(graph, node, op), len(op.begin)
+    axes = _cut_axes(graph, node, op)
+    rank = len(op.begin)
     if 0 in graph.tensors[node.outputs[0]].shape:
         return "the result has no elements"
     if _cuts_image(axes, rank):
@@ -197,8 +208,14 @@ def refuse_reshape(graph: Graph, node: Node, op: Reshape) -> str | None:
     return constants(graph, node)
 
 
+def always(graph: Graph, node: Node, op: Op) -> bool:
+    """True: the operator only says where channels are."""
+    return True
+
+
 RULES = {
-    Concat: Rule(refuse_concat, None, moves=lambda graph, node: True),
-    Slice: Rule(refuse_slice, cut, moves=slice_moves),
-    Pad: Rule(refuse_pad, pad), Reshape: Rule(refuse_reshape, None),
+    Concat: Rule(refuse_concat, moves=always, move=join, operand_places=operand_places),
+    Slice: Rule(refuse_slice, cut, moves=slice_moves, move=take_channels),
+    Pad: Rule(refuse_pad, pad),
+    Reshape: Rule(refuse_reshape),
 }

@@ -1,4 +1,4 @@
-"""What the modules of the lowering share: the graph, the chip, and where activations lie."""
+"""`Context`: what the modules of the lowering share: the graph, the chip, and where activations are."""
 
 from dataclasses import dataclass, replace
 from math import prod
@@ -6,23 +6,18 @@ from math import prod
 import numpy as np
 
 from ...arch import ChipConfig
-from ...graph import Arithmetic, Graph, GraphError
+from ...graph import Arithmetic, Graph, GraphError, Tensor
 from ...program import Blocked, Rows
 from .. import quantize
 from ..chip_node import ChipJob, ChipNode
+from ..images import ImageShape, Operand, image_of
 from ..layers import Image
-from ..operands import ImageShape, Operand, image_of
 from ..views import ChannelView
 
 
-def zero_of(tensor) -> int:
-    """Zero point of an activation."""
-    return int(tensor.quantization.zero_point[0])
-
-
-def scale_of(tensor) -> float:
+def scale_of(tensor: Tensor) -> float:
     """Scale of an activation, as the float32 that it is."""
-    return float(np.float32(tensor.quantization.scale[0]))
+    return float(tensor.scale)
 
 
 @dataclass(frozen=True)
@@ -35,14 +30,18 @@ class Input:
 
 
 class Context:
-    """One segment under way. `inputs` collects the buffers that the host fills, `views` the tensors that have no
-    buffer of their own."""
+    """The job that is being lowered.
+
+    `inputs` collects the buffers that the host fills, `views` the tensors that have no buffer of their own.
+    """
 
     def __init__(self, graph: Graph, config: ChipConfig, segment: ChipJob):
         self.graph = graph
-        self.config, self.lanes = config, config.lanes
+        self.config = config
+        self.lanes = config.lanes
         self.floats = graph.arithmetic is not Arithmetic.FIXED
-        self.outside, self.wanted = set(segment.inputs), set(segment.outputs)
+        self.outside = set(segment.inputs)
+        self.wanted = set(segment.outputs)
         self.inputs: dict[str, Input] = {}  # by buffer
         self.views: dict[str, ChannelView] = {}
         self._names: dict[object, str] = {}
@@ -69,7 +68,7 @@ class Context:
         return Image(name, -(-channels // self.lanes), height, width, self.lanes, width * self.lanes)
 
     def read(self, operand: Operand, rows: tuple[int, int] | None = None) -> Image:
-        """Where an operand lies, seen as its image, or with its pixels split into `rows` (height, width)."""
+        """Where an operand is, seen as its image, or with its pixels split into `rows` (height, width)."""
         height, width = rows or operand.image[:2]
         channels = operand.image[2]
         shape = height, width, channels
@@ -78,7 +77,7 @@ class Context:
             self._fits(tensor, prod(shape), prod(self.shape(tensor)))
             name = operand.values if operand.values == tensor and channels == self._own_channels(tensor) else \
                 self.name(operand.values, channels)
-            zero = zero_of(self.graph.tensors[operand.values])
+            zero = self.graph.tensors[operand.values].zero_point
             self.inputs.setdefault(name, Input(tensor, self.blocked(tensor, shape, zero), operand.table))
             return self.new_image(name, shape)
         if operand.packed:
@@ -108,13 +107,13 @@ class Context:
         height, width, channels = image_of(self.graph, tensor)
         return height * width, channels
 
-    def _fits(self, tensor: str, seen, there) -> None:
-        """An operator must not see other pixels or channels than there are."""
+    def _fits(self, tensor: str, seen: int | tuple[int, int], there: int | tuple[int, int]) -> None:
+        """Raises `GraphError` where an operator sees other pixels or channels than there are."""
         if seen != there:
             raise GraphError(f"tensor {tensor!r} has (pixels, channels) {there}, not {seen}")
 
     def view(self, operand: Operand) -> ChannelView:
-        """Where an operand's channels lie."""
+        """Where an operand's channels are."""
         if operand.tensor in self.views and not operand.packed:
             return self.views[operand.tensor]
         return ChannelView(self.read(operand), np.arange(operand.image[2]))

@@ -1,20 +1,54 @@
 """Convolutions and fully connected layers: weight tiles by output block, parameter records, and the walk."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from ...arch import TensorOpcode
-from ...graph import Conv2D, DepthwiseConv2D, FullyConnected, Graph, GraphError, Node
+from ...graph import Conv2D, DepthwiseConv2D, FullyConnected, Graph, GraphError, Node, Op, Tensor
 from ...graph.numerics.fixedpoint import quantize_multiplier
 from ...graph.numerics.requantize import sum_scales
 from ...graph.ops.weights import centred
 from .. import quantize, rounding
 from ..chip_node import ChipNode
-from ..layers import ChipLayer, Part
-from ..operands import image_of, takes_rows, written_image
+from ..images import ImageShape, image_of
+from ..layers import ChipLayer, Image, Part, WindowWalk
 from ..rule import Phase, Rule
 from . import folded, windows
-from .context import Context, zero_of
-from .limits import scales, window
+from .context import Context
+from .limits import Pair, scales, window
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """What a layer with weights multiplies, whatever its operator.
+
+    values: (outputs, kernel y, kernel x, input channels that an output reads). starts: the first of those channels, by
+    output. stride, dilation, padding: (y, x) of the window.
+    """
+
+    values: np.ndarray
+    starts: np.ndarray
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    padding: tuple[Pair, Pair] = ((0, 0), (0, 0))
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """How the chip walks over the source: fields of `ChipLayer`, and its weight tiles."""
+
+    source: Image
+    tiles: list[np.ndarray]
+    first_block: list[int]
+    kernel: Pair
+    dilation: Pair
+    origin: Pair
+    column_bytes: int
+    opcode: TensorOpcode = TensorOpcode.DOT
+    checks_columns: bool = True
+    window: WindowWalk | None = None
 
 
 def refuse_convolution(graph: Graph, node: Node, op: Conv2D | DepthwiseConv2D) -> str | None:
@@ -25,83 +59,139 @@ def refuse_convolution(graph: Graph, node: Node, op: Conv2D | DepthwiseConv2D) -
 
 def refuse_dense(graph: Graph, node: Node, op: FullyConnected) -> str | None:
     try:
-        image = written_image(graph, node)
+        image = dense_result(graph, node)
     except GraphError as error:
         return str(error)
     return window(image, (1, 1)) or scales(graph, node, op.unsigned)
 
 
-def lower(context: Context, node: ChipNode, index: int, phase: Phase,
-          op: Conv2D | DepthwiseConv2D | FullyConnected) -> ChipLayer:
-    """The layer of a Conv2D, DepthwiseConv2D or FullyConnected."""
-    tensors, lanes = context.graph.tensors, context.lanes
-    weights = tensors[node.node.inputs[1]]
+def takes_rows(graph: Graph, node: Node) -> bool:
+    """True where a fully connected layer takes the last axis of its input, row by row; False for all of it at once."""
+    return int(np.prod(graph.tensors[node.inputs[0]].shape)) != graph.tensors[node.inputs[1]].shape[1]
+
+
+def dense_units(graph: Graph, node: Node) -> int:
+    """Output channels of a fully connected layer over all of its input; 0 for one that takes rows."""
+    return 0 if takes_rows(graph, node) else graph.tensors[node.inputs[1]].shape[0]
+
+
+def dense_result(graph: Graph, node: Node) -> ImageShape:
+    """The image that a fully connected layer writes."""
+    image = image_of(graph, node.outputs[0])
+    if image[2] != graph.tensors[node.inputs[1]].shape[0]:
+        raise GraphError(f"{node.label}: the last axis of {tuple(graph.tensors[node.outputs[0]].shape)} is not that "
+                         "of the units")
+    return image
+
+
+def dense_operand(graph: Graph, node: Node, index: int) -> ImageShape:
+    """The image that a fully connected layer sees. Rows are independent, so that those of the output do."""
+    image = image_of(graph, node.inputs[index])
+    return (*dense_result(graph, node)[:2], image[2]) if takes_rows(graph, node) else image
+
+
+def convolution(context: Context, node: ChipNode, index: int, phase: Phase, op: Conv2D) -> ChipLayer:
+    values = chip_weights(_weights(context, node))
+    outputs, _, _, per_group = values.shape
+    starts = np.arange(outputs) // (outputs // op.groups) * per_group
+    products = Products(values, starts, op.stride, op.dilation, op.padding)
+    walk = _folded(context, node, index, products) or _plain(context, node, products)
+    return _layer(context, node, index, op, products, walk)
+
+
+def depthwise(context: Context, node: ChipNode, index: int, phase: Phase, op: DepthwiseConv2D) -> ChipLayer:
+    values = chip_weights(_weights(context, node))[0].transpose(2, 0, 1)[..., None]
+    products = Products(values, np.arange(len(values)) // op.multiplier, op.stride, op.dilation, op.padding)
+    walk = _folded(context, node, index, products)
+    if walk is None and op.multiplier == 1:
+        walk = _windowed(context, node, products)
+    return _layer(context, node, index, op, products, walk or _plain(context, node, products))
+
+
+def dense(context: Context, node: ChipNode, index: int, phase: Phase, op: FullyConnected) -> ChipLayer:
     height, width, channels = node.image
-    stride, dilation, padding = (1, 1), (1, 1), ((0, 0), (0, 0))
-    data = chip_weights(weights)
-    if isinstance(op, FullyConnected):
-        rows = takes_rows(context.graph, node.node)
-        values = data.reshape(-1, *((1, 1) if rows else (height, width)), channels)
-    elif isinstance(op, Conv2D):
-        values, stride, dilation, padding = data, op.stride, op.dilation, op.padding
-    else:
-        values = data[0].transpose(2, 0, 1)[..., None]
-        stride, dilation, padding = op.stride, op.dilation, op.padding
-    outputs, kernel_y, kernel_x, per_group = values.shape
-    # the first input channel that each output channel reads
-    if isinstance(op, DepthwiseConv2D):
-        starts = np.arange(outputs) // op.multiplier
-    else:
-        starts = np.arange(outputs) // (outputs // getattr(op, "groups", 1)) * per_group
-    out_shape = node.written
-    source, output = tensors[node.node.inputs[0]], tensors[node.node.outputs[0]]
-    passes = folded.passes(context, node, values, dilation)
-    window = None if passes is not None else windows.window(context, node, values, stride, dilation, padding, out_shape)
-    opcode = TensorOpcode.DOT
-    if window is not None:
-        image, opcode = context.read(node.source), TensorOpcode.WINDOW
-        tiles, first = windows.tiles(values, window, lanes), list(range(image.blocks))
-        kernel, origin, column_bytes = (len(tiles[0][0]), 1), (padding[0][0], padding[1][0]), lanes
-        dilation = (window.rows, 1)
-    elif passes is None:
-        image = context.read(node.source)
-        tiles, first = make_tiles(lanes, values, starts, context.lanes_of(node.source))
-        kernel, origin, column_bytes = (kernel_y, kernel_x), (padding[0][0], padding[1][0]), lanes * dilation[1]
-    else:
-        image = folded.rows(context, node, index, stride, padding[1][0], out_shape[1], passes, zero_of(source))
-        tiles, first = folded.tiles(values, passes, lanes), [0] * -(-outputs // lanes)
-        kernel, origin, column_bytes = (kernel_y, passes), (padding[0][0], 0), lanes
+    kernel = (1, 1) if takes_rows(context.graph, node.node) else (height, width)
+    values = chip_weights(_weights(context, node)).reshape(-1, *kernel, channels)
+    products = Products(values, np.zeros(len(values), np.int64))
+    return _layer(context, node, index, op, products, _plain(context, node, products), double_scales=True)
+
+
+def _weights(context: Context, node: ChipNode) -> Tensor:
+    return context.graph.tensors[node.node.inputs[1]]
+
+
+def _plain(context: Context, node: ChipNode, products: Products) -> Walk:
+    """A pass for each kernel element and block of input channels."""
+    source = context.read(node.source)
+    tiles, first = make_tiles(context.lanes, products.values, products.starts, context.lanes_of(node.source))
+    _, kernel_y, kernel_x, _ = products.values.shape
+    (top, _), (left, _) = products.padding
+    return Walk(source, tiles, first, (kernel_y, kernel_x), products.dilation, (top, left),
+                context.lanes * products.dilation[1])
+
+
+def _folded(context: Context, node: ChipNode, index: int, products: Products) -> Walk | None:
+    """Kernel columns of few channels in the lanes of one pass; None where that cannot be or saves nothing."""
+    values = products.values
+    count = folded.passes(context, node, values, products.dilation)
+    if count is None:
+        return None
+    (top, _), (left, _) = products.padding
+    source = folded.rows(context, node, index, products.stride, left, count)
+    tiles = folded.tiles(values, count, context.lanes)
+    return Walk(source, tiles, [0] * len(tiles), (values.shape[1], count), products.dilation, (top, 0), context.lanes,
+                checks_columns=False)
+
+
+def _windowed(context: Context, node: ChipNode, products: Products) -> Walk | None:
+    """A pass of the window unit for each group of kernel rows; None where it cannot."""
+    shape = windows.window(context, node, products.values, products.stride, products.dilation, products.padding)
+    if shape is None:
+        return None
+    source = context.read(node.source)
+    tiles = windows.tiles(products.values, shape, context.lanes)
+    (top, _), (left, _) = products.padding
+    return Walk(source, tiles, list(range(source.blocks)), (len(tiles[0][0]), 1), (shape.rows, 1), (top, left),
+                context.lanes, TensorOpcode.WINDOW, window=shape)
+
+
+def _layer(context: Context, node: ChipNode, index: int, op: Op, products: Products, walk: Walk,
+           double_scales: bool = False) -> ChipLayer:
+    tensors = context.graph.tensors
+    source = tensors[node.node.inputs[0]]
+    output = tensors[node.node.outputs[0]]
+    height, width, _ = node.written
     layer = ChipLayer(
-        index, node.name, type(op).__name__, opcode, image, context.write(node),
-        kernel, stride, dilation, origin, column_bytes, passes is None, zero_of(source),
-        [], zero_of(output), *op.clamp, weights=tiles, first_block=first)
-    set_parameters(context, layer, node, values, weights)
-    layer.parts = [Part((0, out_shape[0]), (0, out_shape[1]))]
-    layer.window, layer.arrives = window, node.source.tensor in context.outside
-    layer.macs = out_shape[0] * out_shape[1] * values.size
-    layer.weight_bytes = values.size
-    layer.input_shape, layer.output_shape = tuple(source.shape), tuple(output.shape)
+        index, node.name, type(op).__name__, walk.opcode, walk.source, context.write(node),
+        walk.kernel, products.stride, walk.dilation, walk.origin, walk.column_bytes, walk.checks_columns,
+        source.zero_point, [], output.zero_point, *op.clamp, weights=walk.tiles, first_block=walk.first_block,
+        window=walk.window, arrives=node.source.tensor in context.outside, parts=[Part((0, height), (0, width))],
+        macs=height * width * products.values.size, weight_bytes=products.values.size,
+        input_shape=tuple(source.shape), output_shape=tuple(output.shape))
+    set_parameters(context, layer, node, products.values, double_scales)
     return layer
 
 
-def chip_weights(weights) -> np.ndarray:
+def chip_weights(weights: Tensor) -> np.ndarray:
     """A layer's weights less their zero points: int8, or int16 where they need more bits."""
     values = centred(weights)
     return values.astype(np.int8) if values.min(initial=0) >= -128 and values.max(initial=0) <= 127 else values
 
 
-def set_parameters(context: Context, layer: ChipLayer, node: ChipNode, values: np.ndarray, weights) -> None:
+def set_parameters(context: Context, layer: ChipLayer, node: ChipNode, values: np.ndarray,
+                   double_scales: bool = False) -> None:
     """Parameter records per output block; short ones where all channels have the same scale.
 
+    values: (outputs, ...), the weights. double_scales: with TFLite's arithmetic, sums are multiplied by their scale in
+    double and rounded once, as LiteRT does for fully connected layers.
     The zero point of the input is in the bias: sum(w*(x - z)) = sum(w*x) - z*sum(w).
     """
     tensors, lanes = context.graph.tensors, context.lanes
-    source, output = tensors[node.node.inputs[0]], tensors[node.node.outputs[0]]
+    source, weights = (tensors[name] for name in node.node.inputs[:2])
+    output = tensors[node.node.outputs[0]]
     outputs = len(values)
-    bias = np.zeros(outputs, np.int64)
-    if len(node.node.inputs) > 2 and node.node.inputs[2]:
-        bias += np.asarray(tensors[node.node.inputs[2]].data).reshape(-1)
-    bias -= zero_of(source) * values.reshape(outputs, -1).sum(axis=1, dtype=np.int64)
+    bias = _bias(context, node, outputs)
+    bias -= source.zero_point * values.reshape(outputs, -1).sum(axis=1, dtype=np.int64)
     scales = np.broadcast_to(sum_scales(context.graph.arithmetic, source, weights, output, not node.node.op.unsigned),
                              outputs)
     pairs = [quantize.float_multiplier(s) if context.floats else quantize_multiplier(float(s)) for s in scales]
@@ -109,10 +199,11 @@ def set_parameters(context: Context, layer: ChipLayer, node: ChipNode, values: n
         raise GraphError(f"{node.node.label}: the scale of input times weights must be less than 2**31 times "
                          "that of the output")
     multiplier, shift = np.array(pairs, np.int64).T
-    left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
+    left = np.maximum(shift, 0)
+    right = np.maximum(-shift, 0)
     if context.floats:
         quantize.check_float_range(bias, values, shift)
-    elif isinstance(node.node.op, FullyConnected):
+    elif double_scales:
         layer.rounding, multiplier, left, right = rounding.fully_connected(scales, quantize.reach(bias, values),
                                                                            node.node.label)
     blocks = [slice(o, o + lanes) for o in range(0, outputs, lanes)]
@@ -125,7 +216,15 @@ def set_parameters(context: Context, layer: ChipLayer, node: ChipNode, values: n
         layer.params = [quantize.pack_parameters(bias[b], multiplier[b], (left[b], right[b]), lanes) for b in blocks]
 
 
-def make_tiles(lanes: int, values: np.ndarray, starts: np.ndarray,
+def _bias(context: Context, node: ChipNode, outputs: int) -> np.ndarray:
+    """int64 (outputs,): the layer's bias, 0 without one."""
+    bias = np.zeros(outputs, np.int64)
+    if len(node.node.inputs) > 2 and node.node.inputs[2]:
+        bias += np.asarray(context.graph.tensors[node.node.inputs[2]].data).reshape(-1)
+    return bias
+
+
+def make_tiles(lanes: int, values: np.ndarray, starts: Sequence[int] | np.ndarray,
                place: np.ndarray) -> tuple[list[np.ndarray], list[int]]:
     """Tiles of every output block over the input blocks that its channels read, and the first of those.
 
@@ -133,7 +232,8 @@ def make_tiles(lanes: int, values: np.ndarray, starts: np.ndarray,
     channel c is in lane place[c].
     """
     outputs, kernel_y, kernel_x, per_group = values.shape
-    tiles, first = [], []
+    tiles: list[np.ndarray] = []
+    first: list[int] = []
     for o in range(0, outputs, lanes):
         read = [place[start:start + per_group] for start in starts[o:o + lanes]]
         low = min(int(r.min()) for r in read) // lanes
@@ -148,7 +248,9 @@ def make_tiles(lanes: int, values: np.ndarray, starts: np.ndarray,
 
 
 RULES = {
-    Conv2D: Rule(refuse_convolution, lower, any_lanes=True),
-    DepthwiseConv2D: Rule(refuse_convolution, lower),  # a column of the array works on the lane that it stands on
-    FullyConnected: Rule(refuse_dense, lower, any_lanes=True),
+    Conv2D: Rule(refuse_convolution, convolution, any_lanes=True),
+    # A column of the array works on the lane that it stands on.
+    DepthwiseConv2D: Rule(refuse_convolution, depthwise),
+    FullyConnected: Rule(refuse_dense, dense, any_lanes=True, read_image=dense_operand, written_image=dense_result,
+                         units=dense_units),
 }

@@ -1,38 +1,38 @@
-"""Few input channels: kernel columns folded into lanes, for a tensor that the host lays out so."""
+"""Few input channels: kernel columns folded into lanes, for a tensor that the host brings into that layout."""
 
 import numpy as np
 
-from ...graph import FullyConnected
 from ...program import Rows
 from ..chip_node import ChipNode
 from ..layers import Image
 from .context import Context, Input
+from .limits import Pair
 
 
-def passes(context: Context, node: ChipNode, values: np.ndarray, dilation) -> int | None:
+def passes(context: Context, node: ChipNode, values: np.ndarray, dilation: Pair) -> int | None:
     """Passes per kernel row with kernel columns folded into lanes; None where that saves nothing or cannot be.
 
-    Only a tensor from outside can lie in memory that way, because the host converts it.
+    values: weights (outputs, kernel y, kernel x, channels). Only a tensor from outside can be in memory that way,
+    because the host changes its layout.
     """
-    _, _, kernel_x, per_group = values.shape
-    outside = node.source.tensor in context.outside
-    if not outside or per_group != node.image[2] or isinstance(node.node.op, FullyConnected):
+    _, _, kernel_x, channels = values.shape
+    if node.source.tensor not in context.outside or channels != node.image[2] or dilation[1] != 1:
         return None
-    count = -(-kernel_x * per_group // context.lanes)
-    plain = kernel_x * -(-per_group // context.lanes)
-    return count if dilation[1] == 1 and count < plain else None
+    count = -(-kernel_x * channels // context.lanes)
+    plain = kernel_x * -(-channels // context.lanes)
+    return count if count < plain else None
 
 
-def rows(context: Context, node: ChipNode, index: int, stride, left: int, out_width: int, count: int,
-         zero: int) -> Image:
+def rows(context: Context, node: ChipNode, index: int, stride: Pair, left: int, count: int) -> Image:
     """The image with `count` passes' words in reach of every output pixel, `left` columns of padding in memory."""
     height, width, channels = node.image
     lanes = context.lanes
-    # far enough that the last pixel's last word lies in the row
-    reach = (out_width - 1) * stride[1] * channels + count * lanes
+    # The last output pixel's last word must be inside the row.
+    reach = (node.written[1] - 1) * stride[1] * channels + count * lanes
     pitch = -(-max(reach, (left + width) * channels) // lanes) * lanes
     source = node.source
     name = context.name(source.values, "rows", index)
+    zero = context.graph.tensors[node.node.inputs[0]].zero_point
     layout = Rows(context.shape(source.tensor), height, width, channels, left, pitch, zero)
     context.inputs[name] = Input(source.tensor, layout, source.table)
     return Image(name, 1, height, width, channels, pitch, folded=True)

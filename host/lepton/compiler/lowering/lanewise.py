@@ -1,12 +1,12 @@
-"""Pools, means, sums and tables: each lane by itself, with maximum or sum in place of products."""
+"""Pools, means and tables: each lane by itself, with maximum or sum in place of products."""
 
 import numpy as np
 
 from ...arch import Rounding, TensorOpcode
-from ...graph import Add, Arithmetic, AveragePool2D, Graph, MaxPool2D, Mean, Node, Op, Sub, Table
+from ...graph import Arithmetic, AveragePool2D, Graph, MaxPool2D, Mean, Node, Op, Table
 from ..chip_node import ChipNode
+from ..images import image_of
 from ..layers import ChipLayer, Part
-from ..operands import image_of
 from ..rule import Fusion, Phase, Rule
 from . import averages
 from .context import Context
@@ -14,9 +14,13 @@ from .limits import constants, window
 
 
 def refuse_pool(graph: Graph, node: Node, op: MaxPool2D | AveragePool2D) -> str | None:
-    if isinstance(op, MaxPool2D) and op.dilation != (1, 1):
-        return f"a pool with dilation {op.dilation}"
     return constants(graph, node) or window(image_of(graph, node.inputs[0]), op.kernel, op.stride, (1, 1), op.padding)
+
+
+def refuse_max_pool(graph: Graph, node: Node, op: MaxPool2D) -> str | None:
+    if op.dilation != (1, 1):
+        return f"a pool with dilation {op.dilation}"
+    return refuse_pool(graph, node, op)
 
 
 def refuse_average(graph: Graph, node: Node, op: AveragePool2D) -> str | None:
@@ -30,32 +34,26 @@ def refuse_mean(graph: Graph, node: Node, op: Mean) -> str | None:
     return constants(graph, node) or window(image, image[:2])
 
 
-def refuse_sum(graph: Graph, node: Node, op: Add | Sub) -> str | None:
-    a, b = (tuple(graph.tensors[name].shape) for name in node.inputs)
-    if a != b:
-        return f"shapes {a} and {b} differ"
-    return refuse_lanewise(graph, node, op)
-
-
 def refuse_lanewise(graph: Graph, node: Node, op: Op) -> str | None:
     return constants(graph, node) or window(image_of(graph, node.inputs[0]))
 
 
 def read_and_write(context: Context, node: ChipNode, index: int, phase: Phase, op: Op) -> ChipLayer:
     """The layer of an operator without weights; one that only reads and writes is a maximum over one pixel."""
-    tensors, out_shape = context.graph.tensors, node.written
-    source, output = tensors[node.node.inputs[0]], tensors[node.node.outputs[0]]
+    tensors = context.graph.tensors
+    height, width, _ = node.written
     return ChipLayer(
         index, node.name, type(op).__name__, TensorOpcode.MAX, context.read(node.source),
         context.write(node), kernel=(1, 1), stride=(1, 1), dilation=(1, 1), origin=(0, 0),
         column_bytes=context.lanes, checks_columns=True, pad=-128, params=[context.identity()], out_zero=0,
-        out_min=-128, out_max=127, rounding=Rounding.DOUBLE, parts=[Part((0, out_shape[0]), (0, out_shape[1]))],
-        input_shape=tuple(source.shape), output_shape=tuple(output.shape))
+        out_min=-128, out_max=127, rounding=Rounding.DOUBLE, parts=[Part((0, height), (0, width))],
+        input_shape=tuple(tensors[node.node.inputs[0]].shape), output_shape=tuple(tensors[node.node.outputs[0]].shape))
 
 
 def max_pool(context: Context, node: ChipNode, index: int, phase: Phase, op: MaxPool2D | AveragePool2D) -> ChipLayer:
     layer = read_and_write(context, node, index, phase, op)
-    layer.kernel, layer.stride = op.kernel, op.stride
+    layer.kernel = op.kernel
+    layer.stride = op.stride
     layer.origin = op.padding[0][0], op.padding[1][0]
     layer.out_min, layer.out_max = op.clamp
     return layer
@@ -68,7 +66,8 @@ def average_pool(context: Context, node: ChipNode, index: int, phase: Phase, op:
 
 
 def mean(context: Context, node: ChipNode, index: int, phase: Phase, op: Mean) -> ChipLayer:
-    layer, tensors = read_and_write(context, node, index, phase, op), context.graph.tensors
+    tensors = context.graph.tensors
+    layer = read_and_write(context, node, index, phase, op)
     layer.kernel = node.image[:2]
     averages.mean(context, layer, tensors[node.node.inputs[0]], tensors[node.node.outputs[0]])
     return layer
@@ -76,19 +75,20 @@ def mean(context: Context, node: ChipNode, index: int, phase: Phase, op: Mean) -
 
 def table(context: Context, node: ChipNode, index: int, phase: Phase, op: Table) -> ChipLayer:
     layer = read_and_write(context, node, index, phase, op)
-    look_up(layer, op)
+    layer.table = op.values
     return layer
 
 
-def look_up(layer: ChipLayer, op: Op) -> None:
-    """Send the results of a layer through the Table `op`."""
-    assert isinstance(op, Table)
+def look_up(context: Context, layer: ChipLayer, node: ChipNode, op: Table) -> None:
+    """Send the results of a layer through the table that is fused into `node`."""
     layer.table = op.values
+    layer.op += "+Table"
+    layer.output_shape = context.shape(node.own)
 
 
 RULES = {
-    MaxPool2D: Rule(refuse_pool, max_pool), AveragePool2D: Rule(refuse_average, average_pool),
-    Mean: Rule(refuse_mean, mean), Table: Rule(refuse_lanewise, table, fusion=Fusion.TABLE),
-    Add: Rule(refuse_sum, read_and_write, fusion=Fusion.RESIDUAL),
-    Sub: Rule(refuse_sum, read_and_write, fusion=Fusion.RESIDUAL),
+    MaxPool2D: Rule(refuse_max_pool, max_pool),
+    AveragePool2D: Rule(refuse_average, average_pool),
+    Mean: Rule(refuse_mean, mean),
+    Table: Rule(refuse_lanewise, table, fusion=Fusion.TABLE, fuse=look_up),
 }

@@ -1,4 +1,4 @@
-"""What several rules ask of a node: the limits of the commands' fields."""
+"""Limits of the commands' fields that several rules check."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from ...arch.commands import Tensor as TensorCommand
 from ...graph import Graph, Node
 from ...graph.numerics.fixedpoint import quantize_multiplier
 from ...graph.numerics.requantize import sum_scales
-from ..operands import ImageShape
+from ..images import ImageShape
 
 Pair = tuple[int, int]
 

@@ -7,16 +7,18 @@ import numpy as np
 from ...arch import TensorOpcode
 from ...graph import Call, Graph, Node, OperandList, Resize, Tensor, TransposeConv2D
 from ..chip_node import ChipNode
+from ..images import image_of
 from ..layers import ChipLayer, Image, Part
-from ..operands import image_of
 from ..rule import Phase, Rule
 from ..views import ChannelView
 from .channels import select
-from .context import Context, zero_of
+from .context import Context
 from .dot import chip_weights, make_tiles, set_parameters
 from .limits import constants, scales, window
 
-_MOST_PHASES = 8  # along each axis; each is a layer of its own
+# Along each axis. Every phase is a layer that walks over the whole input: networks upsample by 2 or 4, and from 8 on
+# the 64 layers of one node would take a quarter of a job's counters.
+_MOST_PHASES = 8
 
 
 def resize_steps(graph: Graph, node: Node, op: Resize) -> tuple[int, int]:
@@ -82,8 +84,7 @@ def transposed(context: Context, node: ChipNode, index: int, phase: Phase, op: T
     where s divides p + top - k, times input row y + (p + top - k) / s: kernel rows from last to first."""
     tensors = context.graph.tensors
     assert phase is not None
-    weights = tensors[node.node.inputs[1]]
-    values = chip_weights(weights)
+    values = chip_weights(tensors[node.node.inputs[1]])
     origin = []
     for axis in (0, 1):
         step, before = op.stride[axis], phase[axis] + op.padding[axis][0]
@@ -94,18 +95,19 @@ def transposed(context: Context, node: ChipNode, index: int, phase: Phase, op: T
         else:  # no tap meets these pixels: they are the bias alone
             values = np.zeros_like(values.take([0], 1 + axis))
             origin.append(0)
-    source, output = tensors[node.node.inputs[0]], tensors[node.node.outputs[0]]
+    source = tensors[node.node.inputs[0]]
+    output = tensors[node.node.outputs[0]]
     outputs, *kernel, _ = values.shape
-    tiles, first = make_tiles(context.lanes, values, np.zeros(outputs, np.int64),
-                              context.lanes_of(node.source))
-    image, target = context.read(node.source), _image(context, node, phase)
+    tiles, first = make_tiles(context.lanes, values, np.zeros(outputs, np.int64), context.lanes_of(node.source))
+    image = context.read(node.source)
+    target = _image(context, node, phase)
     layer = ChipLayer(
         index, node.name, "TransposeConv2D", TensorOpcode.DOT, image, target, (kernel[0], kernel[1]), (1, 1), (1, 1),
-        (origin[0], origin[1]), context.lanes, True, zero_of(source), [], zero_of(output),
+        (origin[0], origin[1]), context.lanes, True, source.zero_point, [], output.zero_point,
         *op.clamp, weights=tiles, first_block=first, parts=[Part((0, target.height), (0, target.width))],
         macs=target.height * target.width * values.size, weight_bytes=values.size,
         input_shape=tuple(source.shape), output_shape=tuple(output.shape))
-    set_parameters(context, layer, node, values, weights)
+    set_parameters(context, layer, node, values)
     return layer
 
 

@@ -1,13 +1,13 @@
-"""The rules of all families, by operator; and the question that the compiler asks first: is a node for the chip?"""
+"""The rules of all families, by operator, and `refusal`: why the chip does not take a node."""
 
 import numpy as np
 
-from ...graph import Graph, GraphError, Node
+from ...graph import Graph, GraphError, Node, Op
 from ..images import image_shape
 from ..rule import Rule
-from . import channels, dot, lanewise, phases
+from . import channels, dot, lanewise, phases, residual
 
-RULES: dict[type, Rule] = {**dot.RULES, **phases.RULES, **lanewise.RULES, **channels.RULES}
+RULES: dict[type[Op], Rule] = {**dot.RULES, **phases.RULES, **lanewise.RULES, **residual.RULES, **channels.RULES}
 
 
 def refusal(graph: Graph, node: Node) -> str | None:

@@ -173,6 +173,9 @@ class Recenter(Op):
                     and np.array_equal(x.quantization.zero_point + up, y.quantization.zero_point),
                     f"{x.name!r} and {y.name!r} must have the same scale, and zero points 128 apart")
 
+    def byte_map(self) -> bytes:
+        return bytes(range(128, 256)) + bytes(range(128))
+
     def compute(self, call: Call) -> np.ndarray:
         """Flips the top bit, which adds or subtracts 128."""
         return (call.x.view(np.uint8) ^ np.uint8(0x80)).view(call.output.dtype)

@@ -33,9 +33,11 @@ class Table(Op):
     def check(self, signature: Signature) -> None:
         int8(*signature.inputs, signature.output)
 
+    def byte_map(self) -> bytes:
+        return self.values[128:] + self.values[:128]
+
     def compute(self, call: Call) -> np.ndarray:
-        by_byte = self.values[128:] + self.values[:128]  # in the order of the bytes read as unsigned numbers
-        return mapped(by_byte, call.x).view(np.int8)
+        return mapped(self.byte_map(), call.x).view(np.int8)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
