@@ -1,7 +1,7 @@
 """Averages over windows: parameters with which the chip, which adds integers, gives the framework's every result.
 
 ONNX Runtime and PyTorch add float32 numbers one by one, so rounding errors depend on the order of the pixels. They show
-only where a sum lies so near to a half that they can turn it; a window has few sums, and all of them are looked at.
+only where a sum is so near to a half that they can turn it; a window has few sums, and all of them are checked.
 """
 
 import math
@@ -17,13 +17,15 @@ from ..graph.numerics.requantize import float_average_scale, from_reals, from_su
 from . import quantize
 
 Record = tuple[int, int, int, int]  # bias, multiplier, left shift, right shift
-_MOST = 1 << 13  # pixels of a window whose sums are looked at
+# Pixels of the largest window whose sums are checked: 8192 pixels have 2 million sums, which takes 0.05 s for each
+# number of pixels. Larger windows are the host's.
+_MOST = 1 << 13
 _STEP = 2.0**-24  # what rounding to float32 can change, relative to the number
 
 
 def float_averages(source: tuple[float, int], output: tuple[float, int], counts: Sequence[int],
                    op: AveragePool2D, arithmetic: Arithmetic) -> tuple[int, list[Record]]:
-    """(output zero point, records) for windows of so many pixels, in `Rounding.FLOAT`.
+    """(output zero point, records) for windows of `counts` pixels, in `Rounding.FLOAT`.
 
     source, output: scale and zero point. The output's zero point may be another than the network's, with the bias
     making up for it: ONNX Runtime adds it before it rounds, the chip after, and where it is odd ties go the other way.
@@ -82,8 +84,8 @@ def _float_results(sums: np.ndarray, source: tuple[float, int], output: tuple[fl
 def unsigned_average(count: int) -> Record:
     """TFLite's averages of uint8, ties up, in `Rounding.SINGLE` with the output's zero point -128.
 
-    With 128 more for every value sums are those of uint8, from 0 on, and a multiplier a little above 1/count gives
-    ties their due; it is tried on all sums. Raises `GraphError` where a window is so large that it would not do.
+    With 128 more for every value sums are those of uint8, from 0 on, and with a multiplier a little above 1/count ties
+    go up; it is tried on all sums. Raises `GraphError` where a window is so large that no multiplier does.
     """
     sums = np.arange(255 * min(count, _MOST) + 1, dtype=np.int64)
     wanted = (sums + count // 2) // count

@@ -82,18 +82,23 @@ def transfer(opcode: DmaOpcode, layer: int, region: Region, offset: int, area: A
     `offset` is where the tensor starts in the region, `memory_block`, `memory_row` and `memory_pixel` its strides
     there.
     """
-    (b0, b1), (r0, r1), (c0, c1) = part.blocks, part.rows, part.columns
-    columns, rows, blocks = (c1 - c0) * part.pixel_bytes, r1 - r0, b1 - b0
+    b0, b1 = part.blocks
+    r0, r1 = part.rows
+    c0, c1 = part.columns
+    columns = (c1 - c0) * part.pixel_bytes
+    rows = r1 - r0
+    blocks = b1 - b0
     if part.columns == area.columns and area.row_bytes == memory_row:
         columns = area.row_bytes  # whole rows, with what follows the last pixel
     offset += b0 * memory_block + r0 * memory_row + c0 * memory_pixel
     local = area.at(b0, r0, c0 * part.pixel_bytes)
-    # what is contiguous on both sides becomes one row
+    # What is contiguous on both sides becomes one row.
     runs = [(rows, memory_row, area.row_bytes), (blocks, memory_block, area.block_bytes)]
     length = columns
     steps: list[tuple[int, int, int]] = []
     if memory_pixel != part.pixel_bytes:  # pixel by pixel
-        length, runs = part.pixel_bytes, [(c1 - c0, memory_pixel, part.pixel_bytes), *runs]
+        length = part.pixel_bytes
+        runs = [(c1 - c0, memory_pixel, part.pixel_bytes), *runs]
         columns = (c1 - c0 - 1) * memory_pixel + part.pixel_bytes
     for count, memory_step, local_step in runs:
         if count == 1:
@@ -127,8 +132,11 @@ def packed_transfers(opcode: DmaOpcode, layer: int, region: Region, offset: int,
 
     `offset` is where the tensor starts in the region.
     """
-    lanes, channels = part.pixel_bytes, image.channels
-    (b0, b1), (r0, r1), (c0, c1) = part.blocks, part.rows, part.columns
+    lanes = part.pixel_bytes
+    channels = image.channels
+    b0, b1 = part.blocks
+    r0, r1 = part.rows
+    c0, c1 = part.columns
     if image.height == image.width == 1:  # one run of bytes
         runs = [(b0, b1, min(b1 * lanes, channels) - b0 * lanes)]
     else:
@@ -162,7 +170,7 @@ def weight_transfer(layer: int, offset: int, address: int, size: int) -> Command
 
 
 @dataclass
-class Program:
+class CommandSequence:
     """The commands of a job in the order of a sequential execution, and its constants."""
 
     commands: list[Command] = field(default_factory=list)

@@ -97,7 +97,7 @@ def source_hash(graph: Graph) -> str:
     """sha256 over everything in the graph that decides what it computes."""
     digest = hashlib.sha256()
 
-    def add(*values) -> None:
+    def add(*values: object) -> None:
         digest.update(repr(values).encode() + b"\n")
 
     add(graph.name, graph.inputs, graph.outputs, graph.arithmetic.value)
@@ -177,7 +177,9 @@ def _chip_step(graph: Graph, segment: ChipJob, model: CompiledModel) -> ChipStep
         raise NotOnChip((owners[error.layer].node, str(error))) from error
     check_sizes(graph.name, {Region.PROGRAM: len(image)})
     prediction = predict(program.commands, records, config)
-    step, offsets, sizes = len(model.steps), placement.memory, placement.sizes
+    step = len(model.steps)
+    offsets = placement.memory
+    sizes = placement.sizes
     model.layers += [
         LayerInfo(layer.index, layer.name, layer.op, tuple(map(int, layer.input_shape)),
                   tuple(map(int, layer.output_shape)), layer.macs, layer.weight_bytes, step,

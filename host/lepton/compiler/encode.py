@@ -4,10 +4,10 @@ from ..arch import Engine, Stream
 from ..arch.commands import ENGINE_RECORDS
 from ..arch.record import FieldError
 from ..graph import GraphError
-from .commands import Program
+from .commands import CommandSequence
 from .repeat import merge
 
-_ALIGNMENT = 64  # of a stream, and of constants to whole bus beats
+_ALIGNMENT = 64  # of streams (`Stream`); constants are aligned to it as well (`weights`)
 
 
 class FieldOverflow(GraphError):
@@ -18,15 +18,17 @@ class FieldOverflow(GraphError):
         self.layer = layer
 
 
-def encode(program: Program, names: dict[int, str]) -> tuple[bytes, dict[Engine, Stream], dict[Engine, list[int]]]:
-    """The image, where the streams lie in it, and how many commands each record of an engine stands for.
+def encode(program: CommandSequence,
+           names: dict[int, str]) -> tuple[bytes, dict[Engine, Stream], dict[Engine, list[int]]]:
+    """The image, where the streams are in it, and how many commands each record of an engine stands for.
 
     `names` maps layer indices to names for errors.
 
     Raises `FieldOverflow` where a value does not fit its field.
     """
     image = bytearray(program.constants)
-    streams, counts = {}, {}
+    streams: dict[Engine, Stream] = {}
+    counts: dict[Engine, list[int]] = {}
     for engine in Engine:
         image.extend(bytes(-len(image) % _ALIGNMENT))
         own = (command.fields for command in program.commands if command.engine == engine)

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 
 import numpy as np
 
@@ -22,8 +23,7 @@ class Box:
 
     @property
     def passes(self) -> int:
-        (b0, b1), (y0, y1), (x0, x1) = self.blocks, self.rows, self.columns
-        return (b1 - b0) * (y1 - y0) * (x1 - x0)
+        return prod(stop - start for start, stop in (self.blocks, self.rows, self.columns))
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Image:
     pixels without gaps, folded ones (`layouts.Rows`) have a single block.
     """
 
-    name: str  # of the buffer
+    name: str  # that of the buffer which it is in
     blocks: int
     height: int
     width: int
@@ -52,8 +52,8 @@ class Image:
     folded: bool = False
     first_block: int = 0  # where it begins in its buffer
     of_blocks: int = 0  # blocks of the buffer, if it is not all of it
-    inset: int = 0  # bytes from there to the first pixel, where pixels are every so many of the buffer's
-    channels: int = 0  # packed: in memory pixels of so many channels lie one after the other, never on the chip
+    inset: int = 0  # bytes from there to the first pixel, where it has only every n-th pixel of the buffer (`phase`)
+    channels: int = 0  # packed: in memory, never on the chip, a pixel has as many bytes; 0: pixels are blocked
 
     @property
     def block_bytes(self) -> int:
@@ -77,7 +77,8 @@ class Image:
 
     def phase(self, steps: tuple[int, int], place: tuple[int, int]) -> "Image":
         """Every `steps` (y, x) pixel from `place` on, the steps dividing height and width."""
-        (y, x), inset = steps, place[0] * self.row_bytes + place[1] * self.pixel_bytes
+        y, x = steps
+        inset = place[0] * self.row_bytes + place[1] * self.pixel_bytes
         return replace(self, height=self.height // y, width=self.width // x, row_bytes=self.row_bytes * y,
                        pixel_bytes=self.pixel_bytes * x, inset=inset)
 
@@ -97,7 +98,7 @@ class WindowWalk:
 
     @property
     def columns(self) -> int:
-        """Columns that the window unit needs to work on."""
+        """Columns that the window unit needs at least (WINDOW in `arch.commands`)."""
         return max(self.width, 2)
 
     def group(self, index: int) -> tuple[int, int]:
@@ -106,7 +107,7 @@ class WindowWalk:
 
 
 def _plane(weights: np.ndarray, plane: int) -> np.ndarray:
-    """One of the int8 addends of weights."""
+    """One of the int8 addends of int16 weights: what remains after those before it, as far as an int8 reaches."""
     for _ in range(plane):
         weights = weights - np.clip(weights, -128, 127)
     return np.clip(weights, -128, 127)
@@ -119,8 +120,8 @@ class ChipLayer:
     For DOT and WINDOW, `weights[ob]` holds the tiles of output block `ob`, of shape (blocks, kernel_y, kernel_x, K, K)
     with the output channel before the input lane (or tap), for the input blocks from `first_block[ob]` on, and
     `params[ob]` its record. They are int8, or int16 where the network's do not fit: then they are the sum of several
-    int8, each of which the array takes in passes of its own, for accumulators do not mind. SUM and MAX work lane by
-    lane: output block b reads input block b, and `params[i]` serves part i.
+    int8 addends, each of which the array takes in passes of its own; the accumulators add them up. SUM and MAX work
+    lane by lane: output block b reads input block b, and `params[i]` serves part i.
     """
 
     index: int
@@ -134,7 +135,7 @@ class ChipLayer:
     dilation: tuple[int, int]
     origin: tuple[int, int]  # padding rows above and columns to the left
     column_bytes: int  # bytes between kernel columns
-    checks_columns: bool  # columns outside the image are padding (not where padding lies in memory)
+    checks_columns: bool  # columns outside the image are padding; False where padding is in memory
     pad: int
     params: list[bytes]
     out_zero: int
@@ -155,11 +156,12 @@ class ChipLayer:
     weight_bytes: int = 0
     input_shape: tuple[int, ...] = ()
     output_shape: tuple[int, ...] = ()
-    cuts: dict = field(default_factory=dict)  # parts of the reductions, by the limits that they keep (`tiling`)
+    # Parts of the reductions, by the limits that they keep: tilings share them (`tiling.Tiling._reductions`).
+    cuts: dict[tuple[int, int], list[tuple[Box, list[Box], int]]] = field(default_factory=dict)
 
     @property
     def weighted(self) -> bool:
-        """Does it take weight tiles?"""
+        """True where it takes weight tiles."""
         return self.weights is not None
 
     @property
@@ -202,13 +204,13 @@ class ChipLayer:
         return self._box(ob, box).astype(np.int8).tobytes()
 
     def box_is_empty(self, ob: int, box: Box) -> bool:
-        """Are all of a part's weights 0?"""
+        """True where all of a part's weights are 0."""
         return not self._box(ob, box).any()
 
     def _box(self, ob: int, box: Box) -> np.ndarray:
-        (b0, b1), (y0, y1), (x0, x1) = box.blocks, box.rows, box.columns
         first = self.first_block[ob]
-        return _plane(self.tiles[ob][b0 - first:b1 - first, y0:y1, x0:x1], box.plane)
+        blocks = slice(box.blocks[0] - first, box.blocks[1] - first)
+        return _plane(self.tiles[ob][blocks, slice(*box.rows), slice(*box.columns)], box.plane)
 
     def input_rows(self, rows: tuple[int, int]) -> tuple[int, int]:
         """Source rows [start, stop) that output rows [start, stop) read, those inside the image."""
@@ -227,5 +229,10 @@ class ChipLayer:
     def _extent(self, span: tuple[int, int], axis: int, limit: int) -> tuple[int, int]:
         first = span[0] * self.stride[axis] - self.origin[axis]
         last = (span[1] - 1) * self.stride[axis] - self.origin[axis] + self.reach[axis]
-        start, stop = max(first, 0), min(last + 1, limit)
-        return (start, stop) if start < stop else (min(start, limit - 1), min(start, limit - 1) + 1)
+        start = max(first, 0)
+        stop = min(last + 1, limit)
+        if start < stop:
+            return start, stop
+        # All of it is padding: one row or column all the same, since tile buffers have at least one.
+        inside = min(start, limit - 1)
+        return inside, inside + 1

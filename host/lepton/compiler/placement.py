@@ -1,13 +1,14 @@
-"""What stays in the scratchpad between layers, and where everything lies, on chip and in memory."""
+"""Which tensors stay in the scratchpad between layers, and the address of everything, on chip and in memory."""
 
 from dataclasses import dataclass, field
 
 from ..arch import ChipConfig, Region
 from ..graph import GraphError
+from .choice import choose, fixed_weight_bytes, smallest
 from .layers import ChipLayer, Image
-from .tiling import Streams, Tiling, choose, fixed_weight_bytes, smallest
+from .tiling import Streams, Tiling
 
-MEMORY_ALIGNMENT = 64
+MEMORY_ALIGNMENT = 64  # whole beats on every bus (`ChipConfig.bus_bytes` is at most 64)
 
 
 class LayerDoesNotFit(GraphError):
@@ -20,7 +21,7 @@ class LayerDoesNotFit(GraphError):
 
 @dataclass(frozen=True)
 class Place:
-    """Where an activation lies in memory."""
+    """Where an activation is in memory."""
 
     region: Region
     offset: int
@@ -82,12 +83,14 @@ def _first_fit(items: list[_Item], alignment: int) -> dict[object, int]:
 
 
 class Placer:
-    """Decides for the layers of one job. What does not fit the scratchpad travels through memory, one tensor after
-    the other being sent away until every layer has room for its tiles."""
+    """Decides for the layers of one job. What does not fit the scratchpad passes through memory: one resident tensor
+    after the other is given up until every layer has room for its tiles."""
 
     def __init__(self, layers: list[ChipLayer], config: ChipConfig, inputs: list[str], outputs: list[str]):
-        self.layers, self.config = layers, config
-        self.inputs, self.outputs = inputs, outputs
+        self.layers = layers
+        self.config = config
+        self.inputs = inputs
+        self.outputs = outputs
         self.buffers: dict[str, _Buffer] = {}
         for position, layer in enumerate(layers):
             for image in (layer.source, layer.residual):
@@ -97,7 +100,7 @@ class Placer:
                     buffer.uses += 1
             buffer = self.buffers.setdefault(layer.output.name, _Buffer(layer.output, position, position))
             buffer.last = position  # others may have written other blocks
-        # what is written pixel by pixel in several layers leaves in the same way, from tile buffers
+        # What several layers write pixel by pixel (`phases`) is stored in the same way, from tile buffers.
         scattered = {layer.output.name for layer in layers if layer.output.inset} & set(outputs)
         scattered |= {layer.output.name for layer in layers if layer.output.channels}  # packed only in memory
         self.resident = {name for name, b in self.buffers.items()
@@ -123,7 +126,7 @@ class Placer:
                 if name in self.resident and self.buffers[name].first <= position <= self.buffers[name].last]
 
     def _tile(self) -> list[Tiling]:
-        """Tilings for all layers, sending tensors to memory where there is no room for reasonable tiles."""
+        """Tilings for all layers; resident tensors are given up where there is no room for reasonable tiles."""
         position = 0
         tilings: list[Tiling] = []
         while position < len(self.layers):
@@ -138,20 +141,21 @@ class Placer:
             if not alive:
                 self._fail(position, layer)
             self._demote(alive, position)
-            # what lived before now may have more room, and other streams
-            position, tilings = 0, []
+            # Earlier layers may have more room now, and other streams: start again.
+            position = 0
+            tilings = []
         return tilings
 
     def _reasonable(self, tiling: Tiling) -> bool:
-        """Are tiles large enough that weights enter the array behind the pixels? With everything resident they are
-        as large as the chip allows."""
+        """True where tiles are so large that weights enter the array behind the pixels, in a cycle for each lane: twice
+        as many pixels as lanes. With everything resident tiles are as large as the chip allows."""
         plane = tiling.layer.output.height * tiling.layer.output.width
         enough = min(plane, 2 * self.config.lanes, self.config.accumulator_rows // 2)
         return tiling.bytes == 0 or tiling.rows * tiling.columns >= enough
 
     def _demote(self, alive: list[str], position: int) -> None:
-        """Let one resident tensor travel: rather one that is only read once from outside, then the largest."""
-        def worth(name: str):
+        """Give up one resident tensor: first those that the host sends and one layer reads, then the largest."""
+        def worth(name: str) -> tuple[bool, int, str]:
             buffer = self.buffers[name]
             return not (buffer.outside and buffer.uses == 1), -buffer.size, name
         self.resident.remove(min(alive, key=worth))
@@ -174,7 +178,7 @@ class Placer:
         addresses = _first_fit(items, self.config.lanes)
         for item in items:
             if addresses[item.key] + item.size > self.config.scratchpad_bytes:
-                # holes: there is room in all, but not in a piece
+                # There is room in total, but not in one piece.
                 candidates = {n for p in range(item.first, item.last + 1) for n in self._alive(p)}
                 self._demote(sorted(candidates), item.first)
                 return None

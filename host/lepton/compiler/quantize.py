@@ -8,16 +8,16 @@ from ..arch.commands import PARAM_WORDS, UNIFORM_PARAM_WORDS
 from ..graph import GraphError
 from ..graph.numerics.fixedpoint import quantize_multiplier, scale_twice_rounded
 
+Shift = int | np.ndarray  # one for all channels, or (channels,)
 _INT32_MAX = 2**31 - 1
+# FLOAT converts (row + bias) << left to float32 as the frameworks do, as long as the result is an int32. Below 2**31
+# float32 has steps of 128, so that sums from 2**31 - 64 on are rounded to 2**31.
+_FLOAT_LIMIT = 2**31 - 64
 
 
 def reach(bias: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(O,) how far from 0 the sums of each channel can be: of `bias` (O,) and int8 times `weights` (O, ...)."""
     return np.abs(bias) + 128 * np.abs(weights.reshape(len(weights), -1).astype(np.int64)).sum(axis=1)
-
-
-# FLOAT converts (row + bias) << left to float32 as the frameworks do, as long as the result is an int32.
-_FLOAT_LIMIT = 2**31 - 64
 
 
 def float_multiplier(scale: np.float32) -> tuple[int, int]:
@@ -68,7 +68,7 @@ def average_multiplier(count: int) -> tuple[int, int, int]:
 
 
 def fits_uniform(bias: np.ndarray) -> bool:
-    """Do biases (int64) fit the int24 of a record of a `uniform` command?"""
+    """True where biases (int64) fit the int24 of a record of a `uniform` command."""
     limit = 1 << (8 * UNIFORM_PARAM_WORDS - 1)
     return bool((bias >= -limit).all() and (bias < limit).all())
 
@@ -81,7 +81,8 @@ def pack_uniform(bias: np.ndarray, lanes: int) -> bytes:
     return record.tobytes()
 
 
-def pack_parameters(bias, multiplier, shift, lanes: int) -> bytes:
+def pack_parameters(bias: np.ndarray, multiplier: np.ndarray, shift: Shift | tuple[Shift, Shift],
+                    lanes: int) -> bytes:
     """The parameter record of up to `lanes` channels: `PARAM_WORDS` words of `lanes` bytes.
 
     `bias` is taken modulo 2**32, `shift` is TFLite's (positive is left) or a pair (left, right).

@@ -26,13 +26,15 @@ def merge(record: Record, commands: Iterable[dict[str, int]]) -> tuple[list[dict
 
 def _extend(record: Record, run: dict[str, int], count: int, fields: dict[str, int]) -> dict[str, int] | None:
     """`run`, which stands for `count` commands, with one more; None where `fields` are not what would follow."""
-    outer, steps = COUNT[record.name], STEPS[record.name]
+    outer = COUNT[record.name]
+    steps = STEPS[record.name]
     if (fields[outer], run[outer]) != (1, count) or count == record.find(outer).maximum:
         return None
     longer = run | {"repeat": 1, outer: count + 1}
     if count == 1:
         longer |= {step: record.find(step).wrap(fields[name] - run[name]) for name, step in steps}
-    extra_wait, extra_post = run["wait"] & ~fields["wait"], fields["post"] & ~run["post"]
+    extra_wait = run["wait"] & ~fields["wait"]
+    extra_post = fields["post"] & ~run["post"]
     if run["last_post"]:
         return None
     if count == 1 and extra_wait:

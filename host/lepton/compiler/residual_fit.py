@@ -1,14 +1,14 @@
 """Integers for the tail's residual add that give the same byte as a framework, for every pair of int8.
 
-There are 65 536 pairs, so nothing is left to chance: a function of two int8 is given as its table, and what the chip
-would compute with some parameters is held against all of it. Frameworks that add in float32 round after every
+There are 65 536 pairs, so a function of two int8 is given as its table, and what the chip would compute with some
+parameters is compared with all of it. Frameworks that add in float32 round after every
 operation; the chip, in `Rounding.FLOAT`, computes one exact sum
 
     rint(a * A + b * B + C),    a and b less their zero points
 
 and rounds once. The table says on which side of each half a sum has to lie: two linear inequalities in A, B and C for
-each pair. The ratios of the scales nearly satisfy them; the few that fail, because float32 rounded a sum across a
-half, are mended by moving A, B and C by less than the last place of a float32.
+each pair. The ratios of the scales nearly satisfy them; some fail because float32 rounded a sum across a half, and hold
+when A, B and C are moved by less than the last place of a float32.
 """
 
 import math
@@ -22,7 +22,9 @@ from ..graph.numerics.requantize import add_parameters
 
 _BYTES = np.arange(-128, 128, dtype=np.int64)
 _INPUT_FRACTION = 11  # fraction bits of a sum whose `add_shift_o` is 0
-_CLOSE = 2.0**-10  # inequalities that may fail when the coefficients move a little
+# Inequalities within this of their limit may fail when the coefficients move by a last place of float32: 2**-24 of
+# them, times values of up to 2**9, with 5 bits to spare.
+_CLOSE = 2.0**-10
 _STEPS = 4000  # of the relaxation; what can be solved is solved in a few hundred
 
 
@@ -54,7 +56,7 @@ def fit_fixed(table: np.ndarray, scales: tuple[float, float, float], zeros: tupl
     """The add_* fields of TFLite's ADD, or of SUB with a negative sign for what is taken away, if they give `table`.
 
     Scales and zero points: own value, residual, output. Ties of the first rounding go up, whatever the sign of the
-    multiplier, so a negated one need not give the negated number; it hardly ever shows.
+    multiplier, so a negated one need not give the negated number; the comparison with `table` finds where it does not.
     """
     try:
         fields = add_parameters(*scales)

@@ -1,8 +1,9 @@
 """LiteRT's fully connected layers, which multiply in double, on the chip's integer multiplier.
 
-LiteRT rounds acc * scale in float64, half away from zero. The tail has a multiplier of 31 bits and rounds once, half
-up, or twice, half away from zero. Which of the two gives LiteRT's byte for every accumulator that a channel can reach
-is tried out: as none of these functions ever decreases, they are the same if they are at the sums around every step.
+LiteRT rounds acc * scale in float64, half away from zero (`docs/decisions/09-rounding.md`). The tail has a multiplier
+of 31 bits and rounds once, half up, or twice, half away from zero. Which of the two gives LiteRT's byte for every
+accumulator that a channel can reach is tried: none of these functions ever decreases, so they are equal if they are at
+the sums around every step.
 """
 
 import numpy as np
@@ -26,17 +27,18 @@ def exact(scale: float, reach: int) -> dict[Rounding, tuple[int, int, int]]:
     at = np.floor((STEPS + 0.5) / scale).clip(-reach, reach).astype(np.int64) if scale else np.zeros(1, np.int64)
     sums = np.unique((at[:, None] + np.arange(-1, 3)).clip(-reach, reach))
     wanted = rounded(sums, scale).clip(STEPS[0], STEPS[-1])
-    found = {}
+    found: dict[Rounding, tuple[int, int, int]] = {}
 
-    def tried(rounding: Rounding, values: np.ndarray, left: int, right: int):
+    def tried(rounding: Rounding, values: np.ndarray, left: int, right: int) -> None:
         if np.array_equal(values.clip(STEPS[0], STEPS[-1]), wanted):
             found[rounding] = multiplier, left, right
 
     if -31 <= shift <= 31:
-        left, right = max(shift, 0), max(-shift, 0)
+        left = max(shift, 0)
+        right = max(-shift, 0)
         if reach << left < 2**31:
             tried(Rounding.SINGLE, (sums << left) * multiplier + (1 << (30 + right)) >> (31 + right), left, right)
-        # as far left as the sums go: the first of the two roundings is the finer for it
+        # As far left as the sums may go: that makes the first of the two roundings finer.
         left = max(min(31 - reach.bit_length(), 31 + shift), shift, 0)
         if left <= 31 and reach << left < 2**31:
             tried(Rounding.DOUBLE, scale_twice_rounded(sums, multiplier, left, left - shift), left, left - shift)
@@ -52,7 +54,8 @@ def fully_connected(scales: np.ndarray, reach: np.ndarray, where: str
     """
     unique, places = np.unique(np.stack([scales, reach.astype(np.float64)]), axis=1, return_inverse=True)
     if np.all(unique[0] == unique[0, 0]):  # one scale: what is exact for the largest reach is for all
-        unique, places = unique[:, [unique[1].argmax()]], np.zeros(len(scales), np.int64)
+        unique = unique[:, [unique[1].argmax()]]
+        places = np.zeros(len(scales), np.int64)
     choices = [exact(float(scale), int(far)) for scale, far in unique.T]
     for rounding in (Rounding.SINGLE, Rounding.DOUBLE):
         if all(rounding in choice for choice in choices):

@@ -1,9 +1,9 @@
 """Waits and posts that keep commands in an order which gives what their sequential execution gives.
 
 Commands of one engine start and finish in order, but a TENSOR command may start before the one ahead has finished, and
-engines know nothing of one another but semaphores. So for each command: which earlier commands of other engines wrote
-what it reads or writes, or read what it writes? The last of them on each engine matters, unless it is known to have
-finished: from what this command's predecessors waited for, directly or through others. What remains becomes a
+engines know nothing of one another but semaphores. So a command depends on those earlier commands of other engines that
+wrote what it reads or writes, or read what it writes. The last of them on each engine matters, unless it is known to
+have finished: from what this command's predecessors waited for, directly or through others. What remains becomes a
 semaphore's post there and its wait here. Per pair of engines and class the posts are in order and each is taken by one
 wait, so that one semaphore serves the pair.
 """
@@ -26,7 +26,8 @@ _ALLOTMENT = {
     (Engine.LOAD, Engine.STORE): SEMAPHORES_WRITE[4],
 }
 _WEIGHTS = SEMAPHORES_WEIGHTS[0]
-# Posts beyond waits must stay below 256; a producer this far ahead is made to wait for its consumer.
+# Posts without a wait must stay below 256, the range of a semaphore's counter: a producer that is this many ahead waits
+# for its consumer. Half of the range leaves a margin.
 _LEAD = 128
 
 
@@ -54,7 +55,7 @@ class _History:
 class SemaphoreAllocator:
     """Adds `wait`, `post` and `fence` to the commands of a job. `sizes` gives the bytes of each `Memory`."""
 
-    def __init__(self, lanes: int, sizes: dict):
+    def __init__(self, lanes: int, sizes: dict[Memory, int]):
         self.lanes = lanes
         self.history = {where: _History(-(-size // lanes)) for where, size in sizes.items()}
         self.issued: dict[Engine, list[_Issued]] = {engine: [] for engine in Engine}
@@ -66,12 +67,14 @@ class SemaphoreAllocator:
         streams = {engine: iter(issued) for engine, issued in self.issued.items()}
         for command in commands:
             issued = next(streams[command.engine])
-            command.fields["wait"], command.fields["post"] = issued.wait, issued.post
+            command.fields["wait"] = issued.wait
+            command.fields["post"] = issued.post
             if command.engine == Engine.TENSOR:
                 command.fields["fence"] = issued.fence
 
     def _issue(self, command: Command) -> None:
-        engine, stream = command.engine, self.issued[command.engine]
+        engine = command.engine
+        stream = self.issued[engine]
         before = stream[-1] if stream else None
         known = list(before.known) if before else [-1] * len(Engine)
         current = _Issued(len(stream), command.fields.get("layer", 0), known)
@@ -112,7 +115,8 @@ class SemaphoreAllocator:
                     last = np.maximum(last, history.readers[:, words].max(axis=1))
                 for producer in Engine:
                     if producer != command.engine and last[producer] >= 0:
-                        semaphore, index = _ALLOTMENT[producer, command.engine], int(last[producer])
+                        semaphore = _ALLOTMENT[producer, command.engine]
+                        index = int(last[producer])
                         if access.where == Memory.WEIGHTS and producer == Engine.TENSOR and index > known[producer]:
                             index = self._beyond(index)
                         if access.where == Memory.WEIGHTS and command.engine == Engine.TENSOR:

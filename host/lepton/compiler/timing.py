@@ -2,7 +2,7 @@
 
 Each command starts when its engine, its semaphores and its record are there, as on the chip, and its work takes what
 the engine's slowest part needs. Constants are latencies of the RTL (`hdl/lepton_hdl`) and of the default memory profile
-(design D8), checked against the chip's counters in `tests/system/test_predictions.py`.
+(design D8); `tests/system/test_predictions.py` compares the result with the chip's counters.
 """
 
 from bisect import bisect_right
@@ -12,22 +12,31 @@ from ..arch import ChipConfig, Engine, TensorOpcode
 from ..arch.repeat import record_words
 from .commands import Command
 
+# Of the default memory profile (`lepton_sim.memory_profile`).
 _LATENCY = 64  # cycles from a burst's address to its first data, and from its last data to the response
-_REFRESH = 1024 / 992  # cycles of memory for each in which it moves data
-_BURST_BYTES = 4096  # that a burst must not cross
+_REFRESH = 1024 / 992  # cycles of memory for each in which it moves data: 32 of 1024 refresh it
+
+# Of AXI4 and of the ports (`lepton_hdl.dma`).
+_BURST_BYTES = 4096  # that a burst must not cross (IHI 0022, A3.4.1)
+_BEATS_AHEAD = 256  # of LOAD, behind which a record waits (`read_port.READ_AHEAD`)
+_GATHERED = 64  # beats of a burst that STORE collects before it asks for the bus (`write_port.MAX_BEATS`)
+_BURST_GAP = 8  # cycles beyond the latency after which a burst's place among the outstanding ones is free again
+
+# Latencies of the RTL. They add up the stages of the blocks; changes there show in `tests/system/test_predictions.py`.
 _FETCH = 83  # from the doorbell to the first command of a stream: latency, its beats, and the queues
 _AHEAD = 5  # records in an engine's queue (`control.fetch.QUEUE_DEPTH`, and one at its output)
-_BEATS_AHEAD = 256  # of LOAD, behind which a record waits (`dma.read_port.READ_AHEAD`)
 _REFILL = 76  # from the time a record leaves the queue to the arrival of the one asked for in its place
 _READ = (4, 8)  # from a LOAD's start to its first address, and from its last data to `done`
 _WRITE = (0, 6)  # the same for a STORE
-_GATHERED = 64  # beats of a burst that STORE collects before it asks for the bus (`dma.write_port.MAX_BEATS`)
 _FEED = 0  # from a TENSOR command's start to the first column of its weights
 _PIPELINE = 11  # from the last pixel's issue to `done`
 _SAME_ROW = 2  # between two passes over a single accumulator row
 _TABLE = 61  # to bring a table into the tail
-_STRIDED = 1.18  # LOAD beside a window unit that skips pixels: they meet in the scratchpad's banks
 _DONE = 14  # from the last command's end to the counters' stop
+_ISSUE = 2  # from the last address of a command to the first of the next
+
+# Empirical: LOAD is this much slower while a window unit skips pixels, since they meet in the scratchpad's banks.
+_STRIDED = 1.18
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,9 @@ class _Stream:
     """The records of one engine on their way through its queue; `counts` says how many commands each stands for."""
 
     def __init__(self, counts: list[int]) -> None:
-        self._counts, self._record, self._round = counts, 0, 0
+        self._counts = counts
+        self._record = 0
+        self._round = 0
         self._left: list[float] = []  # when each record left the queue
 
     def fetched(self, load: "_Dma") -> float:
@@ -82,21 +93,24 @@ class _Stream:
         self._round += 1
         if self._round == self._counts[self._record]:
             self._left.append(time)
-            self._record, self._round = self._record + 1, 0
+            self._record += 1
+            self._round = 0
 
 
 class _Dma:
     """LOAD or STORE: rows one after the other, the latency of memory hidden across commands."""
 
     def __init__(self, config: ChipConfig, overhead: tuple[int, int], gathered: int = 0) -> None:
-        self._config, self._overhead, self._gathered = config, overhead, gathered
+        self._config = config
+        self._overhead = overhead
+        self._gathered = gathered
         self._issue = 0.0  # when the next row may be asked for
         self._bus = 0.0  # when the bus is free
         self._starts: list[float] = []
         self._ends: list[float] = []
 
     def busy(self, time: float) -> float:
-        """Until when the bus has to do with the commands that have started by `time`."""
+        """When the bus is free of the commands that have started by `time`."""
         started = bisect_right(self._starts, time)
         return self._ends[started - 1] if started else 0.0
 
@@ -108,15 +122,15 @@ class _Dma:
         first = fields["offset"] % config.bus_bytes
         beats = -(-(first + size) // config.bus_bytes)
         words = -(-size // config.lanes)
-        # short bursts: as many as may be in flight hide the latency, no more
-        each = max(beats, words, (_LATENCY + 8) / config.outstanding if rows > 1 else 1)
+        # Short bursts: only as many as may be in flight hide the latency.
+        each = max(beats, words, (_LATENCY + _BURST_GAP) / config.outstanding if rows > 1 else 1)
         start = max(start, self._issue)
         self._starts.append(start)
         begin = max(start + self._overhead[0] + min(beats, self._gathered) + _LATENCY, self._bus)
         self._bus = begin + rows * each * slower * _REFRESH
         self._ends.append(self._bus)
         bursts = rows * (1 + size // _BURST_BYTES)
-        self._issue = max(start + bursts + 2, self._bus - _LATENCY - 256)
+        self._issue = max(start + bursts + _ISSUE, self._bus - _LATENCY - _BEATS_AHEAD)
         return self._issue, self._bus + self._overhead[1]
 
 
@@ -125,10 +139,14 @@ class _Tensor:
 
     def __init__(self, config: ChipConfig) -> None:
         self._config = config
-        self._issue = self._feeder = self._done = 0.0
+        self._issue = 0.0  # when the next pass may begin
+        self._feeder = 0.0  # when the feeder may take the next command's weights
+        self._done = 0.0  # when the results of all commands have landed
 
     def run(self, fields: dict[str, int], start: float, columns: int) -> tuple[float, float]:
-        lanes, opcode = self._config.lanes, fields["opcode"]
+        """(when the next command may start, when this one is done). `columns`: of the image, for WINDOW."""
+        lanes = self._config.lanes
+        opcode = fields["opcode"]
         pixels = fields["nx"] * fields["ny"] * fields["nz"]
         passes = fields["blocks"] * fields["kernel_y"] * fields["kernel_x"]
         if opcode == TensorOpcode.WINDOW:
@@ -159,9 +177,11 @@ def predict(commands: list[Command], records: dict[Engine, list[int]], config: C
     record stands for."""
     semaphores = _Semaphores()
     streams = {engine: _Stream(records[engine]) for engine in Engine}
-    load, store, tensor = _Dma(config, _READ), _Dma(config, _WRITE, _GATHERED), _Tensor(config)
-    loads = {command.fields["layer"]: _STRIDED for command in commands if command.engine == Engine.TENSOR
-             and command.fields["opcode"] == TensorOpcode.WINDOW and command.fields["stride_y"] > 1}
+    load = _Dma(config, _READ)
+    store = _Dma(config, _WRITE, _GATHERED)
+    tensor = _Tensor(config)
+    slower = {command.fields["layer"]: _STRIDED for command in commands if command.engine == Engine.TENSOR
+              and command.fields["opcode"] == TensorOpcode.WINDOW and command.fields["stride_y"] > 1}
     ends: dict[int, float] = {}
     free = dict.fromkeys(Engine, 0.0)
     total = 0.0
@@ -173,8 +193,10 @@ def predict(commands: list[Command], records: dict[Engine, list[int]], config: C
             free[engine], done = tensor.run(fields, start, fields["in_w"])
             ends[fields["layer"]] = done
         else:
-            dma, slower = (load, loads.get(fields["layer"], 1.0)) if engine == Engine.LOAD else (store, 1.0)
-            free[engine], done = dma.run(fields, start, slower)
+            if engine == Engine.LOAD:
+                free[engine], done = load.run(fields, start, slower.get(fields["layer"], 1.0))
+            else:
+                free[engine], done = store.run(fields, start)
         semaphores.post(fields["post"], done)
         total = max(total, done)
     order = sorted(ends)

@@ -1,8 +1,8 @@
-"""Tensors that are channels of other buffers: results of Concat and Slice, which cost nothing where nobody minds.
+"""Tensors that are channels of other buffers: results of Concat and Slice, without cost where lanes do not matter.
 
-A concatenation's operands lie one after the other in one buffer, each from a whole block on; their producers write
-them there. What reads it by weighted sums takes channels from wherever they lie; for others, and for the host,
-channels are moved to where they belong by a layer of weights 0 and 1.
+A concatenation's operands are one after the other in one buffer, each from a whole block on; their producers write
+them there. Operators that multiply by weights read channels from any lanes; for others, and for the host, a layer of
+weights 0 and 1 moves channels to their own lanes.
 """
 
 from dataclasses import dataclass, replace
@@ -14,28 +14,29 @@ from .layers import Image
 
 @dataclass(frozen=True, eq=False)
 class ChannelView:
-    """Where a tensor's channels lie: channel c in lane `lanes[c]` of `image`, counted through its blocks."""
+    """Where a tensor's channels are: channel c in lane `lanes[c]` of `image`, counted through its blocks."""
 
     image: Image
     lanes: np.ndarray
 
     @property
     def plain(self) -> bool:
-        """Do channels lie one after the other from the first lane on?"""
+        """True where channels are one after the other from the first lane on."""
         return np.array_equal(self.lanes, np.arange(len(self.lanes)))
 
     def part(self, which: slice) -> "ChannelView":
         """The view of some of the channels; of the blocks between the first and the last of them."""
         lanes = self.lanes[which]
         width = self.image.lane_count
-        low, high = int(lanes.min()) // width, int(lanes.max()) // width + 1
+        low = int(lanes.min()) // width
+        high = int(lanes.max()) // width + 1
         blocks = self.image.of_blocks or self.image.blocks
         image = replace(self.image, first_block=self.image.first_block + low, blocks=high - low, of_blocks=blocks)
         return ChannelView(image, lanes - low * width)
 
 
 def side_by_side(image: Image, parts: list[int]) -> tuple[ChannelView, list[ChannelView]]:
-    """The view of a concatenation of so many channels each in the buffer of `image`, and those of its operands."""
+    """The view of a concatenation in the buffer of `image`, and those of its operands; `parts`: their channels."""
     width = image.lane_count
     blocks = [-(-channels // width) for channels in parts]
     starts = np.cumsum([0, *blocks])

@@ -1,6 +1,6 @@
 """Weights on their way: constants cut into batches, and the weight memory as a ring of batches.
 
-Every command has a batch of its own: so it waits for nothing but what it needs, and the commands of a layer are alike
+Every command has a batch of its own, so that it waits only for what it needs, and the commands of a layer are alike
 enough to become a single record (`repeat`).
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..arch import ChipConfig
 from .tiling import Tiling
 
-_ALIGNMENT = 64  # whole bus beats
+_ALIGNMENT = 64  # whole beats on every bus (`ChipConfig.bus_bytes` is at most 64)
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class LayerWeights:
                  table: bytes | None = None):
         self.batches: list[Batch] = []
         self.units: dict[tuple[int, int], Unit] = {}  # (output block, box index) -> unit; (0, 0) for SUM and MAX
-        lanes, layer = config.lanes, tiling.layer
+        lanes = config.lanes
+        layer = tiling.layer
 
         def add(data: bytes) -> int:
             constants.extend(bytes(-len(constants) % _ALIGNMENT))
@@ -82,18 +83,19 @@ class WeightRing:
         return self._held.get(batch)
 
     def take(self, batch: Batch) -> int:
-        """Byte address for a batch; what lay there is gone."""
+        """Byte address for a batch; batches that it overlaps are gone."""
         if self._next + batch.size > self.size:
             self._next = 0
-        start, stop = self._next, self._next + batch.size
+        start = self._next
+        stop = start + batch.size
         self._held = {b: a for b, a in self._held.items() if a >= stop or a + b.size <= start}
         self._held[batch] = start
         self._next = stop
         return start
 
     def make_room(self, batches: list[Batch]) -> None:
-        """Start over at address 0 where a layer's batches fit together only then, not with a gap at the end."""
+        """Start again at address 0 where a layer's batches fit together only then, not with a gap at the end."""
         size = sum(b.size for b in batches)
-        gap = max(b.size for b in batches)
+        gap = max(b.size for b in batches)  # at most, at the memory's end
         if self._next + size > self.size >= size and size + gap > self.size:
             self._next = 0
