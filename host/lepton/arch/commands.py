@@ -247,7 +247,7 @@ passes, and `in_addr` is image column 0 of row iy0:
 
 It reads every image row it needs once, column by column, and gives an output whenever the last pixel of
 its window has come; so outputs must follow one another in that order (ILLEGAL_FIELD, with `right`, where
-one does not, or where a window lies beside the image). Needs `nz` and `blocks` 1, `in_w` from `kernel_x`,
+one does not, or where a window is wholly outside the image). Needs `nz` and `blocks` 1, `in_w` from `kernel_x`,
 but at least 2, to the chip's `window_columns`, and 5*(tap_rows - 1) + kernel_x <= K.
 
 With `repeat`, every z is a command with nz = 1: the outer loop of a layer is over its output blocks then. The tiles

@@ -203,7 +203,7 @@ def _heading(title: str, text: str) -> Iterator[str]:
     yield from (f"# {title}", "", _NOTICE, "", text)
 
 
-def _table(header: tuple, rows: Iterable[tuple]) -> Iterator[str]:
+def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> Iterator[str]:
     yield "| " + " | ".join(header) + " |"
     yield "|" + "---|" * len(header)
     for row in rows:

@@ -49,7 +49,7 @@ class Record:
     size: int
     fields: tuple[Field, ...]
     doc: str = ""
-    _by_name: dict = field(init=False, repr=False, compare=False)
+    _by_name: dict[str, Field] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         bits = sum(f.bits for f in self.fields)
@@ -67,7 +67,8 @@ class Record:
         unknown = values.keys() - self._by_name.keys()
         if unknown:
             raise FieldError(f"{self.name} has no field {sorted(unknown)[0]!r}; it has {', '.join(self._by_name)}")
-        word, shift = 0, 0
+        word = 0
+        shift = 0
         for f in self.fields:
             value = int(values.get(f.name, 0))
             if not f.minimum <= value <= f.maximum:

@@ -4,7 +4,9 @@ import io
 import json
 import zipfile
 import zlib
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from typing import Any
 
 import numpy as np
 
@@ -15,13 +17,16 @@ from ..graph.verify import verify_node
 from .layouts import Blocked, Rows
 from .steps import Binding, ChipStep, HostStep, LayerInfo, LayerPlan, ModelParts, Placed, TensorInfo
 
+Json = dict[str, Any]  # an object of the manifest: its values are checked where they are used
+Blobs = Callable[[str], bytes]  # the contents of a file in the archive
+
 FORMAT = "lepton-model"
-VERSION = 3
+VERSION = 3  # raised with every change of the format; a file of another version must be compiled again
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold; a real one would differ from run to run
 _LAYOUTS = {"blocked": Blocked, "rows": Rows}
+# Types of host tensors, by numpy's name with the byte order.
 _DTYPES = {np.dtype(t).str: np.dtype(t) for t in
            (np.int8, np.uint8, np.int16, np.int32, np.int64, np.float32, np.float64, np.bool_)}
-
 
 # What reading a zip that is none, or a damaged one, may raise (a flipped bit can ask for encryption).
 _UNREADABLE = (zipfile.BadZipFile, EOFError, zlib.error, OSError, RuntimeError)
@@ -31,25 +36,26 @@ class ModelFileError(ValueError):
     """The file is not a compiled model, is damaged, or was written by another version."""
 
 
-def _tuples(value):
+def _tuples(value: Any) -> Any:
+    """A value from JSON with tuples in place of lists, as dataclasses have them."""
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
-def _binding(binding: Binding) -> dict:
+def _binding(binding: Binding) -> Json:
     kind = next(name for name, cls in _LAYOUTS.items() if isinstance(binding.layout, cls))
     return {"name": binding.name, "offset": binding.offset, "layout": {"kind": kind, **asdict(binding.layout)},
             "dtype": binding.dtype, "table": binding.table.hex()}
 
 
-def _parse_binding(value: dict) -> Binding:
-    fields = {name: _tuples(v) for name, v in value["layout"].items()}
+def _parse_binding(value: Json) -> Binding:
+    layout = {name: _tuples(v) for name, v in value["layout"].items()}
     if value["dtype"] not in ("int8", "uint8") or len(value["table"]) not in (0, 512):
         raise ValueError(f"binding {value['name']!r} must be of int8 or uint8 and have no table or one of 256 bytes")
-    return Binding(value["name"], value["offset"], _LAYOUTS[fields.pop("kind")](**fields), value["dtype"],
+    return Binding(value["name"], value["offset"], _LAYOUTS[layout.pop("kind")](**layout), value["dtype"],
                    bytes.fromhex(value["table"]))
 
 
-def _step(index: int, step: ChipStep | HostStep) -> dict:
+def _step(index: int, step: ChipStep | HostStep) -> Json:
     if isinstance(step, HostStep):
         return {"kind": "host", "name": step.name, "op": type(step.op).__name__, "parameters": _parameters(step.op),
                 "arithmetic": step.arithmetic.value, "output": _host_tensor(step.output),
@@ -66,11 +72,11 @@ def _constant_name(step: int, operand: int) -> str:
     return f"constant{step}_{operand}.bin"
 
 
-def _parameters(op: graph.Op) -> dict:
+def _parameters(op: graph.Op) -> Json:
     return {name: value.hex() if isinstance(value, bytes) else value for name, value in asdict(op).items()}
 
 
-def _host_tensor(tensor: graph.Tensor, constant: str = "") -> dict:
+def _host_tensor(tensor: graph.Tensor, constant: str = "") -> Json:
     """Scales are written as the float64 that equals each float32, so that they come back as they were."""
     q = tensor.quantization
     return {
@@ -82,8 +88,10 @@ def _host_tensor(tensor: graph.Tensor, constant: str = "") -> dict:
     }
 
 
-def _parse_host_tensor(value: dict, blobs) -> graph.Tensor:
-    shape, dtype, q = tuple(value["shape"]), _DTYPES[value["dtype"]], value["quantization"]
+def _parse_host_tensor(value: Json, blobs: Blobs) -> graph.Tensor:
+    shape = tuple(value["shape"])
+    dtype = _DTYPES[value["dtype"]]
+    q = value["quantization"]
     if not all(isinstance(n, int) and 0 <= n < 1 << 31 for n in shape):
         raise ValueError(f"shape {shape} of {value['name']!r}")
     quantization = None if q is None else graph.Quantization(
@@ -94,19 +102,19 @@ def _parse_host_tensor(value: dict, blobs) -> graph.Tensor:
     return graph.Tensor(value["name"], shape, dtype, quantization, data)
 
 
-def _tensor(value: dict) -> TensorInfo:
+def _tensor(value: Json) -> TensorInfo:
     return TensorInfo(**{k: _tuples(v) for k, v in value.items()})
 
 
-def _layer(value: dict) -> LayerInfo:
-    fields = {k: _tuples(v) for k, v in value.items()}
+def _layer(value: Json) -> LayerInfo:
+    attributes = {k: _tuples(v) for k, v in value.items()}
     if value["plan"] is not None:
-        fields["plan"] = LayerPlan(**{k: _tuples(v) for k, v in value["plan"].items()})
-    return LayerInfo(**fields)
+        attributes["plan"] = LayerPlan(**{k: _tuples(v) for k, v in value["plan"].items()})
+    return LayerInfo(**attributes)
 
 
 def _check(step: ChipStep, source: str) -> None:
-    """Do streams and buffers lie in their regions?"""
+    """Raises `ModelFileError` where a stream or a buffer leaves its region."""
     for engine, stream in step.streams.items():
         end = stream.offset + stream.count * ENGINE_RECORDS[engine].size
         if min(stream.offset, stream.count) < 0 or stream.offset % 64 or end > len(step.program):
@@ -121,7 +129,7 @@ def _check(step: ChipStep, source: str) -> None:
 
 
 def _check_host(step: HostStep) -> None:
-    """Does the step keep its operator's contract? Raises `GraphError`, a ValueError."""
+    """Raises `GraphError`, a ValueError, where the step breaks its operator's contract."""
     tensors = [t for t in step.inputs if t is not None]
     network = graph.Graph(step.name, {t.name: t for t in (*tensors, step.output)}, arithmetic=step.arithmetic)
     network.nodes = [graph.Node(step.op, ["" if t is None else t.name for t in step.inputs], [step.output.name],
@@ -131,12 +139,12 @@ def _check_host(step: HostStep) -> None:
     verify_node(network, network.nodes[0], set(network.inputs))
 
 
-def _parse_step(value: dict, blobs) -> ChipStep | HostStep:
+def _parse_step(value: Json, blobs: Blobs) -> ChipStep | HostStep:
     if value["kind"] == "host":
         kind = graph.OPERATORS[value["op"]]
         parameters = {k: _tuples(v) for k, v in value["parameters"].items()}
-        if kind is graph.Table:
-            parameters["values"] = bytes.fromhex(parameters["values"])
+        parameters |= {field.name: bytes.fromhex(parameters[field.name]) for field in fields(kind)
+                       if field.type is bytes}
         step = HostStep(
             value["name"], kind(**parameters), graph.Arithmetic(value["arithmetic"]),
             tuple(None if t is None else _parse_host_tensor(t, blobs) for t in value["inputs"]),
@@ -151,7 +159,7 @@ def _parse_step(value: dict, blobs) -> ChipStep | HostStep:
         value["cycles"])
 
 
-def _plain(value):
+def _plain(value: np.generic) -> Any:
     """A numpy scalar, which a front end may have left in an operator, as Python's."""
     return value.item()
 
@@ -178,7 +186,7 @@ def write(model: ModelParts) -> bytes:
         for name, data in entries:
             info = zipfile.ZipInfo(name, _EPOCH)
             info.compress_type = zipfile.ZIP_STORED  # deflate's output may change with the zlib version
-            info.create_system = 3
+            info.create_system = 3  # Unix (APPNOTE 4.4.2.2): the default is that of the machine
             archive.writestr(info, data)
     return out.getvalue()
 

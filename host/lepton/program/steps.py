@@ -8,7 +8,7 @@ import numpy as np
 from ..arch import ChipConfig, Engine, Region, Stream
 from ..graph import Arithmetic, Op, Tensor
 from ..graph.interpret import Kernel, operands, prepare
-from .layouts import Layout, LayoutError
+from .layouts import Data, Layout, LayoutError
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Binding:
-    """A tensor that crosses between host and device: where it lies in its region, and how."""
+    """A tensor that crosses between host and device: its place in its region, and its layout there."""
 
     name: str
     offset: int  # bytes from the start of the region
@@ -36,14 +36,14 @@ class Binding:
     def size(self) -> int:
         return self.layout.size
 
-    def to_device(self, array) -> bytes:
+    def to_device(self, array: np.ndarray) -> bytes:
         """The bytes for the device of an array of the layout's shape. Raises `LayoutError`."""
         array = np.asarray(array)
         if array.dtype != self.dtype:
             raise LayoutError(f"the array must be {self.dtype}, not {array.dtype}; quantize it first")
         return self.layout.to_device(self._mapped(array).view(np.int8))
 
-    def from_device(self, data) -> np.ndarray:
+    def from_device(self, data: Data) -> np.ndarray:
         """The host's array in the bytes of the device. Raises `LayoutError`."""
         return self._mapped(self.layout.from_device(data)).view(self.dtype)
 
@@ -128,7 +128,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """How the compiler means to run a layer, and what it reckons with."""
+    """How the compiler means to run a layer, and the cycles that it expects."""
 
     tile: tuple[int, int, int]  # output rows, columns, and channel blocks of one command
     tiles: int
@@ -181,8 +181,8 @@ class ModelParts:
         return self.config.hash
 
 
-def quantization_of(tensor) -> tuple[float | None, int | None]:
+def quantization_of(tensor: Tensor) -> tuple[float | None, int | None]:
     """Per-tensor (scale, zero point) of a graph tensor, or (None, None)."""
     if tensor.quantization is None:
         return None, None
-    return float(np.float32(tensor.quantization.scale[0])), int(tensor.quantization.zero_point[0])
+    return float(tensor.scale), tensor.zero_point

@@ -1,7 +1,7 @@
 """Comparison of two devices: one program runs on both, and every byte that it writes is compared."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,10 +70,11 @@ class ComparingSession:
         self.device.close()
         self.reference.close()
 
-    def run(self, inputs: np.ndarray | Mapping[str, np.ndarray], **options) -> Comparison:
-        """`Session.run` on both; raises what either raises, the device's error first."""
+    def run(self, inputs: np.ndarray | Mapping[str, np.ndarray], *, cycle_limit: int | None = None,
+            progress: Callable[[str, int], None] | None = None) -> Comparison:
+        """`Session.run` on both; raises what either raises, the device's error first. The options are the device's."""
         with self._lock:
-            result = self.device.run(inputs, **options)
+            result = self.device.run(inputs, cycle_limit=cycle_limit, progress=progress)
             reference = self.reference.run(inputs)
             found_memory = self.device.results_memory()
             expected_memory = self.reference.results_memory()
