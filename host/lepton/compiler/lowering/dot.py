@@ -36,7 +36,7 @@ class Products:
 
 
 @dataclass(frozen=True, eq=False)
-class Walk:
+class WeightedWalk:
     """How the chip walks over the source: fields of `ChipLayer`, and its weight tiles."""
 
     source: Image
@@ -120,17 +120,17 @@ def _weights(context: Context, node: ChipNode) -> Tensor:
     return context.graph.tensors[node.node.inputs[1]]
 
 
-def _plain(context: Context, node: ChipNode, products: Products) -> Walk:
+def _plain(context: Context, node: ChipNode, products: Products) -> WeightedWalk:
     """A pass for each kernel element and block of input channels."""
     source = context.read(node.source)
     tiles, first = make_tiles(context.lanes, products.values, products.starts, context.lanes_of(node.source))
     _, kernel_y, kernel_x, _ = products.values.shape
     (top, _), (left, _) = products.padding
-    return Walk(source, tiles, first, (kernel_y, kernel_x), products.dilation, (top, left),
+    return WeightedWalk(source, tiles, first, (kernel_y, kernel_x), products.dilation, (top, left),
                 context.lanes * products.dilation[1])
 
 
-def _folded(context: Context, node: ChipNode, index: int, products: Products) -> Walk | None:
+def _folded(context: Context, node: ChipNode, index: int, products: Products) -> WeightedWalk | None:
     """Kernel columns of few channels in the lanes of one pass; None where that cannot be or saves nothing."""
     values = products.values
     count = folded.passes(context, node, values, products.dilation)
@@ -139,11 +139,11 @@ def _folded(context: Context, node: ChipNode, index: int, products: Products) ->
     (top, _), (left, _) = products.padding
     source = folded.rows(context, node, index, products.stride, left, count)
     tiles = folded.tiles(values, count, context.lanes)
-    return Walk(source, tiles, [0] * len(tiles), (values.shape[1], count), products.dilation, (top, 0), context.lanes,
+    return WeightedWalk(source, tiles, [0] * len(tiles), (values.shape[1], count), products.dilation, (top, 0), context.lanes,
                 checks_columns=False)
 
 
-def _windowed(context: Context, node: ChipNode, products: Products) -> Walk | None:
+def _windowed(context: Context, node: ChipNode, products: Products) -> WeightedWalk | None:
     """A pass of the window unit for each group of kernel rows; None where it cannot."""
     shape = windows.window(context, node, products.values, products.stride, products.dilation, products.padding)
     if shape is None:
@@ -151,11 +151,11 @@ def _windowed(context: Context, node: ChipNode, products: Products) -> Walk | No
     source = context.read(node.source)
     tiles = windows.tiles(products.values, shape, context.lanes)
     (top, _), (left, _) = products.padding
-    return Walk(source, tiles, list(range(source.blocks)), (len(tiles[0][0]), 1), (shape.rows, 1), (top, left),
+    return WeightedWalk(source, tiles, list(range(source.blocks)), (len(tiles[0][0]), 1), (shape.rows, 1), (top, left),
                 context.lanes, TensorOpcode.WINDOW, window=shape)
 
 
-def _layer(context: Context, node: ChipNode, index: int, op: Op, products: Products, walk: Walk,
+def _layer(context: Context, node: ChipNode, index: int, op: Op, products: Products, walk: WeightedWalk,
            double_scales: bool = False) -> ChipLayer:
     tensors = context.graph.tensors
     source = tensors[node.node.inputs[0]]
