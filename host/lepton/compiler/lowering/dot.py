@@ -127,7 +127,7 @@ def _plain(context: Context, node: ChipNode, products: Products) -> WeightedWalk
     _, kernel_y, kernel_x, _ = products.values.shape
     (top, _), (left, _) = products.padding
     return WeightedWalk(source, tiles, first, (kernel_y, kernel_x), products.dilation, (top, left),
-                context.lanes * products.dilation[1])
+                        context.lanes * products.dilation[1])
 
 
 def _folded(context: Context, node: ChipNode, index: int, products: Products) -> WeightedWalk | None:
@@ -139,8 +139,8 @@ def _folded(context: Context, node: ChipNode, index: int, products: Products) ->
     (top, _), (left, _) = products.padding
     source = folded.rows(context, node, index, products.stride, left, count)
     tiles = folded.tiles(values, count, context.lanes)
-    return WeightedWalk(source, tiles, [0] * len(tiles), (values.shape[1], count), products.dilation, (top, 0), context.lanes,
-                checks_columns=False)
+    return WeightedWalk(source, tiles, [0] * len(tiles), (values.shape[1], count), products.dilation, (top, 0),
+                        context.lanes, checks_columns=False)
 
 
 def _windowed(context: Context, node: ChipNode, products: Products) -> WeightedWalk | None:
