@@ -152,7 +152,7 @@ def _windowed(context: Context, node: ChipNode, products: Products) -> WeightedW
     tiles = windows.tiles(products.values, shape, context.lanes)
     (top, _), (left, _) = products.padding
     return WeightedWalk(source, tiles, list(range(source.blocks)), (len(tiles[0][0]), 1), (shape.rows, 1), (top, left),
-                context.lanes, TensorOpcode.WINDOW, window=shape)
+                        context.lanes, TensorOpcode.WINDOW, window=shape)
 
 
 def _layer(context: Context, node: ChipNode, index: int, op: Op, products: Products, walk: WeightedWalk,
