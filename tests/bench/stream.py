@@ -101,11 +101,13 @@ class StreamMonitor(Generic[Item]):
 
     `unpack` makes an item of the bits; `report` is called with each. `times` holds the cycle of each transfer.
     Fails where an item that was offered and not taken is withdrawn or changed. With `reset` (a port's name) high, or
-    the block in reset, the stream may do as it likes.
+    the block in reset, the stream may do as it likes. `defined(number, bits)` clears the bits of an item, given by its
+    number, that have no meaning and so may change.
     """
 
     def __init__(self, dut: HierarchyObject, stream: str, unpack: Callable[[int], Item],
-                 report: Callable[[Item], object] | None = None, *, reset: str = "rst") -> None:
+                 report: Callable[[Item], object] | None = None, *, reset: str = "rst",
+                 defined: Callable[[int, int], int] = lambda number, bits: bits) -> None:
         self.dut = dut
         self.stream = stream
         self.items: list[Item] = []
@@ -114,6 +116,7 @@ class StreamMonitor(Generic[Item]):
         self._unpack = unpack
         self._report = report
         self._reset = getattr(dut, reset)
+        self._defined = defined
         cocotb.start_soon(self._run())
 
     async def _run(self) -> None:
@@ -130,7 +133,7 @@ class StreamMonitor(Generic[Item]):
             if not valid.value:
                 assert held is None, f"{self.stream}: an item was withdrawn before it was taken"
                 continue
-            bits = int(payload.value)
+            bits = self._defined(len(self.items), int(payload.value))
             assert held in (None, bits), f"{self.stream}: an item was changed before it was taken"
             if ready is not None and not ready.value:
                 held = bits

@@ -1,64 +1,56 @@
 """The parts that both DMA engines are made of, alone: walk, realigner, queue, watchdog."""
 
 import random
+from collections.abc import Callable
 from itertools import product
+from typing import TypeVar
 
 import cocotb
 import pytest
-from cocotb.clock import Clock
-from cocotb.triggers import FallingEdge, ReadOnly
+from cocotb.triggers import FallingEdge
 from lepton.arch import Dma
 from lepton_hdl.dma.queue import Queue
 from lepton_hdl.dma.realign import Realign
 from lepton_hdl.dma.walk import ROW, Walk
 from lepton_hdl.dma.watchdog import Watchdog
 
+from tests.bench.checker import InOrder
+from tests.bench.clock import cycles, start_clock, until
+from tests.bench.stalls import NONE, SOME, STALLS, stall
+from tests.bench.stream import ReadyDriver, StreamDriver, StreamMonitor
 from tests.cocotb_harness import parameters, run_cocotb
 
 BLOCK = parameters().get("block")
+Item = TypeVar("Item")
 
 
-async def begin(dut, *inputs):
-    for name in inputs:
-        getattr(dut, name).value = 0
-    dut.rst.value = 1
-    Clock(dut.clk, 10, unit="ns").start()
+async def begin(dut, *inputs: str) -> None:
+    """Reset, with these inputs 0; at a falling edge."""
+    await start_clock(dut, **dict.fromkeys(inputs, 0))
     await FallingEdge(dut.clk)
-    await FallingEdge(dut.clk)
-    dut.rst.value = 0
 
 
-async def through(dut, inputs, count, *, share):
-    """Feeds {stream: [payload, ...]} and takes `count` payloads of `o` or `row`; both sides pause at random."""
-    output = "row" if BLOCK == "walk" else "o"
-    waiting, got = {name: list(items) for name, items in inputs.items()}, []
-    offered = dict.fromkeys(waiting, False)
-    for _ in range(100_000):
-        for name, items in waiting.items():
-            offered[name] = offered[name] or (bool(items) and random.random() < share)
-            getattr(dut, f"{name}__valid").value = offered[name]
-            if offered[name]:
-                getattr(dut, f"{name}__payload").value = items[0]
-        ready = random.random() < share
-        getattr(dut, f"{output}__ready").value = ready
-        await ReadOnly()
-        if ready and getattr(dut, f"{output}__valid").value:
-            got.append(int(getattr(dut, f"{output}__payload").value))
-        for name, items in waiting.items():
-            if offered[name] and getattr(dut, f"{name}__ready").value:
-                items.pop(0)
-                offered[name] = False
-        await FallingEdge(dut.clk)
-        if len(got) == count:
-            return got
-    raise AssertionError(f"{len(got)} of {count} came out")
+async def through(dut, inputs: dict[str, list[int]], output: str, expected: list[Item], unpack: Callable[[int], Item],
+                  reader: str, writer: str, defined: Callable[[int, int], int] = lambda number, bits: bits) -> None:
+    """Send payloads into the input streams; the output stream must give exactly what is expected."""
+    drivers = {name: StreamDriver[int](dut, name, int, stall(writer)) for name in inputs}
+    ReadyDriver(dut, output, stall(reader))
+    checker = InOrder(output, expected)
+    StreamMonitor(dut, output, unpack, checker.receive, defined=defined)
+    await start_clock(dut)
+    for name, payloads in inputs.items():
+        drivers[name].send(*payloads)
+    await until(dut, lambda: checker.complete, 100_000, lambda: f"{checker.received} of {len(expected)} came out")
+    await cycles(dut, 50)  # nothing more may come
+    checker.finish()
+    assert all(driver.idle for driver in drivers.values())
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms", skip=BLOCK != "walk")
-@cocotb.parametrize(share=[1.0, 0.5])
-async def rows_in_order(dut, share):
-    await begin(dut, "command__valid", "command__payload", "row__ready")
-    commands, rows = [], []
+@cocotb.parametrize(reader=STALLS, writer=[NONE, SOME])
+async def rows_in_order(dut, reader, writer):
+    commands: list[int] = []
+    rows: list[tuple[int, int, int, int]] = []
     for _ in range(30):
         f = {f"count{i}": random.randrange(1, 5) for i in (1, 2, 3)}
         f |= {f"{side}_step{i}": random.randrange(-(1 << 31), 1 << 31) for side in ("mem", "local") for i in (1, 2, 3)}
@@ -69,18 +61,24 @@ async def rows_in_order(dut, share):
             offset, local = (f[base] + k * f[f"{side}_step3"] + j * f[f"{side}_step2"] + i * f[f"{side}_step1"]
                              for base, side in (("offset", "mem"), ("local", "local")))
             rows.append((offset % (1 << 32), local % (1 << 32), f["row_bytes"], n == len(walk) - 1))
-    got = [ROW.from_bits(row) for row in await through(dut, {"command": commands}, len(rows), share=share)]
-    assert [(row.offset, row.local, row.bytes, row.last) for row in got] == rows
+
+    def unpack(bits: int) -> tuple[int, int, int, int]:
+        row = ROW.from_bits(bits)
+        return row.offset, row.local, row.bytes, row.last
+
+    await through(dut, {"command": commands}, "row", rows, unpack, reader, writer)
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms", skip=BLOCK != "realign")
-@cocotb.parametrize(share=[1.0, 0.5])
-async def bytes_move_to_lane_zero(dut, share):
+@cocotb.parametrize(reader=STALLS, writer=[NONE, SOME])
+async def bytes_move_to_lane_zero(dut, reader, writer):
     """Memory to chip: rows that begin at any lane come out from lane 0 on."""
-    await begin(dut, "row__valid", "row__payload", "i__valid", "i__payload", "o__ready")
     unit = parameters()["unit"]
     layout = Realign.row_layout(unit, 8)
-    rows, units, expected = [], [], []
+    rows: list[int] = []
+    units: list[int] = []
+    expected: list[tuple[bytes, bool, bool]] = []
+    lengths: list[int] = []  # bytes of each output that have a meaning
     for _ in range(60):
         skew, length = random.randrange(unit), random.randrange(1, 6 * unit)
         taken, put = -(-(skew + length) // unit), -(-length // unit)
@@ -89,20 +87,27 @@ async def bytes_move_to_lane_zero(dut, share):
         rows.append(layout.const({"keep": keep, "left": put - 1, "prime": keep != 0,
                                   "flush": keep != 0 and taken == put, "blank": 0}).as_value().value)
         units += [int.from_bytes(data[i:i + unit], "little") for i in range(0, len(data), unit)]
-        expected += [(data[skew + i:skew + min(i + unit, length)], i == 0, i + unit >= length)
+        expected += [(data[skew + i:skew + min(i + unit, length)].ljust(unit, b"\0"), i == 0, i + unit >= length)
                      for i in range(0, length, unit)]
-    got = await through(dut, {"row": rows, "i": units}, len(expected), share=share)
-    for value, (data, first, last) in zip(got, expected, strict=True):
-        assert (value & (1 << 8 * unit) - 1).to_bytes(unit, "little")[:len(data)] == data
-        assert (value >> 8 * unit & 1, value >> 8 * unit + 1) == (first, last)
+        lengths += [min(unit, length - i) for i in range(0, length, unit)]
+
+    def defined(number: int, bits: int) -> int:
+        """Bytes behind a row's end have no meaning."""
+        length = lengths[number] if number < len(lengths) else unit
+        return bits & ((1 << 8 * length) - 1 | 3 << 8 * unit)
+
+    def unpack(bits: int) -> tuple[bytes, bool, bool]:
+        data = (bits & (1 << 8 * unit) - 1).to_bytes(unit, "little")
+        return data, bool(bits >> 8 * unit & 1), bool(bits >> 8 * unit + 1)
+
+    await through(dut, {"row": rows, "i": units}, "o", expected, unpack, reader, writer, defined)
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms", skip=BLOCK != "queue")
-@cocotb.parametrize(share=[1.0, 0.5])
-async def first_in_first_out(dut, share):
-    await begin(dut, "i__valid", "i__payload", "o__ready")
+@cocotb.parametrize(reader=STALLS, writer=[NONE, SOME])
+async def first_in_first_out(dut, reader, writer):
     items = [random.getrandbits(20) for _ in range(400)]
-    assert await through(dut, {"i": items}, len(items), share=share) == items
+    await through(dut, {"i": items}, "o", items, int, reader, writer)
 
 
 WATCHDOG = ("limit", "waiting", "progress", "violation", "restart", "address")

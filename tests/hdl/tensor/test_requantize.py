@@ -1,93 +1,132 @@
 """One lane of the requantizer against gemmlowp's formulas and IEEE floats, row for row, while parameters change."""
 
 import random
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import cocotb
 import numpy as np
 from lepton.arch import Rounding
 from lepton_hdl.tensor.requantize import BIAS, CLAMP, ROUND, SHIFT, STAGES, Requantizer
 
+from tests.bench.checker import InOrder
 from tests.bench.pins import Pins
+from tests.bench.pipeline import Stages
+from tests.bench.stalls import NONE, STALLS, Stall, stall
 from tests.cocotb_harness import run_cocotb
 from tests.float_cases import float_cases
 from tests.hdl.tensor.bench import INT_MAX, INT_MIN, pick, random_params, requantized
 
-_RECORD = 10
+_RECORD = 10  # bytes: bias and multiplier of 4 bytes, two shifts
 
 
 @dataclass
 class Command:
-    """Rows that share parameters."""
+    """Rows that share parameters. `expected` is the model."""
 
-    params: dict
+    params: dict[str, int]
     rows: list[int]
     rounding: Rounding
-    record: bytes = field(init=False)
 
-    def __post_init__(self):
+    def record(self) -> bytes:
+        """The parameters as they are written, byte by byte."""
         p = self.params
-        self.record = (p["bias"].to_bytes(4, "little", signed=True) + p["multiplier"].to_bytes(4, "little", signed=True)
-                       + bytes([p["left"], p["right"]]))
+        return (p["bias"].to_bytes(4, "little", signed=True) + p["multiplier"].to_bytes(4, "little", signed=True)
+                + bytes([p["left"], p["right"]]))
 
-    def expected(self, row):
+    def expected(self, row: int) -> int:
         return requantized(row, self.rounding, self.params)
 
 
-def command(rows, rounding=Rounding.DOUBLE, **params):
-    return Command(dict(dict(bias=0, multiplier=1 << 30, left=0, right=0, out_zero=0, out_min=-128, out_max=127),
-                        **params), rows, rounding)
+@dataclass(frozen=True)
+class Row:
+    """One row on its way."""
+
+    value: int
+    command: Command
+    number: int  # of the command
+    first: bool  # of its command, whose parameters come into use with it
 
 
-async def run(dut, commands, rng, gaps=0.0):
-    """Stream all rows, each command right behind the one before, as the tail does.
+def command(rows: list[int], rounding: Rounding = Rounding.DOUBLE, **params: int) -> Command:
+    base = dict(bias=0, multiplier=1 << 30, left=0, right=0, out_zero=0, out_min=-128, out_max=127)
+    return Command(base | params, rows, rounding)
 
-    Parameters of the next command are written while the current one's rows are in the pipeline;
-    whatever is not in use in a cycle is noise.
+
+class Driver:
+    """Streams the rows of commands, each command right behind the one before, as the tail does.
+
+    Parameters of the next command are written while the current one's rows are in the pipeline; whatever is not in
+    use in a cycle is noise.
     """
-    ports = Pins(dut)
-    await ports.start(valid=0, fresh=0, param_write=0)
-    line = [None] * (STAGES + 2)  # line[s + 1]: (command, row) at stage s; line[0]: what enters next
-    todo = [(c, row, i == 0) for c in commands for i, row in enumerate(c.rows)]
-    written, taken = 0, 0  # bytes of the next record; commands whose parameters have reached the last stage
-    results = 0
-    at = 0
-    while at < len(todo) or any(line):
-        entering = todo[at] if at < len(todo) and rng.random() >= gaps else None
-        if entering and entering[2] and written < _RECORD * (commands.index(entering[0]) + 1):
-            entering = None
-        at += entering is not None
-        line = [entering, *line[:-1]]
-        if line[STAGES + 1]:
-            owner, row, _ = line[STAGES + 1]
-            got = ports.signed("y")
-            assert got == owner.expected(row), f"{row} gave {got}, not {owner.expected(row)}: {owner.params}"
-            results += 1
 
-        writing = written < _RECORD * min(taken + 1, len(commands))
-        index = written % _RECORD
-        ports.set(
-            param_write=writing, param_index=index if writing else rng.randrange(16),
-            param_data=commands[written // _RECORD].record[index] if writing else rng.randrange(256),
-            value=line[1][1] if line[1] else rng.getrandbits(32),
-            fresh=sum(1 << s for s in range(STAGES) if line[s] and line[s][2]),
-            valid=sum(1 << s for s in range(STAGES) if line[s + 1]),
-            **_scalars(line, rng))
-        written += writing
-        taken += bool(line[STAGES - 1] and line[STAGES - 1][2])
-        await ports.tick()
-    assert results == len(todo)
+    def __init__(self, pins: Pins, commands: list[Command], pause: Stall) -> None:
+        self.pins = pins
+        self.stages = Stages[Row](STAGES + 1)  # stage s of the block is at s + 1: a row is announced a cycle before
+        self._records = [c.record() for c in commands]
+        self._rows = deque(Row(value, c, n, i == 0) for n, c in enumerate(commands) for i, value in enumerate(c.rows))
+        self._pause = pause
+        self._written = 0  # bytes of parameters
+        self._in_use = 0  # commands whose parameters have reached the last stage
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._rows) or not self.stages.empty
+
+    def drive(self) -> None:
+        """The inputs of one cycle."""
+        self.stages.advance(self._next_row())
+        at = self.stages.at
+        now = at(1)
+        writing = self._written < _RECORD * min(self._in_use + 1, len(self._records))
+        number, index = divmod(self._written, _RECORD)
+        stages = range(STAGES)
+        rows = [at(s + 1) for s in stages]
+        next_rows = [at(s) for s in stages]
+        self.pins.set(
+            param_write=writing, param_index=index if writing else random.randrange(16),
+            param_data=self._records[number][index] if writing else random.randrange(256),
+            value=now.value if now else random.getrandbits(32),
+            fresh=sum(1 << s for s in stages if (row := next_rows[s]) is not None and row.first),
+            valid=sum(1 << s for s in stages if rows[s] is not None), **self._scalars())
+        self._written += writing
+        last = at(STAGES - 1)
+        self._in_use += last is not None and last.first
+
+    def _next_row(self) -> Row | None:
+        """The row that enters, unless there is a pause or its parameters are not complete yet."""
+        if not self._rows or self._pause():
+            return None
+        row = self._rows[0]
+        if row.first and self._written < _RECORD * (row.number + 1):
+            return None
+        return self._rows.popleft()
+
+    def _scalars(self) -> dict[str, int]:
+        def of(stage: int, value: Callable[[Command], int], bits: int) -> int:
+            row = self.stages.at(stage + 1)
+            return int(value(row.command)) if row is not None else random.getrandbits(bits)
+
+        return dict(double=of(SHIFT, lambda c: c.rounding == Rounding.DOUBLE, 1),
+                    as_float=sum(of(stage, lambda c: c.rounding == Rounding.FLOAT, 1) << stage
+                                 for stage in (BIAS, SHIFT, ROUND)),
+                    zero=of(ROUND, lambda c: c.params["out_zero"], 8),
+                    low=of(CLAMP, lambda c: c.params["out_min"], 8), high=of(CLAMP, lambda c: c.params["out_max"], 8))
 
 
-def _scalars(line, rng):
-    def of(stage, value, bits):
-        return value(line[stage + 1][0]) if line[stage + 1] else rng.getrandbits(bits)
-
-    return dict(double=of(SHIFT, lambda c: c.rounding == Rounding.DOUBLE, 1),
-                as_float=sum(of(stage, lambda c: c.rounding == Rounding.FLOAT, 1) << stage
-                             for stage in (BIAS, SHIFT, ROUND)),
-                zero=of(ROUND, lambda c: c.params["out_zero"], 8),
-                low=of(CLAMP, lambda c: c.params["out_min"], 8), high=of(CLAMP, lambda c: c.params["out_max"], 8))
+async def run(dut, commands: list[Command], pause: str = NONE) -> None:
+    """Every row of the commands comes out as the model says, STAGES cycles after it went in."""
+    pins = Pins(dut)
+    await pins.start(valid=0, fresh=0, param_write=0)
+    driver = Driver(pins, commands, stall(pause))
+    checker = InOrder("y", [c.expected(row) for c in commands for row in c.rows])
+    while driver.busy:
+        driver.drive()
+        if driver.stages.leaving is not None:
+            checker.receive(pins.signed("y"))
+        await pins.tick()
+    checker.finish()
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
@@ -100,7 +139,7 @@ async def extremes(dut):
                 for bias in (0, INT_MIN):
                     commands.append(command([INT_MIN, INT_MIN + 1, -1, 0, 1, INT_MAX - 1, INT_MAX], rounding, bias=bias,
                                             multiplier=multiplier, left=left, right=right))
-    await run(dut, commands, random.Random(1))
+    await run(dut, commands)
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
@@ -113,7 +152,7 @@ async def every_shift_with_its_ties(dut):
             rows = [sign * (odd * half + d) for odd in (1, 3, 5, 255) for d in (-1, 0, 1) for sign in (1, -1)]
             rows = [row for row in rows if abs(row) < 1 << 30]
             commands.append(command(rows, rounding, multiplier=1 << 30, left=1, right=right))
-    await run(dut, commands, random.Random(2))
+    await run(dut, commands)
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
@@ -124,14 +163,14 @@ async def ties_of_the_high_product(dut):
         for multiplier in (1 << 30, -(1 << 30), INT_MIN, 3 << 28):
             for right in (0, 1, 2):
                 commands.append(command([*range(-12, 13)], rounding, multiplier=multiplier, right=right))
-    await run(dut, commands, random.Random(3))
+    await run(dut, commands)
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 async def every_left_shift_wraps(dut):
     commands = [command([1, -1, 3, (1 << 31) - 5, 0x1234567, -0x7654321], multiplier=INT_MAX, left=left, right=right)
                 for left in range(32) for right in (0, 24)]
-    await run(dut, commands, random.Random(4))
+    await run(dut, commands)
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
@@ -142,20 +181,19 @@ async def floats_at_their_edges(dut):
         by_scale.setdefault((multiplier, right), []).append(x)
     commands = [command(rows, Rounding.FLOAT, multiplier=multiplier, right=right, out_zero=zero)
                 for (multiplier, right), rows in by_scale.items() for zero in (0, 100 if rows[0] < 0 else -100)]
-    await run(dut, commands, random.Random(5))
+    await run(dut, commands)
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
-@cocotb.parametrize(gaps=[0.0, 0.4])
-async def random_commands(dut, gaps):
+@cocotb.parametrize(pause=STALLS)
+async def random_commands(dut, pause):
     """Random parameters, zero points and clamps (low > high among them), a few rows each."""
-    rng = random.Random(20 + int(10 * gaps))
     commands = []
     for _ in range(250):
-        commands.append(command([pick(rng, INT_MIN, INT_MAX) for _ in range(rng.choice([1, 2, 7, 25]))],
-                                rng.choice([*Rounding]), **random_params(rng), out_zero=pick(rng, -128, 127),
-                                out_min=pick(rng, -128, 127), out_max=pick(rng, -128, 127)))
-    await run(dut, commands, rng, gaps)
+        commands.append(command([pick(random, INT_MIN, INT_MAX) for _ in range(random.choice([1, 2, 7, 25]))],
+                                random.choice([*Rounding]), **random_params(random), out_zero=pick(random, -128, 127),
+                                out_min=pick(random, -128, 127), out_max=pick(random, -128, 127)))
+    await run(dut, commands, pause)
 
 
 def test_oracle():

@@ -1,66 +1,104 @@
 """The window unit alone: every tap of every window of random images, with pauses between pixels."""
 
 import random
+from dataclasses import dataclass
 
 import cocotb
 import pytest
-from cocotb.clock import Clock
-from cocotb.triggers import FallingEdge
+from lepton.arch import ChipConfig
 from lepton.arch.commands import WINDOW_COLUMNS, WINDOW_ROWS
 from lepton_hdl.tensor.window import WindowUnit, tap_lanes
 
+from tests.bench.checker import Outputs
+from tests.bench.pins import Pins
+from tests.bench.stalls import STALLS, Stall, stall
 from tests.cocotb_harness import parameters, run_cocotb
 from tests.hdl.tensor.commands import SMALL
 
 INPUTS = ("look", "push", "take", "rows_used", "rows_inside", "columns_used", "columns_inside", "word", "column", "pad",
           "look_column")
+ROWS = 7
 
 
-@cocotb.test(timeout_time=2, timeout_unit="ms")
-@cocotb.parametrize(width=[2, 3, 9], pause=[0.0, 0.4])
-async def windows_of_an_image(dut, width, pause):
-    """Tap (a, k) is the pixel a rows up and k columns to the left; 0 where unused, `pad` where outside.
+@dataclass(frozen=True)
+class Pixel:
+    """A word of the image, and how its window is looked at if `take`."""
+
+    row: int
+    column: int
+    word: bytes
+    take: bool
+    rows_used: int  # masks, counted from the window's last row and column
+    rows_inside: int
+    columns_used: int
+    columns_inside: int
+    pad: int
+
+
+def random_image(lanes: int, width: int) -> list[Pixel]:
+    """The pixels in the order in which they come. Windows are taken where all of their pixels have come."""
+    pixels: list[Pixel] = []
+    for row in range(ROWS):
+        for column in range(width):
+            complete = row >= WINDOW_ROWS - 1 and len(pixels) >= WINDOW_COLUMNS - 1 + 2 * width
+            pixels.append(Pixel(row, column, random.randbytes(lanes), complete and random.random() < 0.8,
+                                random.getrandbits(WINDOW_ROWS), random.getrandbits(WINDOW_ROWS),
+                                random.getrandbits(WINDOW_COLUMNS), random.getrandbits(WINDOW_COLUMNS),
+                                random.randrange(256)))
+    return pixels
+
+
+class Driver:
+    """Looks a column up, pushes its pixel in the next cycle, and pauses between two pixels."""
+
+    def __init__(self, pins: Pins, pause: Stall) -> None:
+        self.pins = pins
+        self._pause = pause
+
+    async def push(self, pixel: Pixel) -> None:
+        """Over the edge behind which the taps of the pixel's window are seen."""
+        while self._pause():
+            await self.pins.tick()
+        self.pins.set(look=1, look_column=pixel.column)
+        await self.pins.tick()
+        masks = ("rows_used", "rows_inside", "columns_used", "columns_inside", "pad", "column", "take")
+        self.pins.set(look=0, push=1, word=int.from_bytes(pixel.word, "little"),
+                      **{name: getattr(pixel, name) for name in masks})
+        await self.pins.tick()
+        self.pins.set(push=0, take=0)
+
+
+def taps(config: ChipConfig, pixels: list[Pixel], at: int, width: int) -> dict[str, int]:
+    """The model: tap (a, k) is the pixel a rows up and k columns to the left; 0 where unused, `pad` where outside.
 
     Rows follow one another without a gap, so the column to the left of column 0 is the last of the row before.
     """
+    pixel = pixels[at]
+    expected: dict[str, int] = {}
+    for lane, (a, k) in enumerate(tap_lanes(config)):
+        used = pixel.rows_used >> a & pixel.columns_used >> k & 1
+        inside = pixel.rows_inside >> a & pixel.columns_inside >> k & 1
+        left = pixels[at - k]
+        source = pixels[(left.row - a) * width + left.column]
+        word = source.word if inside else bytes([pixel.pad]) * config.lanes
+        expected[f"taps__{lane}"] = int.from_bytes(word, "little") if used else 0
+    return expected
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+@cocotb.parametrize(width=[2, 3, 9], pause=STALLS)
+async def windows_of_an_image(dut, width, pause):
     config = SMALL[parameters()["lanes"]]
-    lanes = config.lanes
-    for name in INPUTS:
-        getattr(dut, name).value = 0
-    dut.rst.value = 1
-    Clock(dut.clk, 10, unit="ns").start()
-    await FallingEdge(dut.clk)
-    await FallingEdge(dut.clk)
-    dut.rst.value = 0
-    image = [[random.randbytes(lanes) for _ in range(width)] for _ in range(7)]
-    stream = [(row, column) for row in range(7) for column in range(width)]
-    windows = 0
-    for i, (row, column) in enumerate(stream):
-        while random.random() < pause:
-            await FallingEdge(dut.clk)
-        dut.look.value, dut.look_column.value = 1, column
-        await FallingEdge(dut.clk)
-        dut.look.value = 0
-        take = row >= WINDOW_ROWS - 1 and i >= WINDOW_COLUMNS - 1 + 2 * width and random.random() < 0.8
-        masks = {name: random.getrandbits(WINDOW_ROWS if name.startswith("rows") else WINDOW_COLUMNS)
-                 for name in ("rows_used", "rows_inside", "columns_used", "columns_inside")}
-        pad = random.randrange(256)
-        for name, value in masks.items() | {("pad", pad), ("column", column), ("push", 1), ("take", take)}:
-            getattr(dut, name).value = value
-        dut.word.value = int.from_bytes(image[row][column], "little")
-        await FallingEdge(dut.clk)
-        dut.push.value = dut.take.value = 0
-        if not take:
-            continue
-        windows += 1
-        for lane, (a, k) in enumerate(tap_lanes(config)):
-            used = masks["rows_used"] >> a & masks["columns_used"] >> k & 1
-            inside = masks["rows_inside"] >> a & masks["columns_inside"] >> k & 1
-            r, c = stream[i - k]
-            expected = (image[r - a][c] if inside else bytes([pad]) * lanes) if used else bytes(lanes)
-            got = int(getattr(dut, f"taps__{lane}").value).to_bytes(lanes, "little")
-            assert got == expected, (row, column, a, k)
-    assert windows
+    pins = Pins(dut)
+    driver = Driver(pins, stall(pause))
+    checker = Outputs(pins)
+    await pins.start(**dict.fromkeys(INPUTS, 0))
+    pixels = random_image(config.lanes, width)
+    for at, pixel in enumerate(pixels):
+        await driver.push(pixel)
+        if pixel.take:
+            checker.check(taps(config, pixels, at, width), f"row {pixel.row}, column {pixel.column}")
+    assert checker.compared
 
 
 @pytest.mark.parametrize("lanes", [4, 16])
