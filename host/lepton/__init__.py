@@ -1,17 +1,24 @@
 """Lepton: an open AI chip with its compiler, driver and cloud."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .arch import ChipConfig
+    from .program import CompiledModel
+
 __version__ = "0.1.0"
 
 
-def compile(network, calibration=None, config="base", *, progress=None, shapes=None):
+def compile(network: Any, calibration: Any = None, config: "str | ChipConfig" = "base", *, progress: Any = None,
+            shapes: dict[str, tuple[int, ...]] | None = None) -> "CompiledModel":
     """A `lepton.program.CompiledModel` of a network, for a chip given by preset name or `lepton.arch.ChipConfig`.
 
     network: the path of a .tflite, .onnx or .pt2 file, a `torch.nn.Module`, or a `lepton.graph.Graph`.
-    calibration: batches like the real inputs, for float networks; they are quantized with it.
+    calibration: typical inputs in batches, with which a float network is quantized.
     progress: called with the number of batches done.
-    shapes: shapes by name for inputs of an .onnx file that leave dimensions open.
+    shapes: by name, the shapes of inputs that an .onnx file leaves open.
 
-    Raises `lepton.graph.GraphError` for what is malformed or not supported, and what reading a file raises.
+    Raises `lepton.graph.GraphError` for a network that is malformed or not supported, and the errors of reading a file.
     """
     from os import PathLike
 
@@ -22,7 +29,7 @@ def compile(network, calibration=None, config="base", *, progress=None, shapes=N
         network = frontends.load(network, calibration, progress, shapes)
     elif any(f"{c.__module__}.{c.__qualname__}" == "torch.nn.modules.module.Module" for c in type(network).__mro__):
         if calibration is None:
-            raise GraphError("a torch module needs calibration data: batches like its real inputs")
+            raise GraphError("a torch module needs calibration data: typical inputs, in batches")
         network = frontends.quantize(network, calibration, progress=progress)
     elif not isinstance(network, Graph):
         raise GraphError(f"a network must be a path, a torch.nn.Module or a lepton.graph.Graph, "

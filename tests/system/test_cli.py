@@ -43,7 +43,7 @@ def test_sim_on_the_golden_model(command):
     out = command("sim", "--images", "2", "--device", "golden", "--config", "small")
     assert "small: 8x8 int8 multipliers" in out and "on device 'golden'" in out
     assert "2 of 2 images identical to LiteRT's outputs, byte for byte" in out
-    assert "not counted: this device has no cycles" in out
+    assert "unknown: this device does not count cycles" in out
 
 
 def test_sim_finds_one_wrong_byte(command, tmp_path):

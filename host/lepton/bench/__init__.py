@@ -1,11 +1,13 @@
-"""Measures the chip on networks and layers of known shape, beside goals and other accelerators' published figures.
+"""Measures the chip on networks and layers of known shape, and compares with goals and other accelerators' figures.
 
-- `catalog`: what is measured, what is to be reached, what others reach
-- `measure`: one row, compiled, run on the RTL and held against the golden model
-- `worker`: rows in processes of their own
+- `catalog`: the rows: networks and layers, goals, figures of others
+- `measure`: compiles one row, runs it on the RTL and compares it with the golden model
+- `worker`: runs each row in its own process
 - `roofline`: the chart
-- `cloud`: the way of results to a store
-- `trace`: one inference as a timeline for Perfetto
+- `controller`: the cost of the controller
+- `cloud`, `drain`: spooling and uploading of results
+- `trace`, `bursts`: one inference as a timeline for Perfetto
+- `board`: the interface of boards that can be measured
 """
 
 from .catalog import ROWS, Entry, select

@@ -1,4 +1,4 @@
-"""What is measured: the networks and layers, the cycles to stay below, and what others have published."""
+"""The rows of `lepton bench`: networks and layers, goals in cycles, and published figures of others."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,38 +7,41 @@ from pathlib import Path
 from ..graph import Graph
 from ..models import topologies
 
-# Networks that are no part of the repository, for development and measurement: the sources' folder has it beside it.
+# Networks that are not part of the repository, for development: in the folder shared/ next to the checkout.
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One row. `goal_cycles` holds for `base` with the default memory; `others` is text for people."""
+    """One row. `goal_cycles` is for `base` with the default memory; `others` are figures of other accelerators."""
 
-    name: str  # of `lepton.models.topologies.build`, or any for a file
+    name: str  # of `lepton.models.topologies.build`; any name for a file
     goal_cycles: int | None = None
     others: str = ""
     quick: bool = False
-    file: str = ""  # in `DATA`: a network as its framework wrote it, edges and host operators included
+    file: str = ""  # in `DATA`: a network as its framework wrote it, with float inputs and operators on the host
 
     @property
     def missing(self) -> str | None:
-        """Why the row cannot be measured here; None where it can."""
+        """The reason why the row cannot be measured on this machine; None if it can."""
         if not self.file or (DATA / self.file).is_file():
             return None
-        return f"{self.file} is not there: the folder shared/data beside the repository is absent"
+        return f"{self.file} is missing: there is no folder shared/data next to the repository"
 
     def graph(self) -> Graph:
-        """The network. Raises what the front end raises for a file."""
+        """The network. Raises the errors of the front end if it is a file."""
         if not self.file:
             return topologies.build(self.name)
-        from ..frontends import load  # only files need a framework's package
+        from ..frontends import load  # needs a framework's package, topologies do not
         return load(DATA / self.file)
 
 
 def _layer(name: str, goal: int, gemmini: int, nvdla: int | None) -> Entry:
-    """Gemmini 16x16 (16 bytes a cycle, 32 cycles of latency) and NVDLA nv_small_256 (8 bytes a cycle), both with 256
-    int8 MACs, built and measured under Verilator with outputs checked, the layer from DRAM to DRAM."""
+    """A single layer, with cycles of Gemmini and NVDLA.
+
+    Gemmini 16x16 (16 bytes a cycle, 32 cycles of latency) and NVDLA nv_small_256 (8 bytes a cycle) have 256 int8 MACs
+    as well. Both were built and measured under Verilator, with outputs checked; the layer goes from DRAM to DRAM.
+    """
     figures = {"Gemmini": gemmini, "NVDLA": nvdla}
     others = [f"{who} {cycles:,}".replace(",", " ") for who, cycles in figures.items() if cycles is not None]
     return Entry(name, goal, ", ".join(others), quick=True)
@@ -73,14 +76,15 @@ ROWS: tuple[Entry, ...] = (
 
 
 def select(names: Iterable[str] = (), quick: bool = False) -> list[Entry]:
-    """The rows to run: those named, or the quick ones, or all.
+    """The named rows, or the quick ones, or all.
 
-    A name outside the table is measured without a goal if a topology has it; otherwise ValueError.
+    A name that is not in the table is measured without a goal if it is a topology. Raises ValueError for other names.
     """
-    known, names = {row.name: row for row in ROWS}, list(dict.fromkeys(names))
-    for name in names:
+    known = {row.name: row for row in ROWS}
+    unique = list(dict.fromkeys(names))
+    for name in unique:
         if name not in known:
             topologies.check(name)
-    if names:
-        return [known.get(name) or Entry(name) for name in names]
+    if unique:
+        return [known.get(name) or Entry(name) for name in unique]
     return [row for row in ROWS if row.quick or not quick]

@@ -1,6 +1,6 @@
-"""The way of results to a store: what the spool takes, what uploading costs inference, and how fast a backlog leaves.
+"""Measures the way of results to a store: spooling, the cost of uploading for inference, and uploading of a backlog.
 
-Records are those of the shipped network; spool and store lie on the disk of the output folder.
+Records are those of the shipped network; spool and store are on the disk of the output folder.
 """
 
 import itertools
@@ -20,21 +20,21 @@ from ..runtime import Session, program_hash
 from .drain import drain_folder, drain_s3
 from .records import record
 
-SECONDS = 2.0  # that a rate is measured for
-PAIRS = 24  # of blocks with and without uploading,
-BLOCK = 40  # of so many inferences
+SECONDS = 2.0  # duration of the measurement of a rate
+PAIRS = 24  # pairs of blocks, one with and one without uploading
+BLOCK = 40  # inferences of a block
 
 
 @dataclass(frozen=True)
 class CloudMeasurement:
-    """A figure and its goal, at least or (where `least` is not set) at most."""
+    """A figure and its goal: the value must be at least the goal, or at most if `least` is False."""
 
     name: str
     value: float | None
     unit: str
     goal: float
     least: bool = True
-    disk_syncs: float | None = None  # a second, that the disk gave at the time: no spool can commit faster
+    disk_syncs: float | None = None  # synced writes a second that the disk did at the time: the limit of single commits
     error: str | None = None
 
     @property
@@ -50,7 +50,7 @@ class CloudMeasurement:
 
 
 def measure_cloud(name: str, folder: Path) -> CloudMeasurement:
-    """One of `CLOUD_ROWS`, with its files in a folder of its own under `folder`, which disappears."""
+    """One of `CLOUD_ROWS`, with its files in a temporary folder under `folder`."""
     unit, goal, least, measure = CLOUD_ROWS[name]
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=f"{name}-") as place:
@@ -62,10 +62,11 @@ def measure_cloud(name: str, folder: Path) -> CloudMeasurement:
 
 
 def _disk_syncs(place: Path) -> float:
-    """Appends of a page a second, each waited for: what the disk allows, whatever the database."""
+    """Appends of a page a second with a sync after each: the disk's limit, independent of the database."""
     handle = os.open(place / "syncs", os.O_WRONLY | os.O_CREAT)
     try:
-        count, started = 0, time.monotonic()
+        count = 0
+        started = time.monotonic()
         while (elapsed := time.monotonic() - started) < SECONDS / 8:
             os.pwrite(handle, bytes(4096), 4096 * count)
             os.fdatasync(handle)
@@ -76,8 +77,9 @@ def _disk_syncs(place: Path) -> float:
 
 
 def _rate(append: Callable[[int], int]) -> float:
-    """Records a second that `append`, given a count of records so far, takes."""
-    count, started = 0, time.monotonic()
+    """Records a second that `append` stores; it gets the number of records so far and returns that of new ones."""
+    count = 0
+    started = time.monotonic()
     while (elapsed := time.monotonic() - started) < SECONDS:
         count += append(count)
     return count / elapsed
@@ -99,10 +101,10 @@ def _single(place: Path) -> float:
 
 
 def _slowdown(place: Path) -> float:
-    """Percent that an inference on the golden device takes longer while results are spooled and uploaded.
+    """How much longer an inference on the golden device takes while results are spooled and uploaded, in percent.
 
-    Blocks with and without take turns, so that what else the machine does weighs on both.
-    The mean of the middle 60 % of their ratios: what else the machine does can be felt at the ends.
+    Blocks with and without uploading alternate, so that other load of the machine affects both. The result is the mean
+    of the middle 60 % of the ratios, since other load makes some of them extreme.
     """
     from ..results import DeviceKeys, ResultLog, Spool, Store, Uploader
     model = models.load("mnist")
@@ -120,7 +122,7 @@ def _slowdown(place: Path) -> float:
                     log.add(result.outputs, cycles=0, image=i)
             return time.monotonic() - started
 
-        block(True)  # everything is loaded, and the first segments leave
+        block(True)  # loads all modules and sends the first segments
         ratios = []
         for pair in range(PAIRS):
             times = {uploading: block(uploading) for uploading in ((True, False) if pair % 2 else (False, True))}

@@ -1,34 +1,37 @@
-"""What going through the controller costs against driving the chip directly."""
+"""Measures what running jobs through the controller costs, compared with driving the chip directly."""
 
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-from .. import device as devices
 from ..arch import PRESETS, Region
 from ..arch.commands import ENGINE_RECORDS
 from ..compiler import compile_graph
 from ..driver import BoardController, Driver, Job
 from ..models import topologies
 from ..runtime import Session
+from .board import READ, Board, open_board
 from .measure import PAGE, memory_bytes
 
 NETWORK = "tiny_ic"  # ResNet-8
 JOBS = 8  # back to back
-IDLE_CYCLES = 20_000
-SPARE_MEMORY = 1 << 20  # windows and rings
-READ = 0  # kind of a burst in the board's events
+IDLE_CYCLES = 20_000  # more than the controller needs to log a job and go to sleep
+SPARE_MEMORY = 1 << 20  # bytes for the clients' windows and rings
 
+# Upper limits: a network must not be noticeably slower with the controller (design D7).
 GOALS = {"loss": 0.01, "submission_cycles": 2000, "boot_cycles": 300_000, "simulation_loss": 0.1}
 
 
 @dataclass(frozen=True)
 class ControllerMeasurement:
-    """`cycles` from one job's start to the next's, queued ahead; `direct_cycles` from doorbell to completion without
-    a controller; `loss` what the first is longer by, as a share. `submission_cycles`: from the cycle in which the host
-    begins to write the doorbell of a client, while the controller sleeps, to that in which the first command that an
-    engine was given asks memory for its data. `simulation_loss`: share of the simulation's speed while the network
-    runs."""
+    """The costs of the controller.
+
+    `cycles`: from the start of a job to the start of the next one, both queued. `direct_cycles`: from doorbell to
+    completion without a controller. `loss`: (cycles - direct_cycles) / direct_cycles. `submission_cycles`: from the
+    cycle in which the host begins to write a client's doorbell, while the controller sleeps, to the cycle in which the
+    first command of an engine reads memory. `simulation_loss`: the share of the simulation's speed that is lost while
+    the network runs.
+    """
 
     config: str
     memory: str
@@ -45,7 +48,7 @@ class ControllerMeasurement:
 
     @property
     def reached(self) -> dict[str, bool]:
-        """Which of GOALS hold."""
+        """By goal: whether it is reached."""
         return {name: getattr(self, name) <= goal for name, goal in GOALS.items()}
 
     def record(self) -> dict:
@@ -61,7 +64,7 @@ def measure_controller(config: str = "base", memory: str = "default",
     inputs = topologies.random_inputs(graph)
     size = memory_bytes(model) + -(-SPARE_MEMORY // PAGE) * PAGE
     progress("the chip without a controller")
-    with devices.open("rtl", config=config, memory=memory, memory_bytes=size) as board, Driver(board) as driver, \
+    with open_board(config, memory=memory, memory_bytes=size) as board, Driver(board) as driver, \
             Session(model, driver) as session:
         result = session.run(inputs)
         job = _job(session)
@@ -70,7 +73,7 @@ def measure_controller(config: str = "base", memory: str = "default",
         expected = job_output(job)
     progress("the chip with a controller")
     chip = PRESETS[config].with_(controller=True)
-    with devices.open("rtl", config=chip, memory=memory, memory_bytes=size) as board:
+    with open_board(chip, memory=memory, memory_bytes=size) as board:
         before = board.cycles
         with BoardController(board) as controller, Driver(board, controller.client()) as driver, \
                 Session(model, driver) as session:
@@ -88,12 +91,11 @@ def measure_controller(config: str = "base", memory: str = "default",
                                  speed, direct_hz, 1 - speed / direct_hz, exact)
 
 
-def submission_cycles(board, driver: Driver, job: Job) -> int:
-    """From the doorbell's write to the address of the first burst that is neither of a ring nor of a command stream.
+def submission_cycles(board: Board, driver: Driver, job: Job) -> int:
+    """Cycles from the doorbell's write to the first burst that belongs neither to a ring nor to a command stream.
 
-    The program of `job` must have been verified, and its first command must be a LOAD that waits for nothing. The
-    burst follows the command by a few cycles, and the doorbell reaches the controller some after its write began: what
-    is returned is at most that much too long.
+    The program of `job` must have been verified, and its first command must be a LOAD without a wait. The result is a
+    few cycles too long: the burst follows the command, and the doorbell reaches the controller after its write began.
     """
     program = job.regions[Region.PROGRAM].address
     streams = [(program + stream.offset, program + stream.offset + stream.count * ENGINE_RECORDS[engine].size)
@@ -105,28 +107,29 @@ def submission_cycles(board, driver: Driver, job: Job) -> int:
     bursts = sorted((int(event["first"]), int(event["address"])) for event in board.events if event["kind"] == READ)
     board.record(False)
 
-    def within(address: int, ranges) -> bool:
+    def within(address: int, ranges: list[tuple[int, int]]) -> bool:
         return any(first <= address < last for first, last in ranges)
 
     return next(cycle for cycle, address in bursts if within(address, buffers) and not within(address, streams)) - start
 
 
 def job_output(job: Job) -> bytes:
-    """What a job has written to its region OUTPUT."""
+    """The bytes of a job's region OUTPUT."""
     return job.regions[Region.OUTPUT].read().tobytes()
 
 
 def _job(session: Session) -> Job:
-    """The session's only job, without the copy of its layers' counters."""
+    """The session's only job, without its layers, so that their counters are not copied."""
     job, = session.jobs
     return replace(job, layers=())
 
 
-def _speed(board, driver: Driver, job: Job) -> float:
-    """Cycles a second of processor time while jobs run; the best of three, as other processes disturb."""
+def _speed(board: Board, driver: Driver, job: Job) -> float:
+    """Simulated cycles per second of processor time; the best of three, since other processes slow it down."""
     best = 0.0
     for _ in range(3):
-        cycles, start = board.cycles, time.process_time()
+        cycles = board.cycles
+        start = time.process_time()
         for handle in [driver.submit(job) for _ in range(JOBS)]:
             driver.wait(handle)
         best = max(best, (board.cycles - cycles) / (time.process_time() - start))

@@ -1,9 +1,9 @@
-"""How fast a backlog leaves after an outage, in percent of the rate that the store itself gives.
+"""Measures how fast a backlog is uploaded after an outage, in percent of the store's own rate.
 
-The store's own rate is what it gives to as many writers as the uploader has, with the same objects, through the same
-`Store`, each waiting until its object is stored for good. They have the objects in memory and do nothing else; the
-uploader reads them from its spool, checks them, and confirms them on disk. Its time is that from the end of the
-outage to the last confirmation: what it takes to find out that the store is back counts.
+The store's own rate is measured with as many writers as the uploader has lanes. They write the same objects through the
+same `Store`, and each waits until its object is durable. They have the objects in memory and do nothing else; the
+uploader reads them from its spool, checks them, and confirms them on disk. Its time begins at the end of the outage, so
+it includes the time until it notices that the store is back, and ends with the last confirmation.
 """
 
 import contextlib
@@ -12,25 +12,30 @@ import shutil
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .records import record
 
-BACKLOG = 1_200_000  # records: what a minute leaves at 20 000 results/s, in segments as the uploader makes them
-SEGMENT_RECORDS, SEGMENT_BYTES = 5000, 4 << 20
-OUTAGES = 9
-PATIENCE = 120.0  # seconds
+if TYPE_CHECKING:  # needs the extra `cloud`, which other rows do not
+    from ..results import DeviceKeys, Store
+
+BACKLOG = 1_200_000  # records of one minute at 20 000 results/s
+SEGMENT_RECORDS = 5000  # the defaults of `Uploader`
+SEGMENT_BYTES = 4 << 20
+OUTAGES = 9  # the median of nine varies by a few percent between runs (docs/cloud.md, Figures)
+PATIENCE = 120.0  # seconds until the measurement fails; it usually takes below 1
 
 
 def drain_folder(place: Path) -> float:
-    """To a folder on the same disk as the spool."""
+    """The rate to a folder on the same disk as the spool, in percent of the store's own rate."""
     from ..results import Store
     return _drain(place, lambda name: Store(place / name))
 
 
 def drain_s3(place: Path) -> float:
-    """To a SeaweedFS on this machine; it and the uploader have a processor each, as the machines they stand for."""
+    """The same to a SeaweedFS on this machine. Server and uploader run on different processors, like two machines."""
     from ..results import Store, server
     with _half_of_the_processors(0):
         started = server.up(place / "server")
@@ -44,31 +49,34 @@ def drain_s3(place: Path) -> float:
 
 @contextlib.contextmanager
 def _half_of_the_processors(which: int) -> Iterator[None]:
-    """For this process, and for those that it starts meanwhile; all of them where there is but one."""
-    if not hasattr(os, "sched_setaffinity"):  # Linux has it
+    """Run this process, and those that it starts meanwhile, on every second processor (on all if there is one)."""
+    if not hasattr(os, "sched_setaffinity"):  # not on Linux
         yield
         return
-    usual = os.sched_getaffinity(0)
-    half = sorted(usual)[which::2] or usual
+    usual = sorted(os.sched_getaffinity(0))
     try:
-        _run_on(half)
+        _run_on(usual[which::2] or usual)
         yield
     finally:
         _run_on(usual)
 
 
-def _run_on(processors) -> None:
+def _run_on(processors: Sequence[int]) -> None:
     for thread in os.listdir("/proc/self/task"):
         with contextlib.suppress(ProcessLookupError):  # it has ended
             os.sched_setaffinity(int(thread), processors)
 
 
 class Outage:
-    """A store that is away at first."""
+    """A target that does not answer while `down` is set, as at first."""
 
-    def __init__(self, store):
-        self.store, self.down = store, True
-        self.where, self.place, self.lanes, self.group = store.where, store.place, store.lanes, store.group
+    def __init__(self, store: "Store"):
+        self.store = store
+        self.down = True
+        self.where = store.where
+        self.place = store.place
+        self.lanes = store.lanes
+        self.group = store.group
 
     def identify(self, expected: str | None = None) -> str:
         self._check()
@@ -85,11 +93,11 @@ class Outage:
     def _check(self) -> None:
         from ..results import Unavailable
         if self.down:
-            raise Unavailable("the store is away", 0.2)
+            raise Unavailable("the store does not answer", 0.2)
 
 
-def _drain(place: Path, open_store: Callable) -> float:
-    """The median over `OUTAGES`, with the same backlog each; the store's own rate is measured before and after each."""
+def _drain(place: Path, open_store: Callable[[str], "Store"]) -> float:
+    """The median of `OUTAGES` with the same backlog; the store's own rate is measured before and after each."""
     from ..results import DeviceKeys, Outbox, Spool
     from ..results.segment import key_of, sha256
     keys = DeviceKeys.generate()
@@ -99,24 +107,25 @@ def _drain(place: Path, open_store: Callable) -> float:
         objects = [(s.key, s.data) for s in Outbox(spool, keys).next(BACKLOG)]
         before = key_of(spool.device, len(objects), sha256(b""))
 
-    def opened(name: str):
+    def opened(name: str) -> "Store":
         store = open_store(name)
-        store.put_new(before, b"")  # there has been something from this device before
+        store.put_new(before, b"")  # the store has had an object of this device before, so its folder exists
         return store
 
     ratios = []
     for outage in range(OUTAGES):
-        spool, stores = place / f"{outage}.db", [opened(f"{outage}{use}") for use in ("before", "uploaded", "after")]
-        shutil.copy(backlog, spool)
-        os.sync()  # the copy is not to be written while it is measured
+        copy = place / f"{outage}.db"
+        stores = [opened(f"{outage}{use}") for use in ("before", "uploaded", "after")]
+        shutil.copy(backlog, copy)
+        os.sync()  # otherwise the system would write the copy during the measurement
         own = _put_all(stores[0], objects)
-        taken = _upload(spool, keys, stores[1])
+        taken = _upload(copy, keys, stores[1])
         ratios.append(100 * (own + _put_all(stores[2], objects)) / 2 / taken)
     return statistics.median(ratios)
 
 
-def _make_backlog(path: Path, keys) -> None:
-    """A spool as it is after an outage: nothing but segments, as the uploader makes them meanwhile."""
+def _make_backlog(path: Path, keys: "DeviceKeys") -> None:
+    """A spool as it is after an outage: only segments, as the uploader makes them meanwhile."""
     from ..results import Outbox, Spool
     with Spool(path) as spool:
         outbox = Outbox(spool, keys)
@@ -125,8 +134,8 @@ def _make_backlog(path: Path, keys) -> None:
             outbox.seal(SEGMENT_RECORDS, SEGMENT_BYTES)
 
 
-def _upload(path: Path, keys, store) -> float:
-    """Seconds until the backlog has left."""
+def _upload(path: Path, keys: "DeviceKeys", store: "Store") -> float:
+    """Seconds until the backlog is uploaded."""
     from ..results import Spool, Uploader
     target = Outage(store)
     with Spool(path) as spool, Uploader(spool, target, keys, backoff_base=0.2, backoff_cap=0.2) as uploader:
@@ -135,13 +144,15 @@ def _upload(path: Path, keys, store) -> float:
         started = time.monotonic()
         target.down = False
         if not uploader.flush(PATIENCE):
-            raise TimeoutError(f"the backlog did not leave within {PATIENCE:g} s: {uploader.status.last_error}")
+            raise TimeoutError(f"the backlog was not uploaded within {PATIENCE:g} s: {uploader.status.last_error}")
         return time.monotonic() - started
 
 
-def _put_all(store, objects: list[tuple[str, bytes]]) -> float:
-    """Seconds that writers who have the objects in memory need; raises what the store raises."""
-    lock, left, errors = threading.Lock(), iter(objects), []
+def _put_all(store: "Store", objects: list[tuple[str, bytes]]) -> float:
+    """Seconds that `store.lanes` threads need to store the objects; raises what the store raises."""
+    lock = threading.Lock()
+    left = iter(objects)
+    errors: list[Exception] = []
 
     def take() -> Iterator[tuple[str, bytes]]:
         while True:

@@ -1,7 +1,8 @@
-"""One row: a topology compiled, run on the RTL, and held against the golden model in every byte it writes."""
+"""Measures one row: compiles a network, runs it on the RTL, and compares all bytes written with the golden model."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from .. import device as devices
 from ..arch import PRESETS
@@ -10,15 +11,16 @@ from ..graph import GraphError
 from ..models import topologies
 from ..program import CompiledModel
 from ..runtime import CAUSES, ComparingSession, Report
+from .board import open_board
 from .catalog import Entry
 
-SPARE_MEMORY = 1 << 20  # bytes for the alignment of buffers
+SPARE_MEMORY = 1 << 20  # bytes: buffers are aligned to 4 KiB, so this is enough for 256 of them
 PAGE = 4096
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one row gave. Figures are None, and `error` says why, where it did not run to its end."""
+    """The figures of one row. They are None if it did not run to its end; `error` then says why."""
 
     name: str
     macs: int | None
@@ -27,32 +29,35 @@ class Measurement:
     causes: dict[str, int] | None  # by `lepton.runtime.CAUSES`; they add up to `cycles`
     read_bytes: int | None  # on the bus
     write_bytes: int | None
-    simulated_hz: float | None  # of the board alone, without what Python does around it
+    simulated_hz: float | None  # of the board alone, without the Python code around it
     config: str
     macs_per_cycle: int
     bus_bytes: int
     memory: str
     exact: bool
-    seconds: float  # of real time, everything included
+    seconds: float  # real time of the whole row
     others: str = ""
     error: str | None = None
-    layers: list[dict] = field(default_factory=list)  # name, op, macs, cycles, causes, read_bytes in order
+    # name, op, macs, cycles, causes and read_bytes of each layer, in order
+    layers: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def utilization(self) -> float | None:
-        return self.macs / (self.macs_per_cycle * self.cycles) if self.cycles else None
+        """MACs / (MACs a cycle * cycles)."""
+        return self.macs / (self.macs_per_cycle * self.cycles) if self.cycles and self.macs is not None else None
 
     @property
     def bound_cycles(self) -> int | None:
-        """The fewest cycles that so many MACs can take."""
+        """The lower bound of the cycles: MACs / (MACs a cycle), rounded up."""
         return None if self.macs is None else -(-self.macs // self.macs_per_cycle)
 
     @property
     def reached(self) -> bool | None:
+        """Whether the goal is reached; None without a goal or without cycles."""
         return None if not (self.cycles and self.goal_cycles) else self.cycles <= self.goal_cycles
 
-    def record(self) -> dict:
-        """The row of bench.json. `error` is there only where something went wrong."""
+    def record(self) -> dict[str, Any]:
+        """The row of bench.json. It has `error` only if there was one."""
         row = {
             "name": self.name, "macs": self.macs, "cycles": self.cycles, "utilization": self.utilization,
             "goal_cycles": self.goal_cycles,
@@ -61,28 +66,29 @@ class Measurement:
             "memory": self.memory, "exact": self.exact}
         return row | ({"error": self.error} if self.error else {})
 
-    def details(self) -> dict:
-        """Everything, layers included."""
+    def details(self) -> dict[str, Any]:
+        """The row of bench_layers.json: all fields, with the layers."""
         return asdict(self) | {"utilization": self.utilization, "bound_cycles": self.bound_cycles}
 
 
 def failed(entry: Entry, config: str, memory: str, error: str, seconds: float) -> Measurement:
-    """The row of something that did not run."""
+    """The measurement of a row that did not run."""
     chip = PRESETS[config]
     return Measurement(entry.name, None, None, goal_of(entry, config, memory), None, None, None, None, config,
                        chip.macs_per_cycle, chip.bus_bytes, memory, False, seconds, entry.others, error)
 
 
 def goal_of(entry: Entry, config: str, memory: str) -> int | None:
+    """The goal in cycles; None for other configurations and memories than the goals are for."""
     return entry.goal_cycles if (config, memory) == ("base", "default") else None
 
 
 def measure(entry: Entry, config: str = "base", memory: str = "default",
             progress: Callable[[str], None] = lambda text: None) -> Measurement:
-    """Compile and run one row on a fresh board. `seconds` is left 0 for the caller to fill in.
+    """Compile and run one row on a new board. `seconds` is 0; the caller fills it in.
 
-    Raises what compiling, building and running raise. Bytes that differ from golden are no exception: the row has
-    `exact` False then, and `error` tells the first difference.
+    Raises the errors of compiling, building and running. If bytes differ from the golden model, `exact` is False and
+    `error` has the first difference.
     """
     progress("building the network")
     graph = entry.graph()
@@ -90,12 +96,11 @@ def measure(entry: Entry, config: str = "base", memory: str = "default",
     progress("compiling")
     model = compile_graph(graph, config)
     away = next((row for row in model.placement if row.where == "host" and row.macs), None)
-    if away is not None:  # cycles without all of the network's work would compare with nothing
+    if away is not None:  # cycles of a part of the network could not be compared
         raise GraphError(f"{away.op} {away.name!r} does not run on chip {config}: {away.reason}")
     progress("opening the board")
     size = memory_bytes(model)
-    with devices.open("rtl", config=config, memory=memory, memory_bytes=size,
-                      progress=progress) as board, \
+    with open_board(config, memory=memory, memory_bytes=size, progress=progress) as board, \
             devices.open("golden", config=config, memory_bytes=size) as golden, \
             ComparingSession(model, board, golden) as session:
         compared = session.run(topologies.random_inputs(graph),
@@ -104,7 +109,7 @@ def measure(entry: Entry, config: str = "base", memory: str = "default",
     report, chip = compared.result.report, model.config
     error = None
     if compared.differences:
-        error = f"differs from golden: {compared.differences[0]}"
+        error = f"differs from the golden model: {compared.differences[0]}"
     if (total := sum(report.causes.values())) != report.cycles:
         error = f"the causes add up to {total} cycles, not {report.cycles}"
     return Measurement(
@@ -120,7 +125,7 @@ def memory_bytes(model: CompiledModel) -> int:
     return -(-(used + SPARE_MEMORY) // PAGE) * PAGE
 
 
-def _layers(report: Report) -> list[dict]:
+def _layers(report: Report) -> list[dict[str, Any]]:
     return [{"name": row.name, "op": row.op, "macs": row.macs, "cycles": row.cycles,
              "causes": {cause: row.causes[cause] for cause in CAUSES},
              "read_bytes": row.read_beats * report.config.bus_bytes} for row in report.rows]

@@ -1,24 +1,26 @@
 """One inference as a timeline in the Chrome trace format, which Perfetto (ui.perfetto.dev) opens.
 
-The chip copies its counters when a layer's last command has finished. A span therefore lasts from the end of the
-layer before to the end of this one; what happened when within it, the counters do not say. Shares of causes and
-the read rate are averages over the span.
+The chip copies its counters when a layer's last command has finished. A layer's span therefore lasts from the end of
+the layer before to its own end; the counters do not resolve what happens within it. Shares of causes and the read rate
+are averages over the span.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ..runtime import CAUSES, FINISH, Report
 from .bursts import TRACKS, Span
 
-PROCESS, TENSOR = 1, 1
+PROCESS = 1  # the trace's process, and the thread (track) of the layers in it
+TENSOR = 1
 
 
-def chrome_trace(report: Report, name: str, bursts: Iterable[Span] = ()) -> dict:
-    """The JSON object of a trace: layers on track TENSOR, bursts (of `spans`) on tracks of their own, causes and read
-    traffic as counters.
+def chrome_trace(report: Report, name: str, bursts: Iterable[Span] = ()) -> dict[str, Any]:
+    """The JSON object of a trace: layers on the track TENSOR, `bursts` on further tracks, causes and read rate as
+    counters.
 
-    Times are microseconds at `report.config.clock_mhz`, from the first doorbell; jobs follow one
-    another without the host's time between them, which the chip does not count.
+    Times are microseconds at `report.config.clock_mhz` since the first doorbell. Jobs follow one another directly: the
+    chip does not count the host's time between them.
     """
     clock = report.config.clock_mhz
     events = [_name("process_name", f"Lepton {report.config.name}: {name}"), _name("thread_name", "TENSOR")]
@@ -28,9 +30,9 @@ def chrome_trace(report: Report, name: str, bursts: Iterable[Span] = ()) -> dict
             continue
         span = {"cat": row.op or FINISH, "ph": "X", "pid": PROCESS, "tid": TENSOR, "name": row.name,
                 "ts": at / clock, "dur": row.cycles / clock}
-        figures = {"first cycle": at, "cycles": row.cycles, **row.causes,
-                   "read bytes": row.read_beats * report.config.bus_bytes}
-        if row.macs:
+        figures: dict[str, Any] = {"first cycle": at, "cycles": row.cycles, **row.causes,
+                                   "read bytes": row.read_beats * report.config.bus_bytes}
+        if row.macs and row.utilization is not None:
             figures |= {"macs": row.macs, "utilization %": round(100 * row.utilization, 1)}
         if row.output_shape:
             figures |= {"input": "x".join(map(str, row.input_shape)), "output": "x".join(map(str, row.output_shape))}
@@ -56,9 +58,9 @@ def chrome_trace(report: Report, name: str, bursts: Iterable[Span] = ()) -> dict
                           "write_bytes": report.counters["WRITE_BEATS"] * report.config.bus_bytes}}
 
 
-def _name(what: str, value: str, track: int = TENSOR) -> dict:
+def _name(what: str, value: str, track: int = TENSOR) -> dict[str, Any]:
     return {"ph": "M", "pid": PROCESS, "tid": track, "name": what, "args": {"name": value}}
 
 
-def _counter(name: str, ts: float, values: dict) -> dict:
+def _counter(name: str, ts: float, values: Mapping[str, float]) -> dict[str, Any]:
     return {"ph": "C", "pid": PROCESS, "name": name, "ts": ts, "args": values}

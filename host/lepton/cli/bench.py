@@ -1,11 +1,12 @@
-"""`lepton bench`: networks and layers on the RTL, beside goals and other accelerators."""
+"""`lepton bench`: measures networks and layers on the RTL, and compares with goals and other accelerators."""
 
 import json
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, Group
 from rich.table import Table
@@ -18,20 +19,22 @@ from ..bench.controller import ControllerMeasurement, measure_controller
 from ..bench.roofline import chart
 from ..runtime import CAUSES
 from .console import columns, facts, grouped, make_console, percent, scaled, shortened
-from .files import write_atomically
+from .files import write_text_atomically
 from .main import EXIT_DIFFERENT
 from .tables import chip_facts
 
-CONTROLLER = "controller"  # the row of what going through it costs
-WORST = 3  # layers shown of every network
-_CAPTION = ("bound: MACs / (MACs a cycle), the fewest cycles possible. util %: bound / cycles. exact: every byte that "
-            "the programs wrote is golden's. Others: cycles, or utilization in %.")
-_WORST_CAPTION = ("lost: cycles beyond the layer's bound, and what most of them went to (EMPTY: it computed, but "
-                  "with lanes, columns or weights that were padding).")
+CONTROLLER = "controller"  # the row with the costs of the controller
+WORST = 3  # layers shown of each network
+_CAPTION = ("bound: MACs / (MACs a cycle), the lower bound of the cycles. util %: bound / cycles. exact: all bytes "
+            "that the programs wrote equal the golden model's. others: cycles, or utilization in %.")
+_WORST_CAPTION = ("lost: cycles beyond the layer's bound. main causes: as in `lepton profile`; EMPTY: the array "
+                  "computed, but some lanes, columns or weights were padding.")
+
+_Show = Callable[[int, str, str, float], None]  # index of a row, its name, what it is doing, seconds since its start
 
 
 class RowError(ValueError):
-    """A row that no topology has."""
+    """The name of a row is unknown."""
 
 
 def run(arguments: Namespace) -> int:
@@ -49,7 +52,9 @@ def run(arguments: Namespace) -> int:
     entries = [entry for entry in entries if not entry.missing]
     folder = Path(arguments.output)
     folder.mkdir(parents=True, exist_ok=True)
-    started, done, ways = time.monotonic(), [], []
+    started = time.monotonic()
+    done: list[Measurement] = []
+    ways: list[CloudMeasurement] = []
     if entries:
         console.print(chip_facts(PRESETS[arguments.config], "rtl"))
     with _progress(console, len(entries), started) as show:
@@ -79,18 +84,18 @@ def run(arguments: Namespace) -> int:
 
 
 @contextmanager
-def _progress(console: Console, count: int, started: float) -> Iterator:
-    """Yields what says how far a row is: one changing line on a terminal, one line a row elsewhere."""
-    def text(index, name, what, seconds):
+def _progress(console: Console, count: int, started: float) -> Iterator[_Show]:
+    """Yields a function that shows the progress of a row: one changing line on a terminal, otherwise a line per row."""
+    def text(index: int, name: str, what: str, seconds: float) -> str:
         return f"{index + 1}/{count} {name}: {what}, {seconds:.0f} s of {time.monotonic() - started:.0f} s"
 
     if console.is_terminal:
         with console.status("starting") as status:
             yield lambda *state: status.update(text(*state))
     else:
-        shown = set()
+        shown: set[str] = set()
 
-        def show(index, name, what, seconds):
+        def show(index: int, name: str, what: str, seconds: float) -> None:
             if name not in shown:
                 shown.add(name)
                 console.print(text(index, name, what, seconds))
@@ -109,7 +114,7 @@ def _line(m: Measurement) -> Text:
 
 
 def result_table(measurements: list[Measurement]) -> Group:
-    """One row per measurement, beside its bound, its goal and others' figures; then what failed, in full."""
+    """One row per measurement, with its bound, its goal and others' figures; then the errors in full."""
     table = columns("", "bound", "cycles", "goal", "util %", "exact", "others")
     table.columns[-1].justify = "left"
     for m in measurements:
@@ -125,67 +130,68 @@ def result_table(measurements: list[Measurement]) -> Group:
     return Group(table, Text(_CAPTION, style="dim"), *errors)
 
 
-def losses(layer: dict, macs_per_cycle: int) -> dict[str, int]:
-    """Cycles of a layer beyond its bound, by cause; EMPTY is computing beyond the bound. Largest first."""
+def losses(layer: dict[str, Any], macs_per_cycle: int) -> dict[str, int]:
+    """Cycles of a layer beyond its bound by cause, the largest first; EMPTY: the array computed with padding."""
     causes = {cause: layer["causes"][cause] for cause in CAUSES if cause != "COMPUTE"}
     causes["EMPTY"] = layer["causes"]["COMPUTE"] - -(-layer["macs"] // macs_per_cycle)
     return dict(sorted(causes.items(), key=lambda item: -item[1]))
 
 
 def worst_table(measurements: list[Measurement]) -> Group:
-    """Of every network the layers that lose most cycles, and to what."""
-    table: Table = columns("network", "layer", "most of them to", "cycles", "lost", "% of all", left=3)
+    """The layers of each network that lose most cycles, and the main causes."""
+    table: Table = columns("network", "layer", "main causes", "cycles", "lost", "% of all", left=3)
     for m in measurements:
-        lost = {i: losses(layer, m.macs_per_cycle) for i, layer in enumerate(m.layers)}
-        if len(lost) <= 2:  # a single layer and what follows it
+        if not m.cycles or len(m.layers) <= 2:  # a row for a single layer has two: the layer and `finish`
             continue
-        for i in sorted(lost, key=lambda i: -sum(lost[i].values()))[:WORST]:
-            layer, total = m.layers[i], sum(lost[i].values())
-            most = ", ".join(f"{cause} {scaled(n)}" for cause, n in list(lost[i].items())[:2] if n > 0)
+        lost = [(sum(causes.values()), causes, layer)
+                for layer in m.layers for causes in (losses(layer, m.macs_per_cycle),)]
+        for total, causes, layer in sorted(lost, key=lambda item: -item[0])[:WORST]:
+            most = ", ".join(f"{cause} {scaled(n)}" for cause, n in list(causes.items())[:2] if n > 0)
             table.add_row(m.name, shortened(layer["name"], 18), most, grouped(layer["cycles"]), grouped(total),
                           percent(total / m.cycles))
     return Group(table, Text(_WORST_CAPTION, style="dim"))
 
 
 def _cloud_line(m: CloudMeasurement) -> Text:
-    if m.error:
+    if m.value is None or m.disk_syncs is None:
         return Text(f"{m.name}: {m.error}", style="bold red")
     goal = f"goal {'at least' if m.least else 'at most'} {m.goal:g}, {'reached' if m.reached else 'missed'}"
     value = f"{m.value:.1f}" if m.value < 1000 else grouped(round(m.value))
-    return Text(f"{m.name}: {value} {m.unit}, {goal}; the disk gave {grouped(round(m.disk_syncs))} syncs a second",
+    return Text(f"{m.name}: {value} {m.unit}, {goal}; the disk did {grouped(round(m.disk_syncs))} syncs a second",
                 style="" if m.reached else "yellow")
 
 
 def controller_facts(cost: ControllerMeasurement) -> list[tuple[str, str]]:
-    """What the controller costs, beside its goals."""
+    """The costs of the controller, and which goals are missed."""
     missed = {name: "" if ok else ", goal missed" for name, ok in cost.reached.items()}
     return [
-        ("controller", f"{cost.network} every {grouped(round(cost.cycles))} cycles, "
-                       f"{grouped(cost.direct_cycles)} without: {100 * cost.loss:.2f} % lost{missed['loss']}"),
-        ("submission", f"{grouped(cost.submission_cycles)} cycles to the first command{missed['submission_cycles']}"),
+        ("controller", f"{cost.network} takes {grouped(round(cost.cycles))} cycles, without controller "
+                       f"{grouped(cost.direct_cycles)}: {100 * cost.loss:.2f} % more{missed['loss']}"),
+        ("submission", f"{grouped(cost.submission_cycles)} cycles from the doorbell to the first command"
+                       f"{missed['submission_cycles']}"),
         ("boot", f"{grouped(cost.boot_cycles)} cycles{missed['boot_cycles']}"),
-        ("simulation", f"{scaled(cost.simulated_hz)} cycles a second, {scaled(cost.direct_simulated_hz)} without"
-                       f"{missed['simulation_loss']}"),
+        ("simulation", f"{scaled(cost.simulated_hz)} cycles a second, without controller "
+                       f"{scaled(cost.direct_simulated_hz)}{missed['simulation_loss']}"),
         ("results", "exact" if cost.exact else "NOT EXACT")]
 
 
 def _write(folder: Path, done: list[Measurement], ways: list[CloudMeasurement],
            cost: ControllerMeasurement | None = None) -> None:
-    """After every row, so that what was measured outlives an interruption."""
-    for name, text in (("bench.json", json.dumps([m.record() for m in (*done, *ways, *([cost] if cost else []))],
-                                                   indent=1)),
+    """Write the files. Called after every row, so that an interruption loses nothing."""
+    rows = [*(m.record() for m in done), *(w.record() for w in ways), *([cost.record()] if cost else [])]
+    for name, text in (("bench.json", json.dumps(rows, indent=1)),
                        ("bench_layers.json", json.dumps([m.details() for m in done], indent=1)),
                        ("bench.svg", chart(done))):
-        write_atomically(folder / name, lambda path, text=text: path.write_text(text + "\n", encoding="utf-8"))
+        write_text_atomically(folder / name, text + "\n")
 
 
 def _summary(done: list[Measurement], ways: list[CloudMeasurement], folder: Path,
              seconds: float) -> list[tuple[str, str]]:
-    with_goal = [*(m for m in done if m.goal_cycles is not None), *ways]
+    reached = [bool(m.reached) for m in done if m.goal_cycles is not None] + [w.reached for w in ways]
     lines = [("exact", f"{sum(m.exact for m in done)} of {len(done)}")] if done else []
-    if with_goal:
-        lines.append(("goals reached", f"{sum(bool(m.reached) for m in with_goal)} of {len(with_goal)}"))
-    speeds = [m.simulated_hz for m in done if m.cycles]
+    if reached:
+        lines.append(("goals reached", f"{sum(reached)} of {len(reached)}"))
+    speeds = [m.simulated_hz for m in done if m.simulated_hz]
     if speeds:
         lines.append(("simulation", f"{scaled(min(speeds))} to {scaled(max(speeds))} cycles a second"))
     return [*lines, ("written", f"{folder / 'bench.json'}, {folder / 'bench_layers.json'} (layer by layer), "

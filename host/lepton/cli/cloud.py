@@ -1,16 +1,23 @@
-"""`lepton cloud`: what became of the results, and where they go."""
+"""`lepton cloud`: the state of results, stores and devices."""
 
 import time
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import service
 from .console import columns, facts, grouped, make_console, shortened
 from .upload import project_place, spool_key, user_place
 
-REFRESH_SECONDS = 0.5
-SHOWN = 20
-_LOST = "rejected", "dropped", "damaged"
+if TYPE_CHECKING:
+    from rich.console import Console, Group
+
+    from ..results import Keyring
+    from ..results.verify import VerifyReport
+
+REFRESH_SECONDS = 0.5  # of --watch
+SHOWN = 20  # notes and errors of a spool
+_LOST = ("rejected", "dropped", "damaged")
 
 
 def run(arguments: Namespace) -> int:
@@ -22,19 +29,19 @@ def run(arguments: Namespace) -> int:
 
 
 def _spools(given: str | None) -> list[Path]:
-    """The spool that is given, or those that are found in the usual places. Raises `CloudError` if there is none."""
+    """The given spool, or those in the default places. Raises `CloudError` if there is none."""
     from ..results import CloudError
     mine = user_place().spool
     paths = [Path(given)] if given else [
         p for p in (project_place().spool, mine, *sorted(mine.parent.glob("service-*.db"))) if p.exists()]
     if not paths:
-        raise CloudError(f"no spool was found, neither {project_place().spool} nor {mine}; "
-                         "results appear after `lepton sim` or `lepton run --upload`, or give --spool")
+        raise CloudError(f"there is no spool at {project_place().spool} or {mine}; "
+                         "`lepton sim` and `lepton run --upload` make one; give another place with --spool")
     for path in paths:
-        if not path.is_file():  # opening would make one
+        if not path.is_file():  # opening it would create one
             raise CloudError(f"{path}: there is no such spool")
         if not path.stat().st_size:
-            raise CloudError(f"{path} is empty, and no spool")
+            raise CloudError(f"{path} is empty, and not a spool")
     return paths
 
 
@@ -47,11 +54,10 @@ def _accept(arguments: Namespace) -> int:
     for path in (paths := _spools(arguments.spool)):
         with Spool(path, key=spool_key()) as spool:
             if spool.forget_target(place):
-                make_console().print(f"the next program that uploads from {path} takes what it finds at {place}",
-                                     soft_wrap=True)
+                make_console().print(f"the next upload from {path} accepts the store at {place}", soft_wrap=True)
                 return 0
             known += spool.targets()
-    raise CloudError(f"the spool {', '.join(map(str, paths))} has not used {place}; it has used: "
+    raise CloudError(f"the spool {', '.join(map(str, paths))} has not used the store {place}; it has used: "
                      f"{', '.join(known) or 'none yet'}")
 
 
@@ -66,7 +72,7 @@ def _status(arguments: Namespace) -> int:
     return 0
 
 
-def _watch(console, paths: list[Path]) -> None:
+def _watch(console: "Console", paths: list[Path]) -> None:
     from rich.console import Group
     from rich.live import Live
     before: dict[Path, tuple[float, int]] = {}
@@ -76,8 +82,8 @@ def _watch(console, paths: list[Path]) -> None:
             time.sleep(REFRESH_SECONDS)
 
 
-def _shown(path: Path, before: dict[Path, tuple[float, int]] | None = None):
-    """A spool's state; `before` remembers when how many were stored, for the rate."""
+def _shown(path: Path, before: dict[Path, tuple[float, int]] | None = None) -> "Group":
+    """A spool's state; `before` has the time and the number of stored records of the last call, for the rate."""
     from rich.console import Group
 
     from ..results import Spool
@@ -94,10 +100,10 @@ def _shown(path: Path, before: dict[Path, tuple[float, int]] | None = None):
         lines.append(("rate", f"{rate:,.0f} records a second".replace(",", " ")))
     table = columns("records", "count")
     for name, value in (
-            ("waiting", status.waiting), ("in segments on their way", status.sealed), ("stored", counters["stored"]),
+            ("waiting", status.waiting), ("in segments, not stored yet", status.sealed), ("stored", counters["stored"]),
             ("refused by the target", status.refused), ("rejected, spool full", counters["rejected"]),
             ("dropped, spool full", counters["dropped"]), ("damaged in the spool", counters["damaged"]),
-            ("offered twice, taken once", counters["duplicate"])):
+            ("duplicates, ignored", counters["duplicate"])):
         table.add_row(name, grouped(value))
     return Group(facts(lines), table)
 
@@ -110,17 +116,17 @@ def _verify(arguments: Namespace) -> int:
     place = project_place() if (Path(project_place().target) / "results").exists() else user_place()
     where = arguments.store or place.target
     if "://" not in where and not (Path(where) / "results").is_dir():
-        raise StoreError(f"{where} holds no results; give the folder or URL of the store, which is the one with a "
-                         "folder results/ in it")
+        raise StoreError(f"{where} has no results; give the folder or URL of the store (the one with a folder "
+                         "results/ in it)")
     folders = _key_folders(where, arguments.keys)
     report = verify(Store(where), _keyring(where, folders, bool(arguments.keys)), device=arguments.device,
                     run=arguments.run)
     _check_keys_fit(where, folders, report)
     if not (report.spools or report.errors or report.unchecked):
         which = f" of device {arguments.device!r}" if arguments.device else ""
-        raise StoreError(f"{where} holds no results{which}; is it the right place?")
+        raise StoreError(f"{where} has no results{which}; give the folder or URL of another store")
     for spool in report.spools:
-        signers = ", ".join(signer[:16] for signer in sorted(spool.signers)) or "no one"
+        signers = ", ".join(signer[:16] for signer in sorted(spool.signers)) or "nobody"
         console.print(facts([
             ("device", f"{spool.device}, spool {spool.spool[:8]}, signed by {signers}"),
             ("stored", f"{grouped(spool.records)} records of {spool.runs} runs in {grouped(spool.segments)} segments"),
@@ -132,9 +138,9 @@ def _verify(arguments: Namespace) -> int:
     if errors > SHOWN:
         console.print(f"{errors} errors in all")
     for (device, signer), count in sorted(report.unchecked.items()):
-        console.print(f"NOT CHECKED: {count} segments of device {device}, signed by {signer[:16]}, whose keys were not "
-                      "given; give them, too, with --keys, or check one device with --device", style="yellow")
-    found = ("NOT AS THEY WERE SENT" if errors else "the rest could not be checked" if report.unchecked else
+        console.print(f"NOT CHECKED: {count} segments of device {device}, signed by {signer[:16]}; give that device's "
+                      "keys with a further --keys, or check one device with --device", style="yellow")
+    found = ("ERRORS FOUND" if errors else "right, but others could not be checked" if report.unchecked else
              "every signature, digest, sequence and count is right")
     console.print(f"{grouped(report.records)} records in {shortened(where, 60)}: {found}",
                   style="bold green" if report.good else "bold red")
@@ -142,31 +148,31 @@ def _verify(arguments: Namespace) -> int:
 
 
 def _key_folders(where: str, given: list[str] | None) -> list[Path]:
-    """Those that are given, or the store's own, or the user's; never those of the working directory."""
+    """The given folders, or that of the store, or that of the user; never one in the working directory."""
     if given:
         return [Path(folder) for folder in given]
     own = Path(where) / "keys"
     return [own if "://" not in where and own.is_dir() else user_place().keys]
 
 
-def _keyring(where: str, folders: list[Path], given: bool):
-    """Raises `KeyFileError` where a folder has no keys, or damaged ones."""
+def _keyring(where: str, folders: list[Path], given: bool) -> "Keyring":
+    """The keys of all folders. Raises `KeyFileError` if a folder has no keys, or damaged ones."""
     from ..results import DeviceKeys, KeyFileError, Keyring
     keyring = Keyring()
     for folder in folders:
         if not given and not folder.is_dir():
-            raise KeyFileError(f"there are no keys to check {where} with, neither in {Path(where) / 'keys'} nor in "
-                               f"{folder}; give the keys of the device that wrote it with --keys FOLDER")
+            raise KeyFileError(f"there are no keys to check {where} with in {Path(where) / 'keys'} or {folder}; give "
+                               "the keys of the device that wrote it with --keys FOLDER")
         keyring |= DeviceKeys.load(folder).keyring()
     return keyring
 
 
-def _check_keys_fit(where: str, folders: list[Path], report) -> None:
-    """Raise `KeyFileError` where the keys open nothing: that says nothing of the store."""
+def _check_keys_fit(where: str, folders: list[Path], report: "VerifyReport") -> None:
+    """Raise `KeyFileError` if the keys open no segment: then nothing about the store is known."""
     from ..results import KeyFileError
     if report.unchecked and not report.spools:
         signers = ", ".join(f"{signer[:16]} (device {device})" for device, signer in sorted(report.unchecked)[:4])
-        raise KeyFileError(f"the keys in {', '.join(map(str, folders))} are not those of {where}, whose segments are "
+        raise KeyFileError(f"the keys in {', '.join(map(str, folders))} do not belong to {where}, whose segments are "
                            f"signed by {signers}; give the keys of that device with --keys FOLDER")
 
 
@@ -192,7 +198,7 @@ def _down(arguments: Namespace) -> int:
     console = make_console()
     with working(console, "stopping SeaweedFS"):
         stopped = server.down(arguments.folder)
-    console.print("stopped; its data stay" if stopped else "it did not run")
+    console.print("the server is stopped; its data are kept" if stopped else "the server was not running")
     return 0
 
 
@@ -200,7 +206,7 @@ def _salvage(arguments: Namespace) -> int:
     from ..results.salvage import salvage
     found = salvage(Path(arguments.spool), key=spool_key())
     make_console().print(facts([
-        ("saved", f"{grouped(found.records)} records, {grouped(found.segments)} segments on their way"),
+        ("recovered", f"{grouped(found.records)} records, {grouped(found.segments)} segments"),
         ("lost", f"{grouped(found.lost)} records, counted as damaged"),
         ("kept", f"the damaged files, as {found.kept}")]))
     return 0

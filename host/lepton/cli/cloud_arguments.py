@@ -1,35 +1,35 @@
-"""Arguments of `lepton cloud`. `main` imports this file, so it imports nothing that an extra installs."""
+"""Arguments of `lepton cloud`. `main` imports this file, so it must not import packages of an extra."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, _SubParsersAction
 
 from . import service
 
 
-def add_parser(commands) -> None:
+def add_parser(commands: "_SubParsersAction[ArgumentParser]") -> None:
     """`lepton cloud` and its actions."""
-    cloud: ArgumentParser = commands.add_parser("cloud", help="what became of the results, and where they go")
+    cloud = commands.add_parser("cloud", help="stored results, stores, and the ingest service")
     actions = cloud.add_subparsers(dest="action", required=True, metavar="ACTION")
-    status = actions.add_parser("status", help="what is spooled, sent, refused and lost")
+    status = actions.add_parser("status", help="show how many results are spooled, stored, refused and lost")
     status.add_argument("--spool", metavar="FILE", help="default: build/spool.db, and those in the user's data folder")
-    status.add_argument("--watch", action="store_true", help="go on showing it until interrupted")
+    status.add_argument("--watch", action="store_true", help="update the display until interrupted")
     verify = actions.add_parser("verify", help="check stored results: signatures, digests, gaps, counts")
     verify.add_argument("store", nargs="?", metavar="STORE",
                         help="folder or URL (default: build, or the user's data folder)")
     verify.add_argument("--run", metavar="RUN", help="only this run")
     verify.add_argument("--device", metavar="NAME", help="only this device")
     verify.add_argument("--keys", metavar="FOLDER", action="append",
-                        help="keys of a device; once for each (default: keys/ in the store's folder, or else keys/ in "
-                        "the user's data folder)")
+                        help="keys of a device; may be repeated (default: keys/ in the store's folder, otherwise keys/ "
+                        "in the user's data folder)")
     up = actions.add_parser("up", help="start an S3 server (SeaweedFS) on this machine")
     up.add_argument("--folder", metavar="FOLDER",
                     help="its data and credentials (default: server/ in the user's data folder)")
-    down = actions.add_parser("down", help="stop it; its data stay")
-    down.add_argument("--folder", metavar="FOLDER")
-    salvage = actions.add_parser("salvage", help="make a sound spool of what a damaged one still holds")
-    salvage.add_argument("--spool", metavar="FILE", required=True)
-    accept = actions.add_parser("accept", help="send to a store that was made anew, or put in the place of another")
+    down = actions.add_parser("down", help="stop the server of `cloud up`; its data are kept")
+    down.add_argument("--folder", metavar="FOLDER", help="as for `cloud up`")
+    salvage = actions.add_parser("salvage", help="recover the records of a damaged spool into a new one")
+    salvage.add_argument("--spool", metavar="FILE", required=True, help="the damaged spool; its files are kept")
+    accept = actions.add_parser("accept", help="use a store that replaces another one at the same place")
     accept.add_argument("store", metavar="STORE", help="folder or URL of the store")
-    accept.add_argument("--spool", metavar="FILE", help="default: the one that has used the store")
-    accept.add_argument("--home", metavar="FOLDER", help="of a service, where the store is that of a service")
-    accept.add_argument("--database", metavar="WHERE", help="of the service, as for `cloud serve`")
+    accept.add_argument("--spool", metavar="FILE", help="default: the spool that has used the store")
+    accept.add_argument("--home", metavar="FOLDER", help="for the store of an ingest service: the service's folder")
+    accept.add_argument("--database", metavar="WHERE", help="for an ingest service: its database, as for `cloud serve`")
     service.add_actions(actions)

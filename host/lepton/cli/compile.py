@@ -1,9 +1,11 @@
-"""`lepton compile`: from a network's file to a program for a chip, and what of it runs where."""
+"""`lepton compile`: compiles a network's file for a chip, and shows which operators run on the chip and on the host."""
 
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 from ..arch import PRESETS
+from ..graph import Graph
 from .console import facts, grouped, make_console, working
 from .cpu_alone import measure
 from .files import FileError, check_writable, write_atomically
@@ -11,7 +13,7 @@ from .host_work import operators
 from .placement import cpu_facts, explain_table, host_table, placement_facts
 from .tables import network_facts
 
-_NOTES = 3  # shown at most
+_NOTES = 3  # notes shown; the others are counted
 
 
 def run(arguments: Namespace) -> int:
@@ -22,7 +24,7 @@ def run(arguments: Namespace) -> int:
     from ..runtime.costs import measured
     unknown = set(arguments.print_after) - {*PASSES, "all"}
     if unknown:
-        raise FileError(f"--print-after must name one of {', '.join(PASSES)} or all, not {sorted(unknown)[0]}")
+        raise FileError(f"--print-after must be one of {', '.join(PASSES)}, or all, not {sorted(unknown)[0]}")
     console = make_console()
     source = Path(arguments.network)
     if not source.name:
@@ -30,7 +32,7 @@ def run(arguments: Namespace) -> int:
     output = Path(arguments.output) if arguments.output else source.with_suffix(".lepton")
     check_writable(output)
 
-    def observe(name: str, graph) -> None:
+    def observe(name: str, graph: Graph) -> None:
         wanted = arguments.print_ir if name == "import" else {name, "all"} & set(arguments.print_after)
         if wanted:
             console.print(f"after {name}:", style="bold")
@@ -57,11 +59,11 @@ def run(arguments: Namespace) -> int:
 
 
 def _shortened(notes: list[str]) -> list[str]:
-    return notes if len(notes) <= _NOTES else [*notes[:_NOTES], f"the same holds for {len(notes) - _NOTES} more layers"]
+    return notes if len(notes) <= _NOTES else [*notes[:_NOTES], f"and {len(notes) - _NOTES} more notes of this kind"]
 
 
-def _progress(say):
-    """Front ends call with the inputs done, and with how many there are where they know."""
+def _progress(say: Callable[[str], None]) -> Callable[..., None]:
+    """The callback of front ends: number of calibration inputs done, and their total if it is known."""
     def report(done: int, total: int | None = None) -> None:
         say(f"calibration, {done}{f' of {total}' if total else ''} inputs")
 

@@ -1,4 +1,4 @@
-"""What the commands print with: sober, at most 100 columns, plain when not on a terminal."""
+"""The commands' output: at most 100 columns, and without colours or moving parts if it is not a terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +12,7 @@ WIDTH = 100
 
 
 def make_console(stderr: bool = False) -> Console:
+    """A console of at most `WIDTH` columns."""
     console = Console(stderr=stderr, highlight=False, emoji=False, markup=False)
     if not console.is_terminal or console.width > WIDTH:
         console = Console(stderr=stderr, highlight=False, emoji=False, markup=False, width=WIDTH)
@@ -19,7 +20,7 @@ def make_console(stderr: bool = False) -> Console:
 
 
 def facts(pairs: list[tuple[str, str]]) -> Table:
-    """Two columns: what, and its value."""
+    """A table of names and values."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -29,7 +30,7 @@ def facts(pairs: list[tuple[str, str]]) -> Table:
 
 
 def columns(*names: str, left: int = 1, **options) -> Table:
-    """A table whose first `left` columns are text and the others figures; a space divides them."""
+    """A table; the first `left` columns are text, aligned to the left, the others are figures."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False, **options)
     for i, name in enumerate(names):
         table.add_column(name, justify="left" if i < left else "right", no_wrap=True, overflow="ellipsis")
@@ -38,7 +39,7 @@ def columns(*names: str, left: int = 1, **options) -> Table:
 
 @contextmanager
 def working(console: Console, what: str) -> Iterator[Callable[[str], None]]:
-    """A spinner on a terminal, lines elsewhere, while something takes its time; yields how to say more."""
+    """Shows that `what` is being done: a spinner on a terminal, otherwise lines. Yields a function for more text."""
     if console.is_terminal:
         with console.status(what) as status:
             yield lambda text: status.update(f"{what}: {text}")
@@ -52,14 +53,14 @@ def working(console: Console, what: str) -> Iterator[Callable[[str], None]]:
 
 
 def progress(console: Console) -> Progress:
-    """A bar for counted work, which disappears when it is done; silent when not on a terminal."""
+    """A progress bar, which disappears at the end; nothing is shown if it is not a terminal."""
     return Progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                     TimeElapsedColumn(), TextColumn("{task.fields[note]}"), console=console, transient=True,
                     disable=not console.is_terminal)
 
 
 def grouped(value: int) -> str:
-    """1234567 -> 1 234 567"""
+    """Digits in groups of three: 1234567 -> 1 234 567"""
     return f"{value:,}".replace(",", " ")
 
 
@@ -72,9 +73,10 @@ def scaled(value: float) -> str:
 
 
 def percent(value: float | None) -> str:
+    """A share in percent with one decimal, without the sign; "-" for None."""
     return "-" if value is None else f"{100 * value:.1f}"
 
 
 def shortened(text: str, width: int) -> str:
-    """Long names keep their end, which is what tells the layers of a network apart."""
+    """`text`, or its end after an ellipsis: names of a network's layers differ at their ends."""
     return text if len(text) <= width else f"…{text[1 - width:]}"

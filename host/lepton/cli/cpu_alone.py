@@ -1,49 +1,47 @@
-"""How long the network's own framework takes for it on this machine's CPU, without the chip."""
+"""Measures the network's own framework on this machine's CPU, without the chip."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ..runtime.costs import made_up
 
-RUNS = 5
-ENOUGH_SECONDS = 2.0  # after which no further run is begun
+RUNS = 5  # the least of them is the result: other load of the machine only makes runs slower
+ENOUGH_SECONDS = 2.0  # no run is started after this time, so that `lepton compile` stays quick
 
 
 @dataclass(frozen=True)
 class CpuTime:
-    """`seconds` that `framework` takes for one inference on one thread: the least of several runs."""
+    """Seconds for one inference by `framework` on one thread, the least of several runs."""
 
     framework: str
     seconds: float
 
 
 def measure(source: Path, shapes: dict[str, tuple[int, ...]]) -> CpuTime | None:
-    """The time of a .tflite, .onnx or .pt2 file with made-up inputs; None where its framework is not installed.
+    """The time for a .tflite, .onnx or .pt2 file with made-up inputs; None if its framework cannot run it here.
 
-    `shapes`: those of inputs that an ONNX file leaves open, by name.
+    `shapes`: by name, the shapes of inputs that an ONNX file leaves open.
     """
     framework, prepare = {".tflite": ("LiteRT", _litert), ".onnx": ("ONNX Runtime", _onnx_runtime),
                           ".pt2": ("PyTorch", _torch)}[source.suffix.lower()]
     try:
         return CpuTime(framework, _least(prepare(source, shapes)))
-    except Exception:  # it is not installed, or cannot run what Lepton can: there is nothing to compare with
+    except Exception:  # the framework is not installed, or fails in any way: the comparison is left out
         return None
 
 
 def _least(run: Callable[[], object]) -> float:
     started = time.perf_counter()
-    run()  # what is done for the first time takes longer
+    run()  # the first run includes initialization
     least = time.perf_counter() - started
     for _ in range(RUNS):
         if time.perf_counter() - started > ENOUGH_SECONDS:
             break
-        begun = time.perf_counter()
+        start = time.perf_counter()
         run()
-        least = min(least, time.perf_counter() - begun)
+        least = min(least, time.perf_counter() - start)
     return least
 
 
@@ -60,7 +58,7 @@ def _onnx_runtime(source: Path, shapes: dict[str, tuple[int, ...]]) -> Callable[
     import onnxruntime
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    options.log_severity_level = 4
+    options.log_severity_level = 4  # fatal errors only
     session = onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
     inputs = {}
     for info in session.get_inputs():
@@ -69,9 +67,9 @@ def _onnx_runtime(source: Path, shapes: dict[str, tuple[int, ...]]) -> Callable[
     return lambda: session.run(None, inputs)
 
 
-_ONNX_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
-               "tensor(int8)": np.int8, "tensor(uint8)": np.uint8, "tensor(int32)": np.int32,
-               "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
+_ONNX_TYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16",
+               "tensor(int8)": "int8", "tensor(uint8)": "uint8", "tensor(int32)": "int32",
+               "tensor(int64)": "int64", "tensor(bool)": "bool"}
 
 
 def _torch(source: Path, shapes: dict[str, tuple[int, ...]]) -> Callable[[], object]:

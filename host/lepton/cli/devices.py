@@ -1,7 +1,8 @@
-"""Opening a device while saying what takes so long: the first time, a chip has to be built."""
+"""Opens a device and shows progress: the simulated chip is built at the first use, which takes a minute or more."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 
@@ -11,11 +12,11 @@ from .console import working
 
 
 @contextmanager
-def opened(console: Console, name: str, config: ChipConfig, **options) -> Iterator[devices.Device]:
-    """The device, closed in the end. `options` go to the backend."""
+def opened(console: Console, name: str, config: ChipConfig, **options: Any) -> Iterator[devices.Device]:
+    """The device, closed at the end of the block. `options` are those of `lepton.device.open`."""
     with working(console, f"opening device {name}") as say:
         opening = True
-        if name == "rtl":  # it also reports while it runs, where there is a bar already
+        if name == "rtl":  # it also reports progress while it runs; commands show that in another way
             options["progress"] = lambda text: say(text) if opening else None
         device = devices.open(name, config=config, **options)
         opening = False

@@ -1,4 +1,4 @@
-"""Files that commands read and write: nothing half-written stays behind."""
+"""Files that commands read and write. Written files are complete or absent."""
 
 import os
 import tempfile
@@ -8,19 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
+from ..program import TensorInfo
+
 
 class FileError(ValueError):
-    """A file does not hold what the command needs."""
+    """A file cannot be written, or does not have what the command needs."""
 
 
 def is_network(path: str | Path) -> bool:
-    """Does the name say that the file is a framework's network?"""
+    """Whether the name is that of a framework's network file."""
     from ..frontends.load import LOADERS
     return Path(path).suffix.lower() in LOADERS
 
 
 def check_writable(path: str | Path) -> None:
-    """Raise `FileError` unless a file can be made at `path`, or one that is there replaced."""
+    """Raise `FileError` unless a file can be created or replaced at `path`."""
     path = Path(path)
     if not path.parent.is_dir():
         raise FileError(f"{path}: cannot be written, there is no folder {path.parent}")
@@ -29,7 +31,7 @@ def check_writable(path: str | Path) -> None:
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make a file beside `path`, then move it there. Raises `FileError` where nothing can be written."""
+    """Let `write` make a temporary file in the folder of `path`, then rename it. Raises `FileError`."""
     path = Path(path)
     check_writable(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
@@ -46,11 +48,19 @@ def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
         raise
 
 
-def read_inputs(path: str | Path, infos: Iterable) -> list[dict[str, np.ndarray]]:
+def write_text_atomically(path: str | Path, text: str) -> None:
+    """A text file in UTF-8, complete or absent. Raises `FileError`."""
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)
+
+
+def read_inputs(path: str | Path, infos: Iterable[TensorInfo]) -> list[dict[str, np.ndarray]]:
     """Inputs of one or more inferences from a .npy or .npz file.
 
-    `infos` are the model's inputs. An array whose first axis is longer than the model's
-    is taken as several inputs one after the other. Raises `FileError`.
+    `infos` are the model's inputs. An array whose first axis is a multiple of the model's has several inputs. Raises
+    `FileError`.
     """
     infos = list(infos)
     try:
@@ -61,30 +71,30 @@ def read_inputs(path: str | Path, infos: Iterable) -> list[dict[str, np.ndarray]
     if not isinstance(arrays, dict):
         if len(infos) != 1:
             raise FileError(f"{path}: the model has {len(infos)} inputs ({', '.join(i.name for i in infos)}); "
-                            "give a .npz file with an array of each name")
+                            "give a .npz file with one array for each, by name")
         arrays = {infos[0].name: arrays}
     shapes = {info.name: tuple(info.shape) for info in infos}
     batches = {name: _split(array, shapes.get(name)) for name, array in arrays.items()}
     counts = {name: len(batch) for name, batch in batches.items()}
     if len(set(counts.values())) != 1:
-        raise FileError(f"{path}: the arrays must hold equally many inputs, not {counts}")
+        raise FileError(f"{path}: the arrays must have the same number of inputs, not {counts}")
     return [dict(zip(batches, values, strict=True)) for values in zip(*batches.values(), strict=True)]
 
 
 def _split(array: np.ndarray, shape: tuple[int, ...] | None) -> list[np.ndarray]:
-    """Single inputs of the model's `shape`, None for a name that it does not have."""
+    """Single inputs of the model's `shape`; None if the model has no input of that name."""
     if shape == () and array.ndim == 1 and array.size:
         return [np.asarray(value) for value in array]
     if shape and array.ndim == len(shape) and array.shape[1:] == shape[1:] and shape[0] and array.shape[0] \
             and array.shape[0] % shape[0] == 0:
         return np.split(array, array.shape[0] // shape[0])
-    return [array]  # the session says what is wrong with it
+    return [array]  # the session reports what is wrong with it
 
 
 def write_outputs(path: str | Path, results: list[Mapping[str, np.ndarray]]) -> None:
-    """Outputs as a .npz file, several inferences along the first axis."""
+    """Outputs as a .npz file, inferences along the first axis."""
     def write(temporary: Path) -> None:
-        with zipfile.ZipFile(temporary, "w") as archive:  # np.savez refuses some names that tensors have
+        with zipfile.ZipFile(temporary, "w") as archive:  # np.savez refuses names like "file", which a tensor may have
             for name in results[0]:
                 with archive.open(f"{name}.npy", "w") as member:
                     values = np.concatenate([np.atleast_1d(r[name]) for r in results])

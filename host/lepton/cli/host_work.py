@@ -1,4 +1,4 @@
-"""What the host's CPU did, or will do, beside the chip: MACs, bytes and time."""
+"""Tables of the host's part of an inference: MACs, bytes and time."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,22 +11,23 @@ from .console import columns, scaled, shortened
 
 
 def typical(reports: Sequence[Report]) -> list[HostCost]:
-    """The host's work of one inference, with the least of each step's times: what else the machine did is no cost."""
+    """The host's work of one inference; each step's time is the least of all inferences, without other load."""
     return [replace(costs[0], seconds=min(cost.seconds for cost in costs))
             for costs in zip(*(report.host for report in reports), strict=True)]
 
 
 def milliseconds(seconds: float) -> str:
+    """Three significant digits, with the unit."""
     return f"{1000 * seconds:.3g} ms"
 
 
 def operators(costs: Sequence[HostCost]) -> list[HostCost]:
-    """Without the changes of layout."""
+    """The costs of operators, without those of layout changes."""
     return [cost for cost in costs if cost.op != LAYOUT]
 
 
 def host_work_table(costs: Sequence[HostCost]) -> Table:
-    """One row per operator on the host, and one for all changes of layout; shares are of the host's time."""
+    """One row per operator on the host and one for all layout changes, with shares of the host's time."""
     total = sum(cost.seconds for cost in costs)
     table = columns("on the host", "operator", "MACs", "bytes", "ms", "%", left=2)
 
@@ -39,17 +40,19 @@ def host_work_table(costs: Sequence[HostCost]) -> Table:
         add(cost.name, cost.op, cost.macs, cost.bytes, cost.seconds)
     moved = [cost for cost in costs if cost.op == LAYOUT]
     if moved:
-        add("to the chip and back", LAYOUT, 0, sum(c.bytes for c in moved), sum(c.seconds for c in moved))
+        add("chip layout and back", LAYOUT, 0, sum(c.bytes for c in moved), sum(c.seconds for c in moved))
     return table
 
 
 def host_facts(costs: Sequence[HostCost], chip_ms: float | None = None) -> list[tuple[str, str]]:
-    """The host's time in a line, and its share beside the chip's where that is known."""
+    """The host's time in a line, with its share of host and chip together if `chip_ms` is given."""
     if not costs:
         return []
-    seconds, count = sum(cost.seconds for cost in costs), len(operators(costs))
-    what = f"{count} operator{'s' * (count > 1)} and changes of layout" if count else "to the chip's layout and back"
+    seconds = sum(cost.seconds for cost in costs)
+    count = len(operators(costs))
+    what = f"{count} operator{'s' * (count > 1)} and layout changes" if count else "layout changes"
     text = f"{milliseconds(seconds)} an image on this machine's CPU, {what}"
     if chip_ms and count:
-        text += f"; {100000 * seconds / (1000 * seconds + chip_ms):.0f} % of what host and chip take together"
+        host_ms = 1000 * seconds
+        text += f"; {100 * host_ms / (host_ms + chip_ms):.0f} % of host and chip together"
     return [("host", text)]

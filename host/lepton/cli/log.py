@@ -1,4 +1,4 @@
-"""`lepton log`: what the controller did, from the event log that it keeps in memory."""
+"""`lepton log`: shows the event log that the controller writes to memory."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -12,7 +12,7 @@ from .devices import opened
 from .profile import _inputs, _model
 from .tables import chip_facts
 
-SPARE_MEMORY = 1 << 20  # windows and rings
+SPARE_MEMORY = 1 << 20  # bytes for the clients' windows and rings
 
 
 def run(arguments: Namespace) -> int:

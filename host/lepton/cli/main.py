@@ -1,4 +1,4 @@
-"""Arguments, and errors as one clear line."""
+"""The arguments of all commands, and errors as one line."""
 
 import argparse
 import importlib
@@ -9,9 +9,12 @@ from . import cloud_arguments
 
 CONFIGS = ("tiny", "small", "base")  # the presets whose hardware is tested
 DEVICES = ("rtl", "golden")
-MEMORIES = ("default", "ideal", "slow")
-EXIT_DIFFERENT, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
+MEMORIES = ("default", "ideal", "slow")  # of `lepton_sim.memory_profile`
+EXIT_DIFFERENT = 1
+EXIT_USER_ERROR = 2  # as argparse's
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _OURS = ("lepton", "lepton_sim", "lepton_hdl")
+_DEVICE_HELP = "simulated board (rtl) or golden model (golden) (default: %(default)s)"
 
 
 def _count(text: str) -> int:
@@ -27,7 +30,7 @@ def _window(text: str) -> tuple[int, int]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be two cycles as FIRST:LAST, not {text!r}") from None
     if not 0 <= first < last:
-        raise argparse.ArgumentTypeError(f"the first cycle must lie before the last, not {text!r}")
+        raise argparse.ArgumentTypeError(f"the first cycle must be before the last, not {text!r}")
     return first, last
 
 
@@ -43,66 +46,69 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
 
 
 def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
     parser = argparse.ArgumentParser(prog="lepton", description="An open AI chip: compile networks, run them, "
-                                     "see where each cycle went.")
+                                     "and see what the chip does in each cycle.")
     parser.add_argument("--version", action="version", version=f"lepton {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    sim = commands.add_parser("sim", help="run the shipped network on the chip and compare every byte")
-    sim.add_argument("--config", choices=CONFIGS, default="base", help="the chip (default: %(default)s)")
-    sim.add_argument("--images", type=_count, default=64, metavar="N", help="labelled images (default: %(default)s)")
-    sim.add_argument("--device", choices=DEVICES, default="rtl", help="what stands for the chip (default: %(default)s)")
-    sim.add_argument("--waves", metavar="FILE", help="write waveforms (FST) of --window")
-    sim.add_argument("--window", type=_window, metavar="A:B", help="cycles to put into --waves (default: 0:20000)")
-    sim.add_argument("--store", metavar="URL", help="where results go: folder, store (s3://...) or ingest service "
-                     "(https://...; default: the folder build, under results/)")
+    sim = commands.add_parser("sim", help="run the example network on the chip and check every byte")
+    sim.add_argument("--config", choices=CONFIGS, default="base", help="the chip's size (default: %(default)s)")
+    sim.add_argument("--images", type=_count, default=64, metavar="N",
+                     help="number of labelled images (default: %(default)s)")
+    sim.add_argument("--device", choices=DEVICES, default="rtl", help=_DEVICE_HELP)
+    sim.add_argument("--waves", metavar="FILE", help="write waveforms (FST) of the cycles in --window")
+    sim.add_argument("--window", type=_window, metavar="A:B", help="cycles to record in --waves (default: 0:20000)")
+    sim.add_argument("--store", metavar="URL", help="upload results to this folder, store (s3://...) or ingest service "
+                     "(https://...) (default: build/results)")
 
-    compile_ = commands.add_parser("compile", help="compile a network from TFLite, ONNX or PyTorch for a chip")
+    compile_ = commands.add_parser("compile", help="compile a network from TFLite, ONNX or PyTorch for the chip")
     compile_.add_argument("network", metavar="NETWORK", help="a .tflite, .onnx or .pt2 file")
     compile_.add_argument("-o", "--output", metavar="FILE.lepton", help="default: the network's name with .lepton")
-    compile_.add_argument("--config", choices=CONFIGS, default="base", help="the chip (default: %(default)s)")
-    compile_.add_argument("--calibration", metavar="X.npy", help="inputs like the real ones, to quantize a float "
-                          "network; .npz for several inputs")
+    compile_.add_argument("--config", choices=CONFIGS, default="base", help="the chip's size (default: %(default)s)")
+    compile_.add_argument("--calibration", metavar="X.npy", help="typical inputs, to quantize a float network; a .npz "
+                          "file for a network with several inputs")
     compile_.add_argument("--shape", type=_shape, action="append", default=[], metavar="NAME=1,3,224,224",
-                          help="shape of an input that an ONNX network leaves open; once for each such input")
+                          help="shape of an input that an ONNX network leaves open; may be repeated")
     compile_.add_argument("--explain", action="store_true",
-                          help="show each layer's tiles and predicted cycles, and why")
-    compile_.add_argument("--print-ir", action="store_true", help="print the graph as the compiler gets it")
+                          help="show each layer's tile, predicted cycles, and what limits them")
+    compile_.add_argument("--print-ir", action="store_true", help="print the graph that the front end has made")
     compile_.add_argument("--print-after", metavar="PASS", action="append", default=[],
-                          help="print the graph after a rewrite of the front end or the compiler, or after all")
+                          help="print the graph after this pass of front end or compiler, or after each one (all)")
 
     run = commands.add_parser("run", help="run a compiled network on arrays")
-    run.add_argument("model", metavar="FILE.lepton")
+    run.add_argument("model", metavar="FILE.lepton", help="a file that `lepton compile` has written")
     run.add_argument("--input", required=True, metavar="X.npy",
-                     help="array of the input's shape and type, or several along its first axis; .npz for several "
-                     "inputs")
-    run.add_argument("--output", metavar="Y.npz", help="where the outputs go, by name")
-    run.add_argument("--device", choices=DEVICES, default="rtl", help="what stands for the chip (default: %(default)s)")
+                     help="an array of the input's shape and type, or several along its first axis; a .npz file for a "
+                     "network with several inputs")
+    run.add_argument("--output", metavar="Y.npz", help="write the outputs to this file, by name")
+    run.add_argument("--device", choices=DEVICES, default="rtl", help=_DEVICE_HELP)
     run.add_argument("--upload", nargs="?", const="", metavar="URL",
-                     help="stream the results to a folder, store (s3://...) or ingest service (https://...); "
-                     "default: lepton/ in the user's data folder")
+                     help="upload the results to a folder, store (s3://...) or ingest service (https://...); without "
+                     "URL to lepton/ in the user's data folder")
 
-    profile = commands.add_parser("profile", help="show where each cycle of a network goes")
+    profile = commands.add_parser("profile", help="show the cycles of each layer, and what the chip waited for")
     profile.add_argument("network", metavar="NETWORK", help="a quantized network, or a .lepton file")
-    profile.add_argument("--config", choices=CONFIGS, help="the chip (default: base, or what the file is for)")
+    profile.add_argument("--config", choices=CONFIGS, help="the chip's size (default: that of the file, or base)")
     profile.add_argument("--memory", choices=MEMORIES, default="default", help="memory profile (default: %(default)s)")
     profile.add_argument("--input", metavar="X.npy", help="the input (default: random values)")
-    profile.add_argument("--trace", metavar="FILE.json", help="write a timeline that opens in Perfetto")
+    profile.add_argument("--trace", metavar="FILE.json", help="write a timeline for Perfetto (ui.perfetto.dev)")
 
-    bench = commands.add_parser("bench", help="measure networks and layers of known shape against their goals")
+    bench = commands.add_parser("bench", help="measure networks and single layers, and compare with their goals")
     bench.add_argument("names", nargs="*", metavar="NAME", help="rows to measure (default: all), like resnet50, "
-                       "gemm_64x64x64 or conv_3x3_16x16x32_32; controller: what it costs")
+                       "gemm_64x64x64, conv_3x3_16x16x32_32, or controller (its costs)")
     bench.add_argument("--quick", action="store_true", help="only single layers and MLPerf Tiny")
-    bench.add_argument("--config", choices=CONFIGS, default="base", help="the chip (default: %(default)s)")
+    bench.add_argument("--config", choices=CONFIGS, default="base", help="the chip's size (default: %(default)s)")
     bench.add_argument("--memory", choices=MEMORIES, default="default", help="memory profile (default: %(default)s)")
     bench.add_argument("--output", metavar="FOLDER", default="build",
-                       help="where bench.json, bench_layers.json and bench.svg go (default: %(default)s)")
+                       help="folder for bench.json, bench_layers.json and bench.svg (default: %(default)s)")
 
     cloud_arguments.add_parser(commands)
     log = commands.add_parser("log", help="boot the chip's controller and show its event log")
-    log.add_argument("network", metavar="NETWORK", nargs="?", help="one to run through it, or a .lepton file")
-    log.add_argument("--config", choices=CONFIGS, help="the chip (default: base, or what the file is for)")
+    log.add_argument("network", metavar="NETWORK", nargs="?",
+                     help="run this network through the controller; a quantized network, or a .lepton file")
+    log.add_argument("--config", choices=CONFIGS, help="the chip's size (default: that of the file, or base)")
     return parser
 
 
@@ -114,7 +120,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nlepton: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+    except BrokenPipeError:  # the reader of the output has ended, as with `| head`
         sys.stderr.close()
         return EXIT_INTERRUPTED
     except Exception as error:
@@ -125,9 +131,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _for_the_user(error: Exception) -> bool:
-    """Errors of our own classes say what to do; so do those of the file system and of missing packages.
+    """Whether the message is enough: for errors of Lepton's own classes, of the file system, and of missing packages.
 
-    Anything else is a bug of ours, and its traceback is what helps.
+    Any other error is a bug in Lepton, and its traceback is shown.
     """
     ours = type(error).__module__.partition(".")[0] in _OURS
     return ours or isinstance(error, (OSError, ModuleNotFoundError, MemoryError))

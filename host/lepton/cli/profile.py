@@ -1,4 +1,4 @@
-"""`lepton profile`: one inference on the RTL, and where its cycles went, layer by layer."""
+"""`lepton profile`: runs one inference on the RTL and shows the cycles of each layer by cause."""
 
 import json
 from argparse import Namespace
@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Console
 
 from ..arch import PRESETS
+from ..bench.board import as_board
 from ..bench.bursts import spans
 from ..bench.measure import memory_bytes
 from ..bench.trace import chrome_trace
@@ -17,7 +18,7 @@ from ..runtime import Session
 from ..runtime.costs import measured
 from .console import facts, grouped, make_console, percent, working
 from .devices import opened
-from .files import FileError, check_writable, is_network, read_inputs, write_atomically
+from .files import FileError, check_writable, is_network, read_inputs, write_text_atomically
 from .host_work import host_facts, host_work_table, operators
 from .tables import chip_facts, layer_table, network_facts, speed_facts
 
@@ -34,11 +35,15 @@ def run(arguments: Namespace) -> int:
     console.print(network_facts(model))
     with opened(console, "rtl", model.config, memory=arguments.memory, memory_bytes=memory_bytes(model)) as device, \
             Session(model, device) as session, working(console, "running") as say:
-        measured(model)  # what the host does for the first time takes longer
-        device.record()
-        report = session.run(inputs, progress=lambda step, cycles: console.is_terminal and say(
-            f"{step}, {grouped(cycles)} cycles")).report
-        bursts = spans(session, report, device.events) if arguments.trace else ()
+        def progress(step: str, cycles: int) -> None:
+            if console.is_terminal:
+                say(f"{step}, {grouped(cycles)} cycles")
+
+        board = as_board(device)
+        measured(model)  # the host's first run of each step includes initialization
+        board.record()
+        report = session.run(inputs, progress=progress).report
+        bursts = spans(session, report, board.events) if arguments.trace else []
     console.print()
     console.print(layer_table(report))
     lines = speed_facts(report) + host_facts(report.host, report.latency_ms)
@@ -52,15 +57,14 @@ def run(arguments: Namespace) -> int:
                                        f"({report.counters[counter] * bus / report.cycles:.2f} a cycle)"
                                        for what, counter in (("read", "READ_BEATS"), ("written", "WRITE_BEATS")))))
     if arguments.trace:
-        text = json.dumps(chrome_trace(report, model.name, bursts))
-        write_atomically(arguments.trace, lambda path: path.write_text(text, encoding="utf-8"))
+        write_text_atomically(arguments.trace, json.dumps(chrome_trace(report, model.name, bursts)))
         lines.append(("timeline", f"{arguments.trace}; open it at ui.perfetto.dev"))
     console.print(facts(lines))
     return 0
 
 
 def _model(console: Console, path: Path, config: str | None) -> CompiledModel:
-    """A compiled model as it is, or a quantized network compiled for `config` (base if None)."""
+    """A compiled model, or a quantized network compiled for `config` (`base` if None)."""
     if is_network(path):
         from ..frontends import load
         chip = PRESETS[config or "base"]
@@ -69,12 +73,12 @@ def _model(console: Console, path: Path, config: str | None) -> CompiledModel:
     model = CompiledModel.load(path)
     if config and PRESETS[config].hash != model.config_hash:
         raise FileError(f"{path}: is compiled for configuration {model.config.name!r}, not {config!r}; "
-                        "leave out --config, or give the network itself")
+                        "leave out --config, or give the original network")
     return model
 
 
 def _inputs(model: CompiledModel, path: str | None) -> dict[str, np.ndarray]:
-    """The first input in a file, or random values: cycles do not depend on them."""
+    """The first input of a file, or random values: the cycles do not depend on them."""
     if path:
         return read_inputs(path, model.inputs)[0]
     random = np.random.default_rng(INPUT_SEED)
@@ -87,4 +91,4 @@ def _random_values(random: np.random.Generator, info: TensorInfo) -> np.ndarray:
         return random.normal(0, 1, info.shape).astype(dtype)
     if dtype.itemsize == 1 and dtype.kind != "b":
         return random.integers(np.iinfo(dtype).min, np.iinfo(dtype).max + 1, info.shape, dtype)
-    return np.zeros(info.shape, dtype)  # indices and conditions: other values may be out of range
+    return np.zeros(info.shape, dtype)  # indices and conditions, for which other values may be out of range

@@ -1,10 +1,10 @@
-"""`lepton run`: a compiled network on arrays from files."""
+"""`lepton run`: runs a compiled network on arrays from files."""
 
 from argparse import Namespace
 from contextlib import ExitStack
 
 from ..program import CompiledModel
-from ..runtime import Session, program_hash
+from ..runtime import Result, Session, program_hash
 from .console import facts, grouped, make_console, progress
 from .devices import opened
 from .files import FileError, check_writable, is_network, read_inputs, write_outputs
@@ -16,14 +16,15 @@ from .upload import Upload, user_place
 def run(arguments: Namespace) -> int:
     console = make_console()
     if is_network(arguments.model):
-        raise FileError(f"{arguments.model}: a network, not a compiled one; first: lepton compile {arguments.model}")
+        raise FileError(f"{arguments.model}: is not compiled; compile it with: lepton compile {arguments.model}")
     model = CompiledModel.load(arguments.model)
     if arguments.output:
-        check_writable(arguments.output)  # before the work is done
+        check_writable(arguments.output)  # now, so that no work is lost
     batch = read_inputs(arguments.input, model.inputs)
     console.print(chip_facts(model.config, arguments.device))
     console.print(network_facts(model))
-    results, upload = [], None
+    results: list[Result] = []
+    upload: Upload | None = None
     with ExitStack() as stack:
         log = None
         if arguments.upload is not None:
@@ -42,10 +43,11 @@ def run(arguments: Namespace) -> int:
                 bar.advance(task)
         if arguments.output:
             write_outputs(arguments.output, [r.outputs for r in results])
-        if upload:
+        if upload and log:
             upload.finish(log)
     console.print()
-    report, host = results[0].report, typical([r.report for r in results])
+    report = results[0].report
+    host = typical([r.report for r in results])
     console.print(layer_table(report))
     summary = speed_facts(report) + host_facts(host, report.latency_ms)
     if operators(host):

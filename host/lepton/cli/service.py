@@ -1,63 +1,73 @@
-"""`lepton cloud serve`, `invite`, `revoke`: the ingest service. `enroll`, `rotate`: a device's side of it.
+"""`lepton cloud serve`, `invite`, `revoke`: the ingest service. `enroll`, `rotate`: certificates of a device.
 
-`main` imports this file for its arguments: what an extra installs is imported where it is used.
+`main` imports this file for its arguments, so packages of an extra are imported where they are used.
 """
 
 import contextlib
 import re
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, _SubParsersAction
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .upload import user_place
+
+if TYPE_CHECKING:
+    from ..results.credentials import Credentials
+    from ..service.identity import Identity
+    from ..service.server import Home
 
 ACTIONS = ("serve", "invite", "revoke", "enroll", "rotate")
 
 
-def add_actions(actions) -> None:
+def add_actions(actions: "_SubParsersAction[ArgumentParser]") -> None:
     """The actions of `lepton cloud` that this file runs."""
-    serve = actions.add_parser("serve", help="take segments from devices over mutual TLS, and answer who sent what")
+    serve = actions.add_parser("serve", help="run the ingest service, to which devices upload over mutual TLS")
     _add_home(serve)
     serve.add_argument("--listen", type=_address, default=("127.0.0.1", 8443), metavar="HOST:PORT",
-                       help="default: 127.0.0.1:8443; 0.0.0.0:8443 for devices elsewhere; port 0 for any free one")
+                       help="default: 127.0.0.1:8443; use 0.0.0.0:8443 to accept devices on other machines; port 0 is "
+                       "any free port")
     serve.add_argument("--name", type=_host, action="append", default=[], metavar="NAME",
-                       help="host name or IP address by which devices reach it (also: again for further ones)")
+                       help="host name or IP address by which devices reach the service; may be repeated")
     serve.add_argument("--store", metavar="PATH", help="folder or URL (s3://...) for segments (default: in --home)")
     serve.add_argument("--days", type=_days, default=90.0, metavar="N",
-                       help="life of the certificates that it issues (default: %(default)g)")
+                       help="validity of the certificates that it issues (default: %(default)g)")
 
-    invite = actions.add_parser("invite", help="make a one-time code with which a device or reader enrols")
+    invite = actions.add_parser("invite", help="make a one-time code for the enrolment of a device or reader")
     _add_home(invite)
     _add_identity(invite)
-    invite.add_argument("--hours", type=float, default=24.0, metavar="N", help="valid for (default: %(default)g)")
+    invite.add_argument("--hours", type=float, default=24.0, metavar="N",
+                        help="validity of the code (default: %(default)g)")
 
-    revoke = actions.add_parser("revoke", help="end the certificates, keys and codes of a device or reader")
+    revoke = actions.add_parser("revoke", help="revoke the certificates, keys and codes of a device or reader")
     _add_home(revoke)
     _add_identity(revoke)
 
-    enroll = actions.add_parser("enroll", help="get a certificate for this device with a code of `cloud invite`")
-    enroll.add_argument("service", metavar="URL", help="of the service, like https://ingest.example:8443")
-    enroll.add_argument("--code", required=True)
-    enroll.add_argument("--authority", required=True, metavar="FILE", help="authority.pem of the service")
+    enroll = actions.add_parser("enroll", help="get a certificate for this device with a code from `cloud invite`")
+    enroll.add_argument("service", metavar="URL", help="the service's address, like https://ingest.example:8443")
+    enroll.add_argument("--code", required=True, help="the code that `cloud invite` printed")
+    enroll.add_argument("--authority", required=True, metavar="FILE", help="a copy of the service's authority.pem")
     _add_keys(enroll)
 
-    rotate = actions.add_parser("rotate", help="exchange this device's certificate for one with a new key")
-    rotate.add_argument("service", metavar="URL")
+    rotate = actions.add_parser("rotate", help="replace this device's certificate by one for a new key")
+    rotate.add_argument("service", metavar="URL", help="the service's address")
     _add_keys(rotate)
 
 
 def run(arguments: Namespace) -> int:
-    return globals()[f"_{arguments.action}"](arguments)
+    """Run one of `ACTIONS`."""
+    actions = {"serve": _serve, "invite": _invite, "revoke": _revoke, "enroll": _enroll, "rotate": _rotate}
+    return actions[arguments.action](arguments)
 
 
 def accept_store(arguments: Namespace, place: str) -> int:
-    """`lepton cloud accept --home`: the service takes what it finds in its store."""
+    """`lepton cloud accept --home`: the service accepts the store that is now at `place`."""
     from ..service.errors import ServiceError
     from ..service.ingest import Ingest
     home = _home(arguments)
     count = Ingest(home.open_database(), home.objects).accept_store(place)
     if not count:
         raise ServiceError(f"the service of {arguments.home} has not used the store {place}")
-    print(f"the service takes what it finds at {place}, {count} tenant{'s' * (count != 1)}, when it is started next")
+    print(f"from its next start on, the service accepts the store at {place} ({count} tenant{'s' * (count != 1)})")
     return 0
 
 
@@ -87,15 +97,17 @@ def _invite(arguments: Namespace) -> int:
         ("valid for", f"{arguments.hours:g} hours, once"),
         ("authority", str(authority.root_file)),
     ]))
-    print(code)  # alone on its line, for scripts
+    print(code)  # on a line of its own, for scripts
     return 0
 
 
 def _revoke(arguments: Namespace) -> int:
     from ..service.enrolment import Enrolment
-    home, identity = _home(arguments), _identity(arguments)
+    home = _home(arguments)
+    identity = _identity(arguments)
     count = Enrolment(home.open_database(), home.open_authority()).revoke(identity)
-    print(f"revoked: {identity}, {count} enrolment{'s' * (count != 1)}")
+    print(f"revoked: {identity}, {count} code{'s' * (count != 1)} with all certificates issued for "
+          f"{'it' if count == 1 else 'them'}")
     return 0
 
 
@@ -112,7 +124,7 @@ def _rotate(arguments: Namespace) -> int:
     return _show(credentials, credentials.rotate(arguments.service))
 
 
-def _show(credentials, answer: dict) -> int:
+def _show(credentials: "Credentials", answer: dict[str, Any]) -> int:
     from .console import facts, make_console
     make_console().print(facts([
         (answer["role"], f"{answer['name']} of tenant {answer['tenant']}"),
@@ -121,36 +133,38 @@ def _show(credentials, answer: dict) -> int:
     return 0
 
 
-def _home(arguments: Namespace, store: str | None = None):
+def _home(arguments: Namespace, store: str | None = None) -> "Home":
     from ..service.server import Home
     return Home(Path(arguments.home) if arguments.home else user_place().spool.parent / "service",
                 arguments.database, store)
 
 
-def _identity(arguments: Namespace):
+def _identity(arguments: Namespace) -> "Identity":
     from ..service.identity import Identity
     return Identity("reader" if arguments.reader else "device", arguments.tenant, arguments.name)
 
 
-def _credentials(arguments: Namespace):
+def _credentials(arguments: Namespace) -> "Credentials":
     from ..results.credentials import Credentials
     return Credentials(Path(arguments.keys) if arguments.keys else user_place().spool.parent / "keys")
 
 
 def _add_home(parser: ArgumentParser) -> None:
-    parser.add_argument("--home", metavar="FOLDER", help="of the service (default: service/ in the user's data folder)")
+    parser.add_argument("--home", metavar="FOLDER",
+                        help="the service's folder (default: service/ in the user's data folder)")
     parser.add_argument("--database", metavar="WHERE", help="file or postgresql:// URL (default: $LEPTON_DATABASE, "
-                        "or index.db in --home)")
+                        "otherwise index.db in --home)")
 
 
 def _add_identity(parser: ArgumentParser) -> None:
-    parser.add_argument("tenant", metavar="TENANT")
-    parser.add_argument("name", metavar="NAME", help="of the device, as its segments name it")
-    parser.add_argument("--reader", action="store_true", help="for one who queries, not for a device")
+    parser.add_argument("tenant", metavar="TENANT", help="name of the tenant (customer), whose data are separate")
+    parser.add_argument("name", metavar="NAME", help="name of the device or reader")
+    parser.add_argument("--reader", action="store_true", help="for a person or program that queries, not for a device")
 
 
 def _add_keys(parser: ArgumentParser) -> None:
-    parser.add_argument("--keys", metavar="FOLDER", help="of this device (default: keys/ in the user's data folder)")
+    parser.add_argument("--keys", metavar="FOLDER",
+                        help="folder of this device's keys (default: keys/ in the user's data folder)")
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -1,15 +1,19 @@
-"""`lepton sim`: the shipped network on the chip, held against the golden model and LiteRT's outputs."""
+"""`lepton sim`: runs the shipped network on the chip, and compares with the golden model and LiteRT's outputs."""
 
 import time
 from argparse import Namespace
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 
+from .. import models
 from ..arch import PRESETS
-from ..runtime import ComparingSession, Difference, Report, Session, difference, program_hash
+from ..models import LeptonModel
+from ..program import CompiledModel
+from ..runtime import ComparingSession, Difference, Report, Result, Session, difference, program_hash
 from .console import facts, grouped, make_console, progress, scaled, working
 from .devices import opened
 from .files import FileError, check_writable
@@ -17,20 +21,24 @@ from .main import EXIT_DIFFERENT
 from .tables import chip_facts, layer_table, network_facts, speed_facts
 from .upload import Upload, project_place
 
+if TYPE_CHECKING:
+    from ..results import ResultLog
+
 MODEL = "mnist"
 SHOWN_DIFFERENCES = 8
+DEFAULT_WINDOW = (0, 20_000)  # cycles in the waveforms: the first image takes 12 274 on `base`
 
 
 @dataclass
 class Tally:
-    """What became of the images."""
+    """The outcomes of the images so far."""
 
     images: int = 0
     identical: int = 0
     correct: int = 0
     bytes_compared: int = 0
     seconds: float = 0.0  # that the device took
-    simulated_hz: float = 0.0  # the board's own figure, without what Python does around it; 0 where it has none
+    simulated_hz: float = 0.0  # of the board alone, without the Python code around it; 0 if the device does not say
     reports: list[Report] = field(default_factory=list)
     differences: list[tuple[int, Difference]] = field(default_factory=list)
 
@@ -42,22 +50,24 @@ class Tally:
 def run(arguments: Namespace) -> int:
     console = make_console()
     if arguments.window and not arguments.waves:
-        raise FileError("--window says which cycles go into waveforms; name their file with --waves FILE")
+        raise FileError("--window selects the cycles of waveforms; give their file with --waves FILE")
     if arguments.waves:
         if arguments.device != "rtl":
-            raise FileError(f"--waves needs the chip's own signals, which device {arguments.device!r} does not have; "
+            raise FileError(f"--waves records the chip's signals, which device {arguments.device!r} does not have; "
                             "leave out --device, or give --device rtl")
         check_writable(arguments.waves)
     started = time.monotonic()
     model, compiled = _compile(console, arguments.config)
     count = min(arguments.images, len(model.labels))
     if count < arguments.images:
-        console.print(f"note: {count} labelled images ship with the network, {arguments.images} were asked for")
+        console.print(f"note: the network ships with {count} labelled images, so {count} are run, not "
+                      f"{arguments.images}")
     console.print(chip_facts(compiled.config, arguments.device))
     console.print(network_facts(compiled))
     with ExitStack() as stack:
         upload = stack.enter_context(Upload(project_place(arguments.store)))
         device = stack.enter_context(opened(console, arguments.device, compiled.config, **_wave_options(arguments)))
+        session: Session | ComparingSession
         if arguments.device == "golden":
             session = stack.enter_context(Session(compiled, device))
         else:
@@ -73,32 +83,38 @@ def run(arguments: Namespace) -> int:
     return 0 if tally.identical == tally.images else EXIT_DIFFERENT
 
 
-def _compile(console: Console, config: str):
-    from .. import models
+def _compile(console: Console, config: str) -> tuple[LeptonModel, CompiledModel]:
     from ..compiler import compile_graph
     with working(console, f"compiling {MODEL} for {config}"):
         model = models.load(MODEL)
         return model, compile_graph(model.graph(), PRESETS[config])
 
 
-def _wave_options(arguments: Namespace) -> dict:
+def _wave_options(arguments: Namespace) -> dict[str, Any]:
     if not arguments.waves:
         return {}
-    return {"waves": arguments.waves, "wave_window": arguments.window or (0, 20_000)}
+    return {"waves": arguments.waves, "wave_window": arguments.window or DEFAULT_WINDOW}
 
 
-def _run_images(console: Console, session, model, compiled, count: int, log) -> Tally:
-    tally, output = Tally(), compiled.outputs[0].name
-    comparing = isinstance(session, ComparingSession)
+def _run_one(session: Session | ComparingSession, inputs: np.ndarray) -> tuple[Result, list[Difference], int]:
+    """The result of one image, the differences from the golden model, and the number of bytes compared with it."""
+    if isinstance(session, ComparingSession):
+        compared = session.run(inputs)
+        return compared.result, list(compared.differences), compared.bytes_compared
+    return session.run(inputs), [], 0
+
+
+def _run_images(console: Console, session: Session | ComparingSession, model: LeptonModel, compiled: CompiledModel,
+                count: int, log: "ResultLog") -> Tally:
+    tally = Tally()
+    output = compiled.outputs[0].name
     if not console.is_terminal:
         console.print(f"running {count} images")
     with progress(console) as bar:
         task = bar.add_task("images", total=count, note="")
         for i in range(count):
-            compared = session.run(model.inputs[i:i + 1])
-            result = compared.result if comparing else compared
-            found = list(compared.differences) if comparing else []
-            tally.bytes_compared += compared.bytes_compared if comparing else 0
+            result, found, compared = _run_one(session, model.inputs[i:i + 1])
+            tally.bytes_compared += compared
             found += difference("output against LiteRT's", result.outputs[output], model.outputs[i:i + 1])
             tally.images += 1
             tally.identical += not found
@@ -136,7 +152,8 @@ def _show(console: Console, arguments: Namespace, tally: Tally, upload: Upload, 
         if len(cycles) > 1:
             lines.append(("", f"between {grouped(min(cycles))} and {grouped(max(cycles))} cycles over all images"))
         lines.append(("simulation", f"{scaled(tally.simulated_hz or tally.cycles / tally.seconds)} cycles a second; "
-                                    f"{grouped(tally.cycles)} cycles and what Python does took {tally.seconds:.1f} s"))
+                                    f"{grouped(tally.cycles)} cycles took {tally.seconds:.1f} s with the Python code "
+                                    "around them"))
     lines.append(("uploaded" if upload.complete else "spooled", upload.summary))
     if arguments.waves:
         lines.append(("waveforms", arguments.waves))

@@ -1,38 +1,44 @@
-"""The chip, the network and where its cycles went, as tables."""
+"""Tables of the chip, the network, and the cycles of its layers."""
+
+from collections.abc import Iterable, Mapping
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from ..arch import ChipConfig
+from ..program import ChipStep, CompiledModel, TensorInfo
 from ..runtime import CAUSES, Report
 from .console import columns, facts, grouped, percent, scaled, shortened
 from .host_work import operators
 
 _CAUSE_TITLES = {"COMPUTE": "comp", "WAIT_READ": "read", "WAIT_WEIGHTS": "wgts", "WAIT_WRITE": "write",
                  "WAIT_SYNC": "sync", "IDLE": "idle"}
-_CAPTION = """util %: MACs / (MACs a cycle x cycles). After it, in percent of the cycles: the array computed;
-it waited for input to be read, for weights, for room to write, for its own results; it was idle."""
+_CAPTION = """util %: MACs / (MACs a cycle x cycles). The columns after it are percent of the cycles in which the array
+computed (comp), waited for input (read), for weights (wgts), for room to write its results (write) or for
+its own earlier results (sync), or was idle."""
 assert tuple(_CAUSE_TITLES) == CAUSES  # the same causes in the same order
 
 
 def chip_facts(config: ChipConfig, device: str) -> Table:
+    """The chip's size, memories and bus."""
     return facts([
         ("chip", f"{config.name}: {config.lanes}x{config.columns} int8 multipliers, "
                  f"{config.macs_per_cycle} MACs a cycle, {config.clock_mhz} MHz, on device {device!r}"),
         ("memories", f"scratchpad {config.scratchpad_kib} KiB in {config.scratchpad_banks} banks, weights "
                      f"{config.weight_kib} KiB, {grouped(config.accumulator_rows)} accumulator rows"),
-        ("bus", f"AXI4, {config.bus_bytes} bytes a cycle, {config.outstanding} bursts in flight each way"),
+        ("bus", f"AXI4, {config.bus_bytes} bytes a cycle, {config.outstanding} bursts outstanding each way"),
     ])
 
 
-def network_facts(model) -> Table:
-    """A `CompiledModel` in a few lines."""
-    def tensors(infos):
+def network_facts(model: CompiledModel) -> Table:
+    """Layers, inputs, outputs and size of a compiled network."""
+    def tensors(infos: Iterable[TensorInfo]) -> str:
         return ", ".join(f"{t.name} {'x'.join(map(str, t.shape))} {t.dtype}" for t in infos)
 
-    host = sum(not hasattr(step, "program") for step in model.steps)
-    program = sum(len(step.program) for step in model.steps if hasattr(step, "program"))
+    programs = [len(step.program) for step in model.steps if isinstance(step, ChipStep)]
+    host = len(model.steps) - len(programs)
+    program = sum(programs)
     return facts([
         ("network", f"{model.name}: {len(model.layers)} layers, {scaled(model.macs)} MACs, "
                     f"{grouped(sum(la.weight_bytes for la in model.layers))} bytes of weights"),
@@ -45,12 +51,12 @@ def network_facts(model) -> Table:
 def layer_table(report: Report) -> Group:
     """One row per layer: shape, MACs, cycles, utilization, and the share of cycles by cause in percent.
 
-    Without the cycles where the device counted none.
+    Without cycles if the device does not count them.
     """
     titles = ("cycles", "util %", *_CAUSE_TITLES.values()) if report.timed else ()
     table = columns("layer", "operator", "output", "MACs", *titles, left=3)
 
-    def figures(cycles, utilization, causes):
+    def figures(cycles: int, utilization: str, causes: Mapping[str, int]) -> list[str]:
         if not report.timed:
             return []
         return [grouped(cycles), utilization, *(f"{100 * causes[c] / cycles:.0f}" if cycles else "-" for c in CAUSES)]
@@ -66,8 +72,9 @@ def layer_table(report: Report) -> Group:
 
 
 def speed_facts(report: Report) -> list[tuple[str, str]]:
+    """Latency and throughput of the chip."""
     if not report.timed:
-        return [("latency", "not counted: this device has no cycles")]
+        return [("latency", "unknown: this device does not count cycles")]
     alone = " on the chip alone" if operators(report.host) else ""
     return [("latency", f"{report.latency_ms:.3f} ms an image{alone}, {report.images_per_second:,.0f} images a second "
                         f"at {report.config.clock_mhz} MHz ({grouped(report.cycles)} cycles)".replace(",", " "))]

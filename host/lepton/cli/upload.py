@@ -1,23 +1,27 @@
-"""Where the command line keeps its spool and store, and how results get there."""
+"""The command line's spool and store, and the upload of results."""
 
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-FLUSH_SECONDS = 30.0
-RESULTS_CAP = 256 << 20
+if TYPE_CHECKING:
+    from ..results import ResultLog, Target
+
+FLUSH_SECONDS = 30.0  # a command waits this long for its results to arrive; the next command sends the rest
+RESULTS_CAP = 256 << 20  # bytes of the spool's files, as `Spool`'s default
 KEY_VARIABLE = "LEPTON_SPOOL_KEY"
 
 
 @dataclass(frozen=True)
 class UploadPlace:
-    """A spool file, the target of its records (in a store, objects lie under results/), and the device's keys."""
+    """A spool file, the target of its records (in a store, objects are under results/), and the device's keys."""
 
     spool: Path
     target: str
     keys: Path
-    device: str | None = None  # as the ingest service knows it
+    device: str | None = None  # its name in the ingest service
 
 
 def project_place(target: str | None = None) -> UploadPlace:
@@ -36,7 +40,7 @@ def user_place(target: str | None = None) -> UploadPlace:
 
 
 def spool_key() -> bytes | None:
-    """The key of encrypted spools: 64 hexadecimal digits in the file that $LEPTON_SPOOL_KEY names."""
+    """The key of encrypted spools: 64 hexadecimal digits in the file named by $LEPTON_SPOOL_KEY."""
     from ..results import SpoolError
     path = os.environ.get(KEY_VARIABLE)
     if not path:
@@ -53,7 +57,7 @@ def _user_folder() -> Path:
 
 
 def _service_place(target: str) -> UploadPlace:
-    """The service takes what the enrolled device has signed, under the name that it was enrolled with."""
+    """For the ingest service: the enrolled device's keys and name, and a spool of its own."""
     from ..results.credentials import Credentials
     base = _user_folder()
     name = Credentials(base / "keys").name()
@@ -61,7 +65,7 @@ def _service_place(target: str) -> UploadPlace:
 
 
 class Upload:
-    """Spool and uploader for the time of one command.
+    """Spool and uploader of one command.
 
         with Upload(place) as upload:
             log = upload.log(model=..., ...)
@@ -87,30 +91,32 @@ class Upload:
     def __exit__(self, *exc) -> None:
         self._stack.close()
 
-    def log(self, **hashes):
+    def log(self, **hashes: str) -> "ResultLog":
         """A `ResultLog` of this spool."""
         from ..results import ResultLog
         return ResultLog(self._spool, **hashes)
 
-    def finish(self, log) -> None:
-        """Make the log durable, wait for the target, and say in `summary` where the results are."""
+    def finish(self, log: "ResultLog") -> None:
+        """Make the log durable, wait for the target, and set `complete` and `summary`."""
         log.close()
         arrived = self._uploader.flush(FLUSH_SECONDS)
-        count, refused = self._spool.last_number(log.run) + 1, self._uploader.status.refused
+        count = self._spool.last_number(log.run) + 1
+        refused = self._uploader.status.refused
         self.complete = arrived and not refused and not log.lost
         if not arrived:
             why = self._uploader.status.last_error or "the store is slow"
             self.summary = (f"{self._spool.left_until(self._spool.last_record())} results wait in {self.place.spool} "
-                            f"({why}); they leave with the next run")
+                            f"({why}); the next run uploads them")
         elif refused:
-            self.summary = f"{refused} segments were refused and stay in the spool: {self._uploader.status.last_error}"
+            self.summary = (f"the target refused {refused} segments, which stay in the spool: "
+                            f"{self._uploader.status.last_error}")
         else:
             where = self.place.target.rstrip("/")
             self.summary = f"{count} results of run {log.run} in {where}/results/{self._spool.device}/"
         if log.lost:
-            self.summary += f"; the spool was full and did not take {log.lost}"
+            self.summary += f"; {log.lost} results were lost, as the spool was full"
 
-    def _target(self):
+    def _target(self) -> "Target":
         from ..results import open_target
         if self.place.device is None:
             return open_target(self.place.target)

@@ -1,1 +1,1 @@
-"""The controller's firmware: `build` compiles it, `image` packs, signs and verifies what the driver loads."""
+"""The controller's firmware: `build` compiles it; `image` packs, signs and verifies the image that the driver loads."""

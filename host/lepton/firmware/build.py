@@ -1,8 +1,8 @@
-"""The controller's firmware, compiled. `python -m lepton.firmware.build` compiles it anew, into the package.
+"""Compiles the controller's firmware. `python -m lepton.firmware.build` compiles it into the package.
 
-The package ships with what its sources were compiled to (`shipped`), so that nobody needs a C compiler who has not
-changed them. Where they were changed, PyPI's `ziglang` compiles them into `build/firmware`, keyed by sources and
-compiler, complete or absent.
+The package ships with the compiled programs (`shipped`), so a C compiler is needed only after a change of the sources.
+The compiler is PyPI's `ziglang`; results are kept in `build/firmware`, keyed by sources and compiler, complete or
+absent.
 """
 
 import hashlib
@@ -15,11 +15,14 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..arch.controller import CODE_BASE, DATA_BASE, DATA_BYTES, ROM_BASE
 from . import shipped
-from .program import Program
+from .program import FirmwareProgram
+
+PT_LOAD = 1  # type of the ELF segments that are loaded into memory
 
 TARGET = ("-target", "riscv32-freestanding-none", "-mcpu=generic_rv32")  # RV32I, as the processor is built
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes",
@@ -35,13 +38,13 @@ class BuildError(RuntimeError):
 
 
 def sources() -> Path | None:
-    """The folder firmware/ of the source tree that this module lies in; None in an installed package."""
+    """The folder firmware/ of this source tree; None in an installed package."""
     folder = Path(__file__).resolve().parents[3] / "firmware"
     return folder if folder.is_dir() else None
 
 
 def build_root() -> Path:
-    """The folder for built files: $LEPTON_BUILD, else `build/` of the checkout, else the user's cache."""
+    """The folder for built files: $LEPTON_BUILD, or `build/` of the checkout, or the user's cache folder."""
     if folder := os.environ.get("LEPTON_BUILD"):
         return Path(folder).absolute()
     top = sources()
@@ -51,7 +54,7 @@ def build_root() -> Path:
 
 
 def sources_digest() -> str | None:
-    """Changes with the sources and the compiler's options; None in an installed package."""
+    """A digest of the sources and the compiler's options; None in an installed package."""
     top = sources()
     if top is None:
         return None
@@ -62,7 +65,7 @@ def sources_digest() -> str | None:
 
 
 def key() -> str:
-    """Changes with the compiled programs."""
+    """A digest of the compiled programs."""
     return hashlib.sha256(b"".join(program(name).code for name in PROGRAMS)).hexdigest()[:16]
 
 
@@ -72,16 +75,16 @@ def rom() -> list[int]:
     return list(struct.unpack(f"<{len(code) // 4}I", code))
 
 
-def program(name: str) -> Program:
-    """"rom" or "app": the shipped one, unless the sources were changed. Raises `BuildError`."""
+def program(name: str) -> FirmwareProgram:
+    """The program "rom" or "app": the shipped one, or a new one if the sources were changed. Raises `BuildError`."""
     digest = sources_digest()
     if digest is None or digest == shipped.sources_digest():
         return shipped.load(name)
     return compiled(name)
 
 
-def compiled(name: str) -> Program:
-    """"rom" or "app" as the compiler makes it of the sources, compiled if it is not there. Raises `BuildError`."""
+def compiled(name: str) -> FirmwareProgram:
+    """The program "rom" or "app", compiled from the sources unless that was done before. Raises `BuildError`."""
     final = _folder() / f"{sources_digest()}-{_zig_version()}" / name
     if not final.exists():
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +93,7 @@ def compiled(name: str) -> Program:
             _compile(name, work)
             os.rename(work, final)
         except OSError:
-            if not final.exists():  # otherwise another process was faster
+            if not final.exists():  # if it exists, another process was faster
                 raise
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -103,8 +106,8 @@ def _folder() -> Path:
 
 def _zig_version() -> str:
     if importlib.util.find_spec("ziglang") is None:
-        raise BuildError("the firmware's sources were changed, and are compiled with the package ziglang, which is not "
-                         "installed; install it with pip install 'lepton-chip[firmware]'")
+        raise BuildError("the firmware's sources were changed and must be compiled with the package ziglang, which is "
+                         "not installed; install it with: pip install 'lepton-chip[firmware]'")
     return importlib.metadata.version("ziglang")
 
 
@@ -121,7 +124,7 @@ def compile_c(arguments: list[str], folder: Path) -> None:
 def _compile(name: str, folder: Path) -> None:
     top = sources()
     if top is None:
-        raise BuildError("this package has no sources of the firmware; install it from a checkout with pip install -e")
+        raise BuildError("this package has no sources of the firmware; install it from a checkout: pip install -e .")
     units = [path for part in PROGRAMS[name] for path in sorted((top / part).glob("*.[cS]"))]
     include = [f"-I{top / part}" for part in ("include", "dif", "app")]
     objects = []
@@ -134,37 +137,44 @@ def _compile(name: str, folder: Path) -> None:
     shutil.rmtree(folder / "zig", ignore_errors=True)
 
 
-def _load(name: str, folder: Path) -> Program:
+def _load(name: str, folder: Path) -> FirmwareProgram:
     elf = (folder / f"{name}.elf").read_bytes()
     base = ROM_BASE if name == "rom" else CODE_BASE
-    code, variables = b"", 0
+    code = b""
+    variables = 0
     for kind, offset, address, file_bytes, memory_bytes in segments(elf):
-        if kind == 1 and address == base:
+        if kind == PT_LOAD and address == base:
             code = elf[offset:offset + file_bytes]
-        elif kind == 1 and address == DATA_BASE:
+        elif kind == PT_LOAD and address == DATA_BASE:
             variables = memory_bytes
     code += bytes(-len(code) % 4)
     frames = [int(m[1]) for path in folder.glob("*.su")
               for m in re.finditer(r"\t(\d+)\t(?:static|dynamic,bounded)$", path.read_text(), re.MULTILINE)]
-    found = Program(name, base, code, variables, sum(frames))
+    found = FirmwareProgram(name, base, code, variables, sum(frames))
     if not code or found.variables + found.stack > DATA_BYTES:
         raise BuildError(f"the firmware does not fit: {found.report()}")
     return found
 
 
-def segments(elf: bytes):
-    """Type, file offset, address, bytes in the file and in memory of each segment of a 32-bit ELF file."""
-    start, = struct.unpack_from("<I", elf, 28)
-    size, count = struct.unpack_from("<HH", elf, 42)
+def segments(elf: bytes) -> Iterator[tuple[int, int, int, int, int]]:
+    """Type, file offset, address, bytes in the file and in memory of each segment of a 32-bit ELF file.
+
+    Offsets of the fields are those of Elf32_Ehdr and Elf32_Phdr (System V ABI, chapters 4 and 5).
+    """
+    start, = struct.unpack_from("<I", elf, 28)  # e_phoff
+    size, count = struct.unpack_from("<HH", elf, 42)  # e_phentsize, e_phnum
     for i in range(count):
         kind, offset, address, _, file_bytes, memory_bytes = struct.unpack_from("<6I", elf, start + i * size)
         yield kind, offset, address, file_bytes, memory_bytes
 
 
 def main() -> int:
-    """Compile both programs, put them into the package, and report their sizes."""
+    """Compile both programs, write them into the package, and print their sizes."""
+    digest = sources_digest()
+    if digest is None:
+        raise BuildError("this package has no sources of the firmware; run this in a checkout")
     programs = [compiled(name) for name in PROGRAMS]
-    shipped.write(programs, sources_digest(), _zig_version())
+    shipped.write(programs, digest, _zig_version())
     for found in programs:
         print(found.report())
     return 0

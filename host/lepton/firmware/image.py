@@ -1,4 +1,4 @@
-"""The boot image: firmware, the self-test's job, and a signature over both."""
+"""The boot image: the firmware, the self-test's job, and a signature over both."""
 
 import os
 import zlib
@@ -13,12 +13,12 @@ from ..arch.registers import VERSION
 from .build import program
 from .selftest import self_test
 
-FIRMWARE_VERSION = 0x00_01_00_00  # major, minor, patch in a byte each, from bit 23 down
-SIGNATURE_BYTES = 64
+FIRMWARE_VERSION = 0x00_01_00_00  # major, minor and patch, one byte each, from bit 23 down
+SIGNATURE_BYTES = 64  # Ed25519 (RFC 8032, section 5.1.6)
 
 
 class ImageError(ValueError):
-    """The image must not be loaded; the text says why."""
+    """The image must not be loaded, for the reason in the text."""
 
 
 def build_image(config: ChipConfig, key: Ed25519PrivateKey) -> bytes:
@@ -41,12 +41,12 @@ def verify_image(image: bytes, trusted: list[Ed25519PublicKey], minimum_version:
     header = ImageHeader.unpack(image[:ImageHeader.size])
     if header["magic"] != IMAGE_MAGIC:
         raise ImageError(f"the image must begin with {IMAGE_MAGIC:#x}, not {header['magic']:#x}: "
-                         "is it the controller's firmware?")
+                         "give the controller's firmware, as `build_image` makes it")
     signature = header["signature"].to_bytes(SIGNATURE_BYTES, "little")
     unsigned = image[:ImageHeader.size - SIGNATURE_BYTES] + bytes(SIGNATURE_BYTES) + image[ImageHeader.size:]
     if not any(_signed(key, signature, unsigned) for key in trusted):
         raise ImageError(f"none of the {len(trusted)} trusted keys has signed the image; "
-                         "rebuild it, or give the driver the key of its maker")
+                         "rebuild it, or give the driver the public key of the signer")
     if header["architecture"] != VERSION:
         raise ImageError(f"the image is for architecture {header['architecture']}, this driver for {VERSION}; "
                          "use driver and firmware of one release")
@@ -55,8 +55,8 @@ def verify_image(image: bytes, trusted: list[Ed25519PublicKey], minimum_version:
                          "or newer; rebuild the image")
     if header["image_bytes"] != len(image) or not 0 < header["code_bytes"] <= min(
             CODE_BYTES, len(image) - ImageHeader.size):
-        raise ImageError(f"the header speaks of {header['image_bytes']} bytes with {header['code_bytes']} of code, "
-                         f"but the image has {len(image)}")
+        raise ImageError(f"the header says {header['image_bytes']} bytes with {header['code_bytes']} of code, but the "
+                         f"image has {len(image)} bytes; rebuild it")
     return header
 
 
@@ -69,10 +69,10 @@ def _signed(key: Ed25519PublicKey, signature: bytes, data: bytes) -> bool:
 
 
 def development_key(folder: Path) -> Ed25519PrivateKey:
-    """The key of this checkout: made at the first use, kept in `folder` and never in the repository.
+    """The signing key of this checkout: made at the first use, and kept in `folder`, never in the repository.
 
-    It protects against an image that was damaged or meant for another tree. A product signs with a key that the
-    machine with the driver does not have.
+    It detects an image that is damaged or from another checkout. A product must be signed with a key that is not on the
+    machine with the driver.
     """
     path = folder / "firmware.key"
     if not path.exists():

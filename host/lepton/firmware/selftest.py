@@ -1,4 +1,4 @@
-"""The known product that the firmware runs through the whole array at boot."""
+"""The self-test at boot: a matrix product with a known result, which uses the whole array."""
 
 import zlib
 from dataclasses import dataclass
@@ -9,15 +9,19 @@ from ..arch import ChipConfig, Dma, DmaOpcode, Engine, Region, Space, Tensor, Te
 from ..arch.commands import PARAM_WORDS
 from ..arch.controller import JOB_MAGIC, JobRecord
 
-PIXELS, BLOCKS = 64, 2
-TIMEOUT = 50_000
-OUT = 4096  # where the results lie in the scratchpad
+PIXELS = 64
+BLOCKS = 2  # of input channels: the second one shows that accumulators add
+TIMEOUT = 50_000  # cycles: far more than 128 words of input and their weights need, with any memory
+OUT = 4096  # address of the results in the scratchpad, behind the image of at most 64 x 2 x 32 bytes
 
 
 @dataclass(frozen=True)
 class SelfTest:
-    """`image`: what must lie in the controller's window from the offset that `self_test` was given.
-    `job`, `output`: offsets in the window; `crc`: of the `output_bytes` that the chip must write."""
+    """The self-test's job and data.
+
+    `image`: the bytes for the controller's window, from the offset given to `self_test`. `job` and `output` are offsets
+    in the window; `crc` is the CRC-32 of the `output_bytes` that the chip must write.
+    """
 
     image: bytes
     job: int
@@ -27,13 +31,14 @@ class SelfTest:
 
 
 def self_test(config: ChipConfig, start: int) -> SelfTest:
-    """A matrix product of extreme and random int8 values that uses every multiplier, at `start` (a multiple of 64)."""
+    """A product of extreme and random int8 values that uses every multiplier, for offset `start` (a multiple of 64)."""
     k = config.lanes
     rng = np.random.default_rng(2026)
     image = rng.choice(np.array([-128, -127, -1, 0, 1, 127, 85, -86], np.int8), (BLOCKS, PIXELS, k))
     weights = rng.integers(-128, 128, (BLOCKS, k, k)).astype(np.int8)
     bias = rng.integers(-100_000, 100_000, k).astype(np.int32)
-    multiplier, shift = 1 << 30, 9  # a scale of 2**-10
+    multiplier = 1 << 30  # with the shift, a scale of 2**-10: most sums stay within int8
+    shift = 9
     params = np.concatenate([bias.view(np.uint8).reshape(k, 4).T,
                              np.full(k, multiplier, "<i4").view(np.uint8).reshape(k, 4).T,
                              np.zeros((1, k), np.uint8), np.full((1, k), shift, np.uint8)])

@@ -1,4 +1,4 @@
-"""The firmware that ships with the package: `built/` holds the programs' code and says what they were made of.
+"""The compiled firmware in the package: `built/` has the programs' code and a digest of their sources.
 
 `python -m lepton.firmware.build` writes it. A test compiles the sources and compares.
 """
@@ -7,28 +7,29 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from .program import Program
+from .program import FirmwareProgram
 
 FOLDER = Path(__file__).with_name("built")
 _ABOUT = "firmware.json"
 
 
 def sources_digest() -> str | None:
-    """`build.sources_digest` of the sources that it was made of; None where nothing ships."""
+    """`build.sources_digest` at the time of compilation; None if the package has no compiled firmware."""
     try:
         return json.loads((FOLDER / _ABOUT).read_text())["sources"]
     except FileNotFoundError:
         return None
 
 
-def load(name: str) -> Program:
+def load(name: str) -> FirmwareProgram:
     """The program "rom" or "app"."""
     about = json.loads((FOLDER / _ABOUT).read_text())["programs"][name]
-    return Program(name, about["base"], (FOLDER / f"{name}.bin").read_bytes(), about["variables"], about["stack"])
+    code = (FOLDER / f"{name}.bin").read_bytes()
+    return FirmwareProgram(name, about["base"], code, about["variables"], about["stack"])
 
 
-def write(programs: Sequence[Program], digest: str, compiler: str) -> None:
-    """Make these the programs that ship."""
+def write(programs: Sequence[FirmwareProgram], digest: str, compiler: str) -> None:
+    """Write the programs into the package."""
     FOLDER.mkdir(exist_ok=True)
     for program in programs:
         (FOLDER / f"{program.name}.bin").write_bytes(program.code)

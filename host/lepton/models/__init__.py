@@ -1,4 +1,4 @@
-"""Networks that ship with Lepton, with labelled inputs and the outputs that LiteRT's reference kernels give.
+"""Networks that ship with Lepton, with labelled inputs and the outputs of LiteRT's reference kernels.
 
     model = lepton.models.load("mnist")
     graph = model.graph()
@@ -23,9 +23,9 @@ class LeptonModel:
 
     name: str
     path: Path  # the TFLite file
-    images: np.ndarray  # uint8 (N, height, width), as a person sees them
+    images: np.ndarray  # uint8 (N, height, width), grey values
     labels: np.ndarray  # int64 (N,)
-    inputs: np.ndarray  # int8 (N, height, width, 1), as the network takes them
+    inputs: np.ndarray  # int8 (N, height, width, 1), the network's inputs
     outputs: np.ndarray  # int8 (N, classes), of LiteRT's BUILTIN_REF kernels for `inputs`
     classes: tuple[str, ...]
 
@@ -50,12 +50,14 @@ def to_int8(images: np.ndarray) -> np.ndarray:
 
 
 def load(name: str = "mnist") -> LeptonModel:
-    """A shipped model by its name. Raises ValueError for a name that does not exist."""
+    """A shipped model by its name. Raises ValueError for an unknown name."""
     if name not in NAMES:
-        raise ValueError(f"model must be one of {', '.join(NAMES)}, not {name!r}; a file of your own is read with "
+        raise ValueError(f"model must be one of {', '.join(NAMES)}, not {name!r}; read your own file with "
                          "lepton.frontends.import_tflite")
     folder = FOLDER / name
     with np.load(folder / f"{name}_samples.npz", allow_pickle=False) as samples:
-        images, labels, outputs = samples["images"], samples["labels"].astype(np.int64), samples["outputs"]
+        images = samples["images"]
+        labels = samples["labels"].astype(np.int64)
+        outputs = samples["outputs"]
     return LeptonModel(name, folder / f"{name}.tflite", images, labels, to_int8(images), outputs,
                        tuple(str(digit) for digit in range(10)))

@@ -1,16 +1,17 @@
 """From the driver to the store: a durable spool, an uploader, object stores.
 
-- `spool`, on `database`, `schema`, `state`, `records`: acknowledged means on disk; a byte cap, and a policy for when
-  it is reached
-- `outbox`: records become segments, and segments leave
-- `segment`, `keys`: the objects that are uploaded, signed and encrypted
-- `uploader`, on `delivery`: the threads between spool and target
-- `target`: where segments go: `store` (a folder or an S3 bucket, `s3_multipart`, `s3_config`) or `ingest`, the service
-- `durable`: files that are there whole or not at all
-- `verify`: a stored run, checked from end to end
-- `salvage`: what a damaged spool still holds
-- `server`: a SeaweedFS of one's own
-- `result_log`: results of inference as records
+- `result_log`: writes results of inference as records
+- `spool`: the durable queue of records, with a size limit and a policy for when it is reached; `appends`, `database`,
+  `schema`, `state` and `records` are its parts
+- `outbox`: makes segments of records, and keeps them until the target has confirmed them
+- `segment`, `keys`: the format of segments, signatures and encryption
+- `uploader`, `delivery`: the threads that send segments to the target
+- `target`: the interface of targets; `store` (a folder or an S3 bucket, with `folder`, `s3_multipart`, `s3_config`,
+  `store_identity`) and `ingest` (the ingest service, with `credentials`) implement it
+- `durable`: writes files completely or not at all
+- `verify`: checks stored segments
+- `salvage`: recovers records from a damaged spool
+- `server`: runs a local SeaweedFS
 
 Needs the extra `lepton-chip[cloud]` (apsw-sqlite3mc, obstore, zstandard, cryptography, httpx).
 """

@@ -1,8 +1,8 @@
-"""A device's certificate for the ingest service: enrolment by a one-time code, and its rotation.
+"""A device's certificate for the ingest service: enrolment by a one-time code, and rotation.
 
-A folder holds `client.pem`, the certificate with its private key in one file, so that a crash never leaves a
-pair that does not fit, and `authority.pem`, which signed the service's own certificate. A new key is
-on disk before it is sent for signing, so that an answer that got lost can be asked for again.
+A folder has `client.pem`, the certificate and its private key in one file (so that a crash cannot leave a pair that
+does not match), and `authority.pem`, the certificate that signed the service's own one. A new key is on disk before it
+is sent for signing, so that the request can be repeated if the answer is lost.
 """
 
 import base64
@@ -21,13 +21,13 @@ from .errors import CredentialsError
 from .keys import DeviceKeys
 
 PROOF_CONTEXT = b"lepton-enrolment/1\0"
-RENEW_AT = 2 / 3  # of a certificate's life
-TIMEOUT_SECONDS = 30.0
+RENEW_AT = 2 / 3  # of a certificate's lifetime, as Let's Encrypt advises: a third is left for attempts that fail
+TIMEOUT_SECONDS = 30.0  # of a request; the service answers within milliseconds, over slow links within seconds
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """The certificate in `folder`. Methods that talk to the service raise `CredentialsError`."""
+    """The certificate in `folder`. Methods that call the service raise `CredentialsError`."""
 
     folder: Path
 
@@ -38,14 +38,14 @@ class Credentials:
 
     @property
     def authority(self) -> Path:
-        """PEM of the authority that the service's certificate is checked against."""
+        """PEM of the authority that must have signed the service's certificate."""
         return self.folder / "authority.pem"
 
     def enrol(self, service: str, code: str, authority: str | Path, keys: DeviceKeys) -> dict:
-        """Spend a one-time code on a certificate; the service's answer (docs/cloud-service.md).
+        """Exchange a one-time code for a certificate; returns the service's answer (docs/cloud-service.md).
 
-        `authority` is the PEM file of the service's authority, as its operator hands it out. The
-        service will take segments that `keys` have signed.
+        `authority` is the PEM file of the service's authority, which its operator distributes. The service will accept
+        segments that are signed by `keys`.
         """
         try:
             trusted = Path(authority).read_bytes()
@@ -61,12 +61,12 @@ class Credentials:
             "signing_proof": base64.b64encode(proof).decode()})
 
     def rotate(self, service: str) -> dict:
-        """A certificate for a new key in place of the present one; the service's answer."""
+        """Replace the certificate by one for a new key; returns the service's answer."""
         key, request = self._request()
         return self._obtain(self.context(), service, "/v1/certificate", key, {"request": _pem(request)})
 
     def context(self) -> ssl.SSLContext:
-        """TLS 1.3 to the service, with the certificate shown."""
+        """TLS 1.3 settings for the service, with the client certificate."""
         context = self._context()
         try:
             context.load_cert_chain(self.client)
@@ -76,13 +76,14 @@ class Credentials:
         return context
 
     def version(self) -> str:
-        """Tells the present certificate from others: its serial number."""
+        """The certificate's serial number, which differs from that of any other one."""
         return f"{self._certificate().serial_number:x}"
 
     def due(self, now: datetime | None = None) -> bool:
-        """Whether the certificate has come to the part of its life in which it is to be rotated."""
+        """Whether `RENEW_AT` of the certificate's lifetime has passed."""
         certificate = self._certificate()
-        start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        start = certificate.not_valid_before_utc
+        end = certificate.not_valid_after_utc
         return (now or datetime.now(UTC)) >= start + RENEW_AT * (end - start)
 
     def name(self) -> str:
@@ -91,7 +92,7 @@ class Credentials:
             names = self._certificate().extensions.get_extension_for_class(
                 x509.SubjectAlternativeName).value.get_values_for_type(x509.UniformResourceIdentifier)
         except x509.ExtensionNotFound as error:
-            raise CredentialsError(f"{self.client} is no certificate of a device ({error}); get one with: "
+            raise CredentialsError(f"{self.client} is not a certificate of a device ({error}); get one with: "
                                    "lepton cloud enroll") from error
         return names[0].rpartition(":")[2] if names else ""
 
@@ -99,7 +100,7 @@ class Credentials:
         try:
             return x509.load_pem_x509_certificate(self.client.read_bytes())
         except (OSError, ValueError) as error:
-            raise CredentialsError(f"{self.client} is no certificate of a device ({error}); get one with: "
+            raise CredentialsError(f"{self.client} is not a certificate of a device ({error}); get one with: "
                                    "lepton cloud enroll") from error
 
     @property
@@ -107,21 +108,23 @@ class Credentials:
         return self.folder / "next.key"
 
     def _request(self) -> tuple[bytes, x509.CertificateSigningRequest]:
-        """The next key, which stays the same until its certificate has come, and a request for it."""
+        """The next key in PEM, which stays the same until its certificate has arrived, and a request for it."""
         if not self._next_key.exists():
-            key = ec.generate_private_key(ec.SECP256R1())
-            durable.replace(self._next_key, key.private_bytes(
+            durable.replace(self._next_key, ec.generate_private_key(ec.SECP256R1()).private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         pem = self._next_key.read_bytes()
         key = serialization.load_pem_private_key(pem, None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise CredentialsError(f"{self._next_key} must be an elliptic-curve key, not {type(key).__name__}; remove "
+                                   "the file, and a new one is made")
         return pem, x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
 
     def _context(self) -> ssl.SSLContext:
         try:
             context = ssl.create_default_context(cafile=str(self.authority))
         except (OSError, ssl.SSLError) as error:
-            raise CredentialsError(f"{self.authority} is no certificate of an authority: {error}; "
-                                   "take the file that the service's operator hands out") from error
+            raise CredentialsError(f"{self.authority} is not a certificate of an authority: {error}; "
+                                   "use the file authority.pem from the service's operator") from error
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         return context
 
@@ -132,11 +135,11 @@ class Credentials:
                 response = client.post(path, json=body)
             answer = response.json()
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            raise CredentialsError(f"{service} gives no certificate: {error or type(error).__name__}") from error
+            raise CredentialsError(f"{service} issued no certificate: {error or type(error).__name__}") from error
         if response.status_code != 201:
-            raise CredentialsError(f"{service} gives no certificate: {answer.get('detail', response.reason_phrase)}")
+            raise CredentialsError(f"{service} issued no certificate: {answer.get('detail', response.reason_phrase)}")
         durable.replace(self.client, key + answer["certificate"].encode())
-        self._next_key.unlink(missing_ok=True)  # two processes of a device may rotate at once
+        self._next_key.unlink(missing_ok=True)  # missing: another process of the device has rotated at the same time
         return answer
 
 

@@ -1,9 +1,13 @@
-"""The spool's SQLite file: opened so that what is committed is on disk, and never larger than its cap.
+"""The spool's SQLite file: what is committed is on disk, and the files never exceed their size limit.
 
-apsw brings a current SQLite (older ones can corrupt a WAL that two connections share) with encryption. WAL mode,
-synchronous=FULL, no memory map. The cap is shared out: 5/8 for the database, which `max_page_count` enforces,
-1/8 for the log before it is written back, 1/16 for the largest transaction beyond it (twice, as a segment
-replaces records); the rest is the log's index and slack.
+apsw brings a current SQLite with encryption; SQLite before 3.51.3 can corrupt a write-ahead log (WAL) that two
+connections share (docs/decisions/12-ingest.md). WAL mode with synchronous=FULL makes a commit durable
+(sqlite.org/pragma.html#pragma_synchronous). No memory map: an I/O error in mapped memory is a signal, not an error code
+(sqlite.org/mmap.html).
+
+The size limit `max_bytes` is divided: 5/8 for the database, which `max_page_count` enforces; 1/8 for the WAL before it
+is written back (checkpoint); 2/16 for the largest transaction that may follow, in which a segment replaces its records;
+the remaining 1/8 for the WAL's index and slack.
 """
 
 import contextlib
@@ -12,35 +16,29 @@ import secrets
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 
 from . import segment as segments
-from .errors import SegmentError, SpoolDamaged, SpoolError
+from .errors import NoRoom, SegmentError, SpoolDamaged, SpoolError
 from .schema import APPLICATION_ID, PAGE, SCHEMA, SCHEMA_VERSION, migrate
 from .state import Mark, SpoolState
 
-MIN_MAX_BYTES = 1 << 20
-# Left free on the disk by what is appended: to make segments of records, to confirm them, and to write the log back,
-# so that a disk that the spool itself has filled becomes empty again.
+MIN_MAX_BYTES = 1 << 20  # the largest record is 1/16 of it, 64 KiB
+# Appending leaves this much of the disk free for transactions that make room: sealing and confirming segments, and
+# writing the WAL back. So a disk that the spool itself has filled becomes free again.
 RESERVE_BYTES = 1 << 20
 ON_DISK = "on its disk"
-SLACK_PAGES = 8  # interior pages, and rows that are updated in place
-KEY_BYTES = 32
-
-
-class NoRoom(SpoolError):
-    """The cap, or the disk, leaves no room; `where` says which."""
-
-    def __init__(self, path: Path, where: str):
-        super().__init__(f"the spool {str(path)!r} has no room {where}; free space, or let what waits leave")
-        self.where = where
+SLACK_PAGES = 8  # pages of a transaction besides its rows: interior pages of the trees, rows that are updated in place
+KEY_BYTES = 32  # of ChaCha20, the default cipher of SQLite3 Multiple Ciphers
+BUSY_SECONDS = 5  # that another process may hold the lock: far more than a transaction of at most max_bytes / 16 takes
 
 
 class SpoolDatabase:
-    """One connection that writes, shared by threads under `lock`, and some that only read (`snapshot`).
+    """One connection that writes, shared by threads under `lock`, and a pool of connections that read (`snapshot`).
 
-    `key` (32 bytes) encrypts the file, log included.
+    `key` (32 bytes) encrypts the file and its WAL.
     """
 
     def __init__(self, path: str | Path, *, device: str | None, max_bytes: int, key: bytes | None = None):
@@ -48,15 +46,17 @@ class SpoolDatabase:
             raise SpoolError(f"max_bytes must be at least {MIN_MAX_BYTES}, not {max_bytes}")
         if key is not None and len(key) != KEY_BYTES:
             raise SpoolError(f"the key of an encrypted spool must have {KEY_BYTES} bytes, not {len(key)}")
+        self.device = ""  # read from the file, as is the identity
+        self.spool_id = ""
         self.path = Path(path)
         self.max_bytes = max_bytes
-        self.cap_text = f"within its cap of {max_bytes} bytes"
+        self.cap_text = f"within its limit of {max_bytes} bytes"
         self.limit_pages = max_bytes * 5 // 8 // PAGE
         self.max_batch_bytes = max_bytes // 16
         self._wal_bytes = max_bytes // 8
         self.lock = threading.RLock()
         self._key = key
-        self._readers: list[apsw.Connection] = []  # that nobody uses at the moment
+        self._readers: list[apsw.Connection] = []  # idle ones
         self._closed = False
         self._process = os.getpid()
         self._mark = Mark(self.path)
@@ -82,21 +82,32 @@ class SpoolDatabase:
             self.db.close()
             self._mark.close()
 
-    def value(self, sql: str, *bindings, default=None):
+    def rows(self, sql: str, *bindings: Any) -> list[tuple[Any, ...]]:
+        """All rows. Columns have the schema's types: its tables are STRICT."""
+        return self.db.execute(sql, bindings).fetchall()
+
+    def iterate(self, sql: str, *bindings: Any) -> Iterator[tuple[Any, ...]]:
+        """`rows` one after the other; the statement ends when the iterator is deleted, also before the last row."""
+        return self.db.execute(sql, bindings)
+
+    def value(self, sql: str, *bindings: Any, default: Any = None) -> Any:
         """The first column of the first row."""
-        rows = self.db.execute(sql, bindings).fetchall()
+        rows = self.rows(sql, *bindings)
         return rows[0][0] if rows else default
 
     def state(self) -> SpoolState:
-        for row in self.db.execute("SELECT body, crc FROM state").fetchall():
-            return SpoolState.unpack(*row)
+        for body, crc in self.rows("SELECT body, crc FROM state"):
+            return SpoolState.unpack(body, crc)
         raise SpoolDamaged("the row with its state is missing")
 
     def check_process(self) -> None:
-        """Raise `SpoolError` in a fork: SQLite forbids it a connection that its parent has opened."""
+        """Raise `SpoolError` in a forked process, which must not use its parent's connection.
+
+        See sqlite.org/howtocorrupt.html, section 2.6.
+        """
         if os.getpid() != self._process:
             raise SpoolError(f"the spool {str(self.path)!r} was opened by process {self._process} and cannot be used "
-                             f"in its fork {os.getpid()}; open it again there")
+                             f"in the forked process {os.getpid()}; open it again there")
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[apsw.Connection]:
@@ -105,8 +116,14 @@ class SpoolDatabase:
             yield self.db
 
     @contextlib.contextmanager
+    def consistent(self) -> Iterator[None]:
+        """`reading`, in which all statements see the same state of the file."""
+        with self.reading() as db, db:
+            yield
+
+    @contextlib.contextmanager
     def snapshot(self) -> Iterator[apsw.Connection]:
-        """A connection that only reads, and neither waits for writers nor holds them up; none for two threads."""
+        """A connection that only reads: it neither waits for writers nor delays them. Each thread gets its own."""
         self.check_process()
         with self.translated():
             db = self._reader()
@@ -119,9 +136,9 @@ class SpoolDatabase:
 
     @contextlib.contextmanager
     def transaction(self, *, grows: int = 0) -> Iterator[SpoolState]:
-        """One transaction on the state, durable when it is left; raises `NoRoom` where there is none.
+        """One transaction on the state, durable at the end of the block. Raises `NoRoom` if it does not fit.
 
-        `grows`: bytes that it appends, beyond which the disk keeps a reserve for transactions that do not.
+        `grows`: bytes that it appends; a transaction that appends leaves `RESERVE_BYTES` of the disk free.
         """
         self.check_process()
         with self.lock, self.translated():
@@ -144,7 +161,7 @@ class SpoolDatabase:
             self._mark.write(state)
 
     def pages_used(self) -> int:
-        return self.db.pragma("page_count") - self.db.pragma("freelist_count")
+        return int(self.db.pragma("page_count")) - int(self.db.pragma("freelist_count"))
 
     def file_bytes(self) -> int:
         """Size of the spool's files on disk."""
@@ -157,12 +174,15 @@ class SpoolDatabase:
             return 0
 
     def _free_bytes(self) -> int:
-        """Of the disk that the spool is on."""
+        """Free bytes of the disk that the spool is on."""
         disk = os.statvfs(self.path.parent)
         return disk.f_bavail * disk.f_frsize
 
     def _write_back(self, grows: int) -> None:
-        """Keep the log within its share, and the disk's reserve; a reader of another process may hold the log."""
+        """Write the WAL back if it exceeds its share or the disk's reserve is at risk.
+
+        A reader in another process may prevent that, so the sizes are checked again. Raises `NoRoom`.
+        """
         if self._size("-wal") > self._wal_bytes or self._tight(grows):
             with contextlib.suppress(apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError):
                 self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
@@ -172,9 +192,9 @@ class SpoolDatabase:
                 raise NoRoom(self.path, ON_DISK)
 
     def _tight(self, grows: int) -> bool:
-        """Whether the disk lacks room to log a transaction and to write the whole log back, beside the reserve.
+        """Whether the disk lacks room, besides the reserve, to log a transaction and to write the whole WAL back.
 
-        What is written back goes to the file's own free pages first.
+        Pages that are written back take the file's own free pages first.
         """
         free = self._free_bytes()
         needed = RESERVE_BYTES + self._size("-wal") + 2 * grows
@@ -183,8 +203,8 @@ class SpoolDatabase:
         return free < RESERVE_BYTES // 2 + grows or free + PAGE * self.db.pragma("freelist_count") < needed
 
     def _configure(self, db: apsw.Connection) -> None:
-        """What a connection needs before it looks into the file."""
-        db.set_busy_timeout(5000)
+        """The settings that a connection needs before it reads the file."""
+        db.set_busy_timeout(1000 * BUSY_SECONDS)
         if self._key is not None:
             db.pragma("key", f"raw:{self._key.hex()}")
         db.pragma("mmap_size", 0)
@@ -200,7 +220,7 @@ class SpoolDatabase:
 
     def _close_readers(self) -> None:
         while self._readers:
-            with contextlib.suppress(IndexError):  # another thread took it
+            with contextlib.suppress(IndexError):  # another thread has taken it
                 self._readers.pop().close()
 
     def _prepare(self, device: str | None) -> None:
@@ -208,7 +228,8 @@ class SpoolDatabase:
         self._configure(db)
         db.pragma("journal_mode", "wal")
         db.pragma("synchronous", "FULL")
-        db.pragma("secure_delete", "FAST")  # nothing is written only to blot out what has left
+        db.pragma("secure_delete", "FAST")  # deleted records are overwritten only where that needs no further write
+        # at 1000 pages, SQLite's default, or at half of the WAL's share, so that it seldom reaches the share
         db.pragma("wal_autocheckpoint", min(1000, self._wal_bytes // 2 // PAGE))
         db.pragma("journal_size_limit", self._wal_bytes)
         db.execute("BEGIN IMMEDIATE")
@@ -216,32 +237,33 @@ class SpoolDatabase:
             if db.pragma("user_version") == 0 and not self.value("SELECT count(*) FROM sqlite_master"):
                 self._create(device)
             elif db.pragma("application_id") != APPLICATION_ID:
-                raise SpoolError(f"{str(self.path)!r} is another program's database; give another path")
+                raise SpoolError(f"{str(self.path)!r} is a database of another program; give another path")
             elif db.pragma("user_version") < SCHEMA_VERSION:
                 migrate(db)
             elif db.pragma("user_version") > SCHEMA_VERSION:
                 raise SpoolError(f"the spool {str(self.path)!r} was written by a later version (schema "
                                  f"{db.pragma('user_version')}, this one knows {SCHEMA_VERSION}); update lepton")
             state = self.state()
-            if self._mark.hold_against(state):
+            if self._mark.reconcile(state):
                 db.execute("UPDATE state SET body = ?, crc = ?", state.pack())
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
-        self.device, self.spool_id = state.device, state.spool
+        self.device = state.device
+        self.spool_id = state.spool
         self._mark.write(state)
         if device not in (None, self.device):
             raise SpoolError(f"the spool {str(self.path)!r} belongs to device {self.device!r}, not {device!r}; "
                              "give each device a spool of its own")
-        # Beneath the cap even if the estimate of a batch should be wrong; sealing may need a few pages more.
+        # The limit holds even if the estimate of a batch is wrong; sealing may need a few more pages.
         db.pragma("max_page_count", self.limit_pages + SLACK_PAGES)
 
     def _create(self, device: str | None) -> None:
         mark = self._mark.read()
         if mark is not None and mark["appended"] > mark["gone"]:
-            raise SpoolDamaged(f"it is empty, though {mark['appended'] - mark['gone']} records were in it")
+            raise SpoolDamaged(f"it is empty, but had {mark['appended'] - mark['gone']} records")
         name = segments.check_name(device or f"device-{secrets.token_hex(4)}")
         for statement in filter(str.strip, SCHEMA.split(";")):
             self.db.execute(statement)
@@ -252,7 +274,7 @@ class SpoolDatabase:
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
-        """SQLite's errors as ours, with what to do about them."""
+        """Raise SQLite's errors as `SpoolError`s that name a remedy."""
         where = f"the spool {str(self.path)!r}"
         remedy = f"save what can be read with: lepton cloud salvage --spool {self.path}"
         try:
@@ -261,16 +283,17 @@ class SpoolDatabase:
             text = str(error)
             raise error if text.startswith(where) else SpoolDamaged(f"{where} is damaged: {text}; {remedy}") from error
         except apsw.NotADBError as error:
-            reason = "another key, or damaged" if self._key is not None else "encrypted, or damaged"
-            raise SpoolDamaged(f"{where} cannot be read ({reason}: {error}); give its key if it has one, else "
+            reason = "wrong key, or damaged" if self._key is not None else "encrypted, or damaged"
+            raise SpoolDamaged(f"{where} cannot be read ({reason}: {error}); give its key if it has one, otherwise "
                                f"{remedy}") from error
         except apsw.CorruptError as error:
             raise SpoolDamaged(f"{where} is damaged: {error}; {remedy}") from error
         except apsw.BusyError as error:
-            raise SpoolError(f"{where} is held by another process for more than 5 s") from error
+            raise SpoolError(f"{where} has been locked by another process for more than {BUSY_SECONDS} s; end that "
+                             "process, or try again") from error
         except SegmentError as error:
             raise SpoolError(str(error)) from error
         except apsw.FullError as error:
-            raise SpoolError(f"{where} cannot be written: no room on the disk, or beneath its cap") from error
+            raise SpoolError(f"{where} cannot be written: the disk is full, or its size limit is reached") from error
         except apsw.Error as error:
             raise SpoolError(f"{where} cannot be used: {error}") from error

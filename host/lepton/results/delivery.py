@@ -1,8 +1,8 @@
-"""Segments on their way from an outbox to a target: several under way at once, confirmed together.
+"""Sends segments from an outbox to a target: several at the same time, confirmed together.
 
-One thread keeps the books: it notes which segments the target may have from now on and which it has, many in one
-transaction. The lanes read segments from the spool and send them; they wait neither for the spool's disk nor for each
-other.
+One thread does the bookkeeping: it records which segments the target may have from now on and which ones it has stored,
+many in one transaction. The lanes (threads) read segments from the spool and send them; they wait neither for the
+spool's disk nor for each other.
 """
 
 import threading
@@ -14,45 +14,53 @@ from .errors import TargetRefused
 from .outbox import Outbox, Sealed
 from .target import Target
 
-WINDOW = 128  # segments that are offered together, once it is known that the target answers
-LOW = 64  # segments left for the lanes with which more are offered, and stored ones that are worth a confirmation
-CONFIRM_SECONDS = 0.5  # that what is stored may wait for others to be confirmed with
+# A transaction waits for the disk; for 64 segments at a time that wait is small against sending them (decision 15).
+LOW = 64  # offer more segments when fewer than this are left for the lanes; confirm when this many are stored
+WINDOW = 2 * LOW  # segments that are offered together, so that the lanes have work while the next ones are offered
+CONFIRM_SECONDS = 0.5  # stored segments wait at most this long for others to be confirmed with them
 
 _Outcome = tuple[Sealed, TargetRefused | None]
 
 
 class Delivery:
-    """Segments to `target` until none is left or one fails; `stored` and `refused` are told what came of them.
+    """Sends segments to `target` until none is left or one fails; calls `stored` and `refused` with the outcomes.
 
-    A target that has failed is sent one segment first (`probe`). `stopping` says whether to begin no more. `identify`
-    raises unless the target is the one that it was: it is called before anything is offered, and again before what
-    came back as stored is confirmed, since the disk or bucket may have been replaced in between.
+    `probe`: send one segment alone first, because the target has failed before. `stopping`: returns True if no further
+    segment is to be sent. `identify`: raises an exception unless the target is the same as before. It is called before
+    anything is offered, and again before stored segments are confirmed, since the disk or bucket may have been replaced
+    in between.
     """
 
     def __init__(self, outbox: Outbox, target: Target, *, stored: Callable[[Sequence[Sealed]], None],
                  refused: Callable[[TargetRefused], None], stopping: Callable[[], bool], probe: bool = False,
                  identify: Callable[[], None] = lambda: None):
-        self._outbox, self._target, self._stopping = outbox, target, stopping
-        self._tell_stored, self._tell_refused = stored, refused
-        self._lanes, self._group = getattr(target, "lanes", 1), getattr(target, "group", 1)
-        self._probe, self._identify = probe, identify
+        self._outbox = outbox
+        self._target = target
+        self._stopping = stopping
+        self._tell_stored = stored
+        self._tell_refused = refused
+        self._lanes = target.lanes
+        self._group = target.group
+        self._probe = probe
+        self._identify = identify
         self._lock = threading.Lock()
-        self._work = threading.Condition(self._lock)  # for the lanes
-        self._news = threading.Condition(self._lock)  # for the thread of `run`
-        self._last, self._more = -1, True  # what has been offered, and whether there may be more
+        self._work = threading.Condition(self._lock)  # the lanes wait for it
+        self._news = threading.Condition(self._lock)  # the thread of `run` waits for it
+        self._last = -1  # sequence number of the last segment that was offered
+        self._more = True  # whether there may be further segments to offer
         self._ready: deque[int] = deque()  # sequence numbers for the lanes
-        self._under_way = 0
-        self._settled: list[_Outcome] = []
-        self._since = 0.0  # when the first of those came
+        self._under_way = 0  # segments that the lanes are sending
+        self._settled: list[_Outcome] = []  # outcomes that are not recorded yet
+        self._since = 0.0  # when the first of `_settled` arrived
         self._threads: list[threading.Thread] = []
         self._ended = False
         self._error: BaseException | None = None
 
     def run(self) -> bool:
-        """Do it; False if there was nothing to send. Raises what the target raises."""
+        """Send the segments; False if there was none. Raises what the target raises."""
         try:
             while self._wait():
-                self._keep_books()
+                self._record()
         finally:
             self._end()
         if self._error is not None:
@@ -60,12 +68,12 @@ class Delivery:
         return self._last >= 0
 
     def _wait(self) -> bool:
-        """Until there is something to offer or to confirm; False when all is done but what is under way."""
+        """Wait until there is something to offer or to confirm; False when nothing more is to be begun."""
         with self._lock:
             while True:
                 if self._over():
                     return False
-                if self._hungry() or self._due():
+                if self._low() or self._due():
                     return True
                 self._news.wait(self._patience() if self._settled else None)
 
@@ -73,29 +81,33 @@ class Delivery:
         self._ended = self._ended or self._stopping()
         return self._ended or not (self._more or self._ready or self._under_way)
 
-    def _hungry(self) -> bool:
-        """Whether to offer more: before the lanes run dry, but only when it is known how a probe went."""
+    def _low(self) -> bool:
+        """Whether to offer more segments: before the lanes have none left, and after a probe has succeeded."""
         return self._more and len(self._ready) < LOW and not (self._probe and (self._under_way or self._ready))
 
     def _due(self) -> bool:
-        """Whether to confirm what has come back; when only the last are under way, they are waited for."""
+        """Whether to confirm stored segments now. If only the last ones are being sent, wait for them."""
         worth = len(self._settled) >= LOW and (self._more or self._ready)
         return bool(self._settled and (worth or self._patience() <= 0))
 
     def _patience(self) -> float:
-        """Seconds that what has come back may still wait for others."""
+        """Seconds that the stored segments may still wait for others."""
         return self._since + CONFIRM_SECONDS - time.monotonic()
 
-    def _keep_books(self) -> None:
+    def _record(self) -> None:
+        """One transaction: confirm the stored segments, offer the next ones, record the refused ones."""
         with self._lock:
-            hungry, after, window = self._hungry(), self._last, 1 if self._probe else WINDOW
-            settled, self._settled = self._settled, []
-        offered = self._outbox.sequences(window, after=after) if hungry else []
+            low = self._low()
+            after = self._last
+            window = 1 if self._probe else WINDOW
+            settled = self._settled
+            self._settled = []
+        offered = self._outbox.sequences(window, after=after) if low else []
         stored = [sealed for sealed, error in settled if error is None]
         if stored or (offered and after < 0):
             self._identify()
         self._outbox.exchange(stored, offered[-1] if offered else -1)
-        if hungry:
+        if low:
             self._hand_out(offered)
         if stored:
             self._tell_stored(stored)
@@ -105,6 +117,7 @@ class Delivery:
                 self._tell_refused(error)
 
     def _hand_out(self, offered: Sequence[int]) -> None:
+        """Give segments to the lanes; start lanes if there are too few."""
         with self._lock:
             self._more = bool(offered)
             self._last = max([self._last, *offered])
@@ -126,12 +139,12 @@ class Delivery:
             error: BaseException | None = None
             try:
                 outcomes = self._send(taken)
-            except BaseException as caught:  # also SystemExit: whoever waits for the lane must learn of it
+            except BaseException as caught:  # also SystemExit: the thread of `run` waits for the lane's outcome
                 error = caught
             self._note(len(taken), outcomes, error)
 
     def _take(self) -> list[int]:
-        """The next segments for a lane, as soon as there are some: the lanes' fair shares; none when it is over."""
+        """Wait for the next segments of a lane, at most its fair share; empty when there is nothing more to do."""
         with self._lock:
             while not (self._ended or (self._ready and not (self._probe and self._under_way))):
                 self._work.wait()
@@ -141,7 +154,7 @@ class Delivery:
             share = 1 if self._probe else min(self._group, -(-len(self._ready) // self._lanes))
             taken = [self._ready.popleft() for _ in range(share)]
             self._under_way += share
-            if self._hungry():
+            if self._low():
                 self._news.notify()
             return taken
 
@@ -163,9 +176,9 @@ class Delivery:
         return [(sealed, None) for sealed in sent.values()]
 
     def _objects(self, sequences: Sequence[int], sent: dict[str, Sealed]) -> Iterator[tuple[str, bytes]]:
-        """Key and bytes of the segments that are there, read one after the other, as the target takes them.
+        """Key and bytes of the segments that the spool still has, each read when the target asks for the next one.
 
-        What is noted in `sent` is without its bytes: memory is as warm as few of them are alive.
+        `sent` gets them without their bytes: few segments in memory at a time mean few page faults (decision 15).
         """
         for sequence in sequences:
             sealed = self._outbox.read(sequence)
@@ -177,18 +190,19 @@ class Delivery:
         with self._lock:
             self._under_way -= taken
             if error is not None:
-                self._error, self._ended = self._error or error, True
-            elif self._probe and outcomes:  # one that was not there any more says nothing of the target
+                self._error = self._error or error
+                self._ended = True
+            elif self._probe and outcomes:  # a segment that the spool no longer had shows nothing about the target
                 self._probe = False
                 self._work.notify_all()
-            first = not self._settled  # that the thread of `run` is to have patience with
+            first = not self._settled  # from now on the thread of `run` waits at most CONFIRM_SECONDS
             self._since = time.monotonic() if first else self._since
             self._settled.extend(outcomes)
-            if first or self._over() or self._hungry() or self._due():
+            if first or self._over() or self._low() or self._due():
                 self._news.notify()
 
     def _end(self) -> None:
-        """Whatever happened, what is under way comes to its end and what is stored is confirmed."""
+        """Wait for the lanes, and confirm what they have stored; also after an error."""
         with self._lock:
             self._ended = True
             self._work.notify_all()
@@ -196,4 +210,4 @@ class Delivery:
             thread.join()
         with self._lock:
             self._more = False
-        self._keep_books()
+        self._record()

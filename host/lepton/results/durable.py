@@ -1,4 +1,4 @@
-"""Files that appear whole and durably under their name, or not at all: written aside, synced, then named."""
+"""Files that appear completely and durably, or not at all: written under another name, synced, then renamed."""
 
 import contextlib
 import os
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def create(path: Path, content: bytes, *, mode: int = 0o600, aside: Path | None = None) -> None:
-    """Write a file that must not be there yet: raises `FileExistsError`, also for the slower of two that race.
+    """Write a new file. Raises `FileExistsError` if there is one, also if another process makes it at the same time.
 
-    `aside`: a folder on the same file system for what is not whole yet (default: beside `path`).
+    `aside`: a folder on the same file system for the incomplete file (default: the folder of `path`).
     """
     with _written(aside or path.parent, path.name, content, mode) as staging:
         os.link(staging, path)
@@ -18,14 +18,14 @@ def create(path: Path, content: bytes, *, mode: int = 0o600, aside: Path | None 
 
 
 def replace(path: Path, content: bytes, *, mode: int = 0o600, aside: Path | None = None) -> None:
-    """Write a file in place of the one that may be there; readers see one or the other, whole."""
+    """Write a file, or replace it; readers see the old content or the new one, never a part."""
     with _written(aside or path.parent, path.name, content, mode) as staging:
         os.replace(staging, path)
     sync(path.parent)
 
 
 def sync(path: Path) -> None:
-    """Wait for the disk to have a file, or the names in a folder."""
+    """Wait until a file, or the names in a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -34,7 +34,7 @@ def sync(path: Path) -> None:
 
 
 def make_folder(folder: Path, mode: int = 0o777) -> None:
-    """Make a folder, and those above it, durably; those that are there stay as they are."""
+    """Make a folder and its missing parents, durably."""
     missing = [folder, *folder.parents]
     missing = missing[:next(i for i, path in enumerate(missing) if path.exists())]
     folder.mkdir(mode, parents=True, exist_ok=True)
@@ -43,14 +43,17 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
 
 
 def begin(handle: int) -> None:
-    """Have the system write what is in a file, without waiting for it (Linux)."""
+    """Let the system begin to write a file's content to the disk, without waiting for it.
+
+    Linux does so for POSIX_FADV_DONTNEED (posix_fadvise(2), notes), and then drops the pages from its cache.
+    """
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 @contextlib.contextmanager
 def unnamed(folder: Path, name: str, content: bytes, mode: int) -> Iterator[tuple[Path, int]]:
-    """A new file with the content, not synced, under a name that no one else uses, and its handle; gone at the end."""
+    """A new temporary file with the content, not synced: its path and its handle. It is removed at the end."""
     staging = folder / f"{name}.{secrets.token_hex(8)}"
     handle = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:

@@ -1,32 +1,42 @@
-"""What can go wrong between a result and the store."""
+"""Errors on the way from a result to the store."""
+
+from pathlib import Path
 
 
 class CloudError(RuntimeError):
-    """Base of the errors of this package."""
+    """Base class of the errors of this package."""
 
 
 class SpoolError(CloudError):
-    """The spool cannot be opened or used as asked."""
+    """The spool cannot be opened or used."""
 
 
 class SpoolFull(SpoolError):
-    """The spool's byte cap leaves no room. The records were not taken, and are counted as rejected."""
+    """The spool has no room below its size limit. The records were not taken, and are counted as rejected."""
+
+
+class NoRoom(SpoolError):
+    """The size limit is reached, or the disk is full; `where` says which."""
+
+    def __init__(self, path: Path, where: str):
+        super().__init__(f"the spool {str(path)!r} has no room {where}; free disk space, or upload the waiting records")
+        self.where = where
 
 
 class RecordError(SpoolError):
-    """Records can never be stored: no JSON, or too large. Each is counted as rejected; no other is lost with it."""
+    """Records that can never be stored: not JSON, or too large. Each is counted as rejected; the others are stored."""
 
 
 class SpoolDamaged(SpoolError):
-    """The spool's file is not intact. `lepton cloud salvage` saves what can be read."""
+    """The spool's file is damaged. `lepton cloud salvage` saves what can be read."""
 
 
 class SegmentError(CloudError):
-    """Bytes are not a segment, or not the one that their key names."""
+    """The bytes are not a segment, or not the segment that their key names."""
 
 
 class UnknownSignerError(SegmentError):
-    """A segment is signed by a key (`signer`, hex) that is not among those that are trusted."""
+    """A segment is signed by a key (`signer`, hex) that is not trusted."""
 
     def __init__(self, text: str, signer: str):
         super().__init__(text)
@@ -34,19 +44,19 @@ class UnknownSignerError(SegmentError):
 
 
 class StoreError(CloudError):
-    """The store cannot be opened, or holds something else under the name."""
+    """The store cannot be opened, or does not have the object."""
 
 
 class KeyFileError(CloudError):
-    """Keys are missing, damaged, or open to others."""
+    """Keys are missing, damaged, or readable by other users."""
 
 
 class TargetRefused(CloudError):
-    """The target will never take this segment as it is: sending it again is of no use."""
+    """The target refuses this segment permanently: sending it again cannot succeed."""
 
 
 class Unavailable(CloudError):
-    """The target does not take segments now. `retry_after`: seconds it asked to wait, or None."""
+    """The target does not take segments at the moment. `retry_after`: seconds that it asked to wait, or None."""
 
     def __init__(self, text: str, retry_after: float | None = None):
         super().__init__(text)
@@ -54,4 +64,4 @@ class Unavailable(CloudError):
 
 
 class CredentialsError(CloudError):
-    """The ingest service gives no certificate, or the one that is there cannot be used."""
+    """The ingest service issued no certificate, or the device's certificate cannot be used."""

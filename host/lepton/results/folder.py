@@ -1,10 +1,10 @@
-"""A folder as a store, written through to its disk.
+"""A folder as a store; what is written is on its disk when the call returns.
 
-obstore reads and lists it, but does not write it: it neither syncs what it writes nor gives writers of one key files
-of their own. What is being written lies aside in `staging/`, outside of what readers see.
+obstore reads and lists the folder. It does not write: it does not sync files, and two writers of one key may share a
+temporary file. Incomplete files are in `staging/`, where readers do not look.
 
-Every operation opens the folder, checks its identity, and works below what it has opened: where the disk is unmounted
-meanwhile, nothing is written under the mount point.
+Every operation opens the folder, checks its identity, and uses paths relative to the open folder. So nothing is written
+under the mount point if the disk is unmounted meanwhile.
 """
 
 import contextlib
@@ -17,17 +17,17 @@ from . import durable, store_identity
 from .errors import Unavailable
 
 STAGING = "staging"
-# A writer's file lives for the moments that it takes to write and sync at most 64 MiB. One that has not been touched
-# for a day is what a killed writer left; should its writer live (a machine that slept), it begins again.
+# A temporary file exists for the seconds that it takes to write and sync at most 64 MiB. One that has not changed for a
+# day was left by a killed process. If its writer still runs (on a machine that was suspended), it begins again.
 REMAINS_SECONDS = 86_400.0
-ATTEMPTS = 3
-MODE = 0o666  # less the umask
+ATTEMPTS = 3  # the first may find no folder, the second may lose its file to `_clear_remains`
+MODE = 0o666  # minus the umask
 
 
 class Folder:
-    """Keys are paths in the folder `path`, which `identify` makes.
+    """Keys are paths in the folder `path`, which `identify` creates.
 
-    Raises `OSError`, and `Unavailable` where the folder is not the one that it was.
+    Raises `OSError`, and `Unavailable` if the folder is not the same as before.
     """
 
     def __init__(self, path: str | Path):
@@ -39,7 +39,10 @@ class Folder:
         self._next_clearing = 0.0
 
     def identify(self, expected: str | None = None) -> str:
-        """Its identity, which must be `expected`, or the one that it had; the first time it is made."""
+        """The folder's identity. Raises `Unavailable` unless it is `expected`, or the same as before.
+
+        If there is no earlier identity, a folder without one gets one.
+        """
         expected = expected or self._identity
         if expected is None:
             durable.make_folder(self.path)
@@ -48,16 +51,16 @@ class Folder:
                     _write(self.path, durable.create, store_identity.KEY, store_identity.make()[1])
         with self._opened(expected) as (_, identity):
             self._identity = identity
-        return self._identity
+        return identity
 
     def create(self, key: str, data: bytes) -> None:
         """Store an object. Raises `FileExistsError` if there is one."""
         self._write(durable.create, key, data)
 
     def create_all(self, objects: Iterable[tuple[str, bytes]]) -> list[str]:
-        """Store objects at once; returns the keys of those for which this did not go smoothly, left to `create`.
+        """Store several objects. All files are written before the disk is waited for, and each folder is synced once.
 
-        The disk has all of them to write before it is waited for, and a folder is synced once for all in it.
+        Returns the keys that were not stored, because they exist or their folder is missing: `create` handles both.
         """
         begun: list[tuple[str, Path, Path, int]] = []
         left: list[str] = []
@@ -86,11 +89,11 @@ class Folder:
         return left
 
     def replace(self, key: str, data: bytes) -> None:
-        """Store one in place of the one that may be there."""
+        """Store an object, or replace it."""
         self._write(durable.replace, key, data)
 
     def sync(self, key: str) -> None:
-        """Make sure of an object that another has written, who may not have got so far."""
+        """Make an existing object durable: its writer may have been interrupted before the sync."""
         with self._root() as root:
             durable.sync(root / key)
             durable.sync((root / key).parent)
@@ -102,7 +105,7 @@ class Folder:
 
     @contextlib.contextmanager
     def _root(self) -> Iterator[Path]:
-        """The folder under a name that stays with it whatever is mounted meanwhile; its identity is checked."""
+        """A path to the open folder, which stays valid if the disk is unmounted. Its identity is checked."""
         if self._identity is None:
             self.identify()
         with self._opened(self._identity) as (root, _):
@@ -113,12 +116,12 @@ class Folder:
         try:
             handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError as error:
-            raise Unavailable(f"{self.path} is missing; is its disk mounted? Results wait; if a new store is to be "
-                              f"made there, {store_identity.acceptance(str(self.path))}") from error
+            raise Unavailable(f"{self.path} is missing; is its disk mounted? Results wait in the spool. To make a new "
+                              f"store there, {store_identity.acceptance(str(self.path))}") from error
         try:
             root = Path(f"/proc/self/fd/{handle}") if os.path.isdir("/proc/self/fd") else self.path
             yield root, store_identity.check(str(self.path), _content(root / store_identity.KEY), expected)
-        except OSError as error:  # for people: by the name that they gave
+        except OSError as error:  # messages name the path that the user gave
             if isinstance(error.filename, str):
                 error.filename = error.filename.replace(str(root), str(self.path))
             error.filename2 = None
@@ -127,7 +130,7 @@ class Folder:
             os.close(handle)
 
     def _clear_remains(self, root: Path) -> None:
-        """At first, and then daily: what is cleared away is only room, so a failure is no failure of the store."""
+        """Remove old temporary files, at the first write and then daily. Errors are ignored: only space is lost."""
         if time.monotonic() < self._next_clearing:
             return
         self._next_clearing = time.monotonic() + REMAINS_SECONDS
@@ -141,7 +144,7 @@ def _write(root: Path, write: Callable[..., None], key: str, data: bytes) -> Non
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return write(root / key, data, mode=MODE, aside=root / STAGING)
-        except FileNotFoundError:  # folders that are not there yet, or what was written was cleared away
+        except FileNotFoundError:  # a folder is missing, or the temporary file was removed by `_clear_remains`
             if attempt == ATTEMPTS:
                 raise
             for folder in (root / STAGING, (root / key).parent):

@@ -1,7 +1,9 @@
-"""The ingest service as a target: each segment is one PUT over mutual TLS 1.3 (docs/cloud-service.md)."""
+"""The ingest service as a target: one PUT over mutual TLS 1.3 for each segment (docs/cloud-service.md)."""
 
 import time
+from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
+from typing import TypeGuard
 
 import httpx
 
@@ -9,21 +11,26 @@ from . import segment as segments
 from .credentials import Credentials
 from .errors import CredentialsError, TargetRefused, Unavailable
 
-# What no repetition mends: malformed, conflict or order, no length, too large, not what it says it is.
+# Answers that a repetition cannot change (docs/cloud-service.md, Refusals): malformed, conflict or wrong order, no
+# length, too large, invalid.
 _PERMANENT = {400, 409, 411, 413, 422}
-CHECK_SECONDS = 600.0  # between looks at the certificate's age
+CHECK_SECONDS = 600.0  # between checks of the certificate's age; certificates are valid for days
 
 
 class IngestTarget:
-    """The service at `where` (`https://host:port`), reached with a device's certificate.
+    """The service at `where` (`https://host:port`), called with a device's certificate.
 
-    The certificate is rotated in time, and taken anew from its file where another process has done so. Raises
-    `CredentialsError` if there is none.
+    The certificate is rotated before it expires, and read again from its file if another process has rotated it.
+    Raises `CredentialsError` if there is none.
     """
+
+    lanes = 1  # the service takes the segments of a spool in order
+    group = 1
 
     def __init__(self, where: str, *, credentials: Credentials, timeout: float = 30.0):
         self.where = where.rstrip("/")
-        self._credentials, self._timeout = credentials, timeout
+        self._credentials = credentials
+        self._timeout = timeout
         self._client = self._connect()
 
     @property
@@ -31,19 +38,24 @@ class IngestTarget:
         return self.where
 
     def identify(self, expected: str | None = None) -> str:
-        """See `Target`. TLS shows that it is the service, and its answers show how far it has come."""
+        """See `Target`. Always "": TLS identifies the service, and its answers name the segment that it expects."""
         return ""
+
+    def put_all(self, objects: Iterable[tuple[str, bytes]]) -> list[str]:
+        """See `Target`."""
+        return [key for key, _ in objects]
 
     def close(self) -> None:
         self._client.close()
 
     def _connect(self) -> httpx.Client:
-        self._version, self._next_check = self._credentials.version(), time.monotonic() + CHECK_SECONDS
+        self._version = self._credentials.version()
+        self._next_check = time.monotonic() + CHECK_SECONDS
         return httpx.Client(base_url=self.where, verify=self._credentials.context(), timeout=self._timeout,
                             trust_env=False)
 
     def _renew(self) -> None:
-        """Whatever goes wrong with it, the present certificate serves until it expires."""
+        """Rotate the certificate if it is due. On an error the present one is used until it expires."""
         if time.monotonic() < self._next_check:
             return
         self._next_check = time.monotonic() + CHECK_SECONDS
@@ -57,14 +69,15 @@ class IngestTarget:
             return
 
     def put_new(self, key: str, data: bytes) -> bool:
-        """See `Target`. Segments of a spool must be offered oldest first.
+        """See `Target`. Segments of a spool must be sent oldest first.
 
-        Where the service waits for an earlier one, there is none any more: it is told so, and counts the gap.
+        If the service expects an earlier one, the spool no longer has that one: the request is repeated with a header
+        that says so, and the service records the gap.
         """
         self._renew()
         answer = self._put(key, data)
         expected = _problem(answer).get("expected")
-        if answer.status_code == 409 and type(expected) is int and 0 <= expected < segments.split_key(key)[1]:
+        if answer.status_code == 409 and _is_number(expected) and 0 <= expected < segments.split_key(key)[1]:
             answer = self._put(key, data, {"Lepton-Lost-From": str(expected)})
         if answer.status_code in (200, 201):
             return answer.status_code == 201
@@ -81,24 +94,28 @@ class IngestTarget:
             raise Unavailable(f"{self.where} does not answer: {error or type(error).__name__}") from error
 
 
-def retry_after(headers) -> float | None:
-    """Seconds that a Retry-After header asks for (RFC 9110, 10.2.3): a number, or a date less the answer's own date."""
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds of a Retry-After header (RFC 9110, section 10.2.3): a number, or a date minus the answer's own date."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return float(value)
-    try:  # the server's two dates are compared, so that our own clock may be wrong
+    try:  # both dates are the server's, so this machine's clock may be wrong
         return max(0.0, (parsedate_to_datetime(value) - parsedate_to_datetime(headers["date"])).total_seconds())
     except (KeyError, ValueError, TypeError):
         return None
 
 
 def _problem(answer: httpx.Response) -> dict:
-    """The members of a refusal (RFC 9457), if it is one."""
+    """The members of a problem document (RFC 9457); empty if the answer is none."""
     try:
         found = answer.json()
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _reason(answer: httpx.Response) -> str:

@@ -1,18 +1,18 @@
-"""The uploader's side of the spool: records become segments, and segments leave.
+"""The uploader's side of the spool: makes segments of records, and keeps them until the target has confirmed them.
 
-A batch of records is replaced by its segment in one transaction, so that a crash at any moment leaves either the
-records or the very bytes that may have reached the target.
+One transaction replaces a batch of records by its segment. After a crash at any moment the spool has either the records
+or exactly the bytes that may have reached the target.
 """
 
 import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from . import records as lines
 from . import segment as segments
-from .database import NoRoom
-from .errors import SegmentError, SpoolDamaged, SpoolError
+from .errors import NoRoom, SegmentError, SpoolDamaged, SpoolError
 from .keys import DeviceKeys
 from .schema import run_crc
 from .spool import Spool
@@ -21,7 +21,7 @@ from .state import SpoolState
 
 @dataclass(frozen=True)
 class Sealed:
-    """A segment on its way: `data` belongs under `key`."""
+    """A segment of the outbox: `data` is stored under `key`. A damaged file can give values of other types."""
 
     sequence: int
     key: str
@@ -34,7 +34,7 @@ class Sealed:
 
     @property
     def intact(self) -> bool:
-        """Whether it has a key, and its bytes are what the key says; a damaged file can hold anything."""
+        """Whether the bytes have the digest that the key names."""
         if not (isinstance(self.data, bytes) and isinstance(self.key, str) and isinstance(self.records, int)):
             return False
         with contextlib.suppress(SegmentError):
@@ -44,35 +44,37 @@ class Sealed:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Consecutive rows that make a segment, the `damaged` ones among them left out."""
+    """Consecutive rows that become one segment; `lines` has only the undamaged ones."""
 
     ids: list[int]
     lines: list[bytes]
     size: int  # bytes of all lines, damaged ones included
     damaged: int
-    about: dict
+    about: dict[str, Any]  # arguments of `segment.seal`
 
 
 class _Raced(Exception):
-    """Another uploader was faster, or the records were dropped."""
+    """Another uploader has sealed the records, or they were dropped."""
 
 
 class Outbox:
-    """Segments of a spool, signed and encrypted with a device's keys. Several processes may have one."""
+    """The segments of a spool, signed and encrypted with a device's keys. Several processes may use one spool."""
 
     def __init__(self, spool: Spool, keys: DeviceKeys):
-        self.spool, self.keys = spool, keys
+        self.spool = spool
+        self.keys = keys
         self._database = spool.database
 
     def seal(self, max_records: int, max_bytes: int) -> Sealed | None:
-        """Turn the oldest records, of one run, into a segment, durably; None if there are none.
+        """Make a segment of the oldest records of one run, durably; None if no records wait.
 
-        Where losses have not been reported and no records wait, the segment has only the counters. Compression
-        happens outside of transactions, so that producers do not wait for it.
+        If no records wait but losses have not been reported, the segment has only the counters. Records are compressed
+        outside of transactions, so that producers do not wait.
         """
+        # half: zstd adds little to data that it cannot compress, and the header has at most 64 KiB
         max_bytes = min(max_bytes, self._database.max_batch_bytes, segments.MAX_OBJECT_BYTES // 2)
         while True:
-            with self._database.reading() as db, db:
+            with self._database.consistent():
                 state = self._database.state()
                 batch = self._oldest(state, max_records, max_bytes)
             if not batch.ids and state.losses == state.reported:
@@ -89,28 +91,28 @@ class Outbox:
             except _Raced:
                 continue
             except NoRoom as error:
-                if len(batch.ids) > 1:  # a smaller one may find room, and makes some when it has left
+                if len(batch.ids) > 1:  # a smaller segment may fit, and makes room when it has been sent
                     max_records = len(batch.ids) // 2
                     continue
                 raise SpoolError(f"the spool {str(self.spool.path)!r} has no room to make a segment; "
                                  "free space on its disk") from error
 
     def next(self, limit: int = 1) -> list[Sealed]:
-        """The oldest segments that are not confirmed, up to `limit`, less those that turn out to be damaged."""
+        """The oldest unconfirmed segments, up to `limit`, without damaged ones."""
         return [sealed for sequence in self.sequences(limit) if (sealed := self.read(sequence)) is not None]
 
     def sequences(self, limit: int, *, after: int = -1) -> list[int]:
-        """Of the oldest segments that are not confirmed, up to `limit`, of those `after` a sequence number."""
+        """Sequence numbers of the oldest unconfirmed segments `after` one, up to `limit`."""
         with self._database.snapshot() as db:
             return [sequence for sequence, in db.execute(
                 "SELECT sequence FROM segments WHERE refused IS NULL AND sequence > ? ORDER BY sequence LIMIT ?",
                 (after, limit))]
 
     def read(self, sequence: int) -> Sealed | None:
-        """A segment; None if it is not there any more, or damaged, and then counted so. Waits for no writer."""
+        """A segment; None if the spool no longer has it, or if it is damaged, which is counted. Waits for no writer."""
         with self._database.snapshot() as db:
-            rows = db.execute("SELECT sequence, key, records, data FROM segments WHERE sequence = ?",
-                              (sequence,)).fetchall()
+            rows: list[tuple[Any, ...]] = db.execute(
+                "SELECT sequence, key, records, data FROM segments WHERE sequence = ?", (sequence,)).fetchall()
         for sealed in (Sealed(*row) for row in rows):
             if sealed.intact:
                 return sealed
@@ -118,15 +120,15 @@ class Outbox:
         return None
 
     def offer(self, sequence: int) -> None:
-        """A target may have this segment from now on, so neither it nor those before are dropped any more."""
+        """Record that a target may have this segment and those before it: they are not dropped any more."""
         self.exchange((), sequence)
 
     def confirm(self, sealed: Sequence[Sealed]) -> None:
-        """The target has the segments: forget them. Does nothing the second time."""
+        """Delete segments that the target has stored. Repeating it has no effect."""
         self.exchange(sealed, -1)
 
     def exchange(self, stored: Sequence[Sealed], offered: int) -> None:
-        """Confirm some, and offer others up to a sequence number, with one wait for the disk."""
+        """Confirm the `stored` segments, and offer those up to a sequence number, with one wait for the disk."""
         with self._database.reading():
             if not stored and offered <= self._database.state().offered:
                 return
@@ -136,31 +138,32 @@ class Outbox:
                 self._forget(stored, state)
 
     def _forget(self, stored: Sequence[Sealed], state: SpoolState) -> None:
-        """Few statements for all of them: between statements a thread waits for Python's lock."""
+        """Delete segments with few statements: after each one the thread waits for the interpreter lock."""
         named = json.dumps([(s.sequence, s.key) for s in stored])
         which = "sequence IN (SELECT value->>0 FROM json_each(?1)) AND key IN (SELECT value->>1 FROM json_each(?1))"
         db = self._database.db
-        for count, records in db.execute(f"SELECT count(*), coalesce(sum(records), 0) FROM segments WHERE {which}",
-                                         (named,)).fetchall():
+        for count, records in self._database.rows(
+                f"SELECT count(*), coalesce(sum(records), 0) FROM segments WHERE {which}", named):
             state.count("segments", count)
             state.count("stored", records)
         db.execute(f"DELETE FROM segments WHERE {which}", (named,))
-        if db.changes() < len(stored):  # another uploader was faster; if not, a scan still finds them
+        if db.changes() < len(stored):  # another uploader was faster; otherwise the index is damaged
             self._check_gone([s.sequence for s in stored])
 
     def _check_gone(self, sequences: Sequence[int]) -> None:
+        """Raise `SpoolDamaged` if a scan of the table (`+` keeps SQLite from using the key) finds one of them."""
         if self._database.value("SELECT count(*) FROM segments WHERE +sequence IN (SELECT value FROM json_each(?))",
                                 json.dumps(sequences)):
             raise SpoolDamaged("a segment that it lists cannot be found")
 
     def refuse(self, sealed: Sealed, reason: str) -> None:
-        """The target will never take the segment: set it aside, so that others can leave."""
+        """Set aside a segment that the target refuses permanently, so that others can be sent."""
         with self._database.transaction():
             self._database.db.execute("UPDATE segments SET refused = ? WHERE sequence = ? AND key = ?",
                                       (reason, sealed.sequence, sealed.key))
 
     def offer_refused(self) -> None:
-        """Refused segments are to be tried again."""
+        """Let refused segments be sent again."""
         with self._database.reading():
             refused = self._database.value("SELECT count(*) FROM segments WHERE refused IS NOT NULL")
         if refused:
@@ -168,7 +171,7 @@ class Outbox:
                 self._database.db.execute("UPDATE segments SET refused = NULL")
 
     def waiting(self) -> tuple[int, int]:
-        """Records that are not in a segment, and the bytes of their lines; at least 1 while losses are not reported."""
+        """Number of records that are not in a segment, at least 1 while a loss is unreported; bytes of their lines."""
         with self._database.reading():
             state = self._database.state()
             return state.waiting or int(state.losses > state.reported), state.waiting_bytes
@@ -179,19 +182,25 @@ class Outbox:
             return bool(self._database.value("SELECT EXISTS (SELECT 1 FROM segments WHERE refused IS NULL)"))
 
     def settled(self, record: int) -> bool:
-        """Whether nothing up to this identity is left to be sent, losses included."""
-        with self._database.reading() as db, db:
+        """Whether all records up to this identity, and all losses, have been sent or refused."""
+        with self._database.consistent():
             state = self._database.state()
-            return state.losses == state.reported and not self._database.value(
+            left = self._database.value(
                 "SELECT EXISTS (SELECT 1 FROM records WHERE id <= ?) OR "
                 "EXISTS (SELECT 1 FROM segments WHERE refused IS NULL AND first_record <= ?)", record, record)
+        return state.losses == state.reported and not left
 
     def _oldest(self, state: SpoolState, max_records: int, max_bytes: int) -> _Batch:
-        """The oldest rows as far as they are of one run in ascending number."""
-        ids, good, times, size, damaged = [], [], [], 0, 0
-        run, numbers = None, []
-        for identity, time_ms, crc, line in self._database.db.execute(
-                "SELECT id, time_ms, crc, line FROM records ORDER BY id LIMIT ?", (max_records,)):
+        """The oldest rows, as far as they belong to one run and their numbers ascend."""
+        ids: list[int] = []
+        good: list[bytes] = []
+        times: list[int] = []
+        numbers: list[int] = []
+        run: str | None = None
+        size = 0
+        damaged = 0
+        for identity, time_ms, crc, line in self._database.iterate(
+                "SELECT id, time_ms, crc, line FROM records ORDER BY id LIMIT ?", max_records):
             named = lines.tail(line) if lines.sound(line, crc) else None
             length = len(line) if named else 0
             if ids and (size + length > max_bytes or
@@ -212,11 +221,10 @@ class Outbox:
         return _Batch(ids, good, size, damaged, about)
 
     def _origin(self, run: str) -> dict[str, str]:
-        for last, origin, crc in self._database.db.execute("SELECT last, origin, crc FROM runs WHERE run = ?",
-                                                           (run,)).fetchall():
+        for last, origin, crc in self._database.rows("SELECT last, origin, crc FROM runs WHERE run = ?", run):
             if run_crc(run, last, origin) == crc:
                 return json.loads(origin)
-        return {}  # forgotten or altered; each record has it too
+        return {}  # the row was removed or altered; each record has these fields too
 
     def _replace(self, batch: _Batch, made: segments.Segment, sequence: int, counters: dict[str, int]) -> Sealed:
         db = self._database.db
@@ -230,7 +238,8 @@ class Outbox:
             state.waiting = max(0, state.waiting - len(batch.ids))
             state.waiting_bytes = max(0, state.waiting_bytes - batch.size)
             state.count("damaged", batch.damaged)
-            state.next_segment, state.previous = sequence + 1, made.digest
+            state.next_segment = sequence + 1
+            state.previous = made.digest
             state.reported = sum(counters[name] for name in ("rejected", "dropped", "damaged"))
             first_record = batch.ids[0] if batch.ids else 0
             db.execute("INSERT INTO segments VALUES (?, ?, ?, ?, NULL, ?)",
@@ -246,7 +255,7 @@ class Outbox:
                 self._check_gone([damaged.sequence])
 
     def _correct_waiting(self) -> None:
-        """After damage the sums may be off; they only say when to look."""
+        """Set the sums of waiting records to 0 if there are none: after damage to the file they may be wrong."""
         with self._database.reading():
             if not self._database.state().waiting:
                 return
@@ -256,7 +265,7 @@ class Outbox:
 
 
 def _ranges(ids: list[int]) -> list[tuple[int, int]]:
-    """Ascending identities as runs without holes."""
+    """Ascending identities as (first, last) of runs without gaps."""
     found: list[tuple[int, int]] = []
     for identity in ids:
         if found and identity == found[-1][1] + 1:

@@ -1,6 +1,6 @@
-"""Records as lines: JSON objects that end with their run and number, which readers find without parsing the rest.
+"""Records as lines of JSON. Run and number are the last members, so that they can be read without parsing the line.
 
-What JSON has no word for is written as follows, and everything else is refused:
+Values that JSON does not have are written as follows; all others are refused:
 
 - not-a-number and the infinities: the strings "NaN", "Infinity" and "-Infinity", as in Protocol Buffers' JSON mapping;
   `numpy.array(values, dtype)` reads them back
@@ -21,15 +21,18 @@ import numpy as np
 from .errors import RecordError
 from .schema import PAGE
 
-MAX_BYTES = 16 << 20  # of a record's line: a segment of one such record is far below the limit of an object
-MAX_DEPTH = 32  # lists and objects within each other
+MAX_BYTES = 16 << 20  # of a record's line: a quarter of the largest segment (`segment.MAX_OBJECT_BYTES`)
+MAX_DEPTH = 32  # nested lists and objects; readers in other languages allow 64 (System.Text.Json) to 512 (PHP) and more
 
-_ROW_BYTES = 80  # of a record besides its text: header, row id, time, checksum, cell pointer
+# Upper bound of a row's bytes besides its line: cell pointer 2, payload size 9, row id 9, header 9, time 6, checksum 6
+# (sqlite.org/fileformat2.html, sections 1.6 and 2.1) are 41; the rest covers its share of the pages' headers and of the
+# interior pages.
+_ROW_BYTES = 80
 _TAIL = re.compile(rb'"run":"([A-Za-z0-9._-]{1,64})","number":(\d{1,18})\}$')
 
 
 def encode(record: Mapping) -> bytes:
-    """A record's line up to where run and number follow. Raises `RecordError` if it can never be stored."""
+    """A record's line without run and number (`line` adds them). Raises `RecordError` if it can never be stored."""
     if not isinstance(record, Mapping):
         raise RecordError(f"a record must be a mapping of names to values, not {type(record).__name__}")
     fields = {name: value for name, value in record.items() if name not in ("run", "number")}
@@ -37,36 +40,41 @@ def encode(record: Mapping) -> bytes:
         text = _text(fields)
     except RecordError:
         raise
-    except Exception as error:  # whatever a value's own methods raise
+    except Exception as error:  # a value's own methods may raise anything
         raise RecordError(f"a record cannot be written as JSON: {str(error)[:200] or type(error).__name__}") from error
     if len(text) > MAX_BYTES:
-        raise RecordError(f"a record may have {MAX_BYTES} bytes, not {len(text)}")
+        raise RecordError(f"a record may have at most {MAX_BYTES} bytes, not {len(text)}")
     return text[:-1].encode() + (b"," if len(text) > 2 else b"")
 
 
 def line(body: bytes, run: str, number: int) -> bytes:
+    """The whole line of a record that `encode` has returned."""
     return body + b'"run":"%b","number":%d}' % (run.encode(), number)
 
 
 def tail(text: bytes) -> tuple[str, int] | None:
-    """(run, number) of a line, None if it has none."""
+    """(run, number) of a line; None if it does not end with them."""
     match = _TAIL.search(text[-128:])
     return (match[1].decode(), int(match[2])) if match else None
 
 
 def sound(text: object, checksum: object) -> bool:
-    """Whether a row of the file has its record intact; a damaged file can hold anything."""
+    """Whether a row's record is intact. The values come from a file that may be damaged."""
     return isinstance(text, bytes) and zlib.crc32(text) == checksum and tail(text) is not None
 
 
 def stored_bytes(text: bytes) -> int:
-    """Upper estimate of what a line takes in the file; long rows spill to pages of their own."""
+    """Upper bound of the bytes that a line takes in the file.
+
+    Rows of more than half a page may leave the rest of a page empty, and long ones continue on overflow pages
+    (sqlite.org/fileformat2.html, section 1.6), whose headers and remainders 512 bytes a page cover.
+    """
     size = len(text) + _ROW_BYTES
     return size if size < PAGE // 2 else -(-size // (PAGE - 512)) * PAGE
 
 
 def _text(fields: dict) -> str:
-    """As JSON: at once where all is JSON already and not deep, else after a walk through the values."""
+    """The fields as JSON: directly if all values have JSON's types and are not nested too deep, otherwise converted."""
     try:
         text = json.dumps(fields, separators=(",", ":"), allow_nan=False)
         if text.count("[") + text.count("{") <= MAX_DEPTH:
@@ -92,11 +100,11 @@ def _plain(value: object, where: str, depth: int) -> object:
         return value.isoformat()
     if isinstance(value, Mapping | list | tuple):
         if not depth:
-            raise RecordError(f"{_name(where)} has more than {MAX_DEPTH} lists and objects within each other")
+            raise RecordError(f"{_name(where)} has more than {MAX_DEPTH} nested lists and objects")
         if isinstance(value, Mapping):
             return {_key(name, where): _plain(member, f"{where}.{name}", depth - 1) for name, member in value.items()}
         return [_plain(member, f"{where}[{i}]", depth - 1) for i, member in enumerate(value)]
-    raise RecordError(f"{_name(where)} has a value of type {type(value).__name__}, for which JSON has no word; give a "
+    raise RecordError(f"{_name(where)} has a value of type {type(value).__name__}, which JSON does not have; give a "
                       "number, a string, or lists and dicts of them")
 
 

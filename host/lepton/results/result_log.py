@@ -1,4 +1,4 @@
-"""Results of inference as records: what ran, on what, and what came out."""
+"""Writes results of inference as records: the model, the device, the cycles and the outputs."""
 
 import contextlib
 import hashlib
@@ -15,23 +15,24 @@ from .errors import RecordError, SpoolError, SpoolFull
 from .segment import check_name
 from .spool import Spool
 
-BATCH = 256  # records per commit,
-BATCH_SECONDS = 1.0  # or those of so long
-QUEUE = 16  # batches that may wait for the disk before inference has to
+BATCH = 256  # records per commit; with it the spool takes more than 20 000 records a second (docs/cloud.md, Figures)
+BATCH_SECONDS = 1.0  # a smaller batch is committed after this time, so a crash loses at most the results of 1 s
+QUEUE = 16  # batches that may wait for the disk; then `add` waits. At 1000 results a second that is 4 s
 
 
 class ResultLog:
     """Writes the results of one run to a spool, in commits of up to `BATCH` records or `BATCH_SECONDS`.
 
-    A thread of its own commits, so that inference does not wait for the disk. `model_hash`, `program_hash`
-    and `config_hash` go into every record and the header of its segment, so that each result can be traced
-    to what made it. `flush` (or leaving the `with`) makes the rest durable; before that, the last results
-    are only in memory. A full spool does not stop inference: what it does not take is counted in `lost`,
-    and by the spool as rejected. So is a result that can never be stored; `add` raises `RecordError` for it, and no
-    other is lost with it. Other errors of the spool are raised by the next `add`, which has taken its own result
-    nevertheless, or `flush`.
+    A separate thread commits, so that inference does not wait for the disk. `model_hash`, `program_hash` and
+    `config_hash` are in every record and in the header of its segment, so that each result can be traced to the model,
+    program and configuration that made it. The last results are only in memory until `flush`, or the end of the `with`
+    block, makes them durable.
 
-    Threads may share a log. A fork of the process cannot use it (`SpoolError`).
+    A full spool does not stop inference: results that it rejects are counted in `lost`, and by the spool. So is a
+    result that can never be stored; `add` raises `RecordError` for that one alone. Other errors of the spool are raised
+    by the next `add`, which has taken its own result nevertheless, or by `flush`.
+
+    Threads may share a log. A forked process cannot use it (`SpoolError`).
     """
 
     def __init__(self, spool: Spool, *, model: str, model_hash: str, program_hash: str, config_hash: str,
@@ -46,7 +47,7 @@ class ResultLog:
         self._changed = threading.Condition()
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
-        self._since = 0.0  # when the first of those came
+        self._since = 0.0  # when the first of `_waiting` was added
         self._committing = 0
         self._flushing = 0
         self._stop = False
@@ -73,10 +74,10 @@ class ResultLog:
                 self._thread = None
 
     def add(self, outputs: Mapping[str, np.ndarray], *, cycles: int, **fields: object) -> None:
-        """One inference: digests of its outputs, their values where small, its cycles, and what else is known of it.
+        """Add one inference: digests of its outputs, the values of outputs up to 64 elements, cycles, and `fields`.
 
-        `fields` are JSON, or what `lepton.results.records` writes as JSON: NaN and infinities, numpy's numbers, paths.
-        Raises `RecordError` for anything else, and for a result that is too large.
+        Values of `fields` must be JSON or something that `lepton.results.records` writes as JSON: NaN and infinities,
+        numpy's numbers, paths, dates. Raises `RecordError` for anything else, and for a result that is too large.
         """
         self._check_process()
         try:
@@ -103,7 +104,7 @@ class ResultLog:
             self._raise()
 
     def flush(self) -> None:
-        """Wait until what was added is on disk, or counted as lost."""
+        """Wait until all added results are on disk, or counted as lost."""
         self._check_process()
         with self._changed:
             self._flushing += 1
@@ -115,32 +116,33 @@ class ResultLog:
 
     def _encode(self, outputs: Mapping[str, np.ndarray], cycles: int, fields: Mapping[str, object]) -> bytes:
         if taken := {"run", "number", "outputs", *self._common} & {*fields}:
-            raise RecordError(f"a result cannot have a field {sorted(taken)[0]!r}, which the log itself writes; give "
-                              "it another name")
+            raise RecordError(f"a result cannot have a field {sorted(taken)[0]!r}: the log writes it itself; give it "
+                              "another name")
         return self.spool.encode({**self._common, "time": time.time(), "cycles": cycles,
                                   "outputs": [_describe(name, array) for name, array in outputs.items()], **fields})
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:
-            raise SpoolError(f"the log was opened by process {self._process} and cannot be used in its fork "
+            raise SpoolError(f"the log was opened by process {self._process} and cannot be used in the forked process "
                              f"{os.getpid()}; open a spool and a log in each process")
 
     def _full(self) -> bool:
         return len(self._waiting) >= QUEUE * BATCH or self._waiting_bytes >= QUEUE * self._batch_bytes
 
     def _raise(self) -> None:
-        error, self._error = self._error, None
+        error = self._error
+        self._error = None
         if error is not None:
             raise error
 
     def _due(self) -> float:
-        """Seconds until what waits is to be committed."""
+        """Seconds until the waiting results are to be committed."""
         if self._stop or self._flushing or len(self._waiting) >= BATCH or self._waiting_bytes >= self._batch_bytes:
             return 0.0
         return self._since + BATCH_SECONDS - time.monotonic()
 
     def _next_batch(self) -> list[bytes]:
-        """The oldest results, as many as one commit may hold."""
+        """The oldest results, as many as fit one commit."""
         batch: list[bytes] = []
         size = 0
         while self._waiting and len(batch) < BATCH:
@@ -170,10 +172,13 @@ class ResultLog:
                 self._changed.notify_all()
 
     def _commit(self, batch: list[bytes]) -> tuple[int, BaseException | None]:
-        """How many were lost, and why if it is not the spool's policy. Never raises: `flush` waits for the thread."""
+        """Number of lost results, and the error unless the spool was full.
+
+        Never raises an exception, because `flush` waits for this thread.
+        """
         try:
             self.spool.append_encoded(self.run, batch, origin=self._common)
-        except SpoolFull:  # which has counted them
+        except SpoolFull:  # the spool has counted them
             return len(batch), None
         except BaseException as error:
             with contextlib.suppress(Exception):

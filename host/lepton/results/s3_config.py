@@ -1,4 +1,4 @@
-"""How an S3 store is reached: AWS_* variables, or else the server that `lepton cloud up` made."""
+"""Settings of an S3 store: the AWS_* variables, or those of the server that `lepton cloud up` has started."""
 
 import os
 from collections.abc import Mapping
@@ -12,16 +12,16 @@ from .errors import StoreError
 _VARIABLES = {"access_key_id": ("AWS_ACCESS_KEY_ID",), "secret_access_key": ("AWS_SECRET_ACCESS_KEY",),
               "session_token": ("AWS_SESSION_TOKEN",), "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
               "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")}
-# With one of these obstore gets credentials by itself, from its environment; without any it would ask a cloud's
-# metadata service, which on other machines is a stranger.
+# With one of these variables obstore gets credentials by itself. Without any it would ask EC2's metadata service at
+# 169.254.169.254, an address that outside of EC2 can belong to any machine of the local network.
 _OTHER_WAYS = ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
                "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_METADATA_ENDPOINT", "AWS_SKIP_SIGNATURE")
 
 
 def options(where: str, given: Mapping = MappingProxyType({})) -> dict:
-    """What obstore is to be given for a URL besides what is `given`. Raises `StoreError` if there are no credentials.
+    """Options of obstore for a URL, besides those that are `given`. Raises `StoreError` if there are no credentials.
 
-    Repetition is the uploader's affair, which knows when.
+    obstore repeats a request once at most: the uploader decides about further attempts.
     """
     if not where.startswith("s3://"):
         return {}

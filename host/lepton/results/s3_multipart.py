@@ -1,9 +1,9 @@
-"""S3 uploads in parts that go on where they were cut off.
+"""Multipart uploads to S3 that continue after an interruption.
 
-obstore's own multipart upload begins anew after a failure. This one asks the server which upload of the key is open and
-which parts it has, so that nothing needs to be remembered here: a part whose digest the server
-knows is not sent again. The last request carries `If-None-Match: *`. Requests are signed with AWS Signature
-Version 4 (AWS General Reference, "Signature Version 4 signing process").
+obstore's own multipart upload starts again after a failure. This one asks the server for an unfinished upload of the
+key and its parts, so it needs no state of its own: a part with a digest that the server has is not sent again. The last
+request has the header `If-None-Match: *`. Requests are signed with AWS Signature Version 4 (AWS General Reference,
+"Signature Version 4 signing process").
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import httpx
 from obstore.exceptions import AlreadyExistsError, GenericError
 from obstore.store import S3Store
 
-PART_BYTES = 5 << 20  # the least that S3 allows for all parts but the last
+PART_BYTES = 5 << 20  # S3's minimum for all parts but the last (Amazon S3 User Guide, "multipart upload limits")
 
 
 class S3Multipart:
@@ -25,10 +25,13 @@ class S3Multipart:
 
     def __init__(self, endpoint: str, bucket: str, prefix: str, region: str, access: str, secret: str,
                  token: str | None = None, timeout: float = 60.0):
-        self._endpoint, self._region = endpoint.rstrip("/"), region
+        self._endpoint = endpoint.rstrip("/")
+        self._region = region
         self._path = f"/{bucket}"
         self._prefix = f"{prefix.strip('/')}/" if prefix else ""
-        self._access, self._secret, self._token = access, secret, token
+        self._access = access
+        self._secret = secret
+        self._token = token
         self._timeout = timeout
 
     @classmethod
@@ -41,7 +44,7 @@ class S3Multipart:
                    config.get("session_token"))
 
     def create(self, key: str, data: bytes) -> None:
-        """Store `data` under `key`. Raises `AlreadyExistsError` if there is an object."""
+        """Store `data` under `key`. Raises `AlreadyExistsError` if there is an object already."""
         key = self._prefix + key
         with httpx.Client(timeout=self._timeout, trust_env=False) as client:
             upload = self._open_upload(client, key) or self._begin(client, key)
@@ -63,7 +66,7 @@ class S3Multipart:
                 raise
 
     def make_bucket(self, client: httpx.Client) -> None:
-        """Make the bucket unless it is there."""
+        """Make the bucket unless it exists."""
         with contextlib.suppress(AlreadyExistsError):
             self._call(client, "PUT", "", {})
 
@@ -78,7 +81,7 @@ class S3Multipart:
         return _text(_xml(self._call(client, "POST", key, {"uploads": ""})), "UploadId")
 
     def _parts(self, client: httpx.Client, key: str, upload: str) -> dict[int, str]:
-        """Digests of the parts that the server has, by number; it lists 1000, more than a segment has."""
+        """Digests of the parts that the server has, by number. An answer lists up to 1000; a segment has at most 13."""
         answer = self._call(client, "GET", key, {"uploadId": upload})
         return {int(_text(part, "PartNumber")): '"' + _text(part, "ETag").strip('"') + '"'
                 for part in _find(answer, "Part")}
@@ -92,9 +95,9 @@ class S3Multipart:
                                     headers=self._signed(method, path, text, body, headers or {}))
         except httpx.HTTPError as error:
             raise GenericError(f"{self._endpoint} does not answer: {error or type(error).__name__}") from error
-        # a multipart upload may fail in the body of a 200
+        # CompleteMultipartUpload may answer 200 with an error in the body (Amazon S3 API Reference)
         if answer.status_code in (409, 412) or b"<Code>PreconditionFailed" in answer.content[:500]:
-            raise AlreadyExistsError(f"{key} is there already")
+            raise AlreadyExistsError(f"{key} exists already")
         if answer.status_code >= 300 or b"<Error>" in answer.content[:200]:
             raise GenericError(f"{method} {key} was answered {answer.status_code}: {answer.text[:300]}")
         return answer
@@ -102,7 +105,8 @@ class S3Multipart:
     def _signed(self, method: str, path: str, query: str, body: bytes, headers: dict[str, str]) -> dict[str, str]:
         """The request's headers with their signature."""
         now = datetime.datetime.now(datetime.UTC)
-        stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
+        stamp = now.strftime("%Y%m%dT%H%M%SZ")
+        day = now.strftime("%Y%m%d")
         digest = hashlib.sha256(body).hexdigest()
         headers = {**headers, "host": httpx.URL(self._endpoint).netloc.decode(), "x-amz-date": stamp,
                    "x-amz-content-sha256": digest}
@@ -125,7 +129,7 @@ def _xml(answer: httpx.Response) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(answer.content)
     except ElementTree.ParseError as error:
-        raise GenericError(f"the answer is no XML: {error}") from error
+        raise GenericError(f"the answer is not XML: {error}") from error
 
 
 def _find(answer: httpx.Response, name: str) -> list[ElementTree.Element]:

@@ -1,8 +1,8 @@
-"""What a damaged spool still holds, in a sound one.
+"""Recovers the records and segments of a damaged spool into a new one.
 
-Rows are read one by one around what cannot be read; a record counts only if its checksum is right, a segment if its
-digest is. The damaged files are kept. What the mark or the counters know to have been taken, and was not found,
-is counted as damaged in the new spool, which goes on under the same name and identity.
+Rows are read one by one, and unreadable ones are skipped. A record is taken if its checksum is right, a segment if its
+digest is right. The damaged files are kept. Records that were taken according to the mark or the counters, and are not
+found, are counted as damaged in the new spool, which keeps the old one's name and identity.
 """
 
 import contextlib
@@ -11,31 +11,37 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import apsw
 
 from . import records as lines
-from .database import NoRoom, SpoolDatabase
-from .errors import SpoolDamaged, SpoolError
+from .database import SpoolDatabase
+from .errors import NoRoom, SpoolDamaged, SpoolError
 from .outbox import Sealed
 from .schema import run_crc
 from .spool import DEFAULT_MAX_BYTES, TARGET_NOTE
 from .state import Mark, SpoolState
 
 SUFFIXES = ("", "-wal", "-shm", "-mark")
-_STEP = 4096  # row identities that are tried beyond a gap that cannot be read
+# After an unreadable row the next identities are tried in steps that double up to _STEP, for at most _FAILURES rows:
+# enough to pass some 200 000 identities, thousands of damaged pages.
+_STEP = 4096
+_FAILURES = 64
 
 
 @dataclass(frozen=True)
 class Salvage:
+    """Numbers of recovered records and segments and of lost records; `kept` is the path of the damaged file."""
+
     records: int
     segments: int
     lost: int
-    kept: str  # where the damaged files are
+    kept: str
 
 
 def salvage(path: Path, *, key: bytes | None = None, max_bytes: int = DEFAULT_MAX_BYTES) -> Salvage:
-    """Replace the spool at `path` by one with what can be read of it. Raises `SpoolError` if there is none."""
+    """Replace the spool at `path` by a new one with everything that can be read. Raises `SpoolError` if nothing can."""
     if not path.is_file():
         raise SpoolError(f"{path}: there is no such spool")
     kept = _move_away(path)
@@ -47,7 +53,7 @@ def salvage(path: Path, *, key: bytes | None = None, max_bytes: int = DEFAULT_MA
         raise SpoolError(f"{path} cannot be read: {error}") from error
     if found.state is None and mark is None and not found.records and not found.sealed:
         _move_back(kept, path)
-        raise SpoolError(f"nothing of {path} can be read; give its key if it is encrypted, or move it away")
+        raise SpoolError(f"nothing in {path} can be read; give its key if it is encrypted, or move it away")
     return _write(path, kept, found, mark, key, max_bytes)
 
 
@@ -56,8 +62,8 @@ class _Found:
     state: SpoolState | None
     records: list[tuple[int, bytes]]  # time in ms, line
     sealed: list[Sealed]
-    runs: list[tuple]
-    targets: list[tuple]  # notes of the targets' identities
+    runs: list[tuple[Any, ...]]
+    targets: list[tuple[Any, ...]]  # notes of the targets' identities
 
 
 def _read(path: Path, key: bytes | None) -> _Found:
@@ -74,10 +80,10 @@ def _read(path: Path, key: bytes | None) -> _Found:
                    if lines.sound(line, crc)}
         sealed = [s for s in (Sealed(*row) for row in _rows(db, "segments", "sequence", "key, records, data"))
                   if s.intact]
-        runs = []
+        runs: list[tuple[Any, ...]] = []
         with contextlib.suppress(apsw.Error):
             runs.extend(db.execute("SELECT run, last, touched, origin, crc FROM runs"))
-        targets = []
+        targets: list[tuple[Any, ...]] = []
         with contextlib.suppress(apsw.Error):
             targets.extend(row for row in db.execute("SELECT name, value FROM notes WHERE name LIKE ? || '%'",
                                                      (TARGET_NOTE,)) if all(isinstance(text, str) for text in row))
@@ -86,19 +92,24 @@ def _read(path: Path, key: bytes | None) -> _Found:
         db.close()
 
 
-def _rows(db: apsw.Connection, table: str, identity: str, columns: str) -> Iterator[tuple]:
-    """Rows in order of identity, as far as any can be read: after an error it goes on behind the unreadable ones."""
-    after, step = -1, 1
+def _rows(db: apsw.Connection, table: str, identity: str, columns: str) -> Iterator[tuple[Any, ...]]:
+    """The readable rows in order of identity; after an error it continues behind the unreadable rows."""
+    after = -1
+    step = 1
     failures = 0
-    while failures < 64:
+    while failures < _FAILURES:
         try:
-            for row in db.execute(f"SELECT {identity}, {columns} FROM {table} WHERE {identity} > ? ORDER BY {identity}",
-                                  (after,)):
+            rows: Iterator[tuple[Any, ...]] = db.execute(
+                f"SELECT {identity}, {columns} FROM {table} WHERE {identity} > ? ORDER BY {identity}", (after,))
+            for row in rows:
                 yield row
-                after, step = row[0], 1
+                after = row[0]
+                step = 1
             return
         except (apsw.CorruptError, apsw.NotADBError, apsw.IOError):
-            after, step, failures = after + step, min(2 * step, _STEP), failures + 1
+            after += step
+            step = min(2 * step, _STEP)
+            failures += 1
         except apsw.Error:  # the table itself is gone
             return
 
@@ -110,7 +121,9 @@ def _write(path: Path, kept: Path, found: _Found, mark: dict | None, key: bytes 
     try:
         with database.transaction() as state:
             if old:
-                state.spool, state.next_segment, state.previous = old.spool, old.next_segment, old.previous
+                state.spool = old.spool
+                state.next_segment = old.next_segment
+                state.previous = old.previous
                 state.counters.update(old.counters)
             elif mark:
                 state.spool = mark["spool"]
@@ -134,21 +147,24 @@ def _write(path: Path, kept: Path, found: _Found, mark: dict | None, key: bytes 
             Path(f"{path}{suffix}").unlink(missing_ok=True)
         _move_back(kept, path)
         if isinstance(error, NoRoom):
-            raise SpoolError(f"what can be read of {path} has no room {error.where}") from error
+            raise SpoolError(f"what can be read of {path} has no room {error.where}; free disk space") from error
         raise
     database.close()
     return Salvage(len(found.records), len(found.sealed), lost, str(kept))
 
 
 def _account(state: SpoolState, mark: dict | None, counted: bool, here: int) -> int:
-    """Count as damaged what was taken, has not left and is not here; returns how many."""
+    """Count as damaged the records that were taken, have not left, and are not among the `here` recovered ones.
+
+    `counted`: whether the old state with its counters was readable. Returns the number of lost records.
+    """
     if mark and mark["spool"] == state.spool:
         state.count("appended", max(0, mark["appended"] - state.counters["appended"]))
-        if not counted:  # what left is known by the mark alone
+        if not counted:  # only the mark shows how many records have left
             state.count("stored", mark["gone"])
     lost = max(0, state.counters["appended"] - state.gone - here)
     state.count("damaged", lost)
-    # where the counters are gone, or behind, what is here was taken all the same
+    # if the counters are lost or too old, the recovered records were still taken
     state.count("appended", max(0, state.gone + here - state.counters["appended"]))
     return lost
 
@@ -162,7 +178,7 @@ def _move_away(path: Path) -> Path:
     while Path(f"{path}.damaged-{number}").exists():
         number += 1
     kept = Path(f"{path}.damaged-{number}")
-    for suffix in reversed(SUFFIXES):  # the database last: it is what is looked for
+    for suffix in reversed(SUFFIXES):  # the database last: `salvage` begins with it, also after a crash in between
         with contextlib.suppress(FileNotFoundError):
             os.rename(f"{path}{suffix}", f"{kept}{suffix}")
     return kept

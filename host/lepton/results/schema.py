@@ -1,6 +1,6 @@
-"""Tables of the spool's file, and how a file of an earlier version becomes one of this.
+"""Tables of the spool's file, and the migration of files of earlier versions.
 
-Rows that matter carry a checksum, because SQLite has none: a record its CRC, a segment its digest in the key.
+SQLite has no checksums of its own, so rows carry one: a record its CRC, a segment its digest in the key.
 """
 
 import json
@@ -9,11 +9,12 @@ import zlib
 
 import apsw
 
+from .errors import SpoolDamaged
 from .state import COUNTERS, SpoolState
 
-APPLICATION_ID = 0x4C454F4E
+APPLICATION_ID = 0x4C454F4E  # "LEON", in the file's header (sqlite.org/fileformat.html, section 1.3)
 SCHEMA_VERSION = 3
-PAGE = 4096
+PAGE = 4096  # bytes; SQLite's default page size
 
 SCHEMA = """
 CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), body TEXT NOT NULL, crc INTEGER NOT NULL) STRICT;
@@ -25,15 +26,16 @@ CREATE TABLE records (id INTEGER PRIMARY KEY AUTOINCREMENT, time_ms INTEGER NOT 
 CREATE TABLE segments (sequence INTEGER PRIMARY KEY, key TEXT NOT NULL, records INTEGER NOT NULL,
                        first_record INTEGER NOT NULL, refused TEXT, data BLOB NOT NULL) STRICT;
 """
-# refused: why no target takes the segment
+# refused: the reason that the target gave, NULL for a segment that it has not refused
 
 
 def run_crc(run: str, last: int, origin: str) -> int:
+    """Checksum of a row of `runs`."""
     return zlib.crc32(f"{run}\n{last}\n{origin}".encode())
 
 
 def migrate(db: apsw.Connection) -> None:
-    """From an earlier version, within the caller's transaction."""
+    """Bring a file of an earlier version to this one, within the caller's transaction."""
     if db.pragma("user_version") == 1:
         _from_version_1(db)
     else:
@@ -42,7 +44,7 @@ def migrate(db: apsw.Connection) -> None:
 
 
 def _from_version_2(db: apsw.Connection) -> None:
-    """Each segment had a column that said whether it had been offered; a row with its data had to be read for that."""
+    """Version 2 had a column `offered` in each segment's row; now the state has the last one that was offered."""
     for body, crc in list(db.execute("SELECT body, crc FROM state")):
         state = SpoolState.unpack(body, crc)
         state.offered = next(iter(db.execute("SELECT coalesce(max(sequence), -1) FROM segments WHERE offered")))[0]
@@ -51,7 +53,7 @@ def _from_version_2(db: apsw.Connection) -> None:
 
 
 def _from_version_1(db: apsw.Connection) -> None:
-    """Segments of its format leave as they are."""
+    """Version 1 had the state in two tables, and rows without checksums. Its segments keep their format."""
     meta = dict(db.execute("SELECT name, value FROM meta"))
     counters = dict(db.execute("SELECT name, value FROM counters"))
     waiting, size = next(iter(db.execute("SELECT count(*), coalesce(sum(length(line)), 0) FROM records")))
@@ -71,9 +73,9 @@ def _from_version_1(db: apsw.Connection) -> None:
     for run, last, touched in list(db.execute("SELECT run, last, touched FROM runs_1")):
         origin = json.dumps({})
         db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?)", (run, last, touched, origin, run_crc(run, last, origin)))
-    db.create_scalar_function("lepton_crc", zlib.crc32, 1)
+    db.create_scalar_function("lepton_crc", _crc, 1)
     db.execute("INSERT INTO records SELECT id, ?, lepton_crc(line), line FROM records_1", (now,))
-    # what identities the old table has given out stays given out
+    # identities of records that the old table has used are not used again
     highest = next(iter(db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name LIKE 'records%'")))[0]
     db.execute("DELETE FROM sqlite_sequence WHERE name IN ('records', 'records_1')")
     db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('records', ?)", (highest,))
@@ -81,3 +83,10 @@ def _from_version_1(db: apsw.Connection) -> None:
                "FROM segments_1")
     for table in ("runs_1", "records_1", "segments_1", "meta", "counters"):
         db.execute(f"DROP TABLE {table}")
+
+
+def _crc(*values: object) -> int:
+    line, = values
+    if not isinstance(line, bytes):
+        raise SpoolDamaged("a record of version 1 is not a sequence of bytes")
+    return zlib.crc32(line)

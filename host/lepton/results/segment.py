@@ -6,9 +6,8 @@
     64 bytes  Ed25519 signature of FORMAT, a zero byte and the header's bytes
               body: AES-256-GCM of the zstd frame of the records' JSON lines, its tag at the end
 
-A segment's key in a store is `results/<device>/<sequence>-<SHA-256 of all its bytes>`, so that storing it
-again stores nothing new. Whoever has no keys can still check the structure, the
-digests and the signature; only the records themselves need the data key.
+A segment's key in a store is `results/<device>/<sequence>-<SHA-256 of all its bytes>`, so storing it twice makes one
+object. Structure, digests and signature can be checked without secret keys; only the records need the data key.
 """
 
 import hashlib
@@ -17,7 +16,7 @@ import re
 import secrets
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import zstandard
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -28,15 +27,19 @@ from .errors import SegmentError, UnknownSignerError
 from .keys import DeviceKeys, Keyring
 
 FORMAT = "lepton-segment/2"
-CODEC, CIPHER = "zstd", "AES-256-GCM"
+CODEC = "zstd"
+CIPHER = "AES-256-GCM"
 ROOT = "results"
 MAGIC = b"LEPSEG2\n"
-MAX_HEADER_BYTES = 64 << 10
-MAX_OBJECT_BYTES = 64 << 20
-MAX_PLAIN_BYTES = 256 << 20  # a reader allocates no more for one segment
+MAX_HEADER_BYTES = 64 << 10  # today's headers have some 1.2 KiB; the rest is for more entries in the two maps
+MAX_OBJECT_BYTES = 64 << 20  # 16 times the uploader's `segment_bytes`; bounds what the ingest service holds in memory
+MAX_PLAIN_BYTES = 256 << 20  # bounds what a reader allocates for one segment
 
-_SIGNATURE_BYTES, _NONCE_BYTES, _TAG_BYTES = 64, 12, 16
-_LEVEL = 3
+_SIGNATURE_BYTES = 64  # Ed25519 (RFC 8032, section 5.1.6)
+_NONCE_BYTES = 12  # GCM's recommended 96 bits (NIST SP 800-38D, section 5.2.1.1)
+_TAG_BYTES = 16  # GCM's full tag of 128 bits
+_LEVEL = 3  # zstd's default
+_MAX_ENTRIES = 32  # of a header's maps: today 5 and 7
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HEX = {n: re.compile(f"[0-9a-f]{{{n}}}") for n in (16, 24, 32, 64)}
 _KEY = re.compile(ROOT + r"/(?P<device>[A-Za-z0-9][A-Za-z0-9._-]{0,63})/(?P<sequence>\d{12})-(?P<digest>[0-9a-f]{64})")
@@ -44,10 +47,10 @@ _KEY = re.compile(ROOT + r"/(?P<device>[A-Za-z0-9][A-Za-z0-9._-]{0,63})/(?P<sequ
 
 @dataclass(frozen=True)
 class Header:
-    """What a segment says about itself, in the clear and signed.
+    """A segment's metadata, signed but not encrypted.
 
-    Records are of one run and ascend in number; there may be holes where the spool had to drop some. A
-    segment without records (run "", first 0, last -1) reports counters only.
+    The records belong to one run and their numbers ascend, with gaps where the spool has dropped records. A segment
+    without records (run "", first 0, last -1) reports only the counters.
     """
 
     format: str
@@ -61,8 +64,8 @@ class Header:
     records: int
     from_ms: int  # device's clock when the first and the last record were spooled, ms since 1970; it may jump
     to_ms: int
-    origin: dict[str, str]  # what made the run: model, model_hash, program_hash, config_hash, backend, if known
-    counters: dict[str, int]  # the spool's, when the segment was sealed
+    origin: dict[str, str]  # model, model_hash, program_hash, config_hash and backend of the run, if known
+    counters: dict[str, int]  # the spool's counters when the segment was sealed
     codec: str
     plain_bytes: int
     plain_sha256: str
@@ -74,17 +77,18 @@ class Header:
     signer: str  # the device's Ed25519 public key, hex
 
     def canonical(self) -> bytes:
+        """The header's bytes in a segment."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
     @property
     def associated(self) -> bytes:
-        """Data that the cipher authenticates: a body fits only the segment that it was made for."""
+        """The cipher's associated data: they bind a body to its segment."""
         return f"{FORMAT}\n{self.device}\n{self.spool}\n{self.sequence}".encode()
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A whole segment: `data` belongs under `key`."""
+    """A whole segment: `data` is stored under `key`."""
 
     key: str
     header: Header
@@ -95,7 +99,7 @@ class Segment:
         return self.key.rpartition("-")[2]
 
     def check_signature(self, signers: frozenset[str] | set[str]) -> None:
-        """Raises `SegmentError` unless one of these public keys (hex) signed the header."""
+        """Raise `SegmentError` unless one of these public keys (hex) has signed the header."""
         if self.header.signer not in signers:
             raise UnknownSignerError(f"segment {self.key} is signed by the key {self.header.signer}, which is not "
                                      "trusted", self.header.signer)
@@ -108,9 +112,10 @@ class Segment:
                                f"{self.header.signer}") from error
 
     def open(self, keyring: Keyring) -> list[dict]:
-        """The records, after every check. Raises `SegmentError`."""
+        """The records, after all checks. Raises `SegmentError`."""
         self.check_signature(keyring.signers)
-        header, key = self.header, keyring.data.get(self.header.key_id)
+        header = self.header
+        key = keyring.data.get(header.key_id)
         if key is None:
             raise SegmentError(f"segment {self.key} is encrypted with the data key {header.key_id}, which is "
                                "not among the keys; put back a copy of the device's data.json that has it")
@@ -118,50 +123,50 @@ class Segment:
             packed = AESGCM(key).decrypt(bytes.fromhex(header.nonce), _split(self.data)[2], header.associated)
             plain = zstandard.ZstdDecompressor().decompress(packed, max_output_size=header.plain_bytes)
         except InvalidTag as error:
-            raise SegmentError(f"segment {self.key} cannot be decrypted: altered, or another key") from error
+            raise SegmentError(f"segment {self.key} cannot be decrypted: it is altered, or the key is wrong") from error
         except zstandard.ZstdError as error:
             raise SegmentError(f"segment {self.key} cannot be decompressed: {error}") from error
         if len(plain) != header.plain_bytes or sha256(plain) != header.plain_sha256:
-            raise SegmentError(f"segment {self.key} holds other records than its header says")
+            raise SegmentError(f"segment {self.key} does not have the records that its header describes")
         try:
             records = [json.loads(line) for line in plain.splitlines()]
             numbers = [record["number"] for record in records]
             runs = {record["run"] for record in records}
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise SegmentError(f"segment {self.key} has a line that is no record: {error}") from error
+            raise SegmentError(f"segment {self.key} has a line that is not a record: {error}") from error
         if len(records) != header.records or runs - {header.run} or numbers != sorted(set(numbers)) \
                 or (numbers and (numbers[0], numbers[-1]) != (header.first, header.last)):
-            raise SegmentError(f"segment {self.key} has {len(records)} records of runs {sorted(runs)}, "
-                               "which is not what its header says")
+            raise SegmentError(f"segment {self.key} has {len(records)} records of runs {sorted(runs)}, its header says "
+                               f"{header.records} from {header.first} to {header.last} of run {header.run!r}")
         return records
 
 
-def seal(keys: DeviceKeys, records: Sequence[bytes], **about) -> Segment:
-    """A segment of records that are JSON texts without line breaks.
-
-    `about` are the fields of `Header` down to `counters`, without `format` and `records`.
-    """
+def seal(keys: DeviceKeys, records: Sequence[bytes], *, device: str, spool: str, sequence: int, previous: str, run: str,
+         first: int, last: int, from_ms: int, to_ms: int, origin: dict[str, str], counters: dict[str, int]) -> Segment:
+    """A segment of records, each a JSON text without line breaks; see `Header` for the other arguments."""
     plain = b"".join(line + b"\n" for line in records)
     packed = zstandard.ZstdCompressor(level=_LEVEL).compress(plain)
     nonce = secrets.token_bytes(_NONCE_BYTES)
-    fixed = {"format": FORMAT, "records": len(records), "codec": CODEC, "plain_bytes": len(plain),
-             "plain_sha256": sha256(plain), "cipher": CIPHER, "key_id": keys.current,
-             "nonce": nonce.hex(), "body_bytes": len(packed) + _TAG_BYTES, "body_sha256": "", "signer": keys.public_hex}
-    header = Header(**about, **fixed)
+    header = Header(
+        format=FORMAT, device=device, spool=spool, sequence=sequence, previous=previous, run=run, first=first,
+        last=last, records=len(records), from_ms=from_ms, to_ms=to_ms, origin=origin, counters=counters, codec=CODEC,
+        plain_bytes=len(plain), plain_sha256=sha256(plain), cipher=CIPHER, key_id=keys.current, nonce=nonce.hex(),
+        body_bytes=len(packed) + _TAG_BYTES, body_sha256="", signer=keys.public_hex)
     body = AESGCM(keys.data[keys.current]).encrypt(nonce, packed, header.associated)
-    header = Header(**about, **{**fixed, "body_sha256": sha256(body)})
+    header = replace(header, body_sha256=sha256(body))
     _check(header)
     canonical = header.canonical()
     data = b"".join((MAGIC, struct.pack("<I", len(canonical)), canonical, keys.signing.sign(_signed(canonical)), body))
     if len(data) > MAX_OBJECT_BYTES:
-        raise SegmentError(f"a segment may have {MAX_OBJECT_BYTES} bytes, not {len(data)}; seal fewer records at once")
+        raise SegmentError(f"a segment may have at most {MAX_OBJECT_BYTES} bytes, not {len(data)}; seal fewer records "
+                           "at once")
     return Segment(key_of(header.device, header.sequence, sha256(data)), header, data)
 
 
 def parse(data: bytes, key: str | None = None) -> Segment:
-    """A segment from its bytes, structure and digests checked, also against its key if given.
+    """A segment from its bytes. Structure and digests are checked, and that they belong to `key` if it is given.
 
-    Needs no keys and says nothing about who made it: `check_signature` and `open` do. Raises `SegmentError`.
+    The signature is not checked: `check_signature` and `open` do that. Raises `SegmentError`.
     """
     digest = sha256(data)
     if key is not None and split_key(key)[2] != digest:
@@ -175,11 +180,11 @@ def parse(data: bytes, key: str | None = None) -> Segment:
     except (ValueError, TypeError, RecursionError) as error:
         raise SegmentError(f"a segment's header cannot be read: {error}") from error
     if len(body) != header.body_bytes or sha256(body) != header.body_sha256:
-        raise SegmentError(f"a segment's body has {len(body)} bytes and not the digest that its header says")
+        raise SegmentError(f"a segment's body of {len(body)} bytes does not have the length and digest that its header "
+                           "says")
     own = key_of(header.device, header.sequence, digest)
     if key not in (None, own):
-        raise SegmentError(f"segment {key} says in its header that it is number {header.sequence} "
-                           f"of device {header.device!r}")
+        raise SegmentError(f"segment {key} has the header of number {header.sequence} of device {header.device!r}")
     return Segment(own, header, data)
 
 
@@ -192,7 +197,7 @@ def key_of(device: str, sequence: int, digest: str) -> str:
 
 
 def split_key(key: str) -> tuple[str, int, str]:
-    """(device, sequence, SHA-256) of a key. Raises `SegmentError`."""
+    """(device, sequence, SHA-256) of a segment's key. Raises `SegmentError`."""
     match = _KEY.fullmatch(key)
     if not match:
         raise SegmentError(f"{key!r} is not the key of a segment, {ROOT}/<device>/<sequence>-<sha256>")
@@ -200,7 +205,7 @@ def split_key(key: str) -> tuple[str, int, str]:
 
 
 def check_name(name: str, what: str = "device") -> str:
-    """The name, if it can be part of a key. Raises `SegmentError` otherwise."""
+    """`name` itself if it can be part of a key. Raises `SegmentError` otherwise."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise SegmentError(f"a {what} name must be 1 to 64 letters, digits, dots, underscores or hyphens and start "
                            f"with a letter or digit, not {name!r}")
@@ -214,7 +219,7 @@ def _signed(canonical: bytes) -> bytes:
 def _split(data: bytes) -> tuple[bytes, bytes, bytes]:
     """Header, signature, body."""
     if len(data) > MAX_OBJECT_BYTES:
-        raise SegmentError(f"a segment may have {MAX_OBJECT_BYTES} bytes, not {len(data)}")
+        raise SegmentError(f"a segment may have at most {MAX_OBJECT_BYTES} bytes, not {len(data)}")
     start = len(MAGIC) + 4
     if data[:len(MAGIC)] != MAGIC or len(data) < start:
         raise SegmentError(f"the bytes are not a segment: they must begin with {MAGIC!r}")
@@ -231,9 +236,9 @@ def _check(header: Header) -> None:
     for f in fields(Header):
         value = getattr(header, f.name)
         if f.type is int and (type(value) is not int or not -1 <= value < 1 << 62):
-            raise SegmentError(f"a segment's {f.name} must be an integer from 0, not {value!r}")
+            raise SegmentError(f"a segment's {f.name} must be an integer of at least 0, not {value!r}")
         if f.type is str and not isinstance(value, str):
-            raise SegmentError(f"a segment's {f.name} must be a text, not {value!r}")
+            raise SegmentError(f"a segment's {f.name} must be a string, not {value!r}")
     for name, value in (("format", FORMAT), ("codec", CODEC), ("cipher", CIPHER)):
         if getattr(header, name) != value:
             raise SegmentError(f"a segment has the {name} {getattr(header, name)!r}; this version reads {value!r}")
@@ -258,13 +263,19 @@ def _check_numbers(header: Header) -> None:
         raise SegmentError(f"a segment cannot have {header.records} records from {header.first} to {header.last} "
                            f"and the sequence {header.sequence}")
     if header.plain_bytes > MAX_PLAIN_BYTES:
-        raise SegmentError(f"a segment may hold {MAX_PLAIN_BYTES} bytes of records, not {header.plain_bytes}")
+        raise SegmentError(f"a segment may have at most {MAX_PLAIN_BYTES} bytes of records, not {header.plain_bytes}")
 
 
-def check_map(name: str, value: Mapping, kind: type) -> None:
-    """Raises `SegmentError` unless a header can have the map as `name`."""
-    if not isinstance(value, dict) or len(value) > 32 or not all(
-            isinstance(k, str) and type(v) is kind and len(k) <= 64 and (len(v) <= 256 if kind is str else v >= 0)
-            for k, v in value.items()):
-        raise SegmentError(f"a segment's {name} must be at most 32 {kind.__name__} values by short names, "
-                           f"not {str(value)[:200]}")
+def check_map(name: str, value: Mapping, kind: type[str] | type[int]) -> None:
+    """Raise `SegmentError` unless `value` can be the map `name` of a header."""
+    if not isinstance(value, dict) or len(value) > _MAX_ENTRIES or not all(
+            isinstance(k, str) and len(k) <= 64 and _is_value(v, kind) for k, v in value.items()):
+        what = "strings of at most 256 characters" if kind is str else "integers of at least 0"
+        raise SegmentError(f"a segment's {name} must be a map of at most {_MAX_ENTRIES} names of at most 64 characters "
+                           f"to {what}, not {str(value)[:200]}")
+
+
+def _is_value(value: object, kind: type[str] | type[int]) -> bool:
+    if isinstance(value, bool) or not isinstance(value, kind):
+        return False
+    return len(value) <= 256 if isinstance(value, str) else value >= 0

@@ -1,6 +1,6 @@
-"""Segments of the first format, which stores still hold: gzip streams of JSON lines, a header and one line per record.
+"""Reads segments of the first format: gzip streams of JSON lines, a header and one line per record.
 
-They are only read. Nothing signs them; what there is against damage is the digest in the key.
+Stores may still have some. They are not signed; the digest in the key detects damage.
 """
 
 import gzip
@@ -15,7 +15,7 @@ MAGIC = b"\x1f\x8b"  # of gzip (RFC 1952)
 
 
 def decode(key: str, body: bytes) -> tuple[dict, list[dict]]:
-    """Header and records of a stored object, checked against its key. Raises `SegmentError`."""
+    """Header and records of a stored object that has the digest in its key. Raises `SegmentError`."""
     device, sequence, digest = split_key(key)
     if (found := sha256(body)) != digest:
         raise SegmentError(f"segment {key} is damaged: its bytes have the SHA-256 {found}")
@@ -27,7 +27,8 @@ def decode(key: str, body: bytes) -> tuple[dict, list[dict]]:
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise SegmentError(f"segment {key} cannot be read: {error}") from error
     if len(plain) > MAX_PLAIN_BYTES:
-        raise SegmentError(f"a segment may hold {MAX_PLAIN_BYTES} bytes of records; {key} has more")
+        raise SegmentError(f"a segment may have at most {MAX_PLAIN_BYTES} bytes of records; {key} has more")
     if claimed != (FORMAT, device, sequence, len(records)):
-        raise SegmentError(f"segment {key} says in its header that it is {claimed}, with {len(records)} records")
+        raise SegmentError(f"segment {key} has {len(records)} records; its header describes another one: format "
+                           f"{claimed[0]!r}, device {claimed[1]!r}, number {claimed[2]}, {claimed[3]} records")
     return header, records

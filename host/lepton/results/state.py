@@ -1,8 +1,8 @@
-"""What a spool knows about itself: one small record, checked, and a mark outside of the database.
+"""A spool's state: one row of the database with a checksum, and a mark outside of the database.
 
-The state is one row with a checksum, rewritten by every transaction. The *mark* is a file beside the database that
-is written after each commit, without waiting for the disk: it never runs ahead of what is durable, and so tells
-when a spool was set back, be it by a truncated or altered log, which SQLite takes for the end of the log.
+Every transaction rewrites the row. The *mark* is a file next to the database. It is written after each commit, without
+waiting for the disk, so it is never ahead of what is durable. It shows when the database lost commits that were
+durable: SQLite takes a truncated or altered log for the end of the log, and reports no error.
 """
 
 import contextlib
@@ -15,25 +15,27 @@ from pathlib import Path
 
 from .errors import SpoolDamaged
 
-# records appended, duplicate (offered again, not taken), rejected (no room), dropped (oldest, no room), damaged
-# (taken, and not found again or not intact), stored; segments stored
+# Records: appended; duplicate (sent again, ignored); rejected (no room, or cannot be stored); dropped (the oldest, to
+# make room); damaged (taken, then missing or altered in the file); stored (in the target). Segments: stored.
 COUNTERS = ("appended", "duplicate", "rejected", "dropped", "damaged", "stored", "segments")
 LOSSES = ("rejected", "dropped", "damaged")
 
-_MARK = struct.Struct("<8s16sQQQ")
+_MARK = struct.Struct("<8s16sQQQ")  # magic, spool's identity, records appended, records gone, next segment
 _MAGIC = b"LEPMARK1"
 
 
 @dataclass
 class SpoolState:
+    """The row: what each transaction reads and rewrites."""
+
     device: str
     spool: str  # identity, 32 hex digits
     next_segment: int = 0
-    previous: str = ""  # digest of the segment before
+    previous: str = ""  # digest of the last segment
     waiting: int = 0  # records that are not in a segment, and the bytes of their lines
     waiting_bytes: int = 0
     offered: int = -1  # the last segment that a target may have; segments are offered in order
-    reported: int = 0  # losses that a segment's counters have told of
+    reported: int = 0  # lost records that a segment's counters include
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
 
     @property
@@ -42,20 +44,20 @@ class SpoolState:
 
     @property
     def gone(self) -> int:
-        """Records that were taken and need not be here any more."""
+        """Records that were taken and have left the spool."""
         return self.counters["stored"] + self.counters["dropped"] + self.counters["damaged"]
 
     def count(self, name: str, n: int) -> None:
         self.counters[name] += n
 
     def pack(self) -> tuple[str, int]:
-        """The row: text and checksum."""
+        """The row's columns: text and checksum."""
         body = json.dumps(vars(self), separators=(",", ":"))
         return body, zlib.crc32(body.encode())
 
     @classmethod
     def unpack(cls, body: str, checksum: int) -> "SpoolState":
-        """Raises `SpoolDamaged`."""
+        """The state of a row's columns. Raises `SpoolDamaged`."""
         if not isinstance(body, str) or zlib.crc32(body.encode()) != checksum:
             raise SpoolDamaged("the row with its state is altered")
         return cls(**json.loads(body))
@@ -74,7 +76,7 @@ class Mark:
             self._handle = None
 
     def write(self, state: SpoolState) -> None:
-        """Note how far the spool is. A mark that cannot be written only detects less."""
+        """Write the counters of `state`. An error is ignored: without a mark, fewer kinds of damage are detected."""
         content = _MARK.pack(_MAGIC, bytes.fromhex(state.spool), state.counters["appended"], state.gone,
                              state.next_segment)
         with contextlib.suppress(OSError):
@@ -95,8 +97,8 @@ class Mark:
             return None
         return {"spool": spool.hex(), "appended": appended, "gone": gone, "next_segment": next_segment}
 
-    def hold_against(self, state: SpoolState) -> int:
-        """Count as damaged what the mark knows to have been taken and the state does not; returns how many."""
+    def reconcile(self, state: SpoolState) -> int:
+        """Count as damaged the records that were taken according to the mark but not to `state`; their number."""
         mark = self.read()
         if mark is None or mark["spool"] != state.spool:
             return 0

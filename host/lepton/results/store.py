@@ -1,4 +1,4 @@
-"""Stores: a folder or an S3 bucket, through one API (`obstore`)."""
+"""Stores: a folder or an S3 bucket, with one API."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -13,18 +13,25 @@ from . import segment as segments
 from .errors import StoreError, Unavailable
 from .folder import Folder
 
-MULTIPART_BYTES = 8 << 20  # larger objects go up in parts
+MULTIPART_BYTES = 8 << 20  # larger objects are uploaded in parts (of 5 MiB): only a part is repeated after a failure
+# Threads that send, and segments that one sends together (docs/cloud.md, Figures): to S3, 8 requests keep the server
+# busy while answers are on their way; in a folder, more than 3 threads only wait for its lock in the kernel, and groups
+# share the wait for the disk.
+S3_LANES = 8
+FOLDER_LANES = 3
+FOLDER_GROUP = 8
 
 
 class Store:
     """An object store that takes each object once.
 
-    `where` is a folder, or a URL that obstore knows (`s3://bucket/prefix`, ...);
-    `options` go to obstore (credentials, endpoint, retries). `identify`, `put_new` and
-    `put_all` are those of `Target`; reading raises `Unavailable` while the store does not answer, or is missing.
+    `where` is a folder, or a URL that obstore knows (`s3://bucket/prefix`, ...); `options` are those of obstore
+    (credentials, endpoint, retries). `identify`, `put_new` and `put_all` implement `Target`. Reading raises
+    `Unavailable` while the store does not answer, or is missing.
     """
 
-    lanes, group = 8, 1  # the server has something to do while answers are on their way
+    lanes = S3_LANES
+    group = 1
 
     def __init__(self, where: str | Path, **options):
         self.where = str(where)
@@ -35,10 +42,11 @@ class Store:
             if "://" in self.where:
                 self._objects = from_url(self.where, **{**s3_config.options(self.where, options), **options})
                 if isinstance(self._objects, HTTPStore):
-                    raise ValueError("no web server stores an object only once")
+                    raise ValueError("a web server cannot guarantee to store an object only once")
             else:
                 self._folder = Folder(where)
-                self.lanes, self.group = 3, 8  # more lanes only get in each other's way
+                self.lanes = FOLDER_LANES
+                self.group = FOLDER_GROUP
         except (BaseError, ValueError, OSError) as error:
             reason = str(error).strip().splitlines()[0]
             raise StoreError(f"cannot open the store {self.where!r}: {reason}; "
@@ -47,11 +55,11 @@ class Store:
 
     @property
     def place(self) -> str:
-        """What it is remembered by: the folder's whole path, or the URL."""
+        """The name by which a spool remembers the store: the folder's absolute path, or the URL."""
         return str(self._folder.path) if self._folder is not None else self.where.rstrip("/")
 
     def identify(self, expected: str | None = None) -> str:
-        """See `Target`. A store that is used the first time gets its identity, a folder is made."""
+        """See `Target`. A store that is used for the first time gets an identity; a folder is created."""
         with self._unavailable():
             if self._folder is not None:
                 return self._folder.identify(expected)
@@ -66,10 +74,10 @@ class Store:
             return self._identity
 
     def put_new(self, key: str, data: bytes) -> bool:
-        """Store `data`, whose SHA-256 ends `key`; when this returns, it is stored for good.
+        """Store `data` under `key`, which ends with its SHA-256; it is durable when this returns.
 
-        False if the object was there already. One that is there with other bytes was
-        damaged, since the key names the digest: it is replaced.
+        False if the object exists already. An existing object with other bytes is damaged, since the key names the
+        digest: it is replaced.
         """
         digest = segments.split_key(key)[2]
         self._identify_once()
@@ -86,7 +94,7 @@ class Store:
                 return False
 
     def put_all(self, objects: Iterable[tuple[str, bytes]]) -> list[str]:
-        """See `Target`. Into a folder at less than half of what they cost one by one."""
+        """See `Target`. In a folder a group of eight takes less than half the time of eight single calls."""
         if self._folder is None:
             return [key for key, data in objects if not self.put_new(key, data)]
         checked = ((key, data) for key, data in objects if segments.split_key(key))
@@ -110,11 +118,14 @@ class Store:
     @property
     def _store(self) -> ObjectStore:
         if self._objects is None:
-            self._objects = LocalStore(self._folder.path)  # needs the folder to be there
+            if self._folder is None:
+                raise StoreError(f"the store {self.where!r} is not open")
+            self._objects = LocalStore(self._folder.path)  # fails if the folder does not exist, so it is made late
         return self._objects
 
     def _identify_once(self) -> None:
-        """Whoever writes without `identify` takes the store as it is the first time; a folder looks by itself."""
+        """Before the first write to a bucket: without an `expected` identity any store is accepted. A `Folder` checks
+        its identity itself."""
         if self._folder is None and self._identity is None:
             self.identify()
 
@@ -128,7 +139,7 @@ class Store:
         if self._folder is not None:
             self._folder.create(key, data)
         elif len(data) > MULTIPART_BYTES and isinstance(self._store, S3Store):
-            from .s3_multipart import S3Multipart  # brings an HTTP client that nothing else here needs
+            from .s3_multipart import S3Multipart  # imports httpx, which nothing else here needs
             S3Multipart.of(self._store).create(key, data)
         else:
             obstore.put(self._store, key, data, mode="create", use_multipart=False)
@@ -145,4 +156,4 @@ class Store:
             yield
         except (BaseError, OSError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise Unavailable(f"the store {self.where!r} does not do as asked: {reason}") from error
+            raise Unavailable(f"the store {self.where!r} cannot be used at the moment: {reason}") from error

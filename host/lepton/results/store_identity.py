@@ -1,7 +1,7 @@
-"""The identity of a store: a small object that is made when the store is first used, and must be there ever after.
+"""The identity of a store: a small object, made when the store is first used, that must exist from then on.
 
-Without it a mount point whose disk is gone, or a bucket that was made again, would be taken for the store: results
-would be confirmed there, deleted from the spool, and lost.
+Without it, an empty mount point or a new bucket of the same name would be mistaken for the store: results would be
+confirmed there, deleted from the spool, and lost.
 """
 
 import json
@@ -9,38 +9,38 @@ import secrets
 
 from .errors import Unavailable
 
-KEY = "lepton-store.json"  # beside `results/`
+KEY = "lepton-store.json"  # next to `results/`
 FORMAT = "lepton-store/1"
 
 
 def make() -> tuple[str, bytes]:
-    """A new identity, 32 hexadecimal digits, and the object that holds it."""
+    """A new identity, 32 hexadecimal digits, and the content of its object."""
     identity = secrets.token_hex(16)
     return identity, json.dumps({"format": FORMAT, "store": identity}).encode() + b"\n"
 
 
 def check(where: str, content: bytes | None, expected: str | None) -> str:
-    """The identity in an object, if it is the one that is expected (None: any).
+    """The identity in an object. Raises `Unavailable` unless it is `expected` (None: any identity).
 
-    `content` is None where the object is missing. Raises `Unavailable`: results wait until the store is back.
+    `content` is None if the object is missing.
     """
-    remedy = f"if this store is to be used in its place, {acceptance(where)}"
+    remedy = f"to use this store from now on, {acceptance(where)}"
     if content is None:
-        raise Unavailable(f"{where} is not the store that was used before: {KEY} is missing there; "
-                          f"is its disk mounted, was the bucket made again? Results wait; {remedy}")
+        raise Unavailable(f"{where} is not the store that was used before: it has no {KEY}. Is the disk mounted? Was "
+                          f"the bucket deleted and made again? Results wait in the spool; {remedy}")
     found = _parse(content)
     if found is None:
-        raise Unavailable(f"{where}: {KEY} is damaged, so it cannot be told whether this is the store that was used "
-                          f"before; put back a copy, or remove it, and {remedy}")
-    if expected not in (None, found):
-        raise Unavailable(f"{where} is another store than the one that was used before (its {KEY} says {found[:8]}, "
-                          f"not {expected[:8]}); is another disk mounted? Results wait; {remedy}")
+        raise Unavailable(f"{where}: {KEY} is damaged, so this may not be the store that was used before. Restore the "
+                          f"file from a backup, or remove it, and {remedy}")
+    if expected is not None and expected != found:
+        raise Unavailable(f"{where} is not the store that was used before: its {KEY} has the identity {found[:8]}, not "
+                          f"{expected[:8]}. Is another disk mounted? Results wait in the spool; {remedy}")
     return found
 
 
 def acceptance(where: str) -> str:
-    """How an operator says that another store is meant."""
-    return f"accept it with: lepton cloud accept {where} (for a service with --home)"
+    """The command that accepts another store."""
+    return f"accept it with: lepton cloud accept {where} (add --home for the store of an ingest service)"
 
 
 def _parse(content: bytes) -> str | None:

@@ -1,4 +1,4 @@
-"""Where segments go: whatever takes each of them once."""
+"""The interface of targets: where segments are sent to."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,42 +6,46 @@ from typing import Protocol
 
 
 class Target(Protocol):
-    """A store, or a service that stores."""
+    """A store, or the ingest service."""
 
-    where: str  # for people: a folder or URL
-    place: str  # what the spool remembers it by
-    lanes: int = 1  # threads that may send at once; one where the order of segments matters
-    group: int = 1  # segments that are better put at once; a target that has but 1 needs no `put_all`
+    where: str  # the folder or URL as the user gave it, for messages
+    lanes: int  # threads that may send at the same time; 1 if segments must arrive in order
+    group: int  # segments that are best sent together with `put_all`; with 1 it is never called
+
+    @property
+    def place(self) -> str:
+        """The name by which a spool remembers the target."""
+        ...
 
     def identify(self, expected: str | None = None) -> str:
-        """Tells this target from others that may be found at its place; "" for one that does so by other means.
+        """The target's identity, which differs from that of any other target at its place; "" if it has none.
 
-        `expected`: what it was the last time, None the first time. Raises `Unavailable` if it is not, or cannot be
-        asked: results then wait.
+        `expected`: the identity of earlier uploads, None if there were none. Raises `Unavailable` if the identity is
+        another one or cannot be read; results then wait in the spool.
         """
         ...
 
     def put_new(self, key: str, data: bytes) -> bool:
-        """Store a segment under its key; when this returns, it is stored for good. False if it was there already.
+        """Store a segment under its key; it is durable when this returns. False if it exists already.
 
-        Raises `TargetRefused` if it can never be taken, `Unavailable` (with the seconds to wait, if
-        the other side named them) or `OSError` if it may be later.
+        Raises `TargetRefused` if the segment can never be stored, and `Unavailable` (with the seconds to wait, if the
+        target named them) or `OSError` if it may be stored later.
         """
         ...
 
     def put_all(self, objects: Iterable[tuple[str, bytes]]) -> list[str]:
-        """Store segments, for good when this returns, but those whose keys it returns: they are left to `put_new`.
+        """Store segments; they are durable when this returns, except those in the returned list of keys.
 
-        Raises `Unavailable` or `OSError` if it may be possible later; some of them may have been stored.
+        Those are to be sent with `put_new`. Raises `Unavailable` or `OSError` if the segments may be stored later; some
+        may be stored already.
         """
         ...
 
 
 def open_target(where: str | Path, **options) -> Target:
-    """The target of a URL: the ingest service for `https://…`, else a `Store` (a folder, `s3://bucket/prefix`, …).
+    """The target of a URL: the ingest service for `https://…`, otherwise a `Store` (a folder, `s3://bucket/prefix`, …).
 
-    `options` go to the one that it is: for the service `credentials`, those of the device; for
-    a store what obstore takes.
+    `options`: for the service `credentials`, those of the device; for a store those of obstore.
     """
     if str(where).startswith("https://"):
         from .ingest import IngestTarget

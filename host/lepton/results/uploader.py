@@ -1,10 +1,10 @@
-"""The uploader: two threads that carry the spool's records to a target.
+"""The uploader: two threads that send the spool's records to a target.
 
-It never gives up, whatever goes wrong (`worker`), and never stands in the way of inference. One thread seals: it makes
-segments, also while the target does not answer, so that a backlog is small and ready to leave. The other sends
-(`delivery`): what fails is tried again after the time that the target asked for, or a random one that grows (full
-jitter: uniform in 0..min(cap, base * 2^failures)). Times are measured by the monotonic clock, so a clock that jumps
-does no harm.
+It never gives up, also after unexpected errors (`worker`), and does not delay inference. One thread seals: it makes
+segments, also while the target does not answer, so that a backlog is compressed and ready. The other one sends
+(`delivery`). After a failure it waits for the time that the target asked for, or for a random time that grows ("full
+jitter": uniform in 0..min(cap, base * 2^failures); M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog,
+2015). Times are measured by the monotonic clock, so the device's clock may jump.
 """
 
 import contextlib
@@ -26,10 +26,10 @@ from .worker import Worker
 
 @dataclass(frozen=True)
 class UploaderStatus:
-    """`failures` in a row, the text of the last one, and what has been stored and refused since the start.
+    """Consecutive `failures`, the text of the last error, and what was stored and refused since the start.
 
-    `idle_seconds`: how long ago the slower of the two threads began its last round; one that waits for a target, or
-    between two tries, begins none meanwhile.
+    `idle_seconds`: seconds since the slower of the two threads last began its work. It begins nothing while it waits
+    for the target or for the next attempt.
     """
 
     failures: int = 0
@@ -41,25 +41,30 @@ class UploaderStatus:
 
 
 class Uploader:
-    """Uploads from `spool` to `target` in the background from `start` (or `with`) to `close`.
+    """Uploads from `spool` to `target` in the background, from `start` (or `with`) to `close`.
 
-    A segment is made of at most `segment_records` records or `segment_bytes` bytes before
-    compression; fewer leave after `linger` seconds. Backoff times are in seconds.
+    A segment has at most `segment_records` records and `segment_bytes` bytes before compression; a smaller one is sent
+    after `linger` seconds. `backoff_base` and `backoff_cap` are in seconds.
     """
 
     def __init__(self, spool: Spool, target: Target, keys: DeviceKeys, *, segment_records: int = 5000,
                  segment_bytes: int = 4 << 20, linger: float = 0.5, backoff_base: float = 0.5,
                  backoff_cap: float = 300.0, rng: random.Random | None = None):
-        self.spool, self.target, self.outbox = spool, target, Outbox(spool, keys)
-        self._segment_records, self._segment_bytes = segment_records, segment_bytes
-        self._linger, self._backoff_base, self._backoff_cap = linger, backoff_base, backoff_cap
+        self.spool = spool
+        self.target = target
+        self.outbox = Outbox(spool, keys)
+        self._segment_records = segment_records
+        self._segment_bytes = segment_bytes
+        self._linger = linger
+        self._backoff_base = backoff_base
+        self._backoff_cap = backoff_cap
         self._rng = rng or random.Random()
         self._changed = threading.Condition()
         self._stop = False
-        self._flush_until = -1  # records up to this identity are not to linger
+        self._flush_until = -1  # records up to this identity are sent without waiting for `linger`
         self._waiting_since: float | None = None
         self._status = UploaderStatus()
-        self._announced = False  # the spool knows whose target it is
+        self._announced = False  # whether the spool's notes name this target
         self._process = os.getpid()
         self._workers = [Worker(name, work, failed=self._note_failure, pause=pause, stopping=lambda: self._stop)
                          for name, work, pause in (
@@ -78,16 +83,16 @@ class Uploader:
         return replace(self._status, idle_seconds=max(worker.seconds_since_turn for worker in self._workers))
 
     def start(self) -> None:
-        """Start the threads, or those again that have ended."""
+        """Start the threads; restart those that have ended."""
         self.spool.database.check_process()
         self._stop = False
         for worker in self._workers:
             worker.ensure_running()
 
     def close(self, timeout: float = 5.0) -> None:
-        """Stop after the upload that is under way; what is left stays in the spool for the next time."""
+        """Stop after the current upload; the rest stays in the spool for the next program."""
         if os.getpid() != self._process:
-            return  # the threads are those of another process
+            return  # a forked process does not have its parent's threads
         with self._changed:
             self._stop = True
             self._changed.notify_all()
@@ -96,7 +101,7 @@ class Uploader:
             worker.join(max(0.0, deadline - time.monotonic()))
 
     def flush(self, timeout: float) -> bool:
-        """Wait until all that is in the spool now is stored or refused; False if `timeout` seconds did not suffice."""
+        """Wait until all records that are in the spool now are stored or refused; False after `timeout` seconds."""
         self.spool.database.check_process()
         if self._stop or not any(worker.alive for worker in self._workers):
             raise CloudError("the uploader is not running; call start() before flush()")
@@ -111,11 +116,11 @@ class Uploader:
             if left <= 0:
                 return False
             with self._changed:
-                self._changed.wait(min(left, 0.05))  # another process may be the one that uploads
+                self._changed.wait(min(left, 0.05))  # another process may be uploading: only polling shows its progress
         return True
 
     def step(self) -> bool:
-        """Send the segments that are there, or else make one and send it; False if there was none.
+        """Send the sealed segments, or make one and send it; False if there was nothing to send.
 
         Raises what the target raises.
         """
@@ -124,14 +129,16 @@ class Uploader:
         return self.outbox.seal(self._segment_records, self._segment_bytes) is not None and self._send()
 
     def _seal(self) -> bool:
-        """Make a segment, if there is one to be made: a full one always, another when it may leave at once."""
+        """Make a segment if there are enough records, or if it can be sent at once; True if one was made."""
         waiting, size = self.outbox.waiting()
-        now = time.monotonic()
-        self._waiting_since = (self._waiting_since if self._waiting_since is not None else now) if waiting else None
         if not waiting:
+            self._waiting_since = None
             return False
+        now = time.monotonic()
+        since = now if self._waiting_since is None else self._waiting_since
+        self._waiting_since = since
         full = waiting >= self._segment_records or size >= self._segment_bytes
-        lingered = now - self._waiting_since >= self._linger and not self.outbox.backlog()
+        lingered = now - since >= self._linger and not self.outbox.backlog()
         if not (full or lingered or self._flushing()):
             return False
         self._waiting_since = None
@@ -142,7 +149,7 @@ class Uploader:
                         stopping=lambda: self._stop, probe=self._status.failures > 0, identify=self._identify).run()
 
     def _identify(self) -> None:
-        """Raise `Unavailable` unless the target is the one that this spool has used before, if it has."""
+        """Raise `Unavailable` if this spool has used another target at the same place before."""
         place = self.target.place
         known = self.spool.target_identity(place)
         found = self.target.identify(known)
@@ -180,20 +187,20 @@ class Uploader:
             self._pause(self._linger)
 
     def _note_failure(self, error: BaseException) -> float:
-        """Record the failure; seconds until the next try."""
+        """Record the failure; returns the seconds until the next attempt."""
         text = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
         if not isinstance(error, CloudError | OSError):
             text = f"unexpected {type(error).__name__}: {text}"
         with self._changed:
             failures = self._status.failures + 1
             self._status = replace(self._status, failures=failures, last_error=text)
-        with contextlib.suppress(CloudError):  # the spool itself may be what fails
+        with contextlib.suppress(CloudError):  # the spool itself may have failed
             self.spool.note(error=text, failures=str(failures))
         asked = error.retry_after if isinstance(error, Unavailable) else None
         if asked is not None:
             return min(asked, self._backoff_cap)
         delay = self._rng.uniform(0, min(self._backoff_cap, self._backoff_base * 2 ** min(failures - 1, 60)))
-        return min(delay, 1.0) if self._flushing() else delay  # someone waits for it
+        return min(delay, 1.0) if self._flushing() else delay  # a caller of `flush` is waiting
 
     def _flushing(self) -> bool:
         if self._stop:
@@ -203,11 +210,11 @@ class Uploader:
         return True
 
     def _pause(self, seconds: float) -> None:
-        """Wait until there may be something to do."""
+        """Wait for `seconds`, or until something has changed."""
         self._wait(seconds, lambda: True)
 
     def _pause_after_failure(self, seconds: float) -> None:
-        """Wait the whole time, unless someone flushes."""
+        """Wait for `seconds`, or until the next call of `flush`."""
         flush = self._flush_until
         self._wait(seconds, lambda: self._flush_until != flush)
 

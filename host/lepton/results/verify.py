@@ -1,6 +1,6 @@
-"""A store's segments from end to end: who signed them, whether they are whole, and whether any is missing.
+"""Checks a store's segments: signatures, digests, and whether any segment or record is missing.
 
-What is wrong is an error; what the device itself has counted as lost explains holes, and is a note.
+A missing record is an error, unless the device has counted it as lost: then it is a note.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from .store import Store
 
 @dataclass
 class SpoolReport:
-    """What one spool of a device has sent. `holes`: record numbers that are in no segment, over all runs."""
+    """The segments of one spool of a device. `holes`: number of missing records, over all runs."""
 
     device: str
     spool: str
@@ -35,9 +35,9 @@ class SpoolReport:
 
 @dataclass
 class VerifyReport:
-    """`errors` are those of objects that belong to no spool; `spools` have their own.
+    """`errors` are those of objects that belong to no spool; each of the `spools` has its own.
 
-    `unchecked`: segments by (device, signer) of spools of which not one segment is signed by a key of the keyring.
+    `unchecked`: number of segments by (device, signer), for spools without any segment signed by a key of the keyring.
     """
 
     spools: list[SpoolReport] = field(default_factory=list)
@@ -46,7 +46,7 @@ class VerifyReport:
 
     @property
     def good(self) -> bool:
-        """Whether all could be checked, and is right."""
+        """Whether everything could be checked and is right."""
         return not (self.errors or self.unchecked or any(spool.errors for spool in self.spools))
 
     @property
@@ -56,7 +56,7 @@ class VerifyReport:
 
 @dataclass(frozen=True)
 class _Piece:
-    """What is kept of a segment: its place, and of each record its run, number and digest."""
+    """A segment's place in its spool, and run, number and digest of each record."""
 
     key: str
     sequence: int
@@ -71,27 +71,27 @@ class _Piece:
 
 
 def verify(store: Store, keyring: Keyring, *, device: str | None = None, run: str | None = None) -> VerifyReport:
-    """Check everything that the store has, or that a device or a run has in it.
+    """Check all segments of the store, or those of one `device` or `run`.
 
-    Raises `Unavailable` if the store does not answer; what is wrong with its contents is in the report.
+    Raises `Unavailable` if the store does not answer. Errors in its contents are in the report.
     """
     report = VerifyReport()
     pieces: dict[tuple[str, str], list[_Piece]] = defaultdict(list)
-    strangers: dict[tuple[str, str], list[UnknownSignerError]] = defaultdict(list)
+    unknown: dict[tuple[str, str], list[UnknownSignerError]] = defaultdict(list)
     for key in store.keys(device):
         try:
-            owner, piece = _read(key, store.get(key), keyring, strangers)
+            owner, piece = _read(key, store.get(key), keyring, unknown)
         except SegmentError as error:
             report.errors.append(str(error))
             continue
         if piece is not None:
             pieces[owner].append(piece)
-    for (name, spool), errors in strangers.items():
-        if (name, spool) in pieces:  # among segments of a device whose key is known
+    for (name, spool), errors in unknown.items():
+        if (name, spool) in pieces:  # other segments of the spool have a known signer
             report.errors += map(str, errors)
             continue
-        for error in errors:
-            report.unchecked[name, error.signer] = report.unchecked.get((name, error.signer), 0) + 1
+        for unsigned in errors:
+            report.unchecked[name, unsigned.signer] = report.unchecked.get((name, unsigned.signer), 0) + 1
     for (name, spool), found in sorted(pieces.items()):
         found.sort(key=lambda piece: piece.sequence)
         if run is None or any(run == r for piece in found for r, _, _ in piece.records):
@@ -102,15 +102,15 @@ def verify(store: Store, keyring: Keyring, *, device: str | None = None, run: st
 
 
 def read(store: Store, keyring: Keyring, device: str | None = None) -> Iterator[tuple[segments.Header, list[dict]]]:
-    """(header, records) of the stored segments in order. Raises `SegmentError` for one that is not right."""
+    """(header, records) of the stored segments in order. Raises `SegmentError` for a damaged or untrusted one."""
     for key in store.keys(device):
         segment = segments.parse(store.get(key), key)
         yield segment.header, segment.open(keyring)
 
 
-def _read(key: str, data: bytes, keyring: Keyring, strangers: dict[tuple[str, str], list[UnknownSignerError]]
+def _read(key: str, data: bytes, keyring: Keyring, unknown: dict[tuple[str, str], list[UnknownSignerError]]
           ) -> tuple[tuple[str, str], _Piece | None]:
-    """The (device, spool) of a segment, and what is kept of it; None for one of the `strangers`."""
+    """The (device, spool) of a segment and its piece; None, and an entry in `unknown`, for an unknown signer."""
     if data.startswith(segment_v1.MAGIC):
         old, records = segment_v1.decode(key, data)
         return (old["device"], old["spool"]), _Piece(key, old["sequence"], old["previous"], "", old["counters"],
@@ -122,7 +122,7 @@ def _read(key: str, data: bytes, keyring: Keyring, strangers: dict[tuple[str, st
         records = segment.open(keyring)
     except UnknownSignerError as error:
         segment.check_signature({header.signer})
-        strangers[owner].append(error)
+        unknown[owner].append(error)
         return owner, None
     return owner, _Piece(key, header.sequence, header.previous, header.signer, header.counters, _digests(records))
 
@@ -139,26 +139,27 @@ def _check_spool(report: SpoolReport, pieces: list[_Piece], run: str | None) -> 
         report.notes.append(f"{unsigned} segments of format 1 are not signed")
     explained = report.counters.get("dropped", 0) + report.counters.get("damaged", 0)
     _check_sequences(report, pieces, explained)
-    # a record that was rejected may have had a number, but was in no segment
+    # a rejected record may have had a number, although it is in no segment
     _check_numbers(report, pieces, run, explained + report.counters.get("rejected", 0))
     return report
 
 
 def _check_sequences(report: SpoolReport, pieces: list[_Piece], explained: int) -> None:
     if first := pieces[0].sequence:
-        report.notes.append(f"begins with segment {first}: those before went elsewhere")
+        report.notes.append(f"begins with segment {first}: earlier ones were sent to another store")
     for before, piece in itertools.pairwise(pieces):
         missing = piece.sequence - before.sequence - 1
         if missing < 0:
-            report.errors.append(f"segment {piece.sequence} is there twice: {before.key} and {piece.key}")
+            report.errors.append(f"segment {piece.sequence} is stored twice: {before.key} and {piece.key}")
         elif missing:
-            said = f"segments {before.sequence + 1} to {piece.sequence - 1} are missing"
+            text = f"segments {before.sequence + 1} to {piece.sequence - 1} are missing"
             if explained:
-                report.notes.append(f"{said}; the device has counted {explained} records as lost")
+                report.notes.append(f"{text}; the device has counted {explained} records as lost")
             else:
-                report.errors.append(f"{said}, and the device has counted no loss")
+                report.errors.append(f"{text}, and the device has counted no loss")
         elif piece.previous != before.digest:
-            report.errors.append(f"segment {piece.sequence} follows another than the one that is stored: {before.key}")
+            report.errors.append(f"segment {piece.sequence} does not follow the stored one before it, {before.key}: "
+                                 "it names another digest")
 
 
 def _check_numbers(report: SpoolReport, pieces: list[_Piece], run: str | None, explained: int) -> None:
@@ -173,12 +174,13 @@ def _check_numbers(report: SpoolReport, pieces: list[_Piece], run: str | None, e
                 repeated += 1
                 if known != digest:
                     report.errors.append(f"record {number} of run {name} is stored twice with different contents")
-    report.runs, report.records = len(seen), sum(map(len, seen.values()))
+    report.runs = len(seen)
+    report.records = sum(map(len, seen.values()))
     if repeated and report.counters.get("damaged", 0):
-        report.notes.append(f"{repeated} records are stored twice, since the spool was damaged and set back")
+        report.notes.append(f"{repeated} records are stored twice: a damaged spool has sent them again")
     elif repeated:
         report.errors.append(f"{repeated} records are stored twice")
-    whole = pieces[0].sequence == 0  # else a run may have begun in what went elsewhere
+    whole = pieces[0].sequence == 0  # otherwise a run may have begun in segments that are in another store
     report.holes = sum(max(numbers) + 1 - (0 if whole else min(numbers)) - len(numbers) for numbers in seen.values())
     if report.holes > explained:
         report.errors.append(f"{report.holes} records are missing; the device has counted only {explained} as lost")

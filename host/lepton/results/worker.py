@@ -1,4 +1,4 @@
-"""Threads that go on: after an unexpected error the work is taken up again, and one can see when it last was."""
+"""A thread that repeats its work, also after an unexpected error, and shows when the work last began."""
 
 import threading
 import time
@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 
 class Worker:
-    """Calls `work` over and over in a thread until `stopping`.
+    """Calls `work` repeatedly in a thread until `stopping` returns True.
 
-    An exception is handed to `failed`, which says how many seconds to wait before the next call; should that fail as
-    well, it is `PATIENCE_SECONDS`. `seconds_since_turn` is the age of the last call that began.
+    `failed` gets each exception and returns the seconds to wait before the next call; `pause` waits. If one of them
+    raises an exception itself, the pause is `PATIENCE_SECONDS`.
     """
 
-    PATIENCE_SECONDS = 1.0
+    PATIENCE_SECONDS = 1.0  # a loop that always fails must not occupy a processor
 
     def __init__(self, name: str, work: Callable[[], object], *, failed: Callable[[BaseException], float],
-                 pause: Callable[[float], None], stopping: Callable[[], bool]):
+                 pause: Callable[[float], object], stopping: Callable[[], bool]):
         self.name = name
         self._work = work
         self._failed = failed
@@ -25,7 +25,7 @@ class Worker:
         self._thread: threading.Thread | None = None
 
     def ensure_running(self) -> None:
-        """Start the thread, or another in place of one that has ended. Daemons: a program's end does not wait."""
+        """Start the thread, also again after it has ended. It is a daemon, so it does not delay the program's exit."""
         if self._thread is None or not self._thread.is_alive():
             thread = threading.Thread(target=self._run, name=self.name, daemon=True)
             thread.start()
@@ -37,6 +37,7 @@ class Worker:
 
     @property
     def seconds_since_turn(self) -> float:
+        """Seconds since the last call of `work` began."""
         return time.monotonic() - self._turn
 
     def join(self, timeout: float) -> None:
@@ -48,7 +49,7 @@ class Worker:
             self._turn = time.monotonic()
             try:
                 self._work()
-            except BaseException as error:  # also SystemExit, with which a thread would end without a word
+            except BaseException as error:  # also SystemExit, which would end the thread without a message
                 self._recover(error)
 
     def _recover(self, error: BaseException) -> None:

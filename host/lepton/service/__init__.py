@@ -1,10 +1,10 @@
-"""The ingest service: devices send segments over mutual TLS 1.3, readers ask who sent what.
+"""The ingest service: devices send segments over mutual TLS 1.3, readers query them.
 
-- `identity`, `authority`, `enrolment`: who may talk to it, and how they come by a certificate
-- `peer`, `gate`: what a request passes before the application
-- `ingest`: a segment becomes an object and a row, once and in order
-- `tenant`: what readers may see
-- `audit`: what was refused
+- `identity`, `authority`, `enrolment`: devices and readers, and how they get certificates
+- `peer`, `gate`: the checks of a request before the application
+- `ingest`: stores and indexes each segment once, in order
+- `tenant`: the rows that readers may see
+- `audit`: the refused requests
 - `tables`, `database`: SQLite or PostgreSQL
 - `messages`, `routes`, `app`: the endpoints and their OpenAPI document
 - `server`: the process

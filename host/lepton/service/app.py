@@ -1,4 +1,6 @@
-"""The FastAPI application: endpoints behind the gate, and every refusal through one door."""
+"""The FastAPI application: the endpoints behind the gate, and one function for all refusals."""
+
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -23,21 +25,39 @@ from .routes import router
 _REASONS = {400: "malformed", 404: "not_found", 405: "method"}
 
 
+class IngestApp(FastAPI):
+    """FastAPI with an OpenAPI document that has what FastAPI cannot know: problems' media type, and that certificates
+    identify the client."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, as a JSON object."""
+        document = get_openapi(title=self.title, version=self.version, description=self.description,
+                               routes=self.routes)
+        components = document["components"]
+        components["schemas"]["Problem"] = Problem.model_json_schema()
+        components["securitySchemes"] = {"certificate": {
+            "type": "mutualTLS", "description": "a certificate from `POST /v1/enrolment`"}}
+        document["security"] = [{"certificate": []}]
+        return document
+
+
 def bare_app() -> FastAPI:
-    """The endpoints with nothing behind them: enough for the OpenAPI document."""
-    app = FastAPI(title="Lepton ingest", version=__version__, openapi_url="/v1/openapi.json", docs_url=None,
-                  redoc_url=None, description="Segments of results, stored and indexed. Every request but an "
-                                              "enrolment needs a client certificate, over TLS 1.3.")
+    """The endpoints without a database or store: enough for the OpenAPI document."""
+    app = IngestApp(title="Lepton ingest", version=__version__, openapi_url="/v1/openapi.json", docs_url=None,
+                    redoc_url=None, description="Segments of results, stored and indexed. All requests except "
+                                                "enrolment need a client certificate over TLS 1.3.")
     app.include_router(router)
-    app.openapi = lambda: _document(app)
     return app
 
 
 def make_app(database: IndexDatabase, authority: Authority, enrolment: Enrolment, ingest: Ingest, audit: Audit,
              limits: Limits) -> FastAPI:
-    """The service as an ASGI application. It needs the server of `server`, which tells it the peer's certificate."""
+    """The service as an ASGI application. It must run in the server of `server`, which passes the client's certificate.
+    """
     app = bare_app()
-    app.state.database, app.state.authority, app.state.enrolment = database, authority, enrolment
+    app.state.database = database
+    app.state.authority = authority
+    app.state.enrolment = enrolment
     app.state.ingest = ingest
     app.add_middleware(Gate, enrolment=enrolment, audit=audit, limits=limits)
 
@@ -66,14 +86,3 @@ def make_app(database: IndexDatabase, authority: Authority, enrolment: Enrolment
         return unavailable(error)
 
     return app
-
-
-def _document(app: FastAPI) -> dict:
-    """OpenAPI with what FastAPI cannot know: problems' media type, and that certificates identify the peer."""
-    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    components = document["components"]
-    components["schemas"]["Problem"] = Problem.model_json_schema()
-    components["securitySchemes"] = {"certificate": {
-        "type": "mutualTLS", "description": "a certificate that `POST /v1/enrolment` has given"}}
-    document["security"] = [{"certificate": []}]
-    return document

@@ -1,8 +1,8 @@
-"""The service's certificate authority: one root, which signs the server's, the devices' and the readers' certificates.
+"""The service's certificate authority: one root certificate, which signs those of the server, devices and readers.
 
-The root's key lies in a file that only its owner can read: whoever holds it can make devices. That a
-certificate is good is decided by the database (`enrolment`), which knows every one that was issued; the
-signature of the root only keeps strangers out before they cost a query.
+The root's key is in a file that only its owner can read: whoever has it can issue certificates. Whether a certificate
+is valid is decided by the database (`enrolment`), which has all that were issued; the root's signature rejects other
+clients during the handshake, before a query.
 """
 
 import contextlib
@@ -23,35 +23,39 @@ from .identity import Identity
 from .refusal import RequestRefused
 
 ROOT_DAYS = 3650
-SERVER_DAYS = 397  # issued anew at every start
-CLIENT_DAYS = 90
-_SKEW = datetime.timedelta(minutes=5)  # of clocks of devices that check the server's certificate
+SERVER_DAYS = 397  # a new one is issued at every start; clients may reject more than 398 (CA/Browser Forum, SC-31)
+CLIENT_DAYS = 90  # as Let's Encrypt's certificates: short enough that rotation is in constant use
+_SKEW = datetime.timedelta(minutes=5)  # a device's clock may be this much slow, and the server's certificate is valid
 
 
 class Authority:
-    """The root in `folder`, made when the folder is new.
+    """The root certificate in `folder`, made if the folder is new.
 
-    `authority.key` has the key and its certificate, `authority.pem` the certificate alone, to be handed out.
+    `authority.key` has the key and the certificate, `authority.pem` only the certificate, for distribution to devices.
     """
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         self.root_file = self.folder / "authority.pem"
         key_file = self.folder / "authority.key"
-        handed_out = self.root_file.exists()  # looked for first, as it is made last: then the key was there before
+        distributed = self.root_file.exists()  # checked first because it is made last: if it exists, the key existed
         if not key_file.exists():
-            if handed_out:  # a new root would lock out every device
-                raise ServiceError(f"{key_file} is missing; restore it from a backup, or begin anew in another folder")
+            if distributed:  # a new root would lock out all devices
+                raise ServiceError(f"{key_file} is missing; restore it from a backup, or start again in another folder")
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with contextlib.suppress(FileExistsError):  # another process was quicker
+            with contextlib.suppress(FileExistsError):  # another process was faster
                 durable.create(key_file, _new_root())
         pem = key_file.read_bytes()
         try:
-            self._key = serialization.load_pem_private_key(pem, None)
+            key = serialization.load_pem_private_key(pem, None)
             self.root = x509.load_pem_x509_certificate(pem)
         except ValueError as error:
-            raise ServiceError(f"{key_file} cannot be read ({error}); restore it from a backup, or begin anew in "
+            raise ServiceError(f"{key_file} cannot be read ({error}); restore it from a backup, or start again in "
                                "another folder") from error
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ServiceError(f"{key_file} must be an elliptic-curve key, not {type(key).__name__}; restore it from a "
+                               "backup, or start again in another folder")
+        self._key = key
         if not self.root_file.exists():
             durable.replace(self.root_file, self.root_pem.encode(), mode=0o644)
 
@@ -61,12 +65,12 @@ class Authority:
 
     def issue(self, identity: Identity, request: x509.CertificateSigningRequest, days: float = CLIENT_DAYS
               ) -> x509.Certificate:
-        """A client certificate of `identity` for the key of a request that `read_request` has checked."""
+        """A client certificate of `identity` for the key of a request that `read_request` has returned."""
         return self._sign(request.public_key(), identity.name, [x509.UniformResourceIdentifier(identity.uri)],
                           ExtendedKeyUsageOID.CLIENT_AUTH, datetime.timedelta(days=days))
 
     def server_pem(self, names: Sequence[str]) -> bytes:
-        """A new key and its certificate for a server that is reached under `names` (host names, IP addresses)."""
+        """PEM of a new key and its certificate for a server with these `names` (host names, IP addresses)."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = self._sign(key.public_key(), "Lepton ingest", [_general_name(name) for name in names],
                                  ExtendedKeyUsageOID.SERVER_AUTH, datetime.timedelta(days=SERVER_DAYS))
@@ -88,7 +92,7 @@ class Authority:
 
 
 def _new_root() -> bytes:
-    """PEM of a key and the certificate that it signs for itself."""
+    """PEM of a key and its self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     name = "Lepton ingest authority"
@@ -104,7 +108,7 @@ def _new_root() -> bytes:
 
 
 def read_request(pem: str) -> x509.CertificateSigningRequest:
-    """A PKCS#10 request whose sender holds its key. Raises `RequestRefused`."""
+    """A PKCS#10 request (RFC 2986) that is signed by its own key. Raises `RequestRefused`."""
     try:
         request = x509.load_pem_x509_csr(pem.encode())
         key = request.public_key()
@@ -115,7 +119,7 @@ def read_request(pem: str) -> x509.CertificateSigningRequest:
             or (isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1))):
         raise RequestRefused(422, "invalid", "the key of a certificate request must be P-256 or Ed25519")
     if not valid:
-        raise RequestRefused(422, "invalid", "the certificate request is not signed by the key that it names")
+        raise RequestRefused(422, "invalid", "the certificate request must be signed by its own key")
     return request
 
 

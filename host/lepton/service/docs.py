@@ -1,6 +1,6 @@
 """Writes docs/reference/ingest.json, the OpenAPI document of the service: `python -m lepton.service.docs`.
 
-It is kept in the repository so that it can be read there; a test compares it with what this module makes.
+A test compares the file in the repository with the text that this module makes.
 """
 
 import json
@@ -13,11 +13,12 @@ COMMAND = "python -m lepton.service.docs"
 
 
 def page() -> Path:
-    """The document's file in the source tree that this module lies in."""
+    """The document's file in the source tree of this module."""
     return Path(__file__).resolve().parents[3] / "docs" / "reference" / "ingest.json"
 
 
 def text() -> str:
+    """The document as JSON."""
     return json.dumps(bare_app().openapi(), indent=1) + "\n"
 
 

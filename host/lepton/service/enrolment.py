@@ -1,4 +1,4 @@
-"""Who may talk to the service: one-time codes, certificates, revocation."""
+"""Access to the service: one-time codes, certificates, revocation."""
 
 import base64
 import binascii
@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from . import tables
 from .authority import CLIENT_DAYS, Authority, read_request
@@ -22,12 +22,13 @@ from .identity import Identity
 from .refusal import RequestRefused
 
 CODE_HOURS = 24.0
+CODE_BYTES = 20  # 160 random bits cannot be guessed, and their digest needs no slow hash
 PROOF_CONTEXT = b"lepton-enrolment/1\0"
 
 
 @dataclass(frozen=True)
 class Issued:
-    """A certificate and whom it is for."""
+    """A certificate and its owner."""
 
     identity: Identity
     certificate: x509.Certificate
@@ -39,28 +40,31 @@ class Issued:
 
 @dataclass(frozen=True)
 class Peer:
-    """Who sent a request, and the digest of the code with which its certificates began."""
+    """The sender of a request, and the digest of the code from which its certificates were issued."""
 
     identity: Identity
     code: str
 
 
 class Enrolment:
-    """Codes and certificates in `database`, signed by `authority` for `days`.
+    """Codes and certificates in `database`; certificates are signed by `authority` and valid for `days`.
 
-    A certificate is found in the database at every request, so a revocation acts at once, also on
-    connections that are open. `clock` tells the seconds since 1970.
+    Every request looks up its certificate in the database, so a revocation is effective at once, also on open
+    connections. `clock` returns the seconds since 1970.
     """
 
     def __init__(self, database: IndexDatabase, authority: Authority, days: float = CLIENT_DAYS,
                  clock: Callable[[], float] = time.time):
-        self._database, self._authority, self._days, self._clock = database, authority, days, clock
+        self._database = database
+        self._authority = authority
+        self._days = days
+        self._clock = clock
 
     def invite(self, identity: Identity, hours: float = CODE_HOURS) -> str:
-        """A code with which `identity` can enrol once, within `hours`. Only its digest is kept."""
+        """A code with which `identity` can enrol once, within `hours`. The database has only its digest."""
         if not hours > 0:
             raise ServiceError(f"a code must be valid for more than 0 hours, not {hours}")
-        code = secrets.token_hex(20)
+        code = secrets.token_hex(CODE_BYTES)
         with self._database.write() as connection:
             connection.execute(tables.codes.insert().values(
                 digest=_digest(code.encode()), role=identity.role, tenant=identity.tenant, name=identity.name,
@@ -68,21 +72,23 @@ class Enrolment:
         return code
 
     def enrol(self, code: str, request_pem: str, signing_key: str | None, signing_proof: str | None) -> Issued:
-        """Spend `code` on a certificate. Raises `RequestRefused`, and then the code is not spent.
+        """Exchange `code` for a certificate. Raises `RequestRefused`; the code is then not used.
 
-        A code belongs to the first key that uses it: a device that lost the answer asks again with the same key.
+        A code is bound to the first key that uses it: a device that lost the answer repeats the request with that key.
         """
         request = read_request(request_pem)
         key = _digest(request.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-        now, digest, codes = self._clock(), _digest(code.encode()), tables.codes.c
+        now = self._clock()
+        digest = _digest(code.encode())
+        codes = tables.codes.c
         with self._database.write() as connection:
-            # one statement tests and spends the code: two requests at once cannot both have it
+            # one statement checks and uses the code: of two simultaneous requests only one gets it
             row = connection.execute(
                 update(tables.codes).values(key=key)
                 .where(codes.digest == digest, codes.key.is_(None) | (codes.key == key), codes.revoked.is_(None),
                        codes.expires > now)
                 .returning(codes.role, codes.tenant, codes.name)).one_or_none()
-            if row is None:  # which of the four it was is nobody's business
+            if row is None:  # the answer does not say which: that would help to guess codes
                 raise RequestRefused(403, "code_refused", "the code is unknown, expired, revoked or already used; "
                                      "ask the operator for a new one")
             identity = Identity(*row)
@@ -94,14 +100,15 @@ class Enrolment:
             return self._issue(connection, digest, identity, request)
 
     def rotate(self, peer: Peer, request_pem: str) -> Issued:
-        """A further certificate for someone who has shown a valid one; it ends with the same revocation."""
+        """Another certificate for a client with a valid one. It is revoked together with the first."""
         request = read_request(request_pem)
         with self._database.write() as connection:
             return self._issue(connection, peer.code, peer.identity, request)
 
     def identify(self, certificate_der: bytes) -> Peer:
-        """Whom a certificate is for, if it is valid at this moment. Raises `RequestRefused`."""
-        certificates, codes = tables.certificates.c, tables.codes.c
+        """The owner of a certificate that is valid now. Raises `RequestRefused` for any other certificate."""
+        certificates = tables.certificates.c
+        codes = tables.codes.c
         with self._database.read() as connection:
             row = connection.execute(
                 select(codes.digest, codes.role, codes.tenant, codes.name, codes.revoked, certificates.expires)
@@ -109,19 +116,19 @@ class Enrolment:
                 .join_from(tables.certificates, tables.codes)).one_or_none()
         if row is None:
             raise RequestRefused(401, "certificate_unknown",
-                                 "the certificate is not in this service's list; enrol again")
+                                 "this service has not issued the certificate; enrol again")
         peer = Peer(Identity(row.role, row.tenant, row.name), row.digest)
         if row.revoked is not None:
             raise RequestRefused(401, "certificate_revoked",
                                  "the certificate has been revoked; ask the operator for a code",
                                  identity=peer.identity)
-        if row.expires <= self._clock():  # a connection may outlive what it was opened with
+        if row.expires <= self._clock():  # a connection may last longer than its certificate
             raise RequestRefused(401, "certificate_expired", "the certificate has expired; enrol again with a new code",
                                  identity=peer.identity)
         return peer
 
     def revoke(self, identity: Identity) -> int:
-        """End the codes of `identity`, and with them all its certificates and signing keys; the number of codes."""
+        """Revoke the codes of `identity`, and so all its certificates and signing keys; the number of codes."""
         codes = tables.codes.c
         with self._database.write() as connection:
             count = connection.execute(
@@ -129,10 +136,11 @@ class Enrolment:
                 .where(codes.tenant == identity.tenant, codes.role == identity.role, codes.name == identity.name,
                        codes.revoked.is_(None))).rowcount
         if not count:
-            raise ServiceError(f"there is nothing to revoke: no valid code or certificate was made for {identity}")
+            raise ServiceError(f"there is nothing to revoke: {identity} has no valid code or certificate")
         return count
 
-    def _issue(self, connection, code: str, identity: Identity, request: x509.CertificateSigningRequest) -> Issued:
+    def _issue(self, connection: Connection, code: str, identity: Identity, request: x509.CertificateSigningRequest
+               ) -> Issued:
         certificate = self._authority.issue(identity, request, self._days)
         connection.execute(tables.certificates.insert().values(
             fingerprint=_digest(certificate.public_bytes(Encoding.DER)), code=code, issued=self._clock(),
@@ -141,12 +149,12 @@ class Enrolment:
 
 
 def _digest(content: bytes) -> str:
-    """Also of codes: they have 160 random bits, so a plain hash is as good as a slow one."""
+    """SHA-256 in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
 def _proven_key(request: x509.CertificateSigningRequest, key: str | None, proof: str | None) -> str:
-    """The signing key in hexadecimal, once its proof shows that the sender holds its private half."""
+    """The signing key in hexadecimal. The proof must show that the sender has its private key."""
     if not key or not proof:
         raise RequestRefused(422, "invalid", "a device must send signing_key and signing_proof")
     try:

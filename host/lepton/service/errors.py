@@ -1,5 +1,5 @@
-"""What can go wrong in the service, for its operator. `refusal` has what becomes of a peer's request."""
+"""Errors for the service's operator. `refusal` has those that are answers to a client."""
 
 
 class ServiceError(RuntimeError):
-    """The service cannot be set up or used as its operator asks."""
+    """The service cannot be set up or used."""

@@ -1,4 +1,4 @@
-"""Who a certificate is for: a device or a reader of a tenant."""
+"""The owner of a certificate: a device or a reader of a tenant."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _URI = re.compile(rf"urn:lepton:({'|'.join(get_args(Role))}):({NAME}):({NAME})")
 
 @dataclass(frozen=True)
 class Identity:
-    """A name within a tenant, and what it may do: devices write their own segments, readers read their tenant's."""
+    """A name within a tenant, and its role: devices write their own segments, readers read those of their tenant."""
 
     role: Role
     tenant: str
@@ -34,16 +34,18 @@ class Identity:
 
     @property
     def uri(self) -> str:
-        """The URI (a URN) that stands in the subject alternative name."""
+        """The URI of the certificate's subject alternative name (RFC 5280, section 4.2.1.6)."""
         return f"urn:lepton:{self.role}:{self.tenant}:{self.name}"
 
     @classmethod
     def of(cls, certificate: x509.Certificate) -> "Identity | None":
-        """Whom a certificate of ours is for; None for one that names nobody, such as a server's."""
+        """The owner of a certificate of this service; None for one without an identity, such as a server's."""
         try:
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except x509.ExtensionNotFound:
             return None
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
         match = _URI.fullmatch(uris[0]) if len(uris) == 1 else None
-        return cls(*match.groups()) if match else None
+        if not match:
+            return None
+        return cls("device" if match[1] == "device" else "reader", match[2], match[3])

@@ -1,9 +1,9 @@
-"""Segments in: checked, stored once, indexed in the order of each spool.
+"""Takes segments: checks them, stores each once, and indexes them in the order of their spool.
 
-The object is stored first, its row second, each durably. A crash in between leaves an object that nobody
-counts; the device, which has seen no answer, sends the same bytes again and completes it. The
-row is written by a compare-and-swap on the spool's position, so that of two requests at once, in one process or in
-several, one advances it and the other looks again.
+The object is stored first, then its row, both durably. A crash in between leaves an object without a row; the device
+has had no answer, sends the same bytes again, and the row is added. The row is written by a compare-and-swap on the
+spool's position. Of two simultaneous requests, in one process or in several, one advances the position, and the other
+one starts again.
 """
 
 import threading
@@ -22,15 +22,15 @@ from .identity import Identity
 from .refusal import RequestRefused
 from .text import printable
 
-LOST = ("rejected", "dropped")  # of a spool's counters: records that never became part of a segment
-IDENTIFY_SECONDS = 10.0  # between looks at an S3 store's identity; a folder's is looked at with every object
-MAX_COUNT = 2**63 - 1  # of a column
-MAX_TIME = 253402300799.0  # 9999-12-31, for devices whose clock says more
+LOST = ("rejected", "dropped")  # a spool's counters of records that never were in a segment
+IDENTIFY_SECONDS = 10.0  # between checks of an S3 store's identity; that of a folder is checked with every object
+MAX_COUNT = 2**63 - 1  # of a column of type BIGINT
+MAX_TIME = 253402300799.0  # 9999-12-31 23:59:59 UTC, the end of `datetime`; a device's clock may be later
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A segment that is durable; `new` unless it was before. `expected` is the spool's next number."""
+    """A durable segment; `new` is False if it was stored before. `expected` is the spool's next sequence number."""
 
     new: bool
     sequence: int
@@ -40,57 +40,63 @@ class Accepted:
 
 @dataclass(frozen=True)
 class _Standing:
-    """What is known of a segment's spool and number. `expected` is None before the spool's first segment."""
+    """The state of a spool, and of one sequence number in it. `expected` is None before the spool's first segment."""
 
     expected: int | None = None
     last_digest: str | None = None
-    stored: str | None = None  # digest of the segment that has this number
-    missing: bool = False  # the number lies in a gap
+    stored: str | None = None  # digest of the stored segment with this number
+    missing: bool = False  # the number is in a gap
 
 
 class Ingest:
-    """Segments into objects under `objects`, a folder or URL (one folder per tenant in it), and rows in `database`."""
+    """Stores segments as objects under `objects`, a folder or URL with a folder per tenant, and rows in `database`."""
 
     def __init__(self, database: IndexDatabase, objects: str, clock: Callable[[], float] = time.time):
-        self._database, self._objects, self._clock = database, objects.rstrip("/"), clock
+        self._database = database
+        self._objects = objects.rstrip("/")
+        self._clock = clock
         self._stores: dict[str, Store] = {}
-        self._identified: dict[str, float] = {}  # when a tenant's store was last seen to be the one that it was
+        self._identified: dict[str, float] = {}  # time of the last check of a tenant's store's identity
         self._lock = threading.Lock()
 
     def accept(self, device: Identity, key: str, body: bytes, lost_from: int | None = None) -> Accepted:
-        """Make `body` durable under `key`. Raises `RequestRefused`, or what store and database raise while they fail.
+        """Make `body` durable under `key`. Raises `RequestRefused`, or the errors of store and database.
 
-        `lost_from`: the device says that the segments from this number up to this one are lost.
+        `lost_from`: the device has lost the segments from this number up to the one that it sends.
         """
         try:
             segment = segments.parse(body, key)
             segment.check_signature(self._signers(device))
         except SegmentError as error:
             raise RequestRefused(422, "segment", str(error)) from error
-        header, digest = segment.header, segment.digest
+        header = segment.header
+        digest = segment.digest
         while True:
             standing = self._look(device, header)
+            following = max(header.sequence + 1, standing.expected or 0)
             if standing.stored == digest:
-                return Accepted(False, header.sequence, digest, standing.expected)
+                return Accepted(False, header.sequence, digest, following)
             _check_order(standing, segment, lost_from)
             self._put(device.tenant, key, body)
             if self._index(device, standing, segment):
-                return Accepted(True, header.sequence, digest, max(header.sequence + 1, standing.expected or 0))
+                return Accepted(True, header.sequence, digest, following)
 
     def read(self, tenant: str, key: str) -> bytes:
         """The bytes of a stored segment."""
         return self._store(tenant).get(key)
 
     def _signers(self, device: Identity) -> set[str]:
-        """The public keys (hex) that the device has enrolled with and that are not revoked."""
-        keys, codes = tables.signing_keys.c, tables.codes.c
+        """The public keys (hex) with which the device has enrolled, except revoked ones."""
+        keys = tables.signing_keys.c
+        codes = tables.codes.c
         with self._database.read() as connection:
             return set(connection.scalars(
                 select(keys.key).join_from(tables.signing_keys, tables.codes)
                 .where(keys.tenant == device.tenant, keys.device == device.name, codes.revoked.is_(None))))
 
     def _look(self, device: Identity, header: Header) -> _Standing:
-        spool, gaps = _spool(device, header), tables.gaps.c
+        spool = _spool(device, header)
+        gaps = tables.gaps.c
         with self._database.read() as connection:
             position = connection.execute(
                 select(tables.spools.c.expected, tables.spools.c.last_digest).filter_by(**spool)).one_or_none()
@@ -104,10 +110,12 @@ class Ingest:
         return _Standing(*position, stored, gap is not None)
 
     def _index(self, device: Identity, standing: _Standing, segment: Segment) -> bool:
-        """Write the segment's row and advance the spool past it; False if another request has moved it meanwhile."""
-        header, now, spool = segment.header, self._clock(), _spool(device, segment.header)
+        """Write the segment's row and advance the spool's position; False if another request has advanced it."""
+        header = segment.header
+        now = self._clock()
+        spool = _spool(device, header)
         with self._database.write() as connection:
-            if standing.expected is not None and header.sequence < standing.expected:  # was missing, has come
+            if standing.expected is not None and header.sequence < standing.expected:  # a segment of a gap
                 return insert_new(connection, tables.segments, [_row(spool, segment, now)]) == 1
             if not _advance(connection, spool, standing.expected, {
                     "expected": header.sequence + 1, "last_digest": segment.digest, "last_received": now,
@@ -120,7 +128,7 @@ class Ingest:
             return True
 
     def _put(self, tenant: str, key: str, body: bytes) -> None:
-        """Store an object in what is still the tenant's store. Raises `Unavailable` where another has its place."""
+        """Store an object. Raises `Unavailable` if another store is at the place of the tenant's store."""
         store = self._store(tenant)
         with self._lock:
             due = self._identified.get(tenant, -IDENTIFY_SECONDS) + IDENTIFY_SECONDS <= time.monotonic()
@@ -134,14 +142,15 @@ class Ingest:
             raise
 
     def accept_store(self, place: str) -> int:
-        """Let what is found at `place`, or in it, next be the store; how many stores were known there."""
+        """Accept any store at `place`, or below it, from the next check on; the number of stores known there."""
         stores = tables.stores
         with self._database.write() as connection:
             return connection.execute(delete(stores).where(
                 or_(stores.c.place == place, stores.c.place.startswith(f"{place}/", autoescape=True)))).rowcount
 
     def _identify(self, tenant: str, store: Store) -> None:
-        row, stores = {"tenant": tenant, "place": store.place}, tables.stores
+        row = {"tenant": tenant, "place": store.place}
+        stores = tables.stores
         known = select(stores.c.identity).filter_by(**row)
         with self._database.read() as connection:
             expected = connection.scalar(known)
@@ -164,7 +173,7 @@ def _spool(device: Identity, header: Header) -> dict[str, str]:
 
 
 def _row(spool: dict, segment: Segment, now: float) -> dict:
-    """Of the table of segments."""
+    """A row of the table `segments`."""
     header = segment.header
     return spool | {
         "sequence": header.sequence, "digest": segment.digest, "bytes": len(segment.data), "run": header.run,
@@ -174,6 +183,7 @@ def _row(spool: dict, segment: Segment, now: float) -> dict:
 
 
 def _advance(connection: Connection, spool: dict, expected: int | None, new: dict) -> bool:
+    """Compare-and-swap: update the spool's row if it still expects `expected`."""
     if expected is None:
         return insert_new(connection, tables.spools, [spool | new]) == 1
     return connection.execute(
@@ -181,8 +191,9 @@ def _advance(connection: Connection, spool: dict, expected: int | None, new: dic
 
 
 def _check_order(standing: _Standing, segment: Segment, lost_from: int | None) -> None:
-    """Raises `RequestRefused` unless the segment is the first, the next, the next after a loss, or was missing."""
-    header, expected = segment.header, standing.expected
+    """Raise `RequestRefused` unless the segment is the first, the next, the next after a loss, or one of a gap."""
+    header = segment.header
+    expected = standing.expected
     if expected is None or (standing.missing and standing.stored is None):
         return
     if standing.stored is not None:
@@ -191,8 +202,8 @@ def _check_order(standing: _Standing, segment: Segment, lost_from: int | None) -
     if header.sequence == expected:
         if header.previous != standing.last_digest:
             raise RequestRefused(409, "conflict",
-                                 f"segment {header.sequence} names {header.previous!r} as the one before, "
-                                 f"the last that is stored is {standing.last_digest}")
+                                 f"segment {header.sequence} names {header.previous!r} as its predecessor, but the "
+                                 f"last stored segment is {standing.last_digest}")
     elif not lost_from == expected < header.sequence:
-        raise RequestRefused(409, "out_of_order", f"segment {header.sequence} came, {expected} is expected",
+        raise RequestRefused(409, "out_of_order", f"expected segment {expected}, not {header.sequence}",
                              expected=expected)

@@ -1,4 +1,4 @@
-"""The bodies of requests and answers, as the OpenAPI document shows them."""
+"""The bodies of requests and answers, as in the OpenAPI document."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -7,8 +7,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from .identity import Role
 
-MAX_SEQUENCE = 10**12 - 1  # twelve digits in a key
-MAX_PAGE = 1000
+MAX_SEQUENCE = 10**12 - 1  # twelve digits in a segment's key
+MAX_PAGE = 1000  # rows: some 500 KB of JSON
 
 
 def _from_seconds(value: object) -> object:
@@ -23,7 +23,7 @@ class _Strict(BaseModel):
 
 
 class EnrolmentRequest(_Strict):
-    """A one-time code, and the keys that it shall stand for."""
+    """A one-time code, and the keys to be registered with it."""
 
     code: str = Field(min_length=1, max_length=128)
     request: str = Field(max_length=8192, description="PKCS#10 in PEM, signed by the key for TLS (P-256 or Ed25519)")
@@ -39,31 +39,31 @@ class RotationRequest(_Strict):
 
 
 class Certificate(BaseModel):
-    """A certificate of the service."""
+    """A certificate that the service has issued."""
 
     certificate: str = Field(description="PEM")
-    authority: str = Field(description="PEM of the certificate that signed it, and the service's own")
+    authority: str = Field(description="PEM of the certificate that signed it and the service's own certificate")
     tenant: str
     name: str
     role: Role
     expires: Time
 
 
-class Position(BaseModel):
-    """Where a spool of a device stands."""
+class SpoolPosition(BaseModel):
+    """The next segment that the service expects of a spool."""
 
     device: str
     spool: str
-    expected: int | None = Field(description="the sequence that comes next; null before the first segment")
+    expected: int | None = Field(description="sequence number of the next segment; null before the first one")
 
 
 class Stored(BaseModel):
-    """A segment that is durable."""
+    """A segment that is durably stored."""
 
     device: str
     sequence: int
     digest: str
-    expected: int = Field(description="the sequence that comes next")
+    expected: int = Field(description="sequence number of the next segment")
 
 
 class SegmentRow(BaseModel):
@@ -74,27 +74,27 @@ class SegmentRow(BaseModel):
     sequence: int
     digest: str
     bytes: int
-    run: str = Field(description="empty for one that carries counters only")
-    first: int = Field(description="numbers of the run's records, which may have holes")
+    run: str = Field(description="empty for a segment that has only counters")
+    first: int = Field(description="number of the first record in its run; numbers up to `last` may have gaps")
     last: int
     records: int
-    model_hash: str = Field(description="hashes of what the results were made with, empty if unknown")
+    model_hash: str = Field(description="hashes of model, program and configuration; empty if unknown")
     program_hash: str
     config_hash: str
-    first_time: Time = Field(description="of its records, by the device's clock")
+    first_time: Time = Field(description="time of the first record, by the device's clock")
     last_time: Time
-    received: Time = Field(description="by the service's clock")
+    received: Time = Field(description="time of arrival, by the service's clock")
 
 
 class SegmentPage(BaseModel):
-    """Segments in the order of device, spool and sequence."""
+    """Segments in the order of device, spool and sequence number."""
 
     segments: list[SegmentRow]
     next: str | None = Field(description="`after` of the next page; null on the last")
 
 
 class DeviceRow(BaseModel):
-    """A device and what it has sent."""
+    """A device and the totals of its segments."""
 
     device: str
     enrolled: Time
@@ -102,8 +102,8 @@ class DeviceRow(BaseModel):
     spools: int
     segments: int
     records: int
-    missing_segments: int = Field(description="that have not come, though later ones have")
-    lost_records: int = Field(description="that its spools, being full, did not take or dropped")
+    missing_segments: int = Field(description="segments that have not arrived, although later ones have")
+    lost_records: int = Field(description="records that its full spools have rejected or dropped")
 
 
 class DevicePage(BaseModel):
@@ -114,7 +114,7 @@ class DevicePage(BaseModel):
 
 
 class RefusalRow(BaseModel):
-    """A request that was not granted."""
+    """A refused request."""
 
     id: int
     time: Time
@@ -135,10 +135,10 @@ class RefusalPage(BaseModel):
 
 
 class Problem(BaseModel):
-    """Why a request was not granted (RFC 9457)."""
+    """The reason for a refusal (RFC 9457)."""
 
     title: str
     status: int
     reason: str
     detail: str
-    expected: int | None = Field(None, description="with `out_of_order`: the sequence that the service waits for")
+    expected: int | None = Field(None, description="with `out_of_order`: sequence number of the expected segment")

@@ -1,36 +1,41 @@
-"""TLS 1.3 and the peer's certificate, for uvicorn.
+"""TLS 1.3 and the client's certificate, for uvicorn.
 
-uvicorn has no ASGI extension for TLS: a subclass of its HTTP protocol puts the client's
-certificate into the state of each request (`scope["state"]`). What is refused here, before the application
-sees it, is told to a `Report`.
+uvicorn does not implement the TLS extension of ASGI, so a subclass of its HTTP protocol puts the client's certificate
+into the state of each request (`scope["state"]`). A `Report` is called for everything that is refused here, before the
+application sees it.
 """
 
 import asyncio
 import ssl
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .refusal import RequestRefused
 
-CERTIFICATE = "peer_certificate"  # in the state: DER, or None
+CERTIFICATE = "peer_certificate"  # key in the state: DER, or None
+# At shutdown an idle connection is aborted after this time: long enough for TLS's close_notify to arrive.
 FAREWELL_SECONDS = 0.5
 
-Report = Callable[[str, RequestRefused, str | None], None]  # what was asked for, why not, the peer's address if known
+
+class Report(Protocol):
+    """Called with what was requested, the refusal, and the client's address if it is known."""
+
+    def __call__(self, request: str, refused: RequestRefused, address: str | None, /) -> None:
+        ...
 
 
 class PeerProtocol(H11Protocol):
-    """HTTP/1.1 that knows its peer, and does not wait for ever for a request, nor for the rest of a refused one."""
+    """HTTP/1.1 with the client's certificate, and a time limit for requests and for the rest of a refused one."""
 
     report: ClassVar[Report]
     patience: ClassVar[float]  # seconds
     _deadline: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in H11Protocol
         super().connection_made(transport)
         tls = transport.get_extra_info("ssl_object")
         self.app_state = {**self.app_state, CERTIFICATE: tls.getpeercert(binary_form=True)}
@@ -49,7 +54,7 @@ class PeerProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """Idle peers need not agree to the end of their connection: TLS would wait for them."""
+        """Abort idle connections: otherwise TLS would wait for the client to agree to the end."""
         super().shutdown()
         if self._answered:
             self.loop.call_later(FAREWELL_SECONDS, self.transport.abort)
@@ -67,7 +72,7 @@ class PeerProtocol(H11Protocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _watch(self) -> None:
-        """The deadline runs while the rest of a head, or of a body whose request was refused, is to come."""
+        """The deadline runs while the rest of a head, or of the body of a refused request, has not arrived."""
         if self._answered and self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
             if self._deadline is None:
                 self._deadline = self.loop.call_later(self.patience, self._too_slow)
@@ -81,32 +86,32 @@ class PeerProtocol(H11Protocol):
 
     def _too_slow(self) -> None:
         if not self.transport.is_closing():
-            if self.cycle is None or self.conn.trailing_data[0]:  # not where a connection has only become idle
-                self.report("HTTP", RequestRefused(408, "slow", f"no request came within {self.patience:g} seconds"),
+            if self.cycle is None or self.conn.trailing_data[0]:  # otherwise the connection is only idle
+                self.report("HTTP", RequestRefused(408, "slow", f"no request arrived within {self.patience:g} seconds"),
                             self._address)
             self.transport.close()
 
 
 def protocol(report: Report, patience: float) -> type[PeerProtocol]:
-    """`PeerProtocol` for uvicorn, which makes the objects itself."""
+    """A subclass of `PeerProtocol` for uvicorn, which creates the objects itself."""
     return type("ReportingPeerProtocol", (PeerProtocol,), {"report": staticmethod(report), "patience": patience})
 
 
 def make_context(server_pem: bytes, root: Path, report: Report) -> ssl.SSLContext:
-    """TLS 1.3 with the server's key and certificate, and with clients' certificates of `root` only.
+    """TLS 1.3 with the server's key and certificate; clients' certificates must be signed by `root`.
 
-    A client may come without one, because enrolment must: the application refuses it all other requests.
+    A client may have no certificate, since enrolment is done without one: the gate refuses all its other requests.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    with tempfile.NamedTemporaryFile() as file:  # the module ssl reads keys from files only
+    with tempfile.NamedTemporaryFile() as file:  # Python's ssl reads keys only from files
         file.write(server_pem)
         file.flush()
         context.load_cert_chain(file.name)
     context.load_verify_locations(root)
     context.verify_mode = ssl.CERT_OPTIONAL
     context.verify_flags |= ssl.VERIFY_X509_STRICT
-    context.num_tickets = 0  # no resumption: every connection proves its key anew
+    context.num_tickets = 0  # no resumption: every connection must prove that it has the key
     context.set_alpn_protocols(["http/1.1"])
     context.sslobject_class = _reporting(report)
     return context
@@ -114,7 +119,7 @@ def make_context(server_pem: bytes, root: Path, report: Report) -> ssl.SSLContex
 
 def _reporting(report: Report) -> type[ssl.SSLObject]:
     class ReportingObject(ssl.SSLObject):
-        """asyncio tells nobody why a handshake failed; this does."""
+        """Reports why a handshake failed, which asyncio does not."""
 
         def do_handshake(self) -> None:
             try:

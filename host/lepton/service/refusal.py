@@ -1,13 +1,13 @@
-"""A request that is not granted."""
+"""A refused request."""
 
 from .identity import Identity
 
 
 class RequestRefused(Exception):
-    """A request that is not granted; becomes its answer and a row of the audit table.
+    """A refused request; becomes the answer and a row of the audit table.
 
-    `reason` is a word that a program can act on, `detail` a sentence for a person, `members` are
-    further members of the answer. `identity` is whom the audit names when the request was refused for who sent it.
+    `reason` is a word for programs, `detail` a sentence for people, `members` are further members of the answer.
+    `identity` is the sender, for the audit, if the request was refused before it was identified otherwise.
     """
 
     def __init__(self, status: int, reason: str, detail: str, *, identity: Identity | None = None, **members):

@@ -1,4 +1,4 @@
-"""The endpoints. Each says in its signature whom it is for: a `Device`, a tenant's `Reader`, either, or a stranger."""
+"""The endpoints. The signature shows who may use each: a `Device`, a reader (`View`), either (`AnyPeer`), or anyone."""
 
 from datetime import datetime
 from typing import Annotated
@@ -18,20 +18,20 @@ from .tenant import TenantView
 
 
 async def _peer(request: Request) -> Peer:
-    return getattr(request.state, PEER)  # the gate lets strangers in to the open paths only
+    return getattr(request.state, PEER)  # the gate requires a certificate on all paths that use this
 
 
 async def _device(request: Request) -> Identity:
     identity = getattr(request.state, PEER).identity
     if identity.role != "device":
-        raise RequestRefused(403, "not_yours", "only a device may do this, the certificate is a reader's")
+        raise RequestRefused(403, "not_yours", "only a device may do this; the certificate is that of a reader")
     return identity
 
 
 async def _view(request: Request) -> TenantView:
     identity = getattr(request.state, PEER).identity
     if identity.role != "reader":
-        raise RequestRefused(403, "not_yours", "only a reader may do this, the certificate is a device's")
+        raise RequestRefused(403, "not_yours", "only a reader may do this; the certificate is that of a device")
     return TenantView(request.app.state.database, identity.tenant)
 
 
@@ -42,14 +42,14 @@ Device = Annotated[Identity, Depends(_device)]
 View = Annotated[TenantView, Depends(_view)]
 DeviceName = Annotated[str, Path(pattern=f"^{NAME}$")]
 SegmentName = Annotated[str, Path(pattern="^[0-9]{12}-[0-9a-f]{64}$", description="`<sequence>-<sha256>`")]
-Spool = Annotated[str, Query(pattern=f"^{SPOOL}$", description="the spool's identity, as segments name it")]
+Spool = Annotated[str, Query(pattern=f"^{SPOOL}$", description="the spool's identity, as in its segments' headers")]
 Limit = Annotated[int, Query(ge=1, le=messages.MAX_PAGE)]
 _BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
 def refusals(*statuses: int) -> dict:
-    """Responses of an OpenAPI operation: those that every one can have, and `statuses`."""
+    """Responses of an OpenAPI operation: those of every operation, and `statuses`."""
     meanings = {400: "malformed", 401: "no valid certificate", 403: "not permitted", 404: "not found",
                 408: "too slow", 409: "out of order, or another segment has the number", 411: "no length",
                 413: "too large", 422: "invalid", 429: "busy", 503: "database or store cannot be reached"}
@@ -62,7 +62,7 @@ router = APIRouter(prefix="/v1", responses=refusals())
 
 @router.post("/enrolment", status_code=201, openapi_extra={"security": []})
 def enrol(body: messages.EnrolmentRequest, request: Request) -> messages.Certificate:
-    """A certificate for whoever has a one-time code."""
+    """Get a certificate with a one-time code."""
     service = request.app.state
     return _certificate(service.authority, service.enrolment.enrol(
         body.code, body.request, body.signing_key, body.signing_proof))
@@ -70,27 +70,27 @@ def enrol(body: messages.EnrolmentRequest, request: Request) -> messages.Certifi
 
 @router.post("/certificate", status_code=201)
 def rotate(body: messages.RotationRequest, request: Request, peer: AnyPeer) -> messages.Certificate:
-    """A certificate for the next key; the present one stays valid until it expires."""
+    """Get a certificate for a new key; the present one stays valid until it expires."""
     service = request.app.state
     return _certificate(service.authority, service.enrolment.rotate(peer, body.request))
 
 
 @router.get("/position")
-def position(request: Request, device: Device, spool: Spool) -> messages.Position:
-    """Where a spool of the device stands."""
+def position(request: Request, device: Device, spool: Spool) -> messages.SpoolPosition:
+    """The next segment that the service expects of a spool of the device."""
     view = TenantView(request.app.state.database, device.tenant)
-    return messages.Position(device=device.name, spool=spool, expected=view.expected(device.name, spool))
+    return messages.SpoolPosition(device=device.name, spool=spool, expected=view.expected(device.name, spool))
 
 
 @router.put("/results/{device}/{name}", status_code=201, responses={
-    200: {"model": messages.Stored, "description": "It was there already"}, **refusals(409, 429)},
+    200: {"model": messages.Stored, "description": "It was stored already"}, **refusals(409, 429)},
     openapi_extra={"requestBody": {"required": True, "content": _BYTES}})
 async def upload(request: Request, response: Response, device: DeviceName, name: SegmentName, sender: Device,
                  lost_from: Annotated[int | None, Header(
                      alias="Lepton-Lost-From", ge=0, le=messages.MAX_SEQUENCE,
                      description="the segments from this number up to the one sent are lost")] = None
                  ) -> messages.Stored:
-    """Store a segment under its key. What is answered with 200 or 201 is durable; sending again is safe."""
+    """Store a segment under its key. After an answer of 200 or 201 it is durable; sending it again is safe."""
     if device != sender.name:
         raise RequestRefused(403, "not_yours", f"the certificate is that of device {sender.name}, not of {device}")
     ingest: Ingest = request.app.state.ingest
@@ -107,11 +107,11 @@ def list_segments(view: View, device: Annotated[str | None, Query(pattern=f"^{NA
                   since: AwareDatetime | None = None, until: AwareDatetime | None = None,
                   after: Annotated[str | None, Query(pattern=f"^{NAME}:{SPOOL}:[0-9]{{1,12}}$")] = None,
                   limit: Limit = 100) -> messages.SegmentPage:
-    """The tenant's segments, of one device, with results of one model (by its hash), with records in a span of time."""
+    """The tenant's segments; optionally of one device, of one model (by its hash), or with records in a period."""
     rows = view.segments(device=device, model=model, since=_seconds(since), until=_seconds(until),
                          after=_cursor(after), limit=limit + 1)
-    page, more = rows[:limit], len(rows) > limit
-    return messages.SegmentPage(segments=page, next=_after(page[-1]) if more else None)
+    page = [messages.SegmentRow(**row) for row in rows[:limit]]
+    return messages.SegmentPage(segments=page, next=_after(page[-1]) if len(rows) > limit else None)
 
 
 @router.get("/results/{device}/{name}", response_class=Response, responses={
@@ -128,19 +128,19 @@ def download(request: Request, view: View, device: DeviceName, name: SegmentName
 @router.get("/devices")
 def list_devices(view: View, after: Annotated[str | None, Query(pattern=f"^{NAME}$")] = None,
                  limit: Limit = 100) -> messages.DevicePage:
-    """The tenant's devices, and how far each has come."""
+    """The tenant's devices, and the totals of their segments."""
     rows = view.devices(after=after, limit=limit + 1)
-    page = rows[:limit]
-    return messages.DevicePage(devices=page, next=page[-1]["device"] if len(rows) > limit else None)
+    page = [messages.DeviceRow(**row) for row in rows[:limit]]
+    return messages.DevicePage(devices=page, next=page[-1].device if len(rows) > limit else None)
 
 
 @router.get("/refusals")
 def list_refusals(view: View, before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
                   limit: Limit = 100) -> messages.RefusalPage:
-    """Requests of the tenant's devices and readers that were refused, the newest first."""
+    """Refused requests of the tenant's devices and readers, the newest first."""
     rows = view.refusals(before=before, limit=limit + 1)
-    page = rows[:limit]
-    return messages.RefusalPage(refusals=page, next=page[-1]["id"] if len(rows) > limit else None)
+    page = [messages.RefusalRow(**row) for row in rows[:limit]]
+    return messages.RefusalPage(refusals=page, next=page[-1].id if len(rows) > limit else None)
 
 
 def _certificate(authority: Authority, issued: Issued) -> messages.Certificate:
@@ -150,8 +150,8 @@ def _certificate(authority: Authority, issued: Issued) -> messages.Certificate:
         role=identity.role, expires=issued.certificate.not_valid_after_utc)
 
 
-def _after(row: dict) -> str:
-    return f"{row['device']}:{row['spool']}:{row['sequence']}"
+def _after(row: messages.SegmentRow) -> str:
+    return f"{row.device}:{row.spool}:{row.sequence}"
 
 
 def _cursor(after: str | None) -> tuple[str, str, int] | None:

@@ -1,4 +1,4 @@
-"""The service as a process: its folder, its socket, its threads."""
+"""The service's process: its folder, socket and threads."""
 
 import os
 import socket
@@ -18,23 +18,26 @@ from .gate import Limits
 from .ingest import Ingest
 from .peer import make_context, protocol
 
-DATABASE_VARIABLE = "LEPTON_DATABASE"  # a URL may hold a password, which has no place among arguments
-CONNECTIONS = 1000
-BACKLOG = 256  # connections that wait to be accepted
+DATABASE_VARIABLE = "LEPTON_DATABASE"  # a URL may have a password, which other users could read in an argument
+CONNECTIONS = 1000  # below Linux's usual limit of 1024 open files for a process
+BACKLOG = 256  # connections that wait to be accepted; further ones are refused by the system
+GRACE_SECONDS = 10  # at the end: time in which open requests may finish
 
 
 @dataclass(frozen=True)
 class Home:
-    """Where a service keeps its authority and, unless told otherwise, its index and its objects."""
+    """The folder of a service's authority and, by default, of its index and objects."""
 
     folder: Path
     database: str | None = None
     store: str | None = None
 
     def open_database(self) -> IndexDatabase:
+        """Raises `ServiceError`."""
         return IndexDatabase(self.database or os.environ.get(DATABASE_VARIABLE) or self.folder / "index.db")
 
     def open_authority(self) -> Authority:
+        """Raises `ServiceError`."""
         return Authority(self.folder / "authority")
 
     @property
@@ -44,7 +47,7 @@ class Home:
 
 @dataclass(frozen=True)
 class Address:
-    """Where to listen (port 0: any free one), and under which names devices reach it."""
+    """Address to listen on (port 0: any free one), and the names by which devices reach it."""
 
     host: str = "127.0.0.1"
     port: int = 8443
@@ -56,9 +59,10 @@ class Address:
 
 def serve(home: Home, address: Address, limits: Limits, *, days: float = CLIENT_DAYS,
           ready: Callable[[int], None] = lambda port: None) -> None:
-    """Answer until SIGINT or SIGTERM. `ready` is called with the port once requests are taken."""
+    """Answer requests until SIGINT or SIGTERM. `ready` is called with the port when the service is ready."""
     listener = _listen(address)
-    database, authority = home.open_database(), home.open_authority()
+    database = home.open_database()
+    authority = home.open_authority()
     audit = Audit(database)
     try:
         enrolment = Enrolment(database, authority, days)
@@ -68,7 +72,7 @@ def serve(home: Home, address: Address, limits: Limits, *, days: float = CLIENT_
             app, http=protocol(audit.put, limits.head_seconds), ws="none", lifespan="off",
             ssl_context_factory=lambda _config, _default: context, limit_concurrency=CONNECTIONS,
             log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-            timeout_graceful_shutdown=10)
+            timeout_graceful_shutdown=GRACE_SECONDS)
         _Server(config, lambda: ready(listener.getsockname()[1])).run([listener])
     finally:
         audit.close()
@@ -78,7 +82,8 @@ def serve(home: Home, address: Address, limits: Limits, *, days: float = CLIENT_
 
 def _listen(address: Address) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    # asyncio sets TCP_NODELAY only where the protocol is named; without it each answer waits 40 ms for the peer
+    # asyncio sets TCP_NODELAY only if the socket names its protocol; without it Nagle's algorithm (RFC 896) and the
+    # client's delayed acknowledgement (40 ms on Linux) delay each answer
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

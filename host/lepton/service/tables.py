@@ -1,22 +1,22 @@
-"""The tables. Times are seconds since 1970 (UTC), digests and keys are in hexadecimal.
+"""The tables. Times are seconds since 1970 (UTC); digests and keys are in hexadecimal.
 
-Every row that belongs to a tenant says so in its column `tenant`, which leads its key and its indices.
+Rows of a tenant have it in the column `tenant`, which is the first one of their key and indices.
 """
 
 from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
 SCHEMA_VERSION = 1
-ORIGIN = ("model_hash", "program_hash", "config_hash")  # what a segment's results were made with, empty if unknown
+ORIGIN = ("model_hash", "program_hash", "config_hash")  # of a segment's results; empty if unknown
 
 metadata = MetaData()
 
-_Name = String(64)
-_Digest = String(64)
-_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only a column of exactly this type
+_Name = String(64)  # `identity.NAME`
+_Digest = String(64)  # SHA-256 in hexadecimal
+_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER PRIMARY KEY (sqlite.org/autoinc.html)
 
 schema = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
 
-codes = Table(  # one-time codes, by their SHA-256; all certificates and keys that came from one end when it is revoked
+codes = Table(  # one-time codes, by their SHA-256; revoking one revokes all certificates and keys issued for it
     "codes", metadata,
     Column("digest", _Digest, primary_key=True),
     Column("role", _Name, nullable=False),
@@ -28,7 +28,7 @@ codes = Table(  # one-time codes, by their SHA-256; all certificates and keys th
     Index("codes_of", "tenant", "role", "name"),
 )
 
-certificates = Table(  # every one that was issued
+certificates = Table(  # all issued certificates
     "certificates", metadata,
     Column("fingerprint", _Digest, primary_key=True),  # SHA-256 of the certificate in DER
     Column("code", ForeignKey("codes.digest"), nullable=False),
@@ -36,7 +36,7 @@ certificates = Table(  # every one that was issued
     Column("expires", Double, nullable=False),
 )
 
-signing_keys = Table(  # Ed25519 public keys that a device's segments may be signed with
+signing_keys = Table(  # Ed25519 public keys of a device's segments
     "signing_keys", metadata,
     Column("tenant", _Name, primary_key=True),
     Column("device", _Name, primary_key=True),
@@ -52,22 +52,22 @@ devices = Table(
     Column("enrolled", Double, nullable=False),
 )
 
-stores = Table(  # identities of the stores that hold a tenant's objects, as they were when first used
+stores = Table(  # identities of the stores with a tenant's objects, as they were at the first use
     "stores", metadata,
     Column("tenant", _Name, primary_key=True),
     Column("place", Text, primary_key=True),  # folder or URL
     Column("identity", _Name, nullable=False),
 )
 
-spools = Table(  # how far each spool of a device has come; a device that loses its spool begins another
+spools = Table(  # the position of each spool of a device; a device that loses its spool begins another one
     "spools", metadata,
     Column("tenant", _Name, primary_key=True),
     Column("device", _Name, primary_key=True),
     Column("spool", _Name, primary_key=True),
-    Column("expected", BigInteger, nullable=False),  # the next sequence
+    Column("expected", BigInteger, nullable=False),  # the next sequence number
     Column("last_digest", _Digest, nullable=False),
     Column("last_received", Double, nullable=False),
-    Column("lost_records", BigInteger, nullable=False),  # that the spool, being full, did not take or dropped
+    Column("lost_records", BigInteger, nullable=False),  # records that the full spool has rejected or dropped
 )
 
 segments = Table(
@@ -78,19 +78,19 @@ segments = Table(
     Column("sequence", BigInteger, primary_key=True),
     Column("digest", _Digest, nullable=False),
     Column("bytes", BigInteger, nullable=False),
-    Column("run", _Name, nullable=False),  # empty for one that carries counters only
+    Column("run", _Name, nullable=False),  # empty for a segment that has only counters
     Column("first", BigInteger, nullable=False),  # numbers of the run's records
     Column("last", BigInteger, nullable=False),
     Column("records", BigInteger, nullable=False),
     Column("first_time", Double, nullable=False),  # of the records, by the device's clock
     Column("last_time", Double, nullable=False),
-    Column("received", Double, nullable=False),  # by ours
+    Column("received", Double, nullable=False),  # by the service's clock
     *(Column(name, String(256), nullable=False) for name in ORIGIN),
     Index("segments_by_time", "tenant", "first_time"),
     Index("segments_by_model", "tenant", "model_hash"),
 )
 
-gaps = Table(  # segments that had not come when a later one was taken
+gaps = Table(  # segments that had not arrived when a later one was stored
     "gaps", metadata,
     Column("tenant", _Name, primary_key=True),
     Column("device", _Name, primary_key=True),
@@ -100,14 +100,14 @@ gaps = Table(  # segments that had not come when a later one was taken
     Column("received", Double, nullable=False),
 )
 
-refusals = Table(  # the audit: requests that were not granted
+refusals = Table(  # the audit: refused requests
     "refusals", metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),
     Column("time", Double, nullable=False),
-    Column("tenant", _Name),  # null where nobody was identified
+    Column("tenant", _Name),  # null if the client was not identified
     Column("role", _Name),
     Column("name", _Name),
-    Column("address", String(64)),  # null where the TLS handshake failed
+    Column("address", String(64)),  # null if the TLS handshake failed
     Column("request", String(256), nullable=False),
     Column("status", Integer, nullable=False),
     Column("reason", _Name, nullable=False),

@@ -1,13 +1,13 @@
-"""What a tenant's readers may see. The only module that reads rows for an answer.
+"""The rows that a tenant's readers may see. Only this module reads rows for an answer.
 
-Every statement starts from `TenantView._select`, which adds the tenant: no endpoint can forget it, because none
-is given a connection. Each runs in a transaction of its own that ends before the answer is sent: a slow
-reader must not hold a lock.
+Every statement starts with `TenantView._select`, which adds the tenant. No endpoint can forget that, because endpoints
+have no connection. Each statement has its own transaction, which ends before the answer is sent, so that a slow reader
+holds no lock.
 """
 
 from dataclasses import dataclass
 
-from sqlalchemy import Select, Table, func, select, tuple_
+from sqlalchemy import ColumnElement, ScalarSelect, Select, Table, func, select, tuple_
 
 from . import tables
 from .database import IndexDatabase
@@ -29,13 +29,13 @@ class TenantView:
 
     def segments(self, *, device: str | None = None, model: str | None = None, since: float | None = None,
                  until: float | None = None, after: tuple[str, str, int] | None = None, limit: int = 100) -> list[dict]:
-        """Up to `limit` segments in the order of device, spool and sequence, those after `after` (the three).
+        """Up to `limit` segments in the order of device, spool and sequence number, from behind `after` (the three).
 
         `model` is a model's hash; `since` and `until` (seconds since 1970) select segments with a record in
-        between, by the clock of the device.
+        between, by the device's clock.
         """
         columns = tables.segments.c
-        order = columns.device, columns.spool, columns.sequence
+        order = (columns.device, columns.spool, columns.sequence)
         statement = self._select(tables.segments)
         if device is not None:
             statement = statement.where(columns.device == device)
@@ -56,18 +56,22 @@ class TenantView:
             columns.device == device, columns.sequence == sequence, columns.digest == digest)))
 
     def devices(self, *, after: str | None = None, limit: int = 100) -> list[dict]:
-        """Devices by name: what each has sent, and what of it is missing."""
-        devices, spools, segments, gaps = tables.devices, tables.spools, tables.segments, tables.gaps
+        """Devices by name, with the totals of what each has sent and lost."""
+        devices = tables.devices
+        spools = tables.spools
+        segments = tables.segments
+        gaps = tables.gaps
         statement = self._select(devices, devices.c.device, devices.c.enrolled)
         if after is not None:
             statement = statement.where(devices.c.device > after)
         rows = self._rows(statement.order_by(devices.c.device).limit(limit))
         names = [row["device"] for row in rows]
-        for table, empty, columns in (
-                (segments, 0, {"segments": func.count(), "records": func.sum(segments.c.records)}),
-                (spools, 0, {"spools": func.count(), "lost_records": func.sum(spools.c.lost_records)}),
-                (spools, None, {"last_received": func.max(spools.c.last_received)}),
-                (gaps, 0, {"missing_segments": func.sum(gaps.c.last - gaps.c.first + 1 - self._came_later())})):
+        totals: tuple[tuple[Table, int | None, dict[str, ColumnElement]], ...] = (
+            (segments, 0, {"segments": func.count(), "records": func.sum(segments.c.records)}),
+            (spools, 0, {"spools": func.count(), "lost_records": func.sum(spools.c.lost_records)}),
+            (spools, None, {"last_received": func.max(spools.c.last_received)}),
+            (gaps, 0, {"missing_segments": func.sum(gaps.c.last - gaps.c.first + 1 - self._came_later())}))
+        for table, empty, columns in totals:
             found = {row.pop("device"): row for row in self._rows(
                 self._select(table, table.c.device, *(column.label(name) for name, column in columns.items()))
                 .where(table.c.device.in_(names)).group_by(table.c.device))}
@@ -75,14 +79,14 @@ class TenantView:
         return rows
 
     def expected(self, device: str, spool: str) -> int | None:
-        """The sequence that comes next; None before the first segment."""
+        """The next sequence number of a spool; None before its first segment."""
         spools = tables.spools.c
         rows = self._rows(self._select(tables.spools, spools.expected)
                           .where(spools.device == device, spools.spool == spool))
         return rows[0]["expected"] if rows else None
 
     def refusals(self, *, before: int | None = None, limit: int = 100) -> list[dict]:
-        """Refused requests, the newest first, those before the row `before`."""
+        """Refused requests, the newest first; only those older than the row `before`."""
         refusals = tables.refusals
         statement = self._select(refusals)
         if before is not None:
@@ -90,9 +94,10 @@ class TenantView:
         return self._rows(statement.order_by(refusals.c.id.desc()).limit(limit))
 
     @staticmethod
-    def _came_later():
-        """Segments of a gap that came after all."""
-        gaps, segments = tables.gaps.c, tables.segments.c
+    def _came_later() -> ScalarSelect[int]:
+        """Number of segments of a gap that arrived later."""
+        gaps = tables.gaps.c
+        segments = tables.segments.c
         return (select(func.count()).select_from(tables.segments)
                 .where(segments.tenant == gaps.tenant, segments.device == gaps.device, segments.spool == gaps.spool,
                        segments.sequence.between(gaps.first, gaps.last))

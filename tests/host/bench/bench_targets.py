@@ -23,4 +23,4 @@ def leaves(entry, config, memory, progress):
 
 def differs(entry, config, memory, progress):
     """A real measurement that then claims a difference."""
-    return replace(measure(entry, config, memory, progress), exact=False, error="differs from golden: OUTPUT")
+    return replace(measure(entry, config, memory, progress), exact=False, error="differs from the golden model: OUTPUT")

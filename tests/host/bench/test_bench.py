@@ -63,7 +63,7 @@ def test_quick_rows_are_the_layers_and_mlperf_tiny():
 def test_rows_of_files_say_why_they_are_skipped():
     assert Entry("net").missing is None
     assert Entry("net", file="no/net.tflite").missing == (
-        "no/net.tflite is not there: the folder shared/data beside the repository is absent")
+        "no/net.tflite is missing: there is no folder shared/data next to the repository")
 
 
 @pytest.mark.parametrize("file, topology", [("mobilenet_v2_file", "mobilenet_v2"), ("tiny_ic_file", "tiny_ic"),
@@ -88,8 +88,8 @@ def test_rows_are_selected_by_name_with_their_goals():
 @pytest.mark.parametrize(("target", "error"), [
     (bench_targets.raises, "ValueError: conv_3x3_6x6x8_8 must not be measured (bench_targets.py:12)"),
     (bench_targets.is_killed,
-     "its process ended with signal SIGKILL, perhaps for want of memory, while using up memory"),
-    (bench_targets.leaves, "its process ended with status 7, while starting"),
+     "its process ended with signal SIGKILL (perhaps the machine ran out of memory) while using up memory"),
+    (bench_targets.leaves, "its process ended with status 7 while starting"),
 ])
 def test_what_breaks_a_process_is_a_row_with_the_error(target, error):
     (row,) = run_rows([SMALL], "tiny", target=target)

@@ -49,7 +49,7 @@ def test_sim_shows_everything_and_uploads(capsys, tmp_path):
     out = capsys.readouterr().out
     for text in ("tiny: 4x4 int8 multipliers, 16 MACs a cycle, 100 MHz", "scratchpad 32 KiB", "mnist: 8 layers, 2.38 M",
                  "classifier", "FullyConnected", "2 of 2 images identical to LiteRT's outputs, byte for byte",
-                 "100.0 % (2 of 2 labelled images)", "not counted: this device has no cycles",
+                 "100.0 % (2 of 2 labelled images)", "unknown: this device does not count cycles",
                  "2 results of run", "in build/results/device-"):
         assert text in out
     assert max(map(len, out.splitlines())) <= 100
@@ -88,7 +88,7 @@ def test_sim_keeps_the_results_when_the_store_is_down(capsys, monkeypatch, tmp_p
     monkeypatch.setattr(Store, "put_new", down)
     monkeypatch.setattr("lepton.cli.upload.FLUSH_SECONDS", 4)  # the first try fails within them on any machine
     assert main(["sim", "--device", "golden", "--images", "1"]) == 0  # every comparison held
-    assert "1 results wait in build/spool.db (no route to host); they leave with the next run" in \
+    assert "1 results wait in build/spool.db (no route to host); the next run uploads them" in \
         " ".join(capsys.readouterr().out.split())
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
@@ -100,7 +100,7 @@ def test_more_images_than_there_are(capsys, monkeypatch):
     few = dataclasses.replace(MODEL, labels=MODEL.labels[:2])
     monkeypatch.setattr(lepton.models, "load", lambda name: few)
     assert main(["sim", "--device", "golden", "--images", "500"]) == 0
-    assert "note: 2 labelled images ship with the network, 500 were asked for" in capsys.readouterr().out
+    assert "note: the network ships with 2 labelled images, so 2 are run, not 500" in capsys.readouterr().out
 
 
 def test_compile_says_what_it_made(capsys, tmp_path):
@@ -118,7 +118,7 @@ def test_compile_says_what_runs_where_and_why(capsys, tmp_path):
     assert "on the chip 9 operators, 2.38 M MACs (100.0 %)" in out and "1 job, about" in out
     assert "on the host 0 operators" in out and "bound by" in out and "compute" in out
     assert main(["compile", str(MODEL.path), "--print-after", "nothing"]) == EXIT_USER_ERROR
-    assert "--print-after must name one of channels-last, collapse-moves, " in capsys.readouterr().err
+    assert "--print-after must be one of channels-last, collapse-moves, " in capsys.readouterr().err
 
 
 def test_open_dimensions_get_their_shape_from_the_command_line(capsys):
@@ -157,23 +157,23 @@ def test_what_the_host_does_is_shown_in_macs_bytes_and_time(capsys, monkeypatch)
     Path("net.tflite").write_bytes(export_tflite(graph))
     assert main(["compile", "net.tflite", "--config", "tiny"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert re.search(r"on the host 1 operator, 0 MACs \(0.0 %\), 20 bytes; \S+ ms on this machine, layouts", out)
+    assert re.search(r"on the host 1 operator, 0 MACs \(0.0 %\), 20 bytes; \S+ ms on this machine, with", out)
     assert re.search(r"Softmax 20 \d+\.\d{3} the chip has no operation for it", out)
-    assert "ms: measured now, on this machine, with made-up values" in out
+    assert "ms: measured now on this machine with made-up values" in out
     np.save("x.npy", MODEL.inputs[:3])
     assert run("--input", "x.npy") == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert re.search(r"Softmax 20 \d+\.\d{3} \d+ to the chip and back Layout \S+( k)? \d+\.\d{3} \d+", out)
-    assert re.search(r"host \S+ ms an image on this machine's CPU, 1 operator and changes of layout", out)
+    assert re.search(r"Softmax 20 \d+\.\d{3} \d+ chip layout and back Layout \S+( k)? \d+\.\d{3} \d+", out)
+    assert re.search(r"host \S+ ms an image on this machine's CPU, 1 operator and layout changes", out)
 
 
 def test_the_share_of_the_host_beside_the_chip():
     costs = [HostCost(0, "jobs", LAYOUT, 0, 10, 1e-3), HostCost(1, "softmax", "Softmax", 0, 20, 2e-3)]
     (_, text), = host_facts(costs, chip_ms=9.0)
-    assert text == ("3 ms an image on this machine's CPU, 1 operator and changes of layout; "
-                    "25 % of what host and chip take together")
+    assert text == ("3 ms an image on this machine's CPU, 1 operator and layout changes; "
+                    "25 % of host and chip together")
     (_, text), = host_facts(costs[:1], chip_ms=9.0)
-    assert text == "1 ms an image on this machine's CPU, to the chip's layout and back"
+    assert text == "1 ms an image on this machine's CPU, layout changes"
     assert host_facts([]) == []
 
 
@@ -229,7 +229,7 @@ def test_a_missing_tool_is_one_line(compiled, capsys, monkeypatch):
 def test_networks_that_are_not_compiled_and_folders_that_are_not_there(capsys, compiled):
     np.save("x.npy", MODEL.inputs[:1])
     nowhere = "there is no folder none"
-    for command, text in ((["run", "a.tflite", "--input", "x.npy"], "a.tflite: a network, not a compiled one; first: "
+    for command, text in ((["run", "a.tflite", "--input", "x.npy"], "a.tflite: is not compiled; compile it with: "
                            "lepton compile a.tflite"),
                           (["run", "net.lepton", "--input", "x.npy", "--output", "none/y.npz"], nowhere),
                           (["compile", str(MODEL.path), "-o", "none/net.lepton"], nowhere),
@@ -258,11 +258,11 @@ def test_verify_takes_keys_from_stated_places_only(capsys, tmp_path, monkeypatch
     store = tmp_path / "store"
     made(store, "cam", tmp_path / "cam")
     status, text = verified(store)
-    assert status == 2 and f"there are no keys to check {store} with, neither in {store / 'keys'} nor in" in text
+    assert status == 2 and f"there are no keys to check {store} with in {store / 'keys'} or" in text
     assert "give the keys of the device that wrote it with --keys FOLDER" in text
     status, text = verified(store, "--keys", tmp_path / "build" / "keys")
     assert status == 2
-    assert f"the keys in {tmp_path / 'build' / 'keys'} are not those of {store}, whose segments are signed by" in text
+    assert f"the keys in {tmp_path / 'build' / 'keys'} do not belong to {store}, whose segments are signed by" in text
     status, text = verified(store, "--keys", tmp_path / "nowhere")
     assert status == 2 and f"there are no keys in {tmp_path / 'nowhere'}" in text
     status, text = verified(store, "--keys", tmp_path / "cam")
@@ -270,15 +270,15 @@ def test_verify_takes_keys_from_stated_places_only(capsys, tmp_path, monkeypatch
     made(store, "beta", tmp_path / "beta")
     status, text = verified(store, "--keys", tmp_path / "cam")
     assert status == 1 and "NOT CHECKED: 1 segments of device beta, signed by" in text
-    assert "the rest could not be checked" in text and "NOT AS THEY WERE SENT" not in text
+    assert "right, but others could not be checked" in text and "ERRORS FOUND" not in text
     assert verified(store, "--keys", tmp_path / "cam", "--keys", tmp_path / "beta")[0] == 0
     assert verified(store, "--keys", tmp_path / "beta", "--device", "beta")[0] == 0
     status, text = verified(store, "--keys", tmp_path / "cam", "--device", "none")
-    assert status == 2 and f"{store} holds no results of device 'none'; is it the right place?" in text
+    assert status == 2 and f"{store} has no results of device 'none'; give the folder or URL of another" in text
     shutil.copytree(tmp_path / "cam", tmp_path / "data" / "lepton" / "keys")
     assert verified(store, "--device", "cam")[0] == 0  # the user's
     shutil.copytree(tmp_path / "beta", store / "keys")
     assert verified(store, "--device", "beta")[0] == 0  # the store's own
     (tmp_path / "empty" / "results").mkdir(parents=True)
     status, text = verified(tmp_path / "empty")
-    assert status == 2 and "holds no results; is it the right place?" in text
+    assert status == 2 and "has no results; give the folder or URL of another store" in text

@@ -41,7 +41,7 @@ def test_unusable_files(tmp_path):
         read_inputs(save(tmp_path / "object.npy", np.array([{}], object)), [X])
     with pytest.raises(FileError, match=r"the model has 2 inputs \(x, serving/z:0\); give a .npz file"):
         read_inputs(save(tmp_path / "x.npy", np.zeros((1, 2, 3), np.int8)), [X, Z])
-    with pytest.raises(FileError, match=r"must hold equally many inputs, not \{'x': 2, 'serving/z:0': 1\}"):
+    with pytest.raises(FileError, match=r"must have the same number of inputs, not \{'x': 2, 'serving/z:0': 1\}"):
         read_inputs(save(tmp_path / "in.npz", **{"x": np.zeros((2, 2, 3), np.int8),
                                                  "serving/z:0": np.ones((1, 4), np.int8)}), [X, Z])
     with pytest.raises(FileNotFoundError):

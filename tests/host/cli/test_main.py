@@ -29,7 +29,7 @@ def test_help_starts_at_once():
 
 @pytest.mark.parametrize(("arguments", "text"), [
     (["sim", "--images", "0"], "argument --images: must be at least 1, not 0"),
-    (["sim", "--window", "9:3"], "argument --window: the first cycle must lie before the last, not '9:3'"),
+    (["sim", "--window", "9:3"], "argument --window: the first cycle must be before the last, not '9:3'"),
     (["sim", "--window", "all"], "argument --window: must be two cycles as FIRST:LAST, not 'all'"),
     (["sim", "--config", "huge"], "argument --config: invalid choice: 'huge'"),
     (["run", "net.lepton"], "the following arguments are required: --input"),
@@ -49,9 +49,9 @@ def test_bad_arguments(arguments, text, capsys):
     (["compile", "none.tflite"], "none.tflite"),
     (["run", "none.lepton", "--input", "x.npy"], "lepton: none.lepton: cannot be read: No such file or directory"),
     (["cloud", "status", "--spool", "none.db"], "lepton: none.db: there is no such spool"),
-    (["cloud", "verify", "none"], "lepton: none holds no results; give the folder or URL of the store, which is the "
-                                  "one with a folder results/ in it"),
-    (["cloud", "status"], "lepton: no spool was found, neither build/spool.db nor"),
+    (["cloud", "verify", "none"], "lepton: none has no results; give the folder or URL of the store (the one with a "
+                                  "folder results/ in it)"),
+    (["cloud", "status"], "lepton: there is no spool at build/spool.db or"),
 ])
 def test_user_errors_are_one_line(arguments, text, capsys, tmp_path):
     assert main(arguments) == EXIT_USER_ERROR
@@ -94,5 +94,5 @@ def test_cloud_status(tmp_path, capsys):
     assert any("bench-7" in line for line in lines)
     assert any("build/spool.db" in line for line in lines)
     counts = {name: line.split(name)[1].strip() for line in lines for name in
-              ("waiting", "stored", "offered twice, taken once") if line.startswith(name)}
-    assert counts == {"waiting": "1", "stored": "1 234", "offered twice, taken once": "4"}
+              ("waiting", "stored", "duplicates, ignored") if line.startswith(name)}
+    assert counts == {"waiting": "1", "stored": "1 234", "duplicates, ignored": "4"}

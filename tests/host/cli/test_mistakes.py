@@ -101,10 +101,10 @@ def test_a_mistake_is_one_line(arguments, files, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(("arguments", "text"), [
-    (("sim", *GOLDEN, "--waves", "w.fst"), "--waves needs the chip's own signals, which device 'golden' does not have; "
+    (("sim", *GOLDEN, "--waves", "w.fst"), "--waves records the chip's signals, which device 'golden' does not have; "
                                            "leave out --device, or give --device rtl"),
-    (("sim", "--window", "0:9"), "--window says which cycles go into waveforms; name their file with --waves FILE"),
-    (("cloud", "status", "--spool", "empty.db"), "empty.db is empty, and no spool"),
+    (("sim", "--window", "0:9"), "--window selects the cycles of waveforms; give their file with --waves FILE"),
+    (("cloud", "status", "--spool", "empty.db"), "empty.db is empty, and not a spool"),
     (("cloud", "salvage", "--spool", "folder.db"), "folder.db: there is no such spool"),
 ])
 def test_the_line_says_what_to_do(arguments, text, files, monkeypatch, capsys):

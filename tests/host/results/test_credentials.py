@@ -160,7 +160,7 @@ def test_service_of_another_authority(service, credentials, keys, tmp_path):
 
 
 def test_no_service(credentials, keys, service):
-    with pytest.raises(CredentialsError, match=r"https://127\.0\.0\.1:1 gives no certificate"):
+    with pytest.raises(CredentialsError, match=r"https://127\.0\.0\.1:1 issued no certificate"):
         credentials.enrol("https://127.0.0.1:1", "code", service.authority, keys)
 
 
@@ -168,7 +168,7 @@ def test_files_that_are_missing(credentials, keys, tmp_path, service):
     with pytest.raises(CredentialsError, match=r"cannot read the authority's certificate .*: No such file"):
         credentials.enrol(service.url, "code", tmp_path / "none.pem", keys)
     (tmp_path / "text.pem").write_text("no certificate")
-    with pytest.raises(CredentialsError, match="is no certificate of an authority"):
+    with pytest.raises(CredentialsError, match="is not a certificate of an authority"):
         credentials.enrol(service.url, "code", tmp_path / "text.pem", keys)
     Credentials(tmp_path / "empty").folder.mkdir()
     (tmp_path / "empty" / "authority.pem").write_bytes(service.authority.read_bytes())

@@ -147,7 +147,7 @@ def test_a_log_that_is_gone_is_noticed(copy, device_keys):
 def test_an_emptied_file_is_not_taken_for_a_new_one(copy, device_keys):
     copy.write_bytes(b"")
     copy.with_name("spool.db-wal").unlink()
-    with pytest.raises(SpoolDamaged, match=r"is damaged: it is empty, though 550 records were in it; save what can be "
+    with pytest.raises(SpoolDamaged, match=r"is damaged: it is empty, but had 550 records; save what can be "
                                            r"read with: lepton cloud salvage --spool .*spool\.db"):
         Spool(copy)
     found = salvage(copy, max_bytes=CAP)
@@ -176,7 +176,7 @@ def test_nothing_to_salvage(tmp_path):
     with pytest.raises(SpoolError, match="there is no such spool"):
         salvage(tmp_path / "none.db")
     (tmp_path / "noise.db").write_bytes(random.Random(1).randbytes(20000))
-    with pytest.raises(SpoolError, match=r"nothing of .* can be read; give its key if it is encrypted"):
+    with pytest.raises(SpoolError, match=r"nothing in .* can be read; give its key if it is encrypted"):
         salvage(tmp_path / "noise.db")
     assert (tmp_path / "noise.db").exists()
 
@@ -191,7 +191,7 @@ def test_encrypted_spools(tmp_path, device_keys):
         assert spool.status().waiting == 1
     with pytest.raises(SpoolDamaged, match=r"cannot be read .*give its key if it has one"):
         Spool(path)
-    with pytest.raises(SpoolDamaged, match="another key, or damaged"):
+    with pytest.raises(SpoolDamaged, match="wrong key, or damaged"):
         Spool(path, key=bytes(32))
     with pytest.raises(SpoolError, match="must have 32 bytes, not 5"):
         Spool(path, key=b"short")

@@ -116,7 +116,7 @@ def test_inference_goes_on_and_knows_what_it_lost(tmp_path):
 def test_a_spool_cannot_be_made_on_a_full_disk(tmp_path):
     with mounted(tmp_path / "disk") as disk:
         ballast = fill(disk)
-        with pytest.raises(SpoolError, match=r"the spool .* cannot be (written: no room|used)"):
+        with pytest.raises(SpoolError, match=r"the spool .* cannot be (written: the disk is full|used)"):
             Spool(disk / "spool.db")
         ballast.unlink()
         with Spool(disk / "spool.db") as spool:

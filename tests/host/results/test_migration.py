@@ -64,7 +64,7 @@ def test_everything_is_still_there_and_goes_on(path, tmp_path, keys):
     assert report.good, report
     assert report.records == 8
     assert report.spools[0].notes == ["1 segments of format 1 are not signed",
-                                      "begins with segment 1: those before went elsewhere"]
+                                      "begins with segment 1: earlier ones were sent to another store"]
 
 
 def test_a_later_version_is_refused(path):

@@ -191,7 +191,7 @@ def test_a_spool_that_is_closed_cannot_be_read(spool, outbox):
 
 def wait_for_requests(spool, count):
     deadline = time.monotonic() + 20
-    while len(spool._queue.requests) < count:
+    while spool._appender.waiting < count:
         assert time.monotonic() < deadline
         time.sleep(0.001)
 

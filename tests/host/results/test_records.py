@@ -47,13 +47,14 @@ TAKEN = [
     (deep(20), deep(20)), (2**80, 2**80), ("NaN", "NaN"),
 ]
 REFUSED = [
-    (b"raw", "field 'x' of a record has a value of type bytes, for which JSON has no word; give a number"),
+    (b"raw", "field 'x' of a record has a value of type bytes, which JSON does not have; give a number"),
     ({1, 2}, "field 'x' of a record has a value of type set"), (1j, "of type complex"),
     (np.array([1j]), "of type ndarray"), (np.array([object()]), "of type ndarray"), (object(), "of type object"),
     ([{"a": object()}], r"field 'x\[0\].a' of a record has a value of type object"),
     ({1.5: 1, (1, 2): 2}, "field 'x' of a record has a key of type float; keys must be strings or whole numbers"),
-    (deep(100), "field '.*' of a record has more than 32 lists and objects within each other"),
-    (deep(100_000), "has more than 32 lists and objects"), (circle(), "has more than 32 lists and objects"),
+    (deep(100), "field '.*' of a record has more than 32 nested lists and objects"),
+    (deep(100_000), "has more than 32 nested lists and objects"),
+    (circle(), "has more than 32 nested lists and objects"),
     (10**5000, "a record cannot be written as JSON: Exceeds the limit"),
     (Hostile(a=1), "cannot be written as JSON: no"),
 ]
@@ -81,7 +82,7 @@ def test_what_cannot_be_written_is_refused_by_name(value, text):
 def test_a_record_is_a_mapping_of_limited_size():
     with pytest.raises(RecordError, match="a record must be a mapping of names to values, not list"):
         records.encode([1])
-    with pytest.raises(RecordError, match=r"a record may have 16777216 bytes, not \d+"):
+    with pytest.raises(RecordError, match=r"a record may have at most 16777216 bytes, not \d+"):
         records.encode({"text": "x" * records.MAX_BYTES})
 
 
@@ -139,8 +140,8 @@ def test_shapes_of_outputs_are_kept(tmp_path, keys):
 def test_a_batch_takes_what_is_good(tmp_path, keys):
     with Spool(tmp_path / "spool.db") as spool:
         good, bad = {"x": 1}, {"x": b""}
-        with pytest.raises(RecordError, match=r"record 1 of 4 was refused: field 'x' .* \(2 were refused\); 2 others "
-                                              "are stored"):
+        with pytest.raises(RecordError, match=r"record 1 of 4 was refused: field 'x' .* \(2 records were refused\); "
+                                              "2 others are stored"):
             spool.append_many("compact", [good, bad, bad, good])
         assert spool.last_number("compact") == 1
         for _ in range(2):  # a producer that numbers its records, and tries again
@@ -202,7 +203,7 @@ def test_an_error_that_add_reports_does_not_cost_its_own_result(tmp_path, monkey
 
 
 def test_a_fork_cannot_use_spool_or_log(tmp_path):
-    """SQLite forbids it, and the log's thread is not there; a fork is told so, and does not hang."""
+    """SQLite forbids it, and the log's thread is not there; the forked process gets an error and does not hang."""
     fork = multiprocessing.get_context("fork")
     with Spool(tmp_path / "spool.db") as spool, log_of(spool) as log:
         log.add({}, cycles=1)
@@ -225,6 +226,7 @@ def test_a_fork_cannot_use_spool_or_log(tmp_path):
         for name in uses:
             assert here.poll(30), name
             found, text = here.recv()
-            assert found == name and (("cannot be used in its fork" in text) != (name == "spool.close")), (name, text)
+            refused = "cannot be used in the forked process" in text
+            assert found == name and refused == (name != "spool.close"), (name, text)
         process.join()
         assert spool.append("run", {}) == 1

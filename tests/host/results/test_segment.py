@@ -72,7 +72,7 @@ def test_a_body_fits_only_its_own_segment():
     canonical = header.canonical()
     data = (segments.MAGIC + len(canonical).to_bytes(4, "little") + canonical
             + KEYS.signing.sign(b"lepton-segment/2\0" + canonical) + body)
-    with pytest.raises(SegmentError, match="cannot be decrypted: altered, or another key"):
+    with pytest.raises(SegmentError, match="cannot be decrypted: it is altered, or the key is wrong"):
         segments.parse(data).open(KEYS.keyring())
 
 
@@ -81,10 +81,10 @@ def test_a_body_fits_only_its_own_segment():
     ({"run": "a b"}, "a run name must be"),
     ({"first": 6}, "cannot have 2 records from 6 to 6"),
     ({"sequence": -1}, "and the sequence -1"),
-    ({"sequence": True}, "sequence must be an integer from 0, not True"),
+    ({"sequence": True}, "sequence must be an integer of at least 0, not True"),
     ({"spool": "x"}, "spool must be 32 hexadecimal digits, not 'x'"),
-    ({"origin": {"model": 7}}, "origin must be at most 32 str values"),
-    ({"counters": {"lost": -1}}, "counters must be at most 32 int values"),
+    ({"origin": {"model": 7}}, "origin must be a map of at most 32 names"),
+    ({"counters": {"lost": -1}}, "counters must be a map of at most 32 names"),
 ])
 def test_headers_that_say_nonsense_are_refused(changed, text):
     with pytest.raises(SegmentError, match=text):
@@ -95,7 +95,7 @@ def test_keys_that_do_not_fit(tmp_path):
     made = a_segment()
     with pytest.raises(SegmentError, match="is damaged: its bytes have the SHA-256"):
         segments.parse(made.data, made.key[:-1] + ("0" if made.key[-1] != "0" else "1"))
-    with pytest.raises(SegmentError, match="says in its header that it is number 3 of device 'alpha'"):
+    with pytest.raises(SegmentError, match="has the header of number 3 of device 'alpha'"):
         segments.parse(made.data, made.key.replace("alpha", "beta"))
     with pytest.raises(SegmentError, match="is not the key of a segment"):
         segments.parse(made.data, "results/alpha/7")
@@ -119,10 +119,10 @@ def test_key_files(tmp_path):
 
 
 def test_keys_that_are_lost_are_not_made_anew(tmp_path):
-    """A new data key beside the old signing key would hide that what is stored cannot be read any more."""
+    """A new data key with the old signing key would hide that stored segments cannot be read any more."""
     DeviceKeys.load_or_create(tmp_path)
     (tmp_path / "data.json").unlink()
-    with pytest.raises(KeyFileError, match=r"there are no keys in .*: .*data\.json is missing; put back a copy of it"):
+    with pytest.raises(KeyFileError, match=r"there are no keys in .*: .*data\.json is missing; restore it from a "):
         DeviceKeys.load_or_create(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["signing.pem"]
 

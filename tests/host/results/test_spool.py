@@ -113,7 +113,7 @@ def test_cap_holds_and_every_loss_is_counted(path, policy):
 
 def test_reject_says_what_is_full_and_takes_nothing(path):
     with Spool(path, max_bytes=MIN_MAX_BYTES) as spool:
-        with pytest.raises(SpoolFull, match=r"has no room for 3 records within its cap of 1048576 bytes; "
+        with pytest.raises(SpoolFull, match=r"has no room for 3 records within its limit of 1048576 bytes; "
                                             r"they were rejected"):
             while True:
                 spool.append_many("run", [{"text": "x" * 14000}] * 3)
@@ -122,7 +122,7 @@ def test_reject_says_what_is_full_and_takes_nothing(path):
 
 def test_block_waits_for_room_and_names_the_time_limit(path):
     with Spool(path, max_bytes=MIN_MAX_BYTES, policy="block") as spool:
-        with pytest.raises(SpoolFull, match=r"within its cap of 1048576 bytes; none was made within 0\.05 s"):
+        with pytest.raises(SpoolFull, match=r"within its limit of 1048576 bytes; there was none within 0\.05 s"):
             while True:
                 spool.append("run", {"text": "x" * 50000}, timeout=0.05)
         check_books(spool)
@@ -130,12 +130,12 @@ def test_block_waits_for_room_and_names_the_time_limit(path):
 
 def test_what_can_never_be_taken_is_refused_with_the_remedy(path):
     with Spool(path, max_bytes=MIN_MAX_BYTES) as spool:
-        with pytest.raises(SpoolError, match=r"a batch may have 65536 bytes \(a sixteenth of max_bytes\), not \d+; "
+        with pytest.raises(SpoolError, match=r"a batch may have at most 65536 bytes \(max_bytes / 16\), not \d+; "
                                              r"append fewer records at once or give the spool a larger max_bytes"):
             spool.append_many("run", [{"text": "x" * 50_000}] * 2)
         with pytest.raises(SpoolError, match=r"records are numbered from 0, not -1"):
             spool.append("run", {}, number=-1)
-        with pytest.raises(SpoolError, match=r"a segment's origin must be at most 32 str values by short names"):
+        with pytest.raises(SpoolError, match=r"a segment's origin must be a map of at most 32 names of at most "):
             spool.append_many("run", [{}], origin={f"name{i}": "" for i in range(33)})
         assert spool.status().waiting == 0
 
@@ -164,7 +164,7 @@ def test_foreign_and_damaged_files_are_refused(path):
     db = apsw.Connection(str(path))
     db.execute("CREATE TABLE theirs (x)")
     db.close()
-    with pytest.raises(SpoolError, match="is another program's database; give another path"):
+    with pytest.raises(SpoolError, match="is a database of another program; give another path"):
         Spool(path)
     assert path.stat().st_size  # and left alone
 

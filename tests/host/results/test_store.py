@@ -72,7 +72,7 @@ def test_a_group_that_cannot_be_stored_is_unavailable(tmp_path, monkeypatch):
     def full(handle):
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patched, pytest.raises(Unavailable, match=r"does not do as asked: .*No space left"):
+    with monkeypatch.context() as patched, pytest.raises(Unavailable, match=r"at the moment: .*No space left"):
         patched.setattr(os, "fsync", full)
         store.put_all(some.items())
     assert store.keys() == [first] and list((tmp_path / folder.STAGING).iterdir()) == []
@@ -102,10 +102,10 @@ def test_errors(tmp_path):
         Store(tmp_path / "file" / "store")
     with pytest.raises(StoreError, match="cannot open the store 'nonsense://x'"):
         Store("nonsense://x")
-    with pytest.raises(StoreError, match="'http://h/x': no web server stores an object only once; it must be"):
+    with pytest.raises(StoreError, match="'http://h/x': a web server cannot guarantee to store an object only once; "):
         Store("http://h/x")
     with pytest.raises(StoreError, match="has no object 'results/none'"):
         Store(tmp_path).get("results/none")
     (tmp_path / "results").write_text("in the way")
-    with pytest.raises(Unavailable, match=r"the store .* does not do as asked: "):
+    with pytest.raises(Unavailable, match=r"the store .* cannot be used at the moment: "):
         Store(tmp_path).put_new(f"results/alpha/{0:012d}-{'0' * 64}", b"")

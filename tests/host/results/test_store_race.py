@@ -147,7 +147,7 @@ def test_a_writer_whose_file_was_cleared_away_begins_again(tmp_path, monkeypatch
 
 def test_a_folder_that_loses_every_file_is_unavailable(tmp_path, monkeypatch):
     vanishing(monkeypatch, 100)
-    with pytest.raises(Unavailable, match=r"the store .* does not do as asked: .*No such file"):
+    with pytest.raises(Unavailable, match=r"the store .* cannot be used at the moment: .*No such file"):
         Store(tmp_path).put_new(*an_object(1))
     monkeypatch.undo()
     assert Store(tmp_path).put_new(*an_object(1)) is True

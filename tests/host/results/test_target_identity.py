@@ -73,7 +73,7 @@ def test_a_target_at_the_root_of_a_disk(tmp_path, spool, keys):
             append(spool)
             assert running.flush(20)
             unmount(disk)
-            waits(spool, running, f"{disk} is not the store that was used before: lepton-store.json is missing there")
+            waits(spool, running, f"{disk} is not the store that was used before: it has no lepton-store.json")
             assert files(disk) == []
         with uploader(spool, disk, keys) as running:  # a program that is started meanwhile
             assert not running.flush(0.5)
@@ -113,7 +113,7 @@ def test_another_store_in_its_place_is_not_taken_for_it(tmp_path, spool, keys):
         assert running.flush(20)
         (tmp_path / "store").rename(tmp_path / "kept")
         (tmp_path / "other").rename(tmp_path / "store")
-        waits(spool, running, "store is another store than the one that was used before (its lepton-store.json says")
+        waits(spool, running, "store is not the store that was used before: its lepton-store.json has the identity")
         assert len(files(tmp_path / "store")) == 1
 
 
@@ -123,7 +123,7 @@ def test_a_damaged_identity_is_no_identity(tmp_path, spool, keys):
         assert running.flush(20)
         for content in (b"", b"{}", b'{"format":"lepton-store/1","store":7}', b"\xff", b"[1]"):
             (tmp_path / "store" / store_identity.KEY).write_bytes(content)
-            with pytest.raises(Unavailable, match=r"lepton-store.json is damaged, so it cannot be told whether"):
+            with pytest.raises(Unavailable, match=r"lepton-store.json is damaged, so this may not be the store that "):
                 running.target.identify(None)
 
 
@@ -158,10 +158,10 @@ def test_a_new_store_is_accepted_by_command(tmp_path, keys, capsys):
         append(spool)
         assert running.flush(20)
         shutil.rmtree(where)
-        waits(spool, running, f"is missing; is its disk mounted? Results wait; if a new store is to be made there, "
+        waits(spool, running, f"is missing; is its disk mounted? Results wait in the spool. To make a new store there, "
                               f"accept it with: lepton cloud accept {where}")
     assert main(["cloud", "accept", str(where), "--spool", str(path)]) == 0
-    assert f"the next program that uploads from {path} takes what it finds at {where}" in capsys.readouterr().out
+    assert f"the next upload from {path} accepts the store at {where}" in capsys.readouterr().out
     with Spool(path) as spool, uploader(spool, where, keys) as running:
         assert running.flush(20)
         assert left(spool) == 0
@@ -194,6 +194,6 @@ def test_what_was_stored_in_a_target_that_changed_meanwhile_is_not_confirmed(tmp
 
     running = Uploader(spool, Replaced(tmp_path / "store"), keys)
     append(spool)
-    with pytest.raises(Unavailable, match="is another store than the one that was used before"):
+    with pytest.raises(Unavailable, match=r"is not the store that was used before: its lepton-store\.json has"):
         running.step()
     assert left(spool) == 10

@@ -266,7 +266,7 @@ def test_segments_are_made_while_the_target_is_away(spool, tmp_path):
 def test_targets_by_url(tmp_path):
     assert isinstance(open_target(tmp_path / "store"), Store)
     assert isinstance(open_target("memory:///"), Store)
-    with pytest.raises(CloudError, match=r"is no certificate of a device .*get one with: lepton cloud enroll"):
+    with pytest.raises(CloudError, match=r"is not a certificate of a device .*get one with: lepton cloud enroll"):
         open_target("https://127.0.0.1:1", credentials=Credentials(tmp_path / "none"))
 
 

@@ -106,7 +106,7 @@ def test_removed(store, keys, index, text):
     report = verify(store, keys.keyring(), run=None)
     assert not report.good if index else report.spools[0].notes
     found = report.spools[0].errors + report.spools[0].notes
-    assert text in found or "begins with segment 1: those before went elsewhere" in found
+    assert text in found or "begins with segment 1: earlier ones were sent to another store" in found
 
 
 def test_exchanged_for_another_genuine_segment(tmp_path, store, keys):
@@ -120,12 +120,12 @@ def test_exchanged_for_another_genuine_segment(tmp_path, store, keys):
     data = other.get(forked)
     store.put_new(forked, data)
     report = verify(store, keys.keyring())
-    assert any("segment 5 is there twice" in text for text in report.spools[0].errors)
+    assert any("segment 5 is stored twice" in text for text in report.spools[0].errors)
     genuine = next(key for key in store.keys("alpha") if key[:27] == forked[:27] and key != forked)
     (Path(store.where) / genuine).unlink()
     with Spool(tmp_path / "spool.db") as spool:
         send(spool, store, keys, "four", 10)
-    assert any("segment 6 follows another than the one that is stored" in text
+    assert any("segment 6 does not follow the stored one before it" in text
                for text in verify(store, keys.keyring()).spools[0].errors)
 
 

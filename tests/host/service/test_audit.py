@@ -88,7 +88,7 @@ def test_flood_is_counted(database, monkeypatch):
     audit.close()
     found = details(database)
     listed = [text for text in found if text.isdigit()]
-    summed = sum(int(text.split()[0]) for text in found if "further refusals" in text)
+    summed = sum(int(text.split()[0]) for text in found if "more refusals" in text)
     assert summed > 0
     assert len(listed) + summed == sent
 
@@ -154,4 +154,4 @@ def test_close_does_not_wait_for_a_database_for_ever(database, monkeypatch, capl
         audit.put("GET /", RequestRefused(400, "x", str(i)))
     audit.close()
     assert not audit._writer.alive
-    assert "refusals could not be written down" in caplog.text
+    assert "refusals could not be recorded" in caplog.text

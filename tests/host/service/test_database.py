@@ -43,7 +43,7 @@ def test_other_version(where):
     with database.write() as connection:
         connection.execute(update(tables.schema).values(version=99))
     database.close()
-    with pytest.raises(ServiceError, match="has tables of version 99, this program knows 1"):
+    with pytest.raises(ServiceError, match="has tables of version 99, this program knows version 1"):
         IndexDatabase(where)
 
 

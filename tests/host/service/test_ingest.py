@@ -285,7 +285,7 @@ def test_objects_whose_disk_is_away_are_not_made_anew(ingest, spool, database, o
             send(service, second)
         assert not objects.exists() and len(indexed(database)) == 1
     (objects / "acme").mkdir(parents=True)
-    with pytest.raises(Unavailable, match=r"is not the store that was used before: lepton-store.json is missing there"):
+    with pytest.raises(Unavailable, match=r"is not the store that was used before: it has no lepton-store.json"):
         send(Ingest(database, str(objects)), second)
     assert list((objects / "acme").iterdir()) == []
     shutil.rmtree(objects)

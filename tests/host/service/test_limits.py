@@ -47,7 +47,7 @@ def test_head_that_does_not_come(service, camera, begun):
     with connect(service, camera) as tls:
         tls.sendall(begun)
         assert tls.recv(100) == b""
-    assert refused(service, "no request came within 0.3 seconds").status == 408
+    assert refused(service, "no request arrived within 0.3 seconds").status == 408
 
 
 def test_second_head_that_does_not_come(service, camera):
@@ -82,7 +82,7 @@ def test_segment_at_the_limit(camera):
     assert members(answer) == (422, "segment")
     answer = camera.put(f"/v1/{small.key}", content=small.data.ljust(4097, b"x"))
     assert members(answer) == (413, "too_large")
-    assert answer.json()["detail"] == "the body has 4097 bytes, at most 4096 are taken"
+    assert answer.json()["detail"] == "the body has 4097 bytes; the limit is 4096"
 
 
 def test_keep_alive_goes_on_after_a_refusal(camera):

@@ -260,7 +260,7 @@ def test_oversized(service, camera, audit):
     """Refused by its announced length, before a byte of it is read."""
     with service.http() as http:
         assert members(http.post("/v1/enrolment", content=b" " * (MAX_BODY + 1))) == (413, "too_large")
-    assert audit("too_large").detail == f"the body has {MAX_BODY + 1} bytes, at most {MAX_BODY} are taken"
+    assert audit("too_large").detail == f"the body has {MAX_BODY + 1} bytes; the limit is {MAX_BODY}"
     answer = raw(service, camera, f"PUT /v1/{camera.spool().next().key} HTTP/1.1\r\nHost: x\r\n"
                  f"Content-Length: {1 << 40}\r\n\r\n".encode())
     assert b" 413 " in answer.splitlines()[0]

@@ -35,7 +35,7 @@ def mobilenet_v2() -> Graph:
 
 def _inverted_residual(net: TopologyBuilder, x: Activation, expansion: int, channels: int, stride: int,
                        name: str) -> Activation:
-    y = x if expansion == 1 else net.conv(x, x.shape[3] * expansion, 1, name=f"{name}.expand")
+    y = x if expansion == 1 else net.conv(x, x.channels * expansion, 1, name=f"{name}.expand")
     y = net.depthwise(y, 3, stride, name=f"{name}.depth")
     y = net.conv(y, channels, 1, relu=False, name=f"{name}.project")
     return net.add(y, x, name=f"{name}.add") if y.shape == x.shape else y

@@ -40,6 +40,6 @@ def _bottleneck(net: TopologyBuilder, x: Activation, width: int, stride: int, na
 
 
 def _shortcut(net: TopologyBuilder, x: Activation, channels: int, stride: int, name: str) -> Activation:
-    if x.shape[3] == channels and stride == 1:
+    if x.channels == channels and stride == 1:
         return x
     return net.conv(x, channels, 1, stride, padding=0, relu=False, name=f"{name}.shortcut")
