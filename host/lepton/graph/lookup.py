@@ -17,9 +17,11 @@ from .numerics.compiled import together_rows
 from .numerics.formulas import formulas
 from .numerics.tables import mapped, taken
 
-_TABLES = 256  # kept, of at most 64 KiB each
-_ALL = 1 << 16  # pairs of bytes
-WORTH = 1 << 12  # results below which two operands are computed once: the table costs as much as 65 536 of them, once
+_TABLES = 256  # tables that are kept, of 64 KiB each: 16 MiB at most
+_ALL = 1 << 16  # results in a table, one for each pair of bytes
+# Fewer results than this are computed without a table. A table costs as much as 65 536 results, once for all inferences
+# of a network.
+WORTH = 1 << 12
 
 Kind = tuple[str, float | None, int]  # data type, scale, zero point
 Formula = tuple[compiled.Loop, tuple[float, ...]]  # a loop of `numerics.loops.pairs`, and its arguments
@@ -165,9 +167,11 @@ def _split(call: Call) -> _Split | None:
 
 def _longer(a: Pair, b: Pair) -> _Split:
     """Where one row stands for all, several rows as one."""
-    rows, columns = max(a[0], b[0]), max(a[1], b[1])
+    rows = max(a[0], b[0])
+    columns = max(a[1], b[1])
     together = together_rows(rows, columns) if a[1] == b[1] else 1
-    shapes, repeats = [], []
+    shapes = []
+    repeats = []
     for own in (a, b):
         repeated = own[0] == 1 < rows
         repeats.append(together if repeated else 1)

@@ -67,7 +67,8 @@ class Softmax(Op):
         """Of int8 along the last axis."""
         shape = call.x.shape
         last = (self.axis + 1) % len(shape) == 0
-        source, output = call.inputs[0], call.output
+        source = call.inputs[0]
+        output = call.output
         columns = shape[-1]
         if not call.quantized or not last or source is None or (call.fixed and columns >= _LONGEST):
             return None
