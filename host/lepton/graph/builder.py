@@ -180,28 +180,14 @@ class Value:
         """See `Unary`."""
         return self.apply(ops.Unary(kind))
 
-    def exp(self) -> "Value":
-        return self.unary("exp")
-
-    def log(self) -> "Value":
-        return self.unary("log")
-
-    def sqrt(self) -> "Value":
-        return self.unary("sqrt")
-
     def relu(self) -> "Value":
         return self.unary("relu")
 
     def sigmoid(self) -> "Value":
         return self.unary("sigmoid")
 
-    def tanh(self) -> "Value":
-        return self.unary("tanh")
-
-    def reciprocal(self) -> "Value":
-        return self.unary("reciprocal")
-
     def cast(self, dtype: Any) -> "Value":
+        """See `Cast`; `dtype` is anything that numpy takes for a data type."""
         return self.apply(ops.Cast(np.dtype(dtype).name))
 
     # Along axes
@@ -215,9 +201,6 @@ class Value:
     def reduce(self, kind: str, axes: Sequence[int], keep_dims: bool = True) -> "Value":
         """See `Reduce`."""
         return self.apply(ops.Reduce(kind, tuple(sorted(map(self.axis, axes))), keep_dims))
-
-    def softmax(self, axis: int = -1) -> "Value":
-        return self.apply(ops.Softmax(axis=self.axis(axis)))
 
     # Moves; one that changes nothing emits no node
 
