@@ -169,6 +169,8 @@ def judge(returncode: int, output: str) -> tuple[str, str]:
         return "killed", f"the tests were ended by signal {-returncode}"
     if "runtime error:" in output:  # the undefined-behaviour sanitizer ends the process
         return "killed", "by the sanitizer"
+    if returncode == 1 and output and "short test summary info" not in output:  # it has ended pytest's process, too
+        return "killed", "the tests were ended in the middle, as by the sanitizer"
     failed = re.search(r"^FAILED (.*)$", output, re.MULTILINE)
     if returncode == 1 and failed and "simulator stopped without results" not in output:
         return "killed", _short(failed[1])
@@ -257,13 +259,17 @@ def run(mutants: list[Mutant], workers: int, fresh: bool) -> int:
             if keys[mutant] in known:
                 campaign.note(mutant, known[keys[mutant]], "(known)")
         waiting = [mutant for mutant in mutants if mutant not in campaign.results]
-        for tests in dict.fromkeys(mutant.tests for mutant in waiting):
-            sound = campaign.check_sound(tests)
+        for file, tests in dict.fromkeys((mutant.file, mutant.tests) for mutant in waiting):
+            nothing = Mutant(file, "", "", tests)
+            key = key_of(tree, nothing)
+            sound = known[key] if key in known else campaign.check_sound(tests)
             if sound.outcome != "survives":
                 print(f"{' '.join(tests)} must pass without a fault, but: {sound.outcome} {sound.text}", flush=True)
                 return 1
+            if key not in known:
+                keep_result(key, nothing, sound)
             with ThreadPoolExecutor(workers) as pool:
-                own = [mutant for mutant in waiting if mutant.tests == tests]
+                own = [mutant for mutant in waiting if (mutant.file, mutant.tests) == (file, tests)]
                 list(pool.map(lambda mutant: campaign.try_fault(keys[mutant], mutant), own))
     return report(mutants, campaign.results)
 
