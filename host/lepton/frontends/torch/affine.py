@@ -16,16 +16,19 @@ from lepton.graph import Arithmetic, DepthwiseConv2D, Quantization, Tensor
 from lepton.graph.builder import Value
 from lepton.graph.numerics.requantize import float_scales
 
-from .context import Context
+from .context import ImportContext
 from .execution import Execution
 from .operators import POINTWISE, Kind, kind
 from .qdq import requantized
 from .tables import Chain, chain_of, evaluate
 
-_WEIGHTS = np.arange(127, 0, -1)
-_BIAS_LIMIT = 2**30  # leaves room in int32 for the products
+_WEIGHTS = np.arange(127, 0, -1)  # candidates: the largest int8 weight has the finest steps of the bias
+_BIAS_LIMIT = 2**30  # leaves room in int32 for the product of weight and input, at most 127 * 255
 _FLAT = 2.0**-16  # output steps that a step of the bias of a constant channel is
 _TOLERATED = 2  # of the 256 values of a channel may differ from PyTorch's, by one: its own sums are rounded to float32
+# Relative to the largest value: what float64 (2e-16) leaves of a straight line after a few operators.
+_STRAIGHT = 1e-9
+_LEVEL = 1e-12  # a line that rises by less over all 256 values is constant
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,17 @@ class Lines:
     differing: int  # values of the 256 of each channel that the layer rounds in another way than PyTorch
 
 
-def affine(context: Context, quantize: Node, output: Tensor, label: str) -> Value | None:
+@dataclass(frozen=True)
+class _Line:
+    """The parameters of one channel, see `Lines`."""
+
+    weight: int
+    scale: float
+    bias: int
+    differing: int
+
+
+def affine(context: ImportContext, quantize: Node, output: Tensor, label: str) -> Value | None:
     """Emits a depthwise layer if the value to be quantized is a line of one int8 value for each channel."""
     result = context.arguments(quantize).operand()
     chain = chain_of(context, result, (*POINTWISE, Kind.NORMALIZATION), lambda node, constant: True)
@@ -124,36 +137,36 @@ def fit(wanted: np.ndarray, exact: np.ndarray, source: Quantization, target: Qua
     offsets = values[:, 0] - slopes * codes[0]
     far = np.maximum(np.abs(values).max(axis=1), 1)
     if not np.isfinite(values).all() or (
-            np.abs(slopes[:, None] * codes + offsets[:, None] - values) > 1e-9 * far[:, None]).any():
+            np.abs(slopes[:, None] * codes + offsets[:, None] - values) > _STRAIGHT * far[:, None]).any():
         return None
-    slopes = np.where(np.abs(slopes) * 256 > 1e-12 * far, slopes, 0.0)
+    slopes = np.where(np.abs(slopes) * 256 > _LEVEL * far, slopes, 0.0)
     best = [_channel(row, codes, float(a), float(b), unit, source, target)
             for row, a, b in zip(wanted, slopes, offsets, strict=True)]
-    weights, scales, biases, wrong = (np.array(column) for column in zip(*best, strict=True))
-    if wrong.max() > _TOLERATED:
+    if max(line.differing for line in best) > _TOLERATED:
         return None
-    return Lines(weights.astype(np.int8), scales.astype(np.float32), biases.astype(np.int32), int(wrong.sum()))
+    return Lines(np.array([line.weight for line in best], np.int8), np.array([line.scale for line in best], np.float32),
+                 np.array([line.bias for line in best], np.int32), sum(line.differing for line in best))
 
 
 def _channel(wanted: np.ndarray, codes: np.ndarray, slope: float, offset: float, unit: float, source: Quantization,
-             target: Quantization) -> tuple[int, np.float32, int, int]:
-    """(weight, scale, bias, values that differ) of one channel: the line itself with each weight, then any other line
-    that gives the values."""
+             target: Quantization) -> _Line:
+    """The parameters of one channel: the line itself with each weight, then any other line that gives the values."""
     weights = _WEIGHTS if slope else np.zeros(1, np.int64)
     product = np.abs(slope) / weights if slope else np.full(1, _FLAT)
     signed = weights * int(np.sign(slope))
     biases = np.clip(np.rint(offset / product), -_BIAS_LIMIT, _BIAS_LIMIT).astype(np.int64)
     found = _tried(wanted, codes, signed, biases, product / unit, source, target)
-    if found[3]:
-        signed, biases = np.repeat(signed, 3), np.repeat(biases, 3) + np.tile([0, 1, -1], len(signed))
+    if found.differing:
+        biases = np.repeat(biases, 3) + np.tile([0, 1, -1], len(signed))
+        signed = np.repeat(signed, 3)
         other = _tried(wanted, codes, signed, biases, _middles(wanted, codes, signed, biases, target) / unit, source,
                        target)
-        found = min(found, other, key=lambda parameters: parameters[3])
+        found = min(found, other, key=lambda line: line.differing)
     return found
 
 
-def _tried(wanted, codes, weights, biases, scales, source: Quantization,
-           target: Quantization) -> tuple[int, np.float32, int, int]:
+def _tried(wanted: np.ndarray, codes: np.ndarray, weights: np.ndarray, biases: np.ndarray, scales: np.ndarray,
+           source: Quantization, target: Quantization) -> _Line:
     """The first of the candidates with the fewest differing values."""
     scales = np.nan_to_num(scales, nan=0.0, posinf=0.0).astype(np.float32)
     product = float_scales(Arithmetic.TORCH, source.scale, scales, target.scale)
@@ -162,17 +175,19 @@ def _tried(wanted, codes, weights, biases, scales, source: Quantization,
         got = np.rint(np.clip(sums * product[:, None], -1000, 1000)) + int(target.zero_point[0])
     wrong = np.where(product > 0, (np.clip(got, wanted.min(), wanted.max()) != wanted).sum(axis=1), 257)
     best = int(wrong.argmin())
-    return int(weights[best]), scales[best], int(biases[best]), int(wrong[best])
+    return _Line(int(weights[best]), float(scales[best]), int(biases[best]), int(wrong[best]))
 
 
-def _middles(wanted, codes, weights, biases, target: Quantization) -> np.ndarray:
+def _middles(wanted: np.ndarray, codes: np.ndarray, weights: np.ndarray, biases: np.ndarray,
+             target: Quantization) -> np.ndarray:
     """The factor in the middle of those with which the sums of each candidate round to `wanted`; 0 where none does."""
     sums = (weights[:, None] * codes + biases[:, None]).astype(np.float64)
-    low, high = (wanted - int(target.zero_point[0]) + half for half in (-0.5, 0.5))
-    low = np.where(wanted == wanted.min(), -np.inf, low)  # clamped: any value below it does
-    high = np.where(wanted == wanted.max(), np.inf, high)
+    steps = wanted - int(target.zero_point[0])
+    low = np.where(wanted == wanted.min(), -np.inf, steps - 0.5)  # clamped: any value below it does
+    high = np.where(wanted == wanted.max(), np.inf, steps + 0.5)
     with np.errstate(divide="ignore", invalid="ignore"):
-        bounds = low / sums, high / sums
-    least = np.where(sums > 0, bounds[0], np.where(sums < 0, bounds[1], -np.inf)).max(axis=1)
-    most = np.where(sums > 0, bounds[1], np.where(sums < 0, bounds[0], np.inf)).min(axis=1)
+        by_low = low / sums
+        by_high = high / sums
+    least = np.where(sums > 0, by_low, np.where(sums < 0, by_high, -np.inf)).max(axis=1)
+    most = np.where(sums > 0, by_high, np.where(sums < 0, by_low, np.inf)).min(axis=1)
     return np.where((least <= most) & np.isfinite(least + most) & (least + most > 0), (least + most) / 2, 0.0)

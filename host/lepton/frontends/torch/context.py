@@ -17,7 +17,7 @@ from .nodes import Arguments, described, module_of
 from .qdq import QDQ
 
 
-class Context(ABC):
+class ImportContext(ABC):
     """The graph named `name` that comes to compute what the module of `execution` does."""
 
     def __init__(self, execution: Execution, name: str):

@@ -16,7 +16,7 @@ from lepton.graph.builder import Value
 from lepton.graph.numerics.aten import FUNCTIONS, SEVERAL
 from lepton.graph.numerics.aten_pools import FIRST_ONLY
 
-from .context import Context, dtype_of, name_of_dtype
+from .context import ImportContext, dtype_of, name_of_dtype
 from .hosts import Host
 from .moves import host_move
 from .nodes import described, name_of
@@ -34,7 +34,7 @@ def _by_name(node: Node) -> bool:
     return name_of(node) in FUNCTIONS or name_of(node) in FIRST_ONLY
 
 
-def float_value(context: Context, node: Node) -> Value:
+def float_value(context: ImportContext, node: Node) -> Value:
     """Emits an operator for the host, or a constant; its result. Raises GraphError where there is none."""
     constant = context.execution.parameter(node)
     if constant is not None:
@@ -74,7 +74,7 @@ def _array(constant: torch.Tensor) -> np.ndarray:
     return (constant.float() if constant.is_floating_point() else constant.long()).numpy()
 
 
-def _standard(context: Context, node: Node) -> Value | None:
+def _standard(context: ImportContext, node: Node) -> Value | None:
     """An operator that the graph describes itself, on float32 only; None for others."""
     host = known(node).host
     if host is None:
@@ -96,7 +96,7 @@ def _standard(context: Context, node: Node) -> Value | None:
     return context.images.emit(host.operator(arguments), values, output, node.name)
 
 
-def _operands(context: Context, node: Node, host: Host) -> list[Value] | None:
+def _operands(context: ImportContext, node: Node, host: Host) -> list[Value] | None:
     """The operands as float32; None where one is computed and has another type, or has too few dimensions."""
     if host.operands == 1:
         source = context.arguments(node).operand()
@@ -108,7 +108,7 @@ def _operands(context: Context, node: Node, host: Host) -> list[Value] | None:
     return values if len(values) == len(found) else None
 
 
-def _real(context: Context, node: Node, argument: object) -> Value | None:
+def _real(context: ImportContext, node: Node, argument: object) -> Value | None:
     constant = context.execution.parameter(argument)
     if constant is not None:
         return context.constant(f"{node.name}/constant", constant.float().numpy())
@@ -118,7 +118,7 @@ def _real(context: Context, node: Node, argument: object) -> Value | None:
     return value if value.dtype == np.float32 else None
 
 
-def _aten(context: Context, node: Node, source: Node, number: int | None) -> Value:
+def _aten(context: ImportContext, node: Node, source: Node, number: int | None) -> Value:
     """The operator `source` by its name; `number` says which of its results the node is."""
     operands: list[Value] = []
 

@@ -13,7 +13,7 @@ from lepton.graph.numerics.torch_kernels import decides
 from lepton.graph.passes import apply
 
 from .affine import affine
-from .context import Context, dtype_of
+from .context import ImportContext, dtype_of
 from .execution import Execution
 from .floats import float_value
 from .functional import functional
@@ -47,7 +47,7 @@ def import_converted(module: GraphModule, examples: tuple[torch.Tensor, ...], na
         raise GraphError(f"the module {name!r} cannot be imported: {type(error).__name__}: {text}") from error
 
 
-class TorchImporter(Context):
+class TorchImporter(ImportContext):
     """Makes `graph` of a converted module, which is run once on `examples`.
 
     int8: the int8 values of quantize nodes and of moves of them. floats: other values, as PyTorch has them.

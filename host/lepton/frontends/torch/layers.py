@@ -8,7 +8,7 @@ from torch.fx import Node
 from lepton.graph import FULL, Add, Pair, Sub, Tensor
 from lepton.graph.builder import Value
 
-from .context import Context
+from .context import ImportContext
 from .nodes import Arguments, name_of
 from .operators import Kind, kind
 from .pools import mean, pool
@@ -17,10 +17,10 @@ from .weighted import convolution, linear, transposed_convolution
 aten = torch.ops.aten
 
 Bounds = tuple[float | None, float | None]  # of a clamp; None is no bound
-Reader = Callable[[Context, Node, Tensor, Pair], Value | None]
+Reader = Callable[[ImportContext, Node, Tensor, Pair], Value | None]
 
 
-def layer(context: Context, quantize: Node, output: Tensor, label: str) -> Value | None:
+def layer(context: ImportContext, quantize: Node, output: Tensor, label: str) -> Value | None:
     """Emits the int8 operator between the operands' dequantize nodes and `quantize`; None where there is none."""
     node = context.arguments(quantize).operand()
     bounds: Bounds = (None, None)
@@ -62,7 +62,7 @@ def _step(bound: float, output: Tensor) -> int:
     return int(min(max(value + output.zero_point, FULL[0]), FULL[1]))
 
 
-def _sum(context: Context, node: Node, output: Tensor, clamp: Pair) -> Value | None:
+def _sum(context: ImportContext, node: Node, output: Tensor, clamp: Pair) -> Value | None:
     operands = context.operands(node.args[:2])
     if operands is None or context.arguments(node).number("alpha") != 1:
         return None

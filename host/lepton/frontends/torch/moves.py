@@ -7,7 +7,7 @@ from torch.fx import Node
 
 from lepton.graph.builder import Value
 
-from .context import Context
+from .context import ImportContext
 from .nodes import Arguments
 from .operators import Kind, known
 from .qdq import on_one_grid
@@ -20,7 +20,7 @@ def is_move(node: Node) -> bool:
             or node.target is operator.getitem)
 
 
-def int8_move(context: Context, node: Node) -> Value | None:
+def int8_move(context: ImportContext, node: Node) -> Value | None:
     """Emits a move of int8 values; None where the node is none, or its operands are not int8 on one grid."""
     line = known(node)
     if line.kind is Kind.EXTREMUM and line.host is not None:
@@ -36,7 +36,7 @@ def int8_move(context: Context, node: Node) -> Value | None:
     return _emitted(context, node, values)
 
 
-def host_move(context: Context, node: Node) -> Value | None:
+def host_move(context: ImportContext, node: Node) -> Value | None:
     """Emits a move of values of the host; None for other operators."""
     sources = _sources(node)
     return _emitted(context, node, [context.value(source) for source in sources]) if sources else None
@@ -60,7 +60,7 @@ def _split_of(node: Node) -> Node | None:
     return split if isinstance(split, Node) and known(split).part is not None else None
 
 
-def _emitted(context: Context, node: Node, values: Sequence[Value]) -> Value:
+def _emitted(context: ImportContext, node: Node, values: Sequence[Value]) -> Value:
     line = known(node)
     context.execution.tensor(node)  # must have elements
     context.at(node)

@@ -5,14 +5,14 @@ from torch.fx import Node
 from lepton.graph import FULL, AveragePool2D, MaxPool2D, Mean, Op, Padding, Pair, Tensor
 from lepton.graph.builder import Value
 
-from .context import Context
+from .context import ImportContext
 from .images import image_shape
 from .nodes import Arguments, name_of
 from .qdq import on_one_grid
 from .windows import pair, window
 
 
-def pool(context: Context, node: Node, output: Tensor, clamp: Pair) -> Value | None:
+def pool(context: ImportContext, node: Node, output: Tensor, clamp: Pair) -> Value | None:
     arguments = context.arguments(node)
     x = context.operand(arguments.operand())
     if x is None or x.rank not in (3, 4):
@@ -62,7 +62,7 @@ def _window(arguments: Arguments, x: Value, output: Tensor) -> tuple[Pair, Pair,
     return kernel, stride, (along(0), along(1))
 
 
-def mean(context: Context, node: Node, output: Tensor, clamp: Pair) -> Value | None:
+def mean(context: ImportContext, node: Node, output: Tensor, clamp: Pair) -> Value | None:
     """Means over whole images, or over parts of equal size."""
     arguments = context.arguments(node)
     x = context.operand(arguments.operand())
@@ -75,7 +75,7 @@ def mean(context: Context, node: Node, output: Tensor, clamp: Pair) -> Value | N
     return _whole(context, node, x, output)
 
 
-def _adaptive(context: Context, node: Node, x: Value, output: Tensor) -> Value | None:
+def _adaptive(context: ImportContext, node: Node, x: Value, output: Tensor) -> Value | None:
     height, width = image_shape(x.shape)[2:]
     rows, columns = image_shape(output.shape)[2:]
     if (rows, columns) == (1, 1):
@@ -87,7 +87,7 @@ def _adaptive(context: Context, node: Node, x: Value, output: Tensor) -> Value |
     return context.images.emit(AveragePool2D(kernel, kernel), [x], output, context.label(node))
 
 
-def _whole(context: Context, node: Node, x: Value, output: Tensor) -> Value:
+def _whole(context: ImportContext, node: Node, x: Value, output: Tensor) -> Value:
     context.at(node)
     if len(output.shape) > 2:
         return context.images.emit(Mean(), [x], output, context.label(node))

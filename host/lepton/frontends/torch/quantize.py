@@ -197,7 +197,8 @@ def _named(what: str) -> Iterator[None]:
     except GraphError:
         raise
     except Exception as error:  # it runs the user's code: anything can be raised there
-        kind, text = type(error).__name__, str(error).strip().split("\n")[0]
+        kind = type(error).__name__
+        text = str(error).strip().split("\n")[0]
         hint = "; a program must not branch on values: use torch.where" if "DataDependent" in kind else ""
         raise GraphError(f"torch cannot {what}: {kind}: {text}{hint}") from error
 

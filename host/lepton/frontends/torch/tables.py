@@ -9,7 +9,7 @@ from torch.fx import Node
 from lepton.graph import Table, Tensor
 from lepton.graph.builder import Value
 
-from .context import Context
+from .context import ImportContext
 from .execution import Execution
 from .nodes import overload_of
 from .operators import POINTWISE, Kind, kind
@@ -30,7 +30,7 @@ class Chain:
     value: Value
 
 
-def table(context: Context, quantize: Node, output: Tensor, label: str) -> Value | None:
+def table(context: ImportContext, quantize: Node, output: Tensor, label: str) -> Value | None:
     """Emits a Table if the value to be quantized is a function of one int8 value; None otherwise.
 
     PyTorch itself computes the 256 results.
@@ -47,7 +47,7 @@ def table(context: Context, quantize: Node, output: Tensor, label: str) -> Value
     return context.at(source, label).emit(Table(values.numpy().tobytes()), [chain.value], output=output)
 
 
-def chain_of(context: Context, node: Node, kinds: Collection[Kind], allowed: Allowed) -> Chain | None:
+def chain_of(context: ImportContext, node: Node, kinds: Collection[Kind], allowed: Allowed) -> Chain | None:
     """The operators of these kinds that lead from one int8 value to `node`; None where other operators, several values
     or none lead there."""
     nodes: list[Node] = []

@@ -9,7 +9,7 @@ from lepton.graph import Conv2D, DepthwiseConv2D, FullyConnected, Pair, Quantiza
 from lepton.graph.builder import Value
 
 from ..geometry import dense_transposed, same_padding
-from .context import Context
+from .context import ImportContext
 from .images import image_shape
 from .nodes import Arguments
 from .qdq import Weights, weights
@@ -27,7 +27,7 @@ class _Parts:
     bias: Value | None
 
 
-def _parts(context: Context, node: Node, axis: int, groups: int = 1) -> _Parts | None:
+def _parts(context: ImportContext, node: Node, axis: int, groups: int = 1) -> _Parts | None:
     """Of a layer with output channels along `axis` of PyTorch's weights, in each of `groups`; None where the layer is
     not int8."""
     arguments = context.arguments(node)
@@ -42,7 +42,7 @@ def _parts(context: Context, node: Node, axis: int, groups: int = 1) -> _Parts |
     return None if values is None else _Parts(x, stored, values)
 
 
-def _bias(context: Context, node: Node, bias: Node, x: Value, layer: Weights, count: int) -> Value | None:
+def _bias(context: ImportContext, node: Node, bias: Node, x: Value, layer: Weights, count: int) -> Value | None:
     """int32 in steps of input scale times weight scale; None where it is computed."""
     scale = x.tensor.parameters.scale * layer.scale
     stored = weights(context.execution, bias)
@@ -61,13 +61,13 @@ def _bias(context: Context, node: Node, bias: Node, x: Value, layer: Weights, co
     return context.constant(f"{context.label(node)}.bias", limited, quantization)
 
 
-def _constant(context: Context, node: Node, data: np.ndarray, layer: Weights, axis: int) -> Value:
+def _constant(context: ImportContext, node: Node, data: np.ndarray, layer: Weights, axis: int) -> Value:
     """The weights, with their output channels along `axis`."""
     quantization = Quantization(layer.scale, layer.zero_point, axis if layer.scale.size > 1 else None)
     return context.constant(f"{context.label(node)}.weight", data, quantization)
 
 
-def convolution(context: Context, node: Node, output: Tensor, clamp: Pair) -> Value | None:
+def convolution(context: ImportContext, node: Node, output: Tensor, clamp: Pair) -> Value | None:
     parts = _parts(context, node, 0)
     if parts is None:
         return None
@@ -100,7 +100,7 @@ def _padding(arguments: Arguments, rank: int, axis: int, size: int, kernel: int,
     return same_padding(size, kernel, stride, dilation) if arguments.text("padding") == "same" else (0, 0)
 
 
-def transposed_convolution(context: Context, node: Node, output: Tensor, clamp: Pair) -> Value | None:
+def transposed_convolution(context: ImportContext, node: Node, output: Tensor, clamp: Pair) -> Value | None:
     arguments = context.arguments(node)
     groups = arguments.integer("groups")
     parts = _parts(context, node, 1, groups)
@@ -118,7 +118,7 @@ def transposed_convolution(context: Context, node: Node, output: Tensor, clamp: 
     return context.images.emit(op, [parts.x, constant, parts.bias], output, context.label(node))
 
 
-def linear(context: Context, node: Node, output: Tensor, clamp: Pair) -> Value | None:
+def linear(context: ImportContext, node: Node, output: Tensor, clamp: Pair) -> Value | None:
     parts = _parts(context, node, 0)
     if parts is None:
         return None

@@ -16,7 +16,8 @@ class RandomNetwork(nn.Module):
         self.random = np.random.default_rng(seed)
         torch.manual_seed(seed)
         self.example = (1, 3, *(int(n) for n in self.random.integers(6, 12, 2)))
-        self.layers, self.steps = nn.ModuleList(), []
+        self.layers = nn.ModuleList()
+        self.steps = []
         shape = self._conv(self.example)
         for _ in range(operators):
             shape = getattr(self, f"_{self.random.choice(KINDS)}")(shape)
@@ -35,7 +36,8 @@ class RandomNetwork(nn.Module):
             return tuple(step(torch.zeros(shape)).shape)
 
     def _conv(self, shape, groups=1):
-        kernel, stride = int(self.random.choice([1, 3])), int(self.random.choice([1, 1, 2]))
+        kernel = int(self.random.choice([1, 3]))
+        stride = int(self.random.choice([1, 1, 2]))
         stride = 1 if min(shape[2:]) < 4 else stride
         outputs = shape[1] if groups > 1 else int(self.random.integers(4, 20))
         layer = self._layer(nn.Sequential(
@@ -45,20 +47,20 @@ class RandomNetwork(nn.Module):
     def _depthwise(self, shape):
         return self._conv(shape, shape[1])
 
-    def _beside(self, shape):
+    def _parallel(self, shape):
         return self._layer(nn.Conv2d(shape[1], shape[1], 3, padding=1))
 
     def _residual(self, shape):
-        layer = self._beside(shape)
+        layer = self._parallel(shape)
         return self._then(lambda x: F.relu(x + layer(x)), shape)
 
     def _difference(self, shape):
-        layer = self._beside(shape)
+        layer = self._parallel(shape)
         return self._then(lambda x: layer(x) - x, shape)
 
     def _activation(self, shape):
         kind = self.random.choice([F.relu, F.silu, F.hardswish, torch.sigmoid, torch.tanh, F.leaky_relu])
-        layer = self._beside(shape)
+        layer = self._parallel(shape)
         return self._then(lambda x: kind(layer(x)), shape)
 
     def _max(self, shape):
@@ -70,7 +72,7 @@ class RandomNetwork(nn.Module):
         return self._then(lambda x: F.avg_pool2d(x, kernel, 1, padding), shape)
 
     def _concat(self, shape):
-        layer = self._beside(shape)
+        layer = self._parallel(shape)
         return self._then(lambda x: torch.cat([layer(x), x], 1), shape)
 
     def _cut(self, shape):

@@ -11,7 +11,7 @@ from lepton.graph import DepthwiseConv2D, Quantization  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from tests.host.frontends.torch.torch_compare import compare  # noqa: E402
+from tests.host.frontends.torch.torch_compare import compare, nodes_of  # noqa: E402
 from tests.host.frontends.torch.torch_networks import settled  # noqa: E402
 
 CHANNELS = 12
@@ -26,7 +26,8 @@ def seeded():
 class Call(nn.Module):
     def __init__(self, function, *parts):
         super().__init__()
-        self.parts, self.function = nn.ModuleList(parts), function
+        self.parts = nn.ModuleList(parts)
+        self.function = function
         self.factor = nn.Parameter(torch.randn(CHANNELS))
         self.offset = nn.Parameter(torch.randn(CHANNELS))
 
@@ -40,7 +41,10 @@ def along(values, rank, axis=1):
     return values.reshape(shape)
 
 
-IMAGE, ROW, VECTOR, TOKENS = (CHANNELS, 9, 7), (CHANNELS, 33), (CHANNELS,), (6, CHANNELS)
+IMAGE = (CHANNELS, 9, 7)
+ROW = (CHANNELS, 33)
+VECTOR = (CHANNELS,)
+TOKENS = (6, CHANNELS)
 MODULES = {
     "normalization": (IMAGE, lambda: nn.BatchNorm2d(CHANNELS)),
     "normalization, relu": (IMAGE, lambda: nn.Sequential(nn.BatchNorm2d(CHANNELS), nn.ReLU())),
@@ -76,7 +80,7 @@ def test_factors_of_any_size_and_sign():
         module.running_var[9] = 1e-9
     found = compare(nn.Sequential(module, nn.ReLU()).eval(), [torch.randn(8, *IMAGE)], [torch.randn(1, *IMAGE)] * 2)
     assert found.differing == 0
-    layer = next(node for node in found.graph.nodes if isinstance(node.op, DepthwiseConv2D))
+    layer = nodes_of(found.graph, DepthwiseConv2D)[0]
     assert layer.op.clamp[0] == -128  # of the ReLU: the output's zero point is its lowest value
 
 

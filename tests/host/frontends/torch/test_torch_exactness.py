@@ -11,15 +11,16 @@ torch = pytest.importorskip("torch")
 from lepton.frontends.torch import convert, import_converted  # noqa: E402
 from lepton.frontends.torch.execution import Recorder  # noqa: E402
 from lepton.frontends.torch.importer import TorchImporter  # noqa: E402
-from lepton.graph import Dequantize  # noqa: E402
 from lepton.graph.interpret import compute, evaluate, operands  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from tests.host.frontends.torch.torch_compare import compare  # noqa: E402
+from tests.host.frontends.torch.torch_compare import compare, output_steps  # noqa: E402
 from tests.host.frontends.torch.torch_networks import MobileNetLike, ResNet18Like, settled  # noqa: E402
 
-IMAGE, ROW, VECTOR = (8, 12, 10), (8, 40), (24,)
+IMAGE = (8, 12, 10)
+ROW = (8, 40)
+VECTOR = (24,)
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +32,8 @@ def seeded():
 class Call(nn.Module):
     def __init__(self, function, *parts):
         super().__init__()
-        self.function, self.parts = function, nn.ModuleList(parts)
+        self.function = function
+        self.parts = nn.ModuleList(parts)
 
     def forward(self, x):
         return self.function(self.parts, x)
@@ -97,7 +99,8 @@ def test_sums_of_products(record_property):
         found = compare(settled(make()), [torch.randn(8, *shape) for _ in range(2)],
                         [torch.randn(1, *shape) for _ in range(8)])
         assert found.largest < 1.01, f"{name}: {found.largest} steps"
-        values, differing = values + found.values, differing + found.differing
+        values = values + found.values
+        differing = differing + found.differing
     record_property("differing", f"{differing} of {values}")
     assert differing <= values / 10_000, f"{differing} of {values}"
 
@@ -126,7 +129,8 @@ def layers_that_differ(converted, example, x) -> tuple[int, int, int]:
         if output.name in wanted:
             right = wanted[output.name]
             away = np.abs(made.astype(int) - right)
-            total, differing = total + made.size, differing + int((away > 0).sum())
+            total = total + made.size
+            differing = differing + int((away > 0).sum())
             largest = max(largest, int(away.max()))
             values[output.name] = right
             if output.name in importer.images.turned and right.ndim == 4:
@@ -149,8 +153,7 @@ def test_results_of_whole_networks(name, record_property):
     """A value that differs in one layer touches many of the next: results differ by a step or two, if at all."""
     converted, example = convert(settled(NETWORKS[name]()), [torch.randn(8, 3, 64, 64)])
     graph = import_converted(converted, (example,), name)
-    last = [node for node in graph.nodes if isinstance(node.op, Dequantize)][-1]
-    step = float(graph.tensors[last.inputs[0]].scale)
+    step = output_steps(graph)[-1]
     away = []
     for x in torch.randn(4, 1, 3, 64, 64):
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What imported graphs compute on the golden device, beside PyTorch's own quantized module."""
+"""What imported graphs compute on the golden device, next to PyTorch's own quantized module."""
 
 import numpy as np
 import pytest
@@ -17,10 +17,11 @@ from lepton.frontends.torch import (  # noqa: E402
     prepare_qat,
     quantize,
 )
-from lepton.graph import Arithmetic, Dequantize, GraphError, Transpose  # noqa: E402
+from lepton.graph import Arithmetic, GraphError, Transpose  # noqa: E402
 from lepton.runtime import Session  # noqa: E402
 from torch import nn  # noqa: E402
 
+from tests.host.frontends.torch.torch_compare import nodes_of, output_steps  # noqa: E402
 from tests.host.frontends.torch.torch_networks import NETWORKS, Residual, settled  # noqa: E402
 
 
@@ -36,16 +37,11 @@ def run(graph, inputs: list[torch.Tensor], config="tiny") -> list[np.ndarray]:
         return [session.run(x.numpy()).outputs[graph.outputs[0]] for x in inputs]
 
 
-def output_step(graph) -> float:
-    last = [node for node in graph.nodes if isinstance(node.op, Dequantize)][-1]
-    return float(graph.tensors[last.inputs[0]].quantization.scale[0])
-
-
 def off_by_more_than_one(graph, converted, inputs) -> float:
     """The share of outputs that differ from PyTorch's quantized module by more than a step of the output."""
     with torch.no_grad():
         expected = [converted(x).numpy() for x in inputs]
-    steps = np.abs(np.array(run(graph, inputs)) - np.array(expected)) / output_step(graph)
+    steps = np.abs(np.array(run(graph, inputs)) - np.array(expected)) / output_steps(graph)[-1]
     return float((steps > 1.01).mean())
 
 
@@ -62,12 +58,14 @@ def test_within_one_step_of_pytorch(name):
 def test_images_are_transposed_at_the_edges_only():
     kind, shape = NETWORKS["residual"]
     graph = quantize(settled(kind()), [torch.randn(4, *shape)])
-    assert sum(isinstance(node.op, Transpose) for node in graph.nodes) == 1  # the input's; the output has no image
+    assert len(nodes_of(graph, Transpose)) == 1  # the input's; the output has no image
 
 
 def test_training_with_the_same_quantizer():
-    quantizer, module = LeptonQuantizer("moving_average"), Residual()
-    data, labels = torch.randn(8, 3, 16, 12), torch.arange(8) % 10
+    quantizer = LeptonQuantizer("moving_average")
+    module = Residual()
+    data = torch.randn(8, 3, 16, 12)
+    labels = torch.arange(8) % 10
     prepared = prepare_qat(module.train(), data, quantizer)
     optimizer = torch.optim.SGD(prepared.parameters(), 0.02)
     losses = []
@@ -85,7 +83,8 @@ def test_training_with_the_same_quantizer():
 
 def test_saved_programs(tmp_path):
     kind, shape = NETWORKS["residual"]
-    module, data = settled(kind()), [torch.randn(4, *shape)]
+    module = settled(kind())
+    data = [torch.randn(4, *shape)]
     converted, example = convert(module, data)
     torch.export.save(torch.export.export(converted, (example,)), tmp_path / "int8.pt2")
     torch.export.save(torch.export.export(module, (example,)), tmp_path / "float.pt2")
@@ -103,7 +102,8 @@ def test_saved_programs(tmp_path):
 
 def test_noise_of_every_layer():
     kind, shape = NETWORKS["residual"]
-    module, data = settled(kind()), [torch.randn(8, *shape)]
+    module = settled(kind())
+    data = [torch.randn(8, *shape)]
     converted, example = convert(module, data)
     noise = layer_noise(export_module(module, example), converted, example)
     assert [layer.operator for layer in noise].count("aten.conv2d.default") == 4

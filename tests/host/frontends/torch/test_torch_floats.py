@@ -12,7 +12,8 @@ from torch.nn import functional as F  # noqa: E402
 
 from tests.host.frontends.torch.torch_compare import compare  # noqa: E402
 
-IMAGE, TOKENS = (4, 5, 6), (5, 8)
+IMAGE = (4, 5, 6)
+TOKENS = (5, 8)
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +25,8 @@ def seeded():
 class Call(nn.Module):
     def __init__(self, function, *parts):
         super().__init__()
-        self.function, self.parts = function, nn.ModuleList(parts)
+        self.function = function
+        self.parts = nn.ModuleList(parts)
         self.register_buffer("ramp", torch.arange(6.0).view(1, 6, 1, 1))
 
     def forward(self, x):

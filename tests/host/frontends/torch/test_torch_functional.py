@@ -23,7 +23,8 @@ def seeded():
 class Call(nn.Module):
     def __init__(self, function):
         super().__init__()
-        self.function, self.conv = function, nn.Conv2d(4, 4, 1)
+        self.function = function
+        self.conv = nn.Conv2d(4, 4, 1)
         self.register_buffer("buffer", torch.arange(4.0).view(1, 4, 1, 1))
 
     def forward(self, x):
@@ -68,7 +69,8 @@ def assertions(m, x):
 @pytest.mark.parametrize("function", [relu_seen_by_all, sums_in_place, of_a_part, view_after_the_change, nothing,
                                       assertions])
 def test_values_are_those_of_the_module(function):
-    module, x = Call(function).eval(), torch.randn(1, *SHAPE)
+    module = Call(function).eval()
+    x = torch.randn(1, *SHAPE)
     exported = export_module(module, x)
     assert not any(getattr(getattr(node.target, "_schema", None), "is_mutable", False) for node in exported.graph.nodes)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Operators and shapes of modules beside those in `torch_networks`: the result is PyTorch's quantized module's."""
+"""Operators and shapes of modules that `torch_networks` does not have: the result is PyTorch's quantized module's."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,12 @@ torch = pytest.importorskip("torch")
 
 import lepton  # noqa: E402
 from lepton.frontends.torch import convert, import_converted, load_pt2  # noqa: E402
-from lepton.graph import Dequantize, GraphError  # noqa: E402
+from lepton.graph import GraphError  # noqa: E402
 from lepton.runtime import Session  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
+from tests.host.frontends.torch.torch_compare import leaves, output_steps  # noqa: E402
 from tests.host.frontends.torch.torch_networks import settled  # noqa: E402
 
 
@@ -26,7 +27,8 @@ class Parts(nn.Module):
 
     def __init__(self, function, *parts):
         super().__init__()
-        self.parts, self.function = nn.ModuleList(parts), function
+        self.parts = nn.ModuleList(parts)
+        self.function = function
 
     def forward(self, x):
         return self.function(self.parts, x)
@@ -37,8 +39,10 @@ class Tokens(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.patches, self.head = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 5)
-        self.first, self.places = nn.Parameter(torch.randn(1, 1, 8)), nn.Parameter(torch.randn(1, 4, 8))
+        self.patches = nn.Conv2d(3, 8, 4, 4)
+        self.head = nn.Linear(8, 5)
+        self.first = nn.Parameter(torch.randn(1, 1, 8))
+        self.places = nn.Parameter(torch.randn(1, 4, 8))
 
     def forward(self, x):
         x = self.patches(x).flatten(2).transpose(1, 2) + self.places
@@ -51,7 +55,8 @@ def conv(outputs=6, inputs=4, kernel=1, **options):
 
 def activations(p, x):
     """In float, behind a normalization that no table can hold."""
-    x, last = p[0](p[1](x)), 0
+    x = p[0](p[1](x))
+    last = 0
     for function in (F.hardswish, F.hardsigmoid, F.leaky_relu, F.elu, F.selu, F.celu, F.softplus, F.mish, F.relu6,
                      F.logsigmoid, F.silu, F.gelu, p[2]):
         last = last + function(x)
@@ -97,23 +102,18 @@ NETWORKS = {
 }
 
 
-def results(value) -> list[np.ndarray]:
-    """The tensors of a module's result, in their order."""
-    return [leaf.numpy() for leaf in torch.utils._pytree.tree_leaves(value)]
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_within_one_step_of_pytorch(name):
     shape, make = NETWORKS[name]
     converted, example = convert(settled(make()), [torch.randn(4, *shape)])
     graph = import_converted(converted, (example,), name)
-    steps = [float(graph.tensors[n.inputs[0]].quantization.scale[0]) for n in graph.nodes
-             if isinstance(n.op, Dequantize)]
-    model, x = lepton.compile(graph, config="tiny"), torch.randn(1, *shape)
+    steps = output_steps(graph)
+    model = lepton.compile(graph, config="tiny")
+    x = torch.randn(1, *shape)
     with lepton.device.open("golden", config="tiny") as device, Session(model, device) as session:
         got = session.run(x.numpy()).outputs
     with torch.no_grad():
-        expected = results(converted(x))
+        expected = leaves(converted(x))
     for ours, theirs in zip(got.values(), expected, strict=True):
         assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
         assert (np.abs(ours - theirs) > 1.01 * max(steps, default=0)).mean() <= 0.001
@@ -135,7 +135,8 @@ def test_two_inputs(tmp_path):
     converted, examples = convert(module, data)
     graph = import_converted(converted, examples, "sum")
     assert graph.inputs == ["x", "y"]
-    model, inputs = lepton.compile(graph, config="tiny"), {"x": examples[0].numpy(), "y": examples[1].numpy()}
+    model = lepton.compile(graph, config="tiny")
+    inputs = {"x": examples[0].numpy(), "y": examples[1].numpy()}
     with lepton.device.open("golden", config="tiny") as device, Session(model, device) as session:
         got = session.run(inputs).outputs["output"]
     np.testing.assert_allclose(got, converted(*examples).detach().numpy(), atol=1e-6)
@@ -150,7 +151,8 @@ def test_two_inputs(tmp_path):
 
 def test_calibration_data_of_one_array(tmp_path):
     """As `lepton compile net.pt2 --calibration images.npy` gives them."""
-    module, data = nn.Sequential(conv(), nn.ReLU()).eval(), torch.randn(3, 4, 5, 6)
+    module = nn.Sequential(conv(), nn.ReLU()).eval()
+    data = torch.randn(3, 4, 5, 6)
     torch.export.save(torch.export.export(module, (data[:1],)), tmp_path / "net.pt2")
     np.save(tmp_path / "images.npy", data.numpy())
     graphs = [load_pt2(tmp_path / "net.pt2", given) for given in (tmp_path / "images.npy", data, data.numpy(), [data])]

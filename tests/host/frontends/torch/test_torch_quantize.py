@@ -22,6 +22,8 @@ from lepton.graph.passes import apply  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
+from tests.host.frontends.torch.torch_networks import settled  # noqa: E402
+
 
 @pytest.fixture(autouse=True)
 def seeded():
@@ -34,17 +36,6 @@ def quantize(module, data, *arguments, **options):
     graph = apply(quantize_module(module, data, *arguments, **options), "int8-edges")
     graph.arithmetic = Arithmetic.FIXED
     return graph
-
-
-def settle(module: nn.Module) -> nn.Module:
-    """Eval mode, with normalizations that do something."""
-    for part in module.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            nn.init.uniform_(part.running_mean, -0.5, 0.5)
-            nn.init.uniform_(part.running_var, 0.5, 2.0)
-            nn.init.uniform_(part.weight, 0.5, 1.5)
-            nn.init.uniform_(part.bias, -0.3, 0.3)
-    return module.eval()
 
 
 def batches(shape=(3, 12, 10), count=4, size=8):
@@ -69,7 +60,7 @@ def error(graph, module: nn.Module, x: torch.Tensor) -> float:
 
 def check(module: nn.Module, shape=(3, 12, 10), steps=6.0, **options):
     """Quantizes, compares with float within `steps` of 255, and round-trips through TFLite. The graph."""
-    module = settle(module)
+    module = settled(module)
     data = batches(shape)
     graph = quantize(module, data, **options)
     assert error(graph, module, data[0]) <= steps
@@ -119,7 +110,7 @@ def test_network_with_everything():
 
 
 def test_class_decisions_survive_quantization():
-    module = settle(nn.Sequential(nn.Conv2d(3, 16, 3, stride=2), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(),
+    module = settled(nn.Sequential(nn.Conv2d(3, 16, 3, stride=2), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(),
                                   nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)))
     graph = quantize(module, batches(count=8))
     x = torch.randn(64, 3, 12, 10)
@@ -129,7 +120,7 @@ def test_class_decisions_survive_quantization():
 
 
 def test_linear_after_flatten_has_its_columns_in_nhwc_order():
-    module = settle(nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten(), nn.Linear(5 * 10 * 8, 7)))
+    module = settled(nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten(), nn.Linear(5 * 10 * 8, 7)))
     graph = check(module)
     weights = graph.tensors["2.weight.t"]
     expected = module[2].weight.detach().reshape(7, 5, 10, 8).permute(0, 2, 3, 1).reshape(7, -1).numpy()
@@ -145,7 +136,9 @@ def test_normalization_on_its_own_is_a_depthwise_convolution():
 class Pad(nn.Module):
     def __init__(self, after: nn.Module, pad=(0, 1, 2, 1), value=0.0):
         super().__init__()
-        self.pad, self.value, self.after = pad, value, after
+        self.pad = pad
+        self.value = value
+        self.after = after
 
     def forward(self, x):
         return self.after(F.pad(x, self.pad, value=self.value))
@@ -179,10 +172,11 @@ def test_means_have_their_own_range():
 @pytest.mark.parametrize(("activation", "lowest", "highest"), [
     (nn.Hardtanh(-0.3, 0.2), -0.3, 0.2), (nn.ReLU6(), 0.0, 6.0), (nn.ReLU(), 0.0, np.inf)])
 def test_activations_bound_the_output(activation, lowest, highest):
-    module = settle(nn.Sequential(nn.Conv2d(3, 4, 3), activation))
+    module = settled(nn.Sequential(nn.Conv2d(3, 4, 3), activation))
     data = batches()
     graph = quantize(module, data)
-    q, clamp = graph.tensors[graph.outputs[0]].quantization, graph.nodes[0].op.clamp
+    q = graph.tensors[graph.outputs[0]].quantization
+    clamp = graph.nodes[0].op.clamp
     step = float(q.scale[0])
     assert (clamp[0] - q.zero_point[0]) * step >= lowest - step
     assert (clamp[1] - q.zero_point[0]) * step <= highest + step
@@ -211,7 +205,8 @@ def test_progress_and_loader_tuples():
 
 
 def test_calibration_from_numpy_gives_the_same_graph():
-    module, data = nn.Conv2d(3, 4, 1).eval(), batches()
+    module = nn.Conv2d(3, 4, 1).eval()
+    data = batches()
     assert difference(quantize(module, data), quantize(module, [x.numpy() for x in data])) == ""
 
 

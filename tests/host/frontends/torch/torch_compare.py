@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from lepton.compiler import compile_graph
 from lepton.frontends.torch import convert, import_converted
-from lepton.graph import Dequantize, Graph
+from lepton.graph import Dequantize, Graph, Node, Op
 from lepton.runtime import Session
 from torch import nn
 
@@ -34,15 +34,23 @@ def leaves(value) -> list[np.ndarray]:
     return [leaf.numpy() for leaf in torch.utils._pytree.tree_leaves(value)]
 
 
+def nodes_of(graph: Graph, kind: type[Op]) -> list[Node]:
+    """The nodes of one operator, in order of execution."""
+    return [node for node in graph.nodes if isinstance(node.op, kind)]
+
+
+def output_steps(graph: Graph) -> list[float]:
+    """The scales of the int8 values that become float, in order of execution."""
+    return [float(graph.tensors[node.inputs[0]].scale) for node in nodes_of(graph, Dequantize)]
+
+
 def compare(module: nn.Module, calibration, inputs, config: str = "tiny", tolerance: float = 0.0) -> Comparison:
     """Quantizes `module` with `calibration` and runs it on `inputs` (tensors, or tuples of them)."""
     converted, examples = convert(module, calibration)
     examples = examples if isinstance(examples, tuple) else (examples,)
     graph = import_converted(converted, examples, "compared")
     model = compile_graph(graph, config)
-    steps = {node.outputs[0]: float(graph.tensors[node.inputs[0]].quantization.scale[0]) for node in graph.nodes
-             if isinstance(node.op, Dequantize)}
-    step = max(steps.values(), default=0.0)
+    step = max(output_steps(graph), default=0.0)
     values = differing = beyond = 0
     largest = 0.0
     with lepton.device.open("golden", config=model.config) as device, Session(model, device) as session:

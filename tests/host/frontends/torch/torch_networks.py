@@ -15,8 +15,11 @@ class Residual(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem, self.a, self.b = conv_bn(3, 16, 3), conv_bn(16, 32, 3, 2), conv_bn(32, 32, 3)
-        self.shortcut, self.head = conv_bn(16, 32, 1, 2), nn.Linear(32, 10)
+        self.stem = conv_bn(3, 16, 3)
+        self.a = conv_bn(16, 32, 3, 2)
+        self.b = conv_bn(32, 32, 3)
+        self.shortcut = conv_bn(16, 32, 1, 2)
+        self.head = nn.Linear(32, 10)
 
     def forward(self, x):
         x = F.relu(self.stem(x))
@@ -29,9 +32,13 @@ class Mobile(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem, self.expand, self.depth = conv_bn(3, 16, 3, 2), conv_bn(16, 32, 1), conv_bn(32, 32, 5, 1, 32)
-        self.squeeze, self.excite = nn.Conv2d(32, 8, 1), nn.Conv2d(8, 32, 1)
-        self.project, self.head = conv_bn(32, 16, 1), nn.Linear(16, 10)
+        self.stem = conv_bn(3, 16, 3, 2)
+        self.expand = conv_bn(16, 32, 1)
+        self.depth = conv_bn(32, 32, 5, 1, 32)
+        self.squeeze = nn.Conv2d(32, 8, 1)
+        self.excite = nn.Conv2d(8, 32, 1)
+        self.project = conv_bn(32, 16, 1)
+        self.head = nn.Linear(16, 10)
 
     def forward(self, x):
         x = F.hardswish(self.stem(x))
@@ -45,8 +52,10 @@ class UNet(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.down, self.middle = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1)
-        self.up, self.merge = nn.ConvTranspose2d(32, 16, 2, 2), nn.Conv2d(32, 16, 3, padding=1)
+        self.down = nn.Conv2d(3, 16, 3, padding=1)
+        self.middle = nn.Conv2d(16, 32, 3, padding=1)
+        self.up = nn.ConvTranspose2d(32, 16, 2, 2)
+        self.merge = nn.Conv2d(32, 16, 3, padding=1)
         self.head = nn.Conv2d(16, 2, 1)
 
     def forward(self, x):
@@ -62,8 +71,10 @@ class Shuffle(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem, self.branch = conv_bn(3, 16, 3, 2), conv_bn(8, 8, 3, 1, 2)
-        self.norm, self.head = nn.BatchNorm2d(16), nn.Conv2d(16, 4, 1)
+        self.stem = conv_bn(3, 16, 3, 2)
+        self.branch = conv_bn(8, 8, 3, 1, 2)
+        self.norm = nn.BatchNorm2d(16)
+        self.head = nn.Conv2d(16, 4, 1)
 
     def forward(self, x):
         a, b = F.relu(self.stem(x)).chunk(2, 1)
@@ -77,8 +88,11 @@ class Attention(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.norm, self.qkv, self.out = nn.LayerNorm(16), nn.Linear(16, 48), nn.Linear(16, 16)
-        self.up, self.down = nn.Linear(16, 32), nn.Linear(32, 16)
+        self.norm = nn.LayerNorm(16)
+        self.qkv = nn.Linear(16, 48)
+        self.out = nn.Linear(16, 16)
+        self.up = nn.Linear(16, 32)
+        self.down = nn.Linear(32, 16)
 
     def forward(self, x):
         q, k, v = self.qkv(self.norm(x)).reshape(x.shape[0], -1, 3, 4, 4).permute(2, 0, 3, 1, 4).unbind(0)
@@ -90,7 +104,8 @@ class Attention(nn.Module):
 class BasicBlock(nn.Module):
     def __init__(self, inputs, outputs, stride):
         super().__init__()
-        self.a, self.b = conv_bn(inputs, outputs, 3, stride), conv_bn(outputs, outputs, 3)
+        self.a = conv_bn(inputs, outputs, 3, stride)
+        self.b = conv_bn(outputs, outputs, 3)
         self.shortcut = conv_bn(inputs, outputs, 1, stride) if inputs != outputs else nn.Identity()
 
     def forward(self, x):
@@ -101,7 +116,8 @@ class ResNet18Like(nn.Sequential):
     """ResNet-18's topology with half of its channels."""
 
     def __init__(self, width=32):
-        blocks, channels = [], width
+        blocks = []
+        channels = width
         for i, outputs in enumerate((width, 2 * width, 4 * width, 8 * width)):
             blocks += [BasicBlock(channels, outputs, 1 if i == 0 else 2), BasicBlock(outputs, outputs, 1)]
             channels = outputs
@@ -125,7 +141,8 @@ class MobileNetLike(nn.Sequential):
     """MobileNetV2's blocks."""
 
     def __init__(self):
-        blocks, channels = [], 16
+        blocks = []
+        channels = 16
         stages = ((1, 8, 1, 1), (6, 12, 2, 2), (6, 16, 3, 2), (6, 32, 3, 2), (6, 48, 2, 1))
         for factor, outputs, count, stride in stages:
             for i in range(count):
