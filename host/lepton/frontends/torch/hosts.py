@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lepton.graph import Cast, Op, Reduce, Resize, Softmax
 
 from .nodes import Arguments
+from .windows import stated_scales
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,7 @@ def _bilinear(arguments: Arguments) -> Op:
     height, width = arguments.shape[2:]
     if arguments.flag("align_corners"):
         return Resize((height, width), "bilinear", "align_corners")
-    if arguments.has("scale_factors"):
-        stated = arguments.numbers("scale_factors")
-    else:
-        both = (arguments.optional_number("scales_h"), arguments.optional_number("scales_w"))
-        stated = tuple(scale for scale in both if scale is not None)
-    return Resize((height, width), "bilinear", "half_pixel", scales=(stated[0], stated[-1]) if stated else None)
+    return Resize((height, width), "bilinear", "half_pixel", scales=stated_scales(arguments))
 
 
 SOFTMAX = Host(_softmax)

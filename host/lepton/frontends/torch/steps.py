@@ -10,6 +10,7 @@ from lepton.graph import Pad, Quantization, Resize, moves
 from lepton.graph.builder import Value
 
 from .nodes import Arguments
+from .windows import stated_scales
 
 Step = Callable[[Value, Arguments], Value]
 Join = Callable[[Sequence[Value], Arguments], Value]
@@ -91,8 +92,8 @@ def _stored(value: float, quantization: Quantization | None) -> float:
 
 def nearest(x: Value, arguments: Arguments) -> Value:
     height, width = arguments.shape[2:]
-    resized = x.transpose(TO_NHWC).apply(Resize((height, width), "nearest", "asymmetric", "floor"))
-    return resized.transpose(TO_NCHW)
+    resize = Resize((height, width), "nearest", "pytorch_nearest", "floor", stated_scales(arguments))
+    return x.transpose(TO_NHWC).apply(resize).transpose(TO_NCHW)
 
 
 def pixel_shuffle(x: Value, arguments: Arguments) -> Value:

@@ -17,7 +17,7 @@ from .move import Move
 
 __all__ = ["Resize"]
 
-_COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
+_COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "pytorch_nearest")
 _ONE = 1 << 10  # the weight 1: both frameworks' integer kernels have weights of 10 bits
 _BLOCK = 1 << 15  # results at a time: 128 KiB of int32 stay in the second-level cache
 # How sums with 20 fractional bits become results, (total + (below zero ? first : 0) + second) >> 20: rounded half away
@@ -32,8 +32,8 @@ class Resize(Move):
     """input: x (N,H,W,C) to `size` (height, width). `mode` is "nearest" or "bilinear".
 
     `coordinates` is how an output pixel's place in the input is computed: "half_pixel", "asymmetric", "align_corners"
-    or "pytorch_half_pixel" (names of ONNX Resize); `nearest` how that place is rounded: "floor", "round_prefer_floor",
-    "round_prefer_ceil" or "ceil".
+    or "pytorch_half_pixel" (names of ONNX Resize), or "pytorch_nearest" ("asymmetric" in PyTorch's arithmetic);
+    `nearest` how that place is rounded: "floor", "round_prefer_floor", "round_prefer_ceil" or "ceil".
     `scales` (y, x) where the framework states them, else output over input size. Bilinear of int8 is
     what TFLite's kernels for int8 or (`unsigned`) uint8 do; with `Arithmetic.FLOAT` it has weights of 10 bits and cuts
     fractions off, of uint8 values if `unsigned`.
@@ -80,6 +80,11 @@ def _coordinates(op: Resize, axis: int, source: int) -> np.ndarray:
     scale = np.float32(size) / np.float32(source) if op.scales is None else np.float32(op.scales[axis])
     if kind == "asymmetric":
         return at / scale
+    if kind == "pytorch_nearest":
+        # nearest_idx in PyTorch 2.13's aten/src/ATen/native/UpSample.h: no stated scale for as many pixels, or twice
+        if op.scales is None or size in (source, 2 * source):
+            return at * np.float32(np.float32(source) / np.float32(size))
+        return at * np.float32(1 / op.scales[axis])
     if kind == "align_corners":
         return at * np.float32(source - 1) / np.float32(size - 1) if size > 1 else at * 0
     if kind == "pytorch_half_pixel" and size == 1:

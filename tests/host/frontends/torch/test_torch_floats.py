@@ -66,6 +66,12 @@ MODULES = {
                                           normal(m, x).mean(), normal(m, x).sum(2), normal(m, x).amin((1, 2)))),
     "bilinear": of_images(lambda m, x: (F.interpolate(m.parts[0](x), scale_factor=2, mode="bilinear"),
                                         F.interpolate(x, (7, 9), mode="bilinear", align_corners=True))),
+    "nearest": of_images(lambda m, x: tuple(F.interpolate(v, scale_factor=f) for v in (x, normal(m, x))
+                                            for f in (1.7, (2.5, 1.3), 0.6, 9, 2.1, 1.1))),
+    "nearest to a size": of_images(lambda m, x: tuple(F.interpolate(x, s) for s in ((7, 9), (49, 18), (3, 41)))),
+    "rounded to places": of_images(lambda m, x: (normal(m, x).round(), normal(m, x).round(decimals=1))),
+    "multiples": of_images(lambda m, x: (torch.add(normal(m, x), 1.5, alpha=2), torch.sub(normal(m, x), x[:, :1],
+                                                                                         alpha=3))),
     "other interpolations": of_images(lambda m, x: (F.interpolate(x, scale_factor=2, mode="bicubic"),
                                                     F.interpolate(x, scale_factor=1.5, mode="nearest-exact"))),
     "pools": of_images(lambda m, x: (F.avg_pool2d(normal(m, x), 3, 2, 1), F.max_pool2d(normal(m, x), 2, dilation=2),
