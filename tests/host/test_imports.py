@@ -23,7 +23,7 @@ ALLOWED = {
     "models": {"frontends", "graph"},
     "results": set(),
     "service": {"results", "__version__"},
-    "lepton": {"frontends", "compiler", "graph"},
+    "lepton": {"arch", "frontends", "compiler", "graph", "program"},
     "bench": {"arch", "graph", "frontends", "compiler", "program", "driver", "device", "runtime", "models", "results"},
     "cli": {"arch", "graph", "frontends", "compiler", "program", "driver", "device", "runtime", "models", "results",
             "service", "bench", "__version__"},
