@@ -49,10 +49,14 @@ class Core(wiring.Component):
         m.submodules.control = control = Control(self.config)
         # Engines start every job as after reset. The memory ports do not, as they must end what is on the bus, unless
         # memory is reset with them.
-        renew_engine, renew_port = ResetInserter(control.engine_reset), ResetInserter(control.memory_reset)
-        load, store, datapath = LoadEngine(self.config), StoreEngine(self.config), Datapath(self.config)
+        renew_engine = ResetInserter(control.engine_reset)
+        renew_port = ResetInserter(control.memory_reset)
+        load = LoadEngine(self.config)
+        store = StoreEngine(self.config)
+        datapath = Datapath(self.config)
         controlled = self.config.controller
-        read_port, write_port = ReadPort(self.config, clients=2 + controlled), WritePort(self.config)
+        read_port = ReadPort(self.config, clients=2 + controlled)
+        write_port = WritePort(self.config)
         write_share = WriteShare(self.config, clients=1 + controlled)
         m.submodules.load = renew_engine(load)
         m.submodules.store = renew_engine(store)
@@ -78,7 +82,8 @@ class Core(wiring.Component):
         for port in (read_port, write_port):
             for path, member, _ in port.bus.signature.flatten(port.bus):
                 (name,) = path
-                inner, outer = getattr(port.bus, name), getattr(self.memory, name)
+                inner = getattr(port.bus, name)
+                outer = getattr(self.memory, name)
                 m.d.comb += outer.eq(inner) if member.flow == Out else inner.eq(outer)
         m.d.comb += [
             load.regions.eq(control.regions), store.regions.eq(control.regions),
@@ -170,7 +175,8 @@ class Chip(wiring.Component):
         """`host` to the core; nothing is accepted in the cycle in which only the core is still in reset."""
         for path, member, _ in self.host.signature.flatten(self.host):
             (name,) = path
-            pin, inner = getattr(self.host, name), getattr(core, name)
+            pin = getattr(self.host, name)
+            inner = getattr(core, name)
             if member.flow == In:
                 m.d.comb += inner.eq(pin)
             else:

@@ -76,7 +76,8 @@ class Datapath(wiring.Component):
             m.d.comb += march.write.ready.eq(march.busy & write.ready)
             with m.If(march.busy):
                 m.d.comb += [write.valid.eq(march.write.valid), write.payload.eq(march.write.payload)]
-        march, request = marches[0].read, scratchpad.store_read.request
+        march = marches[0].read
+        request = scratchpad.store_read.request
         m.d.comb += [march.request.ready.eq(request.ready), march.data.eq(scratchpad.store_read.data)]
         with m.If(marches[0].busy):
             m.d.comb += [request.valid.eq(march.request.valid), request.payload.eq(march.request.payload)]

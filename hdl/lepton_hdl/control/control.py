@@ -157,7 +157,8 @@ class Control(wiring.Component):
     def _connect_faults(self, m, job, fetch, semaphores, deadlock, dispatchers):
         for kind in ("read", "write"):
             fault = getattr(job, f"fault_{kind}_port")
-            timed_out, broken = getattr(self, f"{kind}_timed_out"), getattr(self, f"{kind}_broken")
+            timed_out = getattr(self, f"{kind}_timed_out")
+            broken = getattr(self, f"{kind}_broken")
             m.d.comb += [
                 fault.valid.eq(timed_out | broken),
                 fault.p.code.eq(Mux(broken, ErrorCode.AXI_PROTOCOL, ErrorCode.AXI_TIMEOUT)),
@@ -168,7 +169,8 @@ class Control(wiring.Component):
         m.d.comb += job.dead.eq(job.fault_read_port.valid | job.fault_write_port.valid)
         for engine, dispatcher in zip(Engine, dispatchers, strict=True):
             port = getattr(self, PORTS[engine])
-            own, state = getattr(job, f"fault_{PORTS[engine]}_engine"), deadlock.streams[engine]
+            own = getattr(job, f"fault_{PORTS[engine]}_engine")
+            state = deadlock.streams[engine]
             m.d.comb += [
                 own.valid.eq(port.error.valid),
                 own.p.code.eq(port.error.p.code),

@@ -86,7 +86,8 @@ class Counters(wiring.Component):
     def _snapshots(self, m):
         row = data.ArrayLayout(COUNTER_BITS, len(SNAPSHOT_COUNTERS))
         m.submodules.slots = slots = memory.Memory(shape=row, depth=self._slots, init=[])
-        write, read = slots.write_port(), slots.read_port()
+        write = slots.write_port()
+        read = slots.read_port()
         counter = Signal.like(self.read_counter)
         m.d.comb += [
             write.addr.eq(self.snapshot_slot),

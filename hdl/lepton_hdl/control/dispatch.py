@@ -54,8 +54,10 @@ class Dispatcher(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         head = self.i.p
-        acquired, faulty = Signal(), Signal()
-        checking, legal = Signal(), Signal()
+        acquired = Signal()
+        faulty = Signal()
+        checking = Signal()
+        legal = Signal()
         # For each command with the engine: is it the last of its record?
         m.submodules.under_way = under_way = fifo.SyncFIFO(width=1, depth=_IN_FLIGHT)
         m.d.comb += [

@@ -93,7 +93,8 @@ class ProgramFetcher(wiring.Component):
                 with m.Case(e):
                     m.d.comb += [program.eq(self.programs[e]), shift.eq(record.size.bit_length() - 1)]
         room = Signal(signed(33))
-        fits, start = Signal(32), Signal(64)
+        fits = Signal(32)
+        start = Signal(64)
         m.d.comb += [
             room.eq(self.region.size - program.offset),
             fits.eq(Mux(room < 0, 0, room[:32] >> shift)),

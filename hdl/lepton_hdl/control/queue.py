@@ -40,7 +40,8 @@ class CommandQueue(wiring.Component):
         write_slot, read_slot = (Signal(range(self._depth), name=name) for name in ("write_slot", "read_slot"))
         level = Signal(range(self._depth + 1))
 
-        complete, load = Signal(), Signal()
+        complete = Signal()
+        load = Signal()
         m.d.comb += [
             self.last_word.eq(position == self._words - 1),
             complete.eq(self.write & self.last_word),
@@ -60,7 +61,8 @@ class CommandQueue(wiring.Component):
         words = []
         for i in range(self._words):
             m.submodules[f"word_{i}"] = slots = memory.Memory(shape=8 * self._data_bytes, depth=self._depth, init=[])
-            write, read = slots.write_port(), slots.read_port()
+            write = slots.write_port()
+            read = slots.read_port()
             m.d.comb += [
                 write.addr.eq(write_slot), write.data.eq(self.word), write.en.eq(self.write & (position == i)),
                 read.addr.eq(read_slot), read.en.eq(load),

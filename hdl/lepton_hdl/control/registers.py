@@ -76,8 +76,10 @@ class RegisterFile(wiring.Component):
 
     def _write_channel(self, m):
         bus = self.bus
-        address, strobe = Signal(ADDRESS_BITS), Signal(4)
-        have_address, have_data = Signal(), Signal()
+        address = Signal(ADDRESS_BITS)
+        strobe = Signal(4)
+        have_address = Signal()
+        have_data = Signal()
         m.d.comb += [bus.awready.eq(~have_address), bus.wready.eq(~have_data)]
         with m.If(bus.awvalid & bus.awready):
             m.d.sync += [have_address.eq(1), address.eq(bus.awaddr)]
@@ -86,7 +88,8 @@ class RegisterFile(wiring.Component):
         with m.If(bus.bvalid & bus.bready):
             m.d.sync += bus.bvalid.eq(0)
 
-        execute, okay = Signal(), Signal()
+        execute = Signal()
+        okay = Signal()
         m.d.comb += execute.eq(have_address & have_data & (~bus.bvalid | bus.bready))
         with m.If(execute):
             m.d.sync += [have_address.eq(0), have_data.eq(0), bus.bvalid.eq(1),
@@ -114,7 +117,8 @@ class RegisterFile(wiring.Component):
     def _read_channel(self, m):
         bus = self.bus
         address = Signal(ADDRESS_BITS)
-        slot_bits, counter_bits = exact_log2(self._config.layer_slots), exact_log2(len(SNAPSHOT_COUNTERS))
+        slot_bits = exact_log2(self._config.layer_slots)
+        counter_bits = exact_log2(len(SNAPSHOT_COUNTERS))
         in_window = Signal()
         m.d.comb += [
             in_window.eq((address >= SNAPSHOT_BASE) & (address[:2] == 0)

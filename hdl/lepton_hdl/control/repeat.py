@@ -28,10 +28,14 @@ class Repeater(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        record, given, shown = self._record, self.i.p, self.o.p
+        record = self._record
+        given = self.i.p
+        shown = self.o.p
         count = COUNT[record.name]
         # What the record asks for and the rounds before the last, or after the first, do not show.
-        wait, post, left = Signal.like(given.wait), Signal.like(given.post), Signal.like(given[count])
+        wait = Signal.like(given.wait)
+        post = Signal.like(given.post)
+        left = Signal.like(given[count])
         snapshot = Signal()
         many = Signal()
         m.d.comb += [
@@ -61,7 +65,8 @@ class Repeater(wiring.Component):
                     m.d.sync += shown.snapshot.eq(snapshot)
             m.d.sync += [shown[name].eq(shown[name] + shown[step]) for name, step in STEPS[record.name]]
             if record is Tensor:
-                end, unit = Signal(16), Signal(16)
+                end = Signal(16)
+                unit = Signal(16)
                 m.d.comb += [
                     end.eq(shown.params + Mux(shown.uniform, UNIFORM_PARAM_WORDS, PARAM_WORDS)),
                     unit.eq(end - shown.weights),

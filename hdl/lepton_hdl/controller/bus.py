@@ -40,7 +40,9 @@ class HostInbox(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        have_address, have_data, have_read = Signal(), Signal(), Signal()
+        have_address = Signal()
+        have_data = Signal()
+        have_read = Signal()
         m.d.comb += [
             self.awready.eq(~have_address), self.wready.eq(~have_data), self.arready.eq(~have_read),
             self.pending.eq(have_address | have_data | have_read),
@@ -78,7 +80,10 @@ class HostPort(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         bus = self.bus
-        write, read, wrote_last, whole = Signal(), Signal(), Signal(), Signal()
+        write = Signal()
+        read = Signal()
+        wrote_last = Signal()
+        whole = Signal()
         m.d.sync += [write.eq(self.write), read.eq(self.read)]
         with m.If(self.bready):
             m.d.sync += self.bvalid.eq(0)
@@ -139,10 +144,13 @@ class ChipBus(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        chip, ports = self.chip, [self.launcher, self.processor, self.host]
+        chip = self.chip
+        ports = [self.launcher, self.processor, self.host]
         allowed = Signal()
         owner = Signal(range(len(ports)))
-        answered, error, read_data = Signal(), Signal(), Signal(32)
+        answered = Signal()
+        error = Signal()
+        read_data = Signal(32)
         m.d.comb += [chip.bready.eq(1), chip.rready.eq(1)]
         # Answers pass through registers: what is behind them changes only with this block's clock.
         m.d.sync += [

@@ -35,7 +35,8 @@ class Controller(wiring.Component):
     """
 
     def __init__(self, config: ChipConfig, rom: list[int]):
-        self._config, self._rom = config, rom
+        self._config = config
+        self._rom = rom
         super().__init__({
             "host": In(Axi4LiteSignature(ADDRESS_BITS)), "chip": Out(Axi4LiteSignature(ADDRESS_BITS)),
             "read": Out(ReadClientSignature(config.bus_bytes)), "write": Out(WriteClientSignature(config.bus_bytes)),
@@ -113,9 +114,13 @@ class Controller(wiring.Component):
 
         Deadlines are compared with the time, which alone counts on while the others sleep.
         """
-        time, now, locked = Signal(64), Signal(64), Signal()
-        timer, timer_armed = Signal(32), Signal()
-        timer_due, limit_due = Signal(), Signal()
+        time = Signal(64)
+        now = Signal(64)
+        locked = Signal()
+        timer = Signal(32)
+        timer_armed = Signal()
+        timer_due = Signal()
+        limit_due = Signal()
         m.d.sync += time.eq(time + 1)
         m.d.awake += now.eq(time)  # a cycle old; what is behind it changes only in this domain
         data = mailbox.write_data

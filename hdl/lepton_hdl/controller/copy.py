@@ -52,11 +52,15 @@ class CopyEngine(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        registers, lanes = self.registers, self.config.bus_bytes // 4
+        registers = self.registers
+        lanes = self.config.bus_bytes // 4
         lane_bits = exact_log2(lanes)
-        base, step = Signal(64), Signal(range(3))
+        base = Signal(64)
+        step = Signal(range(3))
         code = Signal()
-        last_byte, left, lane = Signal(33), Signal(30), Signal(max(lane_bits, 1))
+        last_byte = Signal(33)
+        left = Signal(30)
+        lane = Signal(max(lane_bits, 1))
         mode = Signal(CopyMode)
         last_lane = lane == lanes - 1
         next_lane = lane + 1 if lanes > 1 else 0
@@ -70,7 +74,9 @@ class CopyEngine(wiring.Component):
         for port in (self.read, self.write):
             m.d.comb += [port.segment.p.address.eq(segment), port.segment.p.length.eq(self.length)]
 
-        in_data, in_code, local_end = Signal(), Signal(), Signal(33)
+        in_data = Signal()
+        in_code = Signal()
+        local_end = Signal(33)
         m.d.comb += [
             local_end.eq(self.local[:28] + self.length),
             in_data.eq((self.local[28:] == DATA_BASE >> 28) & (local_end <= DATA_BYTES)),
@@ -79,10 +85,16 @@ class CopyEngine(wiring.Component):
         ]
         # What comes from the memory ports passes through registers, so that nothing behind them changes while this
         # block's clock stands still.
-        word, take = Signal(32), Signal()
-        full, taking, last, bad = Signal(), Signal(), Signal(), Signal()
+        word = Signal(32)
+        take = Signal()
+        full = Signal()
+        taking = Signal()
+        last = Signal()
+        bad = Signal()
         beat = Signal(8 * self.config.bus_bytes)
-        segment_taken, beat_taken, answered = Signal(), Signal(), Signal()
+        segment_taken = Signal()
+        beat_taken = Signal()
+        answered = Signal()
         with m.If(~full):
             m.d.sync += [beat.eq(self.read.beat.p.data), last.eq(self.read.beat.p.last),
                          bad.eq(self.read.beat.p.resp[1])]
@@ -108,7 +120,8 @@ class CopyEngine(wiring.Component):
         with m.If(self.crc_write):
             m.d.sync += self.crc.eq(self.crc_data)
 
-        out, strobe = Signal(8 * self.config.bus_bytes), Signal(self.config.bus_bytes)
+        out = Signal(8 * self.config.bus_bytes)
+        strobe = Signal(self.config.bus_bytes)
         m.d.comb += [self.write.beat.p.data.eq(out), self.write.beat.p.strobe.eq(strobe)]
         with m.If(self.busy):
             m.d.sync += waited.eq(waited + 1)

@@ -63,12 +63,17 @@ class Launcher(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        stored, chip = self.stored, self.chip
+        stored = self.stored
+        chip = self.chip
         step = Signal(range(max(len(RESULTS), len(COPIED)) + 1))
         region = Signal(range(len(Region)))
-        base, size = Signal(64), Signal(32)  # of the window
-        address, length = Signal(64), Signal(32)  # of the region
-        failed, cancelling, job_running = Signal(), Signal(), Signal()
+        base = Signal(64)
+        size = Signal(32)  # of the window
+        address = Signal(64)
+        length = Signal(32)  # of the region
+        failed = Signal()
+        cancelling = Signal()
+        job_running = Signal()
         started_at = Signal(64)  # of the running job
         m.d.sync += [self.event.eq(0), self.limit_event.eq(0)]
 

@@ -53,8 +53,10 @@ class Mailbox(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         shared = {name: Signal(32, name=name.lower()) for name in self.SHARED}
-        irq_enable, irq = Signal(CLIENTS + 1), Signal(CLIENTS + 1)
-        client_reset, doorbells = Signal(CLIENTS), Signal(CLIENTS)
+        irq_enable = Signal(CLIENTS + 1)
+        irq = Signal(CLIENTS + 1)
+        client_reset = Signal(CLIENTS)
+        doorbells = Signal(CLIENTS)
         events = Signal(len(Event))
         values = shared | {name: getattr(self, f"{name.lower()}_value") for name in self.READ} | {
             "CLIENT_IRQ_ENABLE": irq_enable, "CLIENT_IRQ": irq, "CLIENT_RESET": client_reset, "DOORBELLS": doorbells,
@@ -63,10 +65,15 @@ class Mailbox(wiring.Component):
             self.client_irq.eq((irq & irq_enable).any()), self.wake.eq(events.any()),
             self.write_data.eq(self.processor.write_data),
         ]
-        raised, cleared, doorbell = Signal(len(Event)), Signal(len(Event)), Signal()
-        rung, answered = Signal.like(doorbells), Signal.like(doorbells)
-        irq_set, irq_cleared = Signal.like(irq), Signal.like(irq)
-        reset_set, reset_cleared = Signal.like(client_reset), Signal.like(client_reset)
+        raised = Signal(len(Event))
+        cleared = Signal(len(Event))
+        doorbell = Signal()
+        rung = Signal.like(doorbells)
+        answered = Signal.like(doorbells)
+        irq_set = Signal.like(irq)
+        irq_cleared = Signal.like(irq)
+        reset_set = Signal.like(client_reset)
+        reset_cleared = Signal.like(client_reset)
         m.d.comb += raised.eq(self.event | Cat(doorbell | rung.any()))
         m.d.sync += [
             events.eq((events & ~cleared) | raised), irq.eq((irq & ~irq_cleared) | irq_set),
@@ -74,7 +81,8 @@ class Mailbox(wiring.Component):
             client_reset.eq((client_reset & ~reset_cleared) | reset_set),
         ]
 
-        host, processor = self.host.write_data, self.processor.write_data
+        host = self.host.write_data
+        processor = self.processor.write_data
         start = Signal()
         actions = {
             ("host", "START"): [start.eq(1)],
@@ -105,10 +113,13 @@ class Mailbox(wiring.Component):
 
     def _side(self, m, side, values, actions, held, rung):
         """One side's accesses: a stored register goes on, the others are answered in the next cycle."""
-        bus, stored = getattr(self, side), getattr(self, f"{side}_stored")
-        answer, error = Signal(name=f"{side}_answer"), Signal(name=f"{side}_error")
+        bus = getattr(self, side)
+        stored = getattr(self, f"{side}_stored")
+        answer = Signal(name=f"{side}_answer")
+        error = Signal(name=f"{side}_error")
         reply = Signal(32, name=f"{side}_reply")
-        exists, act = Signal(name=f"{side}_exists"), Signal(name=f"{side}_act")
+        exists = Signal(name=f"{side}_exists")
+        act = Signal(name=f"{side}_act")
         m.d.comb += [
             act.eq(bus.valid & ~exists & ~answer),
             stored.valid.eq(bus.valid & exists),
@@ -152,9 +163,12 @@ class Mailbox(wiring.Component):
     @staticmethod
     def _stored_exists(m, side, bus, exists):
         """Whether `side` may do this to a stored register; the description says the same, register by register."""
-        first, window = STORED_BASE, WINDOW_BASE
-        position, place = (bus.address - window)[exact_log2(WINDOW_STRIDE):PAGE_BITS], bus.address[2:5]
-        in_window, of_controller = Signal(name=f"{side}_in_window"), Signal(name=f"{side}_of_controller")
+        first = STORED_BASE
+        window = WINDOW_BASE
+        position = (bus.address - window)[exact_log2(WINDOW_STRIDE):PAGE_BITS]
+        place = bus.address[2:5]
+        in_window = Signal(name=f"{side}_in_window")
+        of_controller = Signal(name=f"{side}_of_controller")
         m.d.comb += [
             in_window.eq((bus.address >= window) & (position <= CLIENTS)), of_controller.eq(position == CLIENTS),
         ]

@@ -70,10 +70,16 @@ class Processor(wiring.Component):
         m = Module()
         if hasattr(platform, "add_file"):
             platform.add_file("picorv32.v", core_source().read_text())
-        valid, ready, address = Signal(), Signal(), Signal(32)
-        write_data, strobe, read_data = Signal(32), Signal(4), Signal(32)
-        ahead_read, ahead_address = Signal(), Signal(32)
-        core_trap, fault = Signal(), Signal()
+        valid = Signal()
+        ready = Signal()
+        address = Signal(32)
+        write_data = Signal(32)
+        strobe = Signal(4)
+        read_data = Signal(32)
+        ahead_read = Signal()
+        ahead_address = Signal(32)
+        core_trap = Signal()
+        fault = Signal()
         m.submodules.core = Instance(
             "picorv32", *(("p", name, Const(value, 32 if name.startswith("PROGADDR") else 1))
                           for name, value in PARAMETERS.items()),
@@ -133,7 +139,9 @@ class Processor(wiring.Component):
 
     def _data_ports(self, m, chosen, address, write_data, strobe):
         memory = m.submodules.data
-        write, copy_write, copy_read = (memory.write_port(granularity=8), memory.write_port(), memory.read_port())
+        write = memory.write_port(granularity=8)
+        copy_write = memory.write_port()
+        copy_read = memory.read_port()
         m.d.comb += [
             write.addr.eq(address[2:]), write.data.eq(write_data),
             copy_write.addr.eq(self.copy_address), copy_write.data.eq(self.copy_write_data),

@@ -24,9 +24,11 @@ class StoredRegisters(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = memory = Memory(shape=32, depth=STORED_WORDS, init=[])
-        read, write = memory.read_port(), memory.write_port()
+        read = memory.read_port()
+        write = memory.write_port()
         ports = [getattr(self, name) for name in self._names]
-        busy, owner = Signal(), Signal(range(len(ports)))
+        busy = Signal()
+        owner = Signal(range(len(ports)))
         m.d.sync += busy.eq(0)
         m.d.comb += [read.addr.eq(write.addr), read.en.eq(~busy)]
         for i, port in enumerate(ports):

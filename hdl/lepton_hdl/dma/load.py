@@ -3,7 +3,6 @@
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import bits_for, exact_log2
 from lepton.arch import ChipConfig, Dma, ErrorCode
 
 from ..axi import Resp
@@ -11,6 +10,7 @@ from ..interfaces import REGION_TABLE, EngineSignature, ReadClientSignature, wor
 from .queue import Queue
 from .realign import Realign
 from .rows import CheckedRows
+from .units import Units
 
 
 class LoadEngine(wiring.Component):
@@ -25,6 +25,7 @@ class LoadEngine(wiring.Component):
 
     def __init__(self, config: ChipConfig):
         self.config = config
+        self._units = Units.of(config, max(config.scratchpad_bytes, config.weight_bytes))
         super().__init__({
             "control": In(EngineSignature(Dma)),
             "regions": In(REGION_TABLE),
@@ -32,40 +33,112 @@ class LoadEngine(wiring.Component):
             "write": Out(stream.Signature(word_write_layout(config))),
         })
 
-    def elaborate(self, platform):
-        m = Module()
-        config, control = self.config, self.control
-        bus, lanes = config.bus_bytes, config.lanes
-        unit = min(bus, lanes)
-        per_beat, per_word = bus // unit, lanes // unit  # one of them is 1
-        unit_shift, word_shift, bus_shift = exact_log2(unit), exact_log2(lanes), exact_log2(bus)
-        size_bits = bits_for(max(config.scratchpad_bytes, config.weight_bytes))
-        count_bits = size_bits - unit_shift
-
-        row_layout = data.StructLayout({
-            "align": Realign.row_layout(unit, count_bits),
-            "slot": range(max(2, per_beat)),  # unit of the first beat in which the row begins
-            "end_slot": range(max(2, per_beat)),  # unit of the last beat in which it ends
-            "tail": range(unit),  # bytes in the last unit, 0 if it is full
-            "address": size_bits - word_shift,
+    def _row_layout(self) -> data.StructLayout:
+        """A row on its way from the address half to the data half."""
+        units = self._units
+        return data.StructLayout({
+            "align": Realign.row_layout(units.unit, units.count_bits),
+            "slot": range(max(2, units.per_beat)),  # unit of the first beat in which the row begins
+            "end_slot": range(max(2, units.per_beat)),  # unit of the last beat in which it ends
+            "tail": range(units.unit),  # bytes in the last unit, 0 if it is full
+            "address": units.size_bits - units.word_shift,
             "fill": 8, "space": 1, "last": 1, "index": 32, "layer": 16, "post": 16, "error": 1,
         })
+
+    def elaborate(self, platform):
+        m = Module()
+        units = self._units
+        control = self.control
+        row_layout = self._row_layout()
         # Twice the bursts in flight, so that rows of one burst each never run out of entries.
-        depth = 2 * max(4, config.outstanding)
-        m.submodules.rows = rows = CheckedRows(config, store=False)
+        depth = 2 * max(4, self.config.outstanding)
+        m.submodules.rows = rows = CheckedRows(self.config, store=False)
         m.submodules.queue = queue = Queue(row_layout, depth)
-        m.submodules.realign = realign = Realign(unit, count_bits)
+        m.submodules.realign = realign = Realign(units.unit, units.count_bits)
         wiring.connect(m, control=wiring.flipped(control.command), rows=rows.command)
 
-        stopped, stop = Signal(), Signal()
-        m.d.comb += [stop.eq(stopped | control.halt), rows.stop.eq(stop), rows.regions.eq(self.regions)]
+        stopped = Signal()
+        stop = Signal()
+        m.d.comb += [
+            stop.eq(stopped | control.halt),
+            rows.stop.eq(stop),
+            rows.regions.eq(self.regions),
+        ]
         with m.If(control.halt):
             m.d.sync += stopped.eq(1)
 
-        # Address half. A row enters the queue in the cycle in which its segment enters the register.
-        row, segment = rows.row.payload, self.read.segment
-        wrong, reads, take, issue = Signal(), Signal(), Signal(), Signal()
-        code, error_address = Signal(ErrorCode), Signal(32)
+        issue, code, error_address = self._take_rows(m, rows, queue)
+
+        # Data half: beats are cut into units, realigned, and joined to words.
+        head = queue.o.payload
+        current = Signal(row_layout)
+        word_address = Signal(units.size_bits - units.word_shift)
+        slot = Signal(range(max(2, units.per_beat)))
+        m.d.comb += [
+            realign.row.valid.eq(queue.o.valid & ~head.error & ~stop),
+            realign.row.payload.eq(head.align),
+            queue.o.ready.eq(realign.row.ready & ~head.error & ~stop),
+        ]
+        fault = self._take_beats(m, realign, current, slot, stop)
+        last_of_command, post, layer = self._put_words(m, realign, current, word_address, stop)
+        with m.If(realign.row.valid & realign.row.ready):
+            m.d.sync += [
+                current.eq(head),
+                word_address.eq(head.address),
+                slot.eq(head.slot),
+            ]
+
+        beat = self.read.beat
+        write = self.write
+        done = control.done
+        error = control.error
+        m.d.sync += [done.valid.eq(0), error.valid.eq(0)]
+        with m.If(write.valid & write.ready & last_of_command & ~stop):
+            m.d.sync += [
+                done.valid.eq(1),
+                done.payload.post.eq(post),
+                done.payload.layer.eq(layer),
+            ]
+        with m.If(fault):
+            m.d.sync += [
+                stopped.eq(1),
+                error.valid.eq(1),
+                error.payload.code.eq(ErrorCode.AXI_SLVERR),
+                error.payload.index.eq(current.index),
+                error.payload.layer.eq(current.layer),
+                error.payload.address.eq(beat.payload.address),
+            ]
+            with m.If(beat.payload.resp == Resp.DECERR.value):
+                m.d.sync += error.payload.code.eq(ErrorCode.AXI_DECERR)
+        with m.If(queue.o.valid & head.error & ~realign.busy & ~write.valid & ~stop):
+            m.d.sync += [
+                stopped.eq(1),
+                error.valid.eq(1),
+                error.payload.code.eq(code),
+                error.payload.address.eq(error_address),
+                error.payload.index.eq(head.index),
+                error.payload.layer.eq(head.layer),
+            ]
+
+        waiting = self._count_segments(m, issue, depth)
+        m.d.comb += control.busy.eq(
+            write.valid | waiting | done.valid | error.valid | (~stop & (rows.busy | queue.o.valid | realign.busy)))
+        return m
+
+    def _take_rows(self, m, rows, queue):
+        """Address half: a row enters the queue in the cycle in which its segment enters the register.
+
+        Gives `issue` (a segment is asked for), and code and address of the first row that must not happen.
+        """
+        units = self._units
+        row = rows.row.payload
+        segment = self.read.segment
+        wrong = Signal()
+        reads = Signal()
+        take = Signal()
+        issue = Signal()
+        code = Signal(ErrorCode)
+        error_address = Signal(32)
         m.d.comb += [
             wrong.eq(row.error != ErrorCode.NONE.value),
             reads.eq(~row.is_fill & ~wrong),
@@ -78,47 +151,62 @@ class LoadEngine(wiring.Component):
             m.d.sync += segment.valid.eq(0)
         with m.If(issue):
             m.d.sync += [
-                segment.valid.eq(1), segment.payload.address.eq(row.address), segment.payload.length.eq(row.bytes)]
+                segment.valid.eq(1),
+                segment.payload.address.eq(row.address),
+                segment.payload.length.eq(row.bytes),
+            ]
         with m.If(take & wrong):
             m.d.sync += [code.eq(row.error), error_address.eq(row.error_address)]
 
         entry = queue.i.payload
-        shift, before_end, over = Signal(unit_shift), Signal(size_bits), Signal(unit_shift + 1)
+        shift = Signal(units.unit_shift)
+        before_end = Signal(units.size_bits)
+        over = Signal(units.unit_shift + 1)
         m.d.comb += [
-            shift.eq(row.address), before_end.eq(row.bytes - 1), over.eq(shift + before_end[:unit_shift]),
-            entry.align.left.eq(before_end >> unit_shift),
+            shift.eq(row.address),
+            before_end.eq(row.bytes - 1),
+            over.eq(shift + before_end[:units.unit_shift]),
+            entry.align.left.eq(before_end >> units.unit_shift),
             entry.tail.eq(row.bytes),
-            entry.address.eq(row.local >> word_shift),
+            entry.address.eq(row.local >> units.word_shift),
             entry.error.eq(wrong),
         ]
         for name in ("fill", "space", "last", "index", "layer", "post"):
             m.d.comb += getattr(entry, name).eq(getattr(row, name))
         with m.If(row.is_fill):
-            m.d.comb += [entry.align.blank.eq(1), entry.align.left.eq(before_end >> word_shift), entry.tail.eq(0)]
+            m.d.comb += [
+                entry.align.blank.eq(1),
+                entry.align.left.eq(before_end >> units.word_shift),
+                entry.tail.eq(0),
+            ]
         with m.Elif(shift != 0):
             # The row's first byte is `shift` bytes into its unit; it ends in one unit more where the sum carries.
-            m.d.comb += [entry.align.keep.eq(-shift), entry.align.prime.eq(1), entry.align.flush.eq(~over[-1])]
-        if per_beat > 1:
             m.d.comb += [
-                entry.slot.eq(row.address[unit_shift:bus_shift]),
-                entry.end_slot.eq((row.address[:bus_shift] + before_end[:bus_shift])[unit_shift:bus_shift]),
+                entry.align.keep.eq(-shift),
+                entry.align.prime.eq(1),
+                entry.align.flush.eq(~over[-1]),
             ]
+        if units.per_beat > 1:
+            end = row.address[:units.bus_shift] + before_end[:units.bus_shift]
+            m.d.comb += [
+                entry.slot.eq(row.address[units.unit_shift:units.bus_shift]),
+                entry.end_slot.eq(end[units.unit_shift:units.bus_shift]),
+            ]
+        return issue, code, error_address
 
-        # Data half: beats are cut into units, realigned, and joined to words.
-        head, current = queue.o.payload, Signal(row_layout)
-        word_address = Signal(size_bits - word_shift)
-        slot, part = Signal(range(max(2, per_beat))), Signal(range(max(2, per_word)))
-        m.d.comb += [
-            realign.row.valid.eq(queue.o.valid & ~head.error & ~stop),
-            realign.row.payload.eq(head.align),
-            queue.o.ready.eq(realign.row.ready & ~head.error & ~stop),
-        ]
-        beat, fault = self.read.beat, Signal()
-        units = beat.payload.data.word_select(slot, 8 * unit) if per_beat > 1 else beat.payload.data
-        spent = ((slot == per_beat - 1) | (beat.payload.last & (slot == current.end_slot))) if per_beat > 1 else 1
+    def _take_beats(self, m, realign, current, slot, stop):
+        """Units of beats go into the realigner; high where a beat says that memory failed."""
+        units = self._units
+        beat = self.read.beat
+        fault = Signal()
+        cut = beat.payload.data
+        spent = 1
+        if units.per_beat > 1:
+            cut = beat.payload.data.word_select(slot, 8 * units.unit)
+            spent = (slot == units.per_beat - 1) | (beat.payload.last & (slot == current.end_slot))
         failed = beat.payload.resp[1]
         m.d.comb += [
-            realign.i.payload.eq(units),
+            realign.i.payload.eq(cut),
             realign.i.valid.eq(beat.valid & ~failed & ~stop),
             fault.eq(beat.valid & failed & realign.i.ready & ~stop),
             beat.ready.eq(stop | (realign.i.ready & ~failed & spent)),  # a stopped engine lets the bus run empty
@@ -127,19 +215,33 @@ class LoadEngine(wiring.Component):
             m.d.sync += slot.eq(slot + 1)
             with m.If(spent):
                 m.d.sync += slot.eq(0)
+        return fault
 
-        write, step, emit = self.write, Signal(), Signal()
-        last_of_command, post, layer = Signal(), Signal(16), Signal(16)
-        masked = Signal(8 * unit)
-        keep = Signal(unit)  # bytes of the row; the others get the fill byte
+    def _put_words(self, m, realign, current, word_address, stop):
+        """Realigned units become words, with fill bytes behind the row's end.
+
+        Gives what belongs to the word at `write`: whether it is the last of its command, and the command's post and
+        layer.
+        """
+        units = self._units
+        write = self.write
+        part = Signal(range(max(2, units.per_word)))
+        step = Signal()
+        emit = Signal()
+        last_of_command = Signal()
+        post = Signal(16)
+        layer = Signal(16)
+        masked = Signal(8 * units.unit)
+        keep = Signal(units.unit)  # bytes of the row; the others get the fill byte
         kept_bits = Cat(bit.replicate(8) for bit in keep)
         aligned = realign.o.payload
         m.d.comb += [
             realign.o.ready.eq((~write.valid | write.ready) & ~stop),
             step.eq(realign.o.valid & realign.o.ready),
-            emit.eq(step & (aligned.last | current.align.blank | (part == per_word - 1))),
+            emit.eq(step & (aligned.last | current.align.blank | (part == units.per_word - 1))),
             keep.eq(~0),
-            masked.eq((aligned.data & kept_bits) | (current.fill.replicate(unit) & ~kept_bits)),
+            # A mask, not a choice for each length: the simulator computes what is used once only where it is taken.
+            masked.eq((aligned.data & kept_bits) | (current.fill.replicate(units.unit) & ~kept_bits)),
         ]
         with m.If(current.align.blank):
             m.d.comb += keep.eq(0)
@@ -147,44 +249,34 @@ class LoadEngine(wiring.Component):
             m.d.comb += keep.eq((1 << current.tail) - 1)
         with m.If(write.ready):
             m.d.sync += write.valid.eq(0)
-        if per_word == 1:
-            with m.If(step):
+        with m.If(step):
+            if units.per_word == 1:
                 m.d.sync += write.payload.data.eq(masked)
-        else:
-            with m.If(step):
-                m.d.sync += [write.payload.data.word_select(part, 8 * unit).eq(masked), part.eq(part + 1)]
+            else:
+                m.d.sync += [
+                    write.payload.data.word_select(part, 8 * units.unit).eq(masked),
+                    part.eq(part + 1),
+                ]
                 with m.If(part == 0):
-                    m.d.sync += write.payload.data.eq(Cat(masked, current.fill.replicate(lanes - unit)))
+                    m.d.sync += write.payload.data.eq(
+                        Cat(masked, current.fill.replicate(self.config.lanes - units.unit)))
                 with m.If(emit):
                     m.d.sync += part.eq(0)
         with m.If(emit):
             m.d.sync += [
-                write.valid.eq(1), write.payload.address.eq(word_address), write.payload.space.eq(current.space),
+                write.valid.eq(1),
+                write.payload.address.eq(word_address),
+                write.payload.space.eq(current.space),
                 word_address.eq(word_address + 1),
-                last_of_command.eq(aligned.last & current.last), post.eq(current.post), layer.eq(current.layer),
+                last_of_command.eq(aligned.last & current.last),
+                post.eq(current.post),
+                layer.eq(current.layer),
             ]
-        with m.If(realign.row.valid & realign.row.ready):
-            m.d.sync += [current.eq(head), word_address.eq(head.address), slot.eq(head.slot)]
+        return last_of_command, post, layer
 
-        done, error = control.done, control.error
-        m.d.sync += [done.valid.eq(0), error.valid.eq(0)]
-        with m.If(write.valid & write.ready & last_of_command & ~stop):
-            m.d.sync += [done.valid.eq(1), done.payload.post.eq(post), done.payload.layer.eq(layer)]
-        with m.If(fault):
-            m.d.sync += [
-                stopped.eq(1), error.valid.eq(1), error.payload.code.eq(ErrorCode.AXI_SLVERR),
-                error.payload.index.eq(current.index), error.payload.layer.eq(current.layer),
-                error.payload.address.eq(beat.payload.address),
-            ]
-            with m.If(beat.payload.resp == Resp.DECERR.value):
-                m.d.sync += error.payload.code.eq(ErrorCode.AXI_DECERR)
-        with m.If(queue.o.valid & head.error & ~realign.busy & ~write.valid & ~stop):
-            m.d.sync += [
-                stopped.eq(1), error.valid.eq(1), error.payload.code.eq(code), error.payload.address.eq(error_address),
-                error.payload.index.eq(head.index), error.payload.layer.eq(head.layer),
-            ]
-
-        # Segments whose last beat has not come; each has its row in the queue or at hand.
+    def _count_segments(self, m, issue, depth):
+        """High while the last beat of some segment has not come. Each has its row in the queue or at hand."""
+        beat = self.read.beat
         open_ = Signal(range(depth + 4))
         closed = Signal()
         m.d.comb += closed.eq(beat.valid & beat.ready & beat.payload.last)
@@ -192,7 +284,4 @@ class LoadEngine(wiring.Component):
             m.d.sync += open_.eq(open_ + 1)
         with m.If(closed & ~issue):
             m.d.sync += open_.eq(open_ - 1)
-        m.d.comb += control.busy.eq(
-            write.valid | (open_ != 0) | done.valid | error.valid
-            | (~stop & (rows.busy | queue.o.valid | realign.busy)))
-        return m
+        return open_ != 0

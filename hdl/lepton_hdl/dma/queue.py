@@ -32,7 +32,8 @@ class Queue(wiring.Component):
         m.submodules.memory = memory = Memory(shape=self.shape, depth=self.depth, init=[])
         write = memory.write_port()
         read = memory.read_port(domain="comb")
-        put, get = Signal(), Signal()
+        put = Signal()
+        get = Signal()
         m.d.comb += [
             self.i.ready.eq(self.level != self.depth),
             self.o.valid.eq(self.level != 0),

@@ -67,7 +67,8 @@ class ReadPort(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        beat_bytes, count = self.config.bus_bytes, self.count
+        beat_bytes = self.config.bus_bytes
+        count = self.count
         shift = exact_log2(beat_bytes)
         # Bursts end where their length or 4 KiB do, whichever is finer.
         limit = min(MAX_BEATS, BOUNDARY // beat_bytes)
@@ -84,7 +85,8 @@ class ReadPort(wiring.Component):
         waiting = Signal(count)
 
         # The next client in turn that has something left.
-        turn, chosen = Signal(range(max(2, count))), Signal(range(max(2, count)))
+        turn = Signal(range(max(2, count)))
+        chosen = Signal(range(max(2, count)))
         with m.Switch(turn):
             for last in range(count):
                 with m.Case(last):
@@ -94,8 +96,12 @@ class ReadPort(wiring.Component):
                             m.d.comb += chosen.eq(candidate)
 
         # One burst: up to the boundary or the end of the segment.
-        start, room, left = Signal(64), Signal(range(limit + 1)), Signal(33 - shift)
-        burst, final, issue = Signal(range(limit + 1)), Signal(), Signal()
+        start = Signal(64)
+        room = Signal(range(limit + 1))
+        left = Signal(33 - shift)
+        burst = Signal(range(limit + 1))
+        final = Signal()
+        issue = Signal()
         in_flight = Signal(range(READ_AHEAD + limit + 1))
         m.d.comb += [
             start.eq(address[chosen]),
@@ -148,9 +154,14 @@ class ReadPort(wiring.Component):
             self._count_bursts(m, i, issues, ended[i], waiting[i])
 
         # Beats of the oldest burst. A burst crosses no 4 KiB boundary, so only the low bits of the address count.
-        oldest, index = order.o.payload, Signal(range(limit))
-        beat_address, transferred, last = Signal(64), Signal(), Signal()
-        unasked, violation, held = Signal(), Signal(), Signal()
+        oldest = order.o.payload
+        index = Signal(range(limit))
+        beat_address = Signal(64)
+        transferred = Signal()
+        last = Signal()
+        unasked = Signal()
+        violation = Signal()
+        held = Signal()
         position = exact_log2(BOUNDARY)
         m.d.comb += beat_address.eq(oldest.address)
         with m.If(index != 0):
@@ -179,7 +190,8 @@ class ReadPort(wiring.Component):
                 m.d.comb += added.eq(burst)
             m.d.sync += in_flight.eq(in_flight + added - transferred)
         for i, client in enumerate(self.clients):
-            beat, mine = client.beat, Signal(name=f"mine{i}")
+            beat = client.beat
+            mine = Signal(name=f"mine{i}")
             worst = Signal(Resp, name=f"worst{i}")
             m.d.comb += [
                 mine.eq(order.o.valid & (oldest.client == i)),

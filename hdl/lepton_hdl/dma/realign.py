@@ -43,7 +43,9 @@ class Realign(wiring.Component):
         m = Module()
         row = Signal.like(self.row.payload)
         kept = Signal(8 * self.unit_bytes)
-        first, needs, step = Signal(), Signal(), Signal()
+        first = Signal()
+        needs = Signal()
+        step = Signal()
         out = self.o.payload
         m.d.comb += [
             out.first.eq(first),

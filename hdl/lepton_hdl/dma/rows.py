@@ -54,8 +54,10 @@ class CheckedRows(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.walk = walk = Walk()
-        failed, open_ = Signal(), Signal()
-        command, row = self.command.payload, self.row.payload
+        failed = Signal()
+        open_ = Signal()
+        command = self.command.payload
+        row = self.row.payload
         record = command.record
         m.d.comb += [
             open_.eq(~(failed | self.stop)),
@@ -69,8 +71,10 @@ class CheckedRows(wiring.Component):
 
         # What stays the same for all rows of a command.
         held = Signal(data.StructLayout({"is_fill": 1, "fill": 8, "space": 1, "index": 32, "layer": 16, "post": 16}))
-        base, size = Signal(64), Signal(32)
-        illegal, illegal_value = Signal(), Signal(32)
+        base = Signal(64)
+        size = Signal(32)
+        illegal = Signal()
+        illegal_value = Signal(32)
         with m.If(self.command.valid & self.command.ready):
             m.d.sync += [
                 held.is_fill.eq(record.opcode == DmaOpcode.FILL), held.fill.eq(record.fill),
@@ -96,7 +100,8 @@ class CheckedRows(wiring.Component):
 
         # The row's end on chip, rounded up to words; sums are wide enough not to wrap.
         lanes = self.config.lanes
-        local_end, memory_end = Signal(34), Signal(33)
+        local_end = Signal(34)
+        memory_end = Signal(33)
         whole = Signal(34)
         local_limit = self.config.scratchpad_bytes
         if not self.store:

@@ -37,11 +37,16 @@ class StoreEngine(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config, control = self.config, self.control
-        bus, lanes = config.bus_bytes, config.lanes
+        config = self.config
+        control = self.control
+        bus = config.bus_bytes
+        lanes = config.lanes
         unit = min(bus, lanes)
-        per_beat, per_word = bus // unit, lanes // unit  # one of them is 1
-        unit_shift, word_shift, bus_shift = exact_log2(unit), exact_log2(lanes), exact_log2(bus)
+        per_beat = bus // unit
+        per_word = lanes // unit  # one of them is 1
+        unit_shift = exact_log2(unit)
+        word_shift = exact_log2(lanes)
+        bus_shift = exact_log2(bus)
         size_bits = bits_for(config.scratchpad_bytes)
         count_bits = size_bits - unit_shift
 
@@ -60,16 +65,24 @@ class StoreEngine(wiring.Component):
         m.submodules.realign = realign = Realign(unit, count_bits)
         wiring.connect(m, control=wiring.flipped(control.command), rows=rows.command)
 
-        stopped, stop = Signal(), Signal()
+        stopped = Signal()
+        stop = Signal()
         m.d.comb += [stop.eq(stopped | control.halt), rows.stop.eq(stop), rows.regions.eq(self.regions)]
         with m.If(control.halt):
             m.d.sync += stopped.eq(1)
 
         # A row starts everywhere at once.
-        row, segment, request = rows.row.payload, self.write.segment, self.read.request
-        reading, words_left, requested = Signal(), Signal(size_bits - word_shift), Signal()
-        wrong, take, issue = Signal(), Signal(), Signal()
-        code, error_address = Signal(ErrorCode), Signal(32)
+        row = rows.row.payload
+        segment = self.write.segment
+        request = self.read.request
+        reading = Signal()
+        words_left = Signal(size_bits - word_shift)
+        requested = Signal()
+        wrong = Signal()
+        take = Signal()
+        issue = Signal()
+        code = Signal(ErrorCode)
+        error_address = Signal(32)
         m.d.comb += [
             wrong.eq(row.error != ErrorCode.NONE.value),
             rows.row.ready.eq(pending.i.ready & (wrong | (
@@ -91,7 +104,9 @@ class StoreEngine(wiring.Component):
                 segment.valid.eq(1), segment.payload.address.eq(row.address), segment.payload.length.eq(row.bytes)]
 
         start = starts.i.payload
-        shift, before_end, end = Signal(unit_shift), Signal(size_bits), Signal(size_bits + 1)
+        shift = Signal(unit_shift)
+        before_end = Signal(size_bits)
+        end = Signal(size_bits + 1)
         m.d.comb += [
             shift.eq(row.address), before_end.eq(row.bytes - 1), end.eq(shift + before_end),
             start.align.keep.eq(shift),
@@ -105,8 +120,10 @@ class StoreEngine(wiring.Component):
             m.d.comb += start.end_part.eq(before_end[unit_shift:word_shift])
 
         # Words are requested while there is certainly room for them.
-        arriving, arriving_last = Signal(), Signal()
-        reserved, used = Signal(range(WORDS_AHEAD + 1)), Signal()
+        arriving = Signal()
+        arriving_last = Signal()
+        reserved = Signal(range(WORDS_AHEAD + 1))
+        used = Signal()
         word_address = Signal(size_bits - word_shift)
         m.d.comb += [
             request.valid.eq(reading & (reserved != WORDS_AHEAD)),
@@ -133,7 +150,8 @@ class StoreEngine(wiring.Component):
 
         # Words are cut into units, realigned, and joined to beats.
         current = Signal(row_layout)
-        part, slot = Signal(range(max(2, per_word))), Signal(range(max(2, per_beat)))
+        part = Signal(range(max(2, per_word)))
+        slot = Signal(range(max(2, per_beat)))
         word = words.o.payload
         m.d.comb += [
             realign.row.valid.eq(starts.o.valid),
@@ -150,10 +168,15 @@ class StoreEngine(wiring.Component):
                 with m.If(spent):
                     m.d.sync += part.eq(0)
 
-        beat, aligned = self.write.beat, realign.o.payload
-        strobe, joined, emit, step = Signal(unit), Signal(bus), Signal(), Signal()
+        beat = self.write.beat
+        aligned = realign.o.payload
+        strobe = Signal(unit)
+        joined = Signal(bus)
+        emit = Signal()
+        step = Signal()
         begun = Signal()  # the beat at hand has units already
-        from_first, to_end = Signal(unit), Signal(unit)
+        from_first = Signal(unit)
+        to_end = Signal(unit)
         m.d.comb += [
             realign.o.ready.eq(~beat.valid | beat.ready),
             step.eq(realign.o.valid & realign.o.ready),
@@ -187,8 +210,10 @@ class StoreEngine(wiring.Component):
             m.d.sync += [current.eq(starts.o.payload), slot.eq(starts.o.payload.slot)]
 
         # Responses, in the order of the rows.
-        response, oldest = self.write.response, pending.o.payload
-        done, error = control.done, control.error
+        response = self.write.response
+        oldest = pending.o.payload
+        done = control.done
+        error = control.error
         failed = response.payload.resp[1]
         m.d.comb += pending.o.ready.eq(response.valid)
         m.d.sync += [done.valid.eq(0), error.valid.eq(0)]

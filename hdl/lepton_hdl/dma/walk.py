@@ -26,7 +26,9 @@ class Walk(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         command = self.command.payload
-        offset, local, last = Signal(32), Signal(32), Signal()
+        offset = Signal(32)
+        local = Signal(32)
+        last = Signal()
         row_bytes = Signal(32)
         m.d.comb += [
             self.row.payload.offset.eq(offset), self.row.payload.local.eq(local),
@@ -34,15 +36,21 @@ class Walk(wiring.Component):
         ]
 
         # Counters run down to 1; `count1` and `count2` start them again.
-        count1, count2 = Signal(16), Signal(16)
-        left1, left2, left3 = Signal(16), Signal(16), Signal(16)
-        end1, end2, end3 = Signal(), Signal(), Signal()
+        count1 = Signal(16)
+        count2 = Signal(16)
+        left1 = Signal(16)
+        left2 = Signal(16)
+        left3 = Signal(16)
+        end1 = Signal()
+        end2 = Signal()
+        end3 = Signal()
         m.d.comb += [
             end1.eq(left1 == 1), end2.eq(left2 == 1), end3.eq(left3 == 1),
             last.eq(end1 & end2 & end3),
             self.command.ready.eq(~self.row.valid | (self.row.ready & last)),
         ]
-        advance, start = Signal(), Signal()
+        advance = Signal()
+        start = Signal()
         m.d.comb += [
             advance.eq(self.row.valid & self.row.ready),
             start.eq(self.command.valid & self.command.ready),
@@ -58,9 +66,11 @@ class Walk(wiring.Component):
 
         for at, first, prefix in ((offset, command.offset, "mem"), (local, command.local, "local")):
             # Where the running pass of each outer loop began.
-            begin2, begin3 = Signal(32, name=f"{prefix}_begin2"), Signal(32, name=f"{prefix}_begin3")
+            begin2 = Signal(32, name=f"{prefix}_begin2")
+            begin3 = Signal(32, name=f"{prefix}_begin3")
             steps = [Signal(32, name=f"{prefix}_step{level}") for level in (1, 2, 3)]
-            base, step = Signal(32, name=f"{prefix}_base"), Signal(32, name=f"{prefix}_step")
+            base = Signal(32, name=f"{prefix}_base")
+            step = Signal(32, name=f"{prefix}_step")
             following = Signal(32, name=f"{prefix}_following")
             with m.If(~end1):
                 m.d.comb += [base.eq(at), step.eq(steps[0])]

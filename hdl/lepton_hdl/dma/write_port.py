@@ -60,7 +60,8 @@ class WritePort(wiring.Component):
         beat_bytes = self.config.bus_bytes
         outstanding = max(2, self.config.outstanding)
         shift = exact_log2(beat_bytes)
-        bus, client = self.bus, self.client
+        bus = self.bus
+        client = self.client
         m.submodules.segments = segments = Queue(SEGMENT, SEGMENTS_AHEAD)
         m.submodules.beats = beats = SyncFIFOBuffered(width=9 * beat_bytes, depth=BUFFER_BEATS)
         m.submodules.lengths = lengths = Queue(range(MAX_BEATS), outstanding)
@@ -76,8 +77,13 @@ class WritePort(wiring.Component):
         ]
 
         # The segment at hand, burst by burst.
-        waiting, address, left = Signal(), Signal(64), Signal(33 - shift)
-        room, burst, final, issue = Signal(range(MAX_BEATS + 1)), Signal(range(MAX_BEATS + 1)), Signal(), Signal()
+        waiting = Signal()
+        address = Signal(64)
+        left = Signal(33 - shift)
+        room = Signal(range(MAX_BEATS + 1))
+        burst = Signal(range(MAX_BEATS + 1))
+        final = Signal()
+        issue = Signal()
         available = Signal(range(BUFFER_BEATS + 2))  # beats in the buffer that no burst has claimed
         m.d.comb += [
             room.eq(MAX_BEATS - address[shift:shift + exact_log2(MAX_BEATS)]),
@@ -114,7 +120,8 @@ class WritePort(wiring.Component):
             m.d.sync += available.eq(available + buffered - Mux(issue, burst, 0))
 
         # W: the claimed beats in order.
-        index, sent = Signal(range(MAX_BEATS)), Signal()
+        index = Signal(range(MAX_BEATS))
+        sent = Signal()
         m.d.comb += [
             Cat(bus.wdata, bus.wstrb).eq(beats.r_data),
             bus.wvalid.eq(lengths.o.valid & beats.r_rdy),
@@ -128,9 +135,14 @@ class WritePort(wiring.Component):
             m.d.sync += index.eq(Mux(bus.wlast, 0, index + 1))
 
         # B: bursts are answered in order, as they have one ID.
-        oldest, response = order.o.payload, client.response
-        worst, failed_address = Signal(Resp), Signal(64)
-        failed, bad, answered, violation = Signal(), Signal(), Signal(), Signal()
+        oldest = order.o.payload
+        response = client.response
+        worst = Signal(Resp)
+        failed_address = Signal(64)
+        failed = Signal()
+        bad = Signal()
+        answered = Signal()
+        violation = Signal()
         written = Signal(range(outstanding + 1))  # bursts without an answer whose last beat has been accepted
         m.d.comb += [
             bus.bready.eq(1),

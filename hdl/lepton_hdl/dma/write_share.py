@@ -35,14 +35,17 @@ class WriteShare(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        port, clients = self.port, self.clients
+        port = self.port
+        clients = self.clients
         shift = exact_log2(self.config.bus_bytes)
         beats = 33 - shift
         owner = range(max(2, self.count))
         m.submodules.filling = filling = Queue(data.StructLayout({"owner": owner, "beats": beats}), self.segments)
         m.submodules.waiting = waiting = Queue(owner, self.segments)
 
-        chosen, taken, room = Signal(owner), Signal(), Signal()
+        chosen = Signal(owner)
+        taken = Signal()
+        room = Signal()
         offered = Signal(self.count)
         m.d.comb += [
             room.eq(filling.i.ready & waiting.i.ready),
@@ -64,8 +67,11 @@ class WriteShare(wiring.Component):
             waiting.i.valid.eq(taken), waiting.i.payload.eq(chosen),
         ]
 
-        sent, count, final = Signal(), Signal(beats), Signal()
-        given, missing = Signal(), Signal()  # the next beat is there, or nobody will give it
+        sent = Signal()
+        count = Signal(beats)
+        final = Signal()
+        given = Signal()
+        missing = Signal()  # the next beat is there, or nobody will give it
         writer = filling.o.p.owner
         m.d.comb += [
             sent.eq(port.beat.valid & port.beat.ready),
@@ -99,7 +105,9 @@ class WriteShare(wiring.Component):
         if self.count == 1:
             return
         assert self.count == 2, "turns are for two clients"
-        turn, locked, locked_to = Signal(), Signal(), Signal()
+        turn = Signal()
+        locked = Signal()
+        locked_to = Signal()
         m.d.comb += chosen.eq(offered[1] & (~offered[0] | turn))
         with m.If(locked):
             m.d.comb += chosen.eq(locked_to)

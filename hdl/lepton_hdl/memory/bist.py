@@ -22,7 +22,8 @@ class March(wiring.Component):
     """
 
     def __init__(self, config: ChipConfig, depth: int):
-        self._depth, self._width = depth, 8 * config.lanes
+        self._depth = depth
+        self._width = 8 * config.lanes
         address = ceil_log2(depth)
         super().__init__({
             "start": In(1), "busy": Out(1), "failed": Out(1),
@@ -34,10 +35,12 @@ class March(wiring.Component):
         m = Module()
         address = Signal(range(self._depth))
         phase = Signal(range(3))
-        last, down = Signal(), Signal()
+        last = Signal()
+        down = Signal()
         checkers = int("01" * (self._width // 2), 2)
         background = Mux(address[0], checkers << 1, checkers)
-        written, expected = Signal(self._width), Signal(self._width)
+        written = Signal(self._width)
+        expected = Signal(self._width)
         m.d.comb += [
             down.eq(phase == 2),
             last.eq(address == Mux(down, 0, self._depth - 1)),
@@ -49,7 +52,10 @@ class March(wiring.Component):
         ]
         # The word is taken into a register first: comparing it where it comes from would cost a comparison in every
         # cycle of every job.
-        asked, compare, found, wanted = Signal(), Signal(), Signal(self._width), Signal(self._width)
+        asked = Signal()
+        compare = Signal()
+        found = Signal(self._width)
+        wanted = Signal(self._width)
         m.d.sync += [asked.eq(0), compare.eq(asked)]
         with m.If(asked):
             m.d.sync += [found.eq(self.read.data), wanted.eq(expected)]

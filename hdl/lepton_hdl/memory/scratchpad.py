@@ -61,12 +61,15 @@ class Scratchpad(wiring.Component):
             """Bank and row of a word address."""
             return address[:bits], address[bits:bits + ceil_log2(depth)]
 
-        read, write = self.tensor_read, self.tensor_write
+        read = self.tensor_read
+        write = self.tensor_write
         first_bank, first_row = split(read.p.address)
         second = Signal.like(read.p.address)
         m.d.comb += second.eq(read.p.address + 1)
         second_bank, second_row = split(second)
-        residual, store, load = self.residual_read.request, self.store_read.request, self.load_write
+        residual = self.residual_read.request
+        store = self.store_read.request
+        load = self.load_write
         residual_bank, residual_row = split(residual.payload)
         store_bank, store_row = split(store.payload)
         write_bank, write_row = split(write.p.address)
@@ -78,7 +81,8 @@ class Scratchpad(wiring.Component):
         outputs = []
         for b in range(banks):
             m.submodules[f"bank{b}"] = memory = Memory(shape=8 * self.config.lanes, depth=depth, init=[])
-            rp, wp = memory.read_port(), memory.write_port()
+            rp = memory.read_port()
+            wp = memory.write_port()
             is_first = Signal(name=f"is_first{b}")
             is_second = Signal(name=f"is_second{b}")
             m.d.comb += [

@@ -27,7 +27,8 @@ class WeightMemory(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = memory = Memory(shape=8 * self.config.lanes, depth=self.config.weight_words, init=[])
-        rp, wp = memory.read_port(), memory.write_port()
+        rp = memory.read_port()
+        wp = memory.write_port()
         m.d.comb += [
             rp.addr.eq(self.read.payload), rp.en.eq(self.read.valid), self.data.eq(rp.data),
             wp.addr.eq(self.write.p.address), wp.data.eq(self.write.p.data), wp.en.eq(self.write.valid),

@@ -43,7 +43,8 @@ class Accumulators(wiring.Component):
         for n in range(self.config.columns):
             m.submodules[f"column{n}"] = memory = Memory(
                 shape=signed(32), depth=self.config.accumulator_rows, init=[])
-            rp, wp = memory.read_port(), memory.write_port()
+            rp = memory.read_port()
+            wp = memory.write_port()
             total = Signal(signed(32), name=f"total{n}")
             with m.If(self.start):
                 m.d.comb += total.eq(self.value[n])

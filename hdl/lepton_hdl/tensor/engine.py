@@ -209,7 +209,8 @@ class TensorEngine(wiring.Component):
 
     def _accept(self, m, issue, feeder, completions):
         """Offers the command to feeder and issue stage; the feeder may take it first."""
-        command, record = self.control.command, self.control.command.p.record
+        command = self.control.command
+        record = self.control.command.p.record
         fed = Signal()
         job = feeder.job.p
         m.d.comb += [
@@ -241,7 +242,8 @@ class TensorEngine(wiring.Component):
 
     def _report(self, m, issue, feeder, residual):
         """One error per job: the first that any of the three walks meets."""
-        error, reported = self.control.error, Signal()
+        error = self.control.error
+        reported = Signal()
         with m.If(issue.failed):
             m.d.comb += [error.p.code.eq(issue.code), error.p.address.eq(issue.bad_address)]
         with m.Elif(feeder.out_of_bounds):

@@ -24,15 +24,24 @@ class Raster:
     """
 
     def __init__(self, m, command, window, ix, iy):
-        self._row, self.column = Signal(signed(26), name="raster_row"), Signal(16, name="raster_column")
-        bottom, self.right = Signal(signed(27), name="bottom"), Signal(signed(27), name="right")
+        self._row = Signal(signed(26), name="raster_row")
+        self.column = Signal(16, name="raster_column")
+        bottom = Signal(signed(27), name="bottom")
+        self.right = Signal(signed(27), name="right")
         wrapped = Signal(name="wrapped")
-        target_row, target_column = Signal(signed(28), name="target_row"), Signal(signed(28), name="target_column")
-        self.counts, self.missed, self.skip = Signal(name="counts"), Signal(name="missed"), Signal(name="skip")
-        self.outside, self.last_column = Signal(name="raster_outside"), Signal(name="raster_last_column")
-        self.rows_used, self.rows_inside = Signal(WINDOW_ROWS), Signal(WINDOW_ROWS)
-        self.columns_used, self.columns_inside = Signal(WINDOW_COLUMNS), Signal(WINDOW_COLUMNS)
-        row, column = self._row, self.column
+        target_row = Signal(signed(28), name="target_row")
+        target_column = Signal(signed(28), name="target_column")
+        self.counts = Signal(name="counts")
+        self.missed = Signal(name="missed")
+        self.skip = Signal(name="skip")
+        self.outside = Signal(name="raster_outside")
+        self.last_column = Signal(name="raster_last_column")
+        self.rows_used = Signal(WINDOW_ROWS)
+        self.rows_inside = Signal(WINDOW_ROWS)
+        self.columns_used = Signal(WINDOW_COLUMNS)
+        self.columns_inside = Signal(WINDOW_COLUMNS)
+        row = self._row
+        column = self.column
         # Everything is zero outside window walks, so that it costs the simulator nothing.
         m.d.comb += self.counts.eq(1)
         with m.If(window):

@@ -62,8 +62,10 @@ class Requantizer(wiring.Component):
             m.d.sync += [Cat(next_bytes[4:8]).eq(self.uniform_multiplier),
                          next_bytes[8].eq(self.uniform_left), next_bytes[9].eq(self.uniform_right)]
 
-        bias, multiplier = Signal(signed(32)), Signal(signed(32))
-        left, right = Signal(5), Signal(5)
+        bias = Signal(signed(32))
+        multiplier = Signal(signed(32))
+        left = Signal(5)
+        right = Signal(5)
         with m.If(self.fresh[BIAS]):
             m.d.sync += [bias.eq(Cat(next_bytes[0:4])), left.eq(next_bytes[8])]
         with m.If(self.fresh[MULTIPLY]):
@@ -71,8 +73,11 @@ class Requantizer(wiring.Component):
         with m.If(self.fresh[SHIFT]):
             m.d.sync += right.eq(next_bytes[9])
 
-        biased, factor, product = Signal(signed(32)), Signal(signed(32)), Signal(signed(64))
-        scaled, more = Signal(signed(64)), Signal()  # POINT fraction bits; something above 0 was cut off
+        biased = Signal(signed(32))
+        factor = Signal(signed(32))
+        product = Signal(signed(64))
+        scaled = Signal(signed(64))
+        more = Signal()  # POINT fraction bits; something above 0 was cut off
         wide = Signal(signed(35))
         m.d.comb += biased.eq((self.value + bias)[:32] << left)
         with m.If(self.valid[BIAS]):

@@ -49,8 +49,12 @@ class ResidualReader(wiring.Component):
 
         walk = Signal(WALK)
         running = Signal()
-        address, row, plane = Signal(32), Signal(32), Signal(32)
-        x, y, z = Signal(16), Signal(16), Signal(16)
+        address = Signal(32)
+        row = Signal(32)
+        plane = Signal(32)
+        x = Signal(16)
+        y = Signal(16)
+        z = Signal(16)
         room = Signal(range(DEPTH + 1), init=DEPTH)  # places neither filled nor asked for
         unclaimed = Signal(range(DEPTH + 1))
 
@@ -87,7 +91,8 @@ class ResidualReader(wiring.Component):
                 x.eq(0), y.eq(0), z.eq(0),
             ]
         with m.Elif(requested):
-            next_row, next_plane = Signal(32), Signal(32)
+            next_row = Signal(32)
+            next_plane = Signal(32)
             m.d.comb += [next_row.eq(row + walk.step_y), next_plane.eq(plane + walk.step_z)]
             with m.If(x != walk.nx - 1):
                 m.d.sync += [x.eq(x + 1), address.eq(address + walk.step_x)]

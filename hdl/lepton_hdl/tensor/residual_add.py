@@ -49,8 +49,11 @@ class ResidualAdd(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        product_a, product_b = Signal(signed(41)), Signal(signed(41))
-        total, product, scaled = Signal(signed(42)), Signal(signed(64)), Signal(signed(64))
+        product_a = Signal(signed(41))
+        product_b = Signal(signed(41))
+        total = Signal(signed(42))
+        product = Signal(signed(64))
+        scaled = Signal(signed(64))
         wide = Signal(signed(35))
         active = self.valid & self.adds
         own = [self.y, *(Signal(signed(8), name=f"own{s}") for s in range(1, STAGES))]

@@ -41,7 +41,8 @@ def round_half_up(value, fraction: int):
 def to_float(value):
     """An int32 rounded to 24 significant bits, half to even, as the conversion to float32 does it; modulo 2**32."""
     magnitude = value ^ value[31].replicate(32)  # off by one below zero, which shows only where nothing is rounded
-    nudge, keep = Const(0, 7), Const(-1, 32)
+    nudge = Const(0, 7)
+    keep = Const(-1, 32)
     for dropped in range(1, 32 - _SIGNIFICAND):
         reaches = magnitude[_SIGNIFICAND - 1 + dropped]
         nudge = Mux(reaches, (1 << dropped - 1) - 1 + value[dropped], nudge)

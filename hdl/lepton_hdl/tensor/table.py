@@ -34,7 +34,8 @@ class Table(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = memory = Memory(shape=8 * BEAT_BYTES, depth=BANKS * BEATS, init=[])
-        rp, wp = memory.read_port(), memory.write_port()
+        rp = memory.read_port()
+        wp = memory.write_port()
         entry = self.q.as_unsigned() ^ 0x80
         place = Signal(range(BEAT_BYTES))
         m.d.comb += [
