@@ -8,8 +8,16 @@ from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
 
+class Burst(enum.Enum, shape=2):
+    """ARBURST and AWBURST (IHI 0022, A3.4.1). The chip uses INCR."""
+
+    FIXED = 0
+    INCR = 1
+    WRAP = 2
+
+
 class Resp(enum.Enum, shape=2):
-    """RRESP and BRESP."""
+    """RRESP and BRESP (IHI 0022, A3.4.4)."""
 
     OKAY = 0
     EXOKAY = 1

@@ -13,7 +13,7 @@ from lepton.arch import ChipConfig, Engine
 from lepton.arch.registers import ADDRESS_BITS
 
 from .axi import Axi4LiteSignature, Axi4Signature
-from .control.control import Control
+from .control.control import ControlBlock
 from .controller.clock import ClockGate
 from .controller.controller import Controller
 from .datapath import Datapath
@@ -46,7 +46,7 @@ class Core(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.control = control = Control(self.config)
+        m.submodules.control = control = ControlBlock(self.config)
         # Engines start every job as after reset. The memory ports do not, as they must end what is on the bus, unless
         # memory is reset with them.
         renew_engine = ResetInserter(control.engine_reset)
@@ -104,7 +104,7 @@ class Core(wiring.Component):
         return m
 
     def _add_controller(self, m, control, datapath, read_port, write_share):
-        """The controller between the host's pins and the register file, and beside the engines on the memory ports."""
+        """The controller between the host's pins and the register file, and next to the engines on the memory ports."""
         m.submodules.controller = controller = Controller(self.config, self._rom)
         m.submodules.gate = gate = ClockGate()
         m.domains.awake = ClockDomain()

@@ -60,7 +60,7 @@ SEGMENT = data.StructLayout({"address": 64, "length": 32})
 
 
 def read_beat_layout(data_bytes: int) -> data.StructLayout:
-    """One beat of a segment as it lies on the bus; `resp` is the worst seen so far in the segment."""
+    """One beat of a segment as it is on the bus; `resp` is the worst seen so far in the segment."""
     return data.StructLayout({"data": 8 * data_bytes, "last": 1, "resp": 2, "address": 64})
 
 

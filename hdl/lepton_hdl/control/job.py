@@ -40,7 +40,7 @@ class JobController(wiring.Component):
     job; the job ends when all of `busy` are low, or when `dead` (memory no longer answers, so they never will be).
 
     `start` begins a job (the caller makes sure that none runs): `engine_reset` is high in its first cycle, then
-    `active`. `finished`: nothing is left to do. `reset` ends everything at once and leaves IDLE behind.
+    `active`. `finished`: all commands have been executed. `reset` ends everything at once and leaves IDLE behind.
     """
 
     def __init__(self, sources: list[str]):

@@ -33,7 +33,7 @@ def constants(config: ChipConfig) -> dict[str, int]:
 
 
 class RegisterFile(wiring.Component):
-    """Ports beside `bus`, one or more per register, named like it in lower case:
+    """Ports in addition to `bus`, one or more per register, named like it in lower case:
 
     - "rw": `name` Out(32), its value
     - "ro": `name` In(32), what reads return; those of `constants` have no port

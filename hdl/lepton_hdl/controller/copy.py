@@ -22,7 +22,7 @@ from .stored import WORD_BITS
 
 LOCAL_BITS = exact_log2(CODE_BYTES // 4)  # of a word address in the larger memory
 WINDOWS_AT = 0x80 // 4  # first window's word in the stored registers
-TIMEOUT_BITS = 20
+TIMEOUT_BITS = 20  # 2**20 cycles, about 1 ms at 1 GHz: more than any memory takes that still works
 
 
 class CopyEngine(wiring.Component):
@@ -62,8 +62,6 @@ class CopyEngine(wiring.Component):
         left = Signal(30)
         lane = Signal(max(lane_bits, 1))
         mode = Signal(CopyMode)
-        last_lane = lane == lanes - 1
-        next_lane = lane + 1 if lanes > 1 else 0
         waited = Signal(TIMEOUT_BITS + 1)
         segment = Signal(64)
         m.d.comb += [
@@ -74,17 +72,7 @@ class CopyEngine(wiring.Component):
         for port in (self.read, self.write):
             m.d.comb += [port.segment.p.address.eq(segment), port.segment.p.length.eq(self.length)]
 
-        in_data = Signal()
-        in_code = Signal()
-        local_end = Signal(33)
-        m.d.comb += [
-            local_end.eq(self.local[:28] + self.length),
-            in_data.eq((self.local[28:] == DATA_BASE >> 28) & (local_end <= DATA_BYTES)),
-            in_code.eq((self.local[28:] == CODE_BASE >> 28) & (local_end <= CODE_BYTES) & ~self.locked
-                       & (mode == CopyMode.READ)),
-        ]
-        # What comes from the memory ports passes through registers, so that nothing behind them changes while this
-        # block's clock stands still.
+        in_data, in_code = self._find_local(m, mode)
         word = Signal(32)
         take = Signal()
         full = Signal()
@@ -95,18 +83,7 @@ class CopyEngine(wiring.Component):
         segment_taken = Signal()
         beat_taken = Signal()
         answered = Signal()
-        with m.If(~full):
-            m.d.sync += [beat.eq(self.read.beat.p.data), last.eq(self.read.beat.p.last),
-                         bad.eq(self.read.beat.p.resp[1])]
-            m.d.sync += full.eq(self.read.beat.valid & taking)
-        m.d.sync += [
-            segment_taken.eq((self.read.segment.valid & self.read.segment.ready)
-                             | (self.write.segment.valid & self.write.segment.ready)),
-            beat_taken.eq(self.write.beat.valid & self.write.beat.ready),
-            answered.eq(self.write.response.valid),
-        ]
-        with m.If(self.write.response.valid):
-            m.d.sync += bad.eq(self.write.response.p.resp[1])
+        self._register_ports(m, taking, full, beat, last, bad, segment_taken, beat_taken, answered)
         m.d.comb += [
             self.read.beat.ready.eq(taking & ~full),
             word.eq(beat.word_select(lane, 32)),
@@ -159,37 +136,8 @@ class CopyEngine(wiring.Component):
                     m.d.comb += self.read.segment.valid.eq(~segment_taken)
                     with m.If(segment_taken):
                         m.next = "READ"
-            with m.State("READ"):
-                m.d.comb += [taking.eq(1), take.eq(full & (left != 0))]
-                with m.If(full):
-                    m.d.sync += lane.eq(next_lane)
-                    with m.If(left != 0):
-                        m.d.sync += [left.eq(left - 1), self.address.eq(self.address + 1)]
-                    with m.If(bad):
-                        m.d.sync += self.failed.eq(1)
-                    with m.If(last_lane | (left <= 1)):
-                        m.d.sync += full.eq(0)
-                        with m.If(last):
-                            m.next = "END"
-            with m.State("GATHER"):  # `data` is the word that was asked for a cycle ago
-                with m.Switch(lane):
-                    for i in range(lanes):
-                        with m.Case(i):
-                            m.d.sync += [out[32 * i:32 * i + 32].eq(self.data), strobe[4 * i:4 * i + 4].eq(15)]
-                m.d.sync += [left.eq(left - 1), lane.eq(next_lane)]
-                m.d.comb += self.read_enable.eq(1)
-                with m.If(last_lane | (left == 1)):
-                    m.next = "SEND"
-                with m.Else():
-                    m.d.sync += self.address.eq(self.address + 1)
-            with m.State("SEND"):
-                m.d.comb += self.write.beat.valid.eq(~beat_taken)
-                with m.If(beat_taken):
-                    m.d.sync += strobe.eq(0)
-                    m.next = "ANSWER"
-                    with m.If(left != 0):
-                        m.d.sync += self.address.eq(self.address + 1)
-                        m.next = "GATHER"
+            self._add_read(m, taking, take, full, left, lane, bad, last)
+            self._add_write(m, left, lane, out, strobe, beat_taken)
             with m.State("ANSWER"), m.If(answered):
                 m.d.sync += self.failed.eq(bad)
                 m.next = "END"
@@ -200,3 +148,78 @@ class CopyEngine(wiring.Component):
         with m.If(self.stuck):
             m.d.sync += [self.failed.eq(1), self.busy.eq(0), waited.eq(waited)]
         return m
+
+    def _find_local(self, m, mode):
+        """Whether the local addresses are in data memory, and whether in code memory that may be written."""
+        in_data = Signal()
+        in_code = Signal()
+        local_end = Signal(33)
+        m.d.comb += [
+            local_end.eq(self.local[:28] + self.length),
+            in_data.eq((self.local[28:] == DATA_BASE >> 28) & (local_end <= DATA_BYTES)),
+            in_code.eq((self.local[28:] == CODE_BASE >> 28) & (local_end <= CODE_BYTES) & ~self.locked
+                       & (mode == CopyMode.READ)),
+        ]
+        return in_data, in_code
+
+    def _register_ports(self, m, taking, full, beat, last, bad, segment_taken, beat_taken, answered):
+        """What comes from the memory ports passes through registers, so that nothing behind them changes while this
+        block's clock stands still.
+        """
+        with m.If(~full):
+            m.d.sync += [beat.eq(self.read.beat.p.data), last.eq(self.read.beat.p.last),
+                         bad.eq(self.read.beat.p.resp[1])]
+            m.d.sync += full.eq(self.read.beat.valid & taking)
+        m.d.sync += [
+            segment_taken.eq((self.read.segment.valid & self.read.segment.ready)
+                             | (self.write.segment.valid & self.write.segment.ready)),
+            beat_taken.eq(self.write.beat.valid & self.write.beat.ready),
+            answered.eq(self.write.response.valid),
+        ]
+        with m.If(self.write.response.valid):
+            m.d.sync += bad.eq(self.write.response.p.resp[1])
+
+    def _step_lane(self, lane):
+        """Whether `lane` is the last word of a beat, and the one after it."""
+        lanes = self.config.bus_bytes // 4
+        return lane == lanes - 1, lane + 1 if lanes > 1 else 0
+
+    def _add_read(self, m, taking, take, full, left, lane, bad, last):
+        """The state in which beats come from memory and their words go to the local memory."""
+        last_lane, next_lane = self._step_lane(lane)
+        with m.State("READ"):
+            m.d.comb += [taking.eq(1), take.eq(full & (left != 0))]
+            with m.If(full):
+                m.d.sync += lane.eq(next_lane)
+                with m.If(left != 0):
+                    m.d.sync += [left.eq(left - 1), self.address.eq(self.address + 1)]
+                with m.If(bad):
+                    m.d.sync += self.failed.eq(1)
+                with m.If(last_lane | (left <= 1)):
+                    m.d.sync += full.eq(0)
+                    with m.If(last):
+                        m.next = "END"
+
+    def _add_write(self, m, left, lane, out, strobe, beat_taken):
+        """The states in which words of the local memory are gathered to beats and sent."""
+        lanes = self.config.bus_bytes // 4
+        last_lane, next_lane = self._step_lane(lane)
+        with m.State("GATHER"):  # `data` is the word that was asked for a cycle ago
+            with m.Switch(lane):
+                for i in range(lanes):
+                    with m.Case(i):
+                        m.d.sync += [out[32 * i:32 * i + 32].eq(self.data), strobe[4 * i:4 * i + 4].eq(15)]
+            m.d.sync += [left.eq(left - 1), lane.eq(next_lane)]
+            m.d.comb += self.read_enable.eq(1)
+            with m.If(last_lane | (left == 1)):
+                m.next = "SEND"
+            with m.Else():
+                m.d.sync += self.address.eq(self.address + 1)
+        with m.State("SEND"):
+            m.d.comb += self.write.beat.valid.eq(~beat_taken)
+            with m.If(beat_taken):
+                m.d.sync += strobe.eq(0)
+                m.next = "ANSWER"
+                with m.If(left != 0):
+                    m.d.sync += self.address.eq(self.address + 1)
+                    m.next = "GATHER"

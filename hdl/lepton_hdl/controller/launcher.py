@@ -34,6 +34,16 @@ STARTED_BITS = 8
 AHEAD = 2  # a deadline must not have passed before it can be seen
 
 
+def _pick(m, table, index, name):
+    """An entry of a constant table."""
+    value = Signal(range(max(table) + 1), name=name)
+    with m.Switch(index):
+        for i, entry in enumerate(table):
+            with m.Case(i):
+                m.d.comb += value.eq(entry)
+    return value
+
+
 class Launcher(wiring.Component):
     """`stage` (with `window` and `limit`) makes a job of the LAUNCH registers wait for the chip; `cancel` forgets it
     while it waits. Regions are added to the window's base; a job with a region beyond the window's end is
@@ -64,7 +74,6 @@ class Launcher(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         stored = self.stored
-        chip = self.chip
         step = Signal(range(max(len(RESULTS), len(COPIED)) + 1))
         region = Signal(range(len(Region)))
         base = Signal(64)
@@ -88,29 +97,12 @@ class Launcher(wiring.Component):
         m.d.sync += job_running.eq(self.job_running)
         m.d.comb += self.busy.eq(1)
 
-        def pick(table, index, name):
-            """An entry of a constant table."""
-            value = Signal(range(max(table) + 1), name=name)
-            with m.Switch(index):
-                for i, entry in enumerate(table):
-                    with m.Case(i):
-                        m.d.comb += value.eq(entry)
-            return value
-
-        copy_from = pick([word for word, _ in COPIED], step, "copy_from")
-        copy_to = pick([register for _, register in COPIED], step, "copy_to")
-        save_to = pick([word for word, _ in RESULTS], step, "save_to")
-        save_from = pick([register for _, register in RESULTS], step, "save_from")
-        offset_word = pick(OFFSETS, region, "offset_word")
-        base_register = pick(BASES, region, "base_register")
-
-        def read_stored(word):
-            m.d.comb += [stored.valid.eq(1), stored.address.eq(word)]
-            return m.If(stored.done)
-
-        def write_chip(register, value):
-            m.d.comb += [chip.valid.eq(1), chip.write.eq(1), chip.address.eq(register), chip.write_data.eq(value)]
-            return m.If(chip.done)
+        copy_from = _pick(m, [word for word, _ in COPIED], step, "copy_from")
+        copy_to = _pick(m, [register for _, register in COPIED], step, "copy_to")
+        save_from = _pick(m, [register for _, register in RESULTS], step, "save_from")
+        save_to = _pick(m, [word for word, _ in RESULTS], step, "save_to")
+        offset_word = _pick(m, OFFSETS, region, "offset_word")
+        base_register = _pick(m, BASES, region, "base_register")
 
         window_word = (WINDOW_BASE - STORED_BASE) // 4 + self.window * (WINDOW_STRIDE // 4)
         value = Signal(32)
@@ -122,7 +114,7 @@ class Launcher(wiring.Component):
                     m.d.sync += [self.staged.eq(0), cancelling.eq(0)]
                 with m.Elif(self.staged & ~self.held):
                     m.next = "WINDOW"
-            with m.State("WINDOW"), read_stored(window_word + step):
+            with m.State("WINDOW"), self._read_stored(m, window_word + step):
                 m.d.sync += step.eq(step + 1)
                 with m.Switch(step):
                     with m.Case(0):
@@ -134,27 +126,27 @@ class Launcher(wiring.Component):
                         m.next = "OFFSET"
             # All regions are written before any stream; a refusal leaves no trace but in registers that the next job
             # writes anew.
-            with m.State("OFFSET"), read_stored(offset_word):
+            with m.State("OFFSET"), self._read_stored(m, offset_word):
                 m.d.sync += [address.eq(base + stored.read_data), value.eq(stored.read_data)]
                 m.next = "SIZE"
-            with m.State("SIZE"), read_stored(offset_word + 1):
+            with m.State("SIZE"), self._read_stored(m, offset_word + 1):
                 m.d.sync += length.eq(stored.read_data)
                 m.next = "BASE"
                 with m.If(value + stored.read_data > size):
                     m.next = "REFUSE"
-            with m.State("BASE"), write_chip(base_register, address[:32]):
+            with m.State("BASE"), self._write_chip(m, base_register, address[:32]):
                 m.next = "BASE_HI"
-            with m.State("BASE_HI"), write_chip(base_register + 4, address[32:]):
+            with m.State("BASE_HI"), self._write_chip(m, base_register + 4, address[32:]):
                 m.next = "LENGTH"
-            with m.State("LENGTH"), write_chip(base_register + 8, length):
+            with m.State("LENGTH"), self._write_chip(m, base_register + 8, length):
                 m.d.sync += region.eq(region + 1)
                 m.next = "OFFSET"
                 with m.If(region == len(Region) - 1):
                     m.next = "TAKE"
-            with m.State("TAKE"), read_stored(copy_from):
+            with m.State("TAKE"), self._read_stored(m, copy_from):
                 m.d.sync += value.eq(stored.read_data)
                 m.next = "GIVE"
-            with m.State("GIVE"), write_chip(copy_to, value):
+            with m.State("GIVE"), self._write_chip(m, copy_to, value):
                 m.d.sync += step.eq(step + 1)
                 m.next = "TAKE"
                 with m.If(step == len(COPIED) - 1):
@@ -164,35 +156,52 @@ class Launcher(wiring.Component):
                     m.next = "IDLE"
                 with m.Else():
                     m.next = "RING"
-            with m.State("RING"), write_chip(REGISTERS["DOORBELL"].offset, 1):
+            with m.State("RING"), self._write_chip(m, REGISTERS["DOORBELL"].offset, 1):
                 m.d.sync += [self.staged.eq(0), self.running.eq(1), self.started.eq(self.started + 1),
                              started_at.eq(self.time), step.eq(0), cancelling.eq(0), self.expired.eq(0),
                              self.armed.eq(self.limit != 0), self.deadline.eq(self.time + self.limit + AHEAD)]
                 m.next = "RUN"
-            with m.State("RUN"):
-                m.d.comb += [self.busy.eq(cancelling | self.event | self.limit_event), self.watching.eq(1)]
-                with m.If(cancelling):
-                    m.d.sync += [self.staged.eq(0), cancelling.eq(0)]
-                with m.If(~job_running & ~self.result):
-                    m.d.sync += self.armed.eq(0)
-                    m.next = "READ"
-            with m.State("READ"):
-                m.d.comb += [chip.valid.eq(1), chip.address.eq(save_from)]
-                with m.If(chip.done):
-                    m.d.sync += value.eq(chip.read_data)
-                    m.next = "SAVE"
-            with m.State("SAVE"):
-                m.d.comb += [stored.valid.eq(1), stored.write.eq(1), stored.address.eq(save_to),
-                             stored.write_data.eq(value)]
-                with m.If(stored.done):
-                    m.d.sync += step.eq(step + 1)
-                    m.next = "READ"
-                    with m.If(step == 0):
-                        m.d.sync += [failed.eq(value != State.DONE), self.start_time.eq(started_at)]
-                    with m.Elif(step == Mux(failed, len(RESULTS), DONE_RESULTS) - 1):
-                        m.d.sync += [self.running.eq(0), self.result.eq(1), self.held.eq(failed), self.event.eq(1)]
-                        m.next = "IDLE"
+            self._run_and_save(m, step, cancelling, job_running, failed, started_at, value, save_from, save_to)
             with m.State("REFUSE"):
                 m.d.sync += [self.staged.eq(0), self.refused.eq(1), self.event.eq(1)]
                 m.next = "IDLE"
         return m
+
+    def _read_stored(self, m, word):
+        """Reads a stored word; the body runs when `stored.read_data` is there."""
+        m.d.comb += [self.stored.valid.eq(1), self.stored.address.eq(word)]
+        return m.If(self.stored.done)
+
+    def _write_chip(self, m, register, value):
+        """Writes a register of the chip; the body runs when it is written."""
+        chip = self.chip
+        m.d.comb += [chip.valid.eq(1), chip.write.eq(1), chip.address.eq(register), chip.write_data.eq(value)]
+        return m.If(chip.done)
+
+    def _run_and_save(self, m, step, cancelling, job_running, failed, started_at, value, save_from, save_to):
+        """The states in which the job runs, and in which its counters are copied to the RESULT registers."""
+        stored = self.stored
+        chip = self.chip
+        with m.State("RUN"):
+            m.d.comb += [self.busy.eq(cancelling | self.event | self.limit_event), self.watching.eq(1)]
+            with m.If(cancelling):
+                m.d.sync += [self.staged.eq(0), cancelling.eq(0)]
+            with m.If(~job_running & ~self.result):
+                m.d.sync += self.armed.eq(0)
+                m.next = "READ"
+        with m.State("READ"):
+            m.d.comb += [chip.valid.eq(1), chip.address.eq(save_from)]
+            with m.If(chip.done):
+                m.d.sync += value.eq(chip.read_data)
+                m.next = "SAVE"
+        with m.State("SAVE"):
+            m.d.comb += [stored.valid.eq(1), stored.write.eq(1), stored.address.eq(save_to),
+                         stored.write_data.eq(value)]
+            with m.If(stored.done):
+                m.d.sync += step.eq(step + 1)
+                m.next = "READ"
+                with m.If(step == 0):
+                    m.d.sync += [failed.eq(value != State.DONE), self.start_time.eq(started_at)]
+                with m.Elif(step == Mux(failed, len(RESULTS), DONE_RESULTS) - 1):
+                    m.d.sync += [self.running.eq(0), self.result.eq(1), self.held.eq(failed), self.event.eq(1)]
+                    m.next = "IDLE"

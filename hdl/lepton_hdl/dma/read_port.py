@@ -6,12 +6,12 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 from lepton.arch import ChipConfig
 
-from ..axi import Axi4Signature, Resp
+from ..axi import Axi4Signature, Burst, Resp
 from ..interfaces import ReadClientSignature
 from .queue import Queue
 from .watchdog import Watchdog
 
-MAX_BEATS = 256  # of an AXI4 burst
+MAX_BEATS = 256  # of an AXI4 INCR burst (IHI 0022, A3.4.1)
 BOUNDARY = 4096  # bytes that a burst must not cross (IHI 0022, A3.4.1)
 
 # No further burst is asked for while this many beats are on their way. It hides latencies of up
@@ -50,6 +50,8 @@ class ReadPort(wiring.Component):
             raise ValueError(f"a ReadPort needs at least 1 client, not {clients!r}")
         self.config = config
         self.count = clients
+        # Bursts end where their length or 4 KiB do, whichever is finer.
+        self._limit = min(MAX_BEATS, BOUNDARY // config.bus_bytes)
         super().__init__({
             "clients": In(ReadClientSignature(config.bus_bytes)).array(clients),
             "bus": Out(ReadSignature(config.bus_bytes)),
@@ -67,22 +69,84 @@ class ReadPort(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        beat_bytes = self.config.bus_bytes
         count = self.count
-        shift = exact_log2(beat_bytes)
-        # Bursts end where their length or 4 KiB do, whichever is finer.
-        limit = min(MAX_BEATS, BOUNDARY // beat_bytes)
         burst_layout = data.StructLayout({
-            "client": range(max(2, count)), "final": 1, "last": range(limit), "address": 64})
+            "client": range(max(2, count)), "final": 1, "last": range(self._limit), "address": 64})
         m.submodules.order = order = Queue(burst_layout, max(2, self.config.outstanding))
         m.submodules.watchdog = watchdog = Watchdog()
         bus = self.bus
         ended = Signal(count)  # the last beat of a burst of each client is transferred
+        waiting = Signal(count)  # something is left of each client's segment
+
+        in_flight = Signal(range(READ_AHEAD + self._limit + 1))  # beats that were asked for and have not come
+        issue, burst = self._issue_bursts(m, order, waiting, ended, in_flight)
+
+        # Beats of the oldest burst. A burst crosses no 4 KiB boundary, so only the low bits of the address count.
+        shift = exact_log2(self.config.bus_bytes)
+        oldest = order.o.payload
+        index = Signal(range(self._limit))
+        beat_address = Signal(64)
+        transferred = Signal()
+        last = Signal()
+        unasked = Signal()
+        violation = Signal()
+        held = Signal()
+        position = exact_log2(BOUNDARY)
+        m.d.comb += beat_address.eq(oldest.address)
+        with m.If(index != 0):
+            low = (oldest.address[shift:position] + index)[:position - shift]
+            m.d.comb += beat_address.eq(Cat(Const(0, shift), low, oldest.address[position:]))
+        # The chip counts the beats itself: what a client gets has the right length whatever RLAST says.
+        m.d.comb += [
+            last.eq(index == oldest.last),
+            transferred.eq(bus.rvalid & bus.rready & order.o.valid),
+            unasked.eq(order.level <= bus.arvalid),  # the newest burst may not have been accepted yet
+            violation.eq(bus.rvalid & (unasked | (bus.rlast != last) | bus.rid)),
+            # The client sees such a beat a cycle after the job controller has the cause.
+            held.eq(violation & ~watchdog.broken),
+            order.o.ready.eq(transferred & last),
+            self.busy.eq(waiting.any() | order.o.valid),
+        ]
+        with m.If(~order.o.valid):
+            m.d.comb += bus.rready.eq(1)  # a beat that nothing asked for must not stay and become data
+        with m.If(transferred):
+            m.d.sync += index.eq(index + 1)
+            with m.If(last):
+                m.d.sync += index.eq(0)
+        with m.If(issue | transferred):
+            added = Signal.like(burst)
+            with m.If(issue):
+                m.d.comb += added.eq(burst)
+            m.d.sync += in_flight.eq(in_flight + added - transferred)
+        for i in range(count):
+            self._give_beats(m, i, order.o, beat_address, transferred, last, ended, held, watchdog.broken)
+
+        m.d.comb += [
+            watchdog.limit.eq(self.timeout),
+            watchdog.waiting.eq(order.o.valid),
+            # A beat that is offered to its client is memory's answer: that the client cannot take it yet, as LOAD
+            # during a long FILL, is not memory's fault, and passes.
+            watchdog.progress.eq((bus.arvalid & bus.arready) | (bus.rvalid & order.o.valid)),
+            watchdog.violation.eq(violation),
+            watchdog.restart.eq(self.restart),
+            watchdog.address.eq(beat_address),
+            self.timed_out.eq(watchdog.expired),
+            self.broken.eq(watchdog.broken),
+            self.failed_address.eq(watchdog.failed_address),
+        ]
+        return m
+
+    def _issue_bursts(self, m, order, waiting, ended, in_flight):
+        """Segments become bursts on AR. Gives `issue` (a burst is issued) and its beats."""
+        beat_bytes = self.config.bus_bytes
+        count = self.count
+        limit = self._limit
+        shift = exact_log2(beat_bytes)
+        bus = self.bus
 
         # What is left of each client's segment.
         address = Array(Signal(64, name=f"address{i}") for i in range(count))
         beats = Array(Signal(33 - shift, name=f"beats{i}") for i in range(count))
-        waiting = Signal(count)
 
         # The next client in turn that has something left.
         turn = Signal(range(max(2, count)))
@@ -102,7 +166,6 @@ class ReadPort(wiring.Component):
         burst = Signal(range(limit + 1))
         final = Signal()
         issue = Signal()
-        in_flight = Signal(range(READ_AHEAD + limit + 1))
         m.d.comb += [
             start.eq(address[chosen]),
             left.eq(beats[chosen]),
@@ -116,7 +179,9 @@ class ReadPort(wiring.Component):
             order.i.payload.final.eq(final),
             order.i.payload.last.eq(burst - 1),
             order.i.payload.address.eq(start),
-            bus.arid.eq(0), bus.arsize.eq(shift), bus.arburst.eq(1),
+            bus.arid.eq(0),
+            bus.arsize.eq(shift),
+            bus.arburst.eq(Burst.INCR),
         ]
         with m.If(final):
             m.d.comb += burst.eq(left)
@@ -152,86 +217,38 @@ class ReadPort(wiring.Component):
             with m.If(self.discard[i]):
                 m.d.sync += waiting[i].eq(0)
             self._count_bursts(m, i, issues, ended[i], waiting[i])
+        return issue, burst
 
-        # Beats of the oldest burst. A burst crosses no 4 KiB boundary, so only the low bits of the address count.
-        oldest = order.o.payload
-        index = Signal(range(limit))
-        beat_address = Signal(64)
-        transferred = Signal()
-        last = Signal()
-        unasked = Signal()
-        violation = Signal()
-        held = Signal()
-        position = exact_log2(BOUNDARY)
-        m.d.comb += beat_address.eq(oldest.address)
-        with m.If(index != 0):
-            low = (oldest.address[shift:position] + index)[:position - shift]
-            m.d.comb += beat_address.eq(Cat(Const(0, shift), low, oldest.address[position:]))
-        # The chip counts the beats itself: what a client gets has the right length whatever RLAST says.
+    def _give_beats(self, m, i, oldest, beat_address, transferred, last, ended, held, broken):
+        """The beats of the burst `oldest` go to client `i`, if it is the client's."""
+        bus = self.bus
+        beat = self.clients[i].beat
+        mine = Signal(name=f"mine{i}")
+        worst = Signal(Resp, name=f"worst{i}")
         m.d.comb += [
-            last.eq(index == oldest.last),
-            transferred.eq(bus.rvalid & bus.rready & order.o.valid),
-            unasked.eq(order.level <= bus.arvalid),  # the newest burst may not have been accepted yet
-            violation.eq(bus.rvalid & (unasked | (bus.rlast != last) | bus.rid)),
-            # The client sees such a beat a cycle after the job controller has the cause.
-            held.eq(violation & ~watchdog.broken),
-            order.o.ready.eq(transferred & last),
-            self.busy.eq(waiting.any() | order.o.valid),
+            mine.eq(oldest.valid & (oldest.payload.client == i)),
+            ended[i].eq(mine & transferred & last),
+            beat.valid.eq(bus.rvalid & mine & ~held & ~self.stale[i]),
+            beat.payload.data.eq(bus.rdata),
+            beat.payload.last.eq(last & oldest.payload.final),
+            beat.payload.address.eq(beat_address),
+            beat.payload.resp.eq(worst),
         ]
-        with m.If(~order.o.valid):
-            m.d.comb += bus.rready.eq(1)  # a beat that nothing asked for must not stay and become data
-        with m.If(transferred):
-            m.d.sync += index.eq(index + 1)
-            with m.If(last):
-                m.d.sync += index.eq(0)
-        with m.If(issue | transferred):
-            added = Signal.like(burst)
-            with m.If(issue):
-                m.d.comb += added.eq(burst)
-            m.d.sync += in_flight.eq(in_flight + added - transferred)
-        for i, client in enumerate(self.clients):
-            beat = client.beat
-            mine = Signal(name=f"mine{i}")
-            worst = Signal(Resp, name=f"worst{i}")
+        with m.If(bus.rresp > worst.as_value()):
+            m.d.comb += beat.payload.resp.eq(bus.rresp)
+        with m.If(broken & ~bus.rresp[1] & ~worst.as_value()[1]):
+            m.d.comb += beat.payload.resp.eq(Resp.SLVERR)
+        with m.If(mine):
             m.d.comb += [
-                mine.eq(order.o.valid & (oldest.client == i)),
-                ended[i].eq(mine & transferred & last),
-                beat.valid.eq(bus.rvalid & mine & ~held & ~self.stale[i]),
-                beat.payload.data.eq(bus.rdata),
-                beat.payload.last.eq(last & oldest.final),
-                beat.payload.address.eq(beat_address),
-                beat.payload.resp.eq(worst),
+                bus.rready.eq((beat.ready & ~held) | self.stale[i]),
+                self.beat_transferred.eq(transferred & ~self.stale[i]),
             ]
-            with m.If(bus.rresp > worst.as_value()):
-                m.d.comb += beat.payload.resp.eq(bus.rresp)
-            with m.If(watchdog.broken & ~bus.rresp[1] & ~worst.as_value()[1]):
-                m.d.comb += beat.payload.resp.eq(Resp.SLVERR)
-            with m.If(mine):
-                m.d.comb += [
-                    bus.rready.eq((beat.ready & ~held) | self.stale[i]),
-                    self.beat_transferred.eq(transferred & ~self.stale[i]),
-                ]
-            with m.If(beat.valid & beat.ready):
-                m.d.sync += worst.eq(beat.payload.resp)
-                with m.If(beat.payload.last):
-                    m.d.sync += worst.eq(Resp.OKAY)
-            with m.If(self.discard[i]):
+        with m.If(beat.valid & beat.ready):
+            m.d.sync += worst.eq(beat.payload.resp)
+            with m.If(beat.payload.last):
                 m.d.sync += worst.eq(Resp.OKAY)
-
-        m.d.comb += [
-            watchdog.limit.eq(self.timeout),
-            watchdog.waiting.eq(order.o.valid),
-            # A beat that is offered to its client is memory's answer: that the client cannot take it yet, as LOAD
-            # during a long FILL, is not memory's fault, and passes.
-            watchdog.progress.eq((bus.arvalid & bus.arready) | (bus.rvalid & order.o.valid)),
-            watchdog.violation.eq(violation),
-            watchdog.restart.eq(self.restart),
-            watchdog.address.eq(beat_address),
-            self.timed_out.eq(watchdog.expired),
-            self.broken.eq(watchdog.broken),
-            self.failed_address.eq(watchdog.failed_address),
-        ]
-        return m
+        with m.If(self.discard[i]):
+            m.d.sync += worst.eq(Resp.OKAY)
 
     def _count_bursts(self, m, i, issues, ended, waiting):
         """The bursts of client `i` on the bus: while there are any after a discard, it is stale."""

@@ -31,7 +31,7 @@ CHECKED_FIELDS = tuple(f.name for f in Dma.fields
 
 
 class CheckedRows(wiring.Component):
-    """Walks commands and checks every row before anyone acts on it.
+    """Walks commands and checks every row before an engine acts on it.
 
     After a row with an error, nothing more comes. The same when `stop` rises: a row that
     waits is withdrawn (this stream is internal to an engine, which has stopped looking).

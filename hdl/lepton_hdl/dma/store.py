@@ -3,7 +3,6 @@
 from amaranth.hdl import Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import bits_for, exact_log2
 from lepton.arch import ChipConfig, Dma, ErrorCode
 
 from ..axi import Resp
@@ -11,6 +10,7 @@ from ..interfaces import REGION_TABLE, EngineSignature, WordReadSignature, Write
 from .queue import Queue
 from .realign import Realign
 from .rows import CheckedRows
+from .units import Units
 
 WORDS_AHEAD = 4  # read words that wait for their turn: the latency of the scratchpad and this engine, and one
 ROWS_AHEAD = 4  # rows whose words are on their way from the scratchpad
@@ -28,6 +28,7 @@ class StoreEngine(wiring.Component):
 
     def __init__(self, config: ChipConfig):
         self.config = config
+        self._units = Units.of(config, config.scratchpad_bytes)
         super().__init__({
             "control": In(EngineSignature(Dma)),
             "regions": In(REGION_TABLE),
@@ -35,34 +36,30 @@ class StoreEngine(wiring.Component):
             "write": Out(WriteClientSignature(config.bus_bytes)),
         })
 
+    def _row_layout(self) -> data.StructLayout:
+        """A row whose words are on their way from the scratchpad."""
+        units = self._units
+        return data.StructLayout({
+            "align": Realign.row_layout(units.unit, units.count_bits),
+            "slot": range(max(2, units.per_beat)),  # unit of the first beat in which the row begins
+            "end": range(units.unit),  # the row's last byte in the last unit
+            "end_part": range(max(2, units.per_word)),  # unit of the last word in which the row ends
+        })
+
     def elaborate(self, platform):
         m = Module()
         config = self.config
+        units = self._units
         control = self.control
-        bus = config.bus_bytes
-        lanes = config.lanes
-        unit = min(bus, lanes)
-        per_beat = bus // unit
-        per_word = lanes // unit  # one of them is 1
-        unit_shift = exact_log2(unit)
-        word_shift = exact_log2(lanes)
-        bus_shift = exact_log2(bus)
-        size_bits = bits_for(config.scratchpad_bytes)
-        count_bits = size_bits - unit_shift
-
-        row_layout = data.StructLayout({
-            "align": Realign.row_layout(unit, count_bits),
-            "slot": range(max(2, per_beat)),  # unit of the first beat in which the row begins
-            "end": range(unit),  # the row's last byte in the last unit
-            "end_part": range(max(2, per_word)),  # unit of the last word in which the row ends
-        })
+        row_layout = self._row_layout()
         pending_layout = data.StructLayout({"index": 32, "layer": 16, "post": 16, "last": 1, "error": 1})
+        # Twice the bursts in flight, so that rows of one burst each never run out of entries.
         depth = 2 * max(4, config.outstanding)
         m.submodules.rows = rows = CheckedRows(config, store=True)
         m.submodules.starts = starts = Queue(row_layout, ROWS_AHEAD)
         m.submodules.pending = pending = Queue(pending_layout, depth)
-        m.submodules.words = words = Queue(data.StructLayout({"data": 8 * lanes, "last": 1}), WORDS_AHEAD)
-        m.submodules.realign = realign = Realign(unit, count_bits)
+        m.submodules.words = words = Queue(data.StructLayout({"data": 8 * config.lanes, "last": 1}), WORDS_AHEAD)
+        m.submodules.realign = realign = Realign(units.unit, units.count_bits)
         wiring.connect(m, control=wiring.flipped(control.command), rows=rows.command)
 
         stopped = Signal()
@@ -71,13 +68,49 @@ class StoreEngine(wiring.Component):
         with m.If(control.halt):
             m.d.sync += stopped.eq(1)
 
-        # A row starts everywhere at once.
+        reading = Signal()
+        words_left = Signal(units.size_bits - units.word_shift)
+        requested = Signal()
+        before_end = Signal(units.size_bits)  # bytes of the row, less one
+        m.d.comb += before_end.eq(rows.row.payload.bytes - 1)
+        may_read = ~reading | (requested & (words_left == 0))
+        issue, code, error_address = self._start_rows(m, rows, starts, pending, before_end, may_read)
+        self._request_words(m, rows.row.payload, before_end, issue, words, reading, words_left, requested)
+
+        # Words are cut into units, realigned, and joined to beats.
+        current = Signal(row_layout)
+        slot = Signal(range(max(2, units.per_beat)))
+        m.d.comb += [
+            realign.row.valid.eq(starts.o.valid),
+            realign.row.payload.eq(starts.o.payload.align),
+            starts.o.ready.eq(realign.row.ready),
+        ]
+        self._cut_words(m, words, realign, current)
+        self._put_beats(m, realign, current, slot)
+        with m.If(realign.row.valid & realign.row.ready):
+            m.d.sync += [current.eq(starts.o.payload), slot.eq(starts.o.payload.slot)]
+
+        self._take_responses(m, pending, stop, stopped, code, error_address)
+
+        # Segments without a response.
+        response = self.write.response
+        open_ = Signal(range(depth + 2))
+        with m.If(issue & ~response.valid):
+            m.d.sync += open_.eq(open_ + 1)
+        with m.If(response.valid & ~issue):
+            m.d.sync += open_.eq(open_ - 1)
+        m.d.comb += control.busy.eq(
+            (open_ != 0) | control.done.valid | control.error.valid | (~stop & (rows.busy | pending.o.valid)))
+        return m
+
+    def _start_rows(self, m, rows, starts, pending, before_end, may_read):
+        """A row starts everywhere at once: its segment, its requests (`may_read`) and its place among the responses.
+
+        Gives `issue` (a row starts), and code and address of the first row that must not happen.
+        """
+        units = self._units
         row = rows.row.payload
         segment = self.write.segment
-        request = self.read.request
-        reading = Signal()
-        words_left = Signal(size_bits - word_shift)
-        requested = Signal()
         wrong = Signal()
         take = Signal()
         issue = Signal()
@@ -86,7 +119,7 @@ class StoreEngine(wiring.Component):
         m.d.comb += [
             wrong.eq(row.error != ErrorCode.NONE.value),
             rows.row.ready.eq(pending.i.ready & (wrong | (
-                starts.i.ready & (~segment.valid | segment.ready) & (~reading | (requested & (words_left == 0)))))),
+                starts.i.ready & (~segment.valid | segment.ready) & may_read))),
             take.eq(rows.row.valid & rows.row.ready),
             issue.eq(take & ~wrong),
             pending.i.valid.eq(take),
@@ -101,30 +134,41 @@ class StoreEngine(wiring.Component):
             m.d.sync += segment.valid.eq(0)
         with m.If(issue):
             m.d.sync += [
-                segment.valid.eq(1), segment.payload.address.eq(row.address), segment.payload.length.eq(row.bytes)]
+                segment.valid.eq(1),
+                segment.payload.address.eq(row.address),
+                segment.payload.length.eq(row.bytes),
+            ]
 
         start = starts.i.payload
-        shift = Signal(unit_shift)
-        before_end = Signal(size_bits)
-        end = Signal(size_bits + 1)
+        shift = Signal(units.unit_shift)
+        end = Signal(units.size_bits + 1)
         m.d.comb += [
-            shift.eq(row.address), before_end.eq(row.bytes - 1), end.eq(shift + before_end),
+            shift.eq(row.address),
+            end.eq(shift + before_end),
             start.align.keep.eq(shift),
-            start.align.left.eq(end >> unit_shift),
-            start.align.flush.eq((end >> unit_shift) != (before_end >> unit_shift)),
+            start.align.left.eq(end >> units.unit_shift),
+            start.align.flush.eq((end >> units.unit_shift) != (before_end >> units.unit_shift)),
             start.end.eq(end),
         ]
-        if per_beat > 1:
-            m.d.comb += start.slot.eq(row.address[unit_shift:bus_shift])
-        if per_word > 1:
-            m.d.comb += start.end_part.eq(before_end[unit_shift:word_shift])
+        if units.per_beat > 1:
+            m.d.comb += start.slot.eq(row.address[units.unit_shift:units.bus_shift])
+        if units.per_word > 1:
+            m.d.comb += start.end_part.eq(before_end[units.unit_shift:units.word_shift])
+        return issue, code, error_address
 
-        # Words are requested while there is certainly room for them.
+    def _request_words(self, m, row, before_end, issue, words, reading, words_left, requested):
+        """Requests the words of a row while there is certainly room for them.
+
+        Sets `reading` (the row has words that were not requested), `words_left` (their number, less one) and
+        `requested` (one is requested in this cycle).
+        """
+        units = self._units
+        request = self.read.request
         arriving = Signal()
         arriving_last = Signal()
         reserved = Signal(range(WORDS_AHEAD + 1))
         used = Signal()
-        word_address = Signal(size_bits - word_shift)
+        word_address = Signal(units.size_bits - units.word_shift)
         m.d.comb += [
             request.valid.eq(reading & (reserved != WORDS_AHEAD)),
             request.payload.eq(word_address),
@@ -137,41 +181,51 @@ class StoreEngine(wiring.Component):
         m.d.sync += arriving.eq(requested)
         with m.If(requested):
             m.d.sync += [
-                arriving_last.eq(words_left == 0), word_address.eq(word_address + 1), words_left.eq(words_left - 1)]
+                arriving_last.eq(words_left == 0),
+                word_address.eq(word_address + 1),
+                words_left.eq(words_left - 1),
+            ]
             with m.If(words_left == 0):
                 m.d.sync += reading.eq(0)
         with m.If(issue):
             m.d.sync += [
-                reading.eq(1), word_address.eq(row.local >> word_shift), words_left.eq(before_end >> word_shift)]
+                reading.eq(1),
+                word_address.eq(row.local >> units.word_shift),
+                words_left.eq(before_end >> units.word_shift),
+            ]
         with m.If(requested & ~used):
             m.d.sync += reserved.eq(reserved + 1)
         with m.If(used & ~requested):
             m.d.sync += reserved.eq(reserved - 1)
 
-        # Words are cut into units, realigned, and joined to beats.
-        current = Signal(row_layout)
-        part = Signal(range(max(2, per_word)))
-        slot = Signal(range(max(2, per_beat)))
+    def _cut_words(self, m, words, realign, current):
+        """Units of words go into the realigner."""
+        units = self._units
         word = words.o.payload
-        m.d.comb += [
-            realign.row.valid.eq(starts.o.valid),
-            realign.row.payload.eq(starts.o.payload.align),
-            starts.o.ready.eq(realign.row.ready),
-            realign.i.valid.eq(words.o.valid),
-            realign.i.payload.eq(word.data.word_select(part, 8 * unit) if per_word > 1 else word.data),
-        ]
-        spent = ((part == per_word - 1) | (word.last & (part == current.end_part))) if per_word > 1 else 1
-        m.d.comb += words.o.ready.eq(realign.i.ready & spent)
-        if per_word > 1:
+        cut = word.data
+        spent = 1
+        if units.per_word > 1:
+            part = Signal(range(max(2, units.per_word)))
+            cut = word.data.word_select(part, 8 * units.unit)
+            spent = (part == units.per_word - 1) | (word.last & (part == current.end_part))
             with m.If(realign.i.valid & realign.i.ready):
                 m.d.sync += part.eq(part + 1)
                 with m.If(spent):
                     m.d.sync += part.eq(0)
+        m.d.comb += [
+            realign.i.valid.eq(words.o.valid),
+            realign.i.payload.eq(cut),
+            words.o.ready.eq(realign.i.ready & spent),
+        ]
 
+    def _put_beats(self, m, realign, current, slot):
+        """Realigned units become beats, with strobes from the row's first byte to its last."""
+        units = self._units
+        unit = units.unit
         beat = self.write.beat
         aligned = realign.o.payload
         strobe = Signal(unit)
-        joined = Signal(bus)
+        joined = Signal(self.config.bus_bytes)
         emit = Signal()
         step = Signal()
         begun = Signal()  # the beat at hand has units already
@@ -180,8 +234,9 @@ class StoreEngine(wiring.Component):
         m.d.comb += [
             realign.o.ready.eq(~beat.valid | beat.ready),
             step.eq(realign.o.valid & realign.o.ready),
-            emit.eq(step & (aligned.last | (slot == per_beat - 1))),
-            from_first.eq(~0), to_end.eq(~0),
+            emit.eq(step & (aligned.last | (slot == units.per_beat - 1))),
+            from_first.eq(~0),
+            to_end.eq(~0),
             strobe.eq(from_first & to_end),
             joined.eq(strobe),
         ]
@@ -193,53 +248,48 @@ class StoreEngine(wiring.Component):
             m.d.sync += beat.valid.eq(0)
         with m.If(step):
             m.d.sync += beat.valid.eq(emit)
-            if per_beat == 1:
+            if units.per_beat == 1:
                 m.d.sync += [beat.payload.data.eq(aligned.data), beat.payload.strobe.eq(strobe)]
             else:
-                m.d.comb += joined.eq(strobe << (slot << unit_shift))
+                m.d.comb += joined.eq(strobe << (slot << units.unit_shift))
                 m.d.sync += [
                     beat.payload.data.word_select(slot, 8 * unit).eq(aligned.data),
                     beat.payload.strobe.eq(joined),
-                    slot.eq(slot + 1), begun.eq(1),
+                    slot.eq(slot + 1),
+                    begun.eq(1),
                 ]
                 with m.If(begun):
                     m.d.sync += beat.payload.strobe.eq(beat.payload.strobe | joined)
                 with m.If(emit):
                     m.d.sync += [slot.eq(0), begun.eq(0)]
-        with m.If(realign.row.valid & realign.row.ready):
-            m.d.sync += [current.eq(starts.o.payload), slot.eq(starts.o.payload.slot)]
 
-        # Responses, in the order of the rows.
+    def _take_responses(self, m, pending, stop, stopped, code, error_address):
+        """Responses come in the order of the rows; a row that must not happen takes its place among them."""
         response = self.write.response
         oldest = pending.o.payload
-        done = control.done
-        error = control.error
+        done = self.control.done
+        error = self.control.error
         failed = response.payload.resp[1]
         m.d.comb += pending.o.ready.eq(response.valid)
         m.d.sync += [done.valid.eq(0), error.valid.eq(0)]
         with m.If(response.valid & ~stop):
             with m.If(failed):
                 m.d.sync += [
-                    stopped.eq(1), error.valid.eq(1), error.payload.code.eq(ErrorCode.AXI_SLVERR),
+                    stopped.eq(1),
+                    error.valid.eq(1),
+                    error.payload.code.eq(ErrorCode.AXI_SLVERR),
                     error.payload.address.eq(response.payload.address),
                 ]
                 with m.If(response.payload.resp == Resp.DECERR.value):
                     m.d.sync += error.payload.code.eq(ErrorCode.AXI_DECERR)
             with m.Else():
                 m.d.sync += [
-                    done.valid.eq(oldest.last), done.payload.post.eq(oldest.post), done.payload.layer.eq(oldest.layer)]
+                    done.valid.eq(oldest.last),
+                    done.payload.post.eq(oldest.post),
+                    done.payload.layer.eq(oldest.layer),
+                ]
         with m.If(pending.o.valid & oldest.error & ~stop):
-            m.d.sync += [
-                stopped.eq(1), error.valid.eq(1), error.payload.code.eq(code), error.payload.address.eq(error_address)]
+            m.d.sync += [stopped.eq(1), error.valid.eq(1), error.payload.code.eq(code),
+                         error.payload.address.eq(error_address)]
         with m.If(~stop):
             m.d.sync += [error.payload.index.eq(oldest.index), error.payload.layer.eq(oldest.layer)]
-
-        # Segments without a response.
-        open_ = Signal(range(depth + 2))
-        with m.If(issue & ~response.valid):
-            m.d.sync += open_.eq(open_ + 1)
-        with m.If(response.valid & ~issue):
-            m.d.sync += open_.eq(open_ - 1)
-        m.d.comb += control.busy.eq(
-            (open_ != 0) | done.valid | error.valid | (~stop & (rows.busy | pending.o.valid)))
-        return m

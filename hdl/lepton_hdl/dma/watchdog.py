@@ -11,7 +11,7 @@ class Watchdog(wiring.Component):
     `expired` rises after `limit` cycles in a row with `waiting` and without `progress`; `limit` 0 means never.
     `broken` rises after `violation`, memory breaking the protocol. `failed_address` keeps the `address` of the first of
     both. Both stay high until `restart`, which begins a new job; `broken` also over a restart while `waiting`, because
-    nobody can say which of the outstanding transactions a later answer belongs to.
+    it is unknown which of the outstanding transactions a later answer belongs to.
     """
 
     limit: In(32)

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 from lepton.arch import ChipConfig
 
-from ..axi import Axi4Signature, Resp
+from ..axi import Axi4Signature, Burst, Resp
 from ..interfaces import SEGMENT, WriteClientSignature
 from .queue import Queue
 from .watchdog import Watchdog
@@ -59,7 +59,6 @@ class WritePort(wiring.Component):
         m = Module()
         beat_bytes = self.config.bus_bytes
         outstanding = max(2, self.config.outstanding)
-        shift = exact_log2(beat_bytes)
         bus = self.bus
         client = self.client
         m.submodules.segments = segments = Queue(SEGMENT, SEGMENTS_AHEAD)
@@ -76,7 +75,31 @@ class WritePort(wiring.Component):
             buffered.eq(client.beat.valid & client.beat.ready),
         ]
 
-        # The segment at hand, burst by burst.
+        waiting = self._issue_bursts(m, segments, lengths, order, buffered)
+        sent = self._send_beats(m, beats, lengths)
+        answered, violation = self._take_responses(m, lengths, order, watchdog.broken)
+
+        m.d.comb += [
+            self.busy.eq(segments.o.valid | waiting | order.o.valid),
+            watchdog.limit.eq(self.timeout),
+            watchdog.waiting.eq(order.o.valid),
+            watchdog.progress.eq((bus.awvalid & bus.awready) | sent | answered),
+            watchdog.violation.eq(violation),
+            watchdog.restart.eq(self.restart),
+            watchdog.address.eq(order.o.payload.address),
+            self.timed_out.eq(watchdog.expired),
+            self.broken.eq(watchdog.broken),
+            self.failed_address.eq(watchdog.failed_address),
+        ]
+        return m
+
+    def _issue_bursts(self, m, segments, lengths, order, buffered):
+        """Segments become bursts on AW, each when its beats are here (`buffered`: one comes). High while a segment has
+        beats that no burst has claimed.
+        """
+        bus = self.bus
+        beat_bytes = self.config.bus_bytes
+        shift = exact_log2(beat_bytes)
         waiting = Signal()
         address = Signal(64)
         left = Signal(33 - shift)
@@ -97,7 +120,9 @@ class WritePort(wiring.Component):
             order.i.payload.final.eq(final),
             order.i.payload.address.eq(address),
             segments.o.ready.eq(~waiting | (issue & final)),
-            bus.awid.eq(0), bus.awsize.eq(shift), bus.awburst.eq(1),
+            bus.awid.eq(0),
+            bus.awsize.eq(shift),
+            bus.awburst.eq(Burst.INCR),
         ]
         with m.If(bus.awready):
             m.d.sync += bus.awvalid.eq(0)
@@ -113,13 +138,17 @@ class WritePort(wiring.Component):
         segment = segments.o.payload
         with m.If(segments.o.valid & segments.o.ready):
             m.d.sync += [
-                waiting.eq(1), address.eq(segment.address),
+                waiting.eq(1),
+                address.eq(segment.address),
                 left.eq((segment.length + segment.address[:shift] + beat_bytes - 1) >> shift),
             ]
         with m.If(issue | buffered):
             m.d.sync += available.eq(available + buffered - Mux(issue, burst, 0))
+        return waiting
 
-        # W: the claimed beats in order.
+    def _send_beats(self, m, beats, lengths):
+        """W: the claimed beats in order. High when one is accepted."""
+        bus = self.bus
         index = Signal(range(MAX_BEATS))
         sent = Signal()
         m.d.comb += [
@@ -133,17 +162,24 @@ class WritePort(wiring.Component):
         ]
         with m.If(sent):
             m.d.sync += index.eq(Mux(bus.wlast, 0, index + 1))
+        return sent
 
-        # B: bursts are answered in order, as they have one ID.
+    def _take_responses(self, m, lengths, order, broken):
+        """B: bursts are answered in order, as they have one ID.
+
+        High when a burst is answered, and when a response comes that no burst waits for.
+        """
+        bus = self.bus
         oldest = order.o.payload
-        response = client.response
+        response = self.client.response
         worst = Signal(Resp)
         failed_address = Signal(64)
         failed = Signal()
         bad = Signal()
         answered = Signal()
         violation = Signal()
-        written = Signal(range(outstanding + 1))  # bursts without an answer whose last beat has been accepted
+        # Bursts without an answer whose last beat has been accepted.
+        written = Signal(range(max(2, self.config.outstanding) + 1))
         m.d.comb += [
             bus.bready.eq(1),
             # The newest burst's address may not have been accepted yet.
@@ -160,21 +196,8 @@ class WritePort(wiring.Component):
             m.d.sync += worst.eq(Mux(oldest.final, Resp.OKAY.value, response.payload.resp))
             with m.If(bad & ~failed):
                 m.d.sync += failed_address.eq(oldest.address)
-        with m.If((violation | watchdog.broken) & ~bad & ~failed):
+        with m.If((violation | broken) & ~bad & ~failed):
             m.d.comb += response.payload.resp.eq(Resp.SLVERR)
         with m.If(lengths.o.ready | answered):
             m.d.sync += written.eq(written + lengths.o.ready - answered)
-
-        m.d.comb += [
-            self.busy.eq(segments.o.valid | waiting | order.o.valid),
-            watchdog.limit.eq(self.timeout),
-            watchdog.waiting.eq(order.o.valid),
-            watchdog.progress.eq((bus.awvalid & bus.awready) | sent | answered),
-            watchdog.violation.eq(violation),
-            watchdog.restart.eq(self.restart),
-            watchdog.address.eq(oldest.address),
-            self.timed_out.eq(watchdog.expired),
-            self.broken.eq(watchdog.broken),
-            self.failed_address.eq(watchdog.failed_address),
-        ]
-        return m
+        return answered, violation

@@ -70,8 +70,8 @@ class WriteShare(wiring.Component):
         sent = Signal()
         count = Signal(beats)
         final = Signal()
-        given = Signal()
-        missing = Signal()  # the next beat is there, or nobody will give it
+        given = Signal()  # the next beat is there
+        missing = Signal()  # its client was reset and will not send it
         writer = filling.o.p.owner
         m.d.comb += [
             sent.eq(port.beat.valid & port.beat.ready),

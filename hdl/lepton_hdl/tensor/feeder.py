@@ -24,6 +24,22 @@ JOB = data.StructLayout({
 })
 
 
+class Fetch:
+    """What is fetched from the weight memory, one word or beat a cycle; `number` counts them, up to `most`.
+
+    `start_*`: begins in this cycle. `read_tile`, `read_record`: a word is requested; `take_beat`: a beat of the table.
+    """
+
+    def __init__(self, most: int):
+        self.start_tile = Signal(name="start_tile")
+        self.start_table = Signal(name="start_table")
+        self.start_record = Signal(name="start_record")
+        self.number = Signal(range(most), name="number")
+        self.read_tile = Signal(name="read_tile")
+        self.read_record = Signal(name="read_record")
+        self.take_beat = Signal(name="take_beat")
+
+
 class Feeder(wiring.Component):
     """Feeds shadow weights and next parameters.
 
@@ -71,42 +87,18 @@ class Feeder(wiring.Component):
         params_full = Signal()
         params_claimed = Signal()
         tile = Signal(17)  # word address of the next tile; one bit more than in a command, to see an overrun
-        start_tile = Signal()
-        start_table = Signal()
-        start_record = Signal()
 
         # What is being fetched, one word or beat a cycle. The first is requested in the cycle that leaves IDLE.
         columns = self.config.columns
         record_words = Signal(range(PARAM_WORDS + 1))
-        number = Signal(range(max(columns, table.BEATS, PARAM_WORDS)))  # of the column, beat or word
-        read_tile = Signal()
-        read_record = Signal()
-        take_beat = Signal()
         m.d.comb += record_words.eq(Mux(job.scalars.uniform, UNIFORM_PARAM_WORDS, PARAM_WORDS))
-        with m.If(read_tile | read_record | take_beat):
-            m.d.sync += number.eq(number + 1)
-        with m.FSM(name="fetching") as fetching:
-            with m.State("IDLE"):
-                with m.If(start_tile):
-                    m.next = "TILE"
-                with m.Elif(start_table):
-                    m.next = "TABLE"
-                with m.Elif(start_record):
-                    m.next = "RECORD"
-            with m.State("TILE"), m.If(number == columns - 1):
-                m.d.sync += [number.eq(0), tile_full.eq(1)]
-                m.next = "IDLE"
-            with m.State("TABLE"), m.If(number == table.BEATS - 1):
-                m.d.sync += [number.eq(0), table_left.eq(0)]
-                m.next = "IDLE"
-            with m.State("RECORD"), m.If(number == record_words - 1):
-                m.d.sync += [number.eq(0), params_left.eq(0), params_full.eq(1)]
-                m.next = "IDLE"
+        fetch = Fetch(max(columns, table.BEATS, PARAM_WORDS))
+        fetching = self._sequence(m, record_words, fetch, tile_full, table_left, params_left, params_full)
         idle = fetching.ongoing("IDLE")
         m.d.comb += [
-            read_tile.eq(start_tile | fetching.ongoing("TILE")),
-            read_record.eq(start_record | fetching.ongoing("RECORD")),
-            take_beat.eq(start_table | fetching.ongoing("TABLE")),
+            fetch.read_tile.eq(fetch.start_tile | fetching.ongoing("TILE")),
+            fetch.read_record.eq(fetch.start_record | fetching.ongoing("RECORD")),
+            fetch.take_beat.eq(fetch.start_table | fetching.ongoing("TABLE")),
         ]
 
         # The first tile goes before the parameters, which are needed only on the last pass.
@@ -127,9 +119,9 @@ class Feeder(wiring.Component):
             tile_fits.eq(tile <= words - columns),
             table_fits.eq(job.table_at <= words - table.BEATS // beats_per_word),
             record_fits.eq(job.params + record_words <= words),
-            start_tile.eq(want_tile & tile_fits),
-            start_table.eq(want_table & table_fits),
-            start_record.eq(want_record & record_fits),
+            fetch.start_tile.eq(want_tile & tile_fits),
+            fetch.start_table.eq(want_table & table_fits),
+            fetch.start_record.eq(want_record & record_fits),
             self.out_of_bounds.eq((want_tile & ~tile_fits) | (want_table & ~table_fits)
                                   | (want_record & ~record_fits)),
             self.bad_address.eq(Mux(want_tile, tile, Mux(want_table, job.table_at, job.params))),
@@ -137,40 +129,7 @@ class Feeder(wiring.Component):
             self.bad_layer.eq(job.layer),
         ]
 
-        address = Signal(ceil_log2(words))
-        m.d.comb += [
-            # A word stays at the memory's output while its beats are taken.
-            self.read.valid.eq(read_tile | read_record | (take_beat & (number % beats_per_word == 0))),
-            self.read.payload.eq(Mux(start_tile, tile, Mux(start_table, job.table_at,
-                                                           Mux(start_record, job.params, address)))),
-        ]
-        with m.If(self.read.valid):
-            m.d.sync += address.eq(self.read.payload + 1)
-
-        # The memory answers a cycle later.
-        to_tail = self.parameters
-        m.d.sync += [
-            self.load.eq(read_tile),
-            self.load_column.eq(number),
-            to_tail.record.valid.eq(read_record),
-            to_tail.record.p.index.eq(number),
-            to_tail.table.valid.eq(take_beat),
-            to_tail.table.p.index.eq(number),
-        ]
-        bank = Signal(range(table.BANKS))  # that the current table is in
-        with m.If(start_table):
-            m.d.sync += bank.eq(~bank)
-        m.d.comb += [
-            self.load_data.eq(self.data),
-            to_tail.record.p.word.eq(self.data),
-            to_tail.table.p.bank.eq(bank),
-            to_tail.table.p.beat.eq(self.data.word_select(to_tail.table.p.index % beats_per_word,
-                                                          8 * table.BEAT_BYTES)),
-            to_tail.scalars.valid.eq(start_record),
-            to_tail.scalars.p.scalars.eq(job.scalars),
-            to_tail.scalars.p.bank.eq(bank),
-        ]
-
+        self._read_memory(m, job, tile, fetch)
         with m.If(self.tile_take):
             m.d.sync += tile_full.eq(0)
         with m.If(self.params_take):
@@ -182,8 +141,8 @@ class Feeder(wiring.Component):
             self.params_ready.eq(params_full & ~params_claimed),
         ]
 
-        last_tile = self._walk(m, job, start_tile)
-        with m.If(start_tile):
+        last_tile = self._walk(m, job, fetch.start_tile)
+        with m.If(fetch.start_tile):
             m.d.sync += [tile.eq(tile + columns), first_tile.eq(0)]
             with m.If(last_tile):
                 m.d.sync += tiles_left.eq(0)
@@ -200,6 +159,69 @@ class Feeder(wiring.Component):
                 first_tile.eq(new.tiles),
             ]
         return m
+
+    def _sequence(self, m, record_words, fetch, tile_full, table_left, params_left, params_full):
+        """Counts through what is fetched, and says when it is complete. Gives the state machine."""
+        columns = self.config.columns
+        with m.If(fetch.read_tile | fetch.read_record | fetch.take_beat):
+            m.d.sync += fetch.number.eq(fetch.number + 1)
+        with m.FSM(name="fetching") as fetching:
+            with m.State("IDLE"):
+                with m.If(fetch.start_tile):
+                    m.next = "TILE"
+                with m.Elif(fetch.start_table):
+                    m.next = "TABLE"
+                with m.Elif(fetch.start_record):
+                    m.next = "RECORD"
+            with m.State("TILE"), m.If(fetch.number == columns - 1):
+                m.d.sync += [fetch.number.eq(0), tile_full.eq(1)]
+                m.next = "IDLE"
+            with m.State("TABLE"), m.If(fetch.number == table.BEATS - 1):
+                m.d.sync += [fetch.number.eq(0), table_left.eq(0)]
+                m.next = "IDLE"
+            with m.State("RECORD"), m.If(fetch.number == record_words - 1):
+                m.d.sync += [fetch.number.eq(0), params_left.eq(0), params_full.eq(1)]
+                m.next = "IDLE"
+        return fetching
+
+    def _read_memory(self, m, job, tile, fetch):
+        """Requests words of the weight memory; a cycle later they go to the array and to the tail."""
+        beats_per_word = self.config.lanes // table.BEAT_BYTES
+        address = Signal(ceil_log2(self.config.weight_words))
+        m.d.comb += [
+            # A word stays at the memory's output while its beats are taken.
+            self.read.valid.eq(
+                fetch.read_tile | fetch.read_record | (fetch.take_beat & (fetch.number % beats_per_word == 0))),
+            self.read.payload.eq(Mux(
+                fetch.start_tile, tile,
+                Mux(fetch.start_table, job.table_at, Mux(fetch.start_record, job.params, address)))),
+        ]
+        with m.If(self.read.valid):
+            m.d.sync += address.eq(self.read.payload + 1)
+
+        # The memory answers a cycle later.
+        to_tail = self.parameters
+        m.d.sync += [
+            self.load.eq(fetch.read_tile),
+            self.load_column.eq(fetch.number),
+            to_tail.record.valid.eq(fetch.read_record),
+            to_tail.record.p.index.eq(fetch.number),
+            to_tail.table.valid.eq(fetch.take_beat),
+            to_tail.table.p.index.eq(fetch.number),
+        ]
+        bank = Signal(range(table.BANKS))  # that the current table is in
+        with m.If(fetch.start_table):
+            m.d.sync += bank.eq(~bank)
+        m.d.comb += [
+            self.load_data.eq(self.data),
+            to_tail.record.p.word.eq(self.data),
+            to_tail.table.p.bank.eq(bank),
+            to_tail.table.p.beat.eq(self.data.word_select(to_tail.table.p.index % beats_per_word,
+                                                          8 * table.BEAT_BYTES)),
+            to_tail.scalars.valid.eq(fetch.start_record),
+            to_tail.scalars.p.scalars.eq(job.scalars),
+            to_tail.scalars.p.bank.eq(bank),
+        ]
 
     def _walk(self, m, job, step):
         """High while the next tile is the last of the job; `step` moves on by one tile.

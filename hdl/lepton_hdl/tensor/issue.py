@@ -45,6 +45,19 @@ def pixel_layout(config: ChipConfig) -> data.StructLayout:
     })
 
 
+class PixelFaults:
+    """`padding`: the pixel is outside the image. What is wrong with it: its accumulator row, the address of its input
+    or of its result, or any of these and a window that it misses (`bad`).
+    """
+
+    def __init__(self):
+        self.padding = Signal(name="padding")
+        self.row_bad = Signal(name="row_bad")
+        self.in_bad = Signal(name="in_bad")
+        self.out_bad = Signal(name="out_bad")
+        self.bad = Signal(name="bad")
+
+
 class Issue(wiring.Component):
     """Members
     -------
@@ -96,19 +109,9 @@ class Issue(wiring.Component):
             final.eq(at.last_pass & at.last_pixel),
         ]
 
-        # What is wrong with the current pixel.
-        padding = Signal()
-        row_bad = Signal()
-        in_bad = Signal()
-        out_bad = Signal()
-        bad = Signal()
-        m.d.comb += [
-            padding.eq(Mux(window, raster.outside, (at.ix < 0) | (at.iy < 0) | (at.ix >= c.in_w) | (at.iy >= c.in_h))),
-            row_bad.eq(at.row >= config.accumulator_rows),
-            in_bad.eq(~padding & (at.address > config.scratchpad_bytes - config.lanes)),
-            out_bad.eq(emits & (at.out > config.scratchpad_bytes - config.lanes)),
-            bad.eq(row_bad | in_bad | out_bad | raster.missed),
-        ]
+        faults = PixelFaults()
+        padding = faults.padding
+        self._check_pixel(m, c, at, raster, window, emits, faults)
 
         # What it waits for.
         recent = Signal()  # a pixel was issued in the last cycle
@@ -127,7 +130,7 @@ class Issue(wiring.Component):
             wait_sync.eq(waiting_fence | (recent & (at.row == recent_row)) | raster.skip
                          | (emits & counts & c.add & ~self.residual_available)),
             ready.eq(active & ~wait_weights & ~wait_sync & ~self.halt & ~self.failed),
-            issue.eq(ready & ~bad),
+            issue.eq(ready & ~faults.bad),
             self.tile_take.eq(issue & need_tile),
             self.params_take.eq(issue & need_params),
             self.residual_claim.eq(issue & emits & counts & c.add),
@@ -135,29 +138,12 @@ class Issue(wiring.Component):
         m.d.sync += [recent.eq(issue & counts), recent_row.eq(at.row)]
         self._count(m, active, issue, wait_sync, wait_weights)
 
-        p = self.pixel.p
         m.d.comb += [
             self.pixel.valid.eq(issue),
-            p.address.eq(at.address),
-            p.padding.eq(padding),
-            p.pad.eq(c.pad),
-            p.swap.eq(need_tile),
-            p.bypass.eq(~uses_tiles),
-            p.maximum.eq(c.opcode == TensorOpcode.MAX),
-            p.start.eq(c.first & at.first_pass),
-            p.emit.eq(emits & counts),
-            p.fresh.eq(need_params),
-            p.final.eq(final & counts),
-            p.row.eq(at.row),
-            p.out.eq(at.out >> exact_log2(config.lanes)),
-            p.counts.eq(counts),
-            p.window.eq(window),
-            p.column.eq(raster.column),
-            p.tap_rows_used.eq(raster.rows_used),
-            p.tap_rows_inside.eq(raster.rows_inside),
-            p.tap_columns_used.eq(raster.columns_used),
-            p.tap_columns_inside.eq(raster.columns_inside),
+            self.pixel.p.swap.eq(need_tile),
+            self.pixel.p.fresh.eq(need_params),
         ]
+        self._describe_pixel(m, c, at, raster, window, uses_tiles, padding, emits, final)
         self._residual(m, c, active, waiting_fence, waiting_residual)
 
         with m.If(issue):
@@ -192,15 +178,55 @@ class Issue(wiring.Component):
             ]
             at.begin(m, new)
             raster.restart(m, new.iy0)
-        with m.Elif(ready & bad):
-            with m.If(row_bad):
-                m.d.sync += [self.code.eq(ErrorCode.ACCUMULATOR_BOUNDS), self.bad_address.eq(at.row)]
-            with m.Elif(raster.missed):
-                m.d.sync += [self.code.eq(ErrorCode.ILLEGAL_FIELD), self.bad_address.eq(raster.right)]
-            with m.Else():
-                m.d.sync += [self.code.eq(ErrorCode.LOCAL_BOUNDS),
-                             self.bad_address.eq(Mux(in_bad, at.address, at.out))]
+        with m.Elif(ready & faults.bad):
+            self._report(m, at, raster, faults)
         return m
+
+    def _check_pixel(self, m, c, at, raster, window, emits, faults):
+        """What is wrong with the current pixel."""
+        config = self.config
+        m.d.comb += [
+            faults.padding.eq(Mux(
+                window, raster.outside, (at.ix < 0) | (at.iy < 0) | (at.ix >= c.in_w) | (at.iy >= c.in_h))),
+            faults.row_bad.eq(at.row >= config.accumulator_rows),
+            faults.in_bad.eq(~faults.padding & (at.address > config.scratchpad_bytes - config.lanes)),
+            faults.out_bad.eq(emits & (at.out > config.scratchpad_bytes - config.lanes)),
+            faults.bad.eq(faults.row_bad | faults.in_bad | faults.out_bad | raster.missed),
+        ]
+
+    def _report(self, m, at, raster, faults):
+        """The command ends here, with the first fault of the current pixel."""
+        with m.If(faults.row_bad):
+            m.d.sync += [self.code.eq(ErrorCode.ACCUMULATOR_BOUNDS), self.bad_address.eq(at.row)]
+        with m.Elif(raster.missed):
+            m.d.sync += [self.code.eq(ErrorCode.ILLEGAL_FIELD), self.bad_address.eq(raster.right)]
+        with m.Else():
+            m.d.sync += [self.code.eq(ErrorCode.LOCAL_BOUNDS),
+                         self.bad_address.eq(Mux(faults.in_bad, at.address, at.out))]
+
+    def _describe_pixel(self, m, c, at, raster, window, uses_tiles, padding, emits, final):
+        """What goes with the input word to the stages behind."""
+        counts = raster.counts
+        p = self.pixel.p
+        m.d.comb += [
+            p.address.eq(at.address),
+            p.padding.eq(padding),
+            p.pad.eq(c.pad),
+            p.bypass.eq(~uses_tiles),
+            p.maximum.eq(c.opcode == TensorOpcode.MAX),
+            p.start.eq(c.first & at.first_pass),
+            p.emit.eq(emits & counts),
+            p.final.eq(final & counts),
+            p.row.eq(at.row),
+            p.out.eq(at.out >> exact_log2(self.config.lanes)),
+            p.counts.eq(counts),
+            p.window.eq(window),
+            p.column.eq(raster.column),
+            p.tap_rows_used.eq(raster.rows_used),
+            p.tap_rows_inside.eq(raster.rows_inside),
+            p.tap_columns_used.eq(raster.columns_used),
+            p.tap_columns_inside.eq(raster.columns_inside),
+        ]
 
     def _count(self, m, active, issue, wait_sync, wait_weights):
         """What this cycle counts as."""

@@ -15,7 +15,7 @@ BEATS = TABLE_BYTES // BEAT_BYTES
 BANKS = 2
 
 
-class Table(wiring.Component):
+class TableMemory(wiring.Component):
     """Members
     -------
     write, write_bank, index, beat: entries BEAT_BYTES * `index` and following.

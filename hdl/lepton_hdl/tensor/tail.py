@@ -14,7 +14,7 @@ from . import requantize, residual_add
 from .parameters import SCALARS_WRITE, ParameterSignature
 from .requantize import Requantizer
 from .residual_add import ResidualAdd
-from .table import Table
+from .table import TableMemory
 
 STAGES = requantize.STAGES + residual_add.STAGES  # from a row at `value` to its word at `out`
 _ADD = requantize.STAGES  # the stage at which the residual add begins
@@ -99,7 +99,7 @@ class Tail(wiring.Component):
         lanes = []
         for n in range(self.config.columns):
             m.submodules[f"requantize{n}"] = lane = Requantizer()
-            m.submodules[f"table{n}"] = entries = Table()
+            m.submodules[f"table{n}"] = entries = TableMemory()
             m.submodules[f"add{n}"] = add = ResidualAdd()
             lanes.append(add.out)
             m.d.comb += [

@@ -190,7 +190,7 @@ def tensor_walk(fields: dict[str, int], config: ChipConfig) -> TensorWalk:
 
 
 def loads_table(fields: dict[str, int]) -> bool:
-    """Does a command bring a table?"""
+    """Whether a command brings a table."""
     return bool(fields["last"] and fields["load_table"])
 
 

@@ -40,7 +40,7 @@ def taps(fields: dict[str, int]) -> int:
 
 
 def check_order(fields: dict[str, int], ix: np.ndarray, iy: np.ndarray) -> None:
-    """Raise ILLEGAL_FIELD for the first window that is not complete after the one before, or lies beside the image."""
+    """Raise ILLEGAL_FIELD for the first window that is not complete after the one before, or is outside the image."""
     right = ix + fields["kernel_x"] - 1
     wrapped = right >= fields["in_w"]
     # One number per place in the image, in the order in which the unit walks it.

@@ -9,7 +9,7 @@ from cocotbext.axi import AxiResp
 from lepton.arch import PRESETS, REGISTERS, ErrorCode
 from lepton.arch import Engine as EngineName
 from lepton.arch.registers import SNAPSHOT_COUNTERS, State, snapshot_offset
-from lepton_hdl.control import Activity, Control
+from lepton_hdl.control import Activity, ControlBlock
 from lepton_hdl.interfaces import REGION_TABLE
 
 from tests.cocotb_harness import parameters, run_cocotb
@@ -204,4 +204,5 @@ async def regions_and_timeout_reach_their_outputs(dut):
 @pytest.mark.parametrize("bus_bytes", [8, 16])
 def test_control(bus_bytes):
     config = PRESETS["tiny"].with_(bus_bytes=bus_bytes, layer_slots=8)
-    run_cocotb(Exposed(Control(config)), "control", __name__, parameters={"bus_bytes": bus_bytes, "layer_slots": 8})
+    run_cocotb(Exposed(ControlBlock(config)), "control", __name__,
+               parameters={"bus_bytes": bus_bytes, "layer_slots": 8})

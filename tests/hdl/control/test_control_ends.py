@@ -10,7 +10,7 @@ from lepton.arch import PRESETS, ErrorCode
 from lepton.arch import Engine as EngineName
 from lepton.arch.registers import State
 from lepton_hdl.axi import Resp
-from lepton_hdl.control import Control
+from lepton_hdl.control import ControlBlock
 from lepton_hdl.control.fetch import PROGRAM_TABLE, ProgramFetcher
 from lepton_hdl.interfaces import REGION_TABLE
 
@@ -127,5 +127,5 @@ async def bounds_of_programs_in_all_of_their_bits(dut, engine):
 def test_control_ends(block):
     changes = {"bus_bytes": 16} | ({"layer_slots": 8} if block == "control" else {})
     config = PRESETS["tiny"].with_(**changes)
-    top = Exposed(Control(config) if block == "control" else ProgramFetcher(config))
+    top = Exposed(ControlBlock(config) if block == "control" else ProgramFetcher(config))
     run_cocotb(top, block, __name__, parameters=changes | {"block": block})

@@ -10,7 +10,7 @@ from lepton.arch import Engine as EngineName
 from lepton.arch.registers import Control as ControlBit
 from lepton.arch.registers import MemoryStatus, State
 from lepton_hdl.axi import Resp
-from lepton_hdl.control import Control
+from lepton_hdl.control import ControlBlock
 
 from tests.bench.clock import cycles
 from tests.cocotb_harness import parameters, run_cocotb
@@ -247,4 +247,5 @@ async def a_reset_stops_everything_at_once(dut, bit):
 @pytest.mark.parametrize("bus_bytes", [16])
 def test_control_errors(bus_bytes):
     config = PRESETS["tiny"].with_(bus_bytes=bus_bytes, layer_slots=8)
-    run_cocotb(Exposed(Control(config)), "control", __name__, parameters={"bus_bytes": bus_bytes, "layer_slots": 8})
+    run_cocotb(Exposed(ControlBlock(config)), "control", __name__,
+               parameters={"bus_bytes": bus_bytes, "layer_slots": 8})
