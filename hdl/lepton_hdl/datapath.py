@@ -75,13 +75,13 @@ class Datapath(wiring.Component):
         for march, write in zip(marches, (scratchpad.load_write, weights.write), strict=True):
             m.d.comb += march.write.ready.eq(march.busy & write.ready)
             with m.If(march.busy):
-                m.d.comb += [write.valid.eq(march.write.valid), write.payload.eq(march.write.payload)]
+                m.d.comb += [write.valid.eq(march.write.valid), write.p.eq(march.write.p)]
         march = marches[0].read
         request = scratchpad.store_read.request
         m.d.comb += [march.request.ready.eq(request.ready), march.data.eq(scratchpad.store_read.data)]
         with m.If(marches[0].busy):
-            m.d.comb += [request.valid.eq(march.request.valid), request.payload.eq(march.request.payload)]
+            m.d.comb += [request.valid.eq(march.request.valid), request.p.eq(march.request.p)]
         march = marches[1].read
         m.d.comb += [march.request.ready.eq(1), march.data.eq(weights.data)]
         with m.If(marches[1].busy):
-            m.d.comb += [weights.read.valid.eq(march.request.valid), weights.read.payload.eq(march.request.payload)]
+            m.d.comb += [weights.read.valid.eq(march.request.valid), weights.read.p.eq(march.request.p)]

@@ -14,11 +14,11 @@ from .compile import Progress, quiet
 from .memory_profile import CFault, CProfile, Fault, MemoryProfile
 
 DEFAULT_MEMORY = 256 << 20  # bytes; pages take memory of the host when they are touched
-_RESET_CYCLES = 8
+_RESET_CYCLES = 8  # more than the two registers that the reset passes
 _HOST_LIMIT = 100_000  # cycles that a register access may take
-_PAGE = 4096
+_PAGE = 4096  # bytes; no AXI4 burst crosses a multiple (IHI 0022, A3.4.1)
 _CHUNK_SECONDS = 0.25  # how long C++ runs before Python may be interrupted
-_NO_ANSWER = -1
+_NO_ANSWER = -1  # harness/board.h
 _STOPPED = -2
 _RESPONSES = {2: "SLVERR", 3: "DECERR"}
 

@@ -24,7 +24,7 @@ from .memory_profile import DEFAULT
 from .rtl_device import RtlDevice
 
 CYCLE_LIMIT = 60_000  # several times what the program takes
-MEMORY = 1 << 20
+MEMORY = 1 << 20  # bytes; room for the three regions below
 _SIDE = 12  # pixels along each side of the image
 _BLOCKS = 2  # of K channels
 _BASES = {Region.PROGRAM: 0, Region.INPUT: 1 << 16, Region.OUTPUT: 1 << 18}

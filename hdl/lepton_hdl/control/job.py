@@ -102,7 +102,7 @@ class JobController(wiring.Component):
         m.d.sync += self.error.eq(data.Const(FAULT, ErrorCode.ABORTED))  # unless there is a fault
         for fault in reversed(faults):  # the last assignment wins: the first source is named
             with m.If(fault.valid):
-                m.d.sync += self.error.eq(fault.payload)
+                m.d.sync += self.error.eq(fault.p)
 
 
 def _bit(mask, interrupt):

@@ -68,7 +68,7 @@ class CommandQueue(wiring.Component):
                 read.addr.eq(read_slot), read.en.eq(load),
             ]
             words.append(read.data)
-        m.d.comb += self.o.payload.eq(Cat(words))
+        m.d.comb += self.o.p.eq(Cat(words))
         return m
 
     def _after(self, slot):

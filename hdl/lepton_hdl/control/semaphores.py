@@ -8,7 +8,7 @@ from lepton.arch.commands import SEMAPHORES
 
 from .faults import fault_stream
 
-COUNT_BITS = 8
+COUNT_BITS = 8  # a post to a semaphore that is at 255 ends the job with SEMAPHORE_OVERFLOW
 LIMIT = (1 << COUNT_BITS) - 1
 
 

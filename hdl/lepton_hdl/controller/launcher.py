@@ -30,7 +30,7 @@ RESULTS = [(_word(f"RESULT_{name}"), REGISTERS[name].offset)
 DONE_RESULTS = 1 + len(RESULT_COUNTERS)  # after a job that is done, the error registers say nothing
 OFFSETS = [_word(f"LAUNCH_{region.name}") for region in Region]
 BASES = [REGISTERS[f"{region.name}_BASE"].offset for region in Region]
-STARTED_BITS = 8
+STARTED_BITS = 8  # bits 15:8 of LAUNCH_STATUS
 AHEAD = 2  # a deadline must not have passed before it can be seen
 
 

@@ -21,7 +21,7 @@ from lepton.arch.controller import (
 from .bus import BusSignature
 from .stored import WORD_BITS
 
-PAGE_BITS = 12
+PAGE_BITS = 12  # of an offset in the 4 KiB of registers that begin at HOST_BASE
 STATUS_CHANGED = CLIENTS  # bit of CLIENT_IRQ
 
 

@@ -70,13 +70,13 @@ class LoadEngine(wiring.Component):
         issue, code, error_address = self._take_rows(m, rows, queue)
 
         # Data half: beats are cut into units, realigned, and joined to words.
-        head = queue.o.payload
+        head = queue.o.p
         current = Signal(row_layout)
         word_address = Signal(units.size_bits - units.word_shift)
         slot = Signal(range(max(2, units.per_beat)))
         m.d.comb += [
             realign.row.valid.eq(queue.o.valid & ~head.error & ~stop),
-            realign.row.payload.eq(head.align),
+            realign.row.p.eq(head.align),
             queue.o.ready.eq(realign.row.ready & ~head.error & ~stop),
         ]
         fault = self._take_beats(m, realign, current, slot, stop)
@@ -96,28 +96,28 @@ class LoadEngine(wiring.Component):
         with m.If(write.valid & write.ready & last_of_command & ~stop):
             m.d.sync += [
                 done.valid.eq(1),
-                done.payload.post.eq(post),
-                done.payload.layer.eq(layer),
+                done.p.post.eq(post),
+                done.p.layer.eq(layer),
             ]
         with m.If(fault):
             m.d.sync += [
                 stopped.eq(1),
                 error.valid.eq(1),
-                error.payload.code.eq(ErrorCode.AXI_SLVERR),
-                error.payload.index.eq(current.index),
-                error.payload.layer.eq(current.layer),
-                error.payload.address.eq(beat.payload.address),
+                error.p.code.eq(ErrorCode.AXI_SLVERR),
+                error.p.index.eq(current.index),
+                error.p.layer.eq(current.layer),
+                error.p.address.eq(beat.p.address),
             ]
-            with m.If(beat.payload.resp == Resp.DECERR.value):
-                m.d.sync += error.payload.code.eq(ErrorCode.AXI_DECERR)
+            with m.If(beat.p.resp == Resp.DECERR.value):
+                m.d.sync += error.p.code.eq(ErrorCode.AXI_DECERR)
         with m.If(queue.o.valid & head.error & ~realign.busy & ~write.valid & ~stop):
             m.d.sync += [
                 stopped.eq(1),
                 error.valid.eq(1),
-                error.payload.code.eq(code),
-                error.payload.address.eq(error_address),
-                error.payload.index.eq(head.index),
-                error.payload.layer.eq(head.layer),
+                error.p.code.eq(code),
+                error.p.address.eq(error_address),
+                error.p.index.eq(head.index),
+                error.p.layer.eq(head.layer),
             ]
 
         waiting = self._count_segments(m, issue, depth)
@@ -131,7 +131,7 @@ class LoadEngine(wiring.Component):
         Gives `issue` (a segment is asked for), and code and address of the first row that must not happen.
         """
         units = self._units
-        row = rows.row.payload
+        row = rows.row.p
         segment = self.read.segment
         wrong = Signal()
         reads = Signal()
@@ -152,13 +152,13 @@ class LoadEngine(wiring.Component):
         with m.If(issue):
             m.d.sync += [
                 segment.valid.eq(1),
-                segment.payload.address.eq(row.address),
-                segment.payload.length.eq(row.bytes),
+                segment.p.address.eq(row.address),
+                segment.p.length.eq(row.bytes),
             ]
         with m.If(take & wrong):
             m.d.sync += [code.eq(row.error), error_address.eq(row.error_address)]
 
-        entry = queue.i.payload
+        entry = queue.i.p
         shift = Signal(units.unit_shift)
         before_end = Signal(units.size_bits)
         over = Signal(units.unit_shift + 1)
@@ -199,14 +199,14 @@ class LoadEngine(wiring.Component):
         units = self._units
         beat = self.read.beat
         fault = Signal()
-        cut = beat.payload.data
+        cut = beat.p.data
         spent = 1
         if units.per_beat > 1:
-            cut = beat.payload.data.word_select(slot, 8 * units.unit)
-            spent = (slot == units.per_beat - 1) | (beat.payload.last & (slot == current.end_slot))
-        failed = beat.payload.resp[1]
+            cut = beat.p.data.word_select(slot, 8 * units.unit)
+            spent = (slot == units.per_beat - 1) | (beat.p.last & (slot == current.end_slot))
+        failed = beat.p.resp[1]
         m.d.comb += [
-            realign.i.payload.eq(cut),
+            realign.i.p.eq(cut),
             realign.i.valid.eq(beat.valid & ~failed & ~stop),
             fault.eq(beat.valid & failed & realign.i.ready & ~stop),
             beat.ready.eq(stop | (realign.i.ready & ~failed & spent)),  # a stopped engine lets the bus run empty
@@ -234,7 +234,7 @@ class LoadEngine(wiring.Component):
         masked = Signal(8 * units.unit)
         keep = Signal(units.unit)  # bytes of the row; the others get the fill byte
         kept_bits = Cat(bit.replicate(8) for bit in keep)
-        aligned = realign.o.payload
+        aligned = realign.o.p
         m.d.comb += [
             realign.o.ready.eq((~write.valid | write.ready) & ~stop),
             step.eq(realign.o.valid & realign.o.ready),
@@ -251,22 +251,22 @@ class LoadEngine(wiring.Component):
             m.d.sync += write.valid.eq(0)
         with m.If(step):
             if units.per_word == 1:
-                m.d.sync += write.payload.data.eq(masked)
+                m.d.sync += write.p.data.eq(masked)
             else:
                 m.d.sync += [
-                    write.payload.data.word_select(part, 8 * units.unit).eq(masked),
+                    write.p.data.word_select(part, 8 * units.unit).eq(masked),
                     part.eq(part + 1),
                 ]
                 with m.If(part == 0):
-                    m.d.sync += write.payload.data.eq(
+                    m.d.sync += write.p.data.eq(
                         Cat(masked, current.fill.replicate(self.config.lanes - units.unit)))
                 with m.If(emit):
                     m.d.sync += part.eq(0)
         with m.If(emit):
             m.d.sync += [
                 write.valid.eq(1),
-                write.payload.address.eq(word_address),
-                write.payload.space.eq(current.space),
+                write.p.address.eq(word_address),
+                write.p.space.eq(current.space),
                 word_address.eq(word_address + 1),
                 last_of_command.eq(aligned.last & current.last),
                 post.eq(current.post),
@@ -279,7 +279,7 @@ class LoadEngine(wiring.Component):
         beat = self.read.beat
         open_ = Signal(range(depth + 4))
         closed = Signal()
-        m.d.comb += closed.eq(beat.valid & beat.ready & beat.payload.last)
+        m.d.comb += closed.eq(beat.valid & beat.ready & beat.p.last)
         with m.If(issue & ~closed):
             m.d.sync += open_.eq(open_ + 1)
         with m.If(closed & ~issue):

@@ -40,8 +40,8 @@ class Queue(wiring.Component):
             put.eq(self.i.valid & self.i.ready),
             get.eq(self.o.valid & self.o.ready),
             write.en.eq(put),
-            write.data.eq(self.i.payload),
-            self.o.payload.eq(read.data),
+            write.data.eq(self.i.p),
+            self.o.p.eq(read.data),
         ]
 
         def after(pointer):

@@ -83,7 +83,7 @@ class ReadPort(wiring.Component):
 
         # Beats of the oldest burst. A burst crosses no 4 KiB boundary, so only the low bits of the address count.
         shift = exact_log2(self.config.bus_bytes)
-        oldest = order.o.payload
+        oldest = order.o.p
         index = Signal(range(self._limit))
         beat_address = Signal(64)
         transferred = Signal()
@@ -175,10 +175,10 @@ class ReadPort(wiring.Component):
             issue.eq(waiting.any() & (~bus.arvalid | bus.arready) & order.i.ready & (in_flight < READ_AHEAD)
                      & (order.level < self.config.outstanding)),
             order.i.valid.eq(issue),
-            order.i.payload.client.eq(chosen),
-            order.i.payload.final.eq(final),
-            order.i.payload.last.eq(burst - 1),
-            order.i.payload.address.eq(start),
+            order.i.p.client.eq(chosen),
+            order.i.p.final.eq(final),
+            order.i.p.last.eq(burst - 1),
+            order.i.p.address.eq(start),
             bus.arid.eq(0),
             bus.arsize.eq(shift),
             bus.arburst.eq(Burst.INCR),
@@ -211,8 +211,8 @@ class ReadPort(wiring.Component):
             with m.If(segment.valid & segment.ready):
                 m.d.sync += [
                     waiting[i].eq(1),
-                    address[i].eq(segment.payload.address),
-                    beats[i].eq((segment.payload.length + segment.payload.address[:shift] + beat_bytes - 1) >> shift),
+                    address[i].eq(segment.p.address),
+                    beats[i].eq((segment.p.length + segment.p.address[:shift] + beat_bytes - 1) >> shift),
                 ]
             with m.If(self.discard[i]):
                 m.d.sync += waiting[i].eq(0)
@@ -226,26 +226,26 @@ class ReadPort(wiring.Component):
         mine = Signal(name=f"mine{i}")
         worst = Signal(Resp, name=f"worst{i}")
         m.d.comb += [
-            mine.eq(oldest.valid & (oldest.payload.client == i)),
+            mine.eq(oldest.valid & (oldest.p.client == i)),
             ended[i].eq(mine & transferred & last),
             beat.valid.eq(bus.rvalid & mine & ~held & ~self.stale[i]),
-            beat.payload.data.eq(bus.rdata),
-            beat.payload.last.eq(last & oldest.payload.final),
-            beat.payload.address.eq(beat_address),
-            beat.payload.resp.eq(worst),
+            beat.p.data.eq(bus.rdata),
+            beat.p.last.eq(last & oldest.p.final),
+            beat.p.address.eq(beat_address),
+            beat.p.resp.eq(worst),
         ]
         with m.If(bus.rresp > worst.as_value()):
-            m.d.comb += beat.payload.resp.eq(bus.rresp)
+            m.d.comb += beat.p.resp.eq(bus.rresp)
         with m.If(broken & ~bus.rresp[1] & ~worst.as_value()[1]):
-            m.d.comb += beat.payload.resp.eq(Resp.SLVERR)
+            m.d.comb += beat.p.resp.eq(Resp.SLVERR)
         with m.If(mine):
             m.d.comb += [
                 bus.rready.eq((beat.ready & ~held) | self.stale[i]),
                 self.beat_transferred.eq(transferred & ~self.stale[i]),
             ]
         with m.If(beat.valid & beat.ready):
-            m.d.sync += worst.eq(beat.payload.resp)
-            with m.If(beat.payload.last):
+            m.d.sync += worst.eq(beat.p.resp)
+            with m.If(beat.p.last):
                 m.d.sync += worst.eq(Resp.OKAY)
         with m.If(self.discard[i]):
             m.d.sync += worst.eq(Resp.OKAY)

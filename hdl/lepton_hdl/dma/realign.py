@@ -41,12 +41,12 @@ class Realign(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        row = Signal.like(self.row.payload)
+        row = Signal.like(self.row.p)
         kept = Signal(8 * self.unit_bytes)
         first = Signal()
         needs = Signal()
         step = Signal()
-        out = self.o.payload
+        out = self.o.p
         m.d.comb += [
             out.first.eq(first),
             out.last.eq(row.left == 0),
@@ -59,20 +59,20 @@ class Realign(wiring.Component):
         # A switch, not a shift: a simulator then copies the bytes of one case only.
         with m.Switch(row.keep):
             with m.Case(0):
-                m.d.comb += out.data.eq(self.i.payload)
+                m.d.comb += out.data.eq(self.i.p)
             for keep in range(1, self.unit_bytes):
                 with m.Case(keep):
-                    m.d.comb += out.data.eq(Cat(kept[:8 * keep], self.i.payload[:8 * (self.unit_bytes - keep)]))
+                    m.d.comb += out.data.eq(Cat(kept[:8 * keep], self.i.p[:8 * (self.unit_bytes - keep)]))
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += row.prime.eq(0)
             with m.Switch(row.keep):
                 for keep in range(1, self.unit_bytes):
                     with m.Case(keep):
-                        m.d.sync += kept.eq(self.i.payload[8 * (self.unit_bytes - keep):])
+                        m.d.sync += kept.eq(self.i.p[8 * (self.unit_bytes - keep):])
         with m.If(step):
             m.d.sync += [row.left.eq(row.left - 1), first.eq(0)]
             with m.If(out.last):
                 m.d.sync += self.busy.eq(0)
         with m.If(self.row.valid & self.row.ready):
-            m.d.sync += [row.eq(self.row.payload), first.eq(1), self.busy.eq(1)]
+            m.d.sync += [row.eq(self.row.p), first.eq(1), self.busy.eq(1)]
         return m

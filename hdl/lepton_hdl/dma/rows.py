@@ -56,12 +56,12 @@ class CheckedRows(wiring.Component):
         m.submodules.walk = walk = Walk()
         failed = Signal()
         open_ = Signal()
-        command = self.command.payload
-        row = self.row.payload
+        command = self.command.p
+        row = self.row.p
         record = command.record
         m.d.comb += [
             open_.eq(~(failed | self.stop)),
-            walk.command.payload.eq(record),
+            walk.command.p.eq(record),
             walk.command.valid.eq(self.command.valid & open_),
             self.command.ready.eq(walk.command.ready & open_),
             self.row.valid.eq(walk.row.valid & open_),
@@ -107,13 +107,13 @@ class CheckedRows(wiring.Component):
         if not self.store:
             local_limit = Mux(row.space, self.config.weight_bytes, self.config.scratchpad_bytes)
         m.d.comb += [
-            row.address.eq(base + walk.row.payload.offset),
-            row.local.eq(walk.row.payload.local),
-            row.bytes.eq(walk.row.payload.bytes),
-            row.last.eq(walk.row.payload.last),
-            whole.eq((walk.row.payload.bytes + lanes - 1) & ~(lanes - 1)),
+            row.address.eq(base + walk.row.p.offset),
+            row.local.eq(walk.row.p.local),
+            row.bytes.eq(walk.row.p.bytes),
+            row.last.eq(walk.row.p.last),
+            whole.eq((walk.row.p.bytes + lanes - 1) & ~(lanes - 1)),
             local_end.eq(row.local + whole),
-            memory_end.eq(walk.row.payload.offset + row.bytes),
+            memory_end.eq(walk.row.p.offset + row.bytes),
         ]
         with m.If(illegal):
             m.d.comb += [row.error.eq(ErrorCode.ILLEGAL_FIELD), row.error_address.eq(illegal_value)]
@@ -122,7 +122,7 @@ class CheckedRows(wiring.Component):
         with m.Elif(local_end > local_limit):
             m.d.comb += [row.error.eq(ErrorCode.LOCAL_BOUNDS), row.error_address.eq(row.local)]
         with m.Elif(~row.is_fill & (memory_end > size)):
-            m.d.comb += [row.error.eq(ErrorCode.MEMORY_BOUNDS), row.error_address.eq(walk.row.payload.offset)]
+            m.d.comb += [row.error.eq(ErrorCode.MEMORY_BOUNDS), row.error_address.eq(walk.row.p.offset)]
         with m.If(self.row.valid & self.row.ready & (row.error != ErrorCode.NONE)):
             m.d.sync += failed.eq(1)
         return m

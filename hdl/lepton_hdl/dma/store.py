@@ -72,23 +72,23 @@ class StoreEngine(wiring.Component):
         words_left = Signal(units.size_bits - units.word_shift)
         requested = Signal()
         before_end = Signal(units.size_bits)  # bytes of the row, less one
-        m.d.comb += before_end.eq(rows.row.payload.bytes - 1)
+        m.d.comb += before_end.eq(rows.row.p.bytes - 1)
         may_read = ~reading | (requested & (words_left == 0))
         issue, code, error_address = self._start_rows(m, rows, starts, pending, before_end, may_read)
-        self._request_words(m, rows.row.payload, before_end, issue, words, reading, words_left, requested)
+        self._request_words(m, rows.row.p, before_end, issue, words, reading, words_left, requested)
 
         # Words are cut into units, realigned, and joined to beats.
         current = Signal(row_layout)
         slot = Signal(range(max(2, units.per_beat)))
         m.d.comb += [
             realign.row.valid.eq(starts.o.valid),
-            realign.row.payload.eq(starts.o.payload.align),
+            realign.row.p.eq(starts.o.p.align),
             starts.o.ready.eq(realign.row.ready),
         ]
         self._cut_words(m, words, realign, current)
         self._put_beats(m, realign, current, slot)
         with m.If(realign.row.valid & realign.row.ready):
-            m.d.sync += [current.eq(starts.o.payload), slot.eq(starts.o.payload.slot)]
+            m.d.sync += [current.eq(starts.o.p), slot.eq(starts.o.p.slot)]
 
         self._take_responses(m, pending, stop, stopped, code, error_address)
 
@@ -109,7 +109,7 @@ class StoreEngine(wiring.Component):
         Gives `issue` (a row starts), and code and address of the first row that must not happen.
         """
         units = self._units
-        row = rows.row.payload
+        row = rows.row.p
         segment = self.write.segment
         wrong = Signal()
         take = Signal()
@@ -123,11 +123,11 @@ class StoreEngine(wiring.Component):
             take.eq(rows.row.valid & rows.row.ready),
             issue.eq(take & ~wrong),
             pending.i.valid.eq(take),
-            pending.i.payload.error.eq(wrong),
+            pending.i.p.error.eq(wrong),
             starts.i.valid.eq(issue),
         ]
         for name in ("index", "layer", "post", "last"):
-            m.d.comb += getattr(pending.i.payload, name).eq(getattr(row, name))
+            m.d.comb += getattr(pending.i.p, name).eq(getattr(row, name))
         with m.If(take & wrong):
             m.d.sync += [code.eq(row.error), error_address.eq(row.error_address)]
         with m.If(segment.ready):
@@ -135,11 +135,11 @@ class StoreEngine(wiring.Component):
         with m.If(issue):
             m.d.sync += [
                 segment.valid.eq(1),
-                segment.payload.address.eq(row.address),
-                segment.payload.length.eq(row.bytes),
+                segment.p.address.eq(row.address),
+                segment.p.length.eq(row.bytes),
             ]
 
-        start = starts.i.payload
+        start = starts.i.p
         shift = Signal(units.unit_shift)
         end = Signal(units.size_bits + 1)
         m.d.comb += [
@@ -171,11 +171,11 @@ class StoreEngine(wiring.Component):
         word_address = Signal(units.size_bits - units.word_shift)
         m.d.comb += [
             request.valid.eq(reading & (reserved != WORDS_AHEAD)),
-            request.payload.eq(word_address),
+            request.p.eq(word_address),
             requested.eq(request.valid & request.ready),
             words.i.valid.eq(arriving),
-            words.i.payload.data.eq(self.read.data),
-            words.i.payload.last.eq(arriving_last),
+            words.i.p.data.eq(self.read.data),
+            words.i.p.last.eq(arriving_last),
             used.eq(words.o.valid & words.o.ready),
         ]
         m.d.sync += arriving.eq(requested)
@@ -201,7 +201,7 @@ class StoreEngine(wiring.Component):
     def _cut_words(self, m, words, realign, current):
         """Units of words go into the realigner."""
         units = self._units
-        word = words.o.payload
+        word = words.o.p
         cut = word.data
         spent = 1
         if units.per_word > 1:
@@ -214,7 +214,7 @@ class StoreEngine(wiring.Component):
                     m.d.sync += part.eq(0)
         m.d.comb += [
             realign.i.valid.eq(words.o.valid),
-            realign.i.payload.eq(cut),
+            realign.i.p.eq(cut),
             words.o.ready.eq(realign.i.ready & spent),
         ]
 
@@ -223,7 +223,7 @@ class StoreEngine(wiring.Component):
         units = self._units
         unit = units.unit
         beat = self.write.beat
-        aligned = realign.o.payload
+        aligned = realign.o.p
         strobe = Signal(unit)
         joined = Signal(self.config.bus_bytes)
         emit = Signal()
@@ -249,27 +249,27 @@ class StoreEngine(wiring.Component):
         with m.If(step):
             m.d.sync += beat.valid.eq(emit)
             if units.per_beat == 1:
-                m.d.sync += [beat.payload.data.eq(aligned.data), beat.payload.strobe.eq(strobe)]
+                m.d.sync += [beat.p.data.eq(aligned.data), beat.p.strobe.eq(strobe)]
             else:
                 m.d.comb += joined.eq(strobe << (slot << units.unit_shift))
                 m.d.sync += [
-                    beat.payload.data.word_select(slot, 8 * unit).eq(aligned.data),
-                    beat.payload.strobe.eq(joined),
+                    beat.p.data.word_select(slot, 8 * unit).eq(aligned.data),
+                    beat.p.strobe.eq(joined),
                     slot.eq(slot + 1),
                     begun.eq(1),
                 ]
                 with m.If(begun):
-                    m.d.sync += beat.payload.strobe.eq(beat.payload.strobe | joined)
+                    m.d.sync += beat.p.strobe.eq(beat.p.strobe | joined)
                 with m.If(emit):
                     m.d.sync += [slot.eq(0), begun.eq(0)]
 
     def _take_responses(self, m, pending, stop, stopped, code, error_address):
         """Responses come in the order of the rows; a row that must not happen takes its place among them."""
         response = self.write.response
-        oldest = pending.o.payload
+        oldest = pending.o.p
         done = self.control.done
         error = self.control.error
-        failed = response.payload.resp[1]
+        failed = response.p.resp[1]
         m.d.comb += pending.o.ready.eq(response.valid)
         m.d.sync += [done.valid.eq(0), error.valid.eq(0)]
         with m.If(response.valid & ~stop):
@@ -277,19 +277,19 @@ class StoreEngine(wiring.Component):
                 m.d.sync += [
                     stopped.eq(1),
                     error.valid.eq(1),
-                    error.payload.code.eq(ErrorCode.AXI_SLVERR),
-                    error.payload.address.eq(response.payload.address),
+                    error.p.code.eq(ErrorCode.AXI_SLVERR),
+                    error.p.address.eq(response.p.address),
                 ]
-                with m.If(response.payload.resp == Resp.DECERR.value):
-                    m.d.sync += error.payload.code.eq(ErrorCode.AXI_DECERR)
+                with m.If(response.p.resp == Resp.DECERR.value):
+                    m.d.sync += error.p.code.eq(ErrorCode.AXI_DECERR)
             with m.Else():
                 m.d.sync += [
                     done.valid.eq(oldest.last),
-                    done.payload.post.eq(oldest.post),
-                    done.payload.layer.eq(oldest.layer),
+                    done.p.post.eq(oldest.post),
+                    done.p.layer.eq(oldest.layer),
                 ]
         with m.If(pending.o.valid & oldest.error & ~stop):
-            m.d.sync += [stopped.eq(1), error.valid.eq(1), error.payload.code.eq(code),
-                         error.payload.address.eq(error_address)]
+            m.d.sync += [stopped.eq(1), error.valid.eq(1), error.p.code.eq(code),
+                         error.p.address.eq(error_address)]
         with m.If(~stop):
-            m.d.sync += [error.payload.index.eq(oldest.index), error.payload.layer.eq(oldest.layer)]
+            m.d.sync += [error.p.index.eq(oldest.index), error.p.layer.eq(oldest.layer)]

@@ -25,14 +25,14 @@ class Walk(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        command = self.command.payload
+        command = self.command.p
         offset = Signal(32)
         local = Signal(32)
         last = Signal()
         row_bytes = Signal(32)
         m.d.comb += [
-            self.row.payload.offset.eq(offset), self.row.payload.local.eq(local),
-            self.row.payload.bytes.eq(row_bytes), self.row.payload.last.eq(last),
+            self.row.p.offset.eq(offset), self.row.p.local.eq(local),
+            self.row.p.bytes.eq(row_bytes), self.row.p.last.eq(last),
         ]
 
         # Counters run down to 1; `count1` and `count2` start them again.

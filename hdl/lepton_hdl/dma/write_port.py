@@ -69,7 +69,7 @@ class WritePort(wiring.Component):
         wiring.connect(m, client=wiring.flipped(client.segment), queue=segments.i)
         buffered = Signal()
         m.d.comb += [
-            beats.w_data.eq(client.beat.payload),
+            beats.w_data.eq(client.beat.p),
             beats.w_en.eq(client.beat.valid),
             client.beat.ready.eq(beats.w_rdy),
             buffered.eq(client.beat.valid & client.beat.ready),
@@ -86,7 +86,7 @@ class WritePort(wiring.Component):
             watchdog.progress.eq((bus.awvalid & bus.awready) | sent | answered),
             watchdog.violation.eq(violation),
             watchdog.restart.eq(self.restart),
-            watchdog.address.eq(order.o.payload.address),
+            watchdog.address.eq(order.o.p.address),
             self.timed_out.eq(watchdog.expired),
             self.broken.eq(watchdog.broken),
             self.failed_address.eq(watchdog.failed_address),
@@ -115,10 +115,10 @@ class WritePort(wiring.Component):
             issue.eq(waiting & (~bus.awvalid | bus.awready) & (available >= burst)
                      & (order.level < self.config.outstanding)),
             lengths.i.valid.eq(issue),
-            lengths.i.payload.eq(burst - 1),
+            lengths.i.p.eq(burst - 1),
             order.i.valid.eq(issue),
-            order.i.payload.final.eq(final),
-            order.i.payload.address.eq(address),
+            order.i.p.final.eq(final),
+            order.i.p.address.eq(address),
             segments.o.ready.eq(~waiting | (issue & final)),
             bus.awid.eq(0),
             bus.awsize.eq(shift),
@@ -135,7 +135,7 @@ class WritePort(wiring.Component):
                 left.eq(left - burst),
                 waiting.eq(~final),
             ]
-        segment = segments.o.payload
+        segment = segments.o.p
         with m.If(segments.o.valid & segments.o.ready):
             m.d.sync += [
                 waiting.eq(1),
@@ -154,7 +154,7 @@ class WritePort(wiring.Component):
         m.d.comb += [
             Cat(bus.wdata, bus.wstrb).eq(beats.r_data),
             bus.wvalid.eq(lengths.o.valid & beats.r_rdy),
-            bus.wlast.eq(index == lengths.o.payload),
+            bus.wlast.eq(index == lengths.o.p),
             sent.eq(bus.wvalid & bus.wready),
             beats.r_en.eq(sent),
             lengths.o.ready.eq(sent & bus.wlast),
@@ -170,7 +170,7 @@ class WritePort(wiring.Component):
         High when a burst is answered, and when a response comes that no burst waits for.
         """
         bus = self.bus
-        oldest = order.o.payload
+        oldest = order.o.p
         response = self.client.response
         worst = Signal(Resp)
         failed_address = Signal(64)
@@ -189,15 +189,15 @@ class WritePort(wiring.Component):
             failed.eq(worst.as_value()[1]),
             bad.eq(bus.bresp[1]),
             response.valid.eq(answered & oldest.final),
-            response.payload.resp.eq(Mux(bus.bresp > worst.as_value(), bus.bresp, worst.as_value())),
-            response.payload.address.eq(Mux(failed, failed_address, oldest.address)),
+            response.p.resp.eq(Mux(bus.bresp > worst.as_value(), bus.bresp, worst.as_value())),
+            response.p.address.eq(Mux(failed, failed_address, oldest.address)),
         ]
         with m.If(answered):
-            m.d.sync += worst.eq(Mux(oldest.final, Resp.OKAY.value, response.payload.resp))
+            m.d.sync += worst.eq(Mux(oldest.final, Resp.OKAY.value, response.p.resp))
             with m.If(bad & ~failed):
                 m.d.sync += failed_address.eq(oldest.address)
         with m.If((violation | broken) & ~bad & ~failed):
-            m.d.comb += response.payload.resp.eq(Resp.SLVERR)
+            m.d.comb += response.p.resp.eq(Resp.SLVERR)
         with m.If(lengths.o.ready | answered):
             m.d.sync += written.eq(written + lengths.o.ready - answered)
         return answered, violation

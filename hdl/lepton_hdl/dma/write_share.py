@@ -51,7 +51,7 @@ class WriteShare(wiring.Component):
             room.eq(filling.i.ready & waiting.i.ready),
             taken.eq(port.segment.valid & port.segment.ready),
             port.segment.valid.eq((offered & (1 << chosen)).any() & room),
-            port.segment.payload.eq(_pick(chosen, [client.segment.payload for client in clients])),
+            port.segment.p.eq(_pick(chosen, [client.segment.p for client in clients])),
         ]
         self._choose(m, chosen, offered, taken)
         for i, client in enumerate(clients):
@@ -64,7 +64,7 @@ class WriteShare(wiring.Component):
         m.d.comb += [
             filling.i.valid.eq(taken), filling.i.p.owner.eq(chosen),
             filling.i.p.beats.eq((segment.length + segment.address[:shift] + (1 << shift) - 1) >> shift),
-            waiting.i.valid.eq(taken), waiting.i.payload.eq(chosen),
+            waiting.i.valid.eq(taken), waiting.i.p.eq(chosen),
         ]
 
         sent = Signal()
@@ -80,9 +80,9 @@ class WriteShare(wiring.Component):
             given.eq(_pick(writer, [client.beat.valid for client in clients])),
             missing.eq(_pick(writer, [self.stale[i] for i in range(self.count)])),
             port.beat.valid.eq(filling.o.valid & (given | missing)),
-            port.beat.payload.data.eq(_pick(writer, [client.beat.payload.data for client in clients])),
-            port.beat.payload.strobe.eq(
-                _pick(writer, [client.beat.payload.strobe for client in clients]) & ~missing.replicate(1 << shift)),
+            port.beat.p.data.eq(_pick(writer, [client.beat.p.data for client in clients])),
+            port.beat.p.strobe.eq(
+                _pick(writer, [client.beat.p.strobe for client in clients]) & ~missing.replicate(1 << shift)),
         ]
         with m.If(sent):
             m.d.sync += count.eq(count + 1)
@@ -93,8 +93,8 @@ class WriteShare(wiring.Component):
             answered = Signal(name=f"answered{i}")
             m.d.comb += [
                 client.beat.ready.eq(port.beat.ready & filling.o.valid & (writer == i) & ~self.stale[i]),
-                answered.eq(port.response.valid & (waiting.o.payload == i)),
-                client.response.payload.eq(port.response.payload),
+                answered.eq(port.response.valid & (waiting.o.p == i)),
+                client.response.p.eq(port.response.p),
                 client.response.valid.eq(answered & ~self.stale[i]),
             ]
             self._count_segments(m, i, taken & (chosen == i), answered)

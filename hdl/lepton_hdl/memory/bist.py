@@ -47,7 +47,7 @@ class March(wiring.Component):
             # Phase 0 writes the background, 1 its complement, 2 the background again.
             written.eq(Mux(phase == 1, ~background, background)),
             expected.eq(~written),
-            self.read.request.payload.eq(address),
+            self.read.request.p.eq(address),
             self.write.p.address.eq(address), self.write.p.data.eq(written),
         ]
         # The word is taken into a register first: comparing it where it comes from would cost a comparison in every

@@ -70,8 +70,8 @@ class Scratchpad(wiring.Component):
         residual = self.residual_read.request
         store = self.store_read.request
         load = self.load_write
-        residual_bank, residual_row = split(residual.payload)
-        store_bank, store_row = split(store.payload)
+        residual_bank, residual_row = split(residual.p)
+        store_bank, store_row = split(store.p)
         write_bank, write_row = split(write.p.address)
         load_bank, load_row = split(load.p.address)
 

@@ -30,7 +30,7 @@ class WeightMemory(wiring.Component):
         rp = memory.read_port()
         wp = memory.write_port()
         m.d.comb += [
-            rp.addr.eq(self.read.payload), rp.en.eq(self.read.valid), self.data.eq(rp.data),
+            rp.addr.eq(self.read.p), rp.en.eq(self.read.valid), self.data.eq(rp.data),
             wp.addr.eq(self.write.p.address), wp.data.eq(self.write.p.data), wp.en.eq(self.write.valid),
         ]
         return m

@@ -109,7 +109,7 @@ class TensorEngine(wiring.Component):
         m.d.comb += [
             completions.r_en.eq(final[-1]),
             self.control.done.valid.eq(final[-1]),
-            self.control.done.payload.eq(completions.r_data),
+            self.control.done.p.eq(completions.r_data),
             # During a halt, commands that were taken stay unfinished; only the pipeline counts.
             self.control.busy.eq(valid.any() | final.any() | (addresses.level != 0)
                                  | (~self.control.halt & (completions.level != 0))),
@@ -227,7 +227,7 @@ class TensorEngine(wiring.Component):
         m.d.comb += [job.scalars[name].eq(record[name]) for name, _ in job.scalars.shape()]
         taken = Signal()
         m.d.comb += [
-            issue.command.payload.eq(command.payload),
+            issue.command.p.eq(command.p),
             issue.command.valid.eq(command.valid & (fed | feeder.job.ready)),
             command.ready.eq(issue.command.ready & (fed | feeder.job.ready)),
             taken.eq(command.valid & command.ready),

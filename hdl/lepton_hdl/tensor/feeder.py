@@ -192,12 +192,12 @@ class Feeder(wiring.Component):
             # A word stays at the memory's output while its beats are taken.
             self.read.valid.eq(
                 fetch.read_tile | fetch.read_record | (fetch.take_beat & (fetch.number % beats_per_word == 0))),
-            self.read.payload.eq(Mux(
+            self.read.p.eq(Mux(
                 fetch.start_tile, tile,
                 Mux(fetch.start_table, job.table_at, Mux(fetch.start_record, job.params, address)))),
         ]
         with m.If(self.read.valid):
-            m.d.sync += address.eq(self.read.payload + 1)
+            m.d.sync += address.eq(self.read.p + 1)
 
         # The memory answers a cycle later.
         to_tail = self.parameters

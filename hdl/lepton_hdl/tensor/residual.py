@@ -64,7 +64,7 @@ class ResidualReader(wiring.Component):
         m.d.comb += [
             in_bounds.eq(address <= self.config.scratchpad_bytes - self.config.lanes),
             self.read.request.valid.eq(running & in_bounds & (room != 0)),
-            self.read.request.payload.eq(address // self.config.lanes),
+            self.read.request.p.eq(address // self.config.lanes),
             requested.eq(self.read.request.valid & self.read.request.ready),
             self.out_of_bounds.eq(running & ~in_bounds),
             self.bad_address.eq(address),
@@ -84,7 +84,7 @@ class ResidualReader(wiring.Component):
         ]
 
         with m.If(self.start.valid & self.start.ready):
-            first = self.start.payload
+            first = self.start.p
             m.d.sync += [
                 walk.eq(first), running.eq(1),
                 address.eq(first.address), row.eq(first.address), plane.eq(first.address),

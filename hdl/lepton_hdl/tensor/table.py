@@ -12,7 +12,7 @@ from lepton.arch.commands import TABLE_BYTES
 
 BEAT_BYTES = 4  # written at a time, and read at a time: as wide as a block RAM's port
 BEATS = TABLE_BYTES // BEAT_BYTES
-BANKS = 2
+BANKS = 2  # one in use, one being filled
 
 
 class TableMemory(wiring.Component):

@@ -19,8 +19,8 @@ from .errors import CommandError
 from .races import Race, RaceChecker
 from .state import ChipState
 
-SEMAPHORE_LIMIT = 255
-STREAM_ALIGNMENT = 64
+SEMAPHORE_LIMIT = 255  # they count in 8 bits
+STREAM_ALIGNMENT = 64  # bytes: a record's size, so that none crosses a 4 KiB boundary
 _NOTHING = (0, 0)
 
 
