@@ -6,7 +6,7 @@
                             ◄── responses ───────   (through WriteShare)
 
 - `walk`: a command becomes rows; `rows`: each row is checked before it happens
-- `realign`: bytes move to other byte lanes on their way
+- `units`: how beats and words are cut; `realign`: bytes move to other byte lanes on their way
 - `load`, `store`: the engines
 - `read_port`, `write_port`: segments become bursts; `watchdog`: memory that does not answer, or answers wrongly
 - `write_share`: several clients of the write port

@@ -1,4 +1,4 @@
-// The C interface of the board, for ctypes. board.py holds its declarations on the Python side.
+// The C interface of the board, for ctypes. rtl_device.py has its declarations on the Python side.
 #include <algorithm>
 #include <new>
 

@@ -8,7 +8,7 @@ namespace lepton {
 
 enum class EventKind : uint32_t { READ = 0, WRITE = 1, REGISTER = 2 };
 
-// board.py has the same layout.
+// rtl_device.py has the same layout.
 struct Event {
     uint64_t first, last;  // cycles: address taken; last beat or response
     uint64_t address;      // or the register's offset
