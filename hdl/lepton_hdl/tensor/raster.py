@@ -19,7 +19,7 @@ class Raster:
     --------------------
     column, last_column, outside: of the current word. counts: it completes the window.
     skip: the whole row is padding that no output needs. missed: the window was complete before,
-    or lies beside the image. right: for the error report.
+    or is outside the image. right: for the error report.
     rows_used, rows_inside, columns_used, columns_inside: masks of the taps, counted from the last.
     """
 
