@@ -44,17 +44,26 @@ def run(call: Call, operator: str, attributes: Attributes = (), values: Sequence
 
     None where the network is not from ONNX, the package is not there, or has no such kernel.
     """
-    if call.arithmetic is not Arithmetic.FLOAT or not available():
+    if call.arithmetic is not Arithmetic.FLOAT:
         return None
-    arrays = list(call.values.items if values is None else values)
-    while arrays and arrays[-1] is None:
-        arrays.pop()
-    types = tuple(None if a is None else (a.dtype.str, a.shape) for a in arrays)
-    session = _session(operator, domain, opset, attributes, types, call.traffic < _SMALL)
+    arrays = call.values.items if values is None else values
+    session, names = call.once("onnxruntime", lambda: _prepared(call, operator, attributes, arrays, domain, opset))
     if session is None:
         return None
-    feeds = {f"x{i}": np.require(a, requirements="C") for i, a in enumerate(arrays) if a is not None}
-    return session.run(None, feeds)[0]
+    feeds = {name: a if a.flags.c_contiguous else np.ascontiguousarray(a)
+             for name, a in zip(names, arrays, strict=False) if a is not None}
+    result: np.ndarray = session.run(None, feeds)[0]
+    return result
+
+
+def _prepared(call: Call, operator: str, attributes: Attributes, arrays: Sequence[np.ndarray | None], domain: str,
+              opset: int) -> tuple[Any, list[str]]:
+    """A session, None where there is none, and the names of its inputs."""
+    given = [i for i, a in enumerate(arrays) if a is not None]
+    some = arrays[:given[-1] + 1] if given else []
+    types = tuple(None if a is None else (a.dtype.str, a.shape) for a in some)
+    names = [f"x{i}" for i in range(len(some))]
+    return (_session(operator, domain, opset, attributes, types, call.traffic < _SMALL) if available() else None), names
 
 
 @lru_cache(maxsize=_SESSIONS)

@@ -4,16 +4,21 @@ Formulas are those of TFLite's `kernels/internal/quantization_util.cc`, `kernels
 kernels, and of ONNX Runtime's MLAS, in the same floating-point types, because the last bit of a multiplier shows.
 """
 
+from collections.abc import Callable
+from functools import partial
 from math import prod
 
 import numpy as np
 
-from ..core import Arithmetic, GraphError, Op, Pair, Tensor
+from ..core import Arithmetic, GraphError, Op, Pair, Shape, Tensor
 from . import compiled
-from .fixedpoint import multiply_by_quantized_multiplier, quantize_multiplier, quantize_multipliers, wrap
+from .fixedpoint import multiply_by_quantized_multiplier, quantize_multiplier, quantize_multipliers, split_shift, wrap
 from .rounding import half_away
 
-_BLOCK = 1 << 14  # sums at a time
+_BLOCK = 1 << 14  # sums at a time: their int64 take 128 KiB, which stays in the second cache
+_LONG = 1 << 14  # values from which short rows are summed several at a time
+
+Requantizer = Callable[[np.ndarray], np.ndarray]  # int32 (rows, columns) to int8
 
 
 def conv_scales(source: np.ndarray, weights: np.ndarray, output: np.ndarray, in_double: bool) -> np.ndarray:
@@ -81,6 +86,61 @@ def from_sums(arithmetic: Arithmetic, total: np.ndarray, scales: np.ndarray, zer
     else:
         return _scaled_blocks(total, *quantize_multipliers(scales), zero, limits)
     return np.clip(values, *limits).astype(np.int8)
+
+
+def requantizer(arithmetic: Arithmetic, scales: np.ndarray, zero: int, limits: Pair, size: int, often: bool,
+                once: bool = False) -> Requantizer | None:
+    """`from_sums` of int32 rows by a compiled loop; None where it is not to be used for `size` sums."""
+    low, high = limits
+    if arithmetic is Arithmetic.FIXED and not once:
+        fixed = compiled.loop("requantize_fixed", size, often)
+        if fixed is None:
+            return None
+        multiplier, shift = quantize_multipliers(scales)
+        left, right = split_shift(shift)
+        # contiguous, or numba would not take them
+        arrays = [np.array(np.atleast_1d(v), np.int64, order="C") for v in (multiplier, left, right)]
+        return partial(_requantized, fixed, (*arrays, zero, low, high))
+    kind = np.dtype(np.float64 if once and arithmetic is Arithmetic.FIXED else np.float32)
+    loop = compiled.loop("requantize_once" if kind == np.float64 else "requantize_float", size, often)
+    if loop is None:
+        return None
+    return partial(_requantized, loop, (np.atleast_1d(scales).astype(kind), zero, low - zero, high - zero))
+
+
+def by_multiplier(multiplier: int, shift: int, zero: int, limits: Pair, size: int, often: bool) -> Requantizer | None:
+    """`requantizer` of FIXED by a given multiplier and shift."""
+    loop = compiled.loop("requantize_fixed", size, often)
+    left, right = (np.array([way], np.int64) for way in split_shift(np.int64(shift)))
+    return None if loop is None else partial(_requantized, loop, (np.array([multiplier], np.int64), left, right, zero,
+                                                                  *limits))
+
+
+def _requantized(loop: compiled.Loop, arguments: tuple[object, ...], total: np.ndarray) -> np.ndarray:
+    result = np.empty(total.shape, np.int8)
+    loop(total, *arguments, result)
+    return result
+
+
+def summer(shape: Shape, axes: tuple[int, ...], often: bool) -> Callable[[np.ndarray], np.ndarray] | None:
+    """What makes int32 sums of int8 over neighbouring `axes`, (before, behind) them; None where numpy is to compute."""
+    first = min(axes, default=0)
+    last = max(axes, default=-1) + 1
+    count = prod(shape[first:last])
+    if len(set(axes)) != last - first or not 0 < count < 1 << 24:  # sums of 2**24 int8 fit in int32
+        return None
+    loop = compiled.loop("sum_middle", prod(shape), often)
+    if loop is None:
+        return None
+    outer = prod(shape[:first])
+    columns = prod(shape[last:])
+    together = compiled.together_rows(count, columns) if count * columns >= _LONG else 1
+
+    def sums(x: np.ndarray) -> np.ndarray:
+        total = np.zeros((outer, columns * together), np.int32)
+        loop(x.reshape(outer, count // together, -1), total)
+        return total if together == 1 else total.reshape(outer, together, columns).sum(axis=1, dtype=np.int32)
+    return sums
 
 
 def _scaled_blocks(total: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, zero: int, limits: Pair) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from . import compiled
 
 _TABLES = 64  # of pairs, kept, of 128 KiB each
-_WORTH = 1 << 14  # bytes below which a table of pairs is not made
+PAIRS_PAY = 1 << 14  # bytes below which a table of pairs is not made
 _BLOCK = 1 << 15  # results at a time: numpy widens indices to 8 bytes, which then stay in the cache
 
 
@@ -21,7 +21,7 @@ def _pairs(values: bytes) -> np.ndarray:
 def mapped(values: bytes, x: np.ndarray) -> np.ndarray:
     """uint8 `values[i]` for each byte i of `x`, of x's shape: by pairs of bytes, where there are many."""
     x = np.require(x, requirements="C").view(np.uint8)
-    if x.size < _WORTH or x.size % 2:
+    if x.size < PAIRS_PAY or x.size % 2:
         return np.frombuffer(values, np.uint8).take(x)
     pairs, flat = _pairs(values), x.reshape(-1).view(np.uint16)
     loop = compiled.loop("take", x.size)

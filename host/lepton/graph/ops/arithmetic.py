@@ -12,6 +12,7 @@ from ..numerics.fixedpoint import (
     saturating_doubling_high_multiply,
 )
 from ..numerics.functions import quotient
+from ..numerics.quotients import divided
 from .conditions import clamp_range, int8, require, same_type
 from .elementwise import Binary, centred
 
@@ -56,6 +57,9 @@ class Div(Binary):
                 return a / b
         if not call.quantized:
             _nonzero(call, b)
+            quotients = divided(a, b, call.often)
+            if quotients is not None:
+                return quotients
             whole = np.abs(a) // np.abs(b)
             return np.where((a < 0) == (b < 0), whole, -whole)
         # reference_ops::Div (kernels/internal/reference/div.h): a reciprocal and one multiplier.

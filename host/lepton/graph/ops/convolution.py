@@ -4,14 +4,16 @@ Sources: tensorflow/lite/kernels/internal/reference/integer_ops/{conv,depthwise_
 integers in every framework, so that only the requantization (`weights.finished`) differs.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
 from ..core import FULL, Call, Op, OperandList, Padding, Pair, Shape, Signature, Tensor
+from ..numerics import compiled
 from .conditions import clamp_range, image, require
-from .weights import centred, check_layer, exact_type, finished, product, shape_of
+from .weights import bias_of, centred, check_layer, exact_type, finished, finisher, product, shape_of
 from .windows import NONE, added, in_range, window_size, windows
 
 __all__ = ["Conv2D", "DepthwiseConv2D", "TransposeConv2D"]
@@ -60,6 +62,9 @@ class Conv2D(Op):
 
     def compute(self, call: Call) -> np.ndarray:
         """By im2col, a few rows at a time."""
+        kernel = call.once("loops", lambda: self._loops(call))
+        if kernel is not None:
+            return kernel(call.x[0])
         x = call.x[0].astype(np.int16) - call.inputs[0].zero_point
         weights = centred(call.inputs[1])
         outputs, kernel_y, kernel_x, per_group = weights.shape
@@ -78,6 +83,37 @@ class Conv2D(Op):
                 made = patches.reshape(-1, len(matrix)) @ matrix
                 total[start:start + rows, :, g * each:(g + 1) * each] = made.reshape(*some.shape[:2], each)
         return finished(call, total, self.clamp, in_double=not self.unsigned)[None]
+
+    def _loops(self, call: Call) -> Callable[[np.ndarray], np.ndarray] | None:
+        """From one image (H,W,C) to (1,H,W,O)."""
+        weights = centred(call.inputs[1])
+        outputs, kernel_y, kernel_x, per_group = weights.shape
+        shape = tuple(call.output.shape)
+        pixels = shape[1] * shape[2]
+        length = kernel_y * kernel_x * per_group
+        size = prod(shape)
+        patches = compiled.loop("patches", size, call.often)
+        dots = compiled.loop("dots", size, call.often)
+        finish = finisher(call, self.clamp, in_double=not self.unsigned)
+        if patches is None or dots is None or finish is None or 2 * pixels * length > _PATCH_BYTES:
+            return None
+        each = outputs // self.groups
+        rows = np.ascontiguousarray(weights.reshape(self.groups, each, length))
+        bias = bias_of(call, outputs).reshape(self.groups, each)
+        (top, _), (left, _) = self.padding
+        window = kernel_y, kernel_x, *self.stride, *self.dilation, top, left, shape[2], call.inputs[0].zero_point
+
+        def group(x: np.ndarray, g: int) -> np.ndarray:
+            matrix = np.empty((pixels, length), np.int16)
+            patches(x, g * per_group, per_group, *window, matrix)
+            total = np.empty((pixels, each), np.int32)
+            dots(matrix, rows[g], bias[g], total)
+            return total
+
+        def kernel(x: np.ndarray) -> np.ndarray:
+            totals = [group(x, g) for g in range(self.groups)]
+            return finish(totals[0] if len(totals) == 1 else np.concatenate(totals, axis=1)).reshape(shape)
+        return kernel
 
     def macs(self, signature: Signature) -> int:
         return prod(signature.output.shape) * prod(signature.inputs[1].shape[1:])
@@ -116,6 +152,9 @@ class DepthwiseConv2D(Op):
         return None if padding is None else replace(self, padding=padding)
 
     def compute(self, call: Call) -> np.ndarray:
+        kernel = call.once("loops", lambda: self._loops(call))
+        if kernel is not None:
+            return kernel(call.x[0])
         x = call.x[0].astype(np.int16) - call.inputs[0].zero_point
         weights = centred(call.inputs[1])[0]
         x = np.repeat(x, self.multiplier, axis=2) if self.multiplier > 1 else x
@@ -129,6 +168,24 @@ class DepthwiseConv2D(Op):
             for ky, kx in np.ndindex(*factors.shape[:2]):
                 made += some[..., ky, kx] * factors[ky, kx]
         return finished(call, total, self.clamp, in_double=not self.unsigned)[None]
+
+    def _loops(self, call: Call) -> Callable[[np.ndarray], np.ndarray] | None:
+        """From one image (H,W,C) to (1,H,W,O)."""
+        shape = tuple(call.output.shape)
+        loop = compiled.loop("depthwise", prod(shape), call.often)
+        finish = finisher(call, self.clamp, in_double=not self.unsigned)
+        if loop is None or finish is None:
+            return None
+        weights = centred(call.inputs[1])[0].astype(np.int32)
+        bias = bias_of(call, shape[3])
+        (top, _), (left, _) = self.padding
+        window = self.multiplier, *self.stride, *self.dilation, top, left, call.inputs[0].zero_point
+
+        def kernel(x: np.ndarray) -> np.ndarray:
+            total = np.empty(shape[1:], np.int32)
+            loop(x, weights, bias, *window, total)
+            return finish(total.reshape(-1, shape[3])).reshape(shape)
+        return kernel
 
     def macs(self, signature: Signature) -> int:
         return prod(signature.output.shape) * prod(signature.inputs[1].shape[1:3])

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..core import Call, GraphError, Op, OperandList, Shape, Signature, Tensor
+from ..numerics import compiled
 from .conditions import axis_of, dims, of_type, require, same_quantization, same_type
 
 __all__ = ["GatherElements", "GatherND", "OneHot", "ScatterElements", "ScatterND", "TopK"]
 
+_FEW = 32  # of the largest elements: sorting all of a row is as fast for more
 _REDUCTIONS = {"none": None, "add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
 
 
@@ -53,12 +55,18 @@ class GatherND(Op):
         same_quantization(signature.inputs[0], signature.output)
 
     def compute(self, call: Call) -> np.ndarray:
+        x = call.x
+        if call.inputs[1].data is not None:
+            return x[call.once("where", lambda: self._where(call))]
+        return x[self._where(call)]
+
+    def _where(self, call: Call) -> tuple[np.ndarray, ...]:
         x, indices = call.values
         b = self.batch_dims
         k = indices.shape[-1]
         places = _places(call, indices, x.shape[b:b + k])
         batch = np.indices(indices.shape[:-1], sparse=True)[:b]
-        return x[(*batch, *np.moveaxis(places, -1, 0))]
+        return *batch, *np.moveaxis(places, -1, 0)
 
 
 @dataclass(frozen=True)
@@ -209,12 +217,24 @@ class TopK(Op):
         require(self.dtype in ("int32", "int64"), f"the output must be int32 or int64, not {self.dtype}")
 
     def compute(self, call: Call) -> np.ndarray:
+        loop = call.once("loop", lambda: self._loop(call))
+        if loop is not None and (call.x.dtype == np.int8 or not np.isnan(call.x.max())):
+            made = np.empty(call.output.shape, np.int64)
+            loop(call.x.reshape(-1, call.x.shape[-1]), made.reshape(-1, self.k))
+            return made if self.dtype == "int64" else made.astype(self.dtype)
         x = np.moveaxis(call.x, self.axis, -1)
         if self.largest:  # sorted backwards from the other end, so that equal elements keep their order
             places = x.shape[-1] - 1 - np.argsort(x[..., ::-1], axis=-1, kind="stable")[..., ::-1]
         else:
             places = np.argsort(x, axis=-1, kind="stable")
         return np.moveaxis(places[..., :self.k], -1, self.axis).astype(self.dtype)
+
+    def _loop(self, call: Call) -> compiled.Loop | None:
+        """For few of the largest along the last axis, which are sorted as they are found."""
+        name = {"int8": "top", "float32": "top_float"}.get(call.x.dtype.name)
+        if name is None or not self.largest or self.k > _FEW or (self.axis + 1) % call.x.ndim or not call.x.size:
+            return None
+        return compiled.loop(name, call.x.size, call.often)
 
     def permuted(self, order: tuple[int, ...]) -> "TopK":
         return replace(self, axis=order[self.axis % len(order)])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core import Call, GraphError, Op, OperandList, Shape, Signature, Tensor
+from ..numerics.quotients import divided
 from .conditions import broadcast, require, same_type
 
 __all__ = ["IntegerDivision"]
@@ -40,5 +41,8 @@ class IntegerDivision(Op):
             raise GraphError(f"{call.inputs[1].name!r} divides by 0")
         if self.kind == "modulo":
             return np.mod(a, b)
+        quotients = divided(a, b, call.often) if self.kind == "quotient" else None
+        if quotients is not None:
+            return quotients
         rest = np.fmod(a, b)
         return rest if self.kind == "remainder" else (a - rest) // b

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core import Call, Op, OperandList, Shape, Signature, Tensor
+from ..numerics import compiled
 from ..numerics.fixedpoint import quantize_multiplier, saturating_doubling_high_multiply
 from ..numerics.functions import divide_by_any_power
 from .conditions import broadcast, int8, of_type, require, same_quantization, same_type
@@ -101,4 +102,21 @@ class Select(Op):
             same_quantization(tensor, signature.output)
 
     def compute(self, call: Call) -> np.ndarray:
-        return np.where(*call.values)
+        """One type of equal shapes by a compiled loop: numpy chooses bytes one at a time."""
+        condition, a, b = call.values
+        loop = call.once("loop", lambda: self._loop(call))
+        if loop is None:
+            return np.where(condition, a, b)
+        result = np.empty(a.shape, a.dtype)
+        word = np.int8 if a.dtype.itemsize == 1 else np.int32
+        loop(condition.reshape(-1).view(np.int8), a.reshape(-1).view(word), b.reshape(-1).view(word),
+             result.reshape(-1).view(word))
+        return result
+
+    @staticmethod
+    def _loop(call: Call) -> compiled.Loop | None:
+        condition, a, b = call.values
+        name = {1: "select_bytes", 4: "select_words"}.get(a.dtype.itemsize)
+        if name is None or condition.shape != a.shape or a.shape != b.shape:
+            return None
+        return compiled.loop(name, a.size, call.often)

@@ -163,9 +163,14 @@ class Pad(Move):
         return replace(self, widths=tuple(self.widths[axis] for axis in np.argsort(order)))
 
     def compute(self, call: Call) -> np.ndarray:
-        if self.mode == "constant":
-            return np.pad(call.x, self.widths, constant_values=np.asarray(self.value).astype(call.x.dtype))
+        if self.mode == "constant":  # as numpy.pad, in a third of its time for small arrays
+            result = np.full(call.output.shape, call.once("value", lambda: np.asarray(self.value).astype(call.x.dtype)))
+            result[call.once("inside", lambda: self._inside(call.x.shape))] = call.x
+            return result
         return np.pad(call.x, self.widths, self.mode)  # type: ignore[call-overload]  # one of numpy's modes: `infer`
+
+    def _inside(self, shape: Shape) -> tuple[slice, ...]:
+        return tuple(slice(before, before + n) for (before, _), n in zip(self.widths, shape, strict=True))
 
 
 @dataclass(frozen=True)
@@ -203,8 +208,11 @@ class Gather(Move):
 
     def compute(self, call: Call) -> np.ndarray:
         """Raises `GraphError` for indices outside of the axis, which may be computed from the network's inputs."""
-        self._in_range(call, call.values[1])
-        return np.take(call.x, call.values[1], axis=self.axis)
+        if call.inputs[1].data is None:
+            self._in_range(call, call.values[1])
+        else:
+            call.once("checked", lambda: self._in_range(call, call.values[1]))
+        return call.x.take(call.values[1], axis=self.axis)
 
     def _in_range(self, signature: Signature, indices: np.ndarray) -> None:
         x = signature.inputs[0]

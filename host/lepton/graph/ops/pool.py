@@ -4,12 +4,14 @@ Sources: tensorflow/lite/kernels/internal/reference/integer_ops/pooling.h, and r
 onnxruntime/contrib_ops/cpu/quantization/qlinear_pool.cc.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
 from ..core import FULL, Call, Op, OperandList, Padding, Pair, Shape, Signature, Tensor
-from ..numerics import onnxruntime_kernels
+from ..numerics import compiled, onnxruntime_kernels
 from ..numerics.requantize import from_reals, real
 from .conditions import clamp_range, image, int8, of_type, require, same_quantization, same_type
 from .windows import NONE, folded, window_size, windows
@@ -74,10 +76,40 @@ class MaxPool2D(_Pool):
         self._check(signature, same=True)
 
     def compute(self, call: Call) -> np.ndarray:
+        kernel = call.once("loop", lambda: self._loop(call))
+        if kernel is not None:
+            return kernel(call.x[0])
         x = call.x[0]
         lowest = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
         result = folded(np.maximum, x, self.kernel, self.stride, self.dilation, self.padding, lowest)[None]
         return np.clip(result, *self.limits(x.dtype)).astype(x.dtype, copy=False) if call.quantized else result
+
+
+    def _loop(self, call: Call) -> Callable[[np.ndarray], np.ndarray] | None:
+        """From one image (H,W,C) to (1,H,W,C)."""
+        dtype = call.x.dtype
+        shape = tuple(call.output.shape)
+        if dtype == np.float32 and not call.quantized:
+            name, limits = "largest_float", ()
+        elif dtype == np.int8:
+            name, limits = "largest", self.limits(dtype) if call.quantized else FULL
+        else:
+            return None
+        (top, _), (left, _) = self.padding
+        window = *self.kernel, *self.stride, *self.dilation, top, left, *limits
+        return _looped(compiled.loop(name, prod(shape), call.often), window, shape, dtype)
+
+
+def _looped(loop: compiled.Loop | None, arguments: tuple[object, ...], shape: Shape, dtype: np.dtype
+            ) -> Callable[[np.ndarray], np.ndarray] | None:
+    if loop is None:
+        return None
+
+    def kernel(x: np.ndarray) -> np.ndarray:
+        result = np.empty(shape, dtype)
+        loop(x, *arguments, result[0])
+        return result
+    return kernel
 
 
 def _divided(total: np.ndarray, count: np.ndarray, up: bool, limits: Pair) -> np.ndarray:
@@ -115,6 +147,9 @@ class AveragePool2D(_Pool):
         def taps(values: np.ndarray) -> np.ndarray:
             return windows(values, self.kernel, self.stride, (1, 1), self.padding)
 
+        kernel = call.once("loop", lambda: self._loop(call))
+        if kernel is not None:
+            return kernel(call.x[0])
         x = call.x[0]
         if self.count_padding:
             count = np.full((1, 1, 1), self.kernel[0] * self.kernel[1])
@@ -137,3 +172,18 @@ class AveragePool2D(_Pool):
             total += view[..., ky, kx]
         mean = total / count.astype(np.float32)
         return (from_reals(call.arithmetic, mean, call.output, self) if call.quantized else mean)[None]
+
+    def _loop(self, call: Call) -> Callable[[np.ndarray], np.ndarray] | None:
+        """From one image (H,W,C) to (1,H,W,C)."""
+        dtype = call.x.dtype
+        shape = tuple(call.output.shape)
+        (top, _), (left, _) = self.padding
+        window: tuple[object, ...] = (*self.kernel, *self.stride, top, left, self.count_padding)
+        if call.quantized and call.fixed and dtype == np.int8 and 129 * prod(self.kernel) < 1 << 24:
+            name = "average"
+            window = *window, self.unsigned, *self.limits(dtype)
+        elif not call.quantized and dtype == np.float32 and (self.in_order or call.fixed):
+            name = "average_float"
+        else:
+            return None
+        return _looped(compiled.loop(name, prod(shape), call.often), window, shape, dtype)

@@ -3,16 +3,17 @@
 Sources: tensorflow/lite/kernels/internal/reference/integer_ops/fully_connected.h, reference/batch_matmul.h.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from ..core import FULL, Call, GraphError, Op, OperandList, Pair, Shape, Signature, Tensor
-from ..numerics import onnxruntime_kernels
-from ..numerics.requantize import from_sums, sum_scales
+from ..numerics import compiled, onnxruntime_kernels
+from ..numerics.requantize import from_sums, requantizer, sum_scales
 from .conditions import clamp_range, dims, int8, of_type, require, same_type
-from .weights import centred, check_layer, finished, product, shape_of
+from .weights import bias_of, centred, check_layer, finished, finisher, product, shape_of
 
 __all__ = ["Einsum", "FullyConnected", "MatMul"]
 
@@ -45,9 +46,30 @@ class FullyConnected(Op):
         clamp_range(self.clamp)
 
     def compute(self, call: Call) -> np.ndarray:
+        kernel = call.once("loops", lambda: self._loops(call))
+        if kernel is not None:
+            return kernel(call.x)
         weights = centred(call.inputs[1])
         total = product((call.x.astype(np.int16) - call.inputs[0].zero_point).reshape(-1, weights.shape[1]), weights.T)
         return finished(call, total, self.clamp, in_double=True, once=True).reshape(call.output.shape)
+
+    def _loops(self, call: Call) -> Callable[[np.ndarray], np.ndarray] | None:
+        shape = tuple(call.output.shape)
+        weights = np.ascontiguousarray(centred(call.inputs[1]))
+        outputs, length = weights.shape
+        dots = compiled.loop("dots", self.macs(call), call.often)
+        finish = finisher(call, self.clamp, in_double=True, once=True)
+        if dots is None or finish is None:
+            return None
+        bias = bias_of(call, outputs)
+        zero = np.int16(call.inputs[0].zero_point)
+
+        def kernel(x: np.ndarray) -> np.ndarray:
+            rows = np.subtract(x.reshape(-1, length), zero, dtype=np.int16)
+            total = np.empty((len(rows), outputs), np.int32)
+            dots(rows, weights, bias, total)
+            return finish(total).reshape(shape)
+        return kernel
 
     def macs(self, signature: Signature) -> int:
         return prod(signature.output.shape) * prod(signature.inputs[1].shape[1:])
@@ -84,9 +106,30 @@ class MatMul(Op):
             own = onnxruntime_kernels.run(call, "MatMul") if a.dtype == np.float32 else None
             return a @ b if own is None else own
         left, right = call.inputs
+        kernel = call.once("loops", lambda: self._loops(call))
+        if kernel is not None:
+            return kernel(a, b)
         total = product(a.astype(np.int16) - left.zero_point, b.astype(np.int16) - right.zero_point)
         scales = sum_scales(call.arithmetic, left, right, call.output, in_double=False)
         return from_sums(call.arithmetic, total, scales, call.output.zero_point, self.clamp)
+
+    def _loops(self, call: Call) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+        """Of int8, each matrix with one."""
+        left, right = call.inputs
+        shape = tuple(call.output.shape)
+        loop = compiled.loop("products", prod(shape), call.often)
+        scales = sum_scales(call.arithmetic, left, right, call.output, in_double=False)
+        finish = requantizer(call.arithmetic, scales, call.output.zero_point, self.clamp, prod(shape), call.often)
+        if loop is None or finish is None or left.shape[:-2] != right.shape[:-2]:
+            return None
+        batch = prod(shape[:-2])
+        zeros = left.zero_point, right.zero_point
+
+        def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+            total = np.empty((batch, *shape[-2:]), np.int32)
+            loop(a.reshape(batch, *a.shape[-2:]), b.reshape(batch, *b.shape[-2:]), *zeros, total)
+            return finish(total.reshape(-1, shape[-1])).reshape(shape)
+        return kernel
 
     def macs(self, signature: Signature) -> int:
         return prod(signature.output.shape) * int(signature.inputs[0].shape[-1])

@@ -4,14 +4,26 @@ Sources: tensorflow/lite/kernels/internal/reference/{reduce,arg_min_max,cumsum}.
 onnxruntime/core/mlas/lib/qlgavgpool.cpp.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..core import Arithmetic, Call, Op, OperandList, Shape, Signature, Tensor
-from ..numerics import onnxruntime_kernels
+from ..numerics import compiled, onnxruntime_kernels
 from ..numerics.fixedpoint import multiply_by_quantized_multiplier, quantize_multiplier, wrap
-from ..numerics.requantize import float_average_scale, from_reals, from_sums, mean_multiplier, real, summed
+from ..numerics.requantize import (
+    Requantizer,
+    by_multiplier,
+    float_average_scale,
+    from_reals,
+    from_sums,
+    mean_multiplier,
+    real,
+    requantizer,
+    summed,
+    summer,
+)
 from ..numerics.rounding import half_away
 from .conditions import (
     EIGHT_BITS,
@@ -171,11 +183,23 @@ class ArgMax(Op):
         require(self.dtype in ("int32", "int64"), f"the output must be int32 or int64, not {self.dtype}")
 
     def compute(self, call: Call) -> np.ndarray:
+        loop = call.once("loop", lambda: self._loop(call))
+        if loop is not None:
+            places = np.empty(call.x.size // call.x.shape[-1], np.int64)
+            loop(call.x.reshape(len(places), -1), places)
+            return (places if self.dtype == "int64" else places.astype(self.dtype)).reshape(call.output.shape)
         find = np.argmin if self.smallest else np.argmax
         if not self.last:
             return find(call.x, axis=self.axis, keepdims=self.keep_dims)
         backwards = np.flip(call.x, self.axis)
         return call.x.shape[self.axis] - 1 - find(backwards, axis=self.axis, keepdims=self.keep_dims)
+
+    def _loop(self, call: Call) -> compiled.Loop | None:
+        """For the first of the largest along the last axis."""
+        name = {"int8": "first_largest", "float32": "first_largest_float"}.get(call.x.dtype.name)
+        if name is None or self.smallest or self.last or (self.axis + 1) % call.x.ndim:
+            return None
+        return compiled.loop(name, call.x.size, call.often)
 
     def permuted(self, order: tuple[int, ...]) -> "ArgMax":
         return replace(self, axis=order[self.axis % len(order)])
@@ -203,6 +227,13 @@ class CumSum(Op):
         of_type(signature.inputs[0], np.float32, np.int32, np.int64)
 
     def compute(self, call: Call) -> np.ndarray:
+        plain = call.x.dtype == np.float32 and not self.exclusive and not self.reverse and not (
+            self.axis + 1) % call.x.ndim
+        loop = compiled.loop("running_sums", call.x.size, call.often) if plain else None
+        if loop is not None:
+            sums = np.empty(call.x.shape, np.float32)
+            loop(call.x.reshape(-1, call.x.shape[-1]), sums.reshape(-1, call.x.shape[-1]))
+            return sums
         x = np.moveaxis(np.flip(call.x, self.axis) if self.reverse else call.x, self.axis, -1)
         total = np.cumsum(x, axis=-1, dtype=x.dtype)
         if self.exclusive:
@@ -225,6 +256,9 @@ def _mean(op: Op, call: Call, axes: tuple[int, ...]) -> np.ndarray:
     output = call.output
     if not call.quantized:
         return x.mean(axis=axes, dtype=np.float32 if x.dtype == np.float32 else None, keepdims=True)
+    kernel = call.once("loops", lambda: _mean_loops(op, call, axes))
+    if kernel is not None:
+        return kernel(x)
     count = _count(x, axes)
     limits = op.limits(output.dtype)
     total = summed(x, axes) - source.zero_point * count
@@ -234,6 +268,25 @@ def _mean(op: Op, call: Call, axes: tuple[int, ...]) -> np.ndarray:
         return np.clip(result, *limits).astype(output.dtype)
     factor = float_average_scale(call.arithmetic, float(source.scale), float(output.scale), count)
     return from_sums(call.arithmetic, total, np.atleast_1d(factor), output.zero_point, limits)
+
+
+def _mean_loops(op: Op, call: Call, axes: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Of int8 over neighbouring axes."""
+    x, source, output = call.x, call.inputs[0], call.output
+    sums = summer(x.shape, axes, call.often) if x.dtype == np.int8 else None
+    count = _count(x, axes)
+    limits = op.limits(output.dtype)
+    if sums is None or output.dtype != np.int8:
+        return None
+    finish: Requantizer | None
+    if call.fixed:
+        multiplier, shift = mean_multiplier(float(source.scale), float(output.scale), count)
+        finish = by_multiplier(multiplier, shift, output.zero_point, limits, x.size, call.often)
+    else:
+        factor = np.atleast_1d(float_average_scale(call.arithmetic, float(source.scale), float(output.scale), count))
+        finish = requantizer(call.arithmetic, factor, output.zero_point, limits, x.size, call.often)
+    less = np.int32(source.zero_point * count)  # below 2**31, for there are fewer than 2**24 values
+    return None if finish is None else lambda values: finish(sums(values) - less)
 
 
 def _sum(op: Op, call: Call, axes: tuple[int, ...]) -> np.ndarray:

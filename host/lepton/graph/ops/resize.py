@@ -6,6 +6,7 @@ onnxruntime/core/providers/cpu/tensor/{upsample.cc,upsample.h,upsamplebase.h}.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -62,13 +63,26 @@ class Resize(Move):
     def compute(self, call: Call) -> np.ndarray:
         x = call.x[0]
         if self.mode == "nearest":
-            rows, columns = (_nearest(self, call.fixed, axis, x.shape[axis]) for axis in (0, 1))
-            return x.take(rows, axis=0).take(columns, axis=1)[None]
+            rows, columns = call.once("places", lambda: [_nearest(self, call.fixed, axis, x.shape[axis])
+                                                         for axis in (0, 1)])
+            loop = compiled.loop("nearest", prod(call.output.shape), call.often)
+            if loop is None:
+                return x.take(rows, axis=0).take(columns, axis=1)[None]
+            made = np.empty(call.output.shape, x.dtype)
+            loop(np.ascontiguousarray(x).view(np.uint8), rows, columns, made[0].view(np.uint8))
+            return made
         if not call.quantized:
-            return _bilinear(x, self)[None]
+            return _bilinear(x, self, call)[None]
         if not call.fixed:
-            return _bilinear_cut_off(x, self)[None]
-        return (_bilinear_unsigned if self.unsigned else _bilinear_integer)(x, self.size, self)[None]
+            weights = call.once("weights", lambda: _cut_off_weights(x.shape, self))
+            if not self.unsigned:
+                return _weighted(x, weights, _TOWARDS_ZERO, call.often)[None]
+            raised = x.view(np.uint8) ^ np.uint8(128)
+            return (_weighted(raised, weights, _TOWARDS_ZERO, call.often) ^ np.uint8(128)).view(np.int8)[None]
+        if self.unsigned:
+            return _bilinear_unsigned(x, self.size, self)[None]
+        weights = call.once("weights", lambda: _integer_weights(x.shape, self.size, self))
+        return _weighted(x, weights, _HALF_AWAY, call.often)[None]
 
 
 def _coordinates(op: Resize, axis: int, source: int) -> np.ndarray:
@@ -119,13 +133,32 @@ def _nearest_fixed(op: Resize, axis: int, source: int) -> np.ndarray:
     return np.floor((at + np.float32(0.5 if kind == "half_pixel" else 0)) * factor)
 
 
-def _bilinear_integer(x: np.ndarray, size: Pair, op: Resize) -> np.ndarray:
+@dataclass(frozen=True)
+class _Weights:
+    """Pixels and their int32 weights along (y, x), for sums of four pixels times two weights of 10 bits each.
+
+    Weights are -512 to 1536 and two add up to 1024, so sums fit in int32.
+    """
+
+    lows: Sequence[np.ndarray]
+    highs: Sequence[np.ndarray]
+    low_weights: Sequence[np.ndarray]
+    high_weights: Sequence[np.ndarray]
+
+    @cached_property
+    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows of the input that are used, and where in them the upper and lower ones are."""
+        used, places = np.unique(np.concatenate([self.lows[0], self.highs[0]]), return_inverse=True)
+        return used, places[:len(self.lows[0])], places[len(self.lows[0]):]
+
+
+def _integer_weights(shape: Shape, size: Pair, op: Resize) -> _Weights:
     """TFLite's ResizeBilinearInteger: places and weights with 10 fractional bits."""
     lows = []
     highs = []
     weights = []
     for axis in (0, 1):
-        source = x.shape[axis]
+        source = shape[axis]
         target = size[axis]
         if op.coordinates == "align_corners" and target > 1:
             step = ((source - 1 << 10) + (target - 1) // 2) // (target - 1)
@@ -138,24 +171,23 @@ def _bilinear_integer(x: np.ndarray, size: Pair, op: Resize) -> np.ndarray:
         low = np.clip(at >> 10, 0, source - 1)  # TFLite reads beyond the row where a rounded step leads there
         lows.append(low)
         highs.append(np.minimum(np.maximum(at + 1023, 0) >> 10, source - 1))
-        weights.append(at - (low << 10))
-    return _weighted(x, lows, highs, [(_ONE - w, w) for w in weights], _HALF_AWAY)
+        weights.append((at - (low << 10)).astype(np.int32))
+    return _Weights(lows, highs, [_ONE - w for w in weights], weights)
 
 
-def _weighted(x: np.ndarray, lows: Sequence[np.ndarray], highs: Sequence[np.ndarray],
-              weights: Sequence[tuple[np.ndarray, np.ndarray]], rounding: Pair) -> np.ndarray:
+def _weighted(x: np.ndarray, weights: _Weights, rounding: Pair, often: bool) -> np.ndarray:
     """Sums of four pixels times two weights of 10 bits each, divided; `x` is int8 or uint8, like the result.
 
-    `lows`, `highs` and their `weights` are along (y, x). First between columns, then between rows: the integers are
-    those of the products of two weights. Weights are -512 to 1536 and two add up to 1024, so sums fit in int32.
+    First between columns, then between rows: the integers are those of the products of two weights.
     """
-    (low_y, high_y), (low_x, high_x) = (tuple(w.astype(np.int32) for w in pair) for pair in weights)
-    used, places = np.unique(np.concatenate([lows[0], highs[0]]), return_inverse=True)
-    upper = places[:len(lows[0])]
-    lower = places[len(lows[0]):]
+    low_y, low_x = weights.low_weights
+    high_y, high_x = weights.high_weights
+    lows = weights.lows
+    highs = weights.highs
+    used, upper, lower = weights.rows
     below_zero, half = rounding
     shape = len(upper), len(lows[1]), x.shape[2]
-    loop = compiled.loop("bilinear", prod(shape))
+    loop = compiled.loop("bilinear", prod(shape), often)
     if loop is not None:
         made = np.empty(shape, x.dtype)
         loop(x.view(np.int8), used, 255 if x.dtype == np.uint8 else -1, lows[1], highs[1], low_x, high_x, upper, lower,
@@ -225,44 +257,47 @@ def _neighbours(op: Resize, axis: int, size: int) -> tuple[np.ndarray, np.ndarra
     return at, low, np.minimum(low + 1, size - 1)
 
 
-def _bilinear_cut_off(x: np.ndarray, op: Resize) -> np.ndarray:
+def _cut_off_weights(shape: Shape, op: Resize) -> _Weights:
     """ONNX Runtime's NhwcUpsampleBilinearInteger: 10 fractional bits of each place, then C's division."""
     axes = []
     for axis in (0, 1):
-        at, low, high = _neighbours(op, axis, x.shape[axis])
+        at, low, high = _neighbours(op, axis, shape[axis])
         steps = (at * np.float32(1024)).astype(np.int64)
         near = np.abs(steps - (low << 10))
         far = np.abs(steps - (high << 10))
         # Where both neighbours are the last pixel, ONNX Runtime gives each half of the weight.
         same = low == high
-        axes.append((low, high, np.where(same, 512, far), np.where(same, 512, near)))
-    lows, highs, far_weights, near_weights = zip(*axes, strict=True)
-    weights = list(zip(far_weights, near_weights, strict=True))
-    if not op.unsigned:
-        return _weighted(x, lows, highs, weights, _TOWARDS_ZERO)
-    raised = x.view(np.uint8) ^ np.uint8(128)
-    return (_weighted(raised, lows, highs, weights, _TOWARDS_ZERO) ^ np.uint8(128)).view(np.int8)
+        axes.append((low, high, np.where(same, 512, far).astype(np.int32), np.where(same, 512, near).astype(np.int32)))
+    return _Weights(*zip(*axes, strict=True))
 
 
-def _bilinear(x: np.ndarray, op: Resize) -> np.ndarray:
-    """ONNX Runtime's UpsampleBilinear, in float32."""
+def _float_weights(shape: Shape, op: Resize) -> _Weights:
+    """Of pixels (far, near), in float32."""
     lows = []
     highs = []
     weights = []
     for axis in (0, 1):
-        at, low, high = _neighbours(op, axis, x.shape[axis])
+        at, low, high = _neighbours(op, axis, shape[axis])
         lows.append(low)
         highs.append(high)
         near = np.abs(at - low)
         far = np.abs(at - high)
         same = low == high
         weights.append((np.where(same, np.float32(0.5), far), np.where(same, np.float32(0.5), near)))
-    x = x.astype(np.float32)
-    (far_y, near_y), (far_x, near_x) = weights
+    return _Weights(lows, highs, [far for far, _ in weights], [near for _, near in weights])
+
+
+def _bilinear(x: np.ndarray, op: Resize, call: Call) -> np.ndarray:
+    """ONNX Runtime's UpsampleBilinear, in float32."""
+    weights = call.once("weights", lambda: _float_weights(x.shape, op))
+    lows, highs = weights.lows, weights.highs
+    far_y, far_x = weights.low_weights
+    near_y, near_x = weights.high_weights
+    x = x.astype(np.float32, copy=False)
     total = np.empty((*op.size, x.shape[2]), np.float32)
-    loop = compiled.loop("bilinear_float", total.size)
+    loop = compiled.loop("bilinear_float", total.size, call.often)
     if loop is not None:
-        doubles = [w.astype(np.float64) for w in (far_y, near_y, far_x, near_x)]
+        doubles = call.once("doubles", lambda: [w.astype(np.float64) for w in (far_y, near_y, far_x, near_x)])
         loop(x, lows[0], highs[0], lows[1], highs[1], *doubles, total)
         return total
     each = max(_BLOCK // (op.size[1] * x.shape[2]), 1)

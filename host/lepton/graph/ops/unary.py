@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core import Call, Op, OperandList, Shape, Signature, Tensor
-from ..numerics import onnxruntime_kernels
-from ..numerics.tables import mapped
+from ..numerics import compiled, onnxruntime_kernels
+from ..numerics.tables import PAIRS_PAY, mapped
 from .conditions import dims, int8, require
 
 __all__ = ["Cast", "Table", "Unary"]
@@ -37,7 +37,14 @@ class Table(Op):
         return self.values[128:] + self.values[:128]
 
     def compute(self, call: Call) -> np.ndarray:
-        return mapped(self.byte_map(), call.x).view(np.int8)
+        by_byte = call.once("values", self.byte_map)
+        loop = call.once("loop", lambda: compiled.loop("take_bytes", call.x.size, call.often)
+                         if call.x.size < PAIRS_PAY or call.x.size % 2 else None)
+        if loop is None:
+            return mapped(by_byte, call.x).view(np.int8)
+        result = np.empty(call.x.shape, np.int8)
+        loop(call.once("table", lambda: np.frombuffer(by_byte, np.int8)), call.x.reshape(-1), result.reshape(-1))
+        return result
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

@@ -1,10 +1,12 @@
 """Checks and arithmetic that layers with constant weights share."""
 
 
+from math import prod
+
 import numpy as np
 
-from ..core import Call, GraphError, OperandList, Shape, Signature, Tensor
-from ..numerics.requantize import from_sums, sum_scales
+from ..core import Call, GraphError, OperandList, Pair, Shape, Signature, Tensor
+from ..numerics.requantize import Requantizer, from_sums, requantizer, sum_scales
 from .conditions import constant, int8, quantized, require
 
 
@@ -62,6 +64,21 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a @ b of integers of up to 16 bits, exact, as int64."""
     exact = exact_type(a, b)
     return (a.astype(exact) @ b.astype(exact)).astype(np.int64)
+
+
+def finisher(call: Call, limits: Pair, in_double: bool, once: bool = False) -> Requantizer | None:
+    """What makes the layer's int8 result of its int32 sums (rows, output channels), the bias being in them; None where
+    numpy is to compute."""
+    x, weights = call.inputs[:2]
+    scales = sum_scales(call.arithmetic, x, weights, call.output, in_double)
+    return requantizer(call.arithmetic, scales, call.output.zero_point, limits, prod(call.output.shape), call.often,
+                       once)
+
+
+def bias_of(call: Call, outputs: int) -> np.ndarray:
+    """int32, zeros where there is none."""
+    bias = call.values.get(2)
+    return np.zeros(outputs, np.int32) if bias is None else np.ascontiguousarray(bias.reshape(-1))
 
 
 def finished(call: Call, total: np.ndarray, limits: tuple[int, int], in_double: bool, once: bool = False) -> np.ndarray:

@@ -6,6 +6,7 @@ Array = np.ndarray
 
 TYPES = {
     "take": "UINT16[:] UINT16[:] uint16[:]",
+    "take_bytes": "INT8[:] INT8[:] int8[:]",
     "quantize": "FLOAT32[:] float32 float32 float32 float32 boolean boolean int8[:]",
     "dequantize": "INT8[:] float32 float32 float32[:]",
     "select_bytes": "INT8[:] INT8[:] INT8[:] int8[:]",
@@ -18,6 +19,12 @@ def take(table: Array, index: Array, result: Array) -> None:
     """tables.taken of 65 536 values."""
     for i in range(index.size):
         result[i] = table[index[i]]
+
+
+def take_bytes(table: Array, x: Array, result: Array) -> None:
+    """tables.mapped, by single bytes."""
+    for i in range(x.size):
+        result[i] = table[np.intp(x[i]) & 255]
 
 
 def quantize(x: Array, scale: float, zero: float, low: float, high: float, divide: bool, away: bool,
