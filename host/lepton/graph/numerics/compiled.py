@@ -94,4 +94,4 @@ def _compiled(function: Loop, types: str, cache: bool) -> Loop:
         return numba.types.Array(getattr(numba.types, element.lower()), dimensions, "C", readonly=element.isupper())
 
     signature = numba.types.void(*(argument(word) for word in types.split()))
-    return numba.njit(signature, cache=cache, fastmath=False, nogil=True)(function)
+    return numba.njit(signature, cache=cache, fastmath=False, nogil=True, error_model="numpy")(function)

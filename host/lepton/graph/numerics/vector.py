@@ -3,9 +3,12 @@
 from typing import Any
 
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic, overload, register_jitable
 
-from .loops import intrinsics
+from .loops import fixed, intrinsics
+
+for _helper in fixed.HELPERS:
+    register_jitable(_helper)
 
 
 @intrinsic

@@ -60,8 +60,7 @@ class Div(Binary):
             quotients = divided(a, b, call.often)
             if quotients is not None:
                 return quotients
-            whole = np.abs(a) // np.abs(b)
-            return np.where((a < 0) == (b < 0), whole, -whole)
+            return (a - np.fmod(a, b)) // b
         # reference_ops::Div (kernels/internal/reference/div.h): a reciprocal and one multiplier.
         divisor = centred(call, 1)
         output = call.output

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core import Call, Op, OperandList, Shape, Signature, Tensor
+from ..numerics import compiled
 from .conditions import dims, of_type, require
 
 __all__ = ["DetectionPostProcess"]
@@ -60,7 +61,8 @@ class DetectionPostProcess(Op):
         encodings, scores, anchors = call.values
         boxes = self._boxes(encodings[0], anchors)
         scores = scores[0][:, scores.shape[2] - self.classes:]
-        found, count = self._regular(boxes, scores) if self.regular else self._fast(boxes, scores)
+        loop = compiled.loop("suppress", scores.size, call.often) if np.isfinite(boxes).all() else None
+        found, count = (self._regular if self.regular else self._fast)(boxes, scores, loop)
         result = np.zeros((self.rows + 1, 6), np.float32)
         for row, (box, label, score) in enumerate(found):
             result[row] = (*boxes[box], label, score)
@@ -77,10 +79,14 @@ class DetectionPostProcess(Op):
         return np.stack([center_y - half_height, center_x - half_width, center_y + half_height, center_x + half_width],
                         axis=1).astype(np.float32)
 
-    def _suppress(self, boxes: np.ndarray, scores: np.ndarray, most: int) -> list[int]:
+    def _suppress(self, boxes: np.ndarray, scores: np.ndarray, most: int, loop: compiled.Loop | None) -> list[int]:
         """NonMaxSuppressionSingleClass: places of the boxes that are kept, best first."""
         places = np.flatnonzero(scores >= np.float32(self.least_score))
         places = places[np.argsort(-scores[places], kind="stable")]
+        if loop is not None:
+            some = np.empty(min(most, len(scores)), np.int64)
+            loop(boxes, places, float(np.float32(self.most_overlap)), some)
+            return [place for place in some.tolist() if place >= 0]
         kept: list[int] = []
         while places.size and len(kept) < min(most, len(scores)):
             kept.append(int(places[0]))
@@ -88,19 +94,23 @@ class DetectionPostProcess(Op):
             places = rest[~(_overlap(boxes[kept[-1]], boxes[rest]) > np.float32(self.most_overlap))]
         return kept
 
-    def _fast(self, boxes: np.ndarray, scores: np.ndarray) -> tuple[list[Found], int]:
+    def _fast(self, boxes: np.ndarray, scores: np.ndarray, loop: compiled.Loop | None) -> tuple[list[Found], int]:
         """NonMaxSuppressionMultiClassFastHelper: by the best class of each box, with the next best ones of the same."""
-        # Stable: of equal scores the lower class comes first.
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :min(self.classes_each, self.classes)]
-        best = np.take_along_axis(scores, order[:, :1], axis=1)[:, 0]
-        kept = self._suppress(boxes, best, self.detections)
+        best = scores.max(axis=1)
+        if self.classes_each == 1 and not np.isnan(best).any():
+            order = scores.argmax(axis=1)[:, None]
+        else:
+            # Stable: of equal scores the lower class comes first.
+            order = np.argsort(-scores, axis=1, kind="stable")[:, :min(self.classes_each, self.classes)]
+            best = np.take_along_axis(scores, order[:, :1], axis=1)[:, 0]
+        kept = self._suppress(boxes, best, self.detections, loop)
         return [(box, int(label), float(scores[box, label])) for box in kept for label in order[box]], len(kept)
 
-    def _regular(self, boxes: np.ndarray, scores: np.ndarray) -> tuple[list[Found], int]:
+    def _regular(self, boxes: np.ndarray, scores: np.ndarray, loop: compiled.Loop | None) -> tuple[list[Found], int]:
         """NonMaxSuppressionMultiClassRegularHelper: the best of what each class keeps."""
         found: list[Found] = []
         for label in range(self.classes):
-            kept = self._suppress(boxes, scores[:, label], self.detections_each)
+            kept = self._suppress(boxes, scores[:, label], self.detections_each, loop)
             found += [(box, label, float(scores[box, label])) for box in kept]
             found = sorted(found, key=lambda item: -item[2])[:self.detections]
         return found, len(found)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core import Call, Op, OperandList, Shape, Signature, Tensor
+from ..numerics import compiled
 from ..numerics.fixedpoint import multiply_by_quantized_multiplier, rounding_divide, saturating_doubling_high_multiply
 from ..numerics.functions import inverse_square_roots
 from .conditions import axis_of, dims, int8, of_type, require, same_type
@@ -38,6 +39,12 @@ class L2Normalize(Op):
     def compute(self, call: Call) -> np.ndarray:
         if not call.quantized:
             return self._reals(call.x)
+        loop = compiled.loop("unit_length", call.x.size, call.often) if call.x.size else None
+        if loop is not None:
+            made = np.empty(call.x.shape, np.int8)
+            length = call.x.shape[-1]
+            loop(call.x.reshape(-1, length), call.inputs[0].zero_point, self.unsigned, made.reshape(-1, length))
+            return made
         x = call.x.astype(np.int64) - call.inputs[0].zero_point
         multiplier, shift = (v[..., None] for v in inverse_square_roots((x * x).sum(axis=-1)))
         if self.unsigned:

@@ -128,7 +128,8 @@ def _table_softmax(rows: np.ndarray, source: Tensor, output: Tensor) -> np.ndarr
     below = rows.max(axis=-1, keepdims=True).view(np.uint8) - np.ascontiguousarray(rows).view(np.uint8)  # 0 to 255
     e = table.take(below)
     total = np.add.accumulate(e, axis=-1)[..., -1:]  # one after the other, as the framework adds
-    e *= np.float32(factor)
+    with np.errstate(over="ignore"):  # beyond float32 is saturated below
+        e *= np.float32(factor)
     e /= total
     np.rint(e, out=e)
     e += np.float32(output.zero_point)
@@ -231,21 +232,16 @@ class LogSoftmax(Op):
         reverse = call.once("reverse", lambda: quantize_multiplier((1 << (31 - left)) / multiplier))
         rows = x.reshape(-1, x.shape[-1])
         loop = compiled.loop("log_softmax", rows.size, call.often)
-        sums = compiled.loop("row_sums", rows.size, call.often)
-        if sums is None:
-            below = rows.max(axis=1, keepdims=True).view(np.uint8) - rows.view(np.uint8)  # 0 to 255
-            total = parts.take(below).sum(axis=1, dtype=np.int64)
-        else:
-            total = np.empty(len(rows), np.int64)
-            sums(rows, parts, total)
+        if loop is not None:
+            result = np.empty(rows.shape, np.int8)
+            loop(rows, scaled, parts, _INTEGER_BITS, radius, *reverse, result)
+            return result.reshape(x.shape)
+        below = rows.max(axis=1, keepdims=True).view(np.uint8) - rows.view(np.uint8)  # 0 to 255
+        total = parts.take(below).sum(axis=1, dtype=np.int64)
         known, places = np.unique(total, return_inverse=True)  # few of many rows
         logs = logarithm(known, _ACCUMULATION_BITS, _INTEGER_BITS)
         log = logs.take(places)
         least = np.maximum(-radius - 1, multiply_by_quantized_multiplier(logs - 2**31, *reverse)).take(places)
-        if loop is not None:
-            result = np.empty(rows.shape, np.int8)
-            loop(rows, scaled, log, least, result)
-            return result.reshape(x.shape)
         output = rounding_divide(scaled.take(below) - log[:, None], 31 - _INTEGER_BITS - _LOG_BITS) + 127
         counts = -below.astype(np.int64) > least[:, None]
         return np.where(counts, np.clip(output, -128, 127), -128).astype(np.int8).reshape(x.shape)

@@ -9,9 +9,6 @@ Array = np.ndarray
 TYPES = {
     "softmax_fixed": "INT8[:,:] INT64[:] INT64[:] int64[:] int8[:,:]",
     "softmax_float": "INT8[:,:] FLOAT32[:] float32 float32 float32[:] int8[:,:]",
-    "row_sums": "INT8[:,:] INT64[:] int64[:]",
-    "log_softmax": "INT8[:,:] INT64[:] INT64[:] INT64[:] int8[:,:]",
-    "squares": "INT8[:,:] int32 int32[:]",
     "first_largest": "INT8[:,:] int64[:]",
     "first_largest_float": "FLOAT32[:,:] int64[:]",
     "running_sums": "FLOAT32[:,:] float32[:,:]",
@@ -65,46 +62,6 @@ def softmax_float(x: Array, table: Array, factor: float, zero: float, row: Array
             y = y if y > np.float32(-128) else np.float32(-128)
             y = y if y < np.float32(127) else np.float32(127)
             result[i, j] = np.int8(np.int32(y))
-
-
-def row_sums(x: Array, parts: Array, total: Array) -> None:
-    """softmax._sums: of `parts` by the difference to each row's largest."""
-    rows, columns = x.shape
-    for i in range(rows):
-        largest = np.int8(-128)
-        for j in range(columns):
-            largest = max(largest, x[i, j])
-        made = np.int64(0)
-        for j in range(columns):
-            made += parts[np.intp(largest) - np.intp(x[i, j])]
-        total[i] = made
-
-
-def log_softmax(x: Array, scaled: Array, log: Array, least: Array, result: Array) -> None:
-    """softmax.LogSoftmax: of each row, the logarithm of its sum and the least difference that counts."""
-    rows, columns = x.shape
-    for i in range(rows):
-        largest = np.int8(-128)
-        for j in range(columns):
-            largest = max(largest, x[i, j])
-        for j in range(columns):
-            below = np.int64(x[i, j]) - np.int64(largest)
-            y = scaled[-below] - log[i]
-            y = ((y + (1 << 21) + (y >> 63)) >> 22) + 127  # 31 - 5 - 4 bits, halves away from zero
-            y = min(max(y, -128), 127)
-            result[i, j] = np.int8(y if below > least[i] else -128)
-
-
-def squares(x: Array, zero: int, total: Array) -> None:
-    """normalize.L2Normalize: sums of squares of each row."""
-    rows, columns = x.shape
-    for i in range(rows):
-        values = x[i]
-        made = np.int32(0)
-        for j in range(columns):
-            value = np.int32(values[j]) - zero
-            made += value * value
-        total[i] = made
 
 
 def first_largest(x: Array, result: Array) -> None:

@@ -1,0 +1,262 @@
+"""Steps that are prepared to run often, however small, give the bytes of the code in numpy, which is the definition."""
+
+import threading
+
+import numpy as np
+import pytest
+from lepton.graph import Arithmetic, Quantization, Tensor, interpret, ops
+from lepton.graph.core import OperandList
+from lepton.graph.numerics import compiled
+
+pytest.importorskip("numba", reason="numba (extra fast) is not installed")
+
+INT8 = np.dtype(np.int8)
+FLOAT32 = np.dtype(np.float32)
+SCALES = (1e-6, 1e-3, 0.0371, 0.25, 0.5, 1.0, 7.3, 300.0)
+
+
+def tensor(name, shape, scale=None, zero=0, dtype=INT8, data=None, axis=None):
+    scale = None if scale is None else np.atleast_1d(np.asarray(scale, np.float32))
+    q = None if scale is None else Quantization(scale, np.full(len(scale), zero, np.int32), axis)
+    return Tensor(name, tuple(shape), np.dtype(dtype), q, data)
+
+
+def integers(random, shape, dtype=INT8):
+    info = np.iinfo(dtype)
+    return random.integers(info.min, info.max, shape, dtype, endpoint=True)
+
+
+def floats(random, shape):
+    values = random.normal(0, 3, shape).astype(np.float32)
+    values.reshape(-1)[::7] = 0
+    values.reshape(-1)[::5] = np.rint(values.reshape(-1)[::5])  # equal ones
+    return values
+
+
+def same(monkeypatch, op, arithmetic, inputs, output, *executions):
+    """Each execution with what the first one prepared."""
+    kernel = interpret.prepare(op, arithmetic, inputs, output, often=True)
+    for values in executions:
+        monkeypatch.setenv(compiled.SWITCH, "0")
+        wanted = interpret.compute(op, arithmetic, inputs, values, output)
+        monkeypatch.setenv(compiled.SWITCH, "1")
+        found = kernel(values)
+        assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype)
+        np.testing.assert_array_equal(found, wanted)
+        assert found.flags.c_contiguous
+
+
+def infer(op, inputs):
+    return op.infer(OperandList(inputs))
+
+
+def one(random, op, arithmetic, x, dtype=INT8, scale=None, zero=0):
+    """Inputs and output of an operator of `x` alone; its scales are random where there are any."""
+    quantized = np.dtype(dtype) == INT8
+    scaled = random.choice(SCALES) if quantized else None
+    inputs = [tensor("x", x.shape, scaled, int(random.integers(-128, 128)), dtype)]
+    shape, made = infer(op, inputs)
+    keeps = op.keeps_quantization and quantized
+    if keeps:
+        output = Tensor("y", shape, made, inputs[0].quantization)
+    else:
+        output = tensor("y", shape, scale if scale is not None or made != INT8 else random.choice(SCALES), zero, made)
+    return inputs, output
+
+
+@pytest.mark.parametrize("arithmetic", list(Arithmetic))
+@pytest.mark.parametrize("seed", range(12))
+def test_layers(monkeypatch, seed, arithmetic):
+    """Convolutions, products of matrices: strides, dilations, paddings, groups, clamps, and sums that wrap around."""
+    random = np.random.default_rng(seed)
+    groups = int(random.integers(1, 4))
+    channels = groups * int(random.integers(1, 6))
+    outputs = groups * int(random.integers(1, 8))
+    kernel = tuple(int(n) for n in random.integers(1, 4, 2))
+    window = {"stride": tuple(int(n) for n in random.integers(1, 3, 2)),
+              "dilation": tuple(int(n) for n in random.integers(1, 3, 2)),
+              "padding": tuple((int(a), int(b)) for a, b in random.integers(0, 3, (2, 2)))}
+    low, high = sorted(int(n) for n in random.integers(-128, 128, 2))
+    shape = (int(random.integers(1, 3)), *(int(n) for n in random.integers(6, 10, 2)), channels)
+    x = tensor("x", shape, random.choice(SCALES), int(random.integers(-128, 128)))
+    bias_values = integers(random, outputs, np.dtype(np.int32))
+
+    def weights(op, size, axis, count, multiplied=1):
+        scales = random.choice(SCALES, count) if random.integers(2) else [random.choice(SCALES)]
+        data = integers(random, size)
+        w = tensor("w", size, scales, int(random.integers(-2, 3)), data=data, axis=axis if len(scales) > 1 else None)
+        bias = tensor("b", (count,), dtype=np.int32, data=np.resize(bias_values, count))
+        inputs = [x, w, bias] if random.integers(2) else [x, w]
+        made, dtype = infer(op, inputs)
+        output = tensor("y", made, random.choice(SCALES), int(random.integers(-128, 128)), dtype)
+        same(monkeypatch, op, arithmetic, inputs, output,
+             *([integers(random, shape), *(t.data for t in inputs[1:])] for _ in range(2)))
+
+    weights(ops.Conv2D(**window, groups=groups, clamp=(low, high), unsigned=bool(random.integers(2))),
+            (outputs, *kernel, channels // groups), 0, outputs)
+    multiplier = int(random.integers(1, 3))
+    weights(ops.DepthwiseConv2D(**window, multiplier=multiplier), (1, *kernel, channels * multiplier), 3,
+            channels * multiplier)
+    weights(ops.FullyConnected(clamp=(low, high)), (outputs, channels), 0, outputs)
+    a, b = (2, 3, 5, 4), (2, 3, 4, 7)
+    inputs = [tensor("a", a, 0.1, 5), tensor("b", b, 0.02, -7)]
+    same(monkeypatch, ops.MatMul(), arithmetic, inputs, tensor("y", (2, 3, 5, 7), random.choice(SCALES), 3),
+         [integers(random, a), integers(random, b)])
+
+
+@pytest.mark.parametrize("arithmetic", list(Arithmetic))
+@pytest.mark.parametrize("seed", range(8))
+def test_pools_and_images(monkeypatch, seed, arithmetic):
+    random = np.random.default_rng(100 + seed)
+    kernel = tuple(int(n) for n in random.integers(1, 4, 2))
+    window = {"kernel": kernel, "stride": tuple(int(n) for n in random.integers(1, 4, 2)),
+              "padding": tuple((int(random.integers(0, k)), int(random.integers(0, k))) for k in kernel)}
+    shape = (int(random.integers(1, 3)), *(int(n) for n in random.integers(7, 12, 2)), int(random.integers(1, 40)))
+    low, high = sorted(int(n) for n in random.integers(-128, 128, 2))
+    size = tuple(int(n) for n in random.integers(1, 25, 2))
+    flags = [bool(n) for n in random.integers(0, 2, 3)]
+    coordinates = str(random.choice(["half_pixel", "asymmetric", "align_corners"]))
+    for op in (ops.MaxPool2D(**window, clamp=(low, high), dilation=(1, 2)),
+               ops.AveragePool2D(**window, clamp=(low, high), count_padding=flags[0], unsigned=flags[1]),
+               ops.Resize(size, "bilinear", coordinates, unsigned=flags[2]),
+               ops.Resize(size, "nearest", coordinates)):
+        inputs, output = one(random, op, arithmetic, np.empty(shape))
+        same(monkeypatch, op, arithmetic, inputs, output, *([integers(random, shape)] for _ in range(2)))
+    for op in (ops.MaxPool2D(**window), ops.AveragePool2D(**window, count_padding=flags[0], in_order=True),
+               ops.Resize(size, "bilinear", coordinates), ops.Resize(size, "nearest", coordinates)):
+        inputs, output = one(random, op, arithmetic, np.empty(shape), FLOAT32)
+        x = floats(random, shape)
+        broken = x.copy()
+        broken[0, 3, 3] = np.nan
+        broken[0, 4, 3] = np.inf
+        with np.errstate(invalid="ignore"):
+            same(monkeypatch, op, arithmetic, inputs, output, [x], [broken])
+
+
+@pytest.mark.parametrize("arithmetic", list(Arithmetic))
+@pytest.mark.parametrize("seed", range(8))
+def test_rows_and_reductions(monkeypatch, seed, arithmetic):
+    random = np.random.default_rng(200 + seed)
+    shape = tuple(int(n) for n in random.integers(1, 14, 3))
+    count = int(random.integers(1, shape[-1] + 1))
+    axes = tuple(range(*sorted(random.choice(4, 2, replace=False))))
+    for op in (ops.ArgMax(-1), ops.ArgMax(2, dtype="int32", keep_dims=False), ops.ArgMax(1), ops.TopK(count),
+               ops.TopK(count, largest=False), ops.Reduce("mean", axes), ops.Reduce("sum", axes, keep_dims=False),
+               ops.Reduce("max", axes)):
+        inputs, output = one(random, op, arithmetic, np.empty(shape), scale=random.choice(SCALES),
+                             zero=int(random.integers(-128, 128)))
+        if isinstance(op, ops.ArgMax | ops.TopK):
+            output = tensor("y", output.shape, dtype=output.dtype)
+        few = random.integers(-2, 3, shape).astype(np.int8)  # many equal ones
+        same(monkeypatch, op, arithmetic, inputs, output, [integers(random, shape)], [few],
+             [np.full(shape, -128, INT8)])
+    for op in (ops.ArgMax(-1), ops.TopK(count), ops.CumSum(-1), ops.CumSum(0), ops.CumSum(-1, exclusive=True)):
+        inputs, output = one(random, op, arithmetic, np.empty(shape), FLOAT32)
+        x = floats(random, shape)
+        broken = x.copy()
+        broken[..., shape[-1] // 2] = np.nan
+        same(monkeypatch, op, arithmetic, inputs, output, [x], [broken], [np.full(shape, -np.inf, np.float32)],
+             [np.full(shape, -0.0, np.float32)])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 10), (2, 5, 7), (64, 16)])
+def test_softmax_and_norms(monkeypatch, shape):
+    random = np.random.default_rng(300 + len(shape) + shape[0])
+    executions = [[integers(random, shape)], [np.full(shape, 127, INT8)], [np.full(shape, -128, INT8)]]
+    for scale in (1e-6, 0.003, 0.07, 0.5, 3.0):
+        x = tensor("x", shape, scale, int(random.integers(-128, 128)))
+        probability = tensor("y", shape, 1 / 256, -128)
+        same(monkeypatch, ops.Softmax(), Arithmetic.FIXED, [x], probability, *executions)
+        same(monkeypatch, ops.Softmax(beta=0.7), Arithmetic.FIXED, [x], probability, *executions)
+        same(monkeypatch, ops.Softmax(), Arithmetic.FLOAT, [x], probability, *executions)
+        same(monkeypatch, ops.Softmax(axis=0), Arithmetic.FLOAT, [x], probability, *executions)
+        same(monkeypatch, ops.LogSoftmax(), Arithmetic.FIXED, [x], tensor("y", shape, 1 / 16, 127), *executions)
+        for unsigned in (False, True):
+            same(monkeypatch, ops.L2Normalize(unsigned), Arithmetic.FIXED, [x], tensor("y", shape, 1 / 128, 0),
+                 *executions)
+
+
+BROADCASTS = [((1,), (1,)), ((7,), (1,)), ((1,), (9,)), ((2, 3, 4), (2, 3, 4)), ((2, 3, 4), (4,)), ((3, 1), (3, 5)),
+              ((2, 1, 4), (1, 3, 1)), ((), (5,)), ((2, 3, 4), (2, 3, 1))]
+
+
+@pytest.mark.parametrize("shapes", BROADCASTS, ids=str)
+@pytest.mark.parametrize("arithmetic", list(Arithmetic))
+def test_two_small_operands(monkeypatch, shapes, arithmetic):
+    random = np.random.default_rng(400)
+    made = np.broadcast_shapes(*shapes)
+    values = [integers(random, shape) for shape in shapes]
+    for scales in ((0.05, 0.07, 0.1), (0.25, 0.5, 0.5), random.uniform(0.01, 0.1, 3), (1e-3, 0.4, 0.2)):
+        inputs = [tensor(name, shape, scale, int(random.integers(-128, 128)))
+                  for name, shape, scale in zip("ab", shapes, scales, strict=False)]
+        output = tensor("y", made, scales[2], int(random.integers(-128, 128)))
+        for op in (ops.Add(), ops.Add(unsigned=True), ops.Sub(clamp=(-20, 90)), ops.Mul()):
+            same(monkeypatch, op, arithmetic, inputs, output, values)
+        if arithmetic is Arithmetic.FIXED:
+            truth = tensor("y", made, dtype=np.bool_)
+            same(monkeypatch, ops.Compare("less"), arithmetic, inputs, truth, values)
+            same(monkeypatch, ops.SquaredDifference(), arithmetic, inputs, output, values)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float32, np.int32, np.int64, np.bool_])
+@pytest.mark.parametrize("shapes", [((3, 5),) * 3, ((5,), (3, 5), ()), ((0, 4),) * 3], ids=str)
+def test_choices(monkeypatch, dtype, shapes):
+    random = np.random.default_rng(500)
+    values = [random.integers(0, 2, shapes[0]).astype(bool).reshape(shapes[0]),
+              *(np.asarray(random.integers(0, 100, shape)).astype(dtype) for shape in shapes[1:])]
+    inputs = [tensor(f"x{i}", v.shape, dtype=v.dtype) for i, v in enumerate(values)]
+    made, kind = infer(ops.Select(), inputs)
+    same(monkeypatch, ops.Select(), Arithmetic.FIXED, inputs, tensor("y", made, dtype=kind), values)
+
+
+@pytest.mark.parametrize("op", [ops.Div(), ops.IntegerDivision("quotient"), ops.IntegerDivision("remainder")],
+                         ids=repr)
+@pytest.mark.parametrize("shapes", [((40, 50), (40, 50)), ((40, 50), ()), ((40, 50), (1, 1)), ((40, 50), (50,))],
+                         ids=str)
+def test_quotients_of_integers(monkeypatch, op, shapes):
+    random = np.random.default_rng(600)
+    kind = np.dtype(np.int32)
+    a = integers(random, shapes[0], kind)
+    b = np.asarray(integers(random, shapes[1], kind) >> random.integers(0, 32, shapes[1]).astype(np.int32), np.int32)
+    b = np.where(b == 0, np.int32(-1), b)
+    a.reshape(-1)[:3] = -2**31, 2**31 - 1, 0
+    inputs = [tensor("a", a.shape, dtype=kind), tensor("b", b.shape, dtype=kind)]
+    with np.errstate(over="ignore"):
+        same(monkeypatch, op, Arithmetic.FLOAT, inputs, tensor("y", a.shape, dtype=kind), [a, b], [a // 3, b])
+
+
+@pytest.mark.parametrize("size", [1, 3, 999, 1 << 15])
+def test_single_elements(monkeypatch, size):
+    random = np.random.default_rng(700)
+    x = floats(random, size) * 100
+    for arithmetic in Arithmetic:
+        for scale in SCALES:
+            inputs = [tensor("x", (size,), dtype=np.float32)]
+            output = tensor("y", (size,), scale, int(random.integers(-128, 128)))
+            same(monkeypatch, ops.Quantize(), arithmetic, inputs, output, [x], [x * 1e30])
+            codes = integers(random, size)
+            same(monkeypatch, ops.Dequantize(), arithmetic, [output], inputs[0], [codes])
+            same(monkeypatch, ops.Table(random.bytes(256)), arithmetic, [output], output, [codes])
+
+
+def test_threads_share_what_is_prepared():
+    random = np.random.default_rng(800)
+    op, shape = ops.Conv2D(), (1, 9, 9, 8)
+    w = tensor("w", (8, 3, 3, 8), 0.02, data=integers(random, (8, 3, 3, 8)))
+    inputs = [tensor("x", shape, 0.1, 3), w]
+    kernel = interpret.prepare(op, Arithmetic.FIXED, inputs, tensor("y", (1, 7, 7, 8), 0.5, -3))
+    images = [integers(random, shape) for _ in range(8)]
+    wanted = [kernel([image, w.data]) for image in images]
+    wrong = []
+
+    def run(image, result):
+        for _ in range(50):
+            if not np.array_equal(kernel([image, w.data]), result):
+                wrong.append(image)
+
+    threads = [threading.Thread(target=run, args=pair) for pair in zip(images, wanted, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
