@@ -17,7 +17,8 @@ Result = Array | tuple[Array, ...]
 
 _ONE, _HALF = np.float32(1), np.float32(0.5)
 # What SELU is made of (aten/src/ATen/native/Activation.cpp).
-_SELU_ALPHA, _SELU_SCALE = np.float32(1.6732632423543772), np.float32(1.0507009873554805)
+_SELU_ALPHA = float(np.float32(1.6732632423543772))
+_SELU_SCALE = float(np.float32(1.0507009873554805))
 
 
 def erf(x: Array) -> Array:
@@ -212,7 +213,7 @@ def index(x: Array, indices: Sequence[Array | None]) -> Array:
 
 
 def gather(x: Array, dim: int, places: Array, *, sparse_grad: bool = False) -> Array:
-    where_ = list(np.indices(places.shape, sparse=True)) if places.ndim else []
+    where_: list[Array] = list(np.indices(places.shape, sparse=True)) if places.ndim else []
     where_[dim] = places
     return x[tuple(where_)]
 
@@ -231,7 +232,7 @@ def attention(query: Array, key: Array, value: Array, mask: Array | None = None,
               causal: bool = False, *, scale: float | None = None, enable_gqa: bool = False) -> Array:
     scores = query @ np.swapaxes(key, -1, -2) * np.float32(1 / math.sqrt(query.shape[-1]) if scale is None else scale)
     if causal:
-        scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)
+        scores = np.where(np.tri(*scores.shape[-2:]) > 0, scores, -np.inf)
     if mask is not None:
         scores = np.where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
     e = np.exp(scores - scores.max(axis=-1, keepdims=True))

@@ -25,14 +25,16 @@ def _size(n: int, kernel: int, stride: int, padding: int, dilation: int, ceil: b
 
 def _taps(x: Array, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], sizes: list[int],
           fill: float) -> Iterator[Array]:
-    """For each place in the window, in order, what lies there in all windows."""
+    """For each place in the window, in order, the elements of all windows at that place."""
     axes = len(kernel)
     reach = [(m - 1) * s + (k - 1) * d + 1 for m, s, k, d in zip(sizes, stride, kernel, dilation, strict=True)]
     widths = [(p, max(r - n - p, 0)) for p, r, n in zip(padding, reach, x.shape[-axes:], strict=True)]
     padded = np.pad(x, [(0, 0)] * (x.ndim - axes) + widths, constant_values=fill)
     for tap in product(*map(range, kernel)):
-        yield padded[(..., *(slice(t * d, t * d + (m - 1) * s + 1, s)
-                             for t, d, m, s in zip(tap, dilation, sizes, stride, strict=True)))]
+        window = [slice(t * d, t * d + (m - 1) * s + 1, s)
+                  for t, d, m, s in zip(tap, dilation, sizes, stride, strict=True)]
+        leading = [slice(None)] * (x.ndim - axes)
+        yield padded[tuple(leading + window)]
 
 
 def average(axes: int) -> Callable[..., Array]:

@@ -1,14 +1,18 @@
 """gemmlowp's fixed-point arithmetic on numpy arrays, as TFLite's reference kernels use it.
 
-Values are int64 arrays that hold int32; Qa.b has a integer and b fraction bits beside the sign.
+Values are int64 arrays that hold int32; Qa.b has a integer and b fraction bits, and a sign bit.
 Source of the formulas: gemmlowp/fixedpoint/fixedpoint.h, tensorflow/lite/kernels/internal/common.h.
 """
 
 import math
+from typing import overload
 
 import numpy as np
 
-INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+INT32_MIN = -(2**31)
+INT32_MAX = 2**31 - 1
+
+Integers = int | np.integer | np.ndarray
 
 
 def quantize_multiplier(scale: float) -> tuple[int, int]:
@@ -38,17 +42,23 @@ def quantize_multipliers(scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return multiplier.reshape(scales.shape), shift.reshape(scales.shape)
 
 
-def split_shift(shift):
+@overload
+def split_shift(shift: int) -> tuple[int, int]: ...
+@overload
+def split_shift(shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+def split_shift(shift: int | np.ndarray) -> tuple[int | np.ndarray, int | np.ndarray]:
     """(left, right) of a TFLite shift, a number or an array."""
+    if isinstance(shift, int):
+        return max(shift, 0), max(-shift, 0)
     return np.maximum(shift, 0), np.maximum(np.negative(shift), 0)
 
 
-def wrap(x):
+def wrap(x: Integers) -> np.ndarray:
     """int64 values modulo 2**32, as an int32 register holds them."""
     return np.asarray(x, np.int64).astype(np.int32).astype(np.int64)
 
 
-def saturating_doubling_high_multiply(a, b):
+def saturating_doubling_high_multiply(a: Integers, b: Integers) -> np.ndarray:
     """round(a * b / 2**31), half up, saturated (SaturatingRoundingDoublingHighMul).
 
     There it is a nudge of either sign and a division that rounds toward zero, which comes to the same.
@@ -59,7 +69,7 @@ def saturating_doubling_high_multiply(a, b):
     return np.minimum(product, INT32_MAX)
 
 
-def rounding_divide(x, exponent):
+def rounding_divide(x: Integers, exponent: Integers) -> np.ndarray:
     """x / 2**exponent, half away from zero (RoundingDivideByPOT)."""
     x = np.asarray(x, np.int64)
     half = (np.int64(1) << exponent) >> 1
@@ -70,13 +80,13 @@ def rounding_divide(x, exponent):
     return nudge
 
 
-def scale_twice_rounded(x, multiplier, left, right):
+def scale_twice_rounded(x: Integers, multiplier: Integers, left: Integers, right: Integers) -> np.ndarray:
     """x * 2**left * multiplier / 2**31 / 2**right: the shift to the left in int32, then rounded twice."""
     shifted = wrap(np.asarray(x, np.int64) << left)
     return rounding_divide(saturating_doubling_high_multiply(shifted, np.asarray(multiplier, np.int64)), right)
 
 
-def multiply_by_quantized_multiplier(x, multiplier, shift):
+def multiply_by_quantized_multiplier(x: Integers, multiplier: Integers, shift: Integers) -> np.ndarray:
     """x * multiplier / 2**31 * 2**shift with TFLite's double rounding (MultiplyByQuantizedMultiplier).
 
     One multiplier and shift for all of `x`, or arrays that broadcast.
@@ -84,12 +94,12 @@ def multiply_by_quantized_multiplier(x, multiplier, shift):
     return scale_twice_rounded(x, multiplier, *split_shift(np.asarray(shift, np.int64)))
 
 
-def saturating_shift_left(x, exponent: int):
+def saturating_shift_left(x: Integers, exponent: Integers) -> np.ndarray:
     """x * 2**exponent, saturated to int32 (SaturatingRoundingMultiplyByPOT)."""
     return np.clip(x << exponent, INT32_MIN, INT32_MAX)
 
 
-def _exp_on_interval(a):
+def _exp_on_interval(a: np.ndarray) -> np.ndarray:
     """exp(a) in Q0.31 for a in [-1/4, 0) in Q0.31."""
     mul = saturating_doubling_high_multiply
     x = a + (1 << 28)  # around -1/8
@@ -99,7 +109,7 @@ def _exp_on_interval(a):
     return 1895147668 + mul(np.int64(1895147668), x + polynomial)
 
 
-def exp_on_negative_values(a, integer_bits: int):
+def exp_on_negative_values(a: np.ndarray, integer_bits: int) -> np.ndarray:
     """exp(a) in Q0.31 for a <= 0 with `integer_bits` integer bits."""
     fractional = 31 - integer_bits
     quarter = np.int64(1 << (fractional - 2))
@@ -116,7 +126,7 @@ def exp_on_negative_values(a, integer_bits: int):
     return np.where(a == 0, INT32_MAX, result)
 
 
-def _half_denominator_reciprocal(x):
+def _half_denominator_reciprocal(x: np.ndarray) -> np.ndarray:
     """2/(1+x) in Q2.29 for x in [0, 1] in Q0.31, by Newton-Raphson."""
     mul = saturating_doubling_high_multiply
     total = x + INT32_MAX
@@ -128,6 +138,6 @@ def _half_denominator_reciprocal(x):
     return estimate
 
 
-def one_over_one_plus_x(x):
+def one_over_one_plus_x(x: np.ndarray) -> np.ndarray:
     """1/(1+x) in Q0.31 for x in [0, 1] in Q0.31."""
     return saturating_shift_left(_half_denominator_reciprocal(x), 1)

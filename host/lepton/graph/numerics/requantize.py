@@ -65,8 +65,10 @@ def inverse_scale(scale: np.ndarray | np.float32) -> np.ndarray | np.float32:
 def sum_scales(arithmetic: Arithmetic, x: Tensor, weights: Tensor, output: Tensor, in_double: bool) -> np.ndarray:
     """Factors from a layer's sums to its output, input * weight / output, one per weight scale: float64 for FIXED,
     float32 for the others. `in_double` is of FIXED, see `conv_scales`."""
-    scales = [t.quantization.scale.reshape(-1) for t in (x, weights, output) if t.quantization is not None]
-    return conv_scales(*scales, in_double) if arithmetic is Arithmetic.FIXED else float_scales(arithmetic, *scales)
+    source, factor, made = (t.parameters.scale.reshape(-1) for t in (x, weights, output))
+    if arithmetic is Arithmetic.FIXED:
+        return conv_scales(source, factor, made, in_double)
+    return float_scales(arithmetic, source, factor, made)
 
 
 def from_sums(arithmetic: Arithmetic, total: np.ndarray, scales: np.ndarray, zero: int, limits: Pair,
@@ -111,7 +113,7 @@ def requantizer(arithmetic: Arithmetic, scales: np.ndarray, zero: int, limits: P
 def by_multiplier(multiplier: int, shift: int, zero: int, limits: Pair, size: int, often: bool) -> Requantizer | None:
     """`requantizer` of FIXED by a given multiplier and shift."""
     loop = compiled.loop("requantize_fixed", size, often)
-    left, right = (np.array([way], np.int64) for way in split_shift(np.int64(shift)))
+    left, right = (np.array([way], np.int64) for way in split_shift(shift))
     return None if loop is None else partial(_requantized, loop, (np.array([multiplier], np.int64), left, right, zero,
                                                                   *limits))
 

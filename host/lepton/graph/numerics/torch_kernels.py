@@ -34,7 +34,7 @@ def available() -> bool:
 
 
 def decides(op: Any, output: Tensor) -> bool:
-    """Does the last bit of the operator's result depend on whether PyTorch computes it?"""
+    """Whether the last bit of the operator's result depends on PyTorch computing it."""
     if np.dtype(output.dtype) != np.float32 or type(op).__name__ not in _KERNELS:
         return False
     kind = getattr(op, "kind", getattr(op, "mode", None))

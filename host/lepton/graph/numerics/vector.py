@@ -21,5 +21,5 @@ def _fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
 @overload(intrinsics.fma)
 def _overloaded_fma(a: Any, b: Any, c: Any) -> Any:
     def implementation(a: Any, b: Any, c: Any) -> Any:
-        return _fma(a, b, c)
+        return _fma(a, b, c)  # type: ignore[call-arg]  # numba passes the first one
     return implementation

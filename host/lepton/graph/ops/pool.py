@@ -89,10 +89,12 @@ class MaxPool2D(_Pool):
         """From one image (H,W,C) to (1,H,W,C)."""
         dtype = call.x.dtype
         shape = tuple(call.output.shape)
+        limits: tuple[int, ...] = ()
         if dtype == np.float32 and not call.quantized:
-            name, limits = "largest_float", ()
+            name = "largest_float"
         elif dtype == np.int8:
-            name, limits = "largest", self.limits(dtype) if call.quantized else FULL
+            name = "largest"
+            limits = self.limits(dtype) if call.quantized else FULL
         else:
             return None
         (top, _), (left, _) = self.padding

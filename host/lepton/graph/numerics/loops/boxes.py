@@ -3,11 +3,12 @@
 import numpy as np
 
 Array = np.ndarray
+Float = np.float32
 
 TYPES = {"suppress": "FLOAT32[:,:] INT64[:] float32 int64[:]"}
 
 
-def suppress(boxes: Array, order: Array, most_overlap: float, kept: Array) -> None:
+def suppress(boxes: Array, order: Array, most_overlap: Float, kept: Array) -> None:
     """detection.DetectionPostProcess: of `boxes` (y, x, y, x) in `order`, those that overlap none before them by more
     than `most_overlap` of their union; -1 behind the last. Every step is float32's, as in the code in numpy."""
     count = 0

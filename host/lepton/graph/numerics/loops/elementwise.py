@@ -3,6 +3,7 @@
 import numpy as np
 
 Array = np.ndarray
+Float = np.float32
 
 TYPES = {
     "take": "UINT16[:] UINT16[:] uint16[:]",
@@ -27,7 +28,7 @@ def take_bytes(table: Array, x: Array, result: Array) -> None:
         result[i] = table[np.intp(x[i]) & 255]
 
 
-def quantize(x: Array, scale: float, zero: float, low: float, high: float, divide: bool, away: bool,
+def quantize(x: Array, scale: Float, zero: Float, low: Float, high: Float, divide: bool, away: bool,
              result: Array) -> None:
     """convert.Quantize by one scale: limits `low` and `high` are without the zero point; halves away from zero or
     to even."""
@@ -40,7 +41,7 @@ def quantize(x: Array, scale: float, zero: float, low: float, high: float, divid
         result[i] = np.int8(np.int32(y + zero))
 
 
-def dequantize(x: Array, scale: float, zero: float, result: Array) -> None:
+def dequantize(x: Array, scale: Float, zero: Float, result: Array) -> None:
     """requantize.real of int8."""
     for i in range(x.size):
         result[i] = (np.float32(x[i]) - zero) * scale

@@ -24,23 +24,23 @@ _ALPHA_F = 638450708
 
 def high(a: int, b: int) -> int:
     """fixedpoint.saturating_doubling_high_multiply."""
-    return min((np.int64(a) * np.int64(b) + (1 << 30)) >> 31, _LARGEST)
+    return min((a * b + (1 << 30)) >> 31, _LARGEST)
 
 
 def halved(x: int, exponent: int) -> int:
     """fixedpoint.rounding_divide."""
-    half = (np.int64(1) << exponent) >> 1
+    half = (1 << exponent) >> 1
     return (x + half - (min(half, 1) & (x >> 63))) >> exponent
 
 
 def saturated(x: int, exponent: int) -> int:
     """fixedpoint.saturating_shift_left."""
-    return min(max(np.int64(x) << exponent, -_LARGEST - 1), _LARGEST)
+    return min(max(x << exponent, -_LARGEST - 1), _LARGEST)
 
 
 def scaled(x: int, multiplier: int, shift: int) -> int:
     """fixedpoint.multiply_by_quantized_multiplier."""
-    return halved(high(np.int64(np.int32(np.int64(x) << max(shift, 0))), multiplier), max(-shift, 0))
+    return halved(high(int(np.int32(x << max(shift, 0))), multiplier), max(-shift, 0))
 
 
 def bits(x: int) -> int:
@@ -90,13 +90,13 @@ def log_softmax(x: Array, table: Array, parts: Array, integer_bits: int, radius:
         largest = np.int8(-128)
         for j in range(columns):
             largest = max(largest, x[i, j])
-        total = np.int64(0)
+        total = 0
         for j in range(columns):
             total += parts[np.intp(largest) - np.intp(x[i, j])]
         log = logarithm(total, 12, integer_bits)
         least = max(-radius - 1, scaled(log - 2**31, multiplier, shift))
         for j in range(columns):
-            below = np.int64(x[i, j]) - np.int64(largest)
+            below = int(x[i, j]) - int(largest)
             y = table[-below] - log
             y = ((y + (1 << 21) + (y >> 63)) >> 22) + 127  # 31 - 5 - 4 bits, halves away from zero
             y = min(max(y, -128), 127)
@@ -107,12 +107,12 @@ def unit_length(x: Array, zero: int, unsigned: bool, result: Array) -> None:
     """normalize.L2Normalize; the root is functions.inverse_square_roots."""
     rows, columns = x.shape
     for i in range(rows):
-        total = np.int64(0)
+        total = 0
         for j in range(columns):
-            value = np.int64(x[i, j]) - zero
+            value = int(x[i, j]) - zero
             total += value * value
-        multiplier = np.int64(_LARGEST)
-        shift = np.int64(0)
+        multiplier = _LARGEST
+        shift = 0
         if total > 1:
             large = max(bits(total) - 28, 0) // 2
             shift = 11 + large
@@ -121,14 +121,14 @@ def unit_length(x: Array, zero: int, unsigned: bool, result: Array) -> None:
             shift -= pairs
             reduced = (reduced << 2 * pairs) >> 1
             half = halved(reduced, 1)
-            root = np.int64(1 << 28)
+            root = 1 << 28
             for _ in range(5):
                 cube = saturated(high(high(root, root), root), 6)
                 root = saturated(high((1 << 28) + (1 << 27), root) - high(half, cube), 3)
             multiplier = high(root, _SQRT_HALF) << max(-shift, 0)
             shift = -max(shift, 0)
         for j in range(columns):
-            value = np.int64(x[i, j]) - zero
+            value = int(x[i, j]) - zero
             y = halved(high(value << 7, multiplier), -shift) if unsigned else scaled(value, multiplier, shift + 7)
             result[i, j] = np.int8(min(max(y, -128), 127))
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 Array = np.ndarray
+Float = np.float32
 
 TYPES = {
     "bilinear": "INT8[:,:,:] INT64[:] int32 INT64[:] INT64[:] INT32[:] INT32[:] INT64[:] INT64[:] INT32[:] INT32[:] "
@@ -104,7 +105,7 @@ def largest_float(x: Array, kernel_y: int, kernel_x: int, stride_y: int, stride_
 
 
 def average(x: Array, kernel_y: int, kernel_x: int, stride_y: int, stride_x: int, top: int, left: int, padded: bool,
-            up: bool, low: float, high: float, result: Array) -> None:
+            up: bool, low: Float, high: Float, result: Array) -> None:
     """pool.AveragePool2D of int8 with `Arithmetic.FIXED`; `padded`: padding counts. Counts fit float32's 24 bits."""
     height, width, channels = x.shape
     total = np.empty(channels, np.int32)

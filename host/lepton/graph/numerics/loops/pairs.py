@@ -5,6 +5,7 @@ import numpy as np
 from .intrinsics import fma
 
 Array = np.ndarray
+Float = np.float32
 
 TYPES = {
     "take_pairs": "INT8[:] INT8[:,:] INT8[:,:] int8[:,:]",
@@ -30,8 +31,8 @@ def take_pairs(table: Array, a: Array, b: Array, result: Array) -> None:
                 result[i, j] = table[(np.intp(row_a[0]) & 255) << 8 | np.intp(row_b[j]) & 255]
 
 
-def linear(a: Array, b: Array, product: bool, zero_a: float, zero_b: float, factor_a: float, factor_b: float,
-           outwards: float, addend: float, low: float, high: float, result: Array) -> None:
+def linear(a: Array, b: Array, product: bool, zero_a: Float, zero_b: Float, factor_a: Float, factor_b: Float,
+           outwards: Float, addend: Float, low: Float, high: Float, result: Array) -> None:
     """lookup.run, where this makes the table's results: a sum or product of reals. One row may stand for all,
     in `b` one element for a row."""
     rows, columns = result.shape
@@ -50,7 +51,7 @@ def linear(a: Array, b: Array, product: bool, zero_a: float, zero_b: float, fact
             row[j] = np.int8(np.int32(np.rint(y)))
 
 
-def fused_sum(a: Array, b: Array, up: float, factor_a: float, factor_b: float, addend: float, low: float, high: float,
+def fused_sum(a: Array, b: Array, up: Float, factor_a: Float, factor_b: Float, addend: Float, low: Float, high: Float,
               result: Array) -> None:
     """elementwise.Add with `Arithmetic.FLOAT`."""
     rows, columns = result.shape

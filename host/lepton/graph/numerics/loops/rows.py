@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray
+Float = np.float32
 
 TYPES = {
     "softmax_fixed": "INT8[:,:] INT64[:] INT64[:] int64[:] int8[:,:]",
@@ -46,7 +47,7 @@ def softmax_fixed(x: Array, exponentials: Array, parts: Array, row: Array, resul
             result[i, j] = np.int8(min(made >> shift, 255) - 128)
 
 
-def softmax_float(x: Array, table: Array, factor: float, zero: float, row: Array, result: Array) -> None:
+def softmax_float(x: Array, table: Array, factor: Float, zero: Float, row: Array, result: Array) -> None:
     """softmax._table_softmax: exponentials by the difference to the largest, added one after the other."""
     rows, columns = x.shape
     for i in range(rows):

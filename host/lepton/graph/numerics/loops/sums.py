@@ -3,6 +3,7 @@
 import numpy as np
 
 Array = np.ndarray
+Float = np.float32
 
 TYPES = {
     "sum_middle": "INT8[:,:,:] int32[:,:]",
@@ -48,15 +49,18 @@ def requantize_fixed(total: Array, multiplier: Array, left: Array, right: Array,
             for j in range(columns):
                 y = (np.int64(np.int32(np.int64(values[j]) << left[j])) * multiplier[j] + (1 << 30)) >> 31
                 half = (np.int64(1) << right[j]) >> 1
-                y = ((y + half - (min(half, 1) & (y >> 63))) >> right[j]) + zero
-                row[j] = np.int8(min(max(y, low), high))
+                less = 1 if half > 0 else 0
+                y = ((y + half - (less & (y >> 63))) >> right[j]) + zero
+                y = y if y > low else low
+                row[j] = np.int8(y if y < high else high)
         else:
             half = (np.int64(1) << down) >> 1
-            less = min(half, 1)
+            less = 1 if half > 0 else 0
             for j in range(columns):
                 y = (np.int64(np.int32(np.int64(values[j]) << up)) * m + (1 << 30)) >> 31
                 y = ((y + half - (less & (y >> 63))) >> down) + zero
-                row[j] = np.int8(min(max(y, low), high))
+                y = y if y > low else low
+                row[j] = np.int8(y if y < high else high)
 
 
 def requantize_once(total: Array, scales: Array, zero: float, low: float, high: float, result: Array) -> None:
@@ -73,7 +77,7 @@ def requantize_once(total: Array, scales: Array, zero: float, low: float, high: 
             row[j] = np.int8(np.int32(y + np.copysign(below_half, y)) + np.int32(zero))
 
 
-def requantize_float(total: Array, scales: Array, zero: float, low: float, high: float, result: Array) -> None:
+def requantize_float(total: Array, scales: Array, zero: Float, low: Float, high: Float, result: Array) -> None:
     """requantize.from_sums of FLOAT and TORCH; `low` and `high` are without the zero point."""
     rows, columns = total.shape
     each = scales.size > 1
