@@ -6,10 +6,10 @@ Rows whose name has one of the words, or all; the slowest in relation to a frame
 operator, taken in by the front end, on a small operand (1 024 elements) and on a large one (802 816). Operators that
 the front end adds on both sides of it (transpositions to and from the framework's order of axes) are not counted.
 
-The kernels take turns; microseconds are the least of several calls. "Lepton" has the compiled loops (extra `fast`),
-"numpy" is without them. "reference" are LiteRT's BUILTIN_REF kernels, whose bytes Lepton has, "optimized" those that
-LiteRT takes by default (XNNPACK), whose results may be others, or ONNX Runtime's. The call from Python is part of
-every time.
+The kernels take turns; microseconds are the least of several calls. "Lepton" has compiled loops, "numpy" is without
+them. "reference" are LiteRT's BUILTIN_REF kernels, whose bytes Lepton has: in a network, and as a "call", which gets
+arrays and makes a new one, as a host step does. "optimized" are those that LiteRT takes by default (XNNPACK), whose
+results may be others, and ONNX Runtime's and PyTorch's. "float": equal but for last places.
 """
 
 import os
@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy is imported
@@ -28,11 +29,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import onnxruntime  # noqa: E402
+import torch  # noqa: E402
 from ai_edge_litert.interpreter import Interpreter, OpResolverType  # noqa: E402
 from lepton.frontends import import_onnx, import_tflite  # noqa: E402
-from lepton.graph import Graph  # noqa: E402
+from lepton.graph import Arithmetic, Graph, Node, Tensor  # noqa: E402
 from lepton.graph.numerics import compiled  # noqa: E402
-from lepton.graph.ops import OPERATORS  # noqa: E402
+from lepton.graph.ops import OPERATORS, Aten  # noqa: E402
 from lepton.program.steps import HostStep  # noqa: E402
 
 from tools import host_kernels_onnx, host_kernels_tflite  # noqa: E402
@@ -175,7 +177,7 @@ def names_of(graph: Graph) -> list[str]:
     return [n for n in names if n not in MOVES] or names
 
 
-def tflite_row(name: str, model: bytes, random: np.random.Generator) -> Row:
+def tflite_row(name: str, model: bytes, *, random: np.random.Generator) -> Row:
     graph = import_tflite(model)
     tensors = [graph.tensors[n] for n in graph.inputs]
     feeds = [operand(random, t.shape, np.dtype(t.dtype)) for t in tensors]
@@ -190,7 +192,7 @@ def tflite_row(name: str, model: bytes, random: np.random.Generator) -> Row:
     return Row(name, names_of(graph), times, equal)
 
 
-def onnx_row(name: str, model: object, random: np.random.Generator) -> Row:
+def onnx_row(name: str, model: object, *, random: np.random.Generator) -> Row:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
@@ -203,18 +205,49 @@ def onnx_row(name: str, model: object, random: np.random.Generator) -> Row:
                                                  lambda: session.run(None, feeds)]), equal)
 
 
+def torch_row(name: str, operator: tuple[Callable[..., torch.Tensor], Aten, Sequence[np.ndarray]]) -> Row:
+    function, op, arrays = operator
+    tensors = [Tensor(f"x{i}", a.shape, a.dtype) for i, a in enumerate(arrays)]
+    made = function(*map(torch.from_numpy, arrays)).numpy()
+    output = Tensor("y", made.shape, made.dtype)
+    graph = Graph(name, {t.name: t for t in (*tensors, output)}, [Node(op, [t.name for t in tensors], ["y"])],
+                  [t.name for t in tensors], ["y"], Arithmetic.TORCH)
+    values = {t.name: a for t, a in zip(tensors, arrays, strict=True)}
+    run, results = ours(graph, values, loops=True)
+
+    def call() -> np.ndarray:
+        with torch.no_grad():
+            return function(*map(torch.from_numpy, arrays)).numpy()
+
+    equal = agreement([results["y"]], [made])
+    return Row(name, ["Aten"], in_turns([run, None, None, None, None, call]), equal)
+
+
+def torch_rows(large: bool) -> dict[str, Callable[[], object]]:
+    shape = (1, 64, 112, 112) if large else (1, 16, 8, 8)
+    x = np.random.default_rng(4).normal(0, 3, shape).astype(np.float32)
+    one = '[[{"operand": 0}], {}]'
+    aten = torch.ops.aten
+    return {
+        "gelu": lambda: (aten.gelu.default, Aten("gelu.default", shape, "float32", one), [x]),
+        "silu": lambda: (aten.silu.default, Aten("silu.default", shape, "float32", one), [x]),
+        "log_softmax": lambda: (lambda v: aten._log_softmax.default(v, -1, False), Aten(
+            "_log_softmax.default", shape, "float32", '[[{"operand": 0}, -1, false], {}]'), [x]),
+        "add": lambda: (aten.add.Tensor, Aten("add.Tensor", shape, "float32",
+                                              '[[{"operand": 0}, {"operand": 1}], {}]'), [x, x]),
+    }
+
+
 def main(words: list[str]) -> None:
     random = np.random.default_rng(5)
     timed = set()
-    for title, module, measure in (("TFLite", host_kernels_tflite, tflite_row), ("ONNX", host_kernels_onnx, onnx_row)):
+    torch.set_num_threads(1)
+    tables = (("TFLite", host_kernels_tflite.rows, partial(tflite_row, random=random)),
+              ("ONNX", host_kernels_onnx.rows, partial(onnx_row, random=random)), ("PyTorch", torch_rows, torch_row))
+    for title, models, measure in tables:
         for large in (False, True):
-            rows = []
-            for name, make in module.rows(large).items():
-                if not words or any(word in name for word in words):
-                    try:
-                        rows.append(measure(name, make(), random))
-                    except Exception as error:
-                        print(f"{name}: {type(error).__name__}: {str(error)[:300]}", flush=True)
+            rows = [measure(name, make()) for name, make in models(large).items()
+                    if not words or any(word in name for word in words)]
             print(f"\n{title + (', large' if large else ', small'):38}", *(f"{c:>10}" for c in (
                 "Lepton", "numpy", "reference", "its call", "optimized", "its call")), "L/call n/call  L/ref  L/opt")
             for row in sorted(rows, key=lambda r: -r.ratio):

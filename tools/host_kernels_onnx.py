@@ -43,6 +43,14 @@ def several(operator: str, sources: Sequence[tuple[Shape, type]], *given: object
     return made
 
 
+def dequantized(operator: str, source: Shape, *given: object, **attributes: object) -> Model:
+    """The operator on floats behind an int8 input: networks that are not quantized at all are refused."""
+    def made() -> onnx.ModelProto:
+        net = Net()
+        return net.model(net(operator, net.dequantize(net.input(source, np.int8), 0.05, 3), *given, **attributes))
+    return made
+
+
 def integers(shape: Shape) -> dict[str, Model]:
     n, c, h, _ = shape
     size = h if h <= 8 else h // 4
@@ -134,9 +142,8 @@ def floats(shape: Shape) -> dict[str, Model]:
         "Add float32": several("Add", [x, x]), "Mul float32": several("Mul", [x, x]),
         "Div float32": several("Div", [x, x]), "Softmax float32": one("Softmax", shape, dtype=np.float32, axis=1),
         "Einsum": several("Einsum", [((4, size, c), np.float32), ((4, c, size), np.float32)], equation="bik,bkj->bij"),
-        "MatMul float32": several("MatMul", [((4, size, c), np.float32), ((4, c, size), np.float32)]),
-        "Conv float32": one("Conv", (n, c, size, size), weights, dtype=np.float32, pads=[1, 1, 1, 1]),
-        "ConvTranspose float32": one("ConvTranspose", (n, c, size, size), weights, dtype=np.float32, strides=[2, 2]),
+        "DequantizeLinear, Conv": dequantized("Conv", (n, c, size, size), weights, pads=[1, 1, 1, 1]),
+        "DequantizeLinear, ConvTranspose": dequantized("ConvTranspose", (n, c, size, size), weights, strides=[2, 2]),
         "AveragePool float32": one("AveragePool", shape, dtype=np.float32, kernel_shape=[3, 3], strides=[2, 2]),
         "GlobalAveragePool float32": one("GlobalAveragePool", shape, dtype=np.float32),
         "Resize float32": one("Resize", shape, "", np.array([1, 1, 2, 2], np.float32), dtype=np.float32, mode="linear"),

@@ -95,7 +95,7 @@ def moves(shape: Shape) -> dict[str, Model]:
     half = constant([h // 2, w // 2])
     double = constant([2 * h, 2 * w])
     x, same = q(*shape), q(*shape)
-    spots = np.random.default_rng(2).integers(0, h, (h, 1)).astype(np.int32)
+    spots = np.random.default_rng(2).integers(0, h, (h, 1)).astype(np.int32)  # places along the height
 
     def resize(kind: str, target: Tensor, made: Shape, **options: bool) -> Model:
         return lambda: build(f"RESIZE_{kind}", [x, target], q(*made), 2, f"Resize{camel(kind)}Options", **options)
@@ -117,8 +117,6 @@ def moves(shape: Shape) -> dict[str, Model]:
                                     q(n, h + 2, w + 2, c), 2, "MirrorPadOptions"),
         "GATHER": lambda: build("GATHER", [x, constant(spots[:, 0])], same, 2, "GatherOptions", Axis=1),
         "GATHER_ND": lambda: build("GATHER_ND", [q(h, w, c), constant(spots)], q(h, w, c), 1, "GatherNdOptions"),
-        "SCATTER_ND": lambda: build("SCATTER_ND", [constant(np.arange(h)[:, None]), f(h, w * c), constant([h, w * c])],
-                                    f(h, w * c), 1, "ScatterNdOptions"),
         "ONE_HOT": lambda: build("ONE_HOT", [f(h, w, dtype=np.int32), constant(c), constant(1, np.float32),
                                              constant(0, np.float32)], f(h, w, c), 1, "OneHotOptions", Axis=-1),
         "RESIZE_BILINEAR up": resize("BILINEAR", double, up, HalfPixelCenters=True),
@@ -209,7 +207,7 @@ def layers(shape: Shape) -> dict[str, Model]:
 
 
 def detections(large: bool) -> dict[str, Model]:
-    from tests.host.frontends.tflite.test_tflite_operators import detector
+    from tests.host.frontends.tflite.test_tflite_detection import detector
     boxes = 1917 if large else 40
     return {"DETECTION_POSTPROCESS": lambda: detector(boxes, 20, 1, max_detections=10, max_classes_per_detection=1,
                                                       use_regular_nms=False, detections_per_class=15)[0]}
