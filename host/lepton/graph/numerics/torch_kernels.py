@@ -49,10 +49,19 @@ def run(op: Any, call: Call) -> np.ndarray | None:
         return None
     torch = _package()
     assert torch is not None
+    arrays = [None if v is None else _taken(v) for v in call.values.items]
     with torch.no_grad():
-        result = kernel(torch, op, *(None if v is None else torch.from_numpy(np.array(v, order="C"))
-                                     for v in call.values.items))
-    return None if result is None else result.contiguous().numpy()
+        result = kernel(torch, op, *(None if a is None else torch.from_numpy(a) for a in arrays))
+    if result is None:
+        return None
+    made: np.ndarray = result.contiguous().numpy()
+    shared = any(a is not None and np.may_share_memory(made, a) for a in arrays)
+    return made.copy() if shared else made  # of a kernel that returns its operand
+
+
+def _taken(x: np.ndarray) -> np.ndarray:
+    """`x` as PyTorch takes arrays: contiguous, writable and in the machine's byte order; no kernel here writes."""
+    return x if x.flags.carray and x.dtype.isnative else np.array(x, x.dtype.newbyteorder("="), order="C")
 
 
 def _reduce(torch: Any, op: Any, x: Any) -> Any:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from ..numerics.aten import FUNCTIONS
 from .conditions import require
 
 __all__ = ["Aten"]
+
+
+_parsed = lru_cache(maxsize=1024)(json.loads)  # what it returns is only read
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Aten(Op):
             return [decoded(v) for v in value] if isinstance(value, list) else value
 
         try:
-            positional, named = json.loads(self.arguments)
+            positional, named = _parsed(self.arguments)
             made = function(*map(decoded, positional), **{name: decoded(value) for name, value in named.items()})
             return made if self.result is None else made[self.result]
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
