@@ -1,4 +1,4 @@
-"""Inner loops of the host's kernels, compiled by numba (in the extras of the front ends, and `fast`) for large operands.
+"""Inner loops of the host's kernels, compiled by numba (part of the extras of the front ends, and of `fast`).
 
 They give the bytes of the code in numpy, which is the definition and runs where numba is absent, where operands are
 small, where a loop cannot be compiled, and with `LEPTON_COMPILED=0` in the environment. numba keeps what it has
