@@ -60,14 +60,17 @@ class Operation:
 
     def constant(self, position: int, *dtypes: str) -> Value:
         value = self.x(position, *dtypes)
-        if value.data is None:
-            raise GraphError(f"{value.name!r} must be a constant")
+        self._data(value)
         return value
 
     def data(self, position: int, *dtypes: str) -> np.ndarray:
-        data = self.constant(position, *dtypes).data
-        assert data is not None
-        return data
+        return self._data(self.x(position, *dtypes))
+
+    @staticmethod
+    def _data(value: Value) -> np.ndarray:
+        if value.data is None:
+            raise GraphError(f"{value.name!r} must be a constant")
+        return value.data
 
     def integers(self, position: int) -> tuple[int, ...]:
         """The values of a small constant that holds attributes: axes, a shape, paddings."""

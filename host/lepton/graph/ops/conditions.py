@@ -115,7 +115,8 @@ def image(tensor: Tensor) -> tuple[int, int, int, int]:
     shape = dims(tensor.shape)
     require(len(shape) == 4 and min(shape) >= 1, f"{tensor.name!r} must be an image (batch, height, width, channels) "
                                                  f"with dimensions of at least 1, not of shape {shape}")
-    return shape  # type: ignore[return-value]
+    batch, height, width, channels = shape
+    return batch, height, width, channels
 
 
 def constant(tensor: Tensor, what: str) -> np.ndarray:

@@ -40,15 +40,15 @@ def _celu(x: np.ndarray, given: Numbers) -> np.ndarray:
     return np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(x / alpha))
 
 
-def _gelu(x: np.ndarray, given: Numbers) -> np.ndarray:
-    if given.get("approximate") == "tanh":
+def _gelu(x: np.ndarray, tanh: bool = False) -> np.ndarray:
+    if tanh:
         # Hendrycks and Gimpel, "Gaussian Error Linear Units", arXiv 1606.08415, section 2.
         return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
 
 
 def _fast_gelu(x: np.ndarray, given: Numbers, bias: np.ndarray | None = None) -> np.ndarray:
-    return _gelu(x if bias is None else x + bias, {"approximate": "tanh"})  # type: ignore[dict-item]
+    return _gelu(x if bias is None else x + bias, tanh=True)
 
 
 def _quick_gelu(x: np.ndarray, given: Numbers) -> np.ndarray:
@@ -131,8 +131,9 @@ _PLAIN: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # without attributes 
 # ONNX operator -> (x, attributes, *other operands) -> result in float32 or float64
 FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
     **{name: _of_one(f) for name, f in _PLAIN.items()},
-    "BiasGelu": lambda x, given, bias: _gelu(x + bias, {}),
-    "Celu": _celu, "Elu": _elu, "FastGelu": _fast_gelu, "Gelu": _gelu, "HardSwish": _hard_swish,
+    "BiasGelu": lambda x, given, bias: _gelu(x + bias),
+    "Celu": _celu, "Elu": _elu, "FastGelu": _fast_gelu, "HardSwish": _hard_swish,
+    "Gelu": lambda x, given: _gelu(x, tanh=given.get("approximate") == "tanh"),
     "GroupNormalization": _group_norm, "InstanceNormalization": _instance_norm, "LayerNormalization": _layer_norm,
     "LogSoftmax": _log_softmax, "Mod": _modulo, "Pow": lambda x, given, y: np.power(x, y), "QuickGelu": _quick_gelu,
     "Selu": _selu, "Shrink": _shrink, "SimplifiedLayerNormalization": _rms_norm,
