@@ -51,7 +51,9 @@ def cell(entry: Entry, config, memory) -> str:
 def main() -> None:
     wanted = sys.argv[1:]
     entries = [row for row in ROWS if (row.name in wanted if wanted else row.quick)]
-    sizes, rates, known = [], [], {}
+    sizes = []
+    rates = []
+    known = {}
     for entry in entries:
         for name in SIZES:
             config = PRESETS[name]

@@ -106,7 +106,8 @@ def measure(entry: Entry, config: str = "base", memory: str = "default",
         compared = session.run(topologies.random_inputs(graph),
                                progress=lambda step, cycles: progress(f"{cycles:,} cycles".replace(",", " ")))
         speed = board.simulated_hz
-    report, chip = compared.result.report, model.config
+    report = compared.result.report
+    chip = model.config
     error = None
     if compared.differences:
         error = f"differs from the golden model: {compared.differences[0]}"

@@ -126,9 +126,10 @@ def _verify(arguments: Namespace) -> int:
         which = f" of device {arguments.device!r}" if arguments.device else ""
         raise StoreError(f"{where} has no results{which}; give the folder or URL of another store")
     for spool in report.spools:
-        signers = ", ".join(signer[:16] for signer in sorted(spool.signers)) or "nobody"
+        signers = ", ".join(signer[:16] for signer in sorted(spool.signers))
+        signed = f"signed by {signers}" if signers else "not signed"
         console.print(facts([
-            ("device", f"{spool.device}, spool {spool.spool[:8]}, signed by {signers}"),
+            ("device", f"{spool.device}, spool {spool.spool[:8]}, {signed}"),
             ("stored", f"{grouped(spool.records)} records of {spool.runs} runs in {grouped(spool.segments)} segments"),
             ("lost", ", ".join(f"{spool.counters.get(name, 0)} {name}" for name in _LOST)),
             *(("note", text) for text in spool.notes[:SHOWN]), *(("ERROR", text) for text in spool.errors[:SHOWN])]))

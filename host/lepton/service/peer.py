@@ -1,8 +1,8 @@
 """TLS 1.3 and the client's certificate, for uvicorn.
 
 uvicorn does not implement the TLS extension of ASGI, so a subclass of its HTTP protocol puts the client's certificate
-into the state of each request (`scope["state"]`). A `Report` is called for everything that is refused here, before the
-application sees it.
+into the state of each request (`scope["state"]`). A `RefusalReport` is called for everything that is refused here,
+before the application sees it.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ CERTIFICATE = "peer_certificate"  # key in the state: DER, or None
 FAREWELL_SECONDS = 0.5
 
 
-class Report(Protocol):
+class RefusalReport(Protocol):
     """Called with what was requested, the refusal, and the client's address if it is known."""
 
     def __call__(self, request: str, refused: RequestRefused, address: str | None, /) -> None:
@@ -31,7 +31,7 @@ class Report(Protocol):
 class PeerProtocol(H11Protocol):
     """HTTP/1.1 with the client's certificate, and a time limit for requests and for the rest of a refused one."""
 
-    report: ClassVar[Report]
+    report: ClassVar[RefusalReport]
     patience: ClassVar[float]  # seconds
     _deadline: asyncio.TimerHandle | None = None
 
@@ -92,12 +92,12 @@ class PeerProtocol(H11Protocol):
             self.transport.close()
 
 
-def protocol(report: Report, patience: float) -> type[PeerProtocol]:
+def protocol(report: RefusalReport, patience: float) -> type[PeerProtocol]:
     """A subclass of `PeerProtocol` for uvicorn, which creates the objects itself."""
     return type("ReportingPeerProtocol", (PeerProtocol,), {"report": staticmethod(report), "patience": patience})
 
 
-def make_context(server_pem: bytes, root: Path, report: Report) -> ssl.SSLContext:
+def make_context(server_pem: bytes, root: Path, report: RefusalReport) -> ssl.SSLContext:
     """TLS 1.3 with the server's key and certificate; clients' certificates must be signed by `root`.
 
     A client may have no certificate, since enrolment is done without one: the gate refuses all its other requests.
@@ -117,7 +117,7 @@ def make_context(server_pem: bytes, root: Path, report: Report) -> ssl.SSLContex
     return context
 
 
-def _reporting(report: Report) -> type[ssl.SSLObject]:
+def _reporting(report: RefusalReport) -> type[ssl.SSLObject]:
     class ReportingObject(ssl.SSLObject):
         """Reports why a handshake failed, which asyncio does not."""
 

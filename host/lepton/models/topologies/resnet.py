@@ -4,7 +4,8 @@ from lepton.graph import Graph
 
 from .builder import Activation, TopologyBuilder
 
-SIZE, CLASSES = 224, 1000
+SIZE = 224  # ImageNet's images and classes, as in both papers
+CLASSES = 1000
 
 
 def resnet18() -> Graph:
