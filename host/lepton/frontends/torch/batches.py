@@ -57,11 +57,11 @@ def batches(calibration: Calibration, names: list[str]) -> Iterator[tuple[torch.
         yield inputs
 
 
-def _tensor(value) -> torch.Tensor:
+def _tensor(value: object) -> torch.Tensor:
     tensor = torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) and (
         value.dtype.name in _TYPES) else value
-    usable = isinstance(tensor, torch.Tensor) and str(tensor.dtype).removeprefix("torch.") in (*_TYPES, "bfloat16")
-    if not usable or not tensor.ndim or not len(tensor):
+    if not isinstance(tensor, torch.Tensor) or not tensor.ndim or not len(tensor) or (
+            str(tensor.dtype).removeprefix("torch.") not in (*_TYPES, "bfloat16")):
         raise GraphError("a calibration batch must be a float, int32 or int64 tensor or array (N, ...), not "
                          f"{getattr(tensor, 'dtype', type(tensor).__name__)} {tuple(getattr(tensor, 'shape', ()))}; "
                          "convert images to float as the module's real inputs are")

@@ -27,7 +27,7 @@ from .operators import SAME_GRID, WITH_WEIGHTS, Kind, kind
 
 RANGES = ("minmax", "moving_average", "histogram")
 
-_EPS = 2.0**-16  # the smallest scale: of constants and of values that are always 0
+_EPS = 2.0**-16  # the smallest scale, that of values that are always 0; torchao's observers have 2**-23
 # Operators that are int8 where an operand is: between float operators of the host, rounding would only lose accuracy.
 _WHERE_INT8 = (Kind.SUM, Kind.FUNCTION, Kind.CLAMP, Kind.NORMALIZATION)
 
@@ -52,6 +52,7 @@ class LeptonQuantizer(Quantizer):
         observers = {"minmax": MinMaxObserver, "moving_average": MovingAverageMinMaxObserver,
                      "histogram": HistogramObserver}
         self.activation = _spec(observers[ranges], -128, 127, torch.per_tensor_affine)
+        # Symmetric without -128, as in the 8-bit quantization specification of TensorFlow Lite.
         self.per_channel = {axis: _spec(PerChannelMinMaxObserver, -127, 127, torch.per_channel_symmetric, axis)
                             for axis in (0, 1)}
         self.per_tensor = _spec(MinMaxObserver, -127, 127, torch.per_tensor_symmetric)
