@@ -66,8 +66,15 @@ def _each_image(op: Op, arithmetic: Arithmetic, inputs: Sequence[Tensor | None],
 
 def compute(op: Op, arithmetic: Arithmetic, inputs: Sequence[Tensor | None], values: Sequence[np.ndarray | None],
             output: Tensor) -> np.ndarray:
-    """The result of one operator: a contiguous array of `output`'s shape and type."""
-    return prepare(op, arithmetic, inputs, output, often=False)(OperandList(values).items)
+    """The result of one operator: a contiguous array of `output`'s shape and type.
+
+    The arrays may have other shapes than the tensors, which then say how these are quantized: passes compute tables of
+    all values so.
+    """
+    arrays = OperandList(values).items
+    shaped = [t if t is None or v is None or tuple(t.shape) == v.shape else replace(t, shape=v.shape)
+              for t, v in zip(OperandList(inputs).items, arrays, strict=True)]
+    return prepare(op, arithmetic, shaped, output, often=False)(arrays)
 
 
 def operands(inputs: Sequence[Tensor | None], values: Mapping[str, np.ndarray]) -> list[np.ndarray | None]:

@@ -11,12 +11,14 @@ from lepton.graph import (
     Graph,
     GraphError,
     MaxPool2D,
+    Mul,
     Node,
     OperandList,
     Quantization,
     Reduce,
     Signature,
     Softmax,
+    Sub,
     Tensor,
     Unary,
 )
@@ -96,3 +98,16 @@ def test_results_without_dimensions_are_arrays(op, count, arithmetic):
     inputs = [tensor(f"x{i}", shape=()) for i in range(count)]
     made = compute(op, arithmetic, inputs, [np.array(2, np.float32)] * count, tensor("y", shape=()))
     assert isinstance(made, np.ndarray) and made.shape == () and made.dtype == FLOAT32
+
+
+@pytest.mark.parametrize("arithmetic", list(Arithmetic))
+@pytest.mark.parametrize("op", [Add(), Sub(), Mul()])
+def test_arrays_may_have_other_shapes_than_their_tensors(op, arithmetic):
+    """As tables of all pairs have that the compiler makes of an image's operators."""
+    image = (1, 32, 32, 16)
+    inputs = [tensor("a", np.int8, image), tensor("b", np.int8, image)]
+    every = np.arange(-128, 128).astype(np.int8)
+    made = compute(op, arithmetic, inputs, [every[:, None], every[None, :]], tensor("y", np.int8, (256, 256)))
+    for row in (0, 130, 255):
+        one = compute(op, arithmetic, inputs, [every[row:row + 1], every], tensor("y", np.int8, (256,)))
+        np.testing.assert_array_equal(made[row], one)
