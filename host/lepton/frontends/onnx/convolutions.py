@@ -34,7 +34,7 @@ def convolution(node: OnnxNode, x: Value, weights: Int8Weights, result: Int8Resu
     w = window(node, kernel, x.shape[2:])
     data = data.reshape(outputs, per_group, *w.kernel)
     x_image = image(x)
-    if groups == channels > 1:
+    if groups == channels > 1:  # the window unit takes each channel by itself; one channel is an ordinary layer
         depthwise = DepthwiseConv2D(stride=w.stride, dilation=w.dilation, padding=w.padding, clamp=result.clamp,
                                     multiplier=outputs // channels)
         constants = layer_constants(x_image, weights, data.transpose(1, 2, 3, 0), 3)
@@ -73,6 +73,7 @@ def transposed(node: OnnxNode, x: Value, weights: Int8Weights, result: Int8Resul
         raise node.error(f"the weights of {groups} groups must have one scale, not {q.scale.size}")
     w = transposed_window(node, data.shape[2:], x.shape[2:])
     data = data.reshape(*data.shape[:2], *of_image(data.shape[2:], 1))
+    # What stands between the taps of a dilated kernel, and outside of a group, must stand for 0.
     zero = int(q.zero_point[0]) if q.zero_point.size == 1 else 0
     data = dense_transposed(data, groups, of_image(w.dilation, 1), zero)
     op = TransposeConv2D(of_image(w.size, 1), of_image(w.stride, 1), of_image(w.padding, (0, 0)), result.clamp)

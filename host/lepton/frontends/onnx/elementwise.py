@@ -108,7 +108,7 @@ def clip(node: OnnxNode) -> Value:
 
 
 def leaky(node: OnnxNode) -> Value:
-    return leaky_relu(node.host(), node.given.get("alpha", 0.01))
+    return leaky_relu(node.host(), node.given.get("alpha", 0.01))  # the default of LeakyRelu-6
 
 
 def prelu(node: OnnxNode) -> Value:
@@ -117,6 +117,7 @@ def prelu(node: OnnxNode) -> Value:
 
 
 def hard_sigmoid_rule(node: OnnxNode) -> Value:
+    # The defaults of HardSigmoid-6.
     return hard_sigmoid(node.host(), node.given.get("alpha", 0.2), node.given.get("beta", 0.5))
 
 
@@ -157,5 +158,6 @@ def function_named(node: OnnxNode, operator: str) -> Value:
     if any(value.dtype != FLOAT32 for value in given):
         raise node.error(f"operands must be float32, not {', '.join(str(value.dtype) for value in given)}")
     node.only_first_output()
+    # Sorted, so that equal functions are equal operators; lists and tensors are not among these operators' attributes.
     kept = tuple(sorted((name, value) for name, value in node.given.items() if isinstance(value, int | float | str)))
     return node.state.emit(Function(operator, kept), operands)

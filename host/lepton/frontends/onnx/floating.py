@@ -41,7 +41,7 @@ def _conv_transpose(node: OnnxNode) -> Value:
     operands = _layer(node)
     x, weights = operands[:2]
     w = transposed_window(node, weights.shape[2:], x.shape[2:])
-    before = tuple(first for first, _ in w.padding)
+    before = tuple(first for first, _ in w.padding)  # the size says what is cut off behind
     op = FloatConvTranspose(w.size, w.stride, w.dilation, before, node.given.get("group", 1))
     return node.state.emit(op, operands)
 

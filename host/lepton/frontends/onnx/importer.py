@@ -13,6 +13,7 @@ from .state import TYPES, ImportState
 from .values import BYTES, CODES, UINT8, Computed, Constant, Pending, Tabulated
 
 _NOT_REPEATABLE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
+# The shape of their results depends on the values, so that no memory can be planned for them.
 _DYNAMIC = {"NonZero", "Unique", "NonMaxSuppression", "Compress", "StringSplit"}
 
 
@@ -59,6 +60,7 @@ class OnnxImporter:
 
     def _operator(self, proto: onnx.NodeProto) -> None:
         node = OnnxNode(self.state, proto)
+        # A dequantized constant keeps its codes and its scale, so that an integer layer can have it as weights.
         if node.kind != "DequantizeLinear" and self._reads_constants(proto):
             self._fold(node)
         elif node.kind in self.converters:
@@ -74,6 +76,7 @@ class OnnxImporter:
         """Computes an operator on constants."""
         if node.kind in _NOT_REPEATABLE:
             raise node.error(_unsupported(node.kind))
+        # The first output is always wanted; others, as a Dropout's mask, only where something reads them.
         for position, name in enumerate(node.proto.output):
             if name and (self.state.readers[name] or not position):
                 node.set(Constant(node.evaluate_constants(position)), position)

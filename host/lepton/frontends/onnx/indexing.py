@@ -66,7 +66,7 @@ def triangle(node: OnnxNode) -> None:
         raise node.error(f"the input must have at least 2 dimensions, not shape {tuple(x.shape)}")
     height, width = x.shape[-2:]
     diagonal = 0 if shift is None else int(shift.item())
-    diagonal = max(min(diagonal, width), -height)
+    diagonal = max(min(diagonal, width), -height)  # beyond these, all elements are kept, or none
     upper = node.flag("upper", 1)
     lower = np.tri(height, width, diagonal - 1 if upper else diagonal, dtype=bool)
     kept = node.state.constant(~lower if upper else lower, f"{node.builder.label}.kept")

@@ -63,9 +63,10 @@ def _requantized(node: OnnxNode, position: int, out_scale: np.ndarray, out_zero:
         node.state.quantities.setdefault(node.input(position),
                                          quantization(scale.ravel(), zero.ravel(), node.builder.where))
     value = node.computed(position)
-    node.state.values[node.input(position)] = value
+    node.state.values[node.input(position)] = value  # a constant becomes one tensor for all its readers
     if not isinstance(value, Tabulated):
         raise node.error(f"inputs must be int8 or uint8, not {value.dtype}")
+    # onnxruntime/contrib_ops/cpu/quantization/qlinear_concat.cc: a table for each input
     one = onnx.helper.make_node("QLinearConcat", ["a", "b", "c", "d", "e"], ["y"], axis=0, domain="com.microsoft")
     codes = int8_codes(node.state.evaluate(one, [out_scale, out_zero, value.table, scale, zero]))
     if np.array_equal(codes, CODES[INT8]) and same(value.quantization, q):

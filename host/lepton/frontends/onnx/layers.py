@@ -9,6 +9,8 @@ of two steps.
 Where no QuantizeLinear follows, or an operand is not an 8-bit value, the operator is computed in float32 on the host.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lepton.graph import FULL, Add, Mean, Mul, Quantization, Sub
@@ -25,6 +27,7 @@ NOT_QUANTIZED = ("works on float32 values; quantize the network first, for insta
                  "(`lepton compile --calibration`); what ONNX Runtime's quantizer leaves in float in the QOperator "
                  "format, it quantizes in the QDQ format")
 IN_FLOAT = ("ONNX Runtime computes it in float32; results can be one step off where a sum lies on the border of two")
+Coded = QuantizedConstant | Tabulated  # a float value that 8-bit codes stand for
 _INT32 = np.iinfo(np.int32)
 # Of a bias, in steps of the output: moves a result across a border in 1 of 64 cases at most (docs/onnx.md has measured
 # figures).
@@ -51,23 +54,28 @@ def wait(node: OnnxNode) -> None:
 def wait_for_quantize(node: OnnxNode) -> bool:
     """The same for a sum, a difference or a product of two values; False where it has to be computed in float."""
     operands = node.values()
-    if len(operands) != 2 or not all(_has_one_scale(value) and has_codes(value) for value in operands):
+    coded = _with_codes(operands)
+    if len(coded) != 2 or len(operands) != 2 or not all(map(_has_one_scale, coded)):
         return False
     node.set(Pending(node.proto, tuple(operands)))
     return True
 
 
-def _has_one_scale(value: OnnxValue | None) -> bool:
-    if isinstance(value, QuantizedConstant):
-        scale = value.quantization.scale
-        return value.codes.dtype in BYTES and scale.size == 1 and scale[0] > 0
-    return isinstance(value, Tabulated) and value.real
+def _has_one_scale(value: Coded) -> bool:
+    """Whether it is 8-bit values with one scale: the graph's Add, Sub and Mul have no others."""
+    if isinstance(value, Tabulated):
+        return True
+    scale = value.quantization.scale
+    return value.codes.dtype in BYTES and scale.size == 1 and scale[0] > 0
 
 
-def has_codes(value: OnnxValue | None) -> bool:
-    """Whether a value is dequantized from integers, or a function whose results the int8 tensor's scale has."""
-    if not isinstance(value, Tabulated):
-        return isinstance(value, QuantizedConstant)
+def _with_codes(values: Sequence[OnnxValue | None]) -> list[Coded]:
+    """Those that are dequantized from integers, and functions whose results the int8 tensor's scale has."""
+    return [value for value in values if isinstance(value, QuantizedConstant)
+            or (isinstance(value, Tabulated) and _has_codes(value))]
+
+
+def _has_codes(value: Tabulated) -> bool:
     if not value.real:
         return False
     return bool(value.origin) or np.array_equal(dequantized(value.quantization)[_nearest(value)], value.table)
@@ -78,11 +86,10 @@ def _nearest(value: Tabulated) -> np.ndarray:
     return np.clip(np.searchsorted(dequantized(value.quantization), value.table), 0, 255)
 
 
-def codes_of(state: ImportState, value: OnnxValue) -> Value:
-    """The int8 tensor that a value is dequantized from (`has_codes`): one with a table in front for a function."""
+def _codes_of(state: ImportState, value: Coded) -> Value:
+    """The int8 tensor that a value is dequantized from: one with a table in front for a function."""
     if isinstance(value, QuantizedConstant):
         return state.constant_codes(value)
-    assert isinstance(value, Tabulated)
     if value.origin:  # an activation's table, whose codes no tensor has yet
         return state.codes(value.origin)
     if np.array_equal(value.table, dequantized(value.quantization)):
@@ -99,12 +106,13 @@ def finish(quantize: OnnxNode, value: Pending) -> bool:
     state = quantize.state
     node = OnnxNode(state, value.node)
     zero = quantize.optional(2, "the zero point")
-    activations = value.inputs[:1] if node.kind == "ReduceMean" else value.inputs[:2]
-    if not all(has_codes(operand) for operand in activations) or not _integer_options(node, value):
+    count = 1 if node.kind == "ReduceMean" else 2
+    operands = _with_codes(value.inputs[:count])
+    if len(operands) != count or not _integer_options(node, value):
         return False
     with state.at(value.node):
         try:
-            y = _emit(node, value, quantize.name, quantize.output_quantization)
+            y = _emit(node, value, operands, quantize.name, quantize.output_quantization)
         except _NoInteger:  # no operator reads what it has added to the graph
             return False
         quantize.set_codes(y, UINT8 if zero is None else zero.dtype)
@@ -125,22 +133,23 @@ def _integer_options(node: OnnxNode, value: Pending) -> bool:
     return node.kind == "Gemm" and options.alpha == 1 and not node.input(2)
 
 
-def _emit(node: OnnxNode, value: Pending, name: str, q: Quantization) -> Value:
+def _emit(node: OnnxNode, value: Pending, operands: list[Coded], name: str, q: Quantization) -> Value:
+    """The integer operator on `operands`; name and quantization are those of the result."""
     state = node.state
     low, high = value.bounds
     result = Int8Result(name, q, (_code(low, q), _code(high, q)))
-    x = codes_of(state, _operand(value, 0))
+    x = _codes_of(state, operands[0])
     if node.kind in BINARY:
-        other = codes_of(state, _operand(value, 1))
+        other = _codes_of(state, operands[1])
         return state.emit(BINARY[node.kind](clamp=result.clamp, in_float=True), [x, other], name, q)
     if node.kind == "ReduceMean":
         y = from_image(state.emit(Mean(), [image(x)], name, q), 4)
         return y if node.flag("keepdims", 1) else with_shape(y, y.shape[:2])
     options = GemmOptions.of(node)
     x = options.left(x)
-    factor = _operand(value, 1)
+    factor = operands[1]
     if not isinstance(factor, QuantizedConstant):
-        b = codes_of(state, factor)
+        b = _codes_of(state, factor)
         return product(x, b.transpose((1, 0)) if options.transposed_b else b, result)
     addend = value.inputs[2] if len(value.inputs) > 2 else None
     axis = 1 if node.kind == "Gemm" and not options.transposed_b else _OUTPUTS[node.kind]
@@ -157,19 +166,13 @@ def _emit(node: OnnxNode, value: Pending, name: str, q: Quantization) -> Value:
     return rows(x, weights, result) if node.kind == "Gemm" else constant_product(x, weights, result)
 
 
-def _operand(value: Pending, position: int) -> OnnxValue:
-    operand = value.inputs[position]
-    assert operand is not None  # ONNX Runtime has checked that required operands are there
-    return operand
-
-
 def _weights(node: OnnxNode, value: QuantizedConstant, axis: int) -> tuple[np.ndarray, Quantization]:
     """Constant weights as int8 (`as_int8`); _NoInteger where integer layers have no such weights."""
     stated = value.quantization
     if value.codes.dtype not in BYTES or value.codes.ndim > _MOST_AXES or (
             stated.scale.size > 1 and stated.axis != axis % value.codes.ndim):
         raise _NoInteger
-    shift = 128 if value.codes.dtype == UINT8 else 0
+    shift = 128 if value.codes.dtype == UINT8 else 0  # `stated` is as int8, the file's codes are as they are
     zero = (stated.zero_point + shift).astype(value.codes.dtype)
     return as_int8(node.builder, value.codes, stated.scale, zero, axis)
 
@@ -182,6 +185,7 @@ def _times(value: OnnxValue | None, factor: float) -> OnnxValue | None:
 
 def _code(bound: float, q: Quantization) -> int:
     """The int8 value that a real bound is quantized to."""
+    # QuantizeLinear: saturate(rint(x / scale) + zero_point), in float32
     return int(np.clip(np.rint(np.float32(bound) / q.scale[0]) + q.zero_point[0], *FULL))
 
 

@@ -31,7 +31,7 @@ def split(node: OnnxNode) -> None:
     names = list(node.proto.output)
     sizes = node.given.get("split") or node.integers(1, "the sizes")
     if not sizes:
-        each = -(-extent // len(names))
+        each = -(-extent // len(names))  # rounded up
         sizes = [min(each, extent - i * each) for i in range(len(names))]
     if len(sizes) != len(names) or min(sizes) < 1 or sum(sizes) != extent:
         raise node.error(f"{extent} cannot be split into {list(sizes)} for {len(names)} outputs")
@@ -85,7 +85,7 @@ def pad(node: OnnxNode) -> None:
     value = node.given.get("value", 0) if stated is None else stated.item()
     if isinstance(source, Tabulated) and mode == "constant":
         code = _code_of(source, value)
-        if code is None:
+        if code is None:  # padded in ONNX's own type
             source = Computed(node.host())
         else:
             value = code
@@ -119,6 +119,7 @@ def _code_of(source: Tabulated, value: float) -> int | None:
     places = np.flatnonzero(source.table == np.array(value).astype(source.dtype))
     if not places.size:
         return None
+    # Several codes stand for one value where a function is flat; the zero point is what the chip pads with.
     zero = source.tensor.tensor.zero_point + 128
     return int(zero if zero in places else places[0]) - 128
 

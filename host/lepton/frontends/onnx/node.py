@@ -117,7 +117,7 @@ class OnnxNode:
         None where the node states none; an empty input counts as none, as in ONNX. Raises GraphError for computed axes.
         """
         axes = self.given.get("axes")
-        if axes is None:
+        if axes is None:  # since opset 13 (Squeeze, ReduceSum) or 18 (the other reductions)
             axes = self.integers(position, "the axes")
         return list(axes) if axes else None
 
@@ -133,7 +133,7 @@ class OnnxNode:
         q = self.quantization(position, places)
         if isinstance(self.value(position), Constant):
             self.state.quantities.setdefault(self.input(position), q)
-        self.computed(position)
+        self.computed(position)  # joins a value in parts before it gets the scale
         return self.codes(position, q)
 
     # Results

@@ -68,7 +68,7 @@ def group_normalization(node: OnnxNode) -> None:
 
 def log_softmax(node: OnnxNode) -> None:
     def emit(x: Value, axis: int) -> Value:
-        return x.apply(Function("LogSoftmax", (("axis", axis),)))
+        return x.apply(Function("LogSoftmax", (("axis", axis),)))  # one of opset 13, whatever the network's is
 
     node.set_host(along_axis(node, _float_input(node, 1), node.state.opset, emit))
 

@@ -66,6 +66,7 @@ def average_pool(node: OnnxNode) -> None:
 
 def qlinear_average_pool(node: OnnxNode) -> None:
     """com.microsoft QLinearAveragePool."""
+    # onnxruntime/contrib_ops/cpu/quantization/qlinear_pool.cc
     dtype = node.value().dtype
     _channels_first(node)
     x = node.codes_as_stated()
@@ -87,7 +88,7 @@ def _image_axes(node: OnnxNode) -> tuple[int, ...]:
 
 def global_average(node: OnnxNode) -> None:
     axes = _image_axes(node)
-    if len(axes) > 2:
+    if len(axes) > 2:  # the graph's Mean is one of images
         _reduce(node, "mean", axes, True)
         return
     x = node.host()
@@ -96,6 +97,7 @@ def global_average(node: OnnxNode) -> None:
 
 def qlinear_global_average(node: OnnxNode) -> None:
     """com.microsoft QLinearGlobalAveragePool."""
+    # onnxruntime/contrib_ops/cpu/quantization/qlinear_global_average_pool.cc
     dtype = node.value().dtype
     _image_axes(node)
     _channels_first(node)
@@ -143,6 +145,7 @@ def softmax(node: OnnxNode) -> None:
 
 def qlinear_softmax(node: OnnxNode) -> None:
     """com.microsoft QLinearSoftmax; its attribute `opset` says which Softmax it was."""
+    # onnxruntime/contrib_ops/cpu/quantization/qlinear_softmax.cc
     dtype = node.computed().dtype
     q = node.output_quantization
     y = along_axis(node, node.codes_as_stated(), node.given.get("opset", node.state.opset),

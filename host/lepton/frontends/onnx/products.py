@@ -119,7 +119,7 @@ class GemmOptions:
     def scaled(self, q: Quantization, source: np.ndarray) -> Quantization:
         """The quantization of alpha, without its sign, times the weights.
 
-        ONNX Runtime rounds alpha * source * scale from left to right (quant_gemm.cc, ComputeOutputScale); of the
+        ONNX Runtime rounds alpha * source * scale from left to right (quant_gemm.cc, `ComputeOutputScale`); of the
         float32 that are near alpha * scale the one is taken whose product with `source`, the scale of A, is the same.
         """
         if self.alpha == 1:
@@ -136,6 +136,7 @@ class GemmOptions:
 
 def qgemm(node: OnnxNode) -> None:
     """com.microsoft QGemm: an int8 result, or a float one where no output scale is given."""
+    # Positions: onnxruntime/contrib_ops/cpu/quantization/quant_gemm.cc, InputTensors.
     dtype = node.settled().dtype
     options = GemmOptions.of(node)
     if not options.integer:
@@ -144,7 +145,7 @@ def qgemm(node: OnnxNode) -> None:
     x = options.left(node.codes_as_stated())
     bias = constant_bias(node, 6, 4)
     data = options.right(options.signed(node, data, q))
-    if bias is not None and options.alpha < 0:
+    if bias is not None and options.alpha < 0:  # the factor, which has lost its sign, is for sum and bias
         bias = -bias
     weights = Int8Weights(data, options.scaled(q, x.parameters.scale), bias)
     if node.name in node.state.quantities:
@@ -155,6 +156,7 @@ def qgemm(node: OnnxNode) -> None:
 
 def integer_to_float(node: OnnxNode) -> None:
     """com.microsoft MatMulIntegerToFloat: int8 times int8, a float result, a float bias or none."""
+    # Positions: onnxruntime/contrib_ops/cpu/quantization/dynamic_quantize_matmul.cc, MatMulIntegerToFloat.
     b = node.constant(1, "the second matrix")
     scale = node.constant(3, "its scale")
     zero = node.optional(5, "its zero point")

@@ -11,7 +11,8 @@ _ONE_TO_ONE = ("QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearSigmoid
 # So that products and quotients of three scales stay normal float32: 2**(3 * 40) < 2**127, 2**(-3 * 40) > 2**-126.
 LARGEST_SCALE = 2.0**40
 SMALLEST_SCALE = 2.0**-40
-# Where operators state quantization: position of a value -> positions of its scale and zero point.
+# Where operators state quantization: position of a value -> positions of its scale and zero point. Those of ONNX are in
+# its operator specification, those of com.microsoft in onnxruntime/docs/ContribOperators.md.
 _READS = {
     "DequantizeLinear": {0: (1, 2)}, "QLinearConv": {0: (1, 2)}, "QLinearMatMul": {0: (1, 2), 3: (4, 5)},
     "QGemm": {0: (1, 2)}, "QLinearAdd": {0: (1, 2), 3: (4, 5)}, "QLinearMul": {0: (1, 2), 3: (4, 5)},
@@ -48,6 +49,7 @@ def quantities(graph: onnx.GraphProto) -> dict[str, Quantization]:
             if node.input[position] not in constants and node.input[position] not in found:
                 name = node.input[position]
                 found[name] = stated(node, places, constants, name in unsigned)
+    # Forward, backward, and forward again: a value also gets the scale of its results, and passes it on to all others.
     for nodes, forward in ((graph.node, True), (list(reversed(graph.node)), False), (graph.node, True)):
         for node in nodes:
             if node.op_type in MOVES:

@@ -47,7 +47,7 @@ def dequantize(node: OnnxNode) -> None:
                  for name, operand in ((name, node.state.values.get(name)) for name in node.proto.input)
                  if isinstance(operand, Constant)}
     q = stated(node.proto, (1, 2), constants, value.dtype == UINT8)
-    if value.plain:
+    if value.plain:  # the tensor gets the scale that its reader states, if it had none
         node.codes(0, q)
     result = as_table(node)
     if not isinstance(result, Tabulated):
@@ -59,6 +59,7 @@ def _dequantized_constant(node: OnnxNode, value: Constant) -> QuantizedConstant:
     scale = node.constant(1, "the scale").ravel()
     stated_zero = node.optional(2, "the zero point")
     zero = np.zeros(scale.size, value.dtype) if stated_zero is None else stated_zero.ravel()
+    # One scale for each element of an axis since opset 13, by default of axis 1 (DequantizeLinear-13).
     axis = node.axis(node.given.get("axis", 1), value.array.ndim) if scale.size > 1 else None
     if value.dtype not in (*BYTES, np.int32) or node.given.get("block_size", 0):
         raise node.error("constants must be int8, uint8 or int32 with one scale or one per channel, not "
@@ -70,7 +71,8 @@ def _dequantized_constant(node: OnnxNode, value: Constant) -> QuantizedConstant:
 
 
 def on_codes(op: type[Add] | type[Mul]) -> Converter:
-    """com.microsoft QLinearAdd and QLinearMul."""
+    """com.microsoft QLinearAdd and QLinearMul; inputs: value, scale and zero point of each, the result's."""
+    # onnxruntime/contrib_ops/cpu/quantization/qlinear_binary_op.cc; the graph's Add and Mul compute as MLAS does there
     def convert(node: OnnxNode) -> None:
         for position in (0, 3):
             value = node.value(position)

@@ -67,7 +67,7 @@ def _parse(source: Source) -> tuple[onnx.ModelProto, str, Path | None]:
     return model, model.graph.name if model.graph.name.isidentifier() else name, path
 
 
-def _check_text(model: onnx.ModelProto):
+def _check_text(model: onnx.ModelProto) -> None:
     """Raises GraphError for names that are not UTF-8: protobuf returns those as bytes, where all others are str."""
     graph = model.graph
     names = [graph.name, *(opset.domain for opset in model.opset_import),
@@ -79,7 +79,7 @@ def _check_text(model: onnx.ModelProto):
             raise GraphError(f"a damaged ONNX file: the name {name!r} is not UTF-8")
 
 
-def _check_opsets(model: onnx.ModelProto):
+def _check_opsets(model: onnx.ModelProto) -> None:
     newest = onnx.defs.onnx_opset_version()
     versions = {opset.domain: opset.version for opset in model.opset_import}
     for domain, version in versions.items():
@@ -93,7 +93,7 @@ def _check_opsets(model: onnx.ModelProto):
                              "domains ai.onnx and com.microsoft")
 
 
-def _check_nodes(graph: onnx.GraphProto):
+def _check_nodes(graph: onnx.GraphProto) -> None:
     if graph.sparse_initializer:
         raise GraphError(f"tensor {graph.sparse_initializer[0].values.name!r} is sparse; only dense tensors are "
                          "supported")
@@ -117,7 +117,7 @@ def _check_nodes(graph: onnx.GraphProto):
             raise GraphError(f"the network's output {value.name!r} is computed by no operator")
 
 
-def _load_external_data(graph: onnx.GraphProto, model: Path | None):
+def _load_external_data(graph: onnx.GraphProto, model: Path | None) -> None:
     for tensor in filter(uses_external_data, constants(graph)):
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")
@@ -158,7 +158,7 @@ def _data_file(model: Path, location: str) -> Path | None:
     return None
 
 
-def _fix_shapes(inputs: list[onnx.ValueInfoProto], shapes: dict[str, tuple[int, ...]]):
+def _fix_shapes(inputs: list[onnx.ValueInfoProto], shapes: dict[str, tuple[int, ...]]) -> None:
     for value in inputs:
         if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
             raise GraphError(f"input {value.name!r} must be a tensor of known rank")

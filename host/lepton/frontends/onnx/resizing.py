@@ -66,7 +66,7 @@ def _sizes(node: OnnxNode, shape: tuple[int, ...], modern: bool) -> tuple[tuple[
         scales = np.array(node.given["scales"], np.float32)
     scales = scales if scales is not None and scales.size else None
     sizes = node.integers(3, "the sizes") if modern else None
-    axes = [node.axis(axis, rank) for axis in node.given.get("axes") or range(rank)]
+    axes = [node.axis(axis, rank) for axis in node.given.get("axes") or range(rank)]  # an attribute since opset 18
     policy = node.given.get("keep_aspect_ratio_policy", "stretch")
     if policy != "stretch":
         raise node.error(f"keep_aspect_ratio_policy {policy!r} is not supported")
@@ -75,6 +75,7 @@ def _sizes(node: OnnxNode, shape: tuple[int, ...], modern: bool) -> tuple[tuple[
         if not np.all(np.isfinite(scales) & (scales > 0)):
             raise node.error(f"scales must be finite and above 0, not {scales.tolist()}")
         scales = np.array([of_axes.get(i, 1) for i in range(rank)], np.float32)
+        # Resize-11: floor(size * scale), in float32 as ONNX Runtime multiplies (upsamplebase.h, ComputeOutputShape).
         made = tuple(int(np.floor(n * s)) for n, s in zip(shape, scales, strict=True))
     else:
         sizes_of_axes = dict(zip(axes, _as_many(node, sizes, axes), strict=True))
@@ -130,6 +131,7 @@ def _image(node: OnnxNode, source: AtRunTime, wanted: Request) -> None:
 def _interpolated_bytes(node: OnnxNode, source: AtRunTime, op: Resize) -> Value:
     """The int8 image of 8-bit values that ONNX Runtime interpolates as they are, in float32; it cuts fractions off."""
     y = node.emit(op, image(node.host().cast(np.float32)))
+    # upsample.h: the interpolated float32 is cast to the type of the values, which is towards zero.
     whole = truncated(y) if source.dtype == INT8 else y.unary("floor")
     zero = 0 if source.dtype == INT8 else -128
     codes = node.emit(Quantize(), whole, q=Quantization(np.ones(1, np.float32), np.array([zero], np.int32)))

@@ -25,7 +25,7 @@ def reshape(node: OnnxNode) -> None:
         if any(n == 0 and i >= len(old) for i, n in enumerate(target)):
             raise node.error(f"the shape {target} copies dimensions that {old} does not have")
         target = [old[i] if n == 0 else n for i, n in enumerate(target)]
-    if target.count(-1) == 1:
+    if target.count(-1) == 1:  # more than one is refused below, as a negative dimension
         known = -prod(target)
         target = [(prod(old) // known if known > 0 else 0) if n == -1 else n for n in target]
     _to_shape(node, target)
@@ -53,7 +53,7 @@ def unsqueeze(node: OnnxNode) -> None:
     stated = node.axes() or []
     rank = len(shape) + len(stated)
     axes = {node.axis(axis, rank) for axis in stated}
-    rest = iter(shape)
+    rest = iter(shape)  # ends early where an axis is named twice; the shape is refused then
     _to_shape(node, tuple(1 if i in axes else next(rest, 0) for i in range(rank)))
 
 

@@ -45,6 +45,7 @@ def _as_table(node: OnnxNode, operands: Sequence[OnnxValue | None]) -> Tabulated
             columns.append(value.array.reshape(()))  # of any rank; a scalar does as well
         else:
             return None
+    # For QLinearSigmoid and QLinearLeakyRelu this is what ONNX Runtime does, too (qlinear_lookup_table.cc).
     table = node.evaluate(columns)
     return base.of(table) if table.shape == (256,) else None
 

@@ -45,7 +45,7 @@ class Transposed:
 
 def of_image(values: Sequence[T], one: T) -> tuple[T, T]:
     """Values for one or two axes as those for height and width; a line has `one` along the height."""
-    height, width = (one, *values)[-2:]
+    height, width = (one, *values)[-2:]  # the last two of two or three
     return height, width
 
 
@@ -54,6 +54,7 @@ def window(node: OnnxNode, kernel: Sequence[int], extents: Sequence[int]) -> Win
     if len(extents) not in (1, 2):
         raise node.error(f"images must have 1 or 2 dimensions besides batch and channels, not {len(extents)}")
     w = sliding(node, kernel, extents)
+    # The chip's layers work on images; a line is one that is one pixel high.
     return Window(of_image(kernel, 1), of_image(w.stride, 1), of_image(w.dilation, 1), of_image(w.padding, (0, 0)))
 
 
@@ -137,7 +138,7 @@ def transposed_window(node: OnnxNode, kernel: Sequence[int], extents: Sequence[i
     _in_range(node, "pads", pads, 2 * rank, 0)
     automatic = node.given.get("auto_pad", "NOTSET")
     wanted = node.given.get("output_shape")
-    if wanted and len(wanted) == rank + 2:
+    if wanted and len(wanted) == rank + 2:  # ONNX Runtime takes it with batch and channels, too
         wanted = wanted[2:]
     padding = []
     size = []

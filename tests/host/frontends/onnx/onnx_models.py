@@ -23,7 +23,10 @@ class Net:
     """Collects nodes and constants; methods return the name of their result."""
 
     def __init__(self, opset: int = OPSET):
-        self.nodes, self.constants, self.inputs, self.opset = [], [], [], opset
+        self.nodes = []
+        self.constants = []
+        self.inputs = []
+        self.opset = opset
 
     def input(self, shape, dtype=np.float32, name=None) -> str:
         name = name or f"x{len(self.inputs)}"
@@ -104,7 +107,8 @@ def run(graph, feeds) -> list[np.ndarray]:
 
 def difference(model, rng, runs=2, low=-8.0, high=8.0) -> int:
     """In how many elements the imported graph differs from ONNX Runtime on random inputs; types and shapes must not."""
-    graph, wrong = import_onnx(model), 0
+    graph = import_onnx(model)
+    wrong = 0
     assert graph.inputs == [value.name for value in model.graph.input]
     assert graph.outputs == [value.name for value in model.graph.output]
     for _ in range(runs):
@@ -140,3 +144,14 @@ def single(build, shape=IMAGE, opset=17, scales=(0.05, 0.05), zeros=(3, 3), dtyp
     net = Net(opset)
     x = net.qdq(net.input(shape), scales[0], zeros[0], dtype)
     return net.model(net.qdq(build(net, x), scales[1], zeros[1], dtype))
+
+
+def requantized(build, dtype, scales=(0.05, 0.04), zeros=(3, 20), shape=IMAGE, opset=17):
+    """x quantized, an operator on it, its result quantized."""
+    net = Net(opset)
+    x = net.qdq(net.input(shape), scales[0], zeros[0], dtype)
+    return net.model(net.qdq(build(net, x), scales[1], zeros[1], dtype))
+
+
+def op(name, *constants, **attributes):
+    return lambda net, x: net(name, x, *constants, **attributes)

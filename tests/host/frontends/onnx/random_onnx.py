@@ -13,15 +13,21 @@ class Value:
     """A quantized tensor: its name in the model, shape (NCHW), scale and zero point."""
 
     def __init__(self, name, shape, scale, zero):
-        self.name, self.shape, self.scale, self.zero = name, tuple(map(int, shape)), np.float32(scale), zero
+        self.name = name
+        self.shape = tuple(map(int, shape))
+        self.scale = np.float32(scale)
+        self.zero = zero
 
 
 class RandomNetwork:
     """`model` is the ONNX model, `inputs` the arrays for it."""
 
     def __init__(self, seed: int, dtype, operators: int = 5):
-        self.random, self.dtype, self.net = np.random.default_rng(seed), np.dtype(dtype), Net()
-        self.info, self.knife_edge = np.iinfo(dtype), self.random.random() < 0.3  # powers of two make many ties
+        self.random = np.random.default_rng(seed)
+        self.dtype = np.dtype(dtype)
+        self.net = Net()
+        self.info = np.iinfo(dtype)
+        self.knife_edge = self.random.random() < 0.3  # powers of two make many ties
         height, width = (int(n) for n in self.random.integers(2, 11, 2))
         shape = (1, int(self.random.choice([1, 2, 3, 5, 8, 13])), height, width)
         image = self._value(self.net.input(shape, dtype), shape)
@@ -85,7 +91,8 @@ class RandomNetwork:
         if window is None:
             return None
         kernel, stride, pads, size = window
-        outputs, each = groups * int(self.random.integers(1, 3 if groups > 1 else 24)), x.shape[1] // groups
+        outputs = groups * int(self.random.integers(1, 3 if groups > 1 else 24))
+        each = x.shape[1] // groups
         weight_type = np.uint8 if self.dtype == np.uint8 and self.random.random() < 0.3 else np.int8
         zero = int(self.random.integers(0, 256)) if weight_type == np.uint8 else 0
         per_channel = weight_type == np.int8 and self.random.random() < 0.5
@@ -188,7 +195,8 @@ class RandomNetwork:
                           domain=MICROSOFT)
 
     def _dense(self, x):
-        inputs, outputs = int(np.prod(x.shape)), int(self.random.integers(1, 20))
+        inputs = int(np.prod(x.shape))
+        outputs = int(self.random.integers(1, 20))
         flat = self.net("Reshape", x.name, np.array([1, inputs]))
         output = self._to((1, outputs))
         weights = [self.net.constant(self._data((inputs, outputs), np.int8)), self.net.constant(self._scale(-10, -8)),

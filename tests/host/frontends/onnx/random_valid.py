@@ -2,10 +2,9 @@
 tensors, constant outputs, old and new opsets. ONNX Runtime decides what is valid."""
 
 import numpy as np
-import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
 
-OPSETS = (9, 10, 11, 12, 13, 14, 15, 17, 18, 19, 20, 21)
+from tests.host.frontends.onnx.random_network import RandomNetwork
+
 FLOAT_FUNCTIONS = ("Abs", "Neg", "Floor", "Ceil", "Relu", "Sigmoid", "Tanh", "Exp", "Erf", "Sqrt", "Softplus", "Elu",
                    "Selu", "LeakyRelu", "HardSigmoid", "ThresholdedRelu", "Sin", "Atan", "Sign", "Round", "HardSwish",
                    "Softsign", "Reciprocal", "Log", "Identity", "IsNaN", "Celu", "Mish", "Gelu", "Shrink", "IsInf")
@@ -14,111 +13,12 @@ REDUCTIONS = ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd",
 _AXES_AS_INPUT = {"ReduceSum": 13}  # the other reductions since 18
 
 
-class RandomValid:
-    """`model` is valid in ONNX Runtime; `feeds` are inputs for it, `wanted` its outputs."""
-
-    def __init__(self, seed: int, operators: int = 5):
-        self.random = np.random.default_rng(seed)
-        self.opset = int(self.random.choice(OPSETS))
-        self.nodes, self.constants, self.inputs, self.feeds = [], [], [], {}
-        self.values: dict[str, np.ndarray] = {}
-        for _ in range(int(self.random.integers(1, 3))):
-            self._input()
-        made = 0
-        for _ in range(6 * operators):
-            if made == operators:
-                break
-            made += self._try()
-        outputs = {name for node in self.nodes for name in node.output}
-        read = {name for node in self.nodes for name in node.input}
-        last = [name for name in outputs if name not in read] or list(self.feeds)[:1]
-        if self.random.random() < 0.15:
-            last.append(str(self.random.choice(sorted(set(self.values) - set(last)) or last)))
-        self.model = self._model(sorted(set(last)))
-        self.wanted = self._run(self.model)
-
-    # making
-
-    def _shape(self, rank=None):
-        rank = int(self.random.choice([0, 1, 2, 3, 4, 4, 4, 5])) if rank is None else rank
-        return tuple(int(n) for n in self.random.choice([1, 1, 2, 3, 4, 5], rank))
-
-    def _input(self):
-        dtype = self.random.choice([*[np.float32] * 3, np.uint8, np.int8, np.int64, np.int32, np.bool_])
-        name, shape = f"in{len(self.inputs)}", self._shape()
-        self.inputs.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape))
-        self.feeds[name] = self.values[name] = self._data(dtype, shape)
-
-    def _data(self, dtype, shape):
-        if np.dtype(dtype) == np.float32:
-            return self.random.uniform(-3, 3, shape).astype(np.float32)
-        low, high = {"u": (0, 200), "i": (-3, 4), "b": (0, 2)}[np.dtype(dtype).kind]
-        return self.random.integers(low, high, shape).astype(dtype)
-
-    def constant(self, array) -> str:
-        name = f"c{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(array), name))
-        return name
-
-    def _pick(self, kinds="f", rank=0):
-        names = [n for n, v in self.values.items() if v.dtype.kind in kinds and v.ndim >= rank]
-        return str(self.random.choice(names)) if names else None
-
-    def _axis(self, value):
-        return int(self.random.integers(-value.ndim, value.ndim)) if value.ndim else 0
-
-    def _other(self, value):
-        """Something that broadcasts with a value: a value of the same shape, a part of it, or a constant."""
-        same = [n for n, v in self.values.items() if v.dtype == value.dtype and v.shape in (value.shape, ())]
-        if same and self.random.random() < 0.5:
-            return str(self.random.choice(same))
-        shape = [n if self.random.random() < 0.5 else 1 for n in value.shape]
-        return self.constant(self._data(value.dtype, shape[int(self.random.integers(value.ndim + 1)):]))
-
-    def _try(self) -> int:
-        """Adds a node, or several, if ONNX Runtime takes them."""
-        makers = [name for name in dir(self) if name.startswith("make_")]
-        kept = len(self.nodes), len(self.constants)
-        try:
-            getattr(self, str(self.random.choice(makers)))()
-            new = [name for node in self.nodes[kept[0]:] for name in node.output]
-            if not new:
-                return 0
-            for name, value in zip(new, self._run(self._model(new)), strict=True):
-                if not isinstance(value, np.ndarray) or value.size > 4096:
-                    raise ValueError
-                self.values[name] = value
-            return 1
-        except Exception:  # ONNX Runtime's have no common base; what it does not take is not valid
-            del self.nodes[kept[0]:], self.constants[kept[1]:]
-            return 0
-
-    def _model(self, outputs):
-        results = [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in outputs]
-        for value in results:
-            value.ClearField("type")
-        graph = helper.make_graph(self.nodes, "net", self.inputs, results, self.constants)
-        for value in graph.output:
-            if value.name in self.values:
-                value.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(self.values[value.name].dtype)
-        return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", self.opset),
-                                                                     helper.make_opsetid("com.microsoft", 1)])
-
-    def _run(self, model):
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level, options.intra_op_num_threads = 4, 1
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-        return session.run(None, self.feeds)
-
-    def node(self, op, *inputs, outputs=1, **attributes):
-        names = [f"v{len(self.nodes)}_{i}" for i in range(outputs)]
-        self.nodes.append(helper.make_node(op, list(inputs), names, **attributes))
-        return names[0] if outputs == 1 else names
-
-    # operators; one that does not fit adds nothing, or something that ONNX Runtime refuses
+class RandomValid(RandomNetwork):
+    """Over every operator that is supported, and some that are not."""
 
     def make_qdq(self):
-        x, dtype = self._pick(), self.random.choice([np.int8, np.uint8])
+        x = self._pick()
+        dtype = self.random.choice([np.int8, np.uint8])
         scale = np.float32(self.random.choice([0.05, 0.1, 0.031]))
         pair = [self.constant(scale), self.constant(np.array(int(self.random.integers(0, 100)), dtype))]
         self.node("DequantizeLinear", self.node("QuantizeLinear", x, *pair), *pair)
@@ -154,7 +54,8 @@ class RandomValid:
             self.node(str(self.random.choice(["And", "Or", "Xor"])), x, self._other(self.values[x]))
 
     def make_reduction(self):
-        x, op = self._pick(), str(self.random.choice(REDUCTIONS))
+        x = self._pick()
+        op = str(self.random.choice(REDUCTIONS))
         rank = self.values[x].ndim
         axes = [int(a) for a in self.random.permutation(rank)[:int(self.random.integers(0, rank + 1))]]
         keep = {"keepdims": int(self.random.integers(2))}
@@ -253,7 +154,8 @@ class RandomValid:
     def make_convolution(self):
         x = self._pick(rank=3)
         v = self.values[x]
-        channels, outputs = v.shape[1], int(self.random.integers(1, 4))
+        channels = v.shape[1]
+        outputs = int(self.random.integers(1, 4))
         kernel = [int(n) for n in self.random.integers(1, 4, v.ndim - 2)]
         if self.random.random() < 0.3:
             self.node("ConvTranspose", x, self._weights(channels, outputs, *kernel),

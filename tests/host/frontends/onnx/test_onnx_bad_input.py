@@ -15,7 +15,8 @@ from tests.host.frontends.onnx.onnx_models import Net, array, difference
 
 def network(opset=17) -> onnx.ModelProto:
     """Some of everything that has options to get wrong."""
-    rng, net = np.random.default_rng(1), Net(opset)
+    rng = np.random.default_rng(1)
+    net = Net(opset)
 
     def q(x, scale=0.1):
         return net.qdq(x, scale, 3, np.uint8)
@@ -63,7 +64,8 @@ def test_files_that_are_not_onnx(tmp_path, model):
 
 def test_truncated_and_flipped_files(model):
     """An error or, where a flip does no harm, a graph that computes what ONNX Runtime computes for the same file."""
-    rng, data = np.random.default_rng(2), model.SerializeToString()
+    rng = np.random.default_rng(2)
+    data = model.SerializeToString()
     exact = errors = 0
     for kind in range(240):
         damaged = bytearray(data)
@@ -87,7 +89,8 @@ EXTREMES = (0, -1, 3, -2, 255, 65536, 1 << 31, 1 << 62, -(1 << 63), (1 << 63) - 
 
 def mutate(model, rng):
     """One number, name or operator is another."""
-    graph, kind = model.graph, int(rng.integers(6))
+    graph = model.graph
+    kind = int(rng.integers(6))
     chosen = graph.node[int(rng.integers(len(graph.node)))]
     extreme = EXTREMES[int(rng.integers(len(EXTREMES)))]
     integers = [a for a in chosen.attribute if a.ints or a.type == onnx.AttributeProto.INT]
@@ -115,7 +118,8 @@ def mutate(model, rng):
 
 
 def test_absurd_numbers_and_operators():
-    rng, models = np.random.default_rng(4), (network(), network(13))
+    rng = np.random.default_rng(4)
+    models = (network(), network(13))
     errors = 0
     for attempt in range(240):
         model = onnx.ModelProto()
@@ -173,7 +177,8 @@ def test_dynamic_shapes():
 
 def test_a_shape_that_is_computed():
     net = Net()
-    x, shape = net.qdq(net.input((1, 12)), 0.1, 0), net.input((2,), np.int64)
+    x = net.qdq(net.input((1, 12)), 0.1, 0)
+    shape = net.input((2,), np.int64)
     refused(net.model(net("Reshape", x, shape)), "the shape must be constant, not computed by the network")
 
 
@@ -186,8 +191,8 @@ def test_cycles_and_order(model):
     model.graph.node.append(model.graph.node[0])
     refused(model, "which is there already")
     model = network()
-    model.graph.output[0].name = "nobody"
-    refused(model, "output 'nobody' is computed by no operator")
+    model.graph.output[0].name = "unknown"
+    refused(model, "output 'unknown' is computed by no operator")
     model = network()
     del model.graph.input[:]
     refused(model, "which nothing computes")
@@ -214,7 +219,8 @@ def test_huge_shapes():
 
 def external(model, location, folder):
     tensor = next(t for t in model.graph.initializer if len(t.raw_data) > 100)
-    size, tensor.data_location = len(tensor.raw_data), TensorProto.EXTERNAL
+    size = len(tensor.raw_data)
+    tensor.data_location = TensorProto.EXTERNAL
     (folder / "weights.bin").write_bytes(tensor.raw_data)
     tensor.ClearField("raw_data")
     for key, value in (("location", location), ("offset", "0"), ("length", str(size))):
@@ -239,7 +245,8 @@ def test_external_data(tmp_path):
 
 def test_missing_and_wrong_quantization():
     net = Net()
-    x, scale = net.input((1, 4)), net.input((), np.float32)
+    x = net.input((1, 4))
+    scale = net.input((), np.float32)
     q = net("QuantizeLinear", x, scale, array(3, np.uint8))
     y = net("DequantizeLinear", q, scale, array(3, np.uint8))
     refused(net.model(y), "must be a constant; dynamic quantization")

@@ -8,11 +8,10 @@ from lepton.frontends.onnx import import_onnx, quantize_onnx
 from lepton.program import ChipStep
 from lepton.runtime import Session
 
-from tests.host.frontends.onnx.onnx_models import Net, array, integer_products_are_exact, reference
+from tests.host.frontends.onnx.onnx_models import Net, array, exact_products, reference
 from tests.host.frontends.onnx.test_onnx_calibrate import DATA, float_network, images, retina_patches
 
-pytestmark = pytest.mark.skipif(
-    not integer_products_are_exact(), reason="ONNX Runtime's integer kernels saturate on this CPU (no VNNI)")
+pytestmark = exact_products
 
 
 def compare(model, config, samples):
@@ -38,7 +37,8 @@ def test_a_calibrated_network(config):
 @pytest.mark.parametrize("dtype", (np.int8, np.uint8))
 def test_everything_at_once(dtype):
     """Most kinds of operators in one network; what the chip does not take runs on the host."""
-    rng, net = np.random.default_rng(6), Net()
+    rng = np.random.default_rng(6)
+    net = Net()
 
     def q(x, scale=0.1, zero=7):
         return net.qdq(x, scale, zero, dtype)
@@ -68,7 +68,8 @@ def test_everything_at_once(dtype):
 
 
 def test_retina_u_net_and_fast_det():
-    unet, det = DATA / "segmentation" / "retina_unet_48x48.onnx", DATA / "detection" / "FastestDet.onnx"
+    unet = DATA / "segmentation" / "retina_unet_48x48.onnx"
+    det = DATA / "detection" / "FastestDet.onnx"
     if not unet.exists() or not det.exists():
         pytest.skip(f"{unet} or {det} is not there")
     data = np.load(unet.parent / "drive_test_6.npz")["x"]

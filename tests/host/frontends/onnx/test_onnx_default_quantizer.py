@@ -18,15 +18,12 @@ from tests.host.frontends.onnx.onnx_models import (
     Net,
     array,
     difference,
+    exact_products,
     feeds_for,
-    integer_products_are_exact,
     operators,
     reference,
 )
 from tests.host.frontends.onnx.test_onnx_compile import compare
-
-exact_products = pytest.mark.skipif(
-    not integer_products_are_exact(), reason="ONNX Runtime's integer kernels saturate on this CPU (no VNNI)")
 
 
 class _Reader(CalibrationDataReader):
@@ -73,7 +70,8 @@ def residual():
     for outputs, stride in ((8, 1), (16, 2), (16, 1), (24, 2)):
         y = net.conv(net("Relu", net.conv(x, channels, outputs, stride)), outputs, outputs)
         shortcut = x if stride == 1 else net.conv(x, channels, outputs, stride, 1)
-        x, channels = net("Relu", net("Add", y, shortcut)), outputs
+        x = net("Relu", net("Add", y, shortcut))
+        channels = outputs
     return net.model(net.classifier(x, channels))
 
 
@@ -86,12 +84,14 @@ def inverted(activation):
                 return net("Clip", x, array(0, np.float32), array(6, np.float32))
             return net("Mul", x, net("Sigmoid", x)) if activation == "SiLU" else net(activation, x)
 
-        x, channels = act(net.conv(net.input((1, 3, 20, 20)), 3, 8, 2)), 8
+        x = act(net.conv(net.input((1, 3, 20, 20)), 3, 8, 2))
+        channels = 8
         for outputs, stride in ((8, 1), (16, 2), (16, 1), (16, 1)):
             y = act(net.conv(x, channels, 4 * channels, kernel=1))
             y = act(net.conv(y, 4 * channels, 4 * channels, stride, groups=4 * channels))
             y = net.conv(y, 4 * channels, outputs, kernel=1)
-            x, channels = net("Add", x, y) if stride == 1 and outputs == channels else y, outputs
+            x = net("Add", x, y) if stride == 1 and outputs == channels else y
+            channels = outputs
         return net.model(net.classifier(x, channels))
     return build
 

@@ -107,10 +107,13 @@ def test_integer_layers_that_onnx_runtime_leaves_in_float(kind, scales, most):
     weights = rng.integers(-127, 128, (4, 4, 3, 3)).astype(np.int8)
     step = 0.01 if most > 1e-3 else 0.0123456
     model = layer_in_float(lambda net, x: net("Relu", net(kind, x, net.weights(weights, step))), scales)
-    graph, wrong, total = import_onnx(model), 0, 0
+    graph = import_onnx(model)
+    wrong = 0
+    total = 0
     for _ in range(6):
         feeds = feeds_for(model, rng)
-        got, want = run(graph, feeds)[0], reference(model, feeds)[0]
+        got = run(graph, feeds)[0]
+        want = reference(model, feeds)[0]
         off = np.abs(got - want)
         assert off.max() <= 1.01 * scales[1]
         wrong += int((off > 0).sum())

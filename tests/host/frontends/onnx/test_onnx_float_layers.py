@@ -1,4 +1,4 @@
-"""Layers whose results or operands are no 8-bit values: in float32 on the host, beside integer layers on the chip."""
+"""Layers whose results or operands are no 8-bit values: in float32 on the host, in one network with integer layers."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,8 @@ BEHIND = {
 @pytest.mark.parametrize("layer", LAYERS)
 def test_results_that_stay_float(layer, behind, quantized):
     """As tools place QDQ that quantize inputs and weights of layers only, and as a last layer without QDQ."""
-    rng, net = np.random.default_rng([len(layer), len(behind)]), Net()
+    rng = np.random.default_rng([len(layer), len(behind)])
+    net = Net()
     x = net.qdq(net.input((1, 4, 7, 6)), 0.05, 3)
     y = BEHIND[behind](net, LAYERS[layer](net, x, rng), x)
     close(net.model(net.qdq(y, 0.3, -5) if quantized else y), rng, steps=0.01 if quantized else 0)
@@ -56,7 +57,8 @@ def test_results_that_stay_float(layer, behind, quantized):
 
 def test_a_network_quantized_in_part():
     """Some layers left out by `nodes_to_exclude`: they run in float on the host, the others on the chip."""
-    rng, net = np.random.default_rng(3), Net()
+    rng = np.random.default_rng(3)
+    net = Net()
     weights = [array(rng.standard_normal(shape), np.float32) for shape in ((8, 3, 3, 3), (72, 5), (5,))]
     x = net("Relu", net("Conv", net.input((1, 3, 12, 12)), weights[0], strides=[2, 2]))
     x = net.qdq(x, 0.05, -100)
@@ -90,7 +92,8 @@ FLOATS = {
 
 @pytest.mark.parametrize("name", FLOATS)
 def test_float_layers_of_a_quantized_network(name):
-    rng, net = np.random.default_rng(5), Net()
+    rng = np.random.default_rng(5)
+    net = Net()
     shape, build = FLOATS[name]
     x = net("Abs", net.input(shape))
     y = build(net, x, lambda *s: array(rng.standard_normal(s), np.float32))
@@ -119,7 +122,8 @@ def test_weights_that_no_integer_layer_has():
 
 @pytest.mark.parametrize("dtype", (np.int8, np.uint8, np.float32))
 def test_pools_with_dilations(dtype):
-    rng, net = np.random.default_rng(7), Net()
+    rng = np.random.default_rng(7)
+    net = Net()
     x = net.input((1, 4, 9, 8))
     x = net.qdq(x, 0.05, 3, dtype) if dtype != np.float32 else x
     y = net("MaxPool", x, kernel_shape=[3, 2], dilations=[2, 3], strides=[1, 2], pads=[2, 1, 0, 1])

@@ -118,7 +118,8 @@ def linked(tmp_path, target):
     rng = np.random.default_rng(4)
     codes = rng.integers(-127, 128, (5, 4, 3, 3)).astype(np.int8)
     model = single(lambda net, x: net("Conv", x, net.weights(codes, 0.01)), scales=(0.05, 0.3))
-    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "main"
+    blobs = tmp_path / "blobs"
+    snapshot = tmp_path / "snapshots" / "main"
     for folder in (blobs, snapshot, target):
         folder.mkdir(parents=True, exist_ok=True)
     onnx.save(copy.deepcopy(model), blobs / "model.onnx", save_as_external_data=True, location="model.onnx_data",
@@ -136,7 +137,7 @@ def test_external_data_behind_links(tmp_path):
     model, path = linked(tmp_path, tmp_path / "blobs")
     feeds = feeds_for(model, rng)
     np.testing.assert_array_equal(run(import_onnx(path), feeds)[0], reference(model, feeds)[0])
-    link = tmp_path / "elsewhere.onnx"  # a link to the model alone: its data lie beside what it points to
+    link = tmp_path / "elsewhere.onnx"  # a link to the model alone: its data are in the folder of its target
     (tmp_path / "blobs" / "model.onnx_data").symlink_to("1e")
     link.symlink_to(path.resolve())
     np.testing.assert_array_equal(run(import_onnx(link), feeds)[0], reference(model, feeds)[0])
@@ -214,7 +215,8 @@ BIASES = {"(1, N)": (1, 4), "one number": (), "(1,)": (1,), "(1, 1)": (1, 1), "(
 @pytest.mark.parametrize("kind", ("Gemm", "MatMul", "factors"))
 def test_calibration_takes_biases_of_every_shape(kind, shape):
     rng = np.random.default_rng(8)
-    weights, bias = rng.standard_normal((8, 4)).astype(np.float32), rng.standard_normal(shape).astype(np.float32)
+    weights = rng.standard_normal((8, 4)).astype(np.float32)
+    bias = rng.standard_normal(shape).astype(np.float32)
     net = Net()
     x = net.input((8, 3) if kind == "factors" else (3, 8))
     if kind == "MatMul":
@@ -280,7 +282,8 @@ def test_resizing_of_any_axes(name):
     net = Net(18)
     model = net.model(net("Resize", net.input(shape), "", array(scales, np.float32), **attributes))
     feeds = feeds_for(model, np.random.default_rng(12))
-    got, want = run(import_onnx(model), feeds)[0], reference(model, feeds)[0]
+    got = run(import_onnx(model), feeds)[0]
+    want = reference(model, feeds)[0]
     assert got.shape == want.shape
     np.testing.assert_allclose(got, want, atol=0 if name in RESIZES else 4e-6)
     if name in RESIZES:  # of 8-bit values, too

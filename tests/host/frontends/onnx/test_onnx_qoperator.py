@@ -7,13 +7,11 @@ from hypothesis import strategies as st
 from lepton.frontends.onnx import import_onnx
 from lepton.graph import GraphError
 
-from tests.host.frontends.onnx.onnx_models import Net, array, difference, integer_products_are_exact, operators
+from tests.host.frontends.onnx.onnx_models import Net, array, difference, exact_products, operators
 
 BYTES = (np.int8, np.uint8)
 MICROSOFT = "com.microsoft"
 few = settings(max_examples=25, deadline=None, derandomize=True)
-exact_products = pytest.mark.skipif(
-    not integer_products_are_exact(), reason="ONNX Runtime's integer kernels saturate on this CPU (no VNNI)")
 
 
 def zero_point(rng, dtype, size=None):
@@ -71,7 +69,8 @@ def test_matrix_products(seed, dtype, w_type, knife_edge, kind):
     rows, inner, columns = (int(v) for v in rng.integers(1, 12, 3))
     net = Net()
     a = net.input((rows, inner) if kind == "QGemm" else (1, rows, inner), dtype)
-    a_params, out = params(net, rng, dtype, knife_edge), params(net, rng, dtype, knife_edge, low=1, high=4)
+    a_params = params(net, rng, dtype, knife_edge)
+    out = params(net, rng, dtype, knife_edge, low=1, high=4)
     info = np.iinfo(w_type)
     weights = rng.integers(info.min, info.max + 1, (inner, columns)).astype(w_type)
     b_params = params(net, rng, w_type, knife_edge)
@@ -93,7 +92,8 @@ def test_matrix_products(seed, dtype, w_type, knife_edge, kind):
 def test_sums_and_products(seed, dtype, knife_edge, op, other):
     rng = np.random.default_rng(seed)
     net = Net()
-    a, b = net.input((1, 3, 5, 7), dtype), net.input(other, dtype)
+    a = net.input((1, 3, 5, 7), dtype)
+    b = net.input(other, dtype)
     y = net(op, a, *params(net, rng, dtype, knife_edge), b, *params(net, rng, dtype, knife_edge),
             *params(net, rng, dtype, knife_edge, low=-2, high=1), domain=MICROSOFT)
     assert difference(net.model(y), rng, runs=4) == 0
@@ -136,7 +136,8 @@ def test_concat(seed, dtype, knife_edge):
 @given(seed=st.integers(0, 2**32 - 1), dtype=st.sampled_from(BYTES), knife_edge=st.booleans())
 def test_quantize_and_dequantize(seed, dtype, knife_edge):
     rng = np.random.default_rng(seed)
-    step, zero = scale(rng, knife_edge), zero_point(rng, dtype)
+    step = scale(rng, knife_edge)
+    zero = zero_point(rng, dtype)
     net = Net()
     model = net.model(net.quantize(net.input((1, 2000)), step, zero, dtype), net.dequantize(
         net.input((1, 256), dtype), step, zero, dtype))
@@ -168,7 +169,8 @@ def test_bad_scales(bad, text):
 @pytest.mark.parametrize("coordinates", ("align_corners", "half_pixel", "asymmetric"))
 def test_interpolation_where_onnx_runtime_puts_channels_last(coordinates, dtype):
     """Between its integer convolutions it does, and then has other arithmetic; alone it does not."""
-    rng, net = np.random.default_rng(3), Net()
+    rng = np.random.default_rng(3)
+    net = Net()
 
     def layer(x, channels):
         weights = rng.integers(-127, 128, (4, channels, 1, 1)).astype(np.int8)
