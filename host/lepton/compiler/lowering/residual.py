@@ -1,5 +1,7 @@
 """Additions and subtractions in the tail: the layer's own value and a residual, as the framework rounds them."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...graph import Add, Graph, GraphError, Node, Sub, Tensor
@@ -77,8 +79,9 @@ def _results(context: Context, node: ChipNode) -> np.ndarray:
     tensors = context.graph.tensors
     fused, _ = node.addition()
     names = [node.own, node.other]
-    operands = [tensors[name] for name in (names if node.own_first else names[::-1])]
     values = [_BYTES[:, None], _BYTES[None, :]]
+    operands = [replace(tensors[name], shape=value.shape, data=None)
+                for name, value in zip(names if node.own_first else names[::-1], values, strict=True)]
     output = tensors[fused.outputs[0]]
     every = Tensor(output.name, (256, 256), output.dtype, output.quantization)
     table = compute(fused.op, context.graph.arithmetic, operands, values, every)
