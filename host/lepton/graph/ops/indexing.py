@@ -6,6 +6,7 @@ raise `GraphError`, which names index and limit.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
@@ -93,6 +94,16 @@ class GatherElements(Op):
         x, indices = call.values
         axis = self.axis % x.ndim
         places = _places(call, indices, [x.shape[axis]])
+        others = x.shape[:axis] == indices.shape[:axis] and x.shape[axis + 1:] == indices.shape[axis + 1:]
+        word = {1: np.int8, 4: np.int32}.get(x.dtype.itemsize) if others and places.size else None
+        loop = None if word is None else compiled.loop("along_bytes" if word is np.int8 else "along_words", places.size,
+                                                       call.often)
+        if loop is not None and word is not None:
+            made = np.empty(indices.shape, x.dtype)
+            around = prod(x.shape[:axis]), -1, prod(x.shape[axis + 1:])
+            loop(np.ascontiguousarray(x).reshape(around).view(word), places.reshape(around),
+                 made.reshape(around).view(word))
+            return made
         where: list[np.ndarray] = list(np.indices(indices.shape, sparse=True))
         where[axis] = places
         return x[tuple(where)]

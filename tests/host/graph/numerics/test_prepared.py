@@ -176,6 +176,27 @@ def test_softmax_and_norms(monkeypatch, shape):
                  *executions)
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.float32, np.int64])
+@pytest.mark.parametrize(("shape", "places", "axis"), [((3, 4, 5), (3, 4, 2), 2), ((3, 4, 5), (7, 4, 5), 0),
+                                                       ((3, 4, 5), (3, 9, 5), 1), ((3, 4, 5), (2, 4, 3), 1)])
+def test_elements_by_their_places(monkeypatch, shape, places, axis, dtype):
+    random = np.random.default_rng(350)
+    x = random.integers(-100, 100, shape).astype(dtype)
+    op = ops.GatherElements(axis)
+    for kind in (np.int32, np.int64):
+        indices = random.integers(-shape[axis], shape[axis], places).astype(kind)
+        inputs = [tensor("x", shape, dtype=dtype), tensor("i", places, dtype=kind)]
+        same(monkeypatch, op, Arithmetic.FLOAT, inputs, tensor("y", places, dtype=dtype), [x, indices])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 7), (3, 4, 33)])
+def test_unit_length_of_floats(monkeypatch, shape):
+    x = floats(np.random.default_rng(360), shape)
+    tensors = [tensor("x", shape, dtype=np.float32)], tensor("y", shape, dtype=np.float32)
+    same(monkeypatch, ops.L2Normalize(), Arithmetic.FIXED, *tensors, [x], [np.zeros_like(x)], [x * np.float32(1e-9)],
+         [x * np.float32(1e15)])
+
+
 BROADCASTS = [((1,), (1,)), ((7,), (1,)), ((1,), (9,)), ((2, 3, 4), (2, 3, 4)), ((2, 3, 4), (4,)), ((3, 1), (3, 5)),
               ((2, 1, 4), (1, 3, 1)), ((), (5,)), ((2, 3, 4), (2, 3, 1))]
 

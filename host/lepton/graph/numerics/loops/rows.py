@@ -13,6 +13,9 @@ TYPES = {
     "first_largest": "INT8[:,:] int64[:]",
     "first_largest_float": "FLOAT32[:,:] int64[:]",
     "running_sums": "FLOAT32[:,:] float32[:,:]",
+    "unit_length_float": "FLOAT32[:,:] float32[:,:]",
+    "along_bytes": "INT8[:,:,:] INT64[:,:,:] int8[:,:,:]",
+    "along_words": "INT32[:,:,:] INT64[:,:,:] int32[:,:,:]",
     "top": "INT8[:,:] int64[:,:]",
     "top_float": "FLOAT32[:,:] int64[:,:]",
 }
@@ -101,6 +104,36 @@ def running_sums(x: Array, result: Array) -> None:
         for j in range(columns):
             total = total + values[j] if j else values[j]
             row[j] = total
+
+
+def unit_length_float(x: Array, result: Array) -> None:
+    """normalize.L2Normalize of float32, the squares added one after the other."""
+    rows, columns = x.shape
+    for i in range(rows):
+        values, row = x[i], result[i]
+        total = values[0] * values[0]
+        for j in range(1, columns):
+            total += values[j] * values[j]
+        length = np.sqrt(total)
+        length = length if not length < np.float32(1e-6) else np.float32(1e-6)
+        for j in range(columns):
+            row[j] = values[j] / length
+
+
+def along_bytes(x: Array, places: Array, result: Array) -> None:
+    """indexing.GatherElements along the second axis, of elements of 1 byte."""
+    for i in range(result.shape[0]):
+        for j in range(result.shape[1]):
+            for k in range(result.shape[2]):
+                result[i, j, k] = x[i, places[i, j, k], k]
+
+
+def along_words(x: Array, places: Array, result: Array) -> None:
+    """indexing.GatherElements along the second axis, of elements of 4 bytes."""
+    for i in range(result.shape[0]):
+        for j in range(result.shape[1]):
+            for k in range(result.shape[2]):
+                result[i, j, k] = x[i, places[i, j, k], k]
 
 
 def top(x: Array, result: Array) -> None:
