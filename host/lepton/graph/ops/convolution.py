@@ -13,7 +13,7 @@ import numpy as np
 from ..core import FULL, Call, Op, OperandList, Padding, Pair, Shape, Signature, Tensor
 from ..numerics import compiled
 from .conditions import clamp_range, image, require
-from .weights import bias_of, centred, check_layer, exact_type, finished, finisher, product, shape_of
+from .weights import bias_of, centred, check_layer, exact_type, finished, finisher, many_products, product, shape_of
 from .windows import NONE, added, in_range, window_size, windows
 
 __all__ = ["Conv2D", "DepthwiseConv2D", "TransposeConv2D"]
@@ -96,6 +96,8 @@ class Conv2D(Op):
         dots = compiled.loop("dots", size, call.often)
         finish = finisher(call, self.clamp, in_double=not self.unsigned)
         if patches is None or dots is None or finish is None or 2 * pixels * length > _PATCH_BYTES:
+            return None
+        if many_products(call, size * length):
             return None
         each = outputs // self.groups
         rows = np.ascontiguousarray(weights.reshape(self.groups, each, length))

@@ -13,7 +13,7 @@ from ..core import FULL, Call, GraphError, Op, OperandList, Pair, Shape, Signatu
 from ..numerics import compiled, onnxruntime_kernels
 from ..numerics.requantize import from_sums, requantizer, sum_scales
 from .conditions import clamp_range, dims, int8, of_type, require, same_type
-from .weights import bias_of, centred, check_layer, finished, finisher, product, shape_of
+from .weights import bias_of, centred, check_layer, finished, finisher, many_products, product, shape_of
 
 __all__ = ["Einsum", "FullyConnected", "MatMul"]
 
@@ -59,7 +59,7 @@ class FullyConnected(Op):
         outputs, length = weights.shape
         dots = compiled.loop("dots", self.macs(call), call.often)
         finish = finisher(call, self.clamp, in_double=True, once=True)
-        if dots is None or finish is None:
+        if dots is None or finish is None or many_products(call, self.macs(call)):
             return None
         bias = bias_of(call, outputs)
         zero = np.int16(call.inputs[0].zero_point)

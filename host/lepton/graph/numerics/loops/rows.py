@@ -11,7 +11,6 @@ TYPES = {
     "softmax_fixed": "INT8[:,:] INT64[:] INT64[:] int64[:] int8[:,:]",
     "softmax_float": "INT8[:,:] FLOAT32[:] float32 float32 float32[:] int8[:,:]",
     "first_largest": "INT8[:,:] int64[:]",
-    "first_largest_float": "FLOAT32[:,:] int64[:]",
     "running_sums": "FLOAT32[:,:] float32[:,:]",
     "unit_length_float": "FLOAT32[:,:] float32[:,:]",
     "along_bytes": "INT8[:,:,:] INT64[:,:,:] int8[:,:,:]",
@@ -79,20 +78,6 @@ def first_largest(x: Array, result: Array) -> None:
         place = 0
         while values[place] != largest:
             place += 1
-        result[i] = place
-
-
-def first_largest_float(x: Array, result: Array) -> None:
-    """reduce.ArgMax along the last axis; the first NaN is the largest, as numpy has it."""
-    rows, columns = x.shape
-    for i in range(rows):
-        values = x[i]
-        place, largest = 0, values[0]
-        for j in range(1, columns):
-            value = values[j]
-            if not value <= largest and largest == largest:
-                largest = value
-                place = j
         result[i] = place
 
 
