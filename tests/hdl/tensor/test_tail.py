@@ -10,8 +10,11 @@ from lepton_hdl.tensor.parameters import SCALARS_WRITE, TABLE_WRITE, record_writ
 from lepton_hdl.tensor.table import BEAT_BYTES, BEATS
 from lepton_hdl.tensor.tail import STAGES, Tail
 
+from tests.bench.checker import InOrder
 from tests.bench.layouts import encode
 from tests.bench.pins import Pins
+from tests.bench.pipeline import Stages
+from tests.bench.stalls import NONE, STALLS, Stall, stall
 from tests.cocotb_harness import run_cocotb
 from tests.hdl.tensor.bench import INT_MAX, INT_MIN, pick, random_params, requantized, residual_added
 from tests.hdl.tensor.commands import SMALL
@@ -53,141 +56,208 @@ def pack(values):
     return int.from_bytes(bytes(v & 255 for v in values), "little")
 
 
-def command_stream(rng, counts, likely=0.3):
-    """Commands of so many rows; every now and then one brings a table, which those after it use, too, or leave."""
-    table, bank, commands = None, 0, []
+def command_stream(counts: list[int], likely: float = 0.3) -> list[Command]:
+    """Commands with these numbers of rows. A new table comes with each `likely` of them; later ones may use it."""
+    table: list[int] | None = None
+    bank = 0
+    commands: list[Command] = []
     for rows in counts:
-        loads = table is None or rng.random() < likely
+        loads = table is None or random.random() < likely
         if loads:
-            table, bank = [rng.randint(-128, 127) for _ in range(TABLE_BYTES)], 1 - bank
-        command = random_command(rng, rows)
-        command.table, command.loads, command.bank = table, loads, bank
+            table = [random.randint(-128, 127) for _ in range(TABLE_BYTES)]
+            bank = 1 - bank
+        command = random_command(rows)
+        command.table = table
+        command.loads = loads
+        command.bank = bank
         commands.append(command)
     return commands
 
 
-def random_command(rng, rows):
-    wild = rng.random() < 0.3
-    scalars = dict(rounding=rng.choice(list(Rounding)), out_zero=pick(rng, -128, 127), add=rng.random() < 0.5,
-                   table=rng.random() < 0.5,
-                   **{f"add_zero_{n}": pick(rng, -128, 127) for n in "abo"})
+def random_command(rows: int) -> Command:
+    wild = random.random() < 0.3
+    scalars = dict(rounding=random.choice(list(Rounding)), out_zero=pick(random, -128, 127), add=random.random() < 0.5,
+                   table=random.random() < 0.5,
+                   **{f"add_zero_{n}": pick(random, -128, 127) for n in "abo"})
     for low, high in (("out_min", "out_max"), ("add_min", "add_max")):
-        scalars |= {low: pick(rng, -128, 127), high: pick(rng, -128, 127)} if wild else {low: -128, high: 127}
+        scalars |= {low: pick(random, -128, 127), high: pick(random, -128, 127)} if wild else {low: -128, high: 127}
     for n, shifts in (("a", range(6)), ("b", range(6)), ("o", range(14, 24))):
-        scalars[f"add_mult_{n}"] = pick(rng, INT_MIN, INT_MAX) if wild else rng.randint(1 << 30, INT_MAX)
-        scalars[f"add_shift_{n}"] = rng.randrange(32) if wild else rng.choice(shifts)
-    lanes = [random_params(rng) for _ in range(LANES)]
-    scalars["uniform"] = not scalars["add"] and rng.random() < 0.5
+        scalars[f"add_mult_{n}"] = pick(random, INT_MIN, INT_MAX) if wild else random.randint(1 << 30, INT_MAX)
+        scalars[f"add_shift_{n}"] = random.randrange(32) if wild else random.choice(shifts)
+    lanes = [random_params(random) for _ in range(LANES)]
+    scalars["uniform"] = not scalars["add"] and random.random() < 0.5
     if scalars["uniform"]:
         for p in lanes:
             p |= {name: lanes[0][name] for name in ("multiplier", "left", "right")}
-            p["bias"] = pick(rng, -1 << 23, (1 << 23) - 1)
+            p["bias"] = pick(random, -1 << 23, (1 << 23) - 1)
         scalars |= {"add_mult_a": lanes[0]["multiplier"], "add_shift_a": lanes[0]["left"],
                     "add_shift_b": lanes[0]["right"]}
     return Command(lanes, scalars,
-                   [[pick(rng, INT_MIN, INT_MAX) for _ in range(LANES)] for _ in range(rows)],
-                   [[pick(rng, -128, 127) for _ in range(LANES)] for _ in range(rows)], [])
+                   [[pick(random, INT_MIN, INT_MAX) for _ in range(LANES)] for _ in range(rows)],
+                   [[pick(random, -128, 127) for _ in range(LANES)] for _ in range(rows)], [])
 
 
-async def run(dut, commands, rng, gaps=0.0):
-    """Rows as the accumulators send them, parameters as the feeder does: as early as `taken` allows.
+@dataclass(frozen=True)
+class Row:
+    """Row `index` of command number `number`."""
+
+    command: Command
+    number: int
+    index: int
+
+    @property
+    def values(self) -> list[int]:
+        return self.command.rows[self.index]
+
+
+class RowDriver:
+    """Sends rows as the accumulators do, a command's first one not before its parameters are complete."""
+
+    def __init__(self, pins: Pins, commands: list[Command], pause: Stall) -> None:
+        self.pins = pins
+        self.stages = Stages[Row](STAGES + 1)  # a row enters at 0, its values are there at 1
+        self.distances: list[int] = []  # cycles between a command's first row and the last row before it
+        self._rows = deque(Row(c, n, i) for n, c in enumerate(commands) for i in range(len(c.rows)))
+        self._pause = pause
+        self._since = 0
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._rows) or not self.stages.empty
+
+    def drive(self, loaded: int) -> None:
+        """The inputs of one cycle; `loaded`: of how many commands the parameters are complete."""
+        entering = None
+        if self._rows and not self._pause() and (self._rows[0].index or loaded > self._rows[0].number):
+            entering = self._rows.popleft()
+        self._since += 1
+        if entering is not None:
+            if entering.index == 0:
+                self.distances.append(self._since)
+            self._since = 0
+        self.stages.advance(entering)
+        now = self.stages.at(1)
+        self.pins.set(enter=entering is not None, enter_fresh=entering is not None and entering.index == 0,
+                      **{f"value__{n}": now.values[n] if now is not None else random.getrandbits(32)
+                         for n in range(LANES)})
+
+
+class ParameterDriver:
+    """Writes tables, records and scalars as the feeder does: as early as `taken` allows."""
+
+    def __init__(self, pins: Pins, commands: list[Command], pause: Stall) -> None:
+        self.pins = pins
+        self.loaded = 0  # commands whose parameters are complete
+        self._commands = deque(commands)
+        self._pause = pause
+        self._beat = 0  # next beat of the table
+        self._word = 0  # next word of the record
+        self._free = True  # the next parameters may be written
+        self._fed = False  # in this cycle
+
+    def drive(self) -> None:
+        """The inputs of one cycle."""
+        command = self._commands[0] if self._commands and self._free and not self._pause() else None
+        fills = command is not None and command.loads and self._beat < BEATS
+        self._fed = command is not None and not fills
+        starts = self._fed and self._word == 0
+        table = random.getrandbits(TABLE_WRITE.size)
+        record = random.getrandbits(RECORD_WRITE.size)
+        scalars = random.getrandbits(SCALARS_WRITE.size)
+        if command is not None and fills:
+            entries = command.table[BEAT_BYTES * self._beat:BEAT_BYTES * (self._beat + 1)]
+            table = encode(TABLE_WRITE, bank=command.bank, index=self._beat, beat=pack(entries))
+            self._beat += 1
+        elif command is not None:
+            record = encode(RECORD_WRITE, index=self._word, word=command.record()[self._word])
+        if command is not None and starts:
+            scalars = encode(SCALARS_WRITE, scalars=command.scalars, bank=command.bank)
+        self.pins.set(parameters__table__valid=fills, parameters__table__payload=table,
+                      parameters__record__valid=self._fed, parameters__record__payload=record,
+                      parameters__scalars__valid=starts, parameters__scalars__payload=scalars)
+
+    def observe(self) -> None:
+        """Look at what the tail takes in this cycle."""
+        if self._fed:
+            self._word += 1
+            if self._word == len(self._commands[0].record()):
+                self._commands.popleft()
+                self._beat = 0
+                self._word = 0
+                self.loaded += 1
+                self._free = False
+        if self.pins.get("parameters__taken"):
+            assert not self._free, "taken before they were complete"
+            self._free = True
+
+
+class ResidualDriver:
+    """Shows the next residual until it is taken; noise when there is none."""
+
+    def __init__(self, pins: Pins, commands: list[Command]) -> None:
+        self.pins = pins
+        self.left = deque(r for c in commands if c.scalars["add"] for r in c.residuals)
+
+    def drive(self) -> None:
+        self.pins.set(residual=pack(self.left[0]) if self.left else random.getrandbits(8 * LANES))
+
+    def observe(self) -> None:
+        if self.pins.get("residual_take"):
+            self.left.popleft()
+
+
+async def run(dut, commands: list[Command], pause: str = NONE) -> list[int]:
+    """All rows come out right, each STAGES cycles after it went in.
 
     Returns the cycles between a command's first row and the last row before it.
     """
-    ports = Pins(dut)
-    await ports.start(enter=0, parameters__record__valid=0, parameters__scalars__valid=0,
-                      parameters__table__valid=0)
-    todo = deque((c, i) for c in commands for i in range(len(c.rows)))
-    residuals = deque(r for c in commands if c.scalars["add"] for r in c.residuals)
-    line = deque([None] * (STAGES + 2))  # line[0] enters, line[1] is at `value`, line[-1] leaves
-    feeding = deque(commands)
-    beat, word, loaded = 0, 0, 0  # next beat of the table; next word of the record; commands loaded
-    free = True  # the next parameters may be written
-    distance, since = [], 0
-    first_of = {id(c): i for i, c in enumerate(commands)}
-    while todo or any(line):
-        entering = None
-        if todo and rng.random() >= gaps:
-            owner, i = todo[0]
-            if i or loaded > first_of[id(owner)]:
-                entering = todo.popleft()
-        since += 1
-        if entering:
-            if entering[1] == 0:
-                distance.append(since)
-            since = 0
-        line.appendleft(entering)
-        line.pop()
-
-        fill = bool(feeding) and free and feeding[0].loads and beat < BEATS and rng.random() >= gaps
-        feed = bool(feeding) and free and (beat == BEATS or not feeding[0].loads) and rng.random() >= gaps
-        entries = feeding[0].table[BEAT_BYTES * beat:BEAT_BYTES * (beat + 1)] if fill else None
-        first = feed and word == 0
-        ports.set(
-            parameters__table__valid=fill,
-            parameters__table__payload=encode(TABLE_WRITE, bank=feeding[0].bank, index=beat, beat=pack(entries))
-            if fill else rng.getrandbits(TABLE_WRITE.size),
-            parameters__record__valid=feed,
-            parameters__record__payload=encode(RECORD_WRITE, index=word, word=feeding[0].record()[word])
-            if feed else rng.getrandbits(RECORD_WRITE.size),
-            parameters__scalars__valid=first,
-            parameters__scalars__payload=encode(
-                SCALARS_WRITE, scalars=feeding[0].scalars, bank=feeding[0].bank)
-            if first else rng.getrandbits(SCALARS_WRITE.size))
-        beat += fill
-        ports.set(
-            enter=entering is not None, enter_fresh=entering is not None and entering[1] == 0,
-            residual=pack(residuals[0]) if residuals else rng.getrandbits(8 * LANES),
-            **{f"value__{n}": line[1][0].rows[line[1][1]][n] if line[1] else rng.getrandbits(32)
-               for n in range(LANES)})
-        await ports.settle()
-        assert ports.get("out_valid") == (line[-1] is not None)
-        if line[-1]:
-            owner, i = line[-1]
-            assert ports.get("out") == owner.expected(i), f"row {i} of command {first_of[id(owner)]}: {owner}"
-        if ports.get("residual_take"):
-            residuals.popleft()
-        if feed:
-            word += 1
-            if word == len(feeding[0].record()):
-                feeding.popleft()
-                beat, word, loaded, free = 0, 0, loaded + 1, False
-        if ports.get("parameters__taken"):
-            assert not free, "taken before they were complete"
-            free = True
-        await ports.tick()
-    assert not residuals, f"{len(residuals)} residuals were not taken"
-    return distance
+    pins = Pins(dut)
+    await pins.start(enter=0, parameters__record__valid=0, parameters__scalars__valid=0, parameters__table__valid=0)
+    rows = RowDriver(pins, commands, stall(pause))
+    parameters = ParameterDriver(pins, commands, stall(pause))
+    residuals = ResidualDriver(pins, commands)
+    checker = InOrder("out", [command.expected(i) for command in commands for i in range(len(command.rows))])
+    while rows.busy:
+        rows.drive(parameters.loaded)
+        parameters.drive()
+        residuals.drive()
+        await pins.settle()
+        assert pins.get("out_valid") == (rows.stages.leaving is not None), "a row comes too early or too late"
+        if pins.get("out_valid"):
+            checker.receive(pins.get("out"))
+        parameters.observe()
+        residuals.observe()
+        await pins.tick()
+    checker.finish()
+    assert not residuals.left, f"{len(residuals.left)} residuals were not taken"
+    return rows.distances
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-@cocotb.parametrize(gaps=[0.0, 0.3])
-async def random_commands(dut, gaps):
-    rng = random.Random(40 + int(10 * gaps))
-    await run(dut, command_stream(rng, [rng.choice([1, 2, 14, 40]) for _ in range(120)]), rng, gaps)
+@cocotb.parametrize(pause=STALLS)
+async def random_commands(dut, pause):
+    await run(dut, command_stream([random.choice([1, 2, 14, 40]) for _ in range(60)]), pause)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def commands_follow_without_a_gap(dut):
     """A command as long as the tail and a parameter record hides the parameters of the next."""
-    rng = random.Random(42)
-    distance = await run(dut, command_stream(rng, [STAGES + PARAM_WORDS + 2] * 8, likely=0), rng)
+    distance = await run(dut, command_stream([STAGES + PARAM_WORDS + 2] * 8, likely=0))
     assert distance[1:] == [1] * 7
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def every_command_with_its_own_table(dut):
     """They change without a gap, too, where commands are long enough to hide it; every entry is looked up."""
-    rng = random.Random(43)
-    commands = command_stream(rng, [max(STAGES + PARAM_WORDS + BEATS + 2, TABLE_BYTES)] * 5, likely=1)
+    commands = command_stream([max(STAGES + PARAM_WORDS + BEATS + 2, TABLE_BYTES)] * 5, likely=1)
     for command in commands:
         command.scalars |= dict(table=1, add=0, uniform=0, rounding=Rounding.DOUBLE, out_zero=0, out_min=-128,
                                 out_max=127)
         for lane in command.lanes:
             lane |= dict(bias=0, multiplier=1 << 30, left=1, right=0)
-        order = [rng.sample(range(-128, 128), TABLE_BYTES) for _ in range(LANES)]
+        order = [random.sample(range(-128, 128), TABLE_BYTES) for _ in range(LANES)]
         command.rows = [list(row) for row in zip(*order, strict=True)]
-    distance = await run(dut, commands, rng)
+    distance = await run(dut, commands)
     assert distance[1:] == [1] * 4
 
 
