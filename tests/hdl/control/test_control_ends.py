@@ -8,6 +8,7 @@ import pytest
 from cocotb.triggers import RisingEdge
 from lepton.arch import PRESETS, ErrorCode
 from lepton.arch import Engine as EngineName
+from lepton.arch.registers import Control as ControlBit
 from lepton.arch.registers import State
 from lepton_hdl.axi import Resp
 from lepton_hdl.control import ControlBlock
@@ -72,6 +73,23 @@ async def a_job_ends_when_every_engine_is_quiet(dut):
             assert not dut.irq.value, f"the job ended although {slow.name} was busy"
         assert await bench.read("STATUS") == State.RUNNING
         assert await bench.finish() is State.DONE
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms", skip=BLOCK != "control")
+async def a_job_that_is_aborted_ends_when_its_fetches_have(dut):
+    """Memory still owes commands when every engine is quiet: no ERROR before they have come."""
+    bench = await Bench.open(dut)
+    await bench.ring(random_streams(random, (9, 9, 9)))
+    while not any(engine.started for engine in bench.engines):
+        await RisingEdge(dut.clk)
+    bench.memory.frozen = True
+    await bench.write("CONTROL", ControlBit.ABORT)
+    for _ in range(300):
+        await RisingEdge(dut.clk)
+        assert not dut.irq.value, "the job ended although commands were on their way"
+    bench.memory.frozen = False
+    assert await bench.finish() is State.ERROR
+    assert (await bench.error())[0] == ErrorCode.ABORTED
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms", skip=BLOCK != "fetch")

@@ -111,6 +111,15 @@ def test_a_job_that_is_refused_or_too_slow(test, status):
     assert test.run() == BootError.SELF_TEST_JOB and next(looks, None) is None
 
 
+def test_a_job_that_starts_late(test):
+    """Staged is neither running nor ended: the result is waited for."""
+    looks = [0, LaunchStatus.STAGED, LaunchStatus.STAGED, LaunchStatus.RUNNING, LaunchStatus.RESULT]
+    test.answers["LAUNCH_STATUS"] = lambda: looks.pop(0) if len(looks) > 1 else looks[0]
+    test.values["RESULT_STATUS"] = State.DONE
+    test.memory[CONTROLLER_WINDOW][OUTPUT:OUTPUT + SIZE] = test.output
+    assert test.run() == BootError.NONE and len(looks) == 1
+
+
 def test_a_launcher_that_is_not_free(test):
     test.answers["LAUNCH_STATUS"] = lambda: LaunchStatus.STAGED
     assert test.run() == BootError.SELF_TEST_JOB

@@ -113,7 +113,8 @@ class Registers:
 
     def way_out(self, address: int, *_) -> int:
         """What ends every loop of the firmware once something has gone wrong."""
-        return {"LAUNCH_STATUS": int(LaunchStatus.REFUSED)}.get(self.name(address) if address < 1 << 32 else "", 0)
+        ended = LaunchStatus.REFUSED | LaunchStatus.EXPIRED | LaunchStatus.RESULT
+        return {"LAUNCH_STATUS": int(ended)}.get(self.name(address) if address < 1 << 32 else "", 0)
 
     def _read(self, address: int) -> int:
         return self.read(self.name(address))
