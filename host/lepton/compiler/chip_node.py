@@ -13,7 +13,7 @@ class ChipNode:
     computed in its tail, behind the table.
 
     `written` is the image that `node` writes; `output`, the tensor that it becomes, may split its pixels into other
-    rows, where a Reshape lies before the fused operator.
+    rows, where a Reshape is between it and the fused operator.
     """
 
     node: Node

@@ -56,7 +56,7 @@ class Area:
         return (self.rows[1] - self.rows[0]) * self.row_bytes
 
     def at(self, block: int, row: int, byte: int = 0) -> int:
-        """Address of a row of a block, `byte` bytes to the right of the image's column 0; may lie outside."""
+        """Address of a row of a block, `byte` bytes to the right of the image's column 0; may be outside."""
         return (self.address + (block - self.blocks[0]) * self.block_bytes + (row - self.rows[0]) * self.row_bytes
                 + byte - self.columns[0] * self.pixel_bytes)
 

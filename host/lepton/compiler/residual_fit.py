@@ -6,7 +6,7 @@ operation; the chip, in `Rounding.FLOAT`, computes one exact sum
 
     rint(a * A + b * B + C),    a and b less their zero points
 
-and rounds once. The table says on which side of each half a sum has to lie: two linear inequalities in A, B and C for
+and rounds once. The table says on which side of each half a sum must be: two linear inequalities in A, B and C for
 each pair. The ratios of the scales nearly satisfy them; some fail because float32 rounded a sum across a half, and hold
 when A, B and C are moved by less than the last place of a float32.
 """
@@ -110,7 +110,7 @@ def _fields(x: np.ndarray, table: np.ndarray, zeros: tuple[int, int, int]) -> di
 
 
 def _relaxed(x: np.ndarray, table: np.ndarray, zeros: tuple[int, int, int], zero: int, margin: float) -> np.ndarray:
-    """`x` moved so far that every sum lies on its side of the halves, by Agmon's relaxation: again and again onto the
+    """`x` moved so far that every sum is on its side of the halves, by Agmon's relaxation: again and again onto the
     inequality that fails most. They are kept from the halves by what rounding the coefficients can do (`margin` 1)."""
     rows, limits = _inequalities(x, table, zeros, zero)
     if not len(rows):
@@ -132,7 +132,8 @@ def _inequalities(x: np.ndarray, table: np.ndarray, zeros: tuple[int, int, int],
     a, b = np.broadcast_arrays((_BYTES - zeros[0])[:, None], (_BYTES - zeros[1])[None, :])
     sums = a * x[0] + b * x[1] + x[2]
     wanted = table.astype(np.int64)
-    rows, limits = [], []
+    rows: list[np.ndarray] = []
+    limits: list[np.ndarray] = []
     for sign, clamped in ((1, table.min()), (-1, table.max())):  # above the lower half, below the upper one
         limit = sign * (wanted - zero) - 0.5
         near = (sign * sums - limit < _CLOSE) & (table != clamped)

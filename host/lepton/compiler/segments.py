@@ -1,4 +1,4 @@
-"""The graph as jobs for the chip and work for the host in turn, as few jobs as the graph allows.
+"""Segments: jobs for the chip and work for the host in turn, as few jobs as the graph allows.
 
 Reshapes disappear (`operands`), tables and additions are fused into the layer before them.
 """
@@ -73,7 +73,7 @@ class Segmenter:
                 found = next(((c, i) for c in reversed(result) for i in (0, 1)
                               if fits(c, operands[i]) and not c.scatters), None)
                 if found is not None:
-                    # it moves to the place of the Add, where the other operand is there as well
+                    # It moves to the place of the Add, where the other operand is computed as well.
                     producer, index = found
                     result.remove(producer)
                     result.append(replace(producer, output=node.outputs[0], residual=operands[1 - index], fused=node,
@@ -180,7 +180,8 @@ def split(segment: ChipJob, layers: list[int], limit: int, size: Callable[[str],
         return sum(map(size, {name for chip in segment.chip[place:] for name in chip.reads()} & made))
 
     place = min(places, key=lambda p: (crossing(p), -p))
-    first, second = ChipJob(segment.chip[:place]), ChipJob(segment.chip[place:], segment.host)
+    first = ChipJob(segment.chip[:place])
+    second = ChipJob(segment.chip[place:], segment.host)
     read_later = {name for chip in second.chip for name in chip.reads()}
     for part in (first, second):
         own = [chip.output for chip in part.chip]

@@ -186,7 +186,8 @@ def predict(commands: list[Command], records: dict[Engine, list[int]], config: C
     free = dict.fromkeys(Engine, 0.0)
     total = 0.0
     for command in commands:
-        engine, fields = command.engine, command.fields
+        engine = command.engine
+        fields = command.fields
         start = max(streams[engine].fetched(load), free[engine], semaphores.ready(fields["wait"]))
         streams[engine].taken(start)
         if engine == Engine.TENSOR:

@@ -1,4 +1,4 @@
-"""Who uses a device: one driver, or one controller with its clients, in one process.
+"""Claims: a device is used by one driver, or one controller with its clients, in one process.
 
 A second user would hand out the same memory again and ring the same doorbell, and results would be wrong without an
 error. A claim is held by a driver or controller until it is closed or no longer referenced.
@@ -53,7 +53,7 @@ _claims: dict[int, Claim] = {}  # by the identity of the resource
 
 
 def holder_of(resource: object) -> object | None:
-    """Who has claimed the resource, if anybody has."""
+    """The holder of the claim on a resource; None without one."""
     with _lock:
         claim = _claims.get(id(resource))
         return claim.holder if claim is not None else None

@@ -17,7 +17,8 @@ from .rings import RESERVED_BYTES, Client
 if TYPE_CHECKING:  # only a boot needs cryptography
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-WINDOW_BYTES = 1 << 17  # of the controller: log, image, self-test
+# Of the controller: the log, then the image, which ends in the first half.
+WINDOW_BYTES = 1 << 17
 BOOT_LIMIT = 2_000_000  # cycles; the largest preset needs a fifth
 
 
@@ -90,7 +91,8 @@ class BoardController(ControllerRegisters):
             raise DriverError(f"a client's window must have at least {RESERVED_BYTES + ALIGNMENT} bytes, not {size}")
         if size >= 1 << 32:
             raise DriverError(f"a client's window must be smaller than 4 GiB, not {size} bytes")
-        index, base = free[0], self._memory.allocate(size)
+        index = free[0]
+        base = self._memory.allocate(size)
         self.write_window(f"CLIENT{index}", base, size)
         self.write(f"CLIENT{index}_LIMIT", limit)
         self.write(f"CLIENT{index}_TAIL", 0)

@@ -14,7 +14,7 @@ from .job import Completion, Job, JobHandle, Port
 from .memory import Allocator, Buffer, DeviceMemory
 from .rings import Client
 
-DEFAULT_CYCLE_LIMIT = 2_000_000_000
+DEFAULT_CYCLE_LIMIT = 2_000_000_000  # about half of what the chip's cycle counter holds
 MAX_CYCLE_LIMIT = (1 << 32) - 1  # the chip's cycle counter has 32 bits
 WAIT_CHUNK = 100_000  # cycles between two calls of `progress`: a fraction of a second on the simulated board
 _sharing = threading.RLock()  # over `Driver.shared` and `Driver.leave`

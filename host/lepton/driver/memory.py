@@ -59,7 +59,8 @@ class Allocator:
             extent += self._free.pop(i)[1]
         if i and sum(self._free[i - 1]) == address:
             before = self._free.pop(i - 1)
-            address, extent = before[0], before[1] + extent
+            address = before[0]
+            extent = before[1] + extent
         insort(self._free, (address, extent))
 
 

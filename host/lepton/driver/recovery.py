@@ -1,10 +1,10 @@
-"""What memory still owes to a job that has ended otherwise than done."""
+"""Recovery of memory after a job that did not end as done: its open transactions are waited for, or forgotten."""
 
 from ..arch import REGISTERS
 from ..arch.registers import DRAIN_LIMIT, Control, MemoryStatus
 from ..device import Device
 
-FIRST_WAIT = 100  # cycles; every further wait is as long as all before it
+FIRST_WAIT = 100  # cycles (the default memory answers within 64); every further wait is as long as all before it
 OPEN = MemoryStatus.READS_OPEN | MemoryStatus.WRITES_OPEN
 BROKEN = MemoryStatus.READ_BROKEN | MemoryStatus.WRITE_BROKEN
 

@@ -25,7 +25,7 @@ from .job import Completion, Job, JobHandle
 from .memory import Buffer
 
 SLOT_BYTES = 4 * len(SNAPSHOT_COUNTERS)
-SNAPSHOT_BYTES = 256 * SLOT_BYTES  # room for the snapshots of one job
+SNAPSHOT_BYTES = 256 * SLOT_BYTES  # room for the snapshots of one job, 256 layers (`ChipConfig.layer_slots`)
 RESERVED_BYTES = RINGS_BYTES + RING_ENTRIES * SNAPSHOT_BYTES  # of a window, for the driver
 
 
@@ -65,7 +65,8 @@ class Client:
             if not handle.started:
                 self.controller.device.write_memory(
                     self.base + self._next % RING_ENTRIES * JOB_BYTES, self._record(handle.job, self._next))
-                handle.sequence, handle.started = self._next, True
+                handle.sequence = self._next
+                handle.started = True
                 self._next = (self._next + 1) % (1 << 32)
                 in_flight += 1
         if self._next != before:

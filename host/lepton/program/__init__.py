@@ -1,6 +1,6 @@
 """The compiled network: what the compiler writes and the runtime needs. Nothing here imports the compiler.
 
-    layouts    how tensors lie in device memory, and the conversion both ways
+    layouts    how tensors are stored in device memory, and the conversion both ways
     steps      jobs of the chip and operators of the host, in order
     container  the `.lepton` file
     model      `CompiledModel`: all of it, with `save` and `load`

@@ -208,7 +208,8 @@ class Session:
                                     "its own run; do so when the run has returned")
 
     def _check_config(self) -> None:
-        model, config = self.model, self.driver.config
+        model = self.model
+        config = self.driver.config
         if model.config_hash != config.hash:
             raise RuntimeModelError(
                 f"model {model.name!r} is compiled for configuration {model.config.name!r} ({model.config_hash}), "

@@ -59,7 +59,8 @@ class Builder:
         return name
 
     def _constants(self, x, weights_shape, axis, bias, per_channel=True, extreme=False):
-        outputs, name = weights_shape[axis], f"w{len(self.graph.nodes)}"
+        outputs = weights_shape[axis]
+        name = f"w{len(self.graph.nodes)}"
         fan_in = int(np.prod(weights_shape)) // outputs
         scale = self.random.uniform(0.5, 1.5, outputs if per_channel else 1) / (40 * np.sqrt(fan_in))
         if extreme:

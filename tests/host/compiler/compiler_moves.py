@@ -60,7 +60,8 @@ def random_moves(seed):
             same = [name for name in made if b.shape(name)[1:3] == b.shape(x)[1:3]]
             made.append(concat(b, *map(str, random.choice(same, int(random.integers(1, 4))))))
         elif kind == "slice":
-            begin, step = int(random.integers(0, channels)), int(random.integers(1, 4))
+            begin = int(random.integers(0, channels))
+            step = int(random.integers(1, 4))
             made.append(take(b, x, begin, int(random.integers(begin + 1, channels + 1)), step))
         elif kind == "pool":
             made.append(b.max_pool(x, kernel=(1, 1), stride=(1, 1)))

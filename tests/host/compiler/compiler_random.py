@@ -22,10 +22,12 @@ def _fits(shape, kernel, padding, dilation=(1, 1)):
 
 def append(b: Builder, kind: str, x: str) -> str:
     """A random operator on `x`, or `x` where the operator does not fit."""
-    random, shape = b.random, b.shape(x)
+    random = b.random
+    shape = b.shape(x)
     kernel = tuple(int(n) for n in random.integers(1, 6, 2))
     stride = tuple(int(n) for n in random.integers(1, 4, 2))
-    padding, clamp = _pads(random, kernel), _clamp(random)
+    padding = _pads(random, kernel)
+    clamp = _clamp(random)
     if kind in ("conv", "group", "depthwise"):
         dilation = tuple(int(n) for n in random.choice([1, 1, 1, 2, 3], 2))
         if not _fits(shape, kernel, padding, dilation):

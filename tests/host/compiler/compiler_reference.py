@@ -1,4 +1,4 @@
-"""TFLite's int8 reference kernels written out once more, pixel by pixel and without anything of the compiler.
+"""TFLite's int8 reference kernels, written a second time, pixel by pixel and without any part of the compiler.
 
 An oracle for what cannot be put into a TFLite file: any clamp range, any padding of pools.
 """
@@ -55,41 +55,67 @@ def _windows(x, kernel, op, fill):
 
 
 def _conv(graph, node, x):
-    op, source, output = node.op, graph.tensors[node.inputs[0]], graph.tensors[node.outputs[0]]
+    op = node.op
+    source = graph.tensors[node.inputs[0]]
+    w = _weights(graph, node)
+    patches = _windows(x[0].astype(np.int64), w.shape[1:3], op, _zero(source)) - _zero(source)
+    groups = patches.reshape(*patches.shape[:4], op.groups, -1)
+    by_group = w.reshape(op.groups, -1, *w.shape[1:])
+    acc = np.einsum("yxabgc,goabc->yxgo", groups, by_group).reshape(*patches.shape[:2], -1)
+    return _finished(graph, node, acc, _products(graph, node, acc.shape[2]), _requantize)
+
+
+def _depthwise(graph, node, x):
+    op = node.op
+    source = graph.tensors[node.inputs[0]]
+    w = _weights(graph, node)
+    patches = _windows(x[0].astype(np.int64), w.shape[1:3], op, _zero(source)) - _zero(source)
+    acc = (np.repeat(patches, op.multiplier, axis=4) * w[0]).sum(axis=(2, 3))
+    return _finished(graph, node, acc, _products(graph, node, acc.shape[2]), _requantize)
+
+
+def _dense(graph, node, x):
+    source = graph.tensors[node.inputs[0]]
     weights = graph.tensors[node.inputs[1]]
-    w = weights.data.astype(np.int64)
-    if isinstance(op, FullyConnected):
-        acc = (w @ (x.reshape(-1).astype(np.int64) - _zero(source)))[None, None]
-    else:
-        kernel = w.shape[1:3]
-        patches = _windows(x[0].astype(np.int64), kernel, op, _zero(source)) - _zero(source)
-        if isinstance(op, DepthwiseConv2D):
-            acc = (np.repeat(patches, op.multiplier, axis=4) * w[0]).sum(axis=(2, 3))
-        else:
-            groups = patches.reshape(*patches.shape[:4], op.groups, -1)
-            by_group = w.reshape(op.groups, -1, *w.shape[1:])
-            acc = np.einsum("yxabgc,goabc->yxgo", groups, by_group).reshape(*patches.shape[:2], -1)
+    acc = (_weights(graph, node) @ (x.reshape(-1).astype(np.int64) - _zero(source)))[None, None]
+    scales = _products(graph, node, acc.shape[2])
+    if weights.quantization.scale.size == 1:  # multiplied in float32, where other layers and scales take double
+        product = source.quantization.scale.astype(np.float32) * weights.quantization.scale.astype(np.float32)
+        scales = [float(product[0])] * acc.shape[2]
+    return _finished(graph, node, acc, scales, _round_once)
+
+
+def _weights(graph, node):
+    return graph.tensors[node.inputs[1]].data.astype(np.int64)
+
+
+def _products(graph, node, channels):
+    """The scale of the input times that of the weights, by output channel."""
+    source = graph.tensors[node.inputs[0]]
+    weights = graph.tensors[node.inputs[1]]
+    return [_scale(source) * float(np.float32(s)) for s in np.broadcast_to(weights.quantization.scale, channels)]
+
+
+def _finished(graph, node, acc, products, rescale):
+    """The output of a layer's sums (height, width, channels)."""
+    output = graph.tensors[node.outputs[0]]
     if len(node.inputs) > 2 and node.inputs[2]:
         acc = acc + graph.tensors[node.inputs[2]].data
-    if isinstance(op, FullyConnected) and weights.quantization.scale.size == 1:
-        product = source.quantization.scale.astype(np.float32) * weights.quantization.scale.astype(np.float32)
-        scales = [float(product[0]) / _scale(output)] * acc.shape[2]
-    else:
-        scales = [_scale(source) * float(np.float32(s)) / _scale(output)
-                  for s in np.broadcast_to(weights.quantization.scale, acc.shape[2])]
-    pairs = [_multiplier(s) for s in scales]
+    pairs = [_multiplier(product / _scale(output)) for product in products]
     result = np.empty(acc.shape, np.int64)
-    rescale = _round_once if isinstance(op, FullyConnected) else _requantize
     for index, value in np.ndenumerate(acc):
         result[index] = rescale(value, *pairs[index[2]]) + _zero(output)
-    return np.clip(result, *op.clamp).reshape(output.shape)
+    return np.clip(result, *node.op.clamp).reshape(output.shape)
 
 
-def _pool(node, x):
+def _max_pool(graph, node, x):
+    op = node.op
+    return np.clip(_windows(x[0].astype(np.int64), op.kernel, op, -128).max(axis=(2, 3)), *op.clamp)[None]
+
+
+def _average_pool(graph, node, x):
     op = node.op
     values = x[0].astype(np.int64)
-    if isinstance(op, MaxPool2D):
-        return np.clip(_windows(values, op.kernel, op, -128).max(axis=(2, 3)), *op.clamp)[None]
     total = _windows(values, op.kernel, op, 0).sum(axis=(2, 3))
     count = _windows(np.ones_like(values), op.kernel, op, 0).sum(axis=(2, 3))
     rounded = np.where(total > 0, (total + count // 2) // count, -((-total + count // 2) // count))
@@ -97,7 +123,8 @@ def _pool(node, x):
 
 
 def _mean(graph, node, x):
-    source, output = graph.tensors[node.inputs[0]], graph.tensors[node.outputs[0]]
+    source = graph.tensors[node.inputs[0]]
+    output = graph.tensors[node.outputs[0]]
     count = x.shape[1] * x.shape[2]
     multiplier, shift = _multiplier(_scale(source) / _scale(output))
     by = min(count.bit_length() - 1, 32, 31 + shift)
@@ -107,7 +134,8 @@ def _mean(graph, node, x):
 
 
 def _add(graph, node, a, b):
-    t, output = [graph.tensors[name] for name in node.inputs], graph.tensors[node.outputs[0]]
+    t = [graph.tensors[name] for name in node.inputs]
+    output = graph.tensors[node.outputs[0]]
     twice = 2 * max(map(_scale, t))
     pairs = [_multiplier(_scale(x) / twice) for x in t]
     last = _multiplier(twice / ((1 << 20) * _scale(output)))
@@ -119,23 +147,22 @@ def _add(graph, node, a, b):
     return np.clip(result, *node.op.clamp)
 
 
+def _table(graph, node, x):
+    return np.frombuffer(node.op.values, np.int8)[x.astype(int) + 128]
+
+
+def _reshape(graph, node, x):
+    return x.reshape(graph.tensors[node.outputs[0]].shape)
+
+
+_KERNELS = {Conv2D: _conv, DepthwiseConv2D: _depthwise, FullyConnected: _dense, MaxPool2D: _max_pool,
+            AveragePool2D: _average_pool, Mean: _mean, Add: _add, Table: _table, Reshape: _reshape}
+
+
 def reference(graph, inputs):
     """Outputs of a graph without Softmax."""
     values = dict(inputs)
     for node in graph.nodes:
-        x = values[node.inputs[0]]
-        if isinstance(node.op, Conv2D | DepthwiseConv2D | FullyConnected):
-            result = _conv(graph, node, x)
-        elif isinstance(node.op, MaxPool2D | AveragePool2D):
-            result = _pool(node, x)
-        elif isinstance(node.op, Mean):
-            result = _mean(graph, node, x)
-        elif isinstance(node.op, Add):
-            result = _add(graph, node, x, values[node.inputs[1]])
-        elif isinstance(node.op, Table):
-            result = np.frombuffer(node.op.values, np.int8)[x.astype(int) + 128]
-        else:
-            assert isinstance(node.op, Reshape)
-            result = x.reshape(graph.tensors[node.outputs[0]].shape)
-        values[node.outputs[0]] = result.astype(np.int8)
+        operands = [values[name] for name in node.inputs if name in values]
+        values[node.outputs[0]] = _KERNELS[type(node.op)](graph, node, *operands).astype(np.int8)
     return {name: values[name] for name in graph.outputs}

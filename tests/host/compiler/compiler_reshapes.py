@@ -17,7 +17,8 @@ from lepton.graph import (
 
 from tests.host.compiler.compiler_graphs import Builder, quantization
 
-Q, UNSIGNED = quantization(0.05, -3), quantization(0.05, 125)
+Q = quantization(0.05, -3)
+UNSIGNED = quantization(0.05, 125)
 KINDS = ("conv", "depthwise", "max", "average", "mean", "add", "sub", "table", "concat", "slice", "cut", "pad",
          "resize", "transposed", "dense", "rows")
 HOST_SHARE = 0.08  # of operators, so that tensors cross between jobs in every shape
@@ -33,7 +34,8 @@ class ReshapingBuilder(Builder):
         """`x`, or a Reshape of it: other rows, other channels, other ranks, now and then several in a row."""
         for _ in range(int(self.random.choice([0, 1, 1, 2]))):
             shape = self.shape(x)
-            size, channels = int(np.prod(shape)), shape[-1]
+            size = int(np.prod(shape))
+            channels = shape[-1]
             kind = self.random.random()
             if kind < 0.55:  # the same channels
                 height = self._divisor(size // channels)
@@ -94,7 +96,8 @@ def append(b, kind, x, made):
             names.append(b.reshape(name, (*shape[:3], int(np.prod(b.shape(name))) // pixels)))
         return b.node(Concat(3), names, (*shape[:3], sum(b.shape(n)[3] for n in names)))
     if kind == "slice":
-        begin, step = int(random.integers(0, shape[3])), int(random.integers(1, 3))
+        begin = int(random.integers(0, shape[3]))
+        step = int(random.integers(1, 3))
         count = len(range(begin, shape[3], step))
         op = Slice((0, 0, 0, begin), shape, (1, 1, 1, step))
         return b.node(op, [x], (*shape[:3], count))
@@ -151,7 +154,8 @@ def reshaping_network(seed, operators=None):
         outputs.append(b.reshaped(y))
         for node in b.graph.nodes[first:]:
             tensor = b.graph.tensors[node.outputs[0]]
-            tensor.dtype, tensor.quantization = np.dtype(np.uint8), UNSIGNED
+            tensor.dtype = np.dtype(np.uint8)
+            tensor.quantization = UNSIGNED
     outputs = [name for name in dict.fromkeys(outputs) if name in {n.outputs[0] for n in b.graph.nodes}]
     if not outputs:
         outputs = [b.max_pool(b.image(made[-1]), kernel=(1, 1), stride=(1, 1))]

@@ -32,7 +32,8 @@ def places(model):
 
 def chain(layers, outputs_every=50):
     b = Builder((1, 3, 3, 2), 1)
-    x, outputs = "image", []
+    x = "image"
+    outputs = []
     for number in range(layers):
         x = b.conv(x, 2, (1, 1))
         if number % outputs_every == outputs_every - 1:

@@ -62,7 +62,8 @@ def test_few_wide_weights_cost_few_passes():
     made = exact(b.done(x), "base")
     commands = [sum(stream.count for stream in m.steps[0].streams.values()) for m in (plain, made)]
     assert commands[0] < commands[1] <= commands[0] + 8
-    weights.data[40, 0, 0, 9], weights.quantization = 127, quantization(0.01, -128)  # 255 is 127 + 127 + 1
+    weights.data[40, 0, 0, 9] = 127  # 255 is 127 + 127 + 1
+    weights.quantization = quantization(0.01, -128)
     exact(b.done(x), "base")
 
 

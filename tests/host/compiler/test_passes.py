@@ -31,7 +31,8 @@ def operators(graph):
 
 def same(graph, changed):
     inputs = random_inputs(graph, 1)
-    wanted, got = interpret.evaluate(graph, inputs), interpret.evaluate(changed, inputs)
+    wanted = interpret.evaluate(graph, inputs)
+    got = interpret.evaluate(changed, inputs)
     for name in graph.outputs:
         np.testing.assert_array_equal(got[name], wanted[name])
 
@@ -55,7 +56,7 @@ def test_padding_moves_into_convolutions():
 
 
 def test_padding_that_stays():
-    """Another value than the zero point; and where somebody else reads the result, the Pad does."""
+    """Another value than the zero point; and where another node reads the result, the Pad stays."""
     graph = padded(value=1)
     changed = PASSES["fold-pads"](graph)
     assert operators(changed) == operators(graph)
@@ -148,7 +149,8 @@ def test_what_nobody_reads_goes():
 
 
 def test_passes_are_shown_in_order():
-    graph, seen = padded(), []
+    graph = padded()
+    seen = []
     compile_graph(graph, "tiny", observe=lambda name, g: seen.append((name, graph_text(g))))
     assert [name for name, _ in seen] == ["import", *COMPILER]
     texts = dict(seen)

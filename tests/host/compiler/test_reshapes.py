@@ -121,7 +121,8 @@ def test_bytes_at_the_edges_are_the_layouts_work():
     x = b.node(Recenter(), ["bytes"], shape)
     x = b.node(Table(np.roll(np.arange(256), 3).astype(np.uint8).tobytes()), [x], shape)
     y = b.node(Recenter(), [b.conv(x, 5, (3, 3))], (1, 7, 6, 5))
-    b.graph.tensors[y].dtype, b.graph.tensors[y].quantization = np.dtype(np.uint8), UNSIGNED
+    b.graph.tensors[y].dtype = np.dtype(np.uint8)
+    b.graph.tensors[y].quantization = UNSIGNED
     model = exact(b.done(y), "base", 1)
     step, = model.steps
     assert [row.where for row in model.placement] == ["free", "free", "chip", "free"]

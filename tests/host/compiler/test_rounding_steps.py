@@ -29,7 +29,8 @@ def model(kind: str, dtype, per_channel: bool, scales) -> tuple[bytes, np.ndarra
     real = float(scale_x) * float(scale_w) / float(scale_y)
     sums = np.floor((STEPS + 0.5) / real).astype(np.int64)[:, None] + np.arange(-1, 3)
     bias = sums.ravel().astype(np.int32)
-    count, zero = len(bias), 0 if dtype == np.int8 else 128
+    count = len(bias)
+    zero = 0 if dtype == np.int8 else 128
     channels = count if kind == "DEPTHWISE_CONV_2D" else 1
     image = () if kind == "FULLY_CONNECTED" else (1, 1)
     x = Tensor(scale_x, zero, shape=(1, *image, channels), dtype=dtype)

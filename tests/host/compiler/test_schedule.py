@@ -24,7 +24,8 @@ BOTH_LOADS = 1 << SEMAPHORES_READ[1] | 1 << SEMAPHORES_WEIGHTS[0]
 
 def stored(step, engine):
     """The records of a stream."""
-    record, stream = ENGINE_RECORDS[engine], step.streams[engine]
+    record = ENGINE_RECORDS[engine]
+    stream = step.streams[engine]
     return [record.unpack(step.program[stream.offset + i * record.size:][:record.size]) for i in range(stream.count)]
 
 
@@ -35,7 +36,9 @@ def commands(step, engine):
 
 def unrolled(model):
     """The model of one step with a record for every command."""
-    step, program, streams = model.steps[0], bytearray(model.steps[0].program), {}
+    step = model.steps[0]
+    program = bytearray(model.steps[0].program)
+    streams = {}
     for engine, record in ENGINE_RECORDS.items():
         program.extend(bytes(-len(program) % 64))
         singles = commands(step, engine)
@@ -55,7 +58,8 @@ def deep(channels=32, size=8, layers=3, seed=1):
 def test_small_tensors_stay_on_chip():
     step = compile_graph(deep(), "base").steps[0]
     assert step.scratch_size == 0
-    loads, stores = commands(step, Engine.LOAD), commands(step, Engine.STORE)
+    loads = commands(step, Engine.LOAD)
+    stores = commands(step, Engine.STORE)
     assert {c["region"] for c in loads} == {Region.PROGRAM, Region.INPUT}
     assert sum(c["row_bytes"] * c["count1"] * c["count2"] for c in stores) == step.output_size
     tensor = commands(step, Engine.TENSOR)
@@ -109,7 +113,8 @@ def test_an_addition_that_cannot_be_fused(reason):
 def test_depthwise_reads_only_its_own_block():
     b = Builder((1, 6, 6, 16), 1)
     b.depthwise("image", (3, 3))
-    graph, plain = b.done(), PRESETS["tiny"].with_(name="plain", window_columns=0)
+    graph = b.done()
+    plain = PRESETS["tiny"].with_(name="plain", window_columns=0)
     tensor = commands(compile_graph(graph, plain).steps[0], Engine.TENSOR)
     assert len({c["weights"] for c in tensor}) == 4
     assert all(c["opcode"] == TensorOpcode.DOT and c["blocks"] == 1 and c["kernel_x"] * c["kernel_y"] == 9
@@ -129,7 +134,8 @@ def test_depthwise_uses_the_window_unit(config, rows):
 def test_a_reduction_larger_than_the_weight_memory_is_split():
     b = Builder((1, 4, 4, 64), 1)
     b.conv("image", 4, (3, 3))
-    graph, chip = b.done(), PRESETS["tiny"].with_(name="toy", weight_kib=2)
+    graph = b.done()
+    chip = PRESETS["tiny"].with_(name="toy", weight_kib=2)
     inputs = random_inputs(graph, 1)
     outputs, model = golden(graph, chip, inputs)
     tensor = commands(model.steps[0], Engine.TENSOR)
@@ -141,7 +147,8 @@ def test_a_reduction_larger_than_the_weight_memory_is_split():
 
 def without(model, engine, index, field, bit):
     """The model with one bit of a command's field cleared."""
-    step, record = model.steps[0], ENGINE_RECORDS[engine]
+    step = model.steps[0]
+    record = ENGINE_RECORDS[engine]
     start = step.streams[engine].offset + index * record.size
     fields = record.unpack(step.program[start:start + record.size])
     fields[field] &= ~bit
@@ -154,7 +161,8 @@ def test_no_wait_and_no_fence_can_be_left_out():
     graph = deep(8, 12, 2)
     chip = PRESETS["tiny"].with_(name="toy", scratchpad_kib=2, weight_kib=1, accumulator_rows=64)
     model = unrolled(compile_graph(graph, chip))
-    inputs, tried = random_inputs(graph, 1), 0
+    inputs = random_inputs(graph, 1)
+    tried = 0
     step = model.steps[0]
     for engine in Engine:
         for index, command in enumerate(commands(step, engine)):
@@ -193,7 +201,9 @@ def test_posts_never_run_far_ahead_of_waits():
     loads = [c.fields for c in sequence[::2]]
     tensors = [c.fields for c in sequence[1::2]]
     # let LOAD run as far as it can each time before TENSOR takes one step
-    counts, lead, load = [0] * 16, 0, 0
+    counts = [0] * 16
+    lead = 0
+    load = 0
 
     def take(mask):
         bits = [n for n in range(16) if mask >> n & 1]

@@ -32,7 +32,8 @@ def test_a_driver_that_was_dropped_holds_nothing(device):
 
 def test_a_driver_that_could_not_be_made_holds_nothing(device):
     class Stranger:
-        config, memory_bytes = device.config, device.memory_bytes
+        config = device.config
+        memory_bytes = device.memory_bytes
 
         def read_register(self, offset):
             return 0
@@ -46,7 +47,8 @@ def test_a_driver_that_could_not_be_made_holds_nothing(device):
 def test_devices_do_not_hinder_each_other(device):
     with lepton.device.open("golden", config="tiny", memory_bytes=1 << 16) as other, Driver(device) as one, \
             Driver(other) as two:
-        first, second = one.allocate(64), two.allocate(64)
+        first = one.allocate(64)
+        second = two.allocate(64)
         assert first.address == second.address
         first.fill(1)
         second.fill(2)
@@ -54,7 +56,8 @@ def test_devices_do_not_hinder_each_other(device):
 
 
 def test_the_last_of_those_who_share_a_driver_closes_it(device):
-    first, second = Driver.shared(device), Driver.shared(device)
+    first = Driver.shared(device)
+    second = Driver.shared(device)
     assert first is second
     with pytest.raises(DriverError, match="the device is in use by another Driver"):
         Driver(device)

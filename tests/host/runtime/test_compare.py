@@ -29,8 +29,10 @@ class Flipping:
 
     def __init__(self, region, offset):
         self.inner = lepton.device.open("golden", config="tiny")
-        self.config, self.memory_bytes = self.inner.config, self.inner.memory_bytes
-        self.region, self.offset = region, offset
+        self.config = self.inner.config
+        self.memory_bytes = self.inner.memory_bytes
+        self.region = region
+        self.offset = offset
 
     def __getattr__(self, name):
         return getattr(self.inner, name)

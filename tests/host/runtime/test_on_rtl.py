@@ -33,5 +33,6 @@ def test_every_cycle_is_accounted_for(compared):
 
 
 def test_progress_counts_cycles(compared):
-    report, seen = compared[0].result.report, compared[1]
+    report = compared[0].result.report
+    seen = compared[1]
     assert seen == [100_000 * (i + 1) for i in range(report.cycles // 100_000)]

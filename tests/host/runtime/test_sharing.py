@@ -52,7 +52,8 @@ def test_real_networks_on_one_device_keep_their_results():
 
 
 def test_memory_is_free_when_the_last_session_is_closed_or_dropped(device):
-    first, second = Session(copy_model(), device), Session(copy_model(), device)
+    first = Session(copy_model(), device)
+    second = Session(copy_model(), device)
     shared = first.driver
     used = MEMORY - shared.free_bytes
     first.close()

@@ -2,7 +2,7 @@
 
     rules     all of them, by operator; each family has its own: why the chip refuses a node, its layers, its fusion
     limits    limits of the commands that several rules share
-    context   what all of these modules share: the graph, the chip, and where activations lie
+    context   what all of these modules share: the graph, the chip, and where activations are
     dot       convolutions and fully connected layers
     folded    the first of them on few channels, kernel columns in lanes
     windows   depthwise convolutions in the window unit

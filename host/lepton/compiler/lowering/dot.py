@@ -186,7 +186,8 @@ def set_parameters(context: Context, layer: ChipLayer, node: ChipNode, values: n
     double and rounded once, as LiteRT does for fully connected layers.
     The zero point of the input is in the bias: sum(w*(x - z)) = sum(w*x) - z*sum(w).
     """
-    tensors, lanes = context.graph.tensors, context.lanes
+    tensors = context.graph.tensors
+    lanes = context.lanes
     source, weights = (tensors[name] for name in node.node.inputs[:2])
     output = tensors[node.node.outputs[0]]
     outputs = len(values)

@@ -87,7 +87,8 @@ def transposed(context: Context, node: ChipNode, index: int, phase: Phase, op: T
     values = chip_weights(tensors[node.node.inputs[1]])
     origin = []
     for axis in (0, 1):
-        step, before = op.stride[axis], phase[axis] + op.padding[axis][0]
+        step = op.stride[axis]
+        before = phase[axis] + op.padding[axis][0]
         taps = [k for k in reversed(range(values.shape[1 + axis])) if (before - k) % step == 0]
         if taps:
             values = values.take(taps, 1 + axis)
