@@ -16,6 +16,7 @@ A new operator is a class in one of these modules and in its `__all__`; nothing 
 """
 
 from ..core import Op
+from .along_axis import *  # noqa: F403
 from .arithmetic import *  # noqa: F403
 from .aten import *  # noqa: F403
 from .convert import *  # noqa: F403

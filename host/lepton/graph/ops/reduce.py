@@ -1,6 +1,6 @@
 """Reductions: one value made of all elements along some axes.
 
-Sources: tensorflow/lite/kernels/internal/reference/{reduce,arg_min_max,cumsum}.h;
+Sources: tensorflow/lite/kernels/internal/reference/reduce.h;
 onnxruntime/core/mlas/lib/qlgavgpool.cpp.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..core import Arithmetic, Call, Op, OperandList, Shape, Signature, Tensor
-from ..numerics import compiled, onnxruntime_kernels
+from ..numerics import onnxruntime_kernels
 from ..numerics.fixedpoint import multiply_by_quantized_multiplier, quantize_multiplier, wrap
 from ..numerics.requantize import (
     Requantizer,
@@ -28,7 +28,6 @@ from ..numerics.rounding import half_away
 from .conditions import (
     EIGHT_BITS,
     axis_of,
-    dims,
     image,
     int8,
     of_type,
@@ -38,7 +37,7 @@ from .conditions import (
     same_type,
 )
 
-__all__ = ["ArgMax", "CumSum", "Mean", "Reduce"]
+__all__ = ["Mean", "Reduce"]
 
 _KINDS = {"sum": "ReduceSum", "mean": "ReduceMean", "max": "ReduceMax", "min": "ReduceMin", "prod": "ReduceProd",
           "l1": "ReduceL1", "l2": "ReduceL2", "sum_square": "ReduceSumSquare", "log_sum": "ReduceLogSum",
@@ -159,91 +158,6 @@ def _norm(kind: str, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
         return np.log(np.exp(x - largest).sum(axis=axes, keepdims=True)) + largest
 
 
-@dataclass(frozen=True)
-class ArgMax(Op):
-    """The index of the largest element along `axis`, or with `smallest` of the smallest.
-
-    Of equal elements the first counts, with `last` the last. The input has any type; int8 values are compared as they
-    are stored, which has the order of the reals.
-    """
-
-    axis: int
-    keep_dims: bool = True
-    smallest: bool = False
-    last: bool = False
-    dtype: str = "int64"  # of the output, by numpy's name; TFLite has "int32" too
-
-    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
-        shape = dims(inputs[0].shape)
-        axis = axis_of(self.axis, len(shape))
-        require(shape[axis] > 0, f"axis {axis} of the input of shape {shape} has no elements")
-        return (*shape[:axis], *(1,) * self.keep_dims, *shape[axis + 1:]), np.dtype(self.dtype)
-
-    def check(self, signature: Signature) -> None:
-        require(self.dtype in ("int32", "int64"), f"the output must be int32 or int64, not {self.dtype}")
-
-    def compute(self, call: Call) -> np.ndarray:
-        loop = call.once("loop", lambda: self._loop(call))
-        if loop is not None:
-            places = np.empty(call.x.size // call.x.shape[-1], np.int64)
-            loop(call.x.reshape(len(places), -1), places)
-            return (places if self.dtype == "int64" else places.astype(self.dtype)).reshape(call.output.shape)
-        find = np.argmin if self.smallest else np.argmax
-        if not self.last:
-            return find(call.x, axis=self.axis, keepdims=self.keep_dims)
-        backwards = np.flip(call.x, self.axis)
-        return call.x.shape[self.axis] - 1 - find(backwards, axis=self.axis, keepdims=self.keep_dims)
-
-    def _loop(self, call: Call) -> compiled.Loop | None:
-        """For the first of the largest int8 along the last axis; numpy finds floats as fast."""
-        if call.x.dtype != np.int8 or self.smallest or self.last or (self.axis + 1) % call.x.ndim:
-            return None
-        return compiled.loop("first_largest", call.x.size, call.often)
-
-    def permuted(self, order: tuple[int, ...]) -> "ArgMax":
-        return replace(self, axis=order[self.axis % len(order)])
-
-    def dropped_axes(self, inputs: OperandList[Tensor]) -> set[int]:
-        return set() if self.keep_dims else {self.axis % len(inputs[0].shape)}
-
-
-@dataclass(frozen=True)
-class CumSum(Op):
-    """Running sums along `axis`, of a type that is not quantized; elements are added one after the other.
-
-    exclusive: without the element at the index itself. reverse: from the end to the start.
-    """
-
-    axis: int
-    exclusive: bool = False
-    reverse: bool = False
-
-    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
-        axis_of(self.axis, len(inputs[0].shape))
-        return dims(inputs[0].shape), np.dtype(inputs[0].dtype)
-
-    def check(self, signature: Signature) -> None:
-        of_type(signature.inputs[0], np.float32, np.int32, np.int64)
-
-    def compute(self, call: Call) -> np.ndarray:
-        plain = call.x.dtype == np.float32 and not self.exclusive and not self.reverse and not (
-            self.axis + 1) % call.x.ndim
-        loop = compiled.loop("running_sums", call.x.size, call.often) if plain else None
-        if loop is not None:
-            sums = np.empty(call.x.shape, np.float32)
-            loop(call.x.reshape(-1, call.x.shape[-1]), sums.reshape(-1, call.x.shape[-1]))
-            return sums
-        x = np.moveaxis(np.flip(call.x, self.axis) if self.reverse else call.x, self.axis, -1)
-        total = np.cumsum(x, axis=-1, dtype=x.dtype)
-        if self.exclusive:
-            total = np.concatenate([np.zeros_like(total[..., :1]), total[..., :-1]], axis=-1)
-        total = np.moveaxis(total, -1, self.axis)
-        return np.flip(total, self.axis) if self.reverse else total
-
-    def permuted(self, order: tuple[int, ...]) -> "CumSum":
-        return replace(self, axis=order[self.axis % len(order)])
-
-
 def _count(x: np.ndarray, axes: tuple[int, ...]) -> int:
     return int(np.prod([x.shape[a] for a in axes]))
 
@@ -271,7 +185,9 @@ def _mean(op: Op, call: Call, axes: tuple[int, ...]) -> np.ndarray:
 
 def _mean_loops(op: Op, call: Call, axes: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray] | None:
     """Of int8 over neighbouring axes."""
-    x, source, output = call.x, call.inputs[0], call.output
+    x = call.x
+    source = call.inputs[0]
+    output = call.output
     sums = summer(x.shape, axes, call.often) if x.dtype == np.int8 else None
     count = _count(x, axes)
     limits = op.limits(output.dtype)

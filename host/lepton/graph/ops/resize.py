@@ -4,9 +4,7 @@ Sources: tensorflow/lite/kernels/internal/reference/{resize_bilinear,resize_near
 onnxruntime/core/providers/cpu/tensor/{upsample.cc,upsample.h,upsamplebase.h}.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -14,12 +12,12 @@ import numpy as np
 from ..core import Call, OperandList, Pair, Shape, Tensor
 from ..numerics import compiled
 from .conditions import image, require
+from .interpolation import Grid, Weights, cut_off_weights, float_weights, integer_weights, nearest_places
 from .move import Move
 
 __all__ = ["Resize"]
 
 _COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "pytorch_nearest")
-_ONE = 1 << 10  # the weight 1: both frameworks' integer kernels have weights of 10 bits
 _BLOCK = 1 << 15  # results at a time: 128 KiB of int32 stay in the second-level cache
 # How sums with 20 fractional bits become results, (total + (below zero ? first : 0) + second) >> 20: rounded half away
 # from zero (TFLite), or towards zero (the C division of ONNX Runtime).
@@ -60,10 +58,14 @@ class Resize(Move):
                 f"scales must be positive and finite, not {self.scales}")
         return (batch, int(self.size[0]), int(self.size[1]), channels), np.dtype(inputs[0].dtype)
 
+    @property
+    def grid(self) -> Grid:
+        return Grid(self.size, self.coordinates, self.nearest, self.scales)
+
     def compute(self, call: Call) -> np.ndarray:
         x = call.x[0]
         if self.mode == "nearest":
-            rows, columns = call.once("places", lambda: [_nearest(self, call.fixed, axis, x.shape[axis])
+            rows, columns = call.once("places", lambda: [nearest_places(self.grid, call.fixed, axis, x.shape[axis])
                                                          for axis in (0, 1)])
             loop = compiled.loop("nearest", prod(call.output.shape), call.often)
             if loop is None:
@@ -74,108 +76,18 @@ class Resize(Move):
         if not call.quantized:
             return _bilinear(x, self, call)[None]
         if not call.fixed:
-            weights = call.once("weights", lambda: _cut_off_weights(x.shape, self))
+            weights = call.once("weights", lambda: cut_off_weights(x.shape, self.grid))
             if not self.unsigned:
                 return _weighted(x, weights, _TOWARDS_ZERO, call.often)[None]
             raised = x.view(np.uint8) ^ np.uint8(128)
             return (_weighted(raised, weights, _TOWARDS_ZERO, call.often) ^ np.uint8(128)).view(np.int8)[None]
         if self.unsigned:
             return _bilinear_unsigned(x, self.size, self)[None]
-        weights = call.once("weights", lambda: _integer_weights(x.shape, self.size, self))
+        weights = call.once("weights", lambda: integer_weights(x.shape, self.grid))
         return _weighted(x, weights, _HALF_AWAY, call.often)[None]
 
 
-def _coordinates(op: Resize, axis: int, source: int) -> np.ndarray:
-    """float32 places in the `source` pixels of the input that output pixels look at (ONNX Resize,
-    coordinate_transformation_mode)."""
-    kind = op.coordinates
-    size = op.size[axis]
-    at = np.arange(size, dtype=np.float32)
-    scale = np.float32(size) / np.float32(source) if op.scales is None else np.float32(op.scales[axis])
-    if kind == "asymmetric":
-        return at / scale
-    if kind == "pytorch_nearest":
-        # nearest_idx in PyTorch 2.13's aten/src/ATen/native/UpSample.h: no stated scale for as many pixels, or twice
-        if op.scales is None or size in (source, 2 * source):
-            return at * np.float32(np.float32(source) / np.float32(size))
-        return at * np.float32(1 / op.scales[axis])
-    if kind == "align_corners":
-        return at * np.float32(source - 1) / np.float32(size - 1) if size > 1 else at * 0
-    if kind == "pytorch_half_pixel" and size == 1:
-        return at * 0
-    return (at + np.float32(0.5)) / scale - np.float32(0.5)
-
-
-def _nearest(op: Resize, fixed: bool, axis: int, source: int) -> np.ndarray:
-    if fixed:
-        places = _nearest_fixed(op, axis, source)
-    else:
-        at = _coordinates(op, axis, source)
-        if op.nearest == "floor":
-            places = np.floor(at)
-        elif op.nearest == "ceil":
-            places = np.ceil(at)
-        elif op.nearest == "round_prefer_floor":
-            places = np.ceil(at - np.float32(0.5))
-        else:
-            places = np.floor(at + np.float32(0.5))
-    return np.clip(places, 0, source - 1).astype(np.int64)
-
-
-def _nearest_fixed(op: Resize, axis: int, source: int) -> np.ndarray:
-    """TFLite's GetNearestNeighbor: floor of the place, rounded with align_corners."""
-    size = op.size[axis]
-    kind = op.coordinates
-    at = np.arange(size, dtype=np.float32)
-    if kind == "align_corners" and size > 1:
-        return np.floor(at * (np.float32(source - 1) / np.float32(size - 1)) + np.float32(0.5))
-    factor = np.float32(source) / np.float32(size)
-    return np.floor((at + np.float32(0.5 if kind == "half_pixel" else 0)) * factor)
-
-
-@dataclass(frozen=True)
-class _Weights:
-    """Pixels and their int32 weights along (y, x), for sums of four pixels times two weights of 10 bits each.
-
-    Weights are -512 to 1536 and two add up to 1024, so sums fit in int32.
-    """
-
-    lows: Sequence[np.ndarray]
-    highs: Sequence[np.ndarray]
-    low_weights: Sequence[np.ndarray]
-    high_weights: Sequence[np.ndarray]
-
-    @cached_property
-    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows of the input that are used, and where in them the upper and lower ones are."""
-        used, places = np.unique(np.concatenate([self.lows[0], self.highs[0]]), return_inverse=True)
-        return used, places[:len(self.lows[0])], places[len(self.lows[0]):]
-
-
-def _integer_weights(shape: Shape, size: Pair, op: Resize) -> _Weights:
-    """TFLite's ResizeBilinearInteger: places and weights with 10 fractional bits."""
-    lows = []
-    highs = []
-    weights = []
-    for axis in (0, 1):
-        source = shape[axis]
-        target = size[axis]
-        if op.coordinates == "align_corners" and target > 1:
-            step = ((source - 1 << 10) + (target - 1) // 2) // (target - 1)
-        else:
-            step = ((source << 10) + target // 2) // target
-        # Steps and places have 10 fractional bits (ComputeInterpolationValuesInteger).
-        at = np.arange(target, dtype=np.int64) * step
-        if op.coordinates == "half_pixel":
-            at += step // 2 - (1 << 9)
-        low = np.clip(at >> 10, 0, source - 1)  # TFLite reads beyond the row where a rounded step leads there
-        lows.append(low)
-        highs.append(np.minimum(np.maximum(at + 1023, 0) >> 10, source - 1))
-        weights.append((at - (low << 10)).astype(np.int32))
-    return _Weights(lows, highs, [_ONE - w for w in weights], weights)
-
-
-def _weighted(x: np.ndarray, weights: _Weights, rounding: Pair, often: bool) -> np.ndarray:
+def _weighted(x: np.ndarray, weights: Weights, rounding: Pair, often: bool) -> np.ndarray:
     """Sums of four pixels times two weights of 10 bits each, divided; `x` is int8 or uint8, like the result.
 
     First between columns, then between rows: the integers are those of the products of two weights.
@@ -250,47 +162,11 @@ def _bilinear_unsigned(x: np.ndarray, size: Pair, op: Resize) -> np.ndarray:
     return result
 
 
-def _neighbours(op: Resize, axis: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places in the input of `size` pixels in float32, and the pixels before and behind them."""
-    at = np.clip(_coordinates(op, axis, size), 0, size - 1).astype(np.float32)
-    low = np.minimum(at.astype(np.int64), size - 1)
-    return at, low, np.minimum(low + 1, size - 1)
-
-
-def _cut_off_weights(shape: Shape, op: Resize) -> _Weights:
-    """ONNX Runtime's NhwcUpsampleBilinearInteger: 10 fractional bits of each place, then C's division."""
-    axes = []
-    for axis in (0, 1):
-        at, low, high = _neighbours(op, axis, shape[axis])
-        steps = (at * np.float32(1024)).astype(np.int64)
-        near = np.abs(steps - (low << 10))
-        far = np.abs(steps - (high << 10))
-        # Where both neighbours are the last pixel, ONNX Runtime gives each half of the weight.
-        same = low == high
-        axes.append((low, high, np.where(same, 512, far).astype(np.int32), np.where(same, 512, near).astype(np.int32)))
-    return _Weights(*zip(*axes, strict=True))
-
-
-def _float_weights(shape: Shape, op: Resize) -> _Weights:
-    """Of pixels (far, near), in float32."""
-    lows = []
-    highs = []
-    weights = []
-    for axis in (0, 1):
-        at, low, high = _neighbours(op, axis, shape[axis])
-        lows.append(low)
-        highs.append(high)
-        near = np.abs(at - low)
-        far = np.abs(at - high)
-        same = low == high
-        weights.append((np.where(same, np.float32(0.5), far), np.where(same, np.float32(0.5), near)))
-    return _Weights(lows, highs, [far for far, _ in weights], [near for _, near in weights])
-
-
 def _bilinear(x: np.ndarray, op: Resize, call: Call) -> np.ndarray:
     """ONNX Runtime's UpsampleBilinear, in float32."""
-    weights = call.once("weights", lambda: _float_weights(x.shape, op))
-    lows, highs = weights.lows, weights.highs
+    weights = call.once("weights", lambda: float_weights(x.shape, op.grid))
+    lows = weights.lows
+    highs = weights.highs
     far_y, far_x = weights.low_weights
     near_y, near_x = weights.high_weights
     x = x.astype(np.float32, copy=False)

@@ -68,7 +68,7 @@ def softmax_float(x: Array, table: Array, factor: Float, zero: Float, row: Array
 
 
 def first_largest(x: Array, result: Array) -> None:
-    """reduce.ArgMax along the last axis."""
+    """along_axis.ArgMax along the last axis."""
     rows, columns = x.shape
     for i in range(rows):
         values = x[i]
@@ -82,7 +82,7 @@ def first_largest(x: Array, result: Array) -> None:
 
 
 def running_sums(x: Array, result: Array) -> None:
-    """reduce.CumSum along the last axis."""
+    """along_axis.CumSum along the last axis."""
     rows, columns = x.shape
     for i in range(rows):
         total, values, row = np.float32(0), x[i], result[i]
