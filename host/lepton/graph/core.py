@@ -9,14 +9,17 @@ from typing import ClassVar, Generic, TypeVar, overload
 
 import numpy as np
 
-__all__ = ["FULL", "Arithmetic", "Call", "Graph", "GraphError", "Node", "Op", "OperandList", "Padding", "Pair",
-           "Quantization", "Shape", "Signature", "Tensor"]
+__all__ = ["FULL", "Arithmetic", "Call", "Graph", "GraphError", "Kernel", "Node", "Op", "OperandList", "Padding",
+           "Pair", "Quantization", "Shape", "Signature", "Tensor"]
 
 T = TypeVar("T")
 
 Shape = tuple[int, ...]
 Pair = tuple[int, int]  # (y, x), or (low, high)
 Padding = tuple[Pair, Pair]  # (top, bottom), (left, right)
+# What computes one use of an operator: from the operands' arrays, None for one that is left out, to the result.
+Kernel = Callable[[Sequence[np.ndarray | None]], np.ndarray]
+NEXT = "next"  # the name in `Call.kept` of the kernel for later executions
 Kept = TypeVar("Kept")
 Item = TypeVar("Item")
 FULL: Pair = (-128, 127)  # the range of an int8
@@ -175,6 +178,11 @@ class Call(Signature):
         if name not in self.kept:
             self.kept[name] = make()
         return self.kept[name]  # type: ignore[return-value]  # each name has one type
+
+    def continue_with(self, kernel: Kernel) -> None:
+        """Later executions of the same use are `kernel` of their arrays, without the time that a `Call` takes. It must
+        give what `compute` gives, contiguous and of the output's shape and type."""
+        self.kept[NEXT] = kernel
 
     @property
     def x(self) -> np.ndarray:

@@ -123,7 +123,12 @@ def _with_numpy(table: np.ndarray, one_a: bool, one_b: bool, shape: Shape) -> Tw
 def run(op: Op, call: Call) -> np.ndarray | None:
     """The result of `call`; None where its operands are not of 8 bits."""
     kernel = call.once("lookup", lambda: prepare(op, call))
-    return None if kernel is None else kernel(call.values[0], call.values[1])
+    if kernel is None:
+        return None
+    result = kernel(call.values[0], call.values[1])
+    if result.shape == tuple(call.output.shape) and result.flags.c_contiguous:
+        call.continue_with(lambda values: kernel(*values))  # type: ignore[arg-type]  # both are given
+    return result
 
 
 @dataclass(frozen=True)

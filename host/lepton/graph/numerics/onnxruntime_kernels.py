@@ -39,20 +39,27 @@ def available() -> bool:
 
 
 def run(call: Call, operator: str, attributes: Attributes = (), values: Sequence[np.ndarray] | None = None,
-        domain: str = "", opset: int = _OPSET) -> np.ndarray | None:
-    """The operator's first output for `values`, by default those of `call`.
+        domain: str = "", opset: int = _OPSET, constants: Sequence[np.ndarray] = ()) -> np.ndarray | None:
+    """The operator's first output for `values`, by default those of `call` and `constants`: that must be what the
+    caller returns, and later executions are that kernel's alone.
 
     None where the network is not from ONNX, the package is not there, or has no such kernel.
     """
     if call.arithmetic is not Arithmetic.FLOAT:
         return None
-    arrays = call.values.items if values is None else values
+    arrays = (*call.values.items, *constants) if values is None else values
     session, names = call.once("onnxruntime", lambda: _prepared(call, operator, attributes, arrays, domain, opset))
     if session is None:
         return None
-    feeds = {name: a if a.flags.c_contiguous else np.ascontiguousarray(a)
-             for name, a in zip(names, arrays, strict=False) if a is not None}
-    result: np.ndarray = session.run(None, feeds)[0]
+    given = [i for i, a in enumerate(arrays) if a is not None]
+    if values is None and not constants and given == [0]:
+        call.continue_with(lambda operands: session.run(None, {"x0": operands[0]})[0])
+    elif values is None:
+        fixed = dict(zip(names[len(arrays) - len(constants):], constants, strict=True))
+        variable = [(names[i], i) for i in given if i < len(arrays) - len(constants)]
+        call.continue_with(lambda operands: session.run(None, {**fixed, **{n: operands[i] for n, i in variable}})[0])
+    # ONNX Runtime itself copies what is not contiguous.
+    result: np.ndarray = session.run(None, {names[i]: arrays[i] for i in given})[0]
     return result
 
 

@@ -192,6 +192,15 @@ def from_reals(arithmetic: Arithmetic, x: np.ndarray, output: Tensor, op: Op) ->
     return np.clip(values, *op.limits(output.dtype)).astype(output.dtype)
 
 
+def rounding_of_reals(arithmetic: Arithmetic, output: Tensor, op: Op) -> tuple[bool, float, float, float, int, int]:
+    """What `from_reals` does, for a loop: whether it divides, by what or the factor, what it adds before and after it
+    rounds to even, and the limits."""
+    up = 128 if op.unsigned else 0
+    if arithmetic is Arithmetic.TORCH:
+        return False, float(inverse_scale(output.scale)), 0.0, float(output.zero_point), *op.limits(output.dtype)
+    return True, float(output.scale), float(output.zero_point + up), float(-up), *op.limits(output.dtype)
+
+
 def summed(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """int64 sums of integers over `axes`, which stay with one element each."""
     first, last = (min(axes), max(axes) + 1) if axes else (0, 0)

@@ -4,15 +4,16 @@ Sources: tensorflow/lite/kernels/internal/reference/integer_ops/pooling.h, and r
 onnxruntime/contrib_ops/cpu/quantization/qlinear_pool.cc.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 import numpy as np
 
-from ..core import FULL, Call, Op, OperandList, Padding, Pair, Shape, Signature, Tensor
+from ..core import FULL, Arithmetic, Call, Op, OperandList, Padding, Pair, Shape, Signature, Tensor
 from ..numerics import compiled, onnxruntime_kernels
-from ..numerics.requantize import from_reals, real
+from ..numerics.requantize import from_reals, real, rounding_of_reals
 from .conditions import clamp_range, image, int8, of_type, require, same_quantization, same_type
 from .windows import NONE, folded, window_size, windows
 
@@ -20,6 +21,12 @@ __all__ = ["AveragePool2D", "MaxPool2D"]
 
 # ONNX Runtime computes averages of floats with MLAS up to this opset, and with a plain loop for later ones.
 _MLAS_OPSET = 18
+# Results to compare, in at most so many images, before an order of sums counts as that of ONNX Runtime. About half of
+# the sums of a few floats are the same in another order, so chance passes less than one in 2**64.
+_COMPARED = 256
+_TRIES = 64
+
+Image = Callable[[np.ndarray], np.ndarray]  # from (H,W,C) to (1,H,W,C)
 # How far scales of input and output may differ, as TFLite's pools demand (Prepare in kernels/pooling.cc).
 _SCALE_TOLERANCE = 1e-6
 
@@ -161,13 +168,9 @@ class AveragePool2D(_Pool):
             total = folded(np.add, x.astype(np.int32), self.kernel, self.stride, (1, 1), self.padding)
             return _divided(total, count, self.unsigned, self.limits(x.dtype)).astype(x.dtype)[None]
         if not call.quantized and not self.in_order:
-            settings = (("kernel_shape", self.kernel), ("strides", self.stride),
-                        ("pads", tuple(n for side in zip(*self.padding, strict=True) for n in side)),
-                        ("count_include_pad", int(self.count_padding)))
-            own = onnxruntime_kernels.run(call, "AveragePool", settings, [call.x.transpose(0, 3, 1, 2)],
-                                          opset=_MLAS_OPSET)
+            own = self._own(call, call.x)
             if own is not None:
-                return own.transpose(0, 2, 3, 1)
+                return own
         view = taps(real(x, call.inputs[0]) if call.quantized else x)
         total = np.zeros(view.shape[:3], np.float32)
         for ky, kx in np.ndindex(*self.kernel):
@@ -175,7 +178,15 @@ class AveragePool2D(_Pool):
         mean = total / count.astype(np.float32)
         return (from_reals(call.arithmetic, mean, call.output, self) if call.quantized else mean)[None]
 
-    def _loop(self, call: Call) -> Callable[[np.ndarray], np.ndarray] | None:
+    def _own(self, call: Call, x: np.ndarray) -> np.ndarray | None:
+        """ONNX Runtime's average of an image (1,H,W,C) of floats."""
+        settings = (("kernel_shape", self.kernel), ("strides", self.stride),
+                    ("pads", tuple(n for side in zip(*self.padding, strict=True) for n in side)),
+                    ("count_include_pad", int(self.count_padding)))
+        own = onnxruntime_kernels.run(call, "AveragePool", settings, [x.transpose(0, 3, 1, 2)], opset=_MLAS_OPSET)
+        return None if own is None else own.transpose(0, 2, 3, 1)
+
+    def _loop(self, call: Call) -> Image | None:
         """From one image (H,W,C) to (1,H,W,C)."""
         dtype = call.x.dtype
         shape = tuple(call.output.shape)
@@ -184,8 +195,61 @@ class AveragePool2D(_Pool):
         if call.quantized and call.fixed and dtype == np.int8 and 129 * prod(self.kernel) < 1 << 24:
             name = "average"
             window = *window, self.unsigned, *self.limits(dtype)
+        elif call.quantized and not call.fixed and dtype == np.int8:
+            name = "average_reals"
+            source = call.inputs[0]
+            reals = rounding_of_reals(call.arithmetic, call.output, self)
+            window = (*window, float(source.scale), float(source.zero_point), *reals)
         elif not call.quantized and dtype == np.float32 and (self.in_order or call.fixed):
             name = "average_float"
+        elif call.arithmetic is Arithmetic.FLOAT and dtype == np.float32 and call.often:
+            orders = [_looped(compiled.loop(name, prod(shape), call.often), window, shape, dtype)
+                      for name in ("average_float", "average_down")]
+            whole = self.kernel == call.x.shape[1:3] and self.padding == NONE
+            return in_order_of([*orders, in_lanes(call) if whole else None], partial(self._own, call), call.x.shape)
         else:
             return None
         return _looped(compiled.loop(name, prod(shape), call.often), window, shape, dtype)
+
+
+def in_lanes(call: Call) -> Image | None:
+    """The average of an image of float32 by 4 sums, as MLAS computes it (MlasPoolGlobalKernel in
+    onnxruntime/core/mlas/lib/pooling.cpp); None where no loop is to be used."""
+    loop = compiled.loop("average_lanes", call.x.size, call.often)
+    if loop is None:
+        return None
+
+    def kernel(x: np.ndarray) -> np.ndarray:
+        channels = x.shape[-1]
+        result = np.empty((1, 1, 1, channels), np.float32)
+        loop(x.reshape(-1, channels), result.reshape(channels))
+        return result
+    return kernel
+
+
+def one_after_other(call: Call) -> Image | None:
+    """The average of an image of float32, added pixel after pixel; None where no loop is to be used."""
+    _, height, width, channels = call.x.shape
+    window = height, width, 1, 1, 0, 0, False
+    return _looped(compiled.loop("average_float", call.x.size, call.often), window, (1, 1, 1, channels), call.x.dtype)
+
+
+def in_order_of(kernels: Sequence[Image | None], own: Callable[[np.ndarray], np.ndarray | None], shape: Shape
+                ) -> Image | None:
+    """The first of `kernels` that adds floats in the order of `own`: it gives each bit of its results for random images
+    (1,H,W,C) of `shape`. None where none does.
+
+    ONNX Runtime has several orders. Which one it takes depends on strides, paddings, channels and the processor.
+    """
+    random = np.random.default_rng(0)
+    left = list(kernels)
+    compared = tries = 0
+    while compared < _COMPARED and tries < _TRIES:
+        image = random.normal(size=shape).astype(np.float32)
+        wanted = own(image)
+        if wanted is None:
+            return None
+        left = [k for k in left if k is not None and np.array_equal(k(image[0]), wanted)]
+        compared += wanted.size
+        tries += 1
+    return left[0] if left else None

@@ -6,6 +6,7 @@ onnxruntime/core/mlas/lib/qlgavgpool.cpp.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -36,6 +37,7 @@ from .conditions import (
     same_quantization,
     same_type,
 )
+from .pool import in_lanes, in_order_of, one_after_other
 
 __all__ = ["Mean", "Reduce"]
 
@@ -67,10 +69,24 @@ class Mean(Op):
 
     def compute(self, call: Call) -> np.ndarray:
         if call.x.dtype == np.float32:
-            own = onnxruntime_kernels.run(call, "GlobalAveragePool", (), [call.x.transpose(0, 3, 1, 2)])
+            kernel = call.once("loop", lambda: self._loop(call))
+            own = _own_average(call, call.x) if kernel is None else kernel(call.x[0])
             if own is not None:
                 return own.reshape(call.output.shape)
         return _mean(self, call, (1, 2)).reshape(call.output.shape)
+
+    def _loop(self, call: Call) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Of floats as ONNX Runtime adds them."""
+        if call.arithmetic is not Arithmetic.FLOAT or not call.often:
+            return None
+        shape = call.x.shape
+        return in_order_of([one_after_other(call), in_lanes(call)], partial(_own_average, call), shape)
+
+
+def _own_average(call: Call, x: np.ndarray) -> np.ndarray | None:
+    """ONNX Runtime's average of an image (1,H,W,C) of floats: (1,1,1,C)."""
+    own = onnxruntime_kernels.run(call, "GlobalAveragePool", (), [x.transpose(0, 3, 1, 2)])
+    return None if own is None else own.transpose(0, 2, 3, 1)
 
 
 @dataclass(frozen=True)
@@ -126,7 +142,7 @@ class Reduce(Op):
         if x.dtype == np.float32 and not self.selects:
             own = onnxruntime_kernels.run(call, _KINDS[self.kind], (("keepdims", int(self.keep_dims)),
                                                                     ("noop_with_empty_axes", 1)),
-                                          [x, np.array(axes, np.int64)])
+                                          constants=[np.array(axes, np.int64)])
             if own is not None:
                 return own
         if self.kind in _OF_REALS:

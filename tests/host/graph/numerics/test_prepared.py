@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from lepton.graph import Arithmetic, Quantization, Tensor, interpret, ops
 from lepton.graph.core import OperandList
-from lepton.graph.numerics import compiled
+from lepton.graph.numerics import compiled, onnxruntime_kernels
 
 pytest.importorskip("numba", reason="numba (extra fast) is not installed")
 
@@ -131,6 +131,59 @@ def test_pools_and_images(monkeypatch, seed, arithmetic):
         broken[0, 4, 3] = np.inf
         with np.errstate(invalid="ignore"):
             same(monkeypatch, op, arithmetic, inputs, output, [x], [broken])
+
+
+@pytest.mark.parametrize("channels", [1, 5, 8, 16, 48])
+@pytest.mark.parametrize("seed", range(6))
+def test_averages_in_the_order_of_onnx_runtime(monkeypatch, seed, channels):
+    """Which order it is depends on strides, paddings and channels."""
+    pytest.importorskip("onnxruntime", reason="onnxruntime (extra onnx) is not installed")
+    random = np.random.default_rng(150 + seed)
+    height, width = (int(n) for n in random.integers(1, 20, 2))
+    kernel = int(random.integers(1, min(height, 5) + 1)), int(random.integers(1, min(width, 5) + 1))
+    stride = tuple(int(n) for n in random.integers(1, 4, 2))
+    padding = tuple((int(random.integers(0, k)), int(random.integers(0, k))) for k in kernel)
+    shape = (int(random.integers(1, 3)), height, width, channels)
+    for op in (ops.AveragePool2D(kernel, stride, padding, count_padding=bool(seed % 2)),
+               ops.AveragePool2D(kernel, stride), ops.AveragePool2D((height, width)), ops.Mean()):
+        inputs, output = one(random, op, Arithmetic.FLOAT, np.empty(shape), FLOAT32)
+        executions = [[floats(random, shape)], [floats(random, shape) * np.float32(1e30)],
+                       [np.full(shape, -0.0, np.float32)], [np.full(shape, np.inf, np.float32)]]
+        same(monkeypatch, op, Arithmetic.FLOAT, inputs, output, *executions)
+
+
+def test_an_average_is_computed_by_a_loop(monkeypatch):
+    """ONNX Runtime's own kernel, which has another layout, only says which order is right."""
+    pytest.importorskip("onnxruntime", reason="onnxruntime (extra onnx) is not installed")
+    random = np.random.default_rng(151)
+    monkeypatch.setenv(compiled.SWITCH, "1")
+    for op, shape in ((ops.AveragePool2D((3, 3), (2, 2)), (1, 9, 9, 5)), (ops.Mean(), (1, 9, 9, 5)),
+                      (ops.AveragePool2D((3, 3), (3, 3)), (1, 9, 9, 5)), (ops.AveragePool2D((9, 9)), (1, 9, 9, 5))):
+        inputs, output = one(random, op, Arithmetic.FLOAT, np.empty(shape), FLOAT32)
+        kernel = interpret.prepare(op, Arithmetic.FLOAT, inputs, output)
+        x = floats(random, shape)
+        wanted = kernel([x])
+        with monkeypatch.context() as patch:
+            patch.setattr(onnxruntime_kernels, "run", lambda *_, **__: pytest.fail("not by a loop"))
+            np.testing.assert_array_equal(kernel([x]), wanted)
+
+
+@pytest.mark.parametrize(("op", "shapes"), [
+    (ops.Function("Acos"), [(2, 7)]), (ops.Function("BiasGelu"), [(3, 8), (8,)]), (ops.Unary("sigmoid"), [(4, 5)]),
+    (ops.Reduce("sum", (1,), keep_dims=False), [(3, 4, 5)]), (ops.Reduce("l2", (0, 2)), [(3, 4, 5)]),
+    (ops.Softmax(axis=1), [(2, 3, 4)]), (ops.Einsum("ij,jk->ik"), [(3, 4), (4, 2)]),
+    (ops.MatMul(), [(2, 3, 4), (2, 4, 5)]),
+    (ops.FloatConv((1, 1), (1, 1), ((1, 1), (0, 0))), [(1, 3, 6, 6), (4, 3, 3, 3), None]),
+    (ops.FloatConv((1, 1), (1, 1), ((1, 1), (0, 0))), [(1, 3, 6, 6), (4, 3, 3, 3), (4,)])], ids=str)
+def test_kernels_of_onnx_runtime(monkeypatch, op, shapes):
+    """The first execution leaves the kernel of the later ones, also for operands in another order of memory."""
+    pytest.importorskip("onnxruntime", reason="onnxruntime (extra onnx) is not installed")
+    random = np.random.default_rng(152)
+    inputs = [None if s is None else tensor(f"x{i}", s, dtype=FLOAT32) for i, s in enumerate(shapes)]
+    shape, dtype = infer(op, inputs)
+    operands = [[None if s is None else floats(random, s) for s in shapes] for _ in range(3)]
+    operands[1] = [None if x is None else np.asfortranarray(x) for x in operands[1]]
+    same(monkeypatch, op, Arithmetic.FLOAT, inputs, tensor("y", shape, dtype=dtype), *operands)
 
 
 @pytest.mark.parametrize("arithmetic", list(Arithmetic))
