@@ -184,6 +184,14 @@ class Call(Signature):
         give what `compute` gives, contiguous and of the output's shape and type."""
         self.kept[NEXT] = kernel
 
+    def through(self, kernel: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """`kernel` of the first operand, which decides the result alone, in this execution and the later ones."""
+        result = kernel(self.x)
+        if (result.shape == tuple(self.output.shape) and result.dtype == self.output.dtype
+                and result.flags.c_contiguous):
+            self.continue_with(lambda values: kernel(values[0]))  # type: ignore[arg-type]  # it is given
+        return result
+
     @property
     def x(self) -> np.ndarray:
         """The first operand."""

@@ -40,9 +40,8 @@ def prepare(op: Op, arithmetic: Arithmetic, inputs: Sequence[Tensor | None], out
         if result is None:
             result = op.compute(call)
         # numpy's functions make scalars, not arrays, of arrays without dimensions.
-        if isinstance(result, np.ndarray) and result.shape == shape and result.dtype == dtype and (
-                result.flags.c_contiguous):
-            return result
+        if isinstance(result, np.ndarray) and result.shape == shape and result.dtype == dtype:
+            return result if result.flags.c_contiguous else np.ascontiguousarray(result)
         # Not ascontiguousarray, which gives arrays without dimensions one.
         return np.require(np.broadcast_to(result, shape), dtype, "C")
 

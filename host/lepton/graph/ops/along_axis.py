@@ -40,9 +40,14 @@ class ArgMax(Op):
     def compute(self, call: Call) -> np.ndarray:
         loop = call.once("loop", lambda: self._loop(call))
         if loop is not None:
-            places = np.empty(call.x.size // call.x.shape[-1], np.int64)
-            loop(call.x.reshape(len(places), -1), places)
-            return (places if self.dtype == "int64" else places.astype(self.dtype)).reshape(call.output.shape)
+            shape = tuple(call.output.shape)
+            count = call.x.size // call.x.shape[-1]
+
+            def kernel(x: np.ndarray) -> np.ndarray:
+                places = np.empty(count, np.int64)
+                loop(x.reshape(count, -1), places)
+                return (places if self.dtype == "int64" else places.astype(self.dtype)).reshape(shape)
+            return call.through(kernel)
         find = np.argmin if self.smallest else np.argmax
         if not self.last:
             return find(call.x, axis=self.axis, keepdims=self.keep_dims)
@@ -85,9 +90,13 @@ class CumSum(Op):
             self.axis + 1) % call.x.ndim
         loop = compiled.loop("running_sums", call.x.size, call.often) if plain else None
         if loop is not None:
-            sums = np.empty(call.x.shape, np.float32)
-            loop(call.x.reshape(-1, call.x.shape[-1]), sums.reshape(-1, call.x.shape[-1]))
-            return sums
+            columns = call.x.shape[-1]
+
+            def kernel(x: np.ndarray) -> np.ndarray:
+                sums = np.empty(x.shape, np.float32)
+                loop(x.reshape(-1, columns), sums.reshape(-1, columns))
+                return sums
+            return call.through(kernel)
         x = np.moveaxis(np.flip(call.x, self.axis) if self.reverse else call.x, self.axis, -1)
         total = np.cumsum(x, axis=-1, dtype=x.dtype)
         if self.exclusive:

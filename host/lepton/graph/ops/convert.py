@@ -46,9 +46,7 @@ class Quantize(Op):
         """FIXED is TFLite's AffineQuantize."""
         loop = call.once("loop", lambda: self._loop(call))
         if loop is not None:
-            whole = np.empty(call.x.shape, np.int8)
-            loop(call.x.reshape(-1), whole.reshape(-1))
-            return whole
+            return call.through(_each(loop, np.int8))
         output = call.output
         q = output.parameters
         function = np.multiply if call.torch else np.divide
@@ -67,7 +65,6 @@ class Quantize(Op):
                                                       call.fixed)
         return result.reshape(call.x.shape)
 
-
     @staticmethod
     def _loop(call: Call) -> Callable[[np.ndarray, np.ndarray], None] | None:
         """Of one scale and zero point."""
@@ -81,6 +78,15 @@ class Quantize(Op):
         divide = not call.torch
         fixed = call.fixed
         return lambda x, result: loop(x, *arguments, divide, fixed, result)
+
+
+def _each(loop: Callable[[np.ndarray, np.ndarray], None], dtype: type[np.generic]
+          ) -> Callable[[np.ndarray], np.ndarray]:
+    def kernel(x: np.ndarray) -> np.ndarray:
+        result = np.empty(x.shape, dtype)
+        loop(x.reshape(-1), result.reshape(-1))
+        return result
+    return kernel
 
 
 def _quantized(x: np.ndarray, function: np.ufunc, scale: np.ndarray, zero: np.ndarray,
@@ -122,9 +128,7 @@ class Dequantize(Op):
         """FIXED in double, FLOAT in float32; they differ for large int32 only."""
         loop = call.once("loop", lambda: self._loop(call))
         if loop is not None:
-            made = np.empty(call.x.shape, np.float32)
-            loop(call.x.reshape(-1), made.reshape(-1))
-            return made
+            return call.through(_each(loop, np.float32))
         source = call.inputs[0]
         q = source.parameters
         factor = _along(q.scale, source)
@@ -139,7 +143,6 @@ class Dequantize(Op):
         if call.fixed:
             return (factor.astype(np.float64) * centred).astype(np.float32)
         return (factor * centred.astype(np.float32)).astype(np.float32)
-
 
     @staticmethod
     def _loop(call: Call) -> Callable[[np.ndarray, np.ndarray], None] | None:

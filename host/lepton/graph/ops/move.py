@@ -40,7 +40,8 @@ class Reshape(Move):
         return bytes(range(256))
 
     def compute(self, call: Call) -> np.ndarray:
-        return call.x.reshape(call.output.shape)
+        shape = tuple(call.output.shape)
+        return call.through(lambda x: x.reshape(shape))
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Transpose(Move):
         return tuple(shape[i] for i in self.order), np.dtype(inputs[0].dtype)
 
     def compute(self, call: Call) -> np.ndarray:
-        return call.x.transpose(self.order)
+        return call.through(lambda x: np.ascontiguousarray(x.transpose(self.order)))
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ class Slice(Move):
         return Slice(*(tuple(values[axis] for axis in places) for values in (self.begin, self.end, self.step)))
 
     def compute(self, call: Call) -> np.ndarray:
-        return call.x[self.index]
+        index = self.index
+        return call.through(lambda x: np.ascontiguousarray(x[index])) if index else call.x
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,9 @@ class Gather(Move):
         if call.inputs[1].data is None:
             self._in_range(call, call.values[1])
         else:
-            call.once("checked", lambda: self._in_range(call, call.values[1]))
+            self._in_range(call, call.values[1])
+            places = call.values[1]
+            return call.through(lambda x: x.take(places, axis=self.axis))
         return call.x.take(call.values[1], axis=self.axis)
 
     def _in_range(self, signature: Signature, indices: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """Vectors scaled to length 1."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,17 +40,10 @@ class L2Normalize(Op):
     def compute(self, call: Call) -> np.ndarray:
         if not call.quantized:
             loop = compiled.loop("unit_length_float", call.x.size, call.often) if call.x.size else None
-            if loop is None:
-                return self._reals(call.x)
-            reals = np.empty(call.x.shape, np.float32)
-            loop(call.x.reshape(-1, call.x.shape[-1]), reals.reshape(-1, call.x.shape[-1]))
-            return reals
+            return self._reals(call.x) if loop is None else call.through(_by_rows(loop, call.x.shape[-1], np.float32))
         loop = compiled.loop("unit_length", call.x.size, call.often) if call.x.size else None
         if loop is not None:
-            made = np.empty(call.x.shape, np.int8)
-            length = call.x.shape[-1]
-            loop(call.x.reshape(-1, length), call.inputs[0].zero_point, self.unsigned, made.reshape(-1, length))
-            return made
+            return call.through(_by_rows(loop, call.x.shape[-1], np.int8, call.inputs[0].zero_point, self.unsigned))
         x = call.x.astype(np.int64) - call.inputs[0].zero_point
         multiplier, shift = (v[..., None] for v in inverse_square_roots((x * x).sum(axis=-1)))
         if self.unsigned:
@@ -64,3 +58,12 @@ class L2Normalize(Op):
         squares = np.add.accumulate(x * x, axis=-1, dtype=np.float32)[..., -1:]
         # 1e-6 keeps the result finite where all elements are 0 (epsilon in kernels/l2norm.cc).
         return x / np.maximum(np.sqrt(squares), np.float32(1e-6))
+
+
+def _by_rows(loop: compiled.Loop, length: int, dtype: type[np.generic], *arguments: object
+             ) -> Callable[[np.ndarray], np.ndarray]:
+    def kernel(x: np.ndarray) -> np.ndarray:
+        result = np.empty(x.shape, dtype)
+        loop(x.reshape(-1, length), *arguments, result.reshape(-1, length))
+        return result
+    return kernel

@@ -85,7 +85,7 @@ class MaxPool2D(_Pool):
     def compute(self, call: Call) -> np.ndarray:
         kernel = call.once("loop", lambda: self._loop(call))
         if kernel is not None:
-            return kernel(call.x[0])
+            return call.through(lambda x: kernel(x[0]))
         x = call.x[0]
         lowest = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
         result = folded(np.maximum, x, self.kernel, self.stride, self.dilation, self.padding, lowest)[None]
@@ -158,7 +158,7 @@ class AveragePool2D(_Pool):
 
         kernel = call.once("loop", lambda: self._loop(call))
         if kernel is not None:
-            return kernel(call.x[0])
+            return call.through(lambda x: kernel(x[0]))
         x = call.x[0]
         if self.count_padding:
             count = np.full((1, 1, 1), self.kernel[0] * self.kernel[1])

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from ..core import Arithmetic, Call, Op, OperandList, Shape, Signature, Tensor
-from ..numerics import onnxruntime_kernels
+from ..numerics import compiled, onnxruntime_kernels
 from ..numerics.fixedpoint import multiply_by_quantized_multiplier, quantize_multiplier, wrap
 from ..numerics.requantize import (
     Requantizer,
@@ -68,12 +68,15 @@ class Mean(Op):
             int8(*signature.inputs, signature.output)
 
     def compute(self, call: Call) -> np.ndarray:
+        shape = tuple(call.output.shape)
         if call.x.dtype == np.float32:
             kernel = call.once("loop", lambda: self._loop(call))
-            own = _own_average(call, call.x) if kernel is None else kernel(call.x[0])
+            if kernel is not None:
+                return call.through(lambda x: kernel(x[0]).reshape(shape))
+            own = _own_average(call, call.x)
             if own is not None:
-                return own.reshape(call.output.shape)
-        return _mean(self, call, (1, 2)).reshape(call.output.shape)
+                return own.reshape(shape)
+        return _mean(self, call, (1, 2)).reshape(shape)
 
     def _loop(self, call: Call) -> Callable[[np.ndarray], np.ndarray] | None:
         """Of floats as ONNX Runtime adds them."""
@@ -187,7 +190,8 @@ def _mean(op: Op, call: Call, axes: tuple[int, ...]) -> np.ndarray:
         return x.mean(axis=axes, dtype=np.float32 if x.dtype == np.float32 else None, keepdims=True)
     kernel = call.once("loops", lambda: _mean_loops(op, call, axes))
     if kernel is not None:
-        return kernel(x)
+        shape = tuple(output.shape)
+        return call.through(lambda values: kernel(values).reshape(shape))
     count = _count(x, axes)
     limits = op.limits(output.dtype)
     total = summed(x, axes) - source.zero_point * count
@@ -240,5 +244,20 @@ def _sum(op: Op, call: Call, axes: tuple[int, ...]) -> np.ndarray:
         result = multiply_by_quantized_multiplier(wrap(total - source.zero_point * count), *factor)
         return np.clip(result + output.zero_point, *limits).astype(output.dtype)
     scale = source.scale / output.scale
-    value = total.astype(np.float32) * scale + np.float32(-source.zero_point) * scale * np.float32(count)
+    less = np.float32(-source.zero_point) * scale * np.float32(count)
+    quantize = compiled.loop("quantize", total.size, call.often) if output.dtype == np.int8 else None
+    if sums is not None and quantize is not None:
+        shape = tuple(output.shape)
+        zero = output.zero_point
+        arguments = 1.0, zero, limits[0] - zero, limits[1] - zero, False, True  # by one, and halves away from zero
+
+        def kernel(x: np.ndarray) -> np.ndarray:
+            values = sums(x).astype(np.float32)
+            values *= scale
+            values += less
+            result = np.empty(shape, np.int8)
+            quantize(values.reshape(-1), *arguments, result.reshape(-1))
+            return result
+        return call.through(kernel)
+    value = total.astype(np.float32) * scale + less
     return np.clip(half_away(value) + output.zero_point, *limits).astype(output.dtype)

@@ -87,6 +87,7 @@ class Softmax(Op):
             loop(x.reshape(-1, columns), *arguments, np.empty(columns, buffer), result.reshape(-1, columns))
             return result
         return kernel
+
     def layout_matters(self, signature: Signature) -> bool:
         """PyTorch's sums of floats depend on the order of the axes."""
         return signature.torch and signature.inputs[0].quantization is None
@@ -97,8 +98,9 @@ class Softmax(Op):
     def compute(self, call: Call) -> np.ndarray:
         kernel = call.once("loop", lambda: self._loop(call))
         if kernel is not None:
-            return kernel(call.x)
-        rows = np.moveaxis(call.x, self.axis, -1)
+            return call.through(kernel)
+        last = (self.axis + 1) % call.x.ndim == 0
+        rows = call.x if last else np.moveaxis(call.x, self.axis, -1)
         if not call.quantized:
             own = onnxruntime_kernels.run(call, "Softmax", (("axis", self.axis),)) if self.beta == 1 else None
             if own is not None:
@@ -108,12 +110,13 @@ class Softmax(Op):
             result = fixed_softmax(rows, float(call.inputs[0].scale), self.beta)
         else:
             result = _table_softmax(rows, call.inputs[0], call.output)
-        return np.ascontiguousarray(np.moveaxis(result, -1, self.axis))
+        return result if last else np.ascontiguousarray(np.moveaxis(result, -1, self.axis))
 
 
 def _real(rows: np.ndarray, beta: float) -> np.ndarray:
-    e = np.exp((rows - rows.max(axis=-1, keepdims=True)) * np.float32(beta))
-    return (e / e.sum(axis=-1, keepdims=True)).astype(rows.dtype)
+    below = rows - rows.max(axis=-1, keepdims=True)
+    e = np.exp(below if beta == 1 else below * np.float32(beta))
+    return (e / e.sum(axis=-1, keepdims=True)).astype(rows.dtype, copy=False)
 
 
 def _table_softmax(rows: np.ndarray, source: Tensor, output: Tensor) -> np.ndarray:

@@ -38,18 +38,22 @@ class Table(Op):
 
     def compute(self, call: Call) -> np.ndarray:
         by_byte = call.once("values", self.byte_map)
-        loop = call.once("loop", lambda: compiled.loop("take_bytes", call.x.size, call.often)
-                         if call.x.size < PAIRS_PAY or call.x.size % 2 else None)
+        few = call.x.size < PAIRS_PAY or call.x.size % 2
+        loop = compiled.loop("take_bytes", call.x.size, call.often) if few else None
         if loop is None:
             return mapped(by_byte, call.x).view(np.int8)
-        result = np.empty(call.x.shape, np.int8)
-        loop(call.once("table", lambda: np.frombuffer(by_byte, np.int8)), call.x.reshape(-1), result.reshape(-1))
-        return result
+        table = np.frombuffer(by_byte, np.int8)
+
+        def kernel(x: np.ndarray) -> np.ndarray:
+            result = np.empty(x.shape, np.int8)
+            loop(table, x.reshape(-1), result.reshape(-1))
+            return result
+        return call.through(kernel)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype)
+    return (np.where(x >= 0, x.dtype.type(1), e) / (1 + e)).astype(x.dtype, copy=False)
 
 
 _FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
