@@ -7,7 +7,8 @@ import numpy as np
 
 from ..arch import ChipConfig, Engine, Region, Stream
 from ..graph import Arithmetic, Op, Tensor
-from ..graph.interpret import Kernel, operands, prepare
+from ..graph.core import Kernel
+from ..graph.interpret import prepare
 from .layouts import Data, Layout, LayoutError
 
 
@@ -106,10 +107,19 @@ class HostStep:
         names = tuple(t.name for t in self.inputs if t is not None and t.data is None)
         return names if len(names) == len(self.inputs) else None
 
+    @cached_property
+    def _sources(self) -> tuple[tuple[str | None, np.ndarray | None], ...]:
+        """Of each operand the name, or None and its data, which is None where it is left out."""
+        return tuple((None, None if t is None else t.data) if t is None or t.data is not None else (t.name, None)
+                     for t in self.inputs)
+
     def run(self, values: dict[str, np.ndarray]) -> None:
         """Reads what it needs from `values` by name, adds its output."""
         names = self._names
-        arrays = operands(self.inputs, values) if names is None else [values[name] for name in names]
+        if names is None:
+            arrays = [data if name is None else values[name] for name, data in self._sources]
+        else:
+            arrays = [values[name] for name in names]
         values[self.output.name] = self.kernel(arrays)
 
 

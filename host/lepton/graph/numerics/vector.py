@@ -5,9 +5,9 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic, overload, register_jitable
 
-from .loops import fixed, intrinsics
+from .loops import boxes, fixed, intrinsics
 
-for _helper in fixed.HELPERS:
+for _helper in (*fixed.HELPERS, *boxes.HELPERS):
     register_jitable(_helper)
 
 

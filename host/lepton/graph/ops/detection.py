@@ -58,6 +58,9 @@ class DetectionPostProcess(Op):
                 f"most_overlap in 0..1, not {self.scales} and {self.most_overlap}")
 
     def compute(self, call: Call) -> np.ndarray:
+        made = self._detected(call)
+        if made is not None:
+            return made
         encodings, scores, anchors = call.values
         boxes = self._boxes(encodings[0], anchors)
         scores = scores[0][:, scores.shape[2] - self.classes:]
@@ -68,6 +71,26 @@ class DetectionPostProcess(Op):
             result[row] = (*boxes[box], label, score)
         result[-1, 0] = count
         return result
+
+    def _detected(self, call: Call) -> np.ndarray | None:
+        """By one compiled loop, of the best class for each box; None where it has no part or meets NaN or infinity."""
+        encodings, scores, anchors = call.values
+        loop = compiled.loop("detect", scores.size, call.often)
+        if loop is None or self.regular or self.classes_each > 1 or not len(anchors):
+            return None
+        scale_y, scale_x, *size_scales = self.scales
+        with np.errstate(all="ignore"):
+            sizes = np.exp(encodings[0, :, 2:] / np.array(size_scales, np.float32))
+        count = len(anchors)
+        places = np.empty(count, np.int64)
+        made = np.empty((self.rows + 1, 6), np.float32)
+        loop(encodings[0], sizes, anchors, scores[0], scores.shape[2] - self.classes, scale_y, scale_x,
+             self.least_score, self.most_overlap, np.empty((count, 4), np.float32), np.empty(count, np.float32), places,
+             np.empty(count, np.int64), np.empty(min(self.detections, count), np.int64), made)
+        if not made[-1, 1]:
+            return None
+        made[-1, 1] = 0
+        return made
 
     def _boxes(self, encodings: np.ndarray, anchors: np.ndarray) -> np.ndarray:
         """DecodeCenterSizeBoxes, each step in float32: (N, 4) corners."""
@@ -81,12 +104,13 @@ class DetectionPostProcess(Op):
 
     def _suppress(self, boxes: np.ndarray, scores: np.ndarray, most: int, loop: compiled.Loop | None) -> list[int]:
         """NonMaxSuppressionSingleClass: places of the boxes that are kept, best first."""
-        places = np.flatnonzero(scores >= np.float32(self.least_score))
-        places = places[np.argsort(-scores[places], kind="stable")]
         if loop is not None:
             some = np.empty(min(most, len(scores)), np.int64)
-            loop(boxes, places, float(np.float32(self.most_overlap)), some)
+            loop(boxes, np.ascontiguousarray(scores), self.least_score, self.most_overlap,
+                 np.empty(len(scores), np.int64), some)
             return [place for place in some.tolist() if place >= 0]
+        places = np.flatnonzero(scores >= np.float32(self.least_score))
+        places = places[np.argsort(-scores[places], kind="stable")]
         kept: list[int] = []
         while places.size and len(kept) < min(most, len(scores)):
             kept.append(int(places[0]))

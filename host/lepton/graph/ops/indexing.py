@@ -22,6 +22,9 @@ _REDUCTIONS = {"none": None, "add": np.add, "mul": np.multiply, "max": np.maximu
 
 def _places(call: Call, indices: np.ndarray, extents: Sequence[int]) -> np.ndarray:
     """Indices counted from the front; `extents` are the limits along the last axis of `indices`, or one for all."""
+    found = _counted(call, indices, extents)
+    if found is not None:
+        return found
     limits = np.asarray(extents)
     lowest = limits * 0 if call.fixed else -limits
     wrong = np.argwhere((indices < lowest) | (indices >= limits))
@@ -31,6 +34,20 @@ def _places(call: Call, indices: np.ndarray, extents: Sequence[int]) -> np.ndarr
         raise GraphError(f"index {int(indices[at])} of {call.inputs[1].name!r} must lie in "
                          f"{0 if call.fixed else -extent}..{extent - 1}")
     return np.where(indices < 0, indices + limits, indices)
+
+
+def _counted(call: Call, indices: np.ndarray, extents: Sequence[int]) -> np.ndarray | None:
+    """`_places` by a compiled loop; None without one, and where an index is out of range."""
+    loop = compiled.loop("from_front", indices.size, call.often)
+    if loop is None or not indices.size:
+        return None
+    result = np.empty(indices.shape, np.int64)
+    wrong = np.zeros(1, np.int64)
+    columns = len(extents)
+    limits = call.once("extents", lambda: np.array(extents, np.int64))
+    loop(indices.astype(np.int64, copy=False).reshape(-1, columns), limits, call.fixed,
+         result.reshape(-1, columns), wrong)
+    return None if wrong[0] else result
 
 
 @dataclass(frozen=True)
@@ -93,19 +110,21 @@ class GatherElements(Op):
     def compute(self, call: Call) -> np.ndarray:
         x, indices = call.values
         axis = self.axis % x.ndim
-        places = _places(call, indices, [x.shape[axis]])
         others = x.shape[:axis] == indices.shape[:axis] and x.shape[axis + 1:] == indices.shape[axis + 1:]
-        word = {1: np.int8, 4: np.int32}.get(x.dtype.itemsize) if others and places.size else None
-        loop = None if word is None else compiled.loop("along_bytes" if word is np.int8 else "along_words", places.size,
-                                                       call.often)
+        word = {1: np.int8, 4: np.int32}.get(x.dtype.itemsize) if others and indices.size and x.shape[axis] else None
+        loop = None if word is None else compiled.loop("along_bytes" if word is np.int8 else "along_words",
+                                                       indices.size, call.often)
         if loop is not None and word is not None:
             made = np.empty(indices.shape, x.dtype)
             around = prod(x.shape[:axis]), -1, prod(x.shape[axis + 1:])
-            loop(np.ascontiguousarray(x).reshape(around).view(word), places.reshape(around),
+            wrong = np.zeros(1, np.int64)
+            loop(np.ascontiguousarray(x).reshape(around).view(word),
+                 indices.astype(np.int64, copy=False).reshape(around), call.fixed, wrong,
                  made.reshape(around).view(word))
-            return made
+            if not wrong[0]:
+                return made
         where: list[np.ndarray] = list(np.indices(indices.shape, sparse=True))
-        where[axis] = places
+        where[axis] = _places(call, indices, [x.shape[axis]])
         return x[tuple(where)]
 
 
@@ -150,7 +169,7 @@ class ScatterND(_Scatter):
     def compute(self, call: Call) -> np.ndarray:
         x, indices, updates = call.values
         places = _places(call, indices, x.shape[:indices.shape[-1]])
-        return _put(x, tuple(np.moveaxis(places, -1, 0)), updates, self.reduction)
+        return _put(x, tuple(places[..., k] for k in range(places.shape[-1])), updates, self.reduction)
 
 
 @dataclass(frozen=True)
@@ -201,6 +220,16 @@ class OneHot(Op):
     def compute(self, call: Call) -> np.ndarray:
         indices, on, off = call.values
         axis = self.axis % (indices.ndim + 1)
+        word = {1: np.int8, 4: np.int32}.get(on.dtype.itemsize)
+        loop = None if word is None else compiled.loop("one_hot_bytes" if word is np.int8 else "one_hot_words",
+                                                       prod(call.output.shape), call.often)
+        if loop is not None:
+            made = np.empty(call.output.shape, on.dtype)
+            before = prod(indices.shape[:axis])
+            behind = prod(indices.shape[axis:])
+            loop(indices.astype(np.int64, copy=False).reshape(before, behind), on.reshape(1).view(word),
+                 off.reshape(1).view(word), made.reshape(before, self.depth, behind).view(word))
+            return made
         places = np.arange(self.depth).reshape((-1,) + (1,) * (indices.ndim - axis))
         return np.where(np.expand_dims(indices, axis) == places, on.reshape(()), off.reshape(()))
 

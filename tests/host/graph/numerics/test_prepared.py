@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from lepton.graph import Arithmetic, Quantization, Tensor, interpret, ops
+from lepton.graph import Arithmetic, GraphError, Quantization, Tensor, interpret, ops
 from lepton.graph.core import OperandList
 from lepton.graph.numerics import compiled, onnxruntime_kernels
 
@@ -248,6 +248,78 @@ def test_unit_length_of_floats(monkeypatch, shape):
     tensors = [tensor("x", shape, dtype=np.float32)], tensor("y", shape, dtype=np.float32)
     same(monkeypatch, ops.L2Normalize(), Arithmetic.FIXED, *tensors, [x], [np.zeros_like(x)], [x * np.float32(1e-9)],
          [x * np.float32(1e15)])
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.float32, np.int64, np.bool_])
+@pytest.mark.parametrize(("shape", "axis"), [((3, 4), 0), ((3, 4), 1), ((3, 4), -1), ((), 0), ((7,), 0)])
+def test_one_hot(monkeypatch, shape, axis, dtype):
+    """Indices out of range have no element that is on."""
+    random = np.random.default_rng(370)
+    op = ops.OneHot(5, axis)
+    values = np.array(1, dtype), np.array(0, dtype)
+    for kind in (np.int32, np.int64):
+        inputs = [tensor("i", shape, dtype=kind), *(tensor(n, (), dtype=dtype) for n in ("on", "off"))]
+        output = tensor("y", infer(op, inputs)[0], dtype=dtype)
+        same(monkeypatch, op, Arithmetic.FLOAT, inputs, output,
+             *([random.integers(-3, 9, shape).astype(kind), *values] for _ in range(2)))
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64])
+def test_scattered_elements(monkeypatch, kind):
+    random = np.random.default_rng(371)
+    x = random.normal(size=(5, 6, 3)).astype(np.float32)
+    tensors = [tensor("x", x.shape, dtype=FLOAT32), tensor("i", (4, 2), dtype=kind),
+               tensor("u", (4, 3), dtype=FLOAT32)]
+    places = np.stack([random.permutation(np.arange(-4, 5))[:4], random.integers(-6, 6, 4)], axis=-1).astype(kind)
+    updates = random.normal(size=(4, 3)).astype(np.float32)
+    for reduction in ("none", "add", "max"):
+        same(monkeypatch, ops.ScatterND(reduction), Arithmetic.FLOAT, tensors, tensor("y", x.shape, dtype=FLOAT32),
+             [x, places, updates])
+    elements = random.integers(-6, 6, (2, 4, 3)).astype(kind)
+    more = random.normal(size=elements.shape).astype(np.float32)
+    tensors = [tensors[0], tensor("i", elements.shape, dtype=kind), tensor("u", elements.shape, dtype=FLOAT32)]
+    same(monkeypatch, ops.ScatterElements(1, "max"), Arithmetic.FLOAT, tensors, tensor("y", x.shape, dtype=FLOAT32),
+         [x, elements, more])
+
+
+@pytest.mark.parametrize(("arithmetic", "wrong", "lowest"), [(Arithmetic.FLOAT, 4, -4), (Arithmetic.FLOAT, -5, -4),
+                                                             (Arithmetic.FIXED, -1, 0), (Arithmetic.FIXED, 4, 0)])
+@pytest.mark.parametrize(("op", "places"), [(ops.GatherElements(1), (3, 2)), (ops.GatherND(1), (3, 1))], ids=str)
+def test_an_index_out_of_range_is_named_each_time(arithmetic, wrong, lowest, op, places):
+    indices = np.ones(places, np.int64)
+    bad = indices.copy()
+    bad[-1, -1] = wrong
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    inputs = [tensor("x", x.shape, dtype=FLOAT32), tensor("indices", places, dtype=np.int64)]
+    kernel = interpret.prepare(op, arithmetic, inputs, tensor("y", *infer(op, inputs)[:1], dtype=FLOAT32))
+    right = kernel([x, indices])
+    for _ in range(2):
+        with pytest.raises(GraphError, match=rf"index {wrong} of 'indices' must lie in {lowest}\.\.3"):
+            kernel([x, bad])
+    np.testing.assert_array_equal(kernel([x, indices]), right)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_boxes_of_detectors(monkeypatch, seed):
+    random = np.random.default_rng(380 + seed)
+    count = int(random.choice([1, 2, 30, 200]))
+    classes = int(random.integers(1, 9))
+    shapes = (1, count, 4), (1, count, classes + seed % 2), (count, 4)
+    inputs = [tensor(name, shape, dtype=FLOAT32) for name, shape in zip("esa", shapes, strict=True)]
+    anchors = random.uniform(0.1, 0.9, shapes[2]).astype(np.float32)
+    executions = []
+    for _ in range(3):
+        scores = np.rint(random.uniform(0, 1, shapes[1]) * 20).astype(np.float32) / np.float32(20)  # many equal ones
+        executions.append([random.normal(0, 2, shapes[0]).astype(np.float32), scores, anchors])
+    broken = [value.copy() for value in executions[0]]
+    broken[0][0, -1, 3] = np.inf
+    broken[1][0, 0, -1] = np.nan
+    for each, regular in ((1, False), (min(classes, 2), False), (1, True)):
+        op = ops.DetectionPostProcess(10, classes, each, (10.0, 10.0, 5.0, 5.0), float(random.choice([0, 0.25, 0.99])),
+                                      float(random.choice([0.1, 0.5, 1.0])), regular, 5)
+        output = tensor("y", *infer(op, inputs)[:1], dtype=FLOAT32)
+        with np.errstate(all="ignore"):
+            same(monkeypatch, op, Arithmetic.FIXED, inputs, output, *executions, broken, executions[1])
 
 
 BROADCASTS = [((1,), (1,)), ((7,), (1,)), ((1,), (9,)), ((2, 3, 4), (2, 3, 4)), ((2, 3, 4), (4,)), ((3, 1), (3, 5)),

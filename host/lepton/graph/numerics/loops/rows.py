@@ -13,8 +13,11 @@ TYPES = {
     "first_largest": "INT8[:,:] int64[:]",
     "running_sums": "FLOAT32[:,:] float32[:,:]",
     "unit_length_float": "FLOAT32[:,:] float32[:,:]",
-    "along_bytes": "INT8[:,:,:] INT64[:,:,:] int8[:,:,:]",
-    "along_words": "INT32[:,:,:] INT64[:,:,:] int32[:,:,:]",
+    "along_bytes": "INT8[:,:,:] INT64[:,:,:] boolean int64[:] int8[:,:,:]",
+    "along_words": "INT32[:,:,:] INT64[:,:,:] boolean int64[:] int32[:,:,:]",
+    "from_front": "INT64[:,:] INT64[:] boolean int64[:,:] int64[:]",
+    "one_hot_bytes": "INT64[:,:] INT8[:] INT8[:] int8[:,:,:]",
+    "one_hot_words": "INT64[:,:] INT32[:] INT32[:] int32[:,:,:]",
     "top": "INT8[:,:] int64[:,:]",
     "top_float": "FLOAT32[:,:] int64[:,:]",
 }
@@ -105,20 +108,65 @@ def unit_length_float(x: Array, result: Array) -> None:
             row[j] = values[j] / length
 
 
-def along_bytes(x: Array, places: Array, result: Array) -> None:
-    """indexing.GatherElements along the second axis, of elements of 1 byte."""
+def along_bytes(x: Array, places: Array, all_from_front: bool, wrong: Array, result: Array) -> None:
+    """indexing.GatherElements along the second axis, of elements of 1 byte; `wrong` counts places out of range."""
+    extent = x.shape[1]
+    lowest = 0 if all_from_front else -extent
+    count = 0
     for i in range(result.shape[0]):
         for j in range(result.shape[1]):
             for k in range(result.shape[2]):
-                result[i, j, k] = x[i, places[i, j, k], k]
+                place = places[i, j, k]
+                outside = place < lowest or place >= extent
+                count += 1 if outside else 0
+                place = 0 if outside else place + extent if place < 0 else place
+                result[i, j, k] = x[i, place, k]
+    wrong[0] = count
 
 
-def along_words(x: Array, places: Array, result: Array) -> None:
-    """indexing.GatherElements along the second axis, of elements of 4 bytes."""
+def along_words(x: Array, places: Array, all_from_front: bool, wrong: Array, result: Array) -> None:
+    """indexing.GatherElements along the second axis, of elements of 4 bytes; `wrong` counts places out of range."""
+    extent = x.shape[1]
+    lowest = 0 if all_from_front else -extent
+    count = 0
     for i in range(result.shape[0]):
         for j in range(result.shape[1]):
             for k in range(result.shape[2]):
-                result[i, j, k] = x[i, places[i, j, k], k]
+                place = places[i, j, k]
+                outside = place < lowest or place >= extent
+                count += 1 if outside else 0
+                place = 0 if outside else place + extent if place < 0 else place
+                result[i, j, k] = x[i, place, k]
+    wrong[0] = count
+
+
+def from_front(indices: Array, extents: Array, all_from_front: bool, result: Array, wrong: Array) -> None:
+    """indexing._places: a column of indices for each extent; `wrong` counts those that are out of range."""
+    for j in range(extents.size):
+        extent = extents[j]
+        lowest = 0 if all_from_front else -extent
+        for i in range(indices.shape[0]):
+            index = indices[i, j]
+            wrong[0] += 1 if index < lowest or index >= extent else 0
+            result[i, j] = index + extent if index < 0 else index
+
+
+def one_hot_bytes(indices: Array, on: Array, off: Array, result: Array) -> None:
+    """indexing.OneHot of elements of 1 byte, along the second axis."""
+    result[:] = off[0]
+    for i in range(indices.shape[0]):
+        for j in range(indices.shape[1]):
+            if 0 <= indices[i, j] < result.shape[1]:
+                result[i, indices[i, j], j] = on[0]
+
+
+def one_hot_words(indices: Array, on: Array, off: Array, result: Array) -> None:
+    """indexing.OneHot of elements of 4 bytes, along the second axis."""
+    result[:] = off[0]
+    for i in range(indices.shape[0]):
+        for j in range(indices.shape[1]):
+            if 0 <= indices[i, j] < result.shape[1]:
+                result[i, indices[i, j], j] = on[0]
 
 
 def top(x: Array, result: Array) -> None:
