@@ -9,6 +9,7 @@ TYPES = {
     "take": "UINT16[:] UINT16[:] uint16[:]",
     "take_bytes": "INT8[:] INT8[:] int8[:]",
     "quantize": "FLOAT32[:] float32 float32 float32 float32 boolean boolean int8[:]",
+    "rectify": "FLOAT32[:] float32[:]",
     "dequantize": "INT8[:] float32 float32 float32[:]",
     "select_bytes": "INT8[:] INT8[:] INT8[:] int8[:]",
     "select_words": "INT8[:] INT32[:] INT32[:] int32[:]",
@@ -39,6 +40,13 @@ def quantize(x: Array, scale: Float, zero: Float, low: Float, high: Float, divid
         y = y if y < high else high
         y = np.float32(np.int32(y + np.copysign(below_half, y))) if away else np.rint(y)
         result[i] = np.int8(np.int32(y + zero))
+
+
+def rectify(x: Array, result: Array) -> None:
+    """unary.Unary "relu": numpy's maximum with 0, which keeps NaN and makes 0 of -0."""
+    for i in range(x.size):
+        value = x[i]
+        result[i] = value if not value <= np.float32(0) else np.float32(0)
 
 
 def dequantize(x: Array, scale: Float, zero: Float, result: Array) -> None:

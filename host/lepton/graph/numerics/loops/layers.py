@@ -59,15 +59,25 @@ def dots(x: Array, weights: Array, bias: Array, result: Array) -> None:
 
 def depthwise(x: Array, weights: Array, bias: Array, multiplier: int, stride_y: int, stride_x: int, dilation_y: int,
               dilation_x: int, top: int, left: int, zero: int, result: Array) -> None:
-    """convolution.DepthwiseConv2D."""
+    """convolution.DepthwiseConv2D. Three taps in a row of the image are added at once, which saves two thirds of the
+    passes over the sums; of more, LLVM would not prove that they are apart in memory."""
     height, width, channels = x.shape
+    three = multiplier == 1 and weights.shape[1] == 3
     for i in range(result.shape[0]):
         for j in range(result.shape[1]):
             row = result[i, j]
             row[:] = bias
+            first = j * stride_x - left
+            inside = three and first >= 0 and first + 2 * dilation_x < width
             for ky in range(weights.shape[0]):
                 y = i * stride_y + ky * dilation_y - top
-                if 0 <= y < height:
+                if 0 <= y < height and inside:
+                    a, b, d = x[y, first], x[y, first + dilation_x], x[y, first + 2 * dilation_x]
+                    s, t, u = weights[ky, 0], weights[ky, 1], weights[ky, 2]
+                    for c in range(channels):
+                        row[c] += ((np.int32(a[c]) - zero) * s[c] + (np.int32(b[c]) - zero) * t[c]
+                                   + (np.int32(d[c]) - zero) * u[c])
+                elif 0 <= y < height:
                     for kx in range(weights.shape[1]):
                         at = j * stride_x + kx * dilation_x - left
                         if 0 <= at < width:

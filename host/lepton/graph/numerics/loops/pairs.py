@@ -55,12 +55,16 @@ def fused_sum(a: Array, b: Array, up: Float, factor_a: Float, factor_b: Float, a
               result: Array) -> None:
     """elementwise.Add with `Arithmetic.FLOAT`."""
     rows, columns = result.shape
-    other = np.empty(columns, np.int8)
     for i in range(rows):
         row_a, row_b, row = a[i if a.shape[0] > 1 else 0], b[i if b.shape[0] > 1 else 0], result[i]
         if row_b.size < columns:
-            other[:] = row_b[0]
-            row_b = other
+            inner = fma(np.float32(row_b[0]) + up, factor_b, addend)
+            for j in range(columns):
+                y = np.rint(fma(np.float32(row_a[j]) + up, factor_a, inner)) - up
+                y = y if y > low else low
+                y = y if y < high else high
+                row[j] = np.int8(np.int32(y))
+            continue
         for j in range(columns):
             inner = fma(np.float32(row_b[j]) + up, factor_b, addend)
             y = np.rint(fma(np.float32(row_a[j]) + up, factor_a, inner)) - up
