@@ -187,10 +187,21 @@ class Call(Signature):
     def through(self, kernel: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """`kernel` of the first operand, which decides the result alone, in this execution and the later ones."""
         result = kernel(self.x)
-        if (result.shape == tuple(self.output.shape) and result.dtype == self.output.dtype
-                and result.flags.c_contiguous):
+        if self._is_whole(result):
             self.continue_with(lambda values: kernel(values[0]))  # type: ignore[arg-type]  # it is given
         return result
+
+    def through_all(self, kernel: Callable[..., np.ndarray]) -> np.ndarray:
+        """`kernel` of all operands, each of which is given, in this execution and the later ones."""
+        result = kernel(*self.values)
+        if self._is_whole(result):
+            self.continue_with(lambda values: kernel(*values))
+        return result
+
+    def _is_whole(self, result: np.ndarray) -> bool:
+        """True for a contiguous array of the output's shape and type."""
+        return (isinstance(result, np.ndarray) and result.shape == tuple(self.output.shape)
+                and result.dtype == self.output.dtype and result.flags.c_contiguous)
 
     @property
     def x(self) -> np.ndarray:

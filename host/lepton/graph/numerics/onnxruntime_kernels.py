@@ -40,50 +40,56 @@ def available() -> bool:
 
 def run(call: Call, operator: str, attributes: Attributes = (), values: Sequence[np.ndarray] | None = None,
         domain: str = "", opset: int = _OPSET, constants: Sequence[np.ndarray] = ()) -> np.ndarray | None:
-    """The operator's first output for `values`, by default those of `call` and `constants`: that must be what the
-    caller returns, and later executions are that kernel's alone.
+    """The operator's first output for `values`, by default those of `call`: that must be what the caller returns,
+    and later executions are that kernel's alone. `constants` are further operands of few bytes.
 
     None where the network is not from ONNX, the package is not there, or has no such kernel.
     """
     if call.arithmetic is not Arithmetic.FLOAT:
         return None
-    arrays = (*call.values.items, *constants) if values is None else values
-    session, names = call.once("onnxruntime", lambda: _prepared(call, operator, attributes, arrays, domain, opset))
+    arrays = call.values.items if values is None else values
+    session, names = call.once("onnxruntime", lambda: _prepared(call, operator, attributes, arrays, domain, opset,
+                                                                constants))
     if session is None:
         return None
     given = [i for i, a in enumerate(arrays) if a is not None]
-    if values is None and not constants and given == [0]:
+    if values is None and given == [0]:
         call.continue_with(lambda operands: session.run(None, {"x0": operands[0]})[0])
     elif values is None:
-        fixed = dict(zip(names[len(arrays) - len(constants):], constants, strict=True))
-        variable = [(names[i], i) for i in given if i < len(arrays) - len(constants)]
-        call.continue_with(lambda operands: session.run(None, {**fixed, **{n: operands[i] for n, i in variable}})[0])
+        variable = [(names[i], i) for i in given]
+        call.continue_with(lambda operands: session.run(None, {n: operands[i] for n, i in variable})[0])
     # ONNX Runtime itself copies what is not contiguous.
     result: np.ndarray = session.run(None, {names[i]: arrays[i] for i in given})[0]
     return result
 
 
 def _prepared(call: Call, operator: str, attributes: Attributes, arrays: Sequence[np.ndarray | None], domain: str,
-              opset: int) -> tuple[Any, list[str]]:
+              opset: int, constants: Sequence[np.ndarray]) -> tuple[Any, list[str]]:
     """A session, None where there is none, and the names of its inputs."""
     given = [i for i, a in enumerate(arrays) if a is not None]
     some = arrays[:given[-1] + 1] if given else []
     types = tuple(None if a is None else (a.dtype.str, a.shape) for a in some)
     names = [f"x{i}" for i in range(len(some))]
-    return (_session(operator, domain, opset, attributes, types, call.traffic < _SMALL) if available() else None), names
+    if not available():
+        return None, names
+    fixed = tuple((a.dtype.str, a.shape, a.tobytes()) for a in constants)
+    return _session(operator, domain, opset, attributes, types, fixed, call.traffic < _SMALL), names
 
 
 @lru_cache(maxsize=_SESSIONS)
-def _session(operator: str, domain: str, opset: int, attributes: Attributes, types: tuple, small: bool) -> Any:
+def _session(operator: str, domain: str, opset: int, attributes: Attributes, types: tuple, constants: tuple,
+             small: bool) -> Any:
     packages = _packages()
     assert packages is not None
     onnx, onnxruntime = packages
     helper = onnx.helper
     inputs = [helper.make_tensor_value_info(f"x{i}", helper.np_dtype_to_tensor_dtype(np.dtype(t[0])), t[1])
               for i, t in enumerate(types) if t is not None]
-    node = helper.make_node(operator, [f"x{i}" if t is not None else "" for i, t in enumerate(types)], ["y"],
-                            domain=domain, **dict(attributes))
-    graph = helper.make_graph([node], operator, inputs, [onnx.ValueInfoProto(name="y")])
+    fixed = [onnx.numpy_helper.from_array(np.frombuffer(data, dtype).reshape(shape), f"c{i}")
+             for i, (dtype, shape, data) in enumerate(constants)]
+    operands = [f"x{i}" if t is not None else "" for i, t in enumerate(types)]
+    node = helper.make_node(operator, [*operands, *(c.name for c in fixed)], ["y"], domain=domain, **dict(attributes))
+    graph = helper.make_graph([node], operator, inputs, [onnx.ValueInfoProto(name="y")], fixed)
     model = helper.make_model(graph, ir_version=_IR, opset_imports=[helper.make_opsetid("", opset),
                                                                     helper.make_opsetid("com.microsoft", 1)])
     options = onnxruntime.SessionOptions()

@@ -53,8 +53,7 @@ class Div(Binary):
         """Raises `GraphError` where an integer is divided by 0."""
         a, b = call.values
         if a.dtype == np.float32:
-            with np.errstate(all="ignore"):  # infinities and NaN are results here, as in the framework
-                return a / b
+            return call.through_all(_quotient)
         if not call.quantized:
             _nonzero(call, b)
             quotients = divided(a, b, call.often)
@@ -158,3 +157,8 @@ class SquaredDifference(Binary):
         difference = scaled(0, *first) - scaled(1, *second)
         result = multiply_by_quantized_multiplier(difference * difference, *last) + call.output.zero_point
         return np.clip(result, -128, 127).astype(np.int8)
+
+
+def _quotient(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):  # infinities and NaN are results here, as in the framework
+        return np.divide(a, b)

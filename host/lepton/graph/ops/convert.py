@@ -13,6 +13,7 @@ from .conditions import EIGHT_BITS, dims, of_type, quantized, require
 __all__ = ["Dequantize", "Quantize", "Recenter"]
 
 _BLOCK = 1 << 15  # floats at a time: 128 KiB, so that intermediate results stay in the second-level cache
+_TOP_BIT = np.uint8(0x80)
 _SIGN = np.uint32(1 << 31)  # the sign bit of a float32
 # Added away from zero before the fraction is cut off. 0.5 itself would take the float32 below 0.5 up to 1.
 _BELOW_HALF = np.nextafter(np.float32(0.5), np.float32(0)).view(np.uint32)
@@ -181,4 +182,5 @@ class Recenter(Op):
 
     def compute(self, call: Call) -> np.ndarray:
         """Flips the top bit, which adds or subtracts 128."""
-        return (call.x.view(np.uint8) ^ np.uint8(0x80)).view(call.output.dtype)
+        dtype = np.dtype(call.output.dtype)
+        return call.through(lambda x: (x.view(np.uint8) ^ _TOP_BIT).view(dtype))

@@ -94,7 +94,7 @@ class Add(Binary):
 
     def compute(self, call: Call) -> np.ndarray:
         if not call.quantized:
-            return call.values[0] + call.values[1]
+            return call.through_all(np.add)
         if call.fixed:
             return _fixed_sum(self, call, 1)
         return _in_reals(self, call, np.add) if call.torch or self.in_float else self._float(call)
@@ -132,7 +132,7 @@ class Sub(Binary):
     def compute(self, call: Call) -> np.ndarray:
         """FLOAT: in reals, since ONNX Runtime has no integer kernel."""
         if not call.quantized:
-            return call.values[0] - call.values[1]
+            return call.through_all(np.subtract)
         return _fixed_sum(self, call, -1) if call.fixed else _in_reals(self, call, np.subtract)
 
 
@@ -152,7 +152,7 @@ class Mul(Binary):
     def compute(self, call: Call) -> np.ndarray:
         """TFLite's MUL: the integer product times one factor. FLOAT: MLAS's QLinearMul."""
         if not call.quantized:
-            return call.values[0] * call.values[1]
+            return call.through_all(np.multiply)
         if call.torch or (self.in_float and not call.fixed):
             return _in_reals(self, call, np.multiply)
         a, b = call.inputs
@@ -188,7 +188,7 @@ class Maximum(_Extreme):
     """The larger of a and b, of the same type and quantization."""
 
     def compute(self, call: Call) -> np.ndarray:
-        return np.maximum(*call.values)
+        return call.through_all(np.maximum)
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ class Minimum(_Extreme):
     """The smaller of a and b, of the same type and quantization."""
 
     def compute(self, call: Call) -> np.ndarray:
-        return np.minimum(*call.values)
+        return call.through_all(np.minimum)
 
 
 @dataclass(frozen=True)

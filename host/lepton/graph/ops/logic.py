@@ -57,7 +57,8 @@ class Compare(Op):
         a, b = call.values
         if self._scales(call):
             a, b = (self._scaled(x, t) for x, t in zip(call.values, call.inputs, strict=True))
-        return _COMPARISONS[self.kind](a, b)
+            return _COMPARISONS[self.kind](a, b)
+        return call.through_all(_COMPARISONS[self.kind])
 
     @staticmethod
     def _scaled(x: np.ndarray, tensor: Tensor) -> np.ndarray:
@@ -83,7 +84,7 @@ class Logic(Op):
         return broadcast(*inputs), _BOOL
 
     def compute(self, call: Call) -> np.ndarray:
-        return _CONNECTIVES[self.kind](*call.values)
+        return call.through_all(_CONNECTIVES[self.kind])
 
 
 @dataclass(frozen=True)
@@ -103,15 +104,17 @@ class Select(Op):
 
     def compute(self, call: Call) -> np.ndarray:
         """One type of equal shapes by a compiled loop: numpy chooses bytes one at a time."""
-        condition, a, b = call.values
         loop = call.once("loop", lambda: self._loop(call))
         if loop is None:
-            return np.where(condition, a, b)
-        result = np.empty(a.shape, a.dtype)
-        word = np.int8 if a.dtype.itemsize == 1 else np.int32
-        loop(condition.reshape(-1).view(np.int8), a.reshape(-1).view(word), b.reshape(-1).view(word),
-             result.reshape(-1).view(word))
-        return result
+            return call.through_all(np.where)
+        word = np.int8 if call.values[1].dtype.itemsize == 1 else np.int32
+
+        def kernel(condition: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+            result = np.empty(a.shape, a.dtype)
+            loop(condition.reshape(-1).view(np.int8), a.reshape(-1).view(word), b.reshape(-1).view(word),
+                 result.reshape(-1).view(word))
+            return result
+        return call.through_all(kernel)
 
     @staticmethod
     def _loop(call: Call) -> compiled.Loop | None:

@@ -60,7 +60,8 @@ class Transpose(Move):
         return tuple(shape[i] for i in self.order), np.dtype(inputs[0].dtype)
 
     def compute(self, call: Call) -> np.ndarray:
-        return call.through(lambda x: np.ascontiguousarray(x.transpose(self.order)))
+        order = self.order  # without axes, numpy's ascontiguousarray would add one
+        return call.through(lambda x: np.ascontiguousarray(x.transpose(order))) if order else call.x
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ class Concat(Move):
         return Concat(order[self.axis % len(order)])
 
     def compute(self, call: Call) -> np.ndarray:
-        return np.concatenate(call.values, axis=self.axis)
+        axis = self.axis
+        return call.through_all(lambda *arrays: np.concatenate(arrays, axis=axis))
 
 
 @dataclass(frozen=True)

@@ -83,8 +83,8 @@ class Resize(Move):
             return (_weighted(raised, weights, _TOWARDS_ZERO, call.often) ^ np.uint8(128)).view(np.int8)[None]
         if self.unsigned:
             return _bilinear_unsigned(x, self.size, self)[None]
-        weights = call.once("weights", lambda: integer_weights(x.shape, self.grid))
-        return _weighted(x, weights, _HALF_AWAY, call.often)[None]
+        weights = integer_weights(x.shape, self.grid)
+        return call.through(lambda image: _weighted(image[0], weights, _HALF_AWAY, call.often)[None])
 
 
 def _weighted(x: np.ndarray, weights: Weights, rounding: Pair, often: bool) -> np.ndarray:

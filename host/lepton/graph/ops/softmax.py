@@ -114,9 +114,10 @@ class Softmax(Op):
 
 
 def _real(rows: np.ndarray, beta: float) -> np.ndarray:
-    below = rows - rows.max(axis=-1, keepdims=True)
+    below = rows - np.maximum.reduce(rows, axis=-1, keepdims=True)
     e = np.exp(below if beta == 1 else below * np.float32(beta))
-    return (e / e.sum(axis=-1, keepdims=True)).astype(rows.dtype, copy=False)
+    e /= np.add.reduce(e, axis=-1, keepdims=True)
+    return e.astype(rows.dtype, copy=False)
 
 
 def _table_softmax(rows: np.ndarray, source: Tensor, output: Tensor) -> np.ndarray:

@@ -69,6 +69,9 @@ _FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 _ROUNDED = {"exp": "Exp", "log": "Log", "sigmoid": "Sigmoid", "tanh": "Tanh", "erf": "Erf"}
 
 
+_SILENT = ("neg", "abs", "not")  # of which numpy never warns
+
+
 @dataclass(frozen=True)
 class Unary(Op):
     """A function of a tensor that is not int8, which the host computes; one of int8 is a `Table`."""
@@ -94,8 +97,12 @@ class Unary(Op):
             loop = compiled.loop("rectify", call.x.size, call.often)
             if loop is not None:
                 return call.through(lambda x: _each(loop, x))
-        with np.errstate(all="ignore"):  # infinities and NaN are results here, as in the framework
-            return _FUNCTIONS[self.kind](call.x)
+        function = _FUNCTIONS[self.kind]
+
+        def kernel(x: np.ndarray) -> np.ndarray:
+            with np.errstate(all="ignore"):  # infinities and NaN are results here, as in the framework
+                return function(x)
+        return call.through(function if self.kind in _SILENT else kernel)
 
 
 def _each(loop: compiled.Loop, x: np.ndarray) -> np.ndarray:
@@ -116,4 +123,5 @@ class Cast(Op):
         return dims(inputs[0].shape), np.dtype(self.dtype)
 
     def compute(self, call: Call) -> np.ndarray:
-        return call.x.astype(self.dtype)
+        dtype = np.dtype(self.dtype)
+        return call.through(lambda x: x.astype(dtype))
