@@ -75,7 +75,8 @@ class GatherND(Op):
     def compute(self, call: Call) -> np.ndarray:
         x = call.x
         if call.inputs[1].data is not None:
-            return x[call.once("where", lambda: self._where(call))]
+            where = self._where(call)
+            return call.through(lambda array: array[where])
         return x[self._where(call)]
 
     def _where(self, call: Call) -> tuple[np.ndarray, ...]:
@@ -224,12 +225,16 @@ class OneHot(Op):
         loop = None if word is None else compiled.loop("one_hot_bytes" if word is np.int8 else "one_hot_words",
                                                        prod(call.output.shape), call.often)
         if loop is not None:
-            made = np.empty(call.output.shape, on.dtype)
+            shape = tuple(call.output.shape)
             before = prod(indices.shape[:axis])
             behind = prod(indices.shape[axis:])
-            loop(indices.astype(np.int64, copy=False).reshape(before, behind), on.reshape(1).view(word),
-                 off.reshape(1).view(word), made.reshape(before, self.depth, behind).view(word))
-            return made
+
+            def kernel(indices: np.ndarray, on: np.ndarray, off: np.ndarray) -> np.ndarray:
+                made = np.empty(shape, on.dtype)
+                loop(indices.astype(np.int64, copy=False).reshape(before, behind), on.reshape(1).view(word),
+                     off.reshape(1).view(word), made.reshape(before, self.depth, behind).view(word))
+                return made
+            return call.through_all(kernel)
         places = np.arange(self.depth).reshape((-1,) + (1,) * (indices.ndim - axis))
         return np.where(np.expand_dims(indices, axis) == places, on.reshape(()), off.reshape(()))
 
@@ -259,9 +264,14 @@ class TopK(Op):
     def compute(self, call: Call) -> np.ndarray:
         loop = call.once("loop", lambda: self._loop(call))
         if loop is not None and (call.x.dtype == np.int8 or not np.isnan(call.x.max())):
-            made = np.empty(call.output.shape, np.int64)
-            loop(call.x.reshape(-1, call.x.shape[-1]), made.reshape(-1, self.k))
-            return made if self.dtype == "int64" else made.astype(self.dtype)
+            shape = tuple(call.output.shape)
+            columns = call.x.shape[-1]
+
+            def kernel(x: np.ndarray) -> np.ndarray:
+                made = np.empty(shape, np.int64)
+                loop(x.reshape(-1, columns), made.reshape(-1, self.k))
+                return made if self.dtype == "int64" else made.astype(self.dtype)
+            return kernel(call.x) if call.x.dtype == np.float32 else call.through(kernel)
         x = np.moveaxis(call.x, self.axis, -1)
         if self.largest:  # sorted backwards from the other end, so that equal elements keep their order
             places = x.shape[-1] - 1 - np.argsort(x[..., ::-1], axis=-1, kind="stable")[..., ::-1]

@@ -282,6 +282,26 @@ def test_scattered_elements(monkeypatch, kind):
          [x, elements, more])
 
 
+@pytest.mark.parametrize(("op", "places"), [
+    (ops.GatherND(), [1, 2]), (ops.GatherND(), [[1, 2], [0, 3]]), (ops.GatherND(), [[[1]], [[2]]]),
+    (ops.GatherND(1), [[1], [0], [3]]), (ops.Gather(1), 2), (ops.Gather(0), [[1, 1], [2, 0]])], ids=str)
+def test_elements_at_constant_places(monkeypatch, op, places):
+    random = np.random.default_rng(372)
+    data = np.array(places, np.int64)
+    inputs = [tensor("x", (3, 4), dtype=FLOAT32), tensor("i", data.shape, dtype=np.int64, data=data)]
+    output = tensor("y", infer(op, inputs)[0], dtype=FLOAT32)
+    same(monkeypatch, op, Arithmetic.FLOAT, inputs, output, *([floats(random, (3, 4)), data] for _ in range(2)))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float32, np.int64])
+@pytest.mark.parametrize("widths", [((0, 0), (1, 2)), ((3, 0), (0, 0)), ((0, 0), (0, 0))])
+def test_padding(monkeypatch, widths, dtype):
+    x = np.random.default_rng(373).integers(-9, 9, (3, 4)).astype(dtype)
+    inputs = [tensor("x", x.shape, dtype=dtype)]
+    op = ops.Pad(widths, -7)
+    same(monkeypatch, op, Arithmetic.FLOAT, inputs, tensor("y", infer(op, inputs)[0], dtype=dtype), [x], [x + x])
+
+
 @pytest.mark.parametrize(("arithmetic", "wrong", "lowest"), [(Arithmetic.FLOAT, 4, -4), (Arithmetic.FLOAT, -5, -4),
                                                              (Arithmetic.FIXED, -1, 0), (Arithmetic.FIXED, 4, 0)])
 @pytest.mark.parametrize(("op", "places"), [(ops.GatherElements(1), (3, 2)), (ops.GatherND(1), (3, 1))], ids=str)
