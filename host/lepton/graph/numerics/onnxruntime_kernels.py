@@ -19,6 +19,7 @@ SWITCH = "LEPTON_ONNXRUNTIME"  # environment
 _OPSET = 21
 _IR = 10
 _SESSIONS = 256  # kept; one is an operator with its attributes and the types and shapes of its operands
+_KEPT_BYTES = 1 << 14  # of constants in a session that is kept: 4 MiB in all
 _SMALL = 1 << 20  # bytes of operands and result below which one thread is as fast as several
 
 Attributes = tuple[tuple[str, Any], ...]
@@ -48,6 +49,11 @@ def run(call: Call, operator: str, attributes: Attributes = (), values: Sequence
     if call.arithmetic is not Arithmetic.FLOAT:
         return None
     arrays = call.values.items if values is None else values
+    if values is None:
+        count = _variable(call)
+        # Initializers as in the network's own session, which packs them, and may take another kernel for that.
+        constants = [*(a for a in arrays[count:] if a is not None), *constants]
+        arrays = arrays[:count]
     session, names = call.once("onnxruntime", lambda: _prepared(call, operator, attributes, arrays, domain, opset,
                                                                 constants))
     if session is None:
@@ -63,6 +69,22 @@ def run(call: Call, operator: str, attributes: Attributes = (), values: Sequence
     return result
 
 
+def _variable(call: Call) -> int:
+    """The number of operands before those at the end that are constants, or left out; the first always counts."""
+    count = len(call.inputs.items)
+    while count > 1 and call.inputs.items[count - 1] is None:
+        count -= 1
+    last = count
+    while count > 1:
+        tensor = call.inputs.items[count - 1]
+        if tensor is None:  # a gap among constants: all stay operands
+            return last
+        if tensor.data is None:
+            break
+        count -= 1
+    return count
+
+
 def _prepared(call: Call, operator: str, attributes: Attributes, arrays: Sequence[np.ndarray | None], domain: str,
               opset: int, constants: Sequence[np.ndarray]) -> tuple[Any, list[str]]:
     """A session, None where there is none, and the names of its inputs."""
@@ -73,7 +95,9 @@ def _prepared(call: Call, operator: str, attributes: Attributes, arrays: Sequenc
     if not available():
         return None, names
     fixed = tuple((a.dtype.str, a.shape, a.tobytes()) for a in constants)
-    return _session(operator, domain, opset, attributes, types, fixed, call.traffic < _SMALL), names
+    # Sessions with much data are not kept beyond their use.
+    make = _session if sum(a.nbytes for a in constants) < _KEPT_BYTES else _session.__wrapped__
+    return make(operator, domain, opset, attributes, types, fixed, call.traffic < _SMALL), names
 
 
 @lru_cache(maxsize=_SESSIONS)
