@@ -7,8 +7,9 @@ from math import prod
 import numpy as np
 
 from . import lookup
-from .core import NEXT, Arithmetic, Call, Graph, Kernel, Op, OperandList, Tensor
+from .core import Arithmetic, Call, Graph, Kernel, Op, OperandList, Tensor
 from .numerics import torch_kernels
+from .operands import NEXT
 
 
 def prepare(op: Op, arithmetic: Arithmetic, inputs: Sequence[Tensor | None], output: Tensor,
