@@ -7,8 +7,8 @@ from lepton.compiler import compile_graph
 from lepton.frontends import import_onnx, quantize_onnx
 from lepton.runtime import ComparingSession
 
+from tests.host.frontends.onnx.float_networks import DATA, float_network, images, retina_patches
 from tests.host.frontends.onnx.onnx_models import integer_products_are_exact, reference
-from tests.host.frontends.onnx.test_onnx_calibrate import DATA, float_network, images, retina_patches
 
 pytestmark = pytest.mark.skipif(
     not integer_products_are_exact(), reason="ONNX Runtime's integer kernels saturate on this CPU (no VNNI)")

@@ -1,12 +1,13 @@
 """One user of a device at a time: whoever else wants it is told, and never gets memory that is in use."""
 
 import gc
-import multiprocessing
 
 import lepton.device
 import numpy as np
 import pytest
 from lepton.driver import Driver, DriverError
+
+from tests.host.driver.forks import in_fork
 
 
 @pytest.fixture
@@ -67,24 +68,6 @@ def test_the_last_of_those_who_share_a_driver_closes_it(device):
     assert second.closed
     with Driver(device), pytest.raises(DriverError, match="the device is in use by another Driver"):
         Driver.shared(device)
-
-
-def in_fork(function):
-    """What a forked process gets from `function`: its value, or the text of its error."""
-    here, there = multiprocessing.get_context("fork").Pipe()
-
-    def work():
-        try:
-            there.send(function())
-        except Exception as error:
-            there.send(f"{type(error).__name__}: {error}")
-
-    process = multiprocessing.get_context("fork").Process(target=work)
-    process.start()
-    assert here.poll(30)
-    answer = here.recv()
-    process.join()
-    return answer
 
 
 def test_a_fork_cannot_use_the_device(device):

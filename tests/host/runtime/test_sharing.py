@@ -13,8 +13,8 @@ from lepton.driver import AllocationError, Driver, DriverError
 from lepton.program import CompiledModel
 from lepton.runtime import ComparingSession, RuntimeModelError, Session
 
-from tests.host.driver.test_claims import in_fork
-from tests.host.runtime.test_session import CONFIG, copy_model, image
+from tests.host.driver.forks import in_fork
+from tests.host.runtime.copies import CONFIG, copy_model, image
 
 MEMORY = 1 << 16
 

@@ -1,30 +1,15 @@
 """From ONNX through the compiler to a program: the golden model's results equal ONNX Runtime's, byte for byte."""
 
-import lepton.device
 import numpy as np
 import pytest
-from lepton.compiler import compile_graph
-from lepton.frontends.onnx import import_onnx, quantize_onnx
+from lepton.frontends.onnx import quantize_onnx
 from lepton.program import ChipStep
-from lepton.runtime import Session
 
-from tests.host.frontends.onnx.onnx_models import Net, array, exact_products, reference
-from tests.host.frontends.onnx.test_onnx_calibrate import DATA, float_network, images, retina_patches
+from tests.host.frontends.onnx.float_networks import DATA, float_network, images, retina_patches
+from tests.host.frontends.onnx.golden_runs import compare
+from tests.host.frontends.onnx.onnx_models import Net, array, exact_products
 
 pytestmark = exact_products
-
-
-def compare(model, config, samples):
-    """Runs the samples on the golden model; returns the compiled program."""
-    compiled = compile_graph(import_onnx(model), config)
-    name = compiled.inputs[0].name
-    with lepton.device.open("golden", config=compiled.config) as device, Session(compiled, device) as session:
-        for sample in samples:
-            outputs = session.run({name: sample}).outputs
-            wanted = reference(model, {name: sample})
-            for value, want in zip(model.graph.output, wanted, strict=True):
-                np.testing.assert_array_equal(outputs[value.name], want, value.name)
-    return compiled
 
 
 @pytest.mark.parametrize("config", ("tiny", "small", "base"))

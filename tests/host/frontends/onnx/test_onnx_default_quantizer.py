@@ -14,6 +14,7 @@ from lepton.graph.interpret import evaluate
 from lepton.program import ChipStep, HostStep
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
+from tests.host.frontends.onnx.golden_runs import compare
 from tests.host.frontends.onnx.onnx_models import (
     Net,
     array,
@@ -23,7 +24,6 @@ from tests.host.frontends.onnx.onnx_models import (
     operators,
     reference,
 )
-from tests.host.frontends.onnx.test_onnx_compile import compare
 
 
 class _Reader(CalibrationDataReader):
