@@ -132,6 +132,7 @@ async def a_wait_is_counted_by_the_class_of_its_semaphore(dut, semaphore):
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def snapshots_hold_one_instant_each(dut):
+    """A command without a snapshot leaves that of its layer as it is, before and after the one that takes it."""
     bench = await Bench.open(dut, duration=range(1, 4))
 
     async def drive():
@@ -145,7 +146,8 @@ async def snapshots_hold_one_instant_each(dut):
     layers = random.sample(range(slots), slots - 1)
     stream = []
     for layer in layers:
-        stream += [{"layer": layer}] * random.randrange(3) + [{"layer": layer, "snapshot": 1}]
+        others = [{"layer": layer}]
+        stream += [*others * random.randrange(3), {"layer": layer, "snapshot": 1}, *others * random.randrange(3)]
     assert await bench.run({TENSOR: stream}) is State.DONE
     taken = [time for time, command in zip(bench.dones, stream, strict=True) if command.get("snapshot")]
     previous = dict.fromkeys((name for name, _ in SNAPSHOT_COUNTERS), 0)
