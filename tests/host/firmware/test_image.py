@@ -46,7 +46,7 @@ def test_whose_signature_counts(image):
 @pytest.mark.parametrize(("changes", "text"), [
     (dict(architecture=77), "the image is for architecture 77"),
     (dict(version=FIRMWARE_VERSION - 1), "the driver wants 0x010000 or newer"),
-    (dict(image_bytes=1000), "the header speaks of 1000 bytes"),
+    (dict(image_bytes=1000), "the header says 1000 bytes"),
     (dict(code_bytes=CODE_BYTES + 4), "of code, but the image has"),
     (dict(magic=1), "the image must begin with"),
 ])
