@@ -59,7 +59,7 @@ def test_changed_sources_are_compiled_or_the_compiler_is_asked_for(monkeypatch, 
         find = importlib.util.find_spec
         patched.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "ziglang" else find(name, *a))
         with pytest.raises(BuildError, match=r"sources were changed and must be compiled with the package ziglang, "
-                                             r"which is not installed; install it with: pip install 'lepton-chip\[firm"):
+                                             r"which is not installed; install it with: pip install 'lepton-chip"):
             build.program("rom")
     assert build.program("rom").code[:16] == shipped.load("rom").code[:16]
     assert os.listdir(tmp_path / "build" / "firmware")

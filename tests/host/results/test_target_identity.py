@@ -166,7 +166,8 @@ def test_a_new_store_is_accepted_by_command(tmp_path, keys, capsys):
         assert running.flush(20)
         assert left(spool) == 0
     assert main(["cloud", "accept", str(tmp_path / "never"), "--spool", str(path)]) == 2
-    assert f"the spool {path} has not used the store {tmp_path / 'never'}; it has used: {where}" in capsys.readouterr().err
+    never = tmp_path / "never"
+    assert f"the spool {path} has not used the store {never}; it has used: {where}" in capsys.readouterr().err
 
 
 def test_salvage_keeps_what_the_spool_knows_of_its_targets(tmp_path, keys):
