@@ -56,11 +56,14 @@ def backends() -> dict[str, EntryPoint]:
 
 
 def open(name: str = "rtl", config: str | ChipConfig = "base", **options: Any) -> Device:
-    """Open a board by backend name ("rtl", "golden", ...).
+    """Open a board by backend name ("rtl", "golden", ...) or URL ("serial:///dev/ttyUSB0"), whose scheme is the name.
 
     `options` go to the backend (memory profile, waves, ...). Raises `DeviceError`
     for an unknown backend, one whose extra is not installed, and options that the backend does not have.
     """
+    if "://" in name:
+        options["url"] = name
+        name = name.partition(":")[0]
     found = backends()
     if name not in found:
         raise DeviceError(f"device must be one of {', '.join(sorted(found)) or 'none installed'}, not {name!r}; "

@@ -23,11 +23,11 @@ TOP = "lepton_chip"  # name of the Verilog module
 LIBRARY = "board.so"
 SIGN_EXTEND = "sign_extend.h"  # of the harness; every file of the generated C++ includes it
 
-_VERILATOR = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert",
+VERILATOR = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert",
               "--compiler-include", SIGN_EXTEND)
 # Without AVX gcc does not spill integers into vector registers, whose way back costs more than memory's.
 _X86 = platform.machine() in ("x86_64", "AMD64")
-_OPTIMIZE = ("-O3", "-march=native", *(["-mno-avx"] if _X86 else []))
+OPTIMIZE = ("-O3", "-march=native", *(["-mno-avx"] if _X86 else []))
 
 
 def harness_sources() -> list[Path]:
@@ -53,7 +53,7 @@ def build_verilog(verilog: str, *, waves: bool = False, progress: Progress = qui
     `trainer` gives the command that lets a library run something typical. What is
     compiled in the end has the branches taken there close together.
     """
-    flags = Flags((*_VERILATOR, *(["--trace-fst", "--trace-structs"] if waves else [])), _OPTIMIZE)
+    flags = Flags((*VERILATOR, *(["--trace-fst", "--trace-structs"] if waves else [])), OPTIMIZE)
     if not compiler().profiles:
         trainer = None
     trained_by = TRAINING.read_bytes() if trainer else b""
