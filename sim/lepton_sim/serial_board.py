@@ -99,13 +99,14 @@ def _load(path: Path) -> ctypes.CDLL:
 class SerialBoardModel:
     """The board and its SDRAM chip, stepped by the caller. Bytes of the line go in and come out.
 
-    `memory`: what the SDRAM holds, shape (size,), dtype uint8, no copy. `rate_error`: by how much the host's baud rate
-    is above the board's (0.02 = 2 percent).
+    `memory`: what the SDRAM holds, shape (size,), dtype uint8, no copy. `sdram`: the chip on the board; the controller
+    is made for `system.sdram_chip`. `rate_error`: by how much the host's baud rate is above the board's (0.02 = 2 %).
     """
 
-    def __init__(self, system: BoardSystem, progress: Progress = quiet, rate_error: float = 0.0):
+    def __init__(self, system: BoardSystem, progress: Progress = quiet, *, sdram: SdramChip | None = None,
+                 rate_error: float = 0.0):
         self._library = _load(build(system, progress))
-        figures = _figures(system.sdram_chip, system.clock_hz)
+        figures = _figures(sdram or system.sdram_chip, system.clock_hz)
         period = round(256 * system.divisor / (1 + rate_error))
         self._board = ctypes.c_void_p(self._library.lepton_open(ctypes.byref(figures), period))
         address = self._library.lepton_memory(self._board)
@@ -156,7 +157,7 @@ class SimulatedSerialBoard:
     def __init__(self, config: str | ChipConfig = "tiny", *, sdram: SdramChip = ULX3S_SDRAM, clock_hz: int = 60_000_000,
                  baud: int = 3_000_000, progress: Progress = quiet, rate_error: float = 0.0):
         chosen = PRESETS[config] if isinstance(config, str) else config
-        self.model = SerialBoardModel(BoardSystem(chosen, sdram, clock_hz, baud), progress, rate_error)
+        self.model = SerialBoardModel(BoardSystem(chosen, sdram, clock_hz, baud), progress, rate_error=rate_error)
         self._master, slave = os.openpty()
         tty.setraw(slave, termios.TCSANOW)
         self.path = os.ttyname(slave)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -26,10 +27,11 @@ class SerialDevice:
     protocol's version answers.
     """
 
-    def __init__(self, port: Port, config: ChipConfig, name: str = "a serial port", silence: float = 1.0):
+    def __init__(self, port: Port, config: ChipConfig, name: str = "a serial port", silence: float = 1.0,
+                 clock: Callable[[], float] = time.monotonic):
         self.config = config
         self._port: Port | None = port
-        self.link = Link(port, name, silence)
+        self.link = Link(port, name, silence, clock)
         about = self.link.ask(Request(Operation.IDENTIFY))
         if len(about) != _ABOUT.size or not about.startswith(MAGIC):
             raise DeviceError(f"what answers on {name} is not a Lepton board")
@@ -102,7 +104,8 @@ class SerialDevice:
                               f"{self.memory_bytes} bytes")
 
 
-def open_serial(config: str | ChipConfig, url: str = "", baud: int = DEFAULT_BAUD, silence: float = 1.0) -> SerialDevice:
+def open_serial(config: str | ChipConfig, url: str = "", baud: int = DEFAULT_BAUD,
+                silence: float = 1.0) -> SerialDevice:
     """The board on the port of a URL: `serial:///dev/ttyUSB0`, or with `?baud=1000000`.
 
     `silence`: seconds after which requests are sent again. Raises `DeviceError` where the port cannot be opened or no

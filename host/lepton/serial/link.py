@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,12 +43,13 @@ class Link:
 
     `silence`: seconds without a byte from the board after which requests without an answer are sent again. A board
     that has been slow (a simulated one) gets twice the time that it took for as many bytes before. After `TRIES` times
-    it counts as gone (`DeviceError`).
+    it counts as gone (`DeviceError`). `clock` gives the seconds.
     """
 
-    def __init__(self, port: Port, name: str, silence: float = 1.0):
+    def __init__(self, port: Port, name: str, silence: float = 1.0, clock: Callable[[], float] = time.monotonic):
         self.name = name
         self.silence = silence
+        self._clock = clock
         self.repeated = 0  # requests that were sent more than once
         self._port = port
         self._decoder = Decoder()
@@ -72,7 +73,7 @@ class Link:
         open_requests: dict[int, int] = {}  # sequence number to index, in the order in which they were sent last
         following = 0
         tries = 0
-        started = heard = time.monotonic()
+        started = heard = self._clock()
         expected = WINDOW * (HEADER_BYTES + max((request.length for request in todo), default=0))
         patience += max(self.silence, 2 * self._pace * expected)
         while len(answers) < len(todo):
@@ -83,7 +84,7 @@ class Link:
                 following += 1
             received = self._port.read(max(1, self._port.in_waiting))
             if received:
-                heard = time.monotonic()
+                heard = self._clock()
             lost: list[int] = []
             for answer in self._decoder.feed(received):
                 if len(answer) < 2 or answer[0] not in open_requests:
@@ -96,13 +97,13 @@ class Link:
                 index = open_requests.pop(answer[0])
                 answers[index] = self._judged(todo[index], answer)
                 tries = 0
-            if time.monotonic() - heard > patience:
+            if self._clock() - heard > patience:
                 tries += 1
                 if tries == TRIES:
                     raise DeviceError(f"the board on {self.name} does not answer; check that it is connected, that its "
                                       "bitstream is loaded, and the baud rate")
                 lost = list(open_requests)
-                heard = time.monotonic()
+                heard = self._clock()
             for sequence in lost:
                 if sequence in open_requests:
                     index = open_requests.pop(sequence)
@@ -111,7 +112,7 @@ class Link:
                     self.repeated += 1
         if tries == 0 and patience_given == 0 and todo:
             total = sum(HEADER_BYTES + request.length for request in todo)
-            self._pace = (time.monotonic() - started) / total
+            self._pace = (self._clock() - started) / total
         return [answers[index] for index in range(len(todo))]
 
     def _send(self, sequence: int, request: Request) -> None:
@@ -123,6 +124,8 @@ class Link:
         if status == Status.OK:
             return data
         what = f"{request.operation.name} at {request.address:#x}, {request.length} bytes,"
-        known = {Status.NO_ANSWER: "had no answer from the chip", Status.BAD_REQUEST: "was refused by the board"}
-        ended = known.get(status, f"ended with {Status(status).name}" if status in set(Status) else f"ended with {status}")
+        known = {status.value: f"ended with {status.name}" for status in Status}
+        known[Status.NO_ANSWER] = "had no answer from the chip"
+        known[Status.BAD_REQUEST] = "was refused by the board"
+        ended = known.get(status, f"ended with {status}")
         raise DeviceError(f"{what} {ended} (board on {self.name})")
