@@ -53,10 +53,8 @@ class Bridge(wiring.Component):
         answer = Signal(8 * _ANSWER_BYTES)
         answer_left = Signal(range(_ANSWER_BYTES + 1))
         moved = Signal(range(MAX_DATA + 1))  # bytes of memory
-        known = Signal()  # the last register access is
+        known = Signal()  # a register access has been done, and may be asked for again
         m.d.comb += receiver.address.eq(index)
-        with m.If(header.operation == Operation.IDENTIFY):
-            m.d.sync += known.eq(0)
 
         def respond(how, value=0, size=0):
             m.d.sync += [status.eq(how), answer.eq(value), answer_left.eq(size)]
@@ -75,7 +73,7 @@ class Bridge(wiring.Component):
                     m.d.sync += index.eq(index)
                     m.next = "DECODE"
             with m.State("DECODE"):
-                self._decode(m, header, receiver.length, respond)
+                self._decode(m, header, receiver.length, known, respond)
             self._register_states(m, header, receiver, registers, index, known, respond)
             self._write_states(m, header, receiver, index, moved, respond)
             with m.State("WAIT"):
@@ -112,7 +110,7 @@ class Bridge(wiring.Component):
             self._read_states(m, header, receiver, out, moved)
         return m
 
-    def _decode(self, m, header, frame_length, respond):
+    def _decode(self, m, header, frame_length, known, respond):
         """The header's bytes are there, and the frame's first byte of data."""
         carries = Signal(range(MAX_FRAME + 1))
         m.d.comb += carries.eq(frame_length - HEADER_BYTES)
@@ -120,7 +118,7 @@ class Bridge(wiring.Component):
         in_memory = ((header.length != 0) & (header.length <= MAX_DATA)
                      & (header.address + header.length <= self.memory_bytes))
         register = (header.length == 4) & (header.address < 1 << ADDRESS_BITS)
-        bad = Signal(init=1)
+        bad = Signal()
         m.d.comb += bad.eq(1)
         with m.If(frame_length >= HEADER_BYTES), m.Switch(header.operation):
             with m.Case(Operation.IDENTIFY):
@@ -140,6 +138,7 @@ class Bridge(wiring.Component):
         with m.Else(), m.Switch(header.operation):
             with m.Case(Operation.IDENTIFY):
                 about = int.from_bytes(MAGIC, "little"), VERSION, self.clock_hz, self.memory_bytes
+                m.d.sync += known.eq(0)
                 respond(Status.OK, Cat(Const(value, 32) for value in about), _ANSWER_BYTES)
             with m.Case(Operation.READ_REGISTER, Operation.WRITE_REGISTER):
                 m.next = "REGISTER"

@@ -40,18 +40,21 @@ class FrameReceiver(wiring.Component):
         byte = Signal(8)
         put = Signal()
         taken = Signal()
+        is_flag = Signal()
+        is_escape = Signal()
         flag = Signal()
         m.d.comb += [
             self.i.ready.eq(~self.valid),
             taken.eq(self.i.valid & self.i.ready),
-            flag.eq(taken & (self.i.payload == FLAG)),
+            is_flag.eq(self.i.payload == FLAG), is_escape.eq(self.i.payload == ESCAPE),
+            flag.eq(taken & is_flag),
             byte.eq(self.i.payload ^ (escaped.replicate(8) & FLIP)),
-            put.eq(taken & (self.i.payload != FLAG) & (self.i.payload != ESCAPE) & (count <= MAX_FRAME)),
+            put.eq(taken & ~is_flag & (escaped | ~is_escape) & (count <= MAX_FRAME)),
             write.addr.eq(count), write.data.eq(byte), write.en.eq(put & (count < MAX_FRAME)),
             check.start.eq(flag), check.data.eq(byte), check.valid.eq(put),
         ]
         with m.If(taken):
-            m.d.sync += escaped.eq(self.i.payload == ESCAPE)
+            m.d.sync += escaped.eq(is_escape & ~escaped)
         with m.If(put):
             m.d.sync += count.eq(count + 1)
         with m.If(flag):
