@@ -30,8 +30,8 @@ class Bench(wiring.Component):
     def __init__(self):
         self.reader = AxiReader(DATA_BYTES, WORDS)
         self.writer = AxiWriter(DATA_BYTES, WORDS)
-        members = {f"s_{name}": member for side in (self.reader, self.writer) for name, member in side.signature.members.items()
-                   if name not in ("memory", "forget")}
+        members = {f"s_{name}": member for side in (self.reader, self.writer)
+                   for name, member in side.signature.members.items() if name not in ("memory", "forget")}
         members |= {f"s_{name}": In(width) for name, width in _UNUSED.items()}
         members |= {"s_rid": Out(1), "s_bid": Out(1), "s_wlast": In(1)}
         super().__init__(members | {"forget": In(1), "memory": Out(MemorySignature(DATA_BYTES))})
