@@ -101,11 +101,12 @@ class SerialBoardModel:
 
     `memory`: what the SDRAM holds, shape (size,), dtype uint8, no copy. `sdram`: the chip on the board; the controller
     is made for `system.sdram_chip`. `rate_error`: by how much the host's baud rate is above the board's (0.02 = 2 %).
+    `library`: what `build` gave for an equal system.
     """
 
     def __init__(self, system: BoardSystem, progress: Progress = quiet, *, sdram: SdramChip | None = None,
-                 rate_error: float = 0.0):
-        self._library = _load(build(system, progress))
+                 rate_error: float = 0.0, library: Path | None = None):
+        self._library = _load(library or build(system, progress))
         figures = _figures(sdram or system.sdram_chip, system.clock_hz)
         period = round(256 * system.divisor / (1 + rate_error))
         self._board = ctypes.c_void_p(self._library.lepton_open(ctypes.byref(figures), period))

@@ -15,6 +15,7 @@ ALLOWED = {
     "graph": set(),
     "firmware": {"arch"},
     "device": {"arch"},
+    "serial": {"arch", "device"},
     "frontends": {"graph"},
     "program": {"arch", "graph"},
     "compiler": {"arch", "graph", "program"},
