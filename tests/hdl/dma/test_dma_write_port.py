@@ -71,7 +71,8 @@ async def write_responses_name_the_first_failing_burst(dut, stall):
     axi = AxiMemory(dut, width, "write", bytearray(SIZE), base=BASE, stall=stall)
     writer = Writer(dut, width, stall)
     await reset(dut)
-    axi.faults += [(BASE + page, BASE + page + 1, 2), (BASE + 2 * page, BASE + 3 * page, 3)]
+    high = BASE + max(0x1000, 6 * page)  # beyond 4 GiB, at the start of a burst
+    axi.faults += [(BASE + page, BASE + page + 1, 2), (BASE + 2 * page, BASE + 3 * page, 3), (high, high + 1, 2)]
     content = random.randbytes(4 * page)
     expected = []
     for address, length, resp, failing in (
@@ -80,6 +81,7 @@ async def write_responses_name_the_first_failing_burst(dut, stall):
         (BASE + 3 * page + 1, page + 7, 0, None),
         (BASE + 2 * page + 7, 3, 3, BASE + 2 * page + 7),  # the segment's own address
         (BASE + 3 * page - 1, 9, 3, BASE + 3 * page - 1), (BASE + 5 * page, 1, 0, None),
+        (high - 4, 2 * page, 2, high),  # its second burst
     ):
         writer.send(address, content[:length])
         expected.append((resp, failing))
