@@ -19,6 +19,9 @@ SWITCH = "LEPTON_ONNXRUNTIME"  # environment
 _OPSET = 21
 _IR = 10
 _SESSIONS = 256  # kept; one is an operator with its attributes and the types and shapes of its operands
+# Weights stay operands: those of a quantized network come from a DequantizeLinear, which ONNX Runtime does not fold;
+# it adds many channels of constant weights in another order (its NCHWc layout).
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _KEPT_BYTES = 1 << 14  # of constants in a session that is kept: 4 MiB in all
 _SMALL = 1 << 20  # bytes of operands and result below which one thread is as fast as several
 
@@ -50,7 +53,7 @@ def run(call: Call, operator: str, attributes: Attributes = (), values: Sequence
         return None
     arrays = call.values.items if values is None else values
     if values is None:
-        count = _variable(call)
+        count = len(arrays) if operator in _WEIGHTED else _variable(call)
         # Initializers as in the network's own session, which packs them, and may take another kernel for that.
         constants = [*(a for a in arrays[count:] if a is not None), *constants]
         arrays = arrays[:count]

@@ -42,9 +42,6 @@ ROUNDED = {  # results that depend on who computes them
     "AveragePool": op("AveragePool", kernel_shape=[3, 2], pads=[1, 0, 1, 1]),
     "Einsum": lambda net, x: net("Einsum", x, x, equation="nchw,nchv->ncwv"),
     "Conv": op("Conv", floats(1, 6, 4, 3, 3), floats(2, 6), group=2, strides=[2, 1], pads=[1, 0, 2, 1]),
-    # Of constant weights ONNX Runtime lays out many channels in blocks, and adds in another order.
-    "Conv of many channels": lambda net, x: net("Conv", net("Conv", x, floats(1, 32, 8, 1, 1)), floats(2, 32, 32, 3, 3),
-                                                floats(3, 32), pads=[1] * 4),
     "Conv of lines": lambda net, x: net("Conv", net("Reshape", x, array([1, 8, -1], np.int64)), floats(1, 6, 8, 5)),
     "ConvTranspose": op("ConvTranspose", floats(1, 8, 3, 3, 3), group=2, strides=[2, 3], output_padding=[1, 0]),
     "MatMul": op("MatMul", floats(1, 32, 17)), "MatMul, computed": lambda net, x: net("MatMul", x, net(
