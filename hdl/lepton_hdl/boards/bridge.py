@@ -133,12 +133,14 @@ class Bridge(wiring.Component):
                 m.d.comb += bad.eq(~in_memory | (carries != header.length))
             with m.Case(Operation.WAIT):
                 m.d.comb += bad.eq((header.length != 0) | ~nothing)
+        # A request comes again before any other does. Later its number may be that of a new request.
+        with m.If((header.operation != Operation.READ_REGISTER) & (header.operation != Operation.WRITE_REGISTER)):
+            m.d.sync += known.eq(0)
         with m.If(bad):
             respond(Status.BAD_REQUEST)
         with m.Else(), m.Switch(header.operation):
             with m.Case(Operation.IDENTIFY):
                 about = int.from_bytes(MAGIC, "little"), VERSION, self.clock_hz, self.memory_bytes
-                m.d.sync += known.eq(0)
                 respond(Status.OK, Cat(Const(value, 32) for value in about), _ANSWER_BYTES)
             with m.Case(Operation.READ_REGISTER, Operation.WRITE_REGISTER):
                 m.next = "REGISTER"

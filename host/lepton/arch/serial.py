@@ -7,8 +7,8 @@ the byte XOR FLIP. The last four bytes are the CRC-32 (ISO-HDLC, that of zlib) o
     response   sequence u8, status u8, data
 
 All integers are little-endian. The board answers requests in order. It ignores frames with a wrong CRC: the host sends
-them again. A request of the same sequence number as the last register access is not carried out again, but answered as
-before, since a register access may have an effect; IDENTIFY ends that. Accesses to memory may be repeated.
+them again. A register access may have an effect: the same request right behind it is answered as before, and is not
+carried out again. Any other operation in between ends that. Accesses to memory may be repeated.
 """
 
 from enum import IntEnum

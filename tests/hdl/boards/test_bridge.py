@@ -134,7 +134,7 @@ async def registers(dut, pause):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def a_repeated_access_happens_once(dut):
-    """A request that comes again is answered as before. With another number, or after IDENTIFY, it is carried out."""
+    """A request that comes again is answered as before. With another number, or after memory, it is carried out."""
     host = await start(dut)
     write = Operation.WRITE_REGISTER, 8, 4, b"\1\2\3\4"
     first = await host.ask(*write)
@@ -145,8 +145,11 @@ async def a_repeated_access_happens_once(dut):
     value = await host.ask(Operation.READ_REGISTER, 8, 4)
     host.registers.values[8] = 5
     assert await host.ask(Operation.READ_REGISTER, 8, 4, repeat=True) == value
-    await host.ask(Operation.IDENTIFY, repeat=True)
-    assert await host.ask(Operation.READ_REGISTER, 8, 4, repeat=True) == (Status.OK, b"\5\0\0\0")
+    for other in ((Operation.IDENTIFY,), (Operation.READ_MEMORY, 0, 1)):
+        host.registers.values[8] += 1
+        await host.ask(*other, repeat=True)
+        expected = host.registers.values[8].to_bytes(4, "little")
+        assert await host.ask(Operation.READ_REGISTER, 8, 4, repeat=True) == (Status.OK, expected)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")

@@ -21,7 +21,7 @@ __all__ = ["AveragePool2D", "MaxPool2D"]
 
 # ONNX Runtime computes averages of floats with MLAS up to this opset, and with a plain loop for later ones.
 _MLAS_OPSET = 18
-# Results to compare, in at most so many images, before an order of sums counts as that of ONNX Runtime. About half of
+# Results (and at most _TRIES images) that are compared before an order of sums counts as ONNX Runtime's. About half of
 # the sums of a few floats are the same in another order, so chance passes less than one in 2**64.
 _COMPARED = 256
 _TRIES = 64
