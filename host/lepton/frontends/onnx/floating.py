@@ -1,15 +1,15 @@
 """Layers that nothing quantizes, or whose operands are not 8-bit values: in float32 on the host."""
 
-from lepton.graph import FloatConv, FloatConvTranspose
+from lepton.graph import FloatConv, FloatConvTranspose, FloatGemm, MatMul, MatMulNBits
 from lepton.graph.builder import Value
 from lepton.graph.composites import clamp
 
 from .elementwise import binary
 from .layers import BINARY
 from .node import OnnxNode, Rule
-from .products import GemmOptions, matrix_product
+from .products import GemmOptions
 from .state import ImportState
-from .values import FLOAT32, Pending
+from .values import FLOAT32, Constant, Pending
 from .windows import sliding, transposed_window
 
 
@@ -20,6 +20,12 @@ def _operands(node: OnnxNode) -> list[Value]:
         if operand.dtype != FLOAT32:
             raise node.error(f"operands must be float32, not {operand.dtype}")
     return operands
+
+
+def _loaded(node: OnnxNode) -> tuple[int, ...]:
+    """The positions of the weights and the bias that are constant for ONNX Runtime."""
+    values = {position: node.value(position) for position in range(1, len(node)) if node.input(position)}
+    return tuple(position for position, value in values.items() if isinstance(value, Constant) and value.loaded)
 
 
 def _layer(node: OnnxNode) -> list[Value]:
@@ -34,7 +40,8 @@ def _conv(node: OnnxNode) -> Value:
     operands = _layer(node)
     x, weights = operands[:2]
     w = sliding(node, weights.shape[2:], x.shape[2:])
-    return node.state.emit(FloatConv(w.stride, w.dilation, w.padding, node.given.get("group", 1)), operands)
+    op = FloatConv(w.stride, w.dilation, w.padding, node.given.get("group", 1), _loaded(node))
+    return node.state.emit(op, operands)
 
 
 def _conv_transpose(node: OnnxNode) -> Value:
@@ -42,24 +49,27 @@ def _conv_transpose(node: OnnxNode) -> Value:
     x, weights = operands[:2]
     w = transposed_window(node, weights.shape[2:], x.shape[2:])
     before = tuple(first for first, _ in w.padding)  # the size says what is cut off behind
-    op = FloatConvTranspose(w.size, w.stride, w.dilation, before, node.given.get("group", 1))
+    op = FloatConvTranspose(w.size, w.stride, w.dilation, before, node.given.get("group", 1), _loaded(node))
     return node.state.emit(op, operands)
 
 
 def _matmul(node: OnnxNode) -> Value:
     a, b = _operands(node)
-    return matrix_product(a, b, Value.__matmul__)
+    return a.apply(MatMul(loaded=_loaded(node)), b)
 
 
 def _gemm(node: OnnxNode) -> Value:
-    a, b, *biases = _operands(node)
     options = GemmOptions.of(node)
-    b = b.transpose((1, 0)) if options.transposed_b else b
-    y = matrix_product(options.left(a), b, Value.__matmul__)
-    y = y if options.alpha == 1 else y * options.alpha
-    for bias in biases:
-        y = y + (bias if options.beta == 1 else bias * options.beta)
-    return y
+    op = FloatGemm(options.alpha, options.beta, options.transposed_a, options.transposed_b, _loaded(node))
+    return node.state.emit(op, _operands(node))
+
+
+def matmul_bits(node: OnnxNode) -> None:
+    """com.microsoft MatMulNBits, what ONNX Runtime makes of float32 values times quantized weights."""
+    given = {"bits": 4} | {name: int(node.given[name]) for name in ("K", "N", "bits", "block_size", "accuracy_level")
+             if name in node.given}
+    operands = [node.host(position) if node.input(position) else None for position in range(len(node))]
+    node.set_host(node.emit(MatMulNBits(**given), *operands))
 
 
 def _mean(node: OnnxNode) -> Value:

@@ -76,10 +76,12 @@ class OnnxImporter:
         """Computes an operator on constants."""
         if node.kind in _NOT_REPEATABLE:
             raise node.error(_unsupported(node.kind))
+        operands = [value for value in node.values() if isinstance(value, Constant)]
+        loaded = all(value.loaded for value in operands)
         # The first output is always wanted; others, as a Dropout's mask, only where something reads them.
         for position, name in enumerate(node.proto.output):
             if name and (self.state.readers[name] or not position):
-                node.set(Constant(node.evaluate_constants(position)), position)
+                node.set(Constant(node.evaluate_constants(position), loaded=loaded), position)
 
     def _outputs(self, outputs: list[str]) -> None:
         """Gives the outputs' tensors the outputs' names. A value may be an output several times, under any names."""

@@ -180,7 +180,7 @@ def _weights(node: OnnxNode, value: QuantizedConstant, axis: int) -> tuple[np.nd
 def _times(value: OnnxValue | None, factor: float) -> OnnxValue | None:
     if factor == 1 or not isinstance(value, Constant):
         return value
-    return Constant(value.array * value.array.dtype.type(factor))
+    return Constant(value.array * value.array.dtype.type(factor), loaded=value.loaded)
 
 
 def _code(bound: float, q: Quantization) -> int:

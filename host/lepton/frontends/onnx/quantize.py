@@ -67,7 +67,7 @@ def _dequantized_constant(node: OnnxNode, value: Constant) -> QuantizedConstant:
     if zero.size != scale.size or (axis is not None and value.shape[axis] != scale.size):
         raise node.error(f"{scale.size} scales and {zero.size} zero points do not fit a tensor of shape {value.shape}")
     q = quantization(scale, zero, node.builder.where, axis, constant=True)
-    return QuantizedConstant(node.evaluate_constants(), value.array, q)
+    return QuantizedConstant(node.evaluate_constants(), value.array, q, loaded=False)
 
 
 def on_codes(op: type[Add] | type[Mul]) -> Converter:

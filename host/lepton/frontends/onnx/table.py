@@ -8,7 +8,20 @@ from lepton.graph import Add, Maximum, Minimum, Mul, Sub
 from lepton.graph.moves import depth_to_space, space_to_depth
 
 from . import elementwise as rules
-from . import indexing, joining, layers, logic, moving, normalizations, pools, products, quantize, resizing, shapes
+from . import (
+    floating,
+    indexing,
+    joining,
+    layers,
+    logic,
+    moving,
+    normalizations,
+    pools,
+    products,
+    quantize,
+    resizing,
+    shapes,
+)
 from .convolutions import qlinear_conv
 from .node import Converter
 from .tabulate import elementwise
@@ -22,6 +35,7 @@ CONVERTERS: Mapping[str, Converter] = {
     "ConvTranspose": layers.wait,
     "Gemm": layers.wait,
     "MatMul": layers.wait,
+    "MatMulNBits": floating.matmul_bits,
     "MatMulIntegerToFloat": products.integer_to_float,
     "QGemm": products.qgemm,
     "QLinearConv": qlinear_conv,

@@ -1,6 +1,6 @@
 """What the importer knows of an ONNX value while it goes through the operators."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -34,9 +34,11 @@ def same(a: Quantization, b: Quantization) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """A value that is known at import."""
+    """A value that is known at import; `loaded` where ONNX Runtime has it, too, when it loads the network, which does
+    not compute a DequantizeLinear then, nor what depends on one."""
 
     array: np.ndarray
+    loaded: bool = field(default=True, kw_only=True)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -7,25 +7,33 @@ the last place. `LEPTON_ONNXRUNTIME=0` in the environment turns them off.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import Arithmetic, Call
+from ..core import Arithmetic, Call, Kernel
 
 SWITCH = "LEPTON_ONNXRUNTIME"  # environment
 _OPSET = 21
 _IR = 10
 _SESSIONS = 256  # kept; one is an operator with its attributes and the types and shapes of its operands
-# Weights stay operands: those of a quantized network come from a DequantizeLinear, which ONNX Runtime does not fold;
-# it adds many channels of constant weights in another order (its NCHWc layout).
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _KEPT_BYTES = 1 << 14  # of constants in a session that is kept: 4 MiB in all
 _SMALL = 1 << 20  # bytes of operands and result below which one thread is as fast as several
 
+_RESULTS = ["y"]
+
 Attributes = tuple[tuple[str, Any], ...]
+
+
+class Operand(NamedTuple):
+    """Of a session: its type and, of one that is `loaded` with it, the elements."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+    loaded: bool
 
 
 @cache
@@ -43,33 +51,45 @@ def available() -> bool:
 
 
 def run(call: Call, operator: str, attributes: Attributes = (), values: Sequence[np.ndarray] | None = None,
-        domain: str = "", opset: int = _OPSET, constants: Sequence[np.ndarray] = ()) -> np.ndarray | None:
+        domain: str = "", opset: int = _OPSET, constants: Sequence[np.ndarray] = (),
+        loaded: Collection[int] | None = None) -> np.ndarray | None:
     """The operator's first output for `values`, by default those of `call`: that must be what the caller returns,
     and later executions are that kernel's alone. `constants` are further operands of few bytes.
+
+    `loaded` are the positions of operands of `call` that ONNX Runtime has when it loads the network, as initializers:
+    it packs them, and may add in another order for that. By default these are the constants at the end.
 
     None where the network is not from ONNX, the package is not there, or has no such kernel.
     """
     if call.arithmetic is not Arithmetic.FLOAT:
         return None
-    arrays = call.values.items if values is None else values
-    if values is None:
-        count = len(arrays) if operator in _WEIGHTED else _variable(call)
-        # Initializers as in the network's own session, which packs them, and may take another kernel for that.
-        constants = [*(a for a in arrays[count:] if a is not None), *constants]
-        arrays = arrays[:count]
-    session, names = call.once("onnxruntime", lambda: _prepared(call, operator, attributes, arrays, domain, opset,
-                                                                constants))
+    arrays = call.values.items if values is None else tuple(values)
+    if values is not None:
+        loaded = ()
+    elif loaded is None:
+        loaded = range(_variable(call), len(arrays))
+    given = [(f"x{i}", i) for i, a in enumerate(arrays) if a is not None and i not in loaded]
+    initializers = frozenset(loaded)
+    session = call.once("onnxruntime", lambda: _prepared(call, operator, attributes, arrays, domain, opset, constants,
+                                                         initializers))
     if session is None:
         return None
-    given = [i for i, a in enumerate(arrays) if a is not None]
-    if values is None and given == [0]:
-        call.continue_with(lambda operands: session.run(None, {"x0": operands[0]})[0])
-    elif values is None:
-        variable = [(names[i], i) for i in given]
-        call.continue_with(lambda operands: session.run(None, {n: operands[i] for n, i in variable})[0])
+    if values is None:
+        execute = _kernel(session, given)
+        call.continue_with(execute)
+        return execute(arrays)
     # ONNX Runtime itself copies what is not contiguous.
-    result: np.ndarray = session.run(None, {names[i]: arrays[i] for i in given})[0]
+    result: np.ndarray = session.run(_RESULTS, {name: arrays[i] for name, i in given})[0]
     return result
+
+
+def _kernel(session: Any, given: list[tuple[str, int]]) -> Kernel:
+    """What executes the session with its inputs, by name and position."""
+    execute = session.run
+    if len(given) == 1:
+        (name, position), = given
+        return lambda arrays: execute(_RESULTS, {name: arrays[position]})[0]
+    return lambda arrays: execute(_RESULTS, {name: arrays[i] for name, i in given})[0]
 
 
 def _variable(call: Call) -> int:
@@ -89,33 +109,37 @@ def _variable(call: Call) -> int:
 
 
 def _prepared(call: Call, operator: str, attributes: Attributes, arrays: Sequence[np.ndarray | None], domain: str,
-              opset: int, constants: Sequence[np.ndarray]) -> tuple[Any, list[str]]:
-    """A session, None where there is none, and the names of its inputs."""
-    given = [i for i, a in enumerate(arrays) if a is not None]
-    some = arrays[:given[-1] + 1] if given else []
-    types = tuple(None if a is None else (a.dtype.str, a.shape) for a in some)
-    names = [f"x{i}" for i in range(len(some))]
+              opset: int, constants: Sequence[np.ndarray], loaded: Collection[int]) -> Any:
+    """A session, None where there is none."""
     if not available():
-        return None, names
-    fixed = tuple((a.dtype.str, a.shape, a.tobytes()) for a in constants)
+        return None
+    operands = [None if a is None else _described(a, i in loaded) for i, a in enumerate(arrays)]
+    while operands and operands[-1] is None:
+        operands.pop()
+    operands += [_described(a, True) for a in constants]
     # Sessions with much data are not kept beyond their use.
-    make = _session if sum(a.nbytes for a in constants) < _KEPT_BYTES else _session.__wrapped__
-    return make(operator, domain, opset, attributes, types, fixed, call.traffic < _SMALL), names
+    size = sum(len(o.data) for o in operands if o is not None)
+    make = _session if size < _KEPT_BYTES else _session.__wrapped__
+    return make(operator, domain, opset, attributes, tuple(operands), call.traffic < _SMALL)
+
+
+def _described(array: np.ndarray, loaded: bool) -> Operand:
+    return Operand(array.dtype.str, array.shape, array.tobytes() if loaded else b"", loaded)
 
 
 @lru_cache(maxsize=_SESSIONS)
-def _session(operator: str, domain: str, opset: int, attributes: Attributes, types: tuple, constants: tuple,
+def _session(operator: str, domain: str, opset: int, attributes: Attributes, operands: tuple[Operand | None, ...],
              small: bool) -> Any:
     packages = _packages()
     assert packages is not None
     onnx, onnxruntime = packages
     helper = onnx.helper
-    inputs = [helper.make_tensor_value_info(f"x{i}", helper.np_dtype_to_tensor_dtype(np.dtype(t[0])), t[1])
-              for i, t in enumerate(types) if t is not None]
-    fixed = [onnx.numpy_helper.from_array(np.frombuffer(data, dtype).reshape(shape), f"c{i}")
-             for i, (dtype, shape, data) in enumerate(constants)]
-    operands = [f"x{i}" if t is not None else "" for i, t in enumerate(types)]
-    node = helper.make_node(operator, [*operands, *(c.name for c in fixed)], ["y"], domain=domain, **dict(attributes))
+    names = [f"x{i}" if operand is not None else "" for i, operand in enumerate(operands)]
+    inputs = [helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(o.dtype)), o.shape)
+              for name, o in zip(names, operands, strict=True) if o is not None and not o.loaded]
+    fixed = [onnx.numpy_helper.from_array(np.frombuffer(o.data, o.dtype).reshape(o.shape), name)
+             for name, o in zip(names, operands, strict=True) if o is not None and o.loaded]
+    node = helper.make_node(operator, names, _RESULTS, domain=domain, **dict(attributes))
     graph = helper.make_graph([node], operator, inputs, [onnx.ValueInfoProto(name="y")], fixed)
     model = helper.make_model(graph, ir_version=_IR, opset_imports=[helper.make_opsetid("", opset),
                                                                     helper.make_opsetid("com.microsoft", 1)])

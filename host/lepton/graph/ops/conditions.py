@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..core import GraphError, Pair, Shape, Tensor
+from ..core import GraphError, Pair, Shape, Signature, Tensor
 
 EIGHT_BITS = (np.int8, np.uint8)
 # The largest stride, dilation, kernel or padding. Real networks stay below 1000; with 16 bits each, sizes computed from
@@ -108,6 +108,13 @@ def broadcast(*tensors: Tensor) -> Shape:
     except ValueError:
         shapes = " and ".join(str(dims(t.shape)) for t in tensors)
         raise GraphError(f"shapes {shapes} do not broadcast") from None
+
+
+def check_loaded(positions: Sequence[int], signature: Signature) -> None:
+    """The operands that a framework has when it loads the network must be constants."""
+    for position in positions:
+        tensor = signature.inputs.get(position) if position >= 0 else None
+        require(tensor is not None and tensor.data is not None, f"operand {position} must be constant")
 
 
 def image(tensor: Tensor) -> tuple[int, int, int, int]:

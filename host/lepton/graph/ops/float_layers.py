@@ -1,4 +1,9 @@
-"""Layers with float32 weights, for networks that are quantized in part; on the host, with any number of image axes."""
+"""Layers with float32 weights, for networks that are quantized in part; on the host, with any number of image axes.
+
+`loaded` are the positions of the operands that ONNX Runtime has when it loads the network. It packs such weights (Conv
+in blocks of channels, "NCHWc"; products for its own loops) and adds in another order than with weights that it gets at
+run time, as those behind a DequantizeLinear, which it does not fold.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +13,10 @@ import numpy as np
 
 from ..core import Call, Op, OperandList, Pair, Shape, Signature, Tensor
 from ..numerics import onnxruntime_kernels
-from .conditions import MAX_WINDOW, dims, of_type, require
+from .conditions import MAX_WINDOW, check_loaded, dims, of_type, require
 from .windows import effective_kernel, output_size
 
-__all__ = ["FloatConv", "FloatConvTranspose"]
+__all__ = ["FloatConv", "FloatConvTranspose", "FloatGemm"]
 
 _FLOAT32 = np.dtype(np.float32)
 
@@ -56,6 +61,7 @@ class FloatConv(Op):
     dilation: tuple[int, ...]
     padding: tuple[Pair, ...]
     groups: int = 1
+    loaded: tuple[int, ...] = ()
 
     def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         shape, kernel = _operands(inputs, self.groups, "first")
@@ -69,11 +75,14 @@ class FloatConv(Op):
                                 f"padding {self.padding}")
         return (shape[0], kernel[0], *size), _FLOAT32
 
+    def check(self, signature: Signature) -> None:
+        check_loaded(self.loaded, signature)
+
     def compute(self, call: Call) -> np.ndarray:
         """Tap by tap of the kernel: a product of matrices over the channels each."""
         own = onnxruntime_kernels.run(call, "Conv", (
             ("strides", self.stride), ("dilations", self.dilation), ("group", self.groups),
-            ("pads", tuple(n for side in zip(*self.padding, strict=True) for n in side))))
+            ("pads", tuple(n for side in zip(*self.padding, strict=True) for n in side))), loaded=self.loaded)
         if own is not None:
             return own
         x, weights = call.values[:2]
@@ -109,11 +118,15 @@ class FloatConvTranspose(Op):
     dilation: tuple[int, ...]
     padding: tuple[int, ...]  # before each axis
     groups: int = 1
+    loaded: tuple[int, ...] = ()
 
     def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         shape, kernel = _operands(inputs, self.groups, "second")
         _in_range(len(shape) - 2, size=self.size, stride=self.stride, dilation=self.dilation, padding=self.padding)
         return (shape[0], kernel[1] * self.groups, *self.size), _FLOAT32
+
+    def check(self, signature: Signature) -> None:
+        check_loaded(self.loaded, signature)
 
     def compute(self, call: Call) -> np.ndarray:
         x, weights = call.values[:2]
@@ -124,7 +137,7 @@ class FloatConvTranspose(Op):
         own = onnxruntime_kernels.run(call, "ConvTranspose", (
             ("strides", self.stride), ("dilations", self.dilation), ("group", self.groups),
             ("output_padding", tuple(max(-n, 0) for n in after)),
-            ("pads", (*self.padding, *(max(n, 0) for n in after)))))
+            ("pads", (*self.padding, *(max(n, 0) for n in after)))), loaded=self.loaded)
         if own is not None:
             return own
         groups = self.groups
@@ -145,6 +158,55 @@ class FloatConvTranspose(Op):
 
     def macs(self, signature: Signature) -> int:
         return prod(signature.inputs[0].shape) * prod(signature.inputs[1].shape[1:])
+
+
+@dataclass(frozen=True)
+class FloatGemm(Op):
+    """inputs: a float32 (M,K), b (K,N), c that broadcasts to (M,N) or none; output alpha * a @ b + beta * c.
+
+    With `transposed_a` or `transposed_b` that operand has its axes the other way round. Sums as in `FloatConv`.
+    """
+
+    operands = (2, 3)
+
+    alpha: float = 1.0
+    beta: float = 1.0
+    transposed_a: bool = False
+    transposed_b: bool = False
+    loaded: tuple[int, ...] = ()
+
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
+        for tensor in inputs.given:
+            of_type(tensor, np.float32)
+        a, b = (dims(t.shape) for t in inputs[:2])
+        require(len(a) == len(b) == 2, f"a and b must be matrices, not of shapes {a} and {b}")
+        rows, length = a[::-1] if self.transposed_a else a
+        also, columns = b[::-1] if self.transposed_b else b
+        require(length == also, f"a of shape {a} and b of shape {b} do not multiply")
+        c = inputs.get(2)
+        require(c is None or (len(c.shape) <= 2 and all(
+            n in (1, extent) for n, extent in zip(dims(c.shape)[::-1], (columns, rows), strict=False))),
+            f"c must broadcast to {(rows, columns)}")
+        return (rows, columns), _FLOAT32
+
+    def check(self, signature: Signature) -> None:
+        check_loaded(self.loaded, signature)
+
+    def compute(self, call: Call) -> np.ndarray:
+        own = onnxruntime_kernels.run(call, "Gemm", (
+            ("alpha", float(self.alpha)), ("beta", float(self.beta)), ("transA", int(self.transposed_a)),
+            ("transB", int(self.transposed_b))), loaded=self.loaded)
+        if own is not None:
+            return own
+        a, b = call.values[:2]
+        c = call.values.get(2)
+        with np.errstate(all="ignore"):  # infinities are results here, as in the framework
+            made: np.ndarray = (a.T if self.transposed_a else a) @ (b.T if self.transposed_b else b)
+            made = made if self.alpha == 1 else made * np.float32(self.alpha)
+            return made if c is None else made + (c if self.beta == 1 else c * np.float32(self.beta))
+
+    def macs(self, signature: Signature) -> int:
+        return prod(signature.inputs[0].shape) * int(signature.output.shape[1])
 
 
 def _biased(call: Call, total: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from ..core import FULL, Call, GraphError, Op, OperandList, Pair, Shape, Signature, Tensor
 from ..numerics import compiled, onnxruntime_kernels
 from ..numerics.requantize import from_sums, requantizer, sum_scales
-from .conditions import clamp_range, dims, int8, of_type, require, same_type
+from .conditions import check_loaded, clamp_range, dims, int8, of_type, require, same_type
 from .weights import bias_of, centred, check_layer, finished, finisher, many_products, product, shape_of
 
 __all__ = ["Einsum", "FullyConnected", "MatMul"]
@@ -79,15 +79,22 @@ class FullyConnected(Op):
 class MatMul(Op):
     """inputs: a (..., M, K), b (..., K, N) of one type, both computed; batch axes broadcast as in numpy.
 
-    int8 is TFLite BATCH_MATMUL and ONNX QLinearMatMul, other types are multiplied as numpy does it.
+    float32 operands may be vectors, a row on the left and a column on the right, whose axis the output does not have:
+    ONNX Runtime adds in another order with them than with matrices of one row or column.
+
+    int8 is TFLite BATCH_MATMUL and ONNX QLinearMatMul, other types are multiplied as numpy does it. `loaded`: see
+    `float_layers`.
     """
 
     operands = (2, 2)
 
     clamp: Pair = FULL
+    loaded: tuple[int, ...] = ()
 
     def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         a, b = (dims(t.shape) for t in inputs)
+        if min(len(a), len(b)) == 1 and same_type(*inputs) == np.float32:
+            return self._of_vectors(a, b), np.dtype(np.float32)
         require(len(a) >= 2 and len(b) >= 2 and a[-1] == b[-2], f"shapes {a} and {b} do not multiply")
         try:
             batch = np.broadcast_shapes(a[:-2], b[:-2])
@@ -95,15 +102,21 @@ class MatMul(Op):
             raise GraphError(f"batch axes of {a} and {b} do not broadcast") from None
         return (*batch, a[-2], b[-1]), same_type(*inputs)
 
+    @staticmethod
+    def _of_vectors(a: Shape, b: Shape) -> Shape:
+        require(a[-1] == (b[0] if len(b) == 1 else b[-2]), f"shapes {a} and {b} do not multiply")
+        return a[:-1] if len(b) == 1 else (*b[:-2], b[-1])
+
     def check(self, signature: Signature) -> None:
         if same_type(*signature.inputs) == np.int8:
             int8(*signature.inputs, signature.output)
         clamp_range(self.clamp)
+        check_loaded(self.loaded, signature)
 
     def compute(self, call: Call) -> np.ndarray:
         a, b = call.values
         if not call.quantized:
-            own = onnxruntime_kernels.run(call, "MatMul") if a.dtype == np.float32 else None
+            own = onnxruntime_kernels.run(call, "MatMul", loaded=self.loaded) if a.dtype == np.float32 else None
             return a @ b if own is None else own
         left, right = call.inputs
         kernel = call.once("loops", lambda: self._loops(call))
