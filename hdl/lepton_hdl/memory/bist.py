@@ -34,18 +34,15 @@ class March(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         address = Signal(range(self._depth))
-        phase = Signal(range(3))
-        last = Signal()
-        down = Signal()
+        first = 0
+        last = self._depth - 1
         checkers = int("01" * (self._width // 2), 2)
         background = Mux(address[0], checkers << 1, checkers)
+        complement = Signal()  # whether the element of the march writes the background's complement
         written = Signal(self._width)
         expected = Signal(self._width)
         m.d.comb += [
-            down.eq(phase == 2),
-            last.eq(address == Mux(down, 0, self._depth - 1)),
-            # Phase 0 writes the background, 1 its complement, 2 the background again.
-            written.eq(Mux(phase == 1, ~background, background)),
+            written.eq(Mux(complement, ~background, background)),
             expected.eq(~written),
             self.read.request.p.eq(address),
             self.write.p.address.eq(address), self.write.p.data.eq(written),
@@ -61,29 +58,39 @@ class March(wiring.Component):
             m.d.sync += [found.eq(self.read.data), wanted.eq(expected)]
         with m.If(compare & (found != wanted)):
             m.d.sync += self.failed.eq(1)
+        def read(then: str):
+            """Ask for the word at `address`."""
+            m.d.comb += self.read.request.valid.eq(1)
+            with m.If(self.read.request.ready):
+                m.d.sync += asked.eq(1)
+                m.next = then
+
+        def write(end: int, step: int, same: str, restart: int, then: str):
+            """Write at `address`; then `same` at the next address or, after `end`, `then` from `restart` on."""
+            m.d.comb += self.write.valid.eq(1)
+            with m.If(self.write.ready):
+                m.d.sync += address.eq(Mux(address == end, restart, address + step))
+                m.next = same
+                with m.If(address == end):
+                    m.next = then
+
+        # In the first cycle of a state that writes what was read, `read.data` is there.
         with m.FSM():
             with m.State("IDLE"), m.If(self.start):
-                m.d.sync += [self.busy.eq(1), self.failed.eq(0), phase.eq(0), address.eq(0)]
-                m.next = "WRITE"
-            with m.State("READ"):
-                m.d.comb += self.read.request.valid.eq(1)
-                with m.If(self.read.request.ready):
-                    m.d.sync += asked.eq(1)
-                    m.next = "WRITE"
-            with m.State("WRITE"):  # its first cycle is the one in which `read.data` is there
-                m.d.comb += self.write.valid.eq(1)
-                with m.If(self.write.ready):
-                    with m.If(last):
-                        m.d.sync += [phase.eq(phase + 1), address.eq(Mux(phase == 0, 0, self._depth - 1))]
-                        m.next = "READ"
-                        with m.If(phase == 2):
-                            m.next = "LAST"
-                    with m.Else():
-                        m.d.sync += address.eq(Mux(down, address - 1, address + 1))
-                        m.next = "READ"
-                        with m.If(phase == 0):
-                            m.next = "WRITE"
-            with m.State("LAST"), m.If(~asked & ~compare):
+                m.d.sync += [self.busy.eq(1), self.failed.eq(0), address.eq(first)]
+                m.next = "UP-WRITE-0"
+            with m.State("UP-WRITE-0"):
+                write(end=last, step=1, same="UP-WRITE-0", restart=first, then="UP-READ-0")
+            with m.State("UP-READ-0"):
+                read(then="UP-WRITE-1")
+            with m.State("UP-WRITE-1"):
+                m.d.comb += complement.eq(1)
+                write(end=last, step=1, same="UP-READ-0", restart=last, then="DOWN-READ-1")
+            with m.State("DOWN-READ-1"):
+                read(then="DOWN-WRITE-0")
+            with m.State("DOWN-WRITE-0"):
+                write(end=first, step=-1, same="DOWN-READ-1", restart=first, then="COMPARE-LAST")
+            with m.State("COMPARE-LAST"), m.If(~asked & ~compare):
                 m.d.sync += self.busy.eq(0)
                 m.next = "IDLE"
         return m
