@@ -1,7 +1,7 @@
 """The chip's AXI4 port as two managers of the board's memory, one for reads and one for writes."""
 
-from amaranth.hdl import Module, ResetInserter, Signal
-from amaranth.lib import data, wiring
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..axi import Resp
@@ -11,15 +11,43 @@ from .requests import ADDRESS_BITS, MemorySignature
 _BURSTS = 4  # addresses taken ahead
 _BEATS = 8  # read beats on their way to the chip
 
-_BURST = data.StructLayout({"word": ADDRESS_BITS, "last": 8, "outside": 1})
 
+class _AddressChannel(wiring.Component):
+    """An AXI4 address channel (subordinate) as a stream of the beats of its bursts.
 
-def _burst(m, address, length, data_bytes: int, words: int):
-    """An address channel's burst. It is `outside` if any of its beats is not in memory."""
-    burst = Signal(_BURST)
-    first = address // data_bytes
-    m.d.comb += [burst.word.eq(first), burst.last.eq(length), burst.outside.eq(first + length >= words)]
-    return burst
+    `beats`: the beat's word in memory, whether it is the burst's last one, and whether the burst is `outside`, which it
+    is if any of its beats is beyond `words`.
+    """
+
+    def __init__(self, data_bytes: int, words: int):
+        self.data_bytes = data_bytes
+        self.words = words
+        super().__init__({
+            "address": In(64), "length": In(8), "valid": In(1), "ready": Out(1),
+            "beats": Out(stream.Signature(data.StructLayout({"word": ADDRESS_BITS, "last": 1, "outside": 1}))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.bursts = bursts = Queue(
+            data.StructLayout({"word": ADDRESS_BITS, "length": 8, "outside": 1}), _BURSTS)
+        first = self.address // self.data_bytes
+        m.d.comb += [
+            bursts.i.valid.eq(self.valid), self.ready.eq(bursts.i.ready),
+            bursts.i.payload.word.eq(first), bursts.i.payload.length.eq(self.length),
+            bursts.i.payload.outside.eq(first + self.length >= self.words),
+        ]
+        done = Signal(8)  # beats of the burst
+        burst = bursts.o.payload
+        beat = self.beats.payload
+        m.d.comb += [
+            self.beats.valid.eq(bursts.o.valid),
+            beat.word.eq(burst.word + done), beat.last.eq(done == burst.length), beat.outside.eq(burst.outside),
+            bursts.o.ready.eq(self.beats.ready & beat.last),
+        ]
+        with m.If(self.beats.valid & self.beats.ready):
+            m.d.sync += done.eq(Mux(beat.last, 0, done + 1))
+        return m
 
 
 class AxiReader(wiring.Component):
@@ -41,35 +69,31 @@ class AxiReader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         renew = ResetInserter(self.forget)
-        bursts = Queue(_BURST, _BURSTS)
+        addresses = _AddressChannel(self.data_bytes, self.words)
         beats = Queue(data.StructLayout({"last": 1, "outside": 1}), _BEATS)
         words = Queue(8 * self.data_bytes, _BEATS)
-        m.submodules.bursts, m.submodules.beats, m.submodules.words = renew(bursts), renew(beats), renew(words)
-        m.d.comb += [
-            bursts.i.valid.eq(self.arvalid), self.arready.eq(bursts.i.ready),
-            bursts.i.payload.eq(_burst(m, self.araddr, self.arlen, self.data_bytes, self.words)),
-        ]
+        m.submodules.addresses = renew(addresses)
+        m.submodules.beats = renew(beats)
+        m.submodules.words = renew(words)
 
         # A request a beat; its place among the answers is taken at once, so that they never overflow.
-        done = Signal(8)  # beats of the burst
-        step = Signal()
-        burst = bursts.o.payload
+        beat = addresses.beats.payload
         request = self.memory.request
+        step = Signal()
         m.d.comb += [
-            request.valid.eq(bursts.o.valid & ~burst.outside & beats.i.ready & ~self.forget),
-            request.payload.address.eq(burst.word + done),
-            step.eq(bursts.o.valid & beats.i.ready & (burst.outside | request.ready)),
+            addresses.address.eq(self.araddr), addresses.length.eq(self.arlen),
+            addresses.valid.eq(self.arvalid), self.arready.eq(addresses.ready),
+            request.valid.eq(addresses.beats.valid & ~beat.outside & beats.i.ready & ~self.forget),
+            request.payload.address.eq(beat.word),
+            step.eq(addresses.beats.valid & beats.i.ready & (beat.outside | request.ready)),
             beats.i.valid.eq(step),
-            beats.i.payload.last.eq(done == burst.last), beats.i.payload.outside.eq(burst.outside),
-            bursts.o.ready.eq(step & (done == burst.last)),
+            beats.i.payload.last.eq(beat.last), beats.i.payload.outside.eq(beat.outside),
+            addresses.beats.ready.eq(step),
         ]
-        with m.If(step):
-            m.d.sync += done.eq(done + 1)
-        with m.If(self.forget | (bursts.o.valid & bursts.o.ready)):
-            m.d.sync += done.eq(0)
 
         asked = Signal()
-        pending, stale = Signal(range(_BEATS + 1)), Signal(range(_BEATS + 1))  # asked of memory; of these, forgotten
+        pending = Signal(range(_BEATS + 1))  # requests that memory has not answered
+        stale = Signal(range(_BEATS + 1))  # of these, the forgotten ones
         answer = self.memory.read_data
         m.d.comb += [
             asked.eq(request.valid & request.ready),
@@ -114,32 +138,25 @@ class AxiWriter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         renew = ResetInserter(self.forget)
-        bursts = Queue(_BURST, _BURSTS)
+        addresses = _AddressChannel(self.data_bytes, self.words)
         responses = Queue(1, _BURSTS)
-        m.submodules.bursts, m.submodules.responses = renew(bursts), renew(responses)
-        burst = bursts.o.payload
+        m.submodules.addresses = renew(addresses)
+        m.submodules.responses = renew(responses)
+        beat = addresses.beats.payload
         request = self.memory.request
-        done = Signal(8)
         usable = Signal()
         step = Signal()
-        last = Signal()
         m.d.comb += [
-            bursts.i.valid.eq(self.awvalid), self.awready.eq(bursts.i.ready),
-            bursts.i.payload.eq(_burst(m, self.awaddr, self.awlen, self.data_bytes, self.words)),
-            usable.eq(bursts.o.valid & self.wvalid & responses.i.ready & ~self.forget),
-            request.valid.eq(usable & ~burst.outside),
-            request.payload.write.eq(1), request.payload.address.eq(burst.word + done),
+            addresses.address.eq(self.awaddr), addresses.length.eq(self.awlen),
+            addresses.valid.eq(self.awvalid), self.awready.eq(addresses.ready),
+            usable.eq(addresses.beats.valid & self.wvalid & responses.i.ready & ~self.forget),
+            request.valid.eq(usable & ~beat.outside),
+            request.payload.write.eq(1), request.payload.address.eq(beat.word),
             request.payload.data.eq(self.wdata), request.payload.strobe.eq(self.wstrb),
-            step.eq(usable & (burst.outside | request.ready)),
-            self.wready.eq(step),
-            last.eq(step & (done == burst.last)),
-            bursts.o.ready.eq(last),
-            responses.i.valid.eq(last), responses.i.payload.eq(burst.outside),
+            step.eq(usable & (beat.outside | request.ready)),
+            addresses.beats.ready.eq(step), self.wready.eq(step),
+            responses.i.valid.eq(step & beat.last), responses.i.payload.eq(beat.outside),
             self.bvalid.eq(responses.o.valid), responses.o.ready.eq(self.bready),
             self.bresp.eq(responses.o.payload.replicate(2) & Resp.DECERR.value),
         ]
-        with m.If(self.forget | last):
-            m.d.sync += done.eq(0)
-        with m.Elif(step):
-            m.d.sync += done.eq(done + 1)
         return m
