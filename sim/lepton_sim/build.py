@@ -1,6 +1,5 @@
 """From a component with the chip's ports to a loadable simulation of the board."""
 
-import platform
 import shutil
 import time
 from collections.abc import Callable
@@ -9,8 +8,8 @@ from pathlib import Path
 from amaranth.lib import wiring
 
 from .cache import build_root, digest, making_folder
-from .compile import INSTRUMENT, PROFILE, Flags, Progress, link, model_objects, quiet, run, runtime_objects, verilate
-from .inputs import take_inputs_while_low
+from .compile import INSTRUMENT, PROFILE, Flags, Progress, quiet, run
+from .library import HARNESS, OPTIMIZE, VERILATOR, Runner, make_library, verilate_for_library
 from .toolchain import compiler
 from .verilog import generate
 
@@ -18,16 +17,9 @@ Trainer = Callable[[Path], list[str]]  # from a library to the command that runs
 
 TRAINING = Path(__file__).parent / "training.py"
 INPUTS = Path(__file__).parent / "inputs.py"
-HARNESS = Path(__file__).parent / "harness"
 TOP = "lepton_chip"  # name of the Verilog module
 LIBRARY = "board.so"
-SIGN_EXTEND = "sign_extend.h"  # of the harness; every file of the generated C++ includes it
-
-VERILATOR = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert",
-              "--compiler-include", SIGN_EXTEND)
-# Without AVX gcc does not spill integers into vector registers, whose way back costs more than memory's.
-_X86 = platform.machine() in ("x86_64", "AMD64")
-OPTIMIZE = ("-O3", "-march=native", *(["-mno-avx"] if _X86 else []))
+_RUNNER = Runner(HARNESS / "board.cpp", (HARNESS, HARNESS / "fst_shim"), (HARNESS / "fst_shim",))
 
 
 def harness_sources() -> list[Path]:
@@ -70,24 +62,12 @@ def _build(verilog: str, folder: Path, flags: Flags, progress: Progress, trainer
     start = time.monotonic()
     work = folder / "work"
     progress("running Verilator")
-    generated = verilate(verilog, TOP, work, flags)
-    take_inputs_while_low(generated)
-    shutil.copy(HARNESS / SIGN_EXTEND, work)
-    shim = HARNESS / "fst_shim"
-
-    def library(target: Path, profile: tuple[str, ...] = ()) -> None:
-        objects = model_objects(generated, flags, [HARNESS / "board.cpp"], [f"-I{HARNESS}", f"-I{shim}"], progress,
-                                profile)
-        objects += runtime_objects(generated, flags, [shim], progress)
-        progress("linking")
-        instrumented = ["-fprofile-generate"] if profile == INSTRUMENT else []
-        link(objects, target, ["-shared", f"-Wl,--version-script={HARNESS / 'exports.map'}", *instrumented])
-
+    generated = verilate_for_library(verilog, TOP, work, flags)
     if trainer is not None:
-        library(work / LIBRARY, INSTRUMENT)
+        make_library(generated, _RUNNER, work / LIBRARY, flags, progress, INSTRUMENT)
         progress("training")
         run(trainer(work / LIBRARY), "training")
-    library(folder / LIBRARY, PROFILE if trainer else ())
+    make_library(generated, _RUNNER, folder / LIBRARY, flags, progress, PROFILE if trainer else ())
     (work / f"{TOP}.v").rename(folder / f"{TOP}.v")
     shutil.rmtree(work)
     progress(f"built the board in {time.monotonic() - start:.1f} s")

@@ -9,6 +9,7 @@ The RTL is the one that goes onto the board (`lepton_hdl.boards.system`); only c
 import ctypes
 import os
 import select
+import shutil
 import termios
 import threading
 import tty
@@ -20,14 +21,16 @@ from lepton.device import DeviceError
 from lepton_hdl.boards.sdram_timing import ULX3S_SDRAM, SdramChip
 from lepton_hdl.boards.system import BoardSystem
 
-from .build import OPTIMIZE, VERILATOR
 from .cache import build_root, digest, making_folder
-from .compile import Flags, Progress, link, model_objects, quiet, runtime_objects, verilate
+from .compile import Flags, Progress, quiet
+from .library import EXPORTS, HARNESS, OPTIMIZE, SIGN_EXTEND, VERILATOR, Runner, make_library, verilate_for_library
 from .verilog import generate
 
-HARNESS = Path(__file__).parent / "serial_harness"
-_SHARED = Path(__file__).parent / "harness"  # violations.h, sign_extend.h, exports.map
+SOURCES = Path(__file__).parent / "serial_harness"
+_RUNNER = Runner(SOURCES / "serial_board.cpp", (SOURCES, HARNESS))
+_SHARED = (HARNESS / "violations.h", HARNESS / SIGN_EXTEND, EXPORTS, Path(__file__).parent / "inputs.py")
 TOP = "lepton_board"
+LIBRARY = "board.so"
 _PICOSECONDS = 1000  # a nanosecond
 _BURST_BYTES = 4096
 _CHUNK = 20_000  # cycles between looks at the pseudo-terminal
@@ -61,20 +64,14 @@ def build(system: BoardSystem, progress: Progress = quiet) -> Path:
     progress("generating Verilog")
     verilog = generate(system, TOP, fields=False)
     flags = Flags(VERILATOR, OPTIMIZE)
-    sources = sorted(HARNESS.iterdir())
-    shared = [_SHARED / name for name in ("violations.h", "sign_extend.h", "exports.map")]
-    key = digest(verilog, flags.key, *(path.read_bytes() for path in (*sources, *shared)))
+    key = digest(verilog, flags.key, *(path.read_bytes() for path in (*sorted(SOURCES.iterdir()), *_SHARED)))
     final = build_root() / "serial_board" / key
     with making_folder(final, progress) as folder:
         if folder is not None:
-            work = folder / "work"
-            generated = verilate(verilog, TOP, work, flags)
-            (work / "sign_extend.h").write_bytes((_SHARED / "sign_extend.h").read_bytes())
-            objects = model_objects(generated, flags, [HARNESS / "serial_board.cpp"], [f"-I{HARNESS}", f"-I{_SHARED}"],
-                                    progress)
-            link([*objects, *runtime_objects(generated, flags, (), progress)], folder / "board.so",
-                 ["-shared", f"-Wl,--version-script={_SHARED / 'exports.map'}"])
-    return final / "board.so"
+            generated = verilate_for_library(verilog, TOP, folder / "work", flags)
+            make_library(generated, _RUNNER, folder / LIBRARY, flags, progress)
+            shutil.rmtree(folder / "work")
+    return final / LIBRARY
 
 
 def _load(path: Path) -> ctypes.CDLL:

@@ -1,7 +1,7 @@
-"""The harness's sign extension beside Verilator's own, at every width."""
+"""The harness's sign extension equals Verilator's own, at every width."""
 
-from lepton_sim.build import HARNESS, SIGN_EXTEND
 from lepton_sim.compile import Flags, include_options, run
+from lepton_sim.library import HARNESS, SIGN_EXTEND
 from lepton_sim.toolchain import compiler
 
 PROGRAM = """
@@ -35,5 +35,5 @@ def test_equal_to_verilators(tmp_path):
     source, program = tmp_path / "compare.cpp", tmp_path / "compare"
     source.write_text(PROGRAM)
     run([*compiler().command, *Flags().compile, "-O1", *include_options(), f"-I{HARNESS}", source, "-o", program],
-        f"compiling beside {SIGN_EXTEND}")
+        f"compiling the comparison with {SIGN_EXTEND}")
     run([program], "comparing")
