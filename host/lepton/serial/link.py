@@ -38,6 +38,63 @@ class Request:
     data: bytes = b""
 
 
+class _Open:
+    """The requests of one call of `ask_all`: those that wait, those that are under way, and the answers.
+
+    `under_way` maps sequence numbers to indices of requests, in the order in which they were sent last.
+    """
+
+    def __init__(self, requests: Iterable[Request]):
+        self.requests = list(requests)
+        self.under_way: dict[int, int] = {}
+        self._answers: dict[int, bytes] = {}
+        self._next = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every request has its answer."""
+        return len(self._answers) == len(self.requests)
+
+    @property
+    def may_send(self) -> bool:
+        """Whether a request waits and the window has room for it."""
+        return self._next < len(self.requests) and len(self.under_way) < WINDOW
+
+    def start(self, sequence: int) -> Request:
+        """The next request, which is sent as `sequence`."""
+        self.under_way[sequence] = self._next
+        self._next += 1
+        return self.requests[self.under_way[sequence]]
+
+    def again(self, sequence: int) -> Request:
+        """A request under way, which is sent once more."""
+        self.under_way[sequence] = self.under_way.pop(sequence)  # now the last one that was sent
+        return self.requests[self.under_way[sequence]]
+
+    def before(self, sequence: int) -> list[int]:
+        """The sequence numbers that were sent before this one and have no answer."""
+        sent = list(self.under_way)
+        return sent[:sent.index(sequence)]
+
+    def answer(self, sequence: int, data: bytes) -> None:
+        """Note the answer to a request under way."""
+        self._answers[self.under_way.pop(sequence)] = data
+
+    def answers(self) -> list[bytes]:
+        """The answers in the order of the requests."""
+        return [self._answers[index] for index in range(len(self.requests))]
+
+    @property
+    def line_bytes(self) -> int:
+        """Bytes of all headers and data, one way for each request."""
+        return sum(HEADER_BYTES + request.length for request in self.requests)
+
+    @property
+    def window_bytes(self) -> int:
+        """Bytes of a window full of the longest request."""
+        return WINDOW * (HEADER_BYTES + max((request.length for request in self.requests), default=0))
+
+
 class Link:
     """Answers of a board to requests.
 
@@ -67,53 +124,46 @@ class Link:
 
     def ask_all(self, requests: Iterable[Request], patience: float = 0.0) -> list[bytes]:
         """The answers in order. Up to `WINDOW` requests are under way, so they must be independent of each other."""
-        todo = list(requests)
-        patience_given = patience
-        answers: dict[int, bytes] = {}
-        open_requests: dict[int, int] = {}  # sequence number to index, in the order in which they were sent last
-        following = 0
+        todo = _Open(requests)
         tries = 0
         started = heard = self._clock()
-        expected = WINDOW * (HEADER_BYTES + max((request.length for request in todo), default=0))
-        patience += max(self.silence, 2 * self._pace * expected)
-        while len(answers) < len(todo):
-            while following < len(todo) and len(open_requests) < WINDOW:
+        limit = patience + max(self.silence, 2 * self._pace * todo.window_bytes)
+        while not todo.complete:
+            while todo.may_send:
                 self._sequence = (self._sequence + 1) % _SEQUENCES
-                open_requests[self._sequence] = following
-                self._send(self._sequence, todo[following])
-                following += 1
+                self._send(self._sequence, todo.start(self._sequence))
             received = self._port.read(max(1, self._port.in_waiting))
             if received:
                 heard = self._clock()
-            lost: list[int] = []
-            for answer in self._decoder.feed(received):
-                if len(answer) < 2 or answer[0] not in open_requests:
-                    continue  # a second answer to a request that was sent twice
-                # The board answers in order: what was sent before this request was lost.
-                for sequence in list(open_requests):
-                    if sequence == answer[0]:
-                        break
-                    lost.append(sequence)
-                index = open_requests.pop(answer[0])
-                answers[index] = self._judged(todo[index], answer)
+            lost, answered = self._take(todo, received)
+            if answered:
                 tries = 0
-            if self._clock() - heard > patience:
+            if self._clock() - heard > limit:
                 tries += 1
                 if tries == TRIES:
                     raise DeviceError(f"the board on {self.name} does not answer; check that it is connected, that its "
                                       "bitstream is loaded, and the baud rate")
-                lost = list(open_requests)
+                lost = list(todo.under_way)
                 heard = self._clock()
             for sequence in lost:
-                if sequence in open_requests:
-                    index = open_requests.pop(sequence)
-                    open_requests[sequence] = index
-                    self._send(sequence, todo[index])
-                    self.repeated += 1
-        if tries == 0 and patience_given == 0 and todo:
-            total = sum(HEADER_BYTES + request.length for request in todo)
-            self._pace = (self._clock() - started) / total
-        return [answers[index] for index in range(len(todo))]
+                self._send(sequence, todo.again(sequence))
+                self.repeated += 1
+        if tries == 0 and patience == 0 and todo.requests:
+            self._pace = (self._clock() - started) / todo.line_bytes
+        return todo.answers()
+
+    def _take(self, todo: _Open, received: bytes) -> tuple[list[int], bool]:
+        """Note the answers in bytes from the board. Gives the requests that were lost, and whether any was answered."""
+        lost: dict[int, None] = {}
+        answered = False
+        for answer in self._decoder.feed(received):
+            if len(answer) < 2 or answer[0] not in todo.under_way:
+                continue  # a second answer to a request that was sent twice
+            # The board answers in order: what was sent before this request was lost.
+            lost |= dict.fromkeys(todo.before(answer[0]))
+            todo.answer(answer[0], self._judged(todo.requests[todo.under_way[answer[0]]], answer))
+            answered = True
+        return [sequence for sequence in lost if sequence in todo.under_way], answered
 
     def _send(self, sequence: int, request: Request) -> None:
         header = _REQUEST.pack(sequence, request.operation, request.address, request.length)
