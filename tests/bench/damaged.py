@@ -10,12 +10,17 @@ from tests.bench.pins import Pins
 
 
 class DamagedPins(Pins):
-    """Pins that show one wrong bit of one output, once: in the `read`-th look at `port`, from 0 on."""
+    """Pins that show one wrong bit of one output, once: in the `read`-th look at `port`, from 0 on.
 
-    def __init__(self, dut: HierarchyObject, port: str, read: int = 20, bit: int = 0) -> None:
+    With `value` only looks that find this value are counted, as a `valid` that is wrong may do no harm otherwise.
+    """
+
+    def __init__(self, dut: HierarchyObject, port: str, read: int = 20, bit: int = 0,
+                 value: int | None = None) -> None:
         super().__init__(dut)
         self.port = port
         self._left = read
+        self._value = value
         self._bit = bit
 
     @property
@@ -25,7 +30,7 @@ class DamagedPins(Pins):
 
     def get(self, name: str) -> int:
         value = super().get(name)
-        if name != self.port or self.damaged:
+        if name != self.port or self.damaged or self._value not in (None, value):
             return value
         self._left -= 1
         return value ^ 1 << self._bit if self.damaged else value
