@@ -1,112 +1,173 @@
-"""The semaphores against a Python model, cycle by cycle."""
+"""The semaphores alone, cycle by cycle: counts, grants in order of the engines, and overflows."""
 
 import random
+from dataclasses import dataclass
 
 import cocotb
-from cocotb.triggers import ReadOnly, RisingEdge
 from lepton.arch import Engine, ErrorCode
 from lepton_hdl.control.faults import FAULT
-from lepton_hdl.control.semaphores import Semaphores
+from lepton_hdl.control.semaphores import LIMIT, Semaphores
 
-from tests.bench.clock import start_clock
+from tests.bench.checker import Outputs
+from tests.bench.damaged import DamagedPins
+from tests.bench.layouts import encode
+from tests.bench.pins import Pins
 from tests.cocotb_harness import run_cocotb
 from tests.hdl.control.expose import Exposed
 
 PORTS = [engine.name.lower() for engine in Engine]
+SEMAPHORES = 16
+NOBODY = (None,) * len(Engine)
+FIRST_INDEX = 100  # of the posting commands: LOAD's; that of the next engine is one more, so that they differ
+FIRST_LAYER = 7
+
+Masks = tuple[int | None, ...]
+"""A mask of semaphores for each engine, or None."""
 
 
-def _mask(bits):
-    return sum(random.random() < bits / 16 and 1 << i for i in range(16))
+@dataclass(frozen=True)
+class Cycle:
+    """What the engines want of the semaphores in one cycle, and what they give."""
+
+    requests: Masks = NOBODY
+    posts: Masks = NOBODY
+
+
+class Driver:
+    """Puts a cycle on the ports; what is not valid in it is noise."""
+
+    def __init__(self, pins: Pins) -> None:
+        self.pins = pins
+
+    async def start(self) -> None:
+        await self.pins.start(**{f"{port}__{name}": 0 for port in PORTS for name in ("request", "post_valid", "wait")})
+
+    def drive(self, cycle: Cycle) -> None:
+        """The inputs of one cycle."""
+        for engine, port in zip(Engine, PORTS, strict=True):
+            wait = cycle.requests[engine]
+            post = cycle.posts[engine]
+            self.pins.set(**{
+                f"{port}__request": wait is not None, f"{port}__wait": wait or 0,
+                f"{port}__post_valid": post is not None,
+                f"{port}__post": random.getrandbits(SEMAPHORES) if post is None else post,
+                f"{port}__post_index": FIRST_INDEX + engine, f"{port}__post_layer": FIRST_LAYER + engine})
 
 
 class Model:
-    """Counts, and what one cycle does to them."""
+    """The counts, and what one cycle does to them. `granted` and `overflow` are those of the last cycle."""
 
-    def __init__(self):
-        self.counts = [0] * 16
+    def __init__(self) -> None:
+        self.counts = [0] * SEMAPHORES
+        self.granted: Engine | None = None
+        self.overflow = 0  # mask
 
-    def step(self, requests, posts):
-        """Returns ([missing], [granted], overflow mask) of the cycle with these requests (mask or None) and posts."""
-        missing = [sum(1 << i for i in range(16) if (wait or 0) >> i & 1 and not self.counts[i]) for wait in requests]
-        winner = next((e for e in Engine if requests[e] is not None and not missing[e]), None)
-        overflow = 0
-        for i in range(16):
-            taken = winner is not None and requests[winner] >> i & 1
-            total = self.counts[i] - taken + sum(post >> i & 1 for post in posts)
-            overflow |= (total > 255) << i
-            self.counts[i] = min(total, 255)
-        return missing, [e == winner for e in Engine], overflow
+    def step(self, cycle: Cycle) -> dict[str, int]:
+        """All outputs in this cycle."""
+        missing = [sum(1 << i for i in range(SEMAPHORES) if (wait or 0) >> i & 1 and not self.counts[i])
+                   for wait in cycle.requests]
+        self.granted = next((e for e in Engine if cycle.requests[e] is not None and not missing[e]), None)
+        taken = (cycle.requests[self.granted] or 0) if self.granted is not None else 0
+        posts = [post or 0 for post in cycle.posts]
+        self.overflow = 0
+        for i in range(SEMAPHORES):
+            total = self.counts[i] - (taken >> i & 1) + sum(post >> i & 1 for post in posts)
+            self.overflow |= (total > LIMIT) << i
+            self.counts[i] = min(total, LIMIT)
+        expected = {"fault__valid": int(self.overflow != 0)}
+        for engine, port in zip(Engine, PORTS, strict=True):
+            expected[f"{port}__missing"] = missing[engine]
+            expected[f"{port}__grant"] = int(engine == self.granted)
+        if self.overflow:
+            first = next(e for e in Engine if posts[e] & self.overflow)
+            expected["fault__payload"] = encode(
+                FAULT, code=ErrorCode.SEMAPHORE_OVERFLOW, engine=first, index=FIRST_INDEX + first,
+                layer=FIRST_LAYER + first, address=self.overflow)
+        return expected
 
 
-async def _cycle(dut, model, requests, posts):
-    """Drive one cycle and compare every output with the model."""
-    for engine, port in zip(Engine, PORTS, strict=True):
-        def drive(name, value, port=port):
-            getattr(dut, f"{port}__{name}").value = value
-        drive("request", requests[engine] is not None)
-        drive("wait", requests[engine] or 0)
-        drive("post_valid", posts[engine] is not None)
-        drive("post", posts[engine] if posts[engine] is not None else 0xFFFF)
-        drive("post_index", 100 + engine)
-        drive("post_layer", 7 + engine)
-    await ReadOnly()
-    posts = [post or 0 for post in posts]
-    missing, granted, overflow = model.step(requests, posts)
-    for engine, port in zip(Engine, PORTS, strict=True):
-        assert int(getattr(dut, f"{port}__missing").value) == missing[engine]
-        assert bool(getattr(dut, f"{port}__grant").value) == granted[engine]
-    assert bool(dut.fault__valid.value) == bool(overflow)
-    if overflow:
-        fault = FAULT.from_bits(int(dut.fault__payload.value))
-        first = next(e for e in Engine if posts[e] & overflow)
-        assert (fault.code, fault.engine, fault.index, fault.layer, fault.address) == (
-            ErrorCode.SEMAPHORE_OVERFLOW, first, 100 + first, 7 + first, overflow)
-    await RisingEdge(dut.clk)
-    return granted, overflow
+class Bench:
+    """Driver, model and checker of one run."""
+
+    def __init__(self, pins: Pins) -> None:
+        self.pins = pins
+        self.driver = Driver(pins)
+        self.model = Model()
+        self.checker = Outputs(pins)
+
+    async def cycle(self, cycle: Cycle) -> None:
+        self.driver.drive(cycle)
+        await self.pins.settle()
+        self.checker.check(self.model.step(cycle), cycle)
+        await self.pins.tick()
+
+
+async def open_bench(pins: Pins) -> Bench:
+    bench = Bench(pins)
+    await bench.driver.start()
+    return bench
+
+
+def random_mask(bits: int) -> int:
+    """A mask of about that many semaphores."""
+    return sum(1 << i for i in range(SEMAPHORES) if random.random() < bits / SEMAPHORES)
+
+
+def random_posts(bits: int, share: float) -> Masks:
+    return tuple(random_mask(bits) if random.random() < share else None for _ in Engine)
+
+
+async def random_traffic(bench: Bench, cycles: int) -> list[int]:
+    """Each engine asks, and waits until it is granted; the number of grants of each."""
+    grants = [0] * len(Engine)
+    requests: list[int | None] = [None] * len(Engine)
+    for _ in range(cycles):
+        for engine in Engine:
+            if requests[engine] is None and random.random() < 0.5:
+                requests[engine] = random_mask(random.choice([0, 1, 3]))
+        await bench.cycle(Cycle(tuple(requests), random_posts(1, 0.4)))
+        if (granted := bench.model.granted) is not None:
+            grants[granted] += 1
+            requests[granted] = None
+    return grants
 
 
 @cocotb.test(timeout_time=200, timeout_unit="us")
 async def random_traffic_agrees_with_the_model(dut):
-    await start_clock(dut)
-    await RisingEdge(dut.clk)
-    model, grants = Model(), [0, 0, 0]
-    requests = [None] * 3
-    for _ in range(8000):
-        for engine in Engine:
-            if requests[engine] is None and random.random() < 0.5:
-                requests[engine] = _mask(random.choice([0, 1, 3]))
-        posts = [_mask(1) if random.random() < 0.4 else None for _ in Engine]
-        granted, _ = await _cycle(dut, model, requests, posts)
-        for engine in Engine:
-            if granted[engine]:
-                grants[engine] += 1
-                requests[engine] = None
+    grants = await random_traffic(await open_bench(Pins(dut)), 8000)
     assert min(grants) > 500, grants
 
 
 @cocotb.test(timeout_time=200, timeout_unit="us")
 async def overflow_names_the_first_engine_that_posted(dut):
-    await start_clock(dut)
-    await RisingEdge(dut.clk)
-    model, seen = Model(), 0
+    bench = await open_bench(Pins(dut))
+    seen = 0
     for _ in range(1500):
-        posts = [_mask(8) if random.random() < 0.5 else None for _ in Engine]
-        _, overflow = await _cycle(dut, model, [_mask(1), None, _mask(1)], posts)
-        seen += bool(overflow)
+        await bench.cycle(Cycle((random_mask(1), None, random_mask(1)), random_posts(8, 0.5)))
+        seen += bench.model.overflow != 0
     assert seen > 100
 
 
 @cocotb.test(timeout_time=200, timeout_unit="us")
 async def a_full_semaphore_may_be_taken_and_posted_at_once(dut):
-    await start_clock(dut)
-    await RisingEdge(dut.clk)
-    model = Model()
-    for _ in range(255):
-        await _cycle(dut, model, [None] * 3, [1, None, None])
-    _, overflow = await _cycle(dut, model, [None, 1, None], [None, None, 1])
-    assert not overflow
-    _, overflow = await _cycle(dut, model, [None] * 3, [None, None, 1])
-    assert overflow == 1
+    bench = await open_bench(Pins(dut))
+    for _ in range(LIMIT):
+        await bench.cycle(Cycle(posts=(1, None, None)))
+    await bench.cycle(Cycle((None, 1, None), (None, None, 1)))
+    assert bench.model.overflow == 0
+    await bench.cycle(Cycle(posts=(None, None, 1)))
+    assert bench.model.overflow == 1
+
+
+@cocotb.test(timeout_time=200, timeout_unit="us")
+@cocotb.parametrize(port=["load__missing", "tensor__grant", "store__grant", "fault__valid", "fault__payload"])
+async def a_wrong_bit_is_reported(dut, port):
+    """The checker notices a planted error of an output in a single cycle."""
+    pins = DamagedPins(dut, port)
+    bench = await open_bench(pins)
+    with pins.reported(f"{port} is"):
+        for _ in range(1500):
+            await bench.cycle(Cycle((random_mask(1), random_mask(1), None), random_posts(8, 0.5)))
 
 
 def test_semaphores():
