@@ -31,27 +31,12 @@ def gelu(x: Value, tanh: bool = False) -> Value:
     return x * 0.5 * (inner.unary("tanh" if tanh else "erf") + 1.0)
 
 
-def hard_sigmoid(x: Value, alpha: float, beta: float) -> Value:
-    """ONNX: alpha * x + beta, between 0 and 1."""
-    return clamp(x * alpha + beta, 0.0, 1.0)
-
-
-def hard_swish(x: Value) -> Value:
-    """ONNX: x times the hard sigmoid of slope 1/6."""
-    return x * hard_sigmoid(x, 1 / 6, 0.5)
-
-
 def leaky_relu(x: Value, slope: Number) -> Value:
     """x, or `slope` times it below 0; PReLU where the slope is a value or an array that broadcasts to x."""
     if isinstance(slope, Value) and slope.data is None:
         below = x.minimum(0.0) * slope
         return x.relu() + below  # one of the two is 0, so that the sum is exact
     return x.apply(ops.Prelu(), slope)
-
-
-def truncated(x: Value) -> Value:
-    """x rounded towards zero: the floor of what is not negative, the ceiling of the rest."""
-    return x.relu().unary("floor") + x.minimum(0.0).unary("ceil")
 
 
 def scaled(x: Value, factor: Number, shift: Number) -> Value:

@@ -27,13 +27,12 @@ def computed(function, *arrays):
 EXTREME = np.float32([-1000, -100, -20, -1, -1e-3, 0, 1e-3, 1, 20, 100, 1000])
 ELEMENTWISE = {
     "gelu": (c.gelu, F.gelu), "gelu tanh": (lambda x: c.gelu(x, tanh=True), lambda x: F.gelu(x, approximate="tanh")),
-    "hard sigmoid": (lambda x: c.hard_sigmoid(x, 1 / 6, 0.5), F.hardsigmoid), "hard swish": (c.hard_swish, F.hardswish),
     "leaky relu": (lambda x: c.leaky_relu(x, 0.3), lambda x: F.leaky_relu(x, 0.3)),
     "leaky relu of a computed slope": (lambda x: c.leaky_relu(x, x.sigmoid()),
                                        lambda x: x.relu() - F.relu(-x) * x.sigmoid()),
     "clamp": (lambda x: c.clamp(x, -0.5, 2.0), lambda x: x.clamp(-0.5, 2.0)),
     "clamp from below": (lambda x: c.clamp(x, -0.5, np.inf), lambda x: x.clamp(-0.5)),
-    "truncated": (c.truncated, torch.trunc), "scaled": (lambda x: c.scaled(x, 2.5, -1.0), lambda x: x * 2.5 - 1),
+    "scaled": (lambda x: c.scaled(x, 2.5, -1.0), lambda x: x * 2.5 - 1),
 }
 
 

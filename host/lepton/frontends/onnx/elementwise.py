@@ -11,7 +11,7 @@ import onnx
 
 from lepton.graph import Cast, Div, Function, IntegerDivision, Maximum, Minimum, Op
 from lepton.graph.builder import Value
-from lepton.graph.composites import clamp, hard_sigmoid, hard_swish, leaky_relu
+from lepton.graph.composites import clamp, leaky_relu
 
 from .node import Converter, OnnxNode, Rule
 from .tabulate import as_table, elementwise, set_table
@@ -114,15 +114,6 @@ def leaky(node: OnnxNode) -> Value:
 def prelu(node: OnnxNode) -> Value:
     """The slope may be computed."""
     return leaky_relu(node.host(0), node.host(1))
-
-
-def hard_sigmoid_rule(node: OnnxNode) -> Value:
-    # The defaults of HardSigmoid-6.
-    return hard_sigmoid(node.host(), node.given.get("alpha", 0.2), node.given.get("beta", 0.5))
-
-
-def hard_swish_rule(node: OnnxNode) -> Value:
-    return hard_swish(node.host())
 
 
 def total(node: OnnxNode) -> Value:

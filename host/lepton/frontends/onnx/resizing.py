@@ -8,13 +8,12 @@ from typing import TypeVar
 import numpy as np
 import onnx
 
-from lepton.graph import Quantization, Quantize, Resize, Table
+from lepton.graph import Resize
 from lepton.graph.builder import Value
-from lepton.graph.composites import truncated
 
 from .node import OnnxNode, source_of
 from .operands import from_image, image
-from .values import BYTES, CODES, INT8, UINT8, AtRunTime
+from .values import BYTES, UINT8, AtRunTime
 from .windows import of_image
 from .worker import CHANNELS_LAST
 
@@ -120,23 +119,10 @@ def _image(node: OnnxNode, source: AtRunTime, wanted: Request) -> None:
         node.set(source.moved(from_image(node.emit(op, image(source.tensor), q=q), rank)))
     elif source.dtype not in BYTES:
         node.set_host(from_image(node.emit(op, image(node.host())), rank))
-    elif node.proto.doc_string == CHANNELS_LAST:  # ONNX Runtime computes with integers there
-        op = replace(op, unsigned=source.dtype == UINT8)
+    else:  # ONNX Runtime computes with integers where it has the channels last
+        op = replace(op, unsigned=source.dtype == UINT8, in_float=node.proto.doc_string != CHANNELS_LAST)
         x = node.codes()
         node.set_codes(from_image(node.emit(op, image(x), q=x.parameters), rank), source.dtype)
-    else:
-        node.set_codes(from_image(_interpolated_bytes(node, source, op), rank), source.dtype)
-
-
-def _interpolated_bytes(node: OnnxNode, source: AtRunTime, op: Resize) -> Value:
-    """The int8 image of 8-bit values that ONNX Runtime interpolates as they are, in float32; it cuts fractions off."""
-    y = node.emit(op, image(node.host().cast(np.float32)))
-    # upsample.h: the interpolated float32 is cast to the type of the values, which is towards zero.
-    whole = truncated(y) if source.dtype == INT8 else y.unary("floor")
-    zero = 0 if source.dtype == INT8 else -128
-    codes = node.emit(Quantize(), whole, q=Quantization(np.ones(1, np.float32), np.array([zero], np.int32)))
-    # The same codes, with the scale of the source again.
-    return node.emit(Table(CODES[INT8].tobytes()), codes, q=source.tensor.parameters)
 
 
 def _evaluated(node: OnnxNode, wanted: Request, axis: int, data: np.ndarray) -> np.ndarray:

@@ -14,14 +14,20 @@ import onnxruntime
 from lepton.graph import GraphError
 
 from .isolated import SHARED
+from .restoring import restore
 from .worker import session_options
 
 NEWEST_IR = 10  # of the models made here: the one of onnx 1.16, which every supported ONNX Runtime reads
 
 
 def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
-    """`model` as ONNX Runtime runs it (`worker.prepare`). Raises GraphError when it refuses the model."""
-    return onnx.load_model_from_string(SHARED.prepare(model.SerializeToString()))
+    """`model` as ONNX Runtime runs it (`worker.prepare`), but for what it takes apart only for want of a kernel.
+
+    Raises GraphError when it refuses the model.
+    """
+    prepared = onnx.load_model_from_string(SHARED.prepare(model.SerializeToString()))
+    restore(model, prepared)
+    return prepared
 
 
 def evaluate(node: onnx.NodeProto, inputs: list[np.ndarray | None], opsets: tuple[tuple[str, int], ...],

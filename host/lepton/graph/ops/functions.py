@@ -100,6 +100,10 @@ def _group_norm(x: np.ndarray, given: Numbers, scale: np.ndarray, bias: np.ndarr
     return y * scale.reshape(along) + bias.reshape(along)
 
 
+def _hard_sigmoid(x: np.ndarray, given: Numbers) -> np.ndarray:
+    return np.clip(x * np.float32(given.get("alpha", 0.2)) + np.float32(given.get("beta", 0.5)), 0, 1)
+
+
 def _hard_swish(x: np.ndarray, given: Numbers) -> np.ndarray:
     return x * np.clip(x * np.float32(1 / 6) + np.float32(0.5), 0, 1)
 
@@ -132,7 +136,8 @@ _PLAIN: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # without attributes 
 FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
     **{name: _of_one(f) for name, f in _PLAIN.items()},
     "BiasGelu": lambda x, given, bias: _gelu(x + bias),
-    "Celu": _celu, "Elu": _elu, "FastGelu": _fast_gelu, "HardSwish": _hard_swish,
+    "Celu": _celu, "Elu": _elu, "FastGelu": _fast_gelu,
+    "HardSigmoid": _hard_sigmoid, "HardSwish": _hard_swish,
     "Gelu": lambda x, given: _gelu(x, tanh=given.get("approximate") == "tanh"),
     "GroupNormalization": _group_norm, "InstanceNormalization": _instance_norm, "LayerNormalization": _layer_norm,
     "LogSoftmax": _log_softmax, "Mod": _modulo, "Pow": lambda x, given, y: np.power(x, y), "QuickGelu": _quick_gelu,

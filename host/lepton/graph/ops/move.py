@@ -6,6 +6,7 @@ from math import prod
 import numpy as np
 
 from ..core import Call, GraphError, Op, OperandList, Pair, Shape, Signature, Tensor
+from ..numerics.transposing import swapper
 from .conditions import axis_of, dims, of_type, require, same_quantization, same_type
 
 __all__ = ["Concat", "Gather", "Move", "Pad", "Reshape", "Slice", "Transpose"]
@@ -60,8 +61,11 @@ class Transpose(Move):
         return tuple(shape[i] for i in self.order), np.dtype(inputs[0].dtype)
 
     def compute(self, call: Call) -> np.ndarray:
-        order = self.order  # without axes, numpy's ascontiguousarray would add one
-        return call.through(lambda x: np.ascontiguousarray(x.transpose(order))) if order else call.x
+        order = self.order
+        if not order:  # numpy's ascontiguousarray would add an axis
+            return call.x
+        swap = call.once("swap", lambda: swapper(call.x.shape, order, call.x.dtype, call.often))
+        return call.through(swap or (lambda x: np.ascontiguousarray(x.transpose(order))))
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ class Resize(Move):
     or "pytorch_half_pixel" (names of ONNX Resize), or "pytorch_nearest" ("asymmetric" in PyTorch's arithmetic);
     `nearest` how that place is rounded: "floor", "round_prefer_floor", "round_prefer_ceil" or "ceil".
     `scales` (y, x) where the framework states them, else output over input size. Bilinear of int8 is
-    what TFLite's kernels for int8 or (`unsigned`) uint8 do; with `Arithmetic.FLOAT` it has weights of 10 bits and cuts
-    fractions off, of uint8 values if `unsigned`.
+    what TFLite's kernels for int8 or (`unsigned`) uint8 do; with `Arithmetic.FLOAT` it has weights of 10 bits, or is
+    computed `in_float`, and cuts fractions off, of uint8 values if `unsigned`.
     """
 
     one_image = True
@@ -46,6 +46,7 @@ class Resize(Move):
     nearest: str = "round_prefer_floor"
     scales: tuple[float, float] | None = None
     unsigned: bool = False
+    in_float: bool = False
 
     def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         batch, _, _, channels = image(inputs[0])
@@ -75,6 +76,8 @@ class Resize(Move):
             return made
         if not call.quantized:
             return _bilinear(x, self, call)[None]
+        if self.in_float:
+            return call.through(lambda image: _cut_off(image[0], self, call)[None])
         if not call.fixed:
             weights = call.once("weights", lambda: cut_off_weights(x.shape, self.grid))
             if not self.unsigned:
@@ -159,6 +162,18 @@ def _bilinear_unsigned(x: np.ndarray, size: Pair, op: Resize) -> np.ndarray:
             total += term
         total += half
         result[rows] = (total.astype(np.int16) - np.int16(128)).astype(np.int8)
+    return result
+
+
+def _cut_off(x: np.ndarray, op: Resize, call: Call) -> np.ndarray:
+    """int8 as ONNX Runtime interpolates 8-bit values: in float32, which is then cast (upsample.h)."""
+    up = np.float32(128 if op.unsigned else 0)
+    made = _bilinear(np.add(x, up, dtype=np.float32) if op.unsigned else x, op, call)
+    loop = compiled.loop("cut_off", made.size, call.often)
+    if loop is None:
+        return (np.trunc(made) - up).astype(np.int8)
+    result = np.empty(made.shape, np.int8)
+    loop(made.reshape(-1), up, result.reshape(-1))
     return result
 
 

@@ -7,9 +7,9 @@ instructions of them. `TYPES` are the types of the arguments, arrays that are on
 from collections.abc import Callable
 from types import ModuleType
 
-from . import boxes, elementwise, fixed, images, layers, pairs, pools, rows, sums
+from . import boxes, elementwise, fixed, images, layers, moves, pairs, pools, rows, sums
 
-_MODULES: tuple[ModuleType, ...] = (elementwise, pairs, sums, rows, fixed, images, pools, layers, boxes)
+_MODULES: tuple[ModuleType, ...] = (elementwise, pairs, sums, rows, fixed, images, pools, layers, boxes, moves)
 
 TYPES: dict[str, str] = {name: types for module in _MODULES for name, types in module.TYPES.items()}
 FUNCTIONS: dict[str, Callable[..., None]] = {name: getattr(module, name) for module in _MODULES

@@ -9,6 +9,7 @@ TYPES = {
     "take": "UINT16[:] UINT16[:] uint16[:]",
     "take_bytes": "INT8[:] INT8[:] int8[:]",
     "quantize": "FLOAT32[:] float32 float32 float32 float32 boolean boolean int8[:]",
+    "cut_off": "FLOAT32[:] float32 int8[:]",
     "rectify": "FLOAT32[:] float32[:]",
     "dequantize": "INT8[:] float32 float32 float32[:]",
     "select_bytes": "INT8[:] INT8[:] INT8[:] int8[:]",
@@ -42,6 +43,12 @@ def quantize(x: Array, scale: Float, zero: Float, low: Float, high: Float, divid
         result[i] = np.int8(np.int32(y + zero))
 
 
+def cut_off(x: Array, up: Float, result: Array) -> None:
+    """resize._cut_off."""
+    for i in range(x.size):
+        result[i] = np.int8(np.int32(x[i]) - np.int32(up))
+
+
 def rectify(x: Array, result: Array) -> None:
     """unary.Unary "relu": numpy's maximum with 0, which keeps NaN and makes 0 of -0."""
     for i in range(x.size):
@@ -55,16 +62,13 @@ def dequantize(x: Array, scale: Float, zero: Float, result: Array) -> None:
         result[i] = (np.float32(x[i]) - zero) * scale
 
 
-def select_bytes(condition: Array, a: Array, b: Array, result: Array) -> None:
-    """logic.Select of elements of 1 byte."""
+def select(condition: Array, a: Array, b: Array, result: Array) -> None:
+    """logic.Select."""
     for i in range(result.size):
         result[i] = a[i] if condition[i] != 0 else b[i]
 
 
-def select_words(condition: Array, a: Array, b: Array, result: Array) -> None:
-    """logic.Select of elements of 4 bytes."""
-    for i in range(result.size):
-        result[i] = a[i] if condition[i] != 0 else b[i]
+select_bytes = select_words = select
 
 
 def divide_int32(a: Array, b: Array, result: Array) -> None:

@@ -108,8 +108,8 @@ def unit_length_float(x: Array, result: Array) -> None:
             row[j] = values[j] / length
 
 
-def along_bytes(x: Array, places: Array, all_from_front: bool, wrong: Array, result: Array) -> None:
-    """indexing.GatherElements along the second axis, of elements of 1 byte; `wrong` counts places out of range."""
+def along(x: Array, places: Array, all_from_front: bool, wrong: Array, result: Array) -> None:
+    """indexing.GatherElements along the second axis; `wrong` counts places out of range."""
     extent = x.shape[1]
     lowest = 0 if all_from_front else -extent
     count = 0
@@ -124,20 +124,7 @@ def along_bytes(x: Array, places: Array, all_from_front: bool, wrong: Array, res
     wrong[0] = count
 
 
-def along_words(x: Array, places: Array, all_from_front: bool, wrong: Array, result: Array) -> None:
-    """indexing.GatherElements along the second axis, of elements of 4 bytes; `wrong` counts places out of range."""
-    extent = x.shape[1]
-    lowest = 0 if all_from_front else -extent
-    count = 0
-    for i in range(result.shape[0]):
-        for j in range(result.shape[1]):
-            for k in range(result.shape[2]):
-                place = places[i, j, k]
-                outside = place < lowest or place >= extent
-                count += 1 if outside else 0
-                place = 0 if outside else place + extent if place < 0 else place
-                result[i, j, k] = x[i, place, k]
-    wrong[0] = count
+along_bytes = along_words = along
 
 
 def from_front(indices: Array, extents: Array, all_from_front: bool, result: Array, wrong: Array) -> None:
@@ -151,8 +138,8 @@ def from_front(indices: Array, extents: Array, all_from_front: bool, result: Arr
             result[i, j] = index + extent if index < 0 else index
 
 
-def one_hot_bytes(indices: Array, on: Array, off: Array, result: Array) -> None:
-    """indexing.OneHot of elements of 1 byte, along the second axis."""
+def one_hot(indices: Array, on: Array, off: Array, result: Array) -> None:
+    """indexing.OneHot along the second axis."""
     result[:] = off[0]
     for i in range(indices.shape[0]):
         for j in range(indices.shape[1]):
@@ -160,19 +147,13 @@ def one_hot_bytes(indices: Array, on: Array, off: Array, result: Array) -> None:
                 result[i, indices[i, j], j] = on[0]
 
 
-def one_hot_words(indices: Array, on: Array, off: Array, result: Array) -> None:
-    """indexing.OneHot of elements of 4 bytes, along the second axis."""
-    result[:] = off[0]
-    for i in range(indices.shape[0]):
-        for j in range(indices.shape[1]):
-            if 0 <= indices[i, j] < result.shape[1]:
-                result[i, indices[i, j], j] = on[0]
+one_hot_bytes = one_hot_words = one_hot
 
 
-def top(x: Array, result: Array) -> None:
-    """indexing.TopK of the largest along the last axis: a heap would only pay for many."""
+def largest_places(x: Array, result: Array) -> None:
+    """indexing.TopK of the largest along the last axis, none of them NaN: a heap would only pay for many."""
     columns, count = x.shape[1], result.shape[1]
-    kept = np.empty(count, np.int8)
+    kept = np.empty(count, x.dtype)
     for i in range(x.shape[0]):
         values, places, found = x[i], result[i], 0
         for j in range(columns):
@@ -188,20 +169,4 @@ def top(x: Array, result: Array) -> None:
                 places[at] = j
 
 
-def top_float(x: Array, result: Array) -> None:
-    """`top` of float32 without NaN."""
-    columns, count = x.shape[1], result.shape[1]
-    kept = np.empty(count, np.float32)
-    for i in range(x.shape[0]):
-        values, places, found = x[i], result[i], 0
-        for j in range(columns):
-            value = values[j]
-            if found < count or value > kept[count - 1]:
-                found = min(found + 1, count)
-                at = found - 1
-                while at > 0 and kept[at - 1] < value:
-                    kept[at] = kept[at - 1]
-                    places[at] = places[at - 1]
-                    at -= 1
-                kept[at] = value
-                places[at] = j
+top = top_float = largest_places
