@@ -1,4 +1,4 @@
-"""Operators that ONNX Runtime takes apart come back as one step, with its bytes; only where nothing else reads a part."""
+"""Operators that ONNX Runtime takes apart come back as one step with its bytes, where nothing else reads a part."""
 
 import numpy as np
 import onnx
@@ -32,7 +32,7 @@ def test_one_step_with_all_bytes(kind):
     net = Net(21)
     x = net("Neg", net.input((2, 8, 5, 6)))
     made = imported(net, net("Abs", node(net, kind, x)))
-    assert kind in made and made.count("Unary") == 2 and len(made) == 3 + 2  # Neg, the operator, Abs, and the other output
+    assert kind in made and made.count("Unary") == 2 and len(made) == 3 + 2  # and two of the other output
 
 
 def test_several_of_them_in_a_row():
