@@ -1,19 +1,20 @@
 """Pools, reductions and softmax."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 
-from lepton.graph import AveragePool2D, MaxPool2D, Mean, Reduce, Softmax
+from lepton.graph import AveragePool2D, MaxPool2D, Mean, Pad, Reduce, Softmax
 from lepton.graph.builder import Value
+from lepton.graph.ops.windows import NONE
 
 from .layers import wait
 from .node import Converter, OnnxNode, source_of
 from .operands import from_image, image, with_shape
 from .values import BYTES, UINT8, Tabulated
-from .windows import Window, window
+from .windows import Pooling, of_image, pooling
 
 # From this opset on ONNX Runtime's AveragePool adds pixel after pixel (onnxruntime/core/providers/cpu/nn/pool.cc,
-# AveragePoolV19); before, MlasPool adds rows first.
+# AveragePoolV19), before only where ceil_mode and count_include_pad meet; else MlasPool adds rows first.
 _SUMS_IN_ORDER = 19
 # Since which Softmax works along one axis, by default the last; before, over all from axis 1 on (Softmax-13).
 ALONG_ONE_AXIS = 13
@@ -28,49 +29,76 @@ def _picking(node: OnnxNode, emit: Callable[[Value], Value]) -> None:
         node.set_host(emit(node.host()))
 
 
-def _pool_window(node: OnnxNode, x: Value) -> Window:
+def _pooling(node: OnnxNode, x: Value) -> Pooling:
     if len(node.proto.output) > 1 and node.proto.output[1]:
         raise node.error("only the values are supported as a result, not their indices")
     kernel = node.given.get("kernel_shape")
     if not kernel:
         raise node.error("kernel_shape must be given")
-    w = window(node, kernel, x.shape[2:])
+    pool = pooling(node, kernel, x.shape[2:])
+    w = pool.window
     for extent, before_after in zip(w.kernel, w.padding, strict=True):
         if max(before_after) >= extent:
             raise node.error(f"padding {w.padding} must be less than the kernel {w.kernel}, or windows would be empty")
-    return w
+    return pool
+
+
+def _without(x: Value, cut: Sequence[int]) -> Value:
+    """`x` less its first `cut` elements along each axis of the image."""
+    for axis, first in enumerate(cut, 2):
+        x = x.slice(axis, first, x.shape[axis])
+    return x
 
 
 def max_pool(node: OnnxNode) -> None:
     def emit(x: Value) -> Value:
-        w = _pool_window(node, x)
+        pool = _pooling(node, x)
+        w = pool.window
         op = MaxPool2D(w.kernel, w.stride, w.padding, dilation=w.dilation)
+        x = _without(x, pool.cut)
         return from_image(node.emit(op, image(x), q=x.quantization), x.rank)
 
     _picking(node, emit)
 
 
-def _average(node: OnnxNode, x: Value, unsigned: bool = False) -> AveragePool2D:
-    w = _pool_window(node, x)
-    if w.dilation != (1, 1):
-        raise node.error(f"averages with dilations {w.dilation} are not supported")
-    return AveragePool2D(w.kernel, w.stride, w.padding, count_padding=node.flag("count_include_pad"),
-                         unsigned=unsigned, in_order=node.state.opset >= _SUMS_IN_ORDER)
+def _checked_average(node: OnnxNode, x: Value) -> Pooling:
+    pool = _pooling(node, x)
+    if pool.window.dilation != (1, 1):
+        raise node.error(f"averages with dilations {pool.window.dilation} are not supported")
+    return pool
 
 
 def average_pool(node: OnnxNode) -> None:
+    """What windows reach beyond the padding counts with it in MlasPool, and not where pixels are added in order."""
     x = node.host()
-    op = _average(node, x)
+    pool = _checked_average(node, x)
+    w = pool.window
+    padding = w.padding
+    counted = node.flag("count_include_pad")
+    in_order = node.state.opset >= _SUMS_IN_ORDER or (counted and node.flag("ceil_mode"))
+    x = _without(x, pool.cut)
+    if counted and in_order and pool.overhangs:
+        counted = False
+        x = x.apply(Pad(((0, 0), (0, 0), *pool.padding)))
+        (_, bottom), (_, right) = of_image(pool.padding, (0, 0))
+        padding = (0, padding[0][1] - bottom), (0, padding[1][1] - right)
+    op = AveragePool2D(w.kernel, w.stride, padding, count_padding=counted, in_order=in_order)
     node.set_host(from_image(node.emit(op, image(x)), x.rank))
 
 
 def qlinear_average_pool(node: OnnxNode) -> None:
-    """com.microsoft QLinearAveragePool."""
+    """com.microsoft QLinearAveragePool: with count_include_pad it divides by the whole kernel. One window over the
+    whole image is the global average."""
     # onnxruntime/contrib_ops/cpu/quantization/qlinear_pool.cc
     dtype = node.value().dtype
     _channels_first(node)
     x = node.codes_as_stated()
-    op = _average(node, x, dtype == UINT8)
+    pool = _checked_average(node, x)
+    w = pool.window
+    whole = w.kernel == of_image(x.shape[2:], 1) and w.padding == NONE and not any(pool.cut)
+    op = Mean() if whole else AveragePool2D(w.kernel, w.stride, w.padding, unsigned=dtype == UINT8,
+                                            count_padding=node.flag("count_include_pad"))
+    x = _without(x, pool.cut)
     node.set_codes(from_image(node.emit(op, image(x), q=node.output_quantization), x.rank), dtype)
 
 

@@ -34,6 +34,19 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Pooling:
+    """The windows of a pool: `window` on the image without its first `cut` elements along each axis.
+
+    The window's padding is `padding` and what windows reach beyond that, where any does (`overhangs`).
+    """
+
+    window: Window
+    cut: tuple[int, ...]
+    padding: tuple[Pair, ...]
+    overhangs: bool
+
+
+@dataclass(frozen=True)
 class Transposed:
     """The window of a transposed convolution; `size` is the output's, which padding is taken from."""
 
@@ -50,7 +63,7 @@ def of_image(values: Sequence[T], one: T) -> tuple[T, T]:
 
 
 def window(node: OnnxNode, kernel: Sequence[int], extents: Sequence[int]) -> Window:
-    """From the attributes of a convolution or pool over one or two axes."""
+    """From the attributes of a convolution over one or two axes."""
     if len(extents) not in (1, 2):
         raise node.error(f"images must have 1 or 2 dimensions besides batch and channels, not {len(extents)}")
     w = sliding(node, kernel, extents)
@@ -75,8 +88,6 @@ def sliding(node: OnnxNode, kernel: Sequence[int], extents: Sequence[int]) -> Sl
     for axis, extent in enumerate(extents):
         sizes = kernel[axis], stride[axis], dilation[axis]
         before_after = _padding(node, automatic, extent, sizes, (pads[axis], pads[axis + rank]))
-        if node.flag("ceil_mode"):
-            before_after = _rounded_up(extent, sizes, before_after)
         if output_size(extent, *sizes, before_after) < 1:
             raise node.error(f"the kernel {tuple(kernel)} with dilations {dilation} does not fit the input of "
                              f"{tuple(extents)} with pads {pads}")
@@ -106,20 +117,74 @@ def _padding(node: OnnxNode, automatic: str, extent: int, sizes: tuple[int, int,
     return (less, more) if automatic == "SAME_UPPER" else (more, less)
 
 
-def _rounded_up(extent: int, sizes: tuple[int, int, int], padding: Pair) -> Pair:
-    """Padding after which there is one more window where the last elements fill none, as ceil_mode demands.
+def pooling(node: OnnxNode, kernel: Sequence[int], extents: Sequence[int]) -> Pooling:
+    """The windows of a pool over one or two axes, as ONNX Runtime places them (onnxruntime/core/providers/cpu/nn/
+    pool_attributes.h): automatic paddings do not know of dilations, and may be below 0."""
+    rank = len(extents)
+    if rank not in (1, 2) or len(kernel) != rank:
+        raise node.error(f"a kernel of {len(kernel)} dimensions does not fit the image {tuple(extents)}; images of 1 "
+                         "or 2 dimensions are supported")
+    stride = _stated(node, "strides", 1, rank)
+    dilation = _stated(node, "dilations", 1, rank)
+    pads = _stated(node, "pads", 0, 2 * rank)
+    _in_range(node, "kernel", tuple(kernel), rank, 1)
+    _in_range(node, "strides", stride, rank, 1)
+    _in_range(node, "dilations", dilation, rank, 1)
+    _in_range(node, "pads", pads, 2 * rank, 0)
+    axes = [_pooled(node, extent, (kernel[i], stride[i], dilation[i]), (pads[i], pads[i + rank]))
+            for i, extent in enumerate(extents)]
+    if any(axis is None for axis in axes):
+        raise node.error(f"the kernel {tuple(kernel)} with dilations {dilation} does not fit the input of "
+                         f"{tuple(extents)} with pads {pads}")
+    cut, padding, overhang = zip(*axes, strict=True)
+    whole = tuple((before, after + beyond) for (before, after), beyond in zip(padding, overhang, strict=True))
+    w = Window(of_image(kernel, 1), of_image(stride, 1), of_image(dilation, 1), of_image(whole, (0, 0)))
+    return Pooling(w, cut, padding, max(overhang) > 0)
 
-    A window that starts in the padding behind the image does not count (onnxruntime/core/providers/cpu/nn/
-    pool_attributes.h, ComputeOutputSize; so it is in PyTorch).
+
+def _pooled(node: OnnxNode, extent: int, sizes: tuple[int, int, int], stated: Pair) -> tuple[int, Pair, int] | None:
+    """Along one axis: elements before the first window, the padding, and how far the last window reaches beyond it.
+
+    None where there is no window. One that starts in the padding behind the image does not count.
     """
     kernel, stride, dilation = sizes
-    before, after = padding
+    before, after = stated
+    automatic = node.given.get("auto_pad", "NOTSET")
+    if automatic == "VALID":
+        before, after = 0, 0
+    elif automatic in ("SAME_UPPER", "SAME_LOWER"):
+        total = (-(-extent // stride) - 1) * stride + kernel - extent
+        before = _quotient(total + (automatic == "SAME_LOWER"), 2)
+        after = total - before
+    elif automatic not in ("NOTSET", ""):
+        raise node.error(f"auto_pad must be NOTSET, VALID, SAME_UPPER or SAME_LOWER, not {automatic!r}")
     span = effective_kernel(kernel, dilation)
-    next_start = output_size(extent, *sizes, padding) * stride
-    hangs_over = (extent + before + after - span) % stride
-    if hangs_over and next_start < extent + before:
-        return before, next_start + span - extent - before
-    return padding
+    room = extent + before + after - span
+    outputs = _quotient(room, stride) + 1
+    if node.flag("ceil_mode"):
+        outputs = -(-room // stride) + 1
+        outputs -= (outputs - 1) * stride >= extent + before
+    if outputs < 1:
+        return None
+    if any(_misses(place * stride - before, sizes, extent) for place in range(outputs)):
+        raise node.error(f"a window of kernel {kernel} and dilation {dilation} would see nothing but padding "
+                         f"{(before, after)}")
+    reach = (outputs - 1) * stride + span
+    cut = max(-before, 0)
+    padding = max(before, 0), max(after, 0)
+    return cut, padding, max(reach - extent - before - padding[1], 0)
+
+
+def _misses(start: int, sizes: tuple[int, int, int], extent: int) -> bool:
+    """Whether no tap of the window at `start` is in the image."""
+    kernel, _, dilation = sizes
+    first = -(-max(-start, 0) // dilation)  # the first tap that is not before the image
+    return first >= kernel or start + first * dilation >= extent
+
+
+def _quotient(a: int, b: int) -> int:
+    """C++'s quotient of integers: toward 0."""
+    return int(abs(a) // b * (-1 if a < 0 else 1))
 
 
 def transposed_window(node: OnnxNode, kernel: Sequence[int], extents: Sequence[int]) -> Transposed:
@@ -140,6 +205,8 @@ def transposed_window(node: OnnxNode, kernel: Sequence[int], extents: Sequence[i
     wanted = node.given.get("output_shape")
     if wanted and len(wanted) == rank + 2:  # ONNX Runtime takes it with batch and channels, too
         wanted = wanted[2:]
+    if wanted and (len(wanted) != rank or min(wanted) < 1):
+        raise node.error(f"output_shape must be {rank} numbers of at least 1, not {tuple(wanted)}")
     padding = []
     size = []
     for i, extent in enumerate(extents):
@@ -150,7 +217,11 @@ def transposed_window(node: OnnxNode, kernel: Sequence[int], extents: Sequence[i
             before = total // 2 if automatic == "SAME_UPPER" else total - total // 2
             after = total - before
         padding.append((before, after))
-        size.append(full - before - after)
+        # A stated size may exceed what the kernels cover, by less than a stride; the rest holds the bias alone.
+        size.append(wanted[i] if wanted else full - before - after)
+        if wanted and size[i] - full >= stride[i]:
+            raise node.error(f"output_shape {tuple(wanted)} does not follow from the input {tuple(extents)}: dimension "
+                             f"{i} can be {full + stride[i] - 1} at most")
     if min(size) < 1:
         raise node.error(f"the output's size would be {tuple(size)}; each dimension must be at least 1")
     return Transposed(stride, dilation, tuple(padding), tuple(size))

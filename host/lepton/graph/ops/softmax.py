@@ -132,17 +132,17 @@ def _table_softmax(rows: np.ndarray, source: Tensor, output: Tensor) -> np.ndarr
     below = rows.max(axis=-1, keepdims=True).view(np.uint8) - np.ascontiguousarray(rows).view(np.uint8)  # 0 to 255
     e = table.take(below)
     total = np.add.accumulate(e, axis=-1)[..., -1:]  # one after the other, as the framework adds
-    with np.errstate(over="ignore"):  # beyond float32 is saturated below
-        e *= np.float32(factor)
-    e /= total
-    np.rint(e, out=e)
-    e += np.float32(output.zero_point)
-    return np.clip(e, -128, 127, out=e).astype(np.int8)
+    quotients = e * np.float64(factor) / total  # in double; exponentials of one value times 254 exceed float32
+    np.rint(quotients, out=quotients)
+    quotients += output.zero_point
+    return np.clip(quotients, -128, 127, out=quotients).astype(np.int8)
 
 
 def _float_table(scale: float, columns: int, output_scale: np.float32) -> tuple[np.ndarray, float]:
     """float32 exponentials by the difference to the largest, and the factor of the quotients."""
-    room = max(0.0, np.log(np.float64(np.finfo(np.float32).max / np.float32(columns))) - 5) / scale
+    # The framework's logf; numpy's own logarithm of a float32 is sometimes a unit in the last place off.
+    largest = np.float32(np.log(np.float64(np.finfo(np.float32).max / np.float32(columns))))
+    room = max(0.0, float(largest) - 5) / scale
     table = np.exp((np.arange(256) - 255.0 + room) * scale).astype(np.float32)
     return table[::-1].copy(), float(np.floor(np.float32(1) / output_scale))
 

@@ -62,6 +62,17 @@ def test_files_that_are_not_onnx(tmp_path, model):
         import_onnx(tmp_path / "none.onnx")
 
 
+@pytest.mark.parametrize("size,text", (([9, 0], "must be 2 numbers of at least 1"),
+                                       ([12, 9], "dimension 0 can be 10 at most")))
+def test_sizes_that_no_transposed_convolution_makes(size, text):
+    net = Net()
+    weights = net.weights(np.ones((4, 2, 1, 3), np.int8), 0.1)
+    y = net("ConvTranspose", net.qdq(net.input((1, 4, 5, 4)), 0.05, 3), weights, strides=[2, 2])
+    model = net.model(y)
+    model.graph.node[-1].attribute.append(helper.make_attribute("output_shape", size))
+    refused(model, text)
+
+
 def test_truncated_and_flipped_files(model):
     """An error or, where a flip does no harm, a graph that computes what ONNX Runtime computes for the same file."""
     rng = np.random.default_rng(2)

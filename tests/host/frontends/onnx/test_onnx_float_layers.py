@@ -80,6 +80,8 @@ FLOATS = {
         output_padding=[1, 0, 1], dilations=[1, 2, 1])),
     "transposed, of a size": ((1, 4, 5, 5), lambda net, x, w: net("ConvTranspose", x, w(4, 3, 3, 3), strides=[2, 2],
                                                                   output_shape=[10, 9])),
+    "transposed, of a larger size": ((1, 4, 5, 2), lambda net, x, w: net(
+        "ConvTranspose", x, w(4, 3, 1, 3), w(3), strides=[3, 2], output_shape=[15, 6])),
     "products": ((2, 1, 3, 4), lambda net, x, w: net("MatMul", x, w(5, 4, 6))),
     "vector": ((4,), lambda net, x, w: net("MatMul", x, w(4, 3))),
     "vectors": ((4,), lambda net, x, w: net("MatMul", x, w(4))),

@@ -41,6 +41,7 @@ CONVOLUTIONS = {
     "transposed_relu": {"transposed": True, "relu": op("Relu"), "strides": [3, 2]},
     "transposed_dilated": {"transposed": True, "dilations": [2, 3], "pads": [1, 1, 0, 2]},
     "transposed_groups": {"transposed": True, "groups": 2, "strides": [2, 1]},
+    "transposed_larger": {"transposed": True, "kernel": (1, 2), "strides": [2, 3], "output_shape": [14, 18]},
 }
 
 

@@ -53,7 +53,8 @@ def softmax_fixed(x: Array, exponentials: Array, parts: Array, row: Array, resul
 
 
 def softmax_float(x: Array, table: Array, factor: Float, zero: Float, row: Array, result: Array) -> None:
-    """softmax._table_softmax: exponentials by the difference to the largest, added one after the other."""
+    """softmax._table_softmax: exponentials by the difference to the largest, added one after the other in float32;
+    products and quotients in double."""
     rows, columns = x.shape
     for i in range(rows):
         largest = np.int8(-128)
@@ -64,9 +65,9 @@ def softmax_float(x: Array, table: Array, factor: Float, zero: Float, row: Array
             row[j] = table[np.intp(largest) - np.intp(x[i, j])]
             total += row[j]
         for j in range(columns):
-            y = np.rint(row[j] * factor / total) + zero
-            y = y if y > np.float32(-128) else np.float32(-128)
-            y = y if y < np.float32(127) else np.float32(127)
+            y = np.rint(np.float64(row[j]) * np.float64(factor) / np.float64(total)) + np.float64(zero)
+            y = y if y > np.float64(-128) else np.float64(-128)
+            y = y if y < np.float64(127) else np.float64(127)
             result[i, j] = np.int8(np.int32(y))
 
 
