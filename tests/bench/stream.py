@@ -43,7 +43,7 @@ class StreamDriver(Generic[Item]):
         self._waiting: deque[Item] = deque()
         self._offered = False
         port(dut, stream, "valid").value = 0
-        cocotb.start_soon(self._run())
+        self._task = cocotb.start_soon(self._run())
 
     def send(self, *items: Item) -> None:
         """Queue items."""
@@ -59,6 +59,10 @@ class StreamDriver(Generic[Item]):
         self._waiting.clear()
         self._offered = False
         port(self.dut, self.stream, "valid").value = 0
+
+    def stop(self) -> None:
+        """Drive nothing any more."""
+        self._task.cancel()
 
     async def _run(self) -> None:
         valid = port(self.dut, self.stream, "valid")
@@ -87,7 +91,11 @@ class ReadyDriver:
         self.pause = pause or stall(NONE)
         self.blocked = False
         port(dut, stream, "ready").value = 0
-        cocotb.start_soon(self._run())
+        self._task = cocotb.start_soon(self._run())
+
+    def stop(self) -> None:
+        """Drive nothing any more."""
+        self._task.cancel()
 
     async def _run(self) -> None:
         ready = port(self.dut, self.stream, "ready")
@@ -117,7 +125,11 @@ class StreamMonitor(Generic[Item]):
         self._report = report
         self._reset = getattr(dut, reset)
         self._defined = defined
-        cocotb.start_soon(self._run())
+        self._task = cocotb.start_soon(self._run())
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._task.cancel()
 
     async def _run(self) -> None:
         valid = port(self.dut, self.stream, "valid")

@@ -1,6 +1,7 @@
 """The whole control block: jobs that end well, with counters, snapshots and interrupts."""
 
 import random
+from collections.abc import Sequence
 
 import cocotb
 import pytest
@@ -8,33 +9,16 @@ from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiResp
 from lepton.arch import PRESETS, REGISTERS, ErrorCode
 from lepton.arch import Engine as EngineName
-from lepton.arch.registers import SNAPSHOT_COUNTERS, State, snapshot_offset
+from lepton.arch.registers import SNAPSHOT_COUNTERS, Interrupt, State, snapshot_offset
 from lepton_hdl.control import Activity, ControlBlock
 from lepton_hdl.interfaces import REGION_TABLE
 
 from tests.cocotb_harness import parameters, run_cocotb
-from tests.hdl.control.bench import CAUSES, Bench, encode, expected_end, random_streams
+from tests.hdl.control.bench import CAUSES, NO_ERROR, ActivityDriver, Bench, Counted
 from tests.hdl.control.expose import Exposed
+from tests.hdl.control.programs import Fields, expected_end, random_streams
 
 LOAD, TENSOR, STORE = EngineName
-
-
-def _check_history(bench, streams):
-    """Every command once, in order, as it was in memory, and never before the posts it waits for."""
-    events = []
-    for engine in EngineName:
-        peer, stream = bench.engines[engine], streams.get(engine, [])
-        assert [index for _, index, _ in peer.started] == list(range(len(stream)))
-        for (time, index, fields), command in zip(peer.started, stream, strict=True):
-            assert peer.record.pack(**fields) == encode(engine, index, command)
-            events.append((time, 0, -1, command.get("wait", 0)))
-        for time, index in peer.finished:
-            events.append((time, 1, 1, stream[index].get("post", 0)))  # after a start of the same cycle
-    counts = [0] * 16
-    for time, _, sign, mask in sorted(events):
-        for s in range(16):
-            counts[s] += sign * (mask >> s & 1)
-            assert counts[s] >= 0, f"semaphore {s} was taken before it was posted (cycle {time})"
 
 
 @cocotb.test(timeout_time=3, timeout_unit="ms")
@@ -42,13 +26,13 @@ def _check_history(bench, streams):
 async def random_programs_run_to_their_end(dut, stall):
     bench = await Bench.open(dut, latency=random.choice([1, 20]), stall=stall)
     for _ in range(6):
-        streams = random_streams(random, [random.randrange(40) for _ in EngineName])
+        streams = random_streams([random.randrange(40) for _ in EngineName])
         assert expected_end(streams) is None
         for engine in bench.engines:
             engine.duration = range(1, random.choice([2, 10, 40]))
         assert await bench.run(streams) is State.DONE
-        _check_history(bench, streams)
-        assert await bench.error() == (ErrorCode.NONE, LOAD, 0, 0, 0)
+        bench.check_history(streams)
+        assert await bench.error() == NO_ERROR
 
 
 @cocotb.test(timeout_time=3, timeout_unit="ms")
@@ -56,12 +40,12 @@ async def random_programs_with_lost_posts_end_in_the_expected_deadlock(dut):
     bench = await Bench.open(dut)
     deadlocks = 0
     for i in range(12):
-        streams = random_streams(random, [random.randrange(25) for _ in EngineName], lost=0.2 if i % 3 else 0.0)
+        streams = random_streams([random.randrange(25) for _ in EngineName], lost=0.2 if i % 3 else 0.0)
         end = expected_end(streams)
         state = await bench.run(streams)
         if end is None:
             assert state is State.DONE
-            _check_history(bench, streams)
+            bench.check_history(streams)
         else:
             deadlocks += 1
             assert state is State.ERROR
@@ -86,34 +70,35 @@ async def semaphores_start_every_job_at_zero(dut):
     assert await bench.error() == (ErrorCode.DEADLOCK, TENSOR, 0, 5, 1)
 
 
+def check_counters(counters: dict[str, int], window: Sequence[Counted]) -> None:
+    """The counters of a job during which the clock edges saw this."""
+    def cycles(activity: Activity) -> int:
+        return sum(cycle.activity is activity for cycle in window)
+
+    assert counters["CYCLES"] == len(window) == sum(counters[name] for name in CAUSES)
+    assert counters["COMPUTE"] == cycles(Activity.COMPUTE)
+    assert counters["WAIT_SYNC"] == cycles(Activity.SYNC)
+    assert counters["WAIT_WEIGHTS"] >= cycles(Activity.WEIGHTS)  # and waits for semaphores of weights
+    assert counters["READ_BEATS"] == sum(cycle.reads for cycle in window)
+    assert counters["WRITE_BEATS"] == sum(cycle.writes for cycle in window)
+
+
 @cocotb.test(timeout_time=500, timeout_unit="us")
 async def counters_add_up_and_say_when_it_ended(dut):
     bench = await Bench.open(dut)
-    driven = []  # (cycle, activity, read beat, write beat)
-
-    async def drive():
-        while True:
-            values = random.choice(list(Activity)).value, random.random() < 0.3, random.random() < 0.2
-            dut.tensor_activity.value, dut.read_beat.value, dut.write_beat.value = values
-            await RisingEdge(dut.clk)
-            driven.append(values)
-
-    await bench.ring({})
-    await bench.finish()
-    bench.now = 0
-    cocotb.start_soon(drive())
+    await bench.run({})
+    begun = bench.now
+    activity = ActivityDriver(dut)
     for _ in range(3):
-        assert await bench.run(random_streams(random, (20, 20, 20))) is State.DONE
+        assert await bench.run(random_streams((20, 20, 20))) is State.DONE
         counters = await bench.counters()
-        first, end = bench.resets[0] - 1, bench.ended - 1  # `driven[i]` was sampled in cycle i + 1
-        assert counters["CYCLES"] == end - first == sum(counters[name] for name in CAUSES)
-        window = driven[first:end]
-        for activity, name in ((Activity.COMPUTE, "COMPUTE"), (Activity.SYNC, "WAIT_SYNC")):
-            assert counters[name] == sum(a == activity.value for a, _, _ in window), name
-        assert counters["WAIT_WEIGHTS"] >= sum(a == Activity.WEIGHTS.value for a, _, _ in window)
-        assert counters["READ_BEATS"] == sum(r for _, r, _ in window)
-        assert counters["WRITE_BEATS"] == sum(w for _, _, w in window)
+        # `driven[i]` was seen by the edge that ended cycle `begun` + i + 1.
+        window = activity.driven[bench.resets[0] - begun - 1:bench.ended - begun - 1]
+        check_counters(counters, window)
         assert await bench.counters() == counters, "counters run on after the job"
+        for name in ("CYCLES", "COMPUTE", "WAIT_SYNC", "READ_BEATS", "WRITE_BEATS"):
+            with pytest.raises(AssertionError):  # a planted error
+                check_counters(counters | {name: counters[name] + 1}, window)
 
 
 @cocotb.test(timeout_time=500, timeout_unit="us")
@@ -135,16 +120,10 @@ async def snapshots_hold_one_instant_each(dut):
     """A command without a snapshot leaves that of its layer as it is, before and after the one that takes it."""
     bench = await Bench.open(dut, duration=range(1, 4))
 
-    async def drive():
-        while True:
-            dut.tensor_activity.value = random.choice(list(Activity)).value
-            dut.read_beat.value = random.random() < 0.5
-            await RisingEdge(dut.clk)
-
-    cocotb.start_soon(drive())
+    ActivityDriver(dut)
     slots = parameters()["layer_slots"]
     layers = random.sample(range(slots), slots - 1)
-    stream = []
+    stream: list[Fields] = []
     for layer in layers:
         others = [{"layer": layer}]
         stream += [*others * random.randrange(3), {"layer": layer, "snapshot": 1}, *others * random.randrange(3)]
@@ -176,13 +155,13 @@ async def a_running_job_refuses_another_doorbell(dut):
 @cocotb.test(timeout_time=500, timeout_unit="us")
 async def the_interrupt_line_follows_its_enable(dut):
     bench = await Bench.open(dut)
-    await bench.write("IRQ_ENABLE", 2)
+    await bench.write("IRQ_ENABLE", Interrupt.ERROR)
     await bench.ring({LOAD: [{}]})
     while await bench.read("STATUS") == State.RUNNING:
         pass
-    assert await bench.read("IRQ_STATUS") == 1 and not dut.irq.value
-    await bench.write("IRQ_STATUS", 2)  # clears nothing that is set
-    await bench.write("IRQ_ENABLE", 1)
+    assert await bench.read("IRQ_STATUS") == Interrupt.DONE and not dut.irq.value
+    await bench.write("IRQ_STATUS", Interrupt.ERROR)  # clears nothing that is set
+    await bench.write("IRQ_ENABLE", Interrupt.DONE)
     await RisingEdge(dut.clk)
     assert dut.irq.value
     assert await bench.finish() is State.DONE
@@ -193,7 +172,8 @@ async def regions_and_timeout_reach_their_outputs(dut):
     bench = await Bench.open(dut)
     table = []
     for name in ("PROGRAM", "INPUT", "OUTPUT", "SCRATCH"):
-        base, size = random.getrandbits(64), random.getrandbits(32)
+        base = random.getrandbits(64)
+        size = random.getrandbits(32)
         await bench.write(f"{name}_BASE", base & 0xFFFF_FFFF)
         await bench.write(f"{name}_BASE_HI", base >> 32)
         await bench.write(f"{name}_SIZE", size)

@@ -1,7 +1,6 @@
 """The control block at the edges of a job: engines that are busy after their last command, programs that fail in any
 beat, counts and addresses that need all of their bits."""
 
-import random
 
 import cocotb
 import pytest
@@ -17,55 +16,23 @@ from lepton_hdl.interfaces import REGION_TABLE
 
 from tests.bench.clock import cycles
 from tests.cocotb_harness import parameters, run_cocotb
-from tests.hdl.control.bench import Bench, random_streams
+from tests.hdl.control.bench import Bench
 from tests.hdl.control.expose import Exposed
 from tests.hdl.control.fetch_bench import BASE, SIZES
 from tests.hdl.control.fetch_bench import Bench as FetchBench
-from tests.hdl.control.peers import Engine
+from tests.hdl.control.programs import random_streams
 
 BLOCK = parameters().get("block", "control")
-
-
-class Flag:
-    """What an engine would drive on a pin, for the test to change."""
-
-    def __init__(self) -> None:
-        self.value = False
-
-
-class Lingering(Engine):
-    """An engine that stays busy for `linger` cycles after all of its commands are done, as one with a transfer on the
-    bus does."""
-
-    linger = 0
-
-    def __post_init__(self) -> None:
-        self.own = Flag()
-        super().__post_init__()
-        cocotb.start_soon(self._drive())
-
-    def _port(self, name):
-        return self.own if name == "busy" else super()._port(name)
-
-    async def _drive(self) -> None:
-        left, pin = 0, super()._port("busy")
-        while True:
-            await RisingEdge(self.dut.clk)
-            left = self.linger if self.own.value else max(0, left - 1)
-            pin.value = bool(self.own.value or left)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms", skip=BLOCK != "control")
 async def a_job_ends_when_every_engine_is_quiet(dut):
     """All commands are done, but one engine is still busy: neither DONE nor an interrupt before it is not."""
     bench = await Bench.open(dut)
-    for engine in bench.engines:
-        engine.process.cancel()
-    bench.engines = [Lingering(dut, e.name, e.record, e.duration) for e in bench.engines]
     for slow in bench.engines:
         for engine in bench.engines:
             engine.linger = 300 if engine is slow else 0
-        await bench.ring(random_streams(random, (5, 5, 5)))
+        await bench.ring(random_streams((5, 5, 5)))
         while len(slow.finished) < 5:
             await RisingEdge(dut.clk)
         for _ in range(250):
@@ -79,7 +46,7 @@ async def a_job_ends_when_every_engine_is_quiet(dut):
 async def a_job_that_is_aborted_ends_when_its_fetches_have(dut):
     """Memory still owes commands when every engine is quiet: no ERROR before they have come."""
     bench = await Bench.open(dut)
-    await bench.ring(random_streams(random, (9, 9, 9)))
+    await bench.ring(random_streams((9, 9, 9)))
     while not any(engine.started for engine in bench.engines):
         await RisingEdge(dut.clk)
     bench.memory.frozen = True
@@ -109,7 +76,7 @@ async def a_command_with_a_failing_beat_is_not_given_out(dut, engine):
         assert fault.code == (ErrorCode.AXI_DECERR if beat % 2 else ErrorCode.AXI_SLVERR)
         assert bench.received[engine] == bench.programs[engine][:2], beat
         dut.active.value = 0
-        bench.memory.process.cancel()
+        bench.memory.stop()
         await cycles(dut, 3)
 
 

@@ -14,20 +14,23 @@ from lepton_hdl.control import ControlBlock
 
 from tests.bench.clock import cycles
 from tests.cocotb_harness import parameters, run_cocotb
-from tests.hdl.control.bench import PROGRAM_BASE, STREAM_BYTES, Bench, random_streams
+from tests.hdl.control.bench import NO_ERROR, PROGRAM_BASE, STREAM_BYTES, Bench
 from tests.hdl.control.expose import Exposed
+from tests.hdl.control.programs import random_streams
 
 LOAD, TENSOR, STORE = EngineName
 
 
-async def _still_works(bench):
+async def still_works(bench: Bench) -> None:
     """After an error stop the next job runs as if nothing had been."""
     for engine in bench.engines:
-        engine.stuck_at, engine.fails, engine.duration = None, {}, range(1, 10)
-    streams = random_streams(random, (8, 8, 8))
+        engine.stuck_at = None
+        engine.fails = {}
+        engine.duration = range(1, 10)
+    streams = random_streams((8, 8, 8))
     assert await bench.run(streams) is State.DONE
     assert [len(engine.finished) for engine in bench.engines] == [8, 8, 8]
-    assert await bench.error() == (ErrorCode.NONE, LOAD, 0, 0, 0)
+    assert await bench.error() == NO_ERROR
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -38,8 +41,8 @@ async def an_opcode_of_another_engine_is_refused(dut):
         streams = {engine: [{}, {"layer": 9}, {"opcode": opcode, "layer": 77, "wait": 1}, {}]}
         assert await bench.run(streams) is State.ERROR
         assert await bench.error() == (ErrorCode.ILLEGAL_OPCODE, engine, 2, 77, opcode)
-        assert [index for _, index, _ in bench.engines[engine].started] in ([0], [0, 1])
-    await _still_works(bench)
+        assert [command.index for command in bench.engines[engine].started] in ([0], [0, 1])
+    await still_works(bench)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -49,7 +52,7 @@ async def a_reserved_header_byte_must_be_zero(dut):
         assert await bench.run({engine: [{"layer": 3, "reserved_header": 0x80}]}) is State.ERROR
         assert await bench.error() == (ErrorCode.ILLEGAL_FIELD, engine, 0, 3, 0x80)
         assert not bench.engines[engine].started
-    await _still_works(bench)
+    await still_works(bench)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -69,7 +72,8 @@ async def an_engine_s_error_halts_all_and_waits_for_quiet(dut):
         address = random.getrandbits(64)
         bench.engines[engine].fails = {1: (ErrorCode.LOCAL_BOUNDS, address)}
         for peer in bench.engines:
-            peer.quiet_after, peer.duration = random.randrange(5, 60), range(3, 4)
+            peer.quiet_after = random.randrange(5, 60)
+            peer.duration = range(3, 4)
         streams = {e: [{"layer": 40 + e}] * 30 for e in EngineName}
         await bench.ring(streams)
         while not dut.load__halt.value:
@@ -85,7 +89,7 @@ async def an_engine_s_error_halts_all_and_waits_for_quiet(dut):
         assert dut.load__halt.value, "halt must stay until the next job"
         bench.engines[engine].fails = {}
     assert waited_for, "no engine had work left in any of the jobs: nothing was shown"
-    await _still_works(bench)
+    await still_works(bench)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -93,7 +97,7 @@ async def a_semaphore_overflows_at_the_256th_post(dut):
     bench = await Bench.open(dut, latency=1, duration=range(1, 2))
     assert await bench.run({STORE: [{"post": 0x8000, "layer": i} for i in range(300)]}) is State.ERROR
     assert await bench.error() == (ErrorCode.SEMAPHORE_OVERFLOW, STORE, 255, 255, 0x8000)
-    await _still_works(bench)
+    await still_works(bench)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -105,7 +109,7 @@ async def a_program_that_cannot_be_read(dut, response):
     assert await bench.run({LOAD: [{}] * 5, TENSOR: [{}] * 9}) is State.ERROR
     assert await bench.error() == (ErrorCode[f"AXI_{response.name}"], TENSOR, 3, 0, bad)
     bench.memory.bad.clear()
-    await _still_works(bench)
+    await still_works(bench)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -123,7 +127,7 @@ async def a_program_outside_its_region(dut):
     await bench.write("DOORBELL", 1)
     assert await bench.finish() is State.ERROR
     assert await bench.error() == (ErrorCode.ILLEGAL_FIELD, STORE, 0, 0, PROGRAM_BASE + 0xFA0)
-    await _still_works(bench)
+    await still_works(bench)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -135,7 +139,7 @@ async def a_deadlock_waits_for_what_is_under_way(dut):
     assert bench.ended - bench.resets[0] > 300
     assert await bench.error() == (ErrorCode.DEADLOCK, TENSOR, 0, 8, 0x40)
     assert await bench.read("CYCLES") == bench.ended - bench.resets[0]
-    await _still_works(bench)
+    await still_works(bench)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -150,19 +154,22 @@ async def the_host_aborts(dut):
     await bench.write("CONTROL", ControlBit.ABORT)
     assert await bench.finish() is State.ERROR
     assert await bench.error() == (ErrorCode.ABORTED, LOAD, 0, 0, 0)
-    await _still_works(bench)
+    await still_works(bench)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(kind=["read", "write"], what=["timed_out", "broken"])
 async def memory_that_no_longer_answers(dut, kind, what):
     bench = await Bench.open(dut)
-    failed, address = getattr(dut, f"{kind}_{what}"), getattr(dut, f"{kind}_failed_address")
-    bench.engines[LOAD].stuck_at, bench.engines[LOAD].quiet_after = 1, 10**9
+    failed = getattr(dut, f"{kind}_{what}")
+    address = getattr(dut, f"{kind}_failed_address")
+    bench.engines[LOAD].stuck_at = 1
+    bench.engines[LOAD].quiet_after = 10**9  # never
     await bench.ring({LOAD: [{}] * 20})
     await cycles(dut, 100)
     bench.memory.frozen = True
-    address.value, failed.value = 0x1_0000_0040, 1
+    address.value = 0x1_0000_0040
+    failed.value = 1
     assert await bench.finish() is State.ERROR  # although LOAD stays busy
     assert dut.load__busy.value
     code = ErrorCode.AXI_TIMEOUT if what == "timed_out" else ErrorCode.AXI_PROTOCOL
@@ -177,8 +184,10 @@ async def memory_that_no_longer_answers(dut, kind, what):
     await cycles(dut, 2)
     assert len(bench.memory_resets) == 1 and bench.memory_resets[0] in bench.resets
     assert await bench.read("STATUS") == State.IDLE and len(bench.memory.segments) == asked
-    failed.value, bench.memory.frozen, bench.engines[LOAD].quiet_after = 0, False, 5
-    await _still_works(bench)
+    failed.value = 0
+    bench.memory.frozen = False
+    bench.engines[LOAD].quiet_after = 5
+    await still_works(bench)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -196,7 +205,8 @@ async def the_status_of_memory_can_be_read(dut):
 async def a_job_begins_when_the_last_one_left_nothing_open(dut, kind):
     """While a port is stale nothing is fetched and no beat is counted; no deadlock is seen in it, and time passes."""
     bench = await Bench.open(dut)
-    stale, beat = getattr(dut, f"{kind}_stale"), getattr(dut, f"{kind}_beat")
+    stale = getattr(dut, f"{kind}_stale")
+    beat = getattr(dut, f"{kind}_beat")
     stale.value = 1
     beat.value = kind == "write"  # the read port itself does not count beats that are dropped
     await bench.ring({LOAD: [{"post": 1}], STORE: [{"wait": 1}]})
@@ -220,7 +230,7 @@ async def an_illegal_command_is_reported_when_the_earlier_ones_have_finished(dut
         code = ErrorCode.ILLEGAL_OPCODE if wrong == "opcode" else ErrorCode.ILLEGAL_FIELD
         assert await bench.error() == (code, engine, 6, 6, 0x77)
         assert len(bench.engines[engine].finished) == 6
-        await _still_works(bench)
+        await still_works(bench)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -229,7 +239,7 @@ async def a_reset_stops_everything_at_once(dut, bit):
     bench = await Bench.open(dut, stall=0.3)
     for _ in range(5):
         bench.engines[TENSOR].stuck_at = random.randrange(5)
-        await bench.ring(random_streams(random, (20, 20, 20)))
+        await bench.ring(random_streams((20, 20, 20)))
         await cycles(dut, random.randrange(80))
         bench.resets.clear()
         bench.memory_resets.clear()
@@ -241,7 +251,7 @@ async def a_reset_stops_everything_at_once(dut, bit):
         cycles_before = await bench.read("CYCLES")
         await cycles(dut, 50)
         assert await bench.read("CYCLES") == cycles_before and not dut.load__halt.value
-        await _still_works(bench)
+        await still_works(bench)
 
 
 @pytest.mark.parametrize("bus_bytes", [16])
