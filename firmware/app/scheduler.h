@@ -8,7 +8,13 @@
 #include <stdbool.h>
 
 #include "lepton_arch.h"
+#include "mmio.h"
 #include "result.h"
+
+#define ABORT_GRACE LEPTON_DRAIN_LIMIT  // cycles for an aborted job to end before the chip is reset
+
+// Functions that are not needed between a doorbell and its job stay out of those that are, which then save fewer registers.
+#define OUT_OF_LINE __attribute__((noinline))
 
 typedef enum {
     RECORD_NONE = 0,
@@ -78,7 +84,14 @@ MUST_USE result_t scheduler_step(scheduler_t *s, uint32_t events, bool *more);
 // Writes an entry of the event log. `client` may be LEPTON_CLIENTS: the controller itself.
 void scheduler_log(scheduler_t *s, lepton_event_kind_t kind, uint32_t client, const uint32_t arguments[4]);
 
-// TIME, both halves.
-void scheduler_time(uint32_t time[2]);
+// TIME, both halves. Inline, as it lies between a doorbell and its job.
+static inline void scheduler_time(uint32_t time[2]) {
+    uint32_t high = controller_read(LEPTON_REG_TIME_HI);
+    do {
+        time[1] = high;
+        time[0] = controller_read(LEPTON_REG_TIME);
+        high = controller_read(LEPTON_REG_TIME_HI);
+    } while (high != time[1]);
+}
 
 #endif

@@ -43,7 +43,9 @@ from lepton.firmware.build import sources
 WINDOW = 0x4000
 _NAMES = {r.offset: r.name for r in CONTROLLER_REGISTERS.values()}
 _CHIP_NAMES = {r.offset: r.name for r in REGISTERS.values()}
-UNITS = ("app/scheduler.c", "app/validate.c", "dif/dif_copy.c", "dif/dif_launcher.c")
+UNITS = (*(f"app/{name}.c" for name in ("scheduler", "clients", "completions", "copies", "events", "records",
+                                        "validate")),
+         "dif/dif_copy.c", "dif/dif_launcher.c")
 
 
 def build(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Values for tests of scheduler.c: results, errors, the reset of a client."""
+"""Values for tests of the scheduler: results, errors, the reset of a client."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""What scheduler.c writes into completions and launches, value by value."""
+"""What the scheduler writes into completions and launches, value by value."""
 
 import ctypes
 

@@ -1,4 +1,4 @@
-"""scheduler.c: time limits, aborts, and the reset of a client."""
+"""The scheduler: time limits, aborts, and the reset of a client."""
 
 import pytest
 from lepton.arch import ErrorCode

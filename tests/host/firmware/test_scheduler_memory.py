@@ -1,4 +1,4 @@
-"""What scheduler.c does where memory fails, is late or gets stuck."""
+"""What the scheduler does where memory fails, is late or gets stuck."""
 
 import zlib
 

@@ -1,4 +1,4 @@
-"""scheduler.c: the counters of snapshots, and the CRC of a job's program."""
+"""The scheduler: the counters of snapshots, and the CRC of a job's program."""
 
 import random
 import zlib

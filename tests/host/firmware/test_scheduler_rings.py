@@ -1,4 +1,4 @@
-"""scheduler.c: doorbells, rings, the log, priorities and turns."""
+"""The scheduler: doorbells, rings, the log, priorities and turns."""
 
 import itertools
 

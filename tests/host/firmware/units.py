@@ -42,7 +42,9 @@ from lepton.firmware.build import sources
 
 WINDOW = 0x8000  # bytes of every window
 PATIENCE = 20_000  # register accesses of one call; no step of the firmware needs a tenth of them
-UNITS = ("app/scheduler.c", "app/validate.c", "app/selftest.c", "dif/dif_copy.c", "dif/dif_launcher.c")
+UNITS = (*(f"app/{name}.c" for name in ("scheduler", "clients", "completions", "copies", "events", "records",
+                                        "validate")),
+         "app/selftest.c", "dif/dif_copy.c", "dif/dif_launcher.c")
 OK, BAD_ARGUMENT, BUSY, BOUNDS, MEMORY, STUCK = range(6)  # result_t
 
 _NAMES = {r.offset: r.name for r in CONTROLLER_REGISTERS.values()}
