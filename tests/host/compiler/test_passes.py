@@ -11,6 +11,7 @@ from lepton.graph import (
     Minimum,
     Mul,
     Node,
+    Op,
     Pad,
     Prelu,
     Sub,
@@ -18,6 +19,7 @@ from lepton.graph import (
     Tensor,
     Transpose,
     interpret,
+    passes,
 )
 from lepton.graph.passes import COMPILER, PASSES, apply
 from lepton.graph.printer import graph_text
@@ -158,3 +160,27 @@ def test_passes_are_shown_in_order():
     assert "Conv2D(image, w1: int8[4,3,3,3] 4 scales along 0" in texts["fold-pads"]
     assert "{padding=((2, 2), (0, 1))}" in texts["fold-pads"]
     assert isinstance(apply(graph, *COMPILER).nodes[0].op, Conv2D)
+
+
+def test_a_pass_that_finds_nothing_returns_the_graph_and_is_not_verified_again(monkeypatch):
+    graph = Builder((1, 5, 6, 3), 2)
+    graph = graph.done(graph.conv("image", 4, (3, 3)))
+    verified = []
+    monkeypatch.setattr(passes, "verify", lambda changed: verified.append(changed) or changed)
+    seen = []
+    with passes.observed(lambda name, changed: seen.append((name, changed))):
+        assert apply(graph, *COMPILER) is graph
+    assert not verified and seen == [(name, graph) for name in COMPILER]
+
+    changed = apply(padded(), *COMPILER)
+    assert verified and operators(changed) == ["Conv2D", "DepthwiseConv2D"]
+    assert len(verified) < len(COMPILER)
+
+
+def test_operators_without_a_shape_rule_or_arithmetic_cannot_be_made():
+    class Half(Op):
+        def infer(self, inputs):
+            return inputs[0].shape, np.dtype(np.int8)
+
+    with pytest.raises(TypeError, match="compute"):
+        Half()

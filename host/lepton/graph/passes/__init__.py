@@ -1,7 +1,7 @@
 """Rewrites of the graph: each takes a graph and returns another one that computes the same.
 
 Front ends apply some of them, the compiler others; `--print-after NAME` shows the graph after a pass. The verifier runs
-after each. The graph that is given does not change.
+after each pass that changes something. The graph that is given does not change; a pass that finds nothing returns it.
 """
 
 from collections.abc import Callable, Iterator
@@ -54,7 +54,9 @@ def apply(graph: Graph, *names: str) -> Graph:
     """`graph` after the passes of these names, in their order. Raises what they raise."""
     observer = _observer.get()
     for name in names:
-        graph = verify(PASSES[name](graph))
+        rewritten = PASSES[name](graph)
+        if rewritten is not graph:
+            graph = verify(rewritten)
         if observer is not None:
             observer(name, graph)
     return graph

@@ -3,7 +3,7 @@
 from collections.abc import Container
 from dataclasses import replace
 
-from .. import Graph, Node
+from .. import Graph, Node, Tensor
 
 
 def readers(graph: Graph) -> dict[str, list[Node]]:
@@ -25,6 +25,9 @@ def unique(name: str, taken: Container[str]) -> str:
     return candidate
 
 
-def with_nodes(graph: Graph, nodes: list[Node], tensors: dict | None = None) -> Graph:
-    """A graph with other nodes, which shares the tensors."""
+def with_nodes(graph: Graph, nodes: list[Node], tensors: dict[str, Tensor] | None = None) -> Graph:
+    """A graph with other nodes, which shares the tensors; `graph` itself if nodes and tensors are the same objects."""
+    # Nodes and tensors compare by identity.
+    if nodes == graph.nodes and (tensors is None or tensors == graph.tensors):
+        return graph
     return replace(graph, nodes=nodes, tensors=dict(graph.tensors if tensors is None else tensors))
