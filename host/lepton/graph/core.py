@@ -1,5 +1,6 @@
 """Operators, nodes and the graph that holds them."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -25,7 +26,7 @@ __all__ = ["FULL", "Arithmetic", "Call", "Graph", "GraphError", "Kernel", "Node"
 
 
 @dataclass(frozen=True)
-class Op:
+class Op(ABC):
     """Base of the operators. A subclass is the one description of an operator; its fields are the attributes.
 
     Its methods raise `GraphError` without naming the node; callers add it.
@@ -44,16 +45,16 @@ class Op:
     clamp = FULL  # no clamp
     unsigned = False
 
+    @abstractmethod
     def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         """Shape and data type of the output. Raises `GraphError` where the inputs do not fit each other."""
-        raise GraphError(f"operator {type(self).__name__} does not say what its output is")
 
-    def check(self, signature: Signature) -> None:
+    def check(self, signature: Signature) -> None:  # noqa: B027 (operators may demand nothing)
         """Raises `GraphError` where quantization, data types or attributes are not what the framework demands."""
 
+    @abstractmethod
     def compute(self, call: Call) -> np.ndarray:
         """The result as the framework computes it, of (or broadcast to) the output's shape and type."""
-        raise NotImplementedError(type(self).__name__)
 
     def looked_up(self, signature: Signature) -> bool:
         """True where `compute` of two 8-bit operands is slower than a look-up in a table of its results (`lookup`)."""

@@ -213,7 +213,7 @@ def always(graph: Graph, node: Node, op: Op) -> bool:
     return True
 
 
-RULES = {
+RULES: dict[type[Op], Rule] = {
     Concat: Rule(refuse_concat, moves=always, move=join, operand_places=operand_places),
     Slice: Rule(refuse_slice, cut, moves=slice_moves, move=take_channels),
     Pad: Rule(refuse_pad, pad),

@@ -248,7 +248,7 @@ def make_tiles(lanes: int, values: np.ndarray, starts: Sequence[int] | np.ndarra
     return tiles, first
 
 
-RULES = {
+RULES: dict[type[Op], Rule] = {
     Conv2D: Rule(refuse_convolution, convolution, any_lanes=True),
     # A column of the array works on the lane that it stands on.
     DepthwiseConv2D: Rule(refuse_convolution, depthwise),

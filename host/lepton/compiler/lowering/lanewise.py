@@ -86,7 +86,7 @@ def look_up(context: Context, layer: ChipLayer, node: ChipNode, op: Table) -> No
     layer.output_shape = context.shape(node.own)
 
 
-RULES = {
+RULES: dict[type[Op], Rule] = {
     MaxPool2D: Rule(refuse_max_pool, max_pool),
     AveragePool2D: Rule(refuse_average, average_pool),
     Mean: Rule(refuse_mean, mean),

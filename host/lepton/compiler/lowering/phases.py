@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...arch import TensorOpcode
-from ...graph import Call, Graph, Node, OperandList, Resize, Tensor, TransposeConv2D
+from ...graph import Call, Graph, Node, Op, OperandList, Resize, Tensor, TransposeConv2D
 from ..chip_node import ChipNode
 from ..images import image_of
 from ..layers import ChipLayer, Image, Part
@@ -112,7 +112,7 @@ def transposed(context: Context, node: ChipNode, index: int, phase: Phase, op: T
     return layer
 
 
-RULES = {
+RULES: dict[type[Op], Rule] = {
     Resize: Rule(refuse_resize, nearest, phases=resize_steps),
     TransposeConv2D: Rule(refuse_transposed, transposed, phases=transposed_steps, any_lanes=True),
 }

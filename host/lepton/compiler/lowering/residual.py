@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...graph import Add, Graph, GraphError, Node, Sub, Tensor
+from ...graph import Add, Graph, GraphError, Node, Op, Sub, Tensor
 from ...graph.interpret import compute
 from ...graph.numerics.requantize import add_parameters
 from .. import residual_fit
@@ -88,7 +88,7 @@ def _results(context: Context, node: ChipNode) -> np.ndarray:
     return table if node.own_first else table.T
 
 
-RULES = {
+RULES: dict[type[Op], Rule] = {
     Add: Rule(refuse_sum, read_and_write, fusion=Fusion.RESIDUAL, fuse=add),
     Sub: Rule(refuse_sum, read_and_write, fusion=Fusion.RESIDUAL, fuse=subtract),
 }

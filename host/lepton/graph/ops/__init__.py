@@ -15,6 +15,8 @@ result is divided by its scale, rounded to even and moved by its zero point, eac
 A new operator is a class in one of these modules and in its `__all__`; nothing else has to know it.
 """
 
+from inspect import isabstract
+
 from ..core import Op
 from .along_axis import *  # noqa: F403
 from .arithmetic import *  # noqa: F403
@@ -38,7 +40,7 @@ from .resize import *  # noqa: F403
 from .softmax import *  # noqa: F403
 from .unary import *  # noqa: F403
 
-# The operators among the names above, as compiled files and errors name them. Base classes have no `compute`.
+# The operators among the names above, as compiled files and errors name them; base classes are abstract.
 OPERATORS: dict[str, type[Op]] = {
     name: kind for name, kind in globals().items()
-    if isinstance(kind, type) and issubclass(kind, Op) and kind.compute is not Op.compute}
+    if isinstance(kind, type) and issubclass(kind, Op) and not isabstract(kind)}
