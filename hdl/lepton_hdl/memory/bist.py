@@ -58,6 +58,7 @@ class March(wiring.Component):
             m.d.sync += [found.eq(self.read.data), wanted.eq(expected)]
         with m.If(compare & (found != wanted)):
             m.d.sync += self.failed.eq(1)
+
         def read(then: str):
             """Ask for the word at `address`."""
             m.d.comb += self.read.request.valid.eq(1)
