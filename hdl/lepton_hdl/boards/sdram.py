@@ -46,16 +46,18 @@ class Sdram(wiring.Component):
 
     While a burst is on the data pins the next request's row is opened, so that words that follow each other use every
     cycle of the data pins. The chip's clock must be a quarter of a period behind "sync": its data, `cas_latency` of
-    its cycles after READ, are then stable at the edge of "sync" at which `dq_i` is sampled.
+    its cycles after READ, are then stable at the edge of "sync" at which `dq_i` is sampled. `pin_cycles`: registers
+    between `pins` and the pins of the SDRAM chip, those of both directions together.
 
     Raises `ValueError` for a word that is no burst of the chip (1, 2, 4 or 8 halves).
     """
 
-    def __init__(self, chip: SdramChip, clock_hz: float, data_bytes: int):
+    def __init__(self, chip: SdramChip, clock_hz: float, data_bytes: int, pin_cycles: int = 0):
         self.burst = data_bytes // HALF_BYTES
         if self.burst not in (1, 2, 4, 8) or data_bytes % HALF_BYTES:
             raise ValueError(f"a word must have 2, 4, 8 or 16 bytes, the bursts of an SDRAM chip, not {data_bytes}")
         self.chip = chip
+        self.pin_cycles = pin_cycles
         self.cycles = chip.cycles(clock_hz)
         self.data_bytes = data_bytes
         super().__init__({
@@ -183,7 +185,7 @@ class Sdram(wiring.Component):
 
     def _read(self, m, start):
         """The halves of a word from the data pins; bit 0 of `arriving` says that one is in `sampled`."""
-        latency = self.chip.cas_latency  # from the command on the pins to its first half in `sampled`
+        latency = self.chip.cas_latency + self.pin_cycles  # from the command on the pins to its first half in `sampled`
         sampled = Signal(8 * HALF_BYTES)
         arriving = Signal(latency + self.burst)
         ending = Signal(latency + self.burst)

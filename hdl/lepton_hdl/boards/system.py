@@ -26,13 +26,17 @@ class BoardSystem(wiring.Component):
     sdram: the memory chip's pins but its clock.
     irq: the chip's interrupt, for a light.
 
-    `rom`: for a chip with a controller. Raises `ValueError` for a clock that cannot make the line's rate.
+    `rom`: for a chip with a controller. `chip`: another component with the ports of `Chip`. `pin_cycles`: registers
+    between these pins and those of the SDRAM chip, both ways together.
+    Raises `ValueError` for a clock that cannot make the line's rate.
     """
 
-    def __init__(self, config: ChipConfig, sdram: SdramChip, clock_hz: int, baud: int, rom: list[int] | None = None):
+    def __init__(self, config: ChipConfig, sdram: SdramChip, clock_hz: int, baud: int, rom: list[int] | None = None, *,
+                 chip: wiring.Component | None = None, pin_cycles: int = 0):
         self.config = config
-        self.chip = Chip(config, rom)
+        self.chip = chip or Chip(config, rom)
         self.sdram_chip = sdram
+        self.pin_cycles = pin_cycles
         self.clock_hz = clock_hz
         self.divisor = divisor(clock_hz, baud)
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "sdram": Out(SdramPins(sdram)), "irq": Out(1)})
@@ -42,7 +46,7 @@ class BoardSystem(wiring.Component):
         width = self.config.bus_bytes
         words = self.sdram_chip.size // width
         m.submodules.chip = chip = self.chip
-        m.submodules.sdram = sdram = Sdram(self.sdram_chip, self.clock_hz, width)
+        m.submodules.sdram = sdram = Sdram(self.sdram_chip, self.clock_hz, width, self.pin_cycles)
         m.submodules.share = share = Share(width, 3)
         m.submodules.reader = reader = AxiReader(width, words)
         m.submodules.writer = writer = AxiWriter(width, words)
@@ -54,7 +58,8 @@ class BoardSystem(wiring.Component):
         connect(m, bridge.memory, share.clients[_BRIDGE])
         connect(m, bridge.host, chip.host)
         for side in (reader, writer):
-            m.d.comb += side.forget.eq(chip.memory_reset)
+            if hasattr(chip, "memory_reset"):
+                m.d.comb += side.forget.eq(chip.memory_reset)
             for name, member in side.signature.members.items():
                 if name not in ("forget", "memory"):
                     inner, outer = getattr(side, name), getattr(chip.memory, name)

@@ -54,6 +54,8 @@ class ChipConfig:
                 "a row of outputs is a word of the next input")
         if self.semaphores != 16:
             raise ConfigError(f"semaphores must be 16, the width of the wait and post masks, not {self.semaphores!r}")
+        if not 1 <= self.clock_mhz <= 10_000:
+            raise ConfigError(f"clock_mhz must be an integer in 1..10000, not {self.clock_mhz!r}")
         if self.controller and self.layer_slots != 256:
             raise ConfigError(f"layer_slots must be 256 with a controller, not {self.layer_slots!r}: "
                               "its firmware reads the snapshots of all layers")

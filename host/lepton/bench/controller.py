@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-from ..arch import PRESETS, Region
+from ..arch import ChipConfig, Region
 from ..arch.commands import ENGINE_RECORDS
 from ..compiler import compile_graph
 from ..driver import BoardController, Driver, Job
@@ -56,7 +56,7 @@ class ControllerMeasurement:
         return {"name": "controller"} | asdict(self)
 
 
-def measure_controller(config: str = "base", memory: str = "default",
+def measure_controller(config: str | ChipConfig = "base", memory: str = "default",
                        progress: Callable[[str], None] = lambda text: None) -> ControllerMeasurement:
     """Run ResNet-8 on two boards, with and without the controller, and compare. Raises what running raises."""
     graph = topologies.build(NETWORK)
@@ -72,7 +72,7 @@ def measure_controller(config: str = "base", memory: str = "default",
         direct_hz = _speed(board, driver, job)
         expected = job_output(job)
     progress("the chip with a controller")
-    chip = PRESETS[config].with_(controller=True)
+    chip = model.config.with_(controller=True)
     with open_board(chip, memory=memory, memory_bytes=size) as board:
         before = board.cycles
         with BoardController(board) as controller, Driver(board, controller.client()) as driver, \
@@ -87,8 +87,8 @@ def measure_controller(config: str = "base", memory: str = "default",
             cycles = (done[-1].start - done[0].start) / (JOBS - 1)
             exact = exact and job_output(job) == expected
             speed = _speed(board, driver, job)
-    return ControllerMeasurement(config, memory, NETWORK, cycles, direct, cycles / direct - 1, submission, boot,
-                                 speed, direct_hz, 1 - speed / direct_hz, exact)
+    return ControllerMeasurement(model.config.name, memory, NETWORK, cycles, direct, cycles / direct - 1, submission,
+                                 boot, speed, direct_hz, 1 - speed / direct_hz, exact)
 
 
 def submission_cycles(board: Board, driver: Driver, job: Job) -> int:

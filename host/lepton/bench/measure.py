@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .. import device as devices
-from ..arch import PRESETS
+from ..arch import PRESETS, ChipConfig
 from ..compiler import compile_graph
 from ..graph import GraphError
 from ..models import topologies
@@ -71,19 +71,23 @@ class Measurement:
         return asdict(self) | {"utilization": self.utilization, "bound_cycles": self.bound_cycles}
 
 
-def failed(entry: Entry, config: str, memory: str, error: str, seconds: float) -> Measurement:
+def _resolved(config: str | ChipConfig) -> ChipConfig:
+    return PRESETS[config] if isinstance(config, str) else config
+
+
+def failed(entry: Entry, config: str | ChipConfig, memory: str, error: str, seconds: float) -> Measurement:
     """The measurement of a row that did not run."""
-    chip = PRESETS[config]
-    return Measurement(entry.name, None, None, goal_of(entry, config, memory), None, None, None, None, config,
+    chip = _resolved(config)
+    return Measurement(entry.name, None, None, goal_of(entry, chip, memory), None, None, None, None, chip.name,
                        chip.macs_per_cycle, chip.bus_bytes, memory, False, seconds, entry.others, error)
 
 
-def goal_of(entry: Entry, config: str, memory: str) -> int | None:
+def goal_of(entry: Entry, config: str | ChipConfig, memory: str) -> int | None:
     """The goal in cycles; None for other configurations and memories than the goals are for."""
-    return entry.goal_cycles if (config, memory) == ("base", "default") else None
+    return entry.goal_cycles if (_resolved(config), memory) == (PRESETS["base"], "default") else None
 
 
-def measure(entry: Entry, config: str = "base", memory: str = "default",
+def measure(entry: Entry, config: str | ChipConfig = "base", memory: str = "default",
             progress: Callable[[str], None] = lambda text: None) -> Measurement:
     """Compile and run one row on a new board. `seconds` is 0; the caller fills it in.
 
@@ -97,7 +101,7 @@ def measure(entry: Entry, config: str = "base", memory: str = "default",
     model = compile_graph(graph, config)
     away = next((row for row in model.placement if row.where == "host" and row.macs), None)
     if away is not None:  # cycles of a part of the network could not be compared
-        raise GraphError(f"{away.op} {away.name!r} does not run on chip {config}: {away.reason}")
+        raise GraphError(f"{away.op} {away.name!r} does not run on chip {model.config.name}: {away.reason}")
     progress("opening the board")
     size = memory_bytes(model)
     with open_board(config, memory=memory, memory_bytes=size, progress=progress) as board, \
@@ -115,8 +119,8 @@ def measure(entry: Entry, config: str = "base", memory: str = "default",
         error = f"the causes add up to {total} cycles, not {report.cycles}"
     return Measurement(
         entry.name, macs, report.cycles, goal_of(entry, config, memory), report.causes,
-        report.counters["READ_BEATS"] * chip.bus_bytes, report.counters["WRITE_BEATS"] * chip.bus_bytes, speed, config,
-        chip.macs_per_cycle, chip.bus_bytes, memory, not compared.differences, 0.0, entry.others, error,
+        report.counters["READ_BEATS"] * chip.bus_bytes, report.counters["WRITE_BEATS"] * chip.bus_bytes, speed,
+        chip.name, chip.macs_per_cycle, chip.bus_bytes, memory, not compared.differences, 0.0, entry.others, error,
         _layers(report))
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from ..arch import ChipConfig
 from .catalog import Entry
 from .measure import Measurement, failed, measure
 
@@ -16,10 +17,10 @@ POLL_SECONDS = 0.5  # between updates of the progress line
 STOP_SECONDS = 5.0  # for a process to end after its answer
 
 Progress = Callable[[Entry, str, float], None]  # row, what it is doing, seconds since its start
-Measure = Callable[[Entry, str, str, Callable[[str], None]], Measurement]
+Measure = Callable[[Entry, str | ChipConfig, str, Callable[[str], None]], Measurement]
 
 
-def run_rows(entries: Iterable[Entry], config: str = "base", memory: str = "default",
+def run_rows(entries: Iterable[Entry], config: str | ChipConfig = "base", memory: str = "default",
              progress: Progress = lambda entry, text, seconds: None, target: Measure = measure
              ) -> Iterator[Measurement]:
     """Measure one row after the other, each in a new process; a row that fails gives a `Measurement` with `error`.
@@ -30,7 +31,7 @@ def run_rows(entries: Iterable[Entry], config: str = "base", memory: str = "defa
         yield _run(entry, config, memory, progress, target)
 
 
-def _run(entry: Entry, config: str, memory: str, progress: Progress, target: Measure) -> Measurement:
+def _run(entry: Entry, config: str | ChipConfig, memory: str, progress: Progress, target: Measure) -> Measurement:
     context = multiprocessing.get_context("spawn")  # a forked process would have this one's memory and locks
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(theirs, target, entry, config, memory), daemon=True)
@@ -65,7 +66,7 @@ def _run(entry: Entry, config: str, memory: str, progress: Progress, target: Mea
     return replace(answer, seconds=seconds)
 
 
-def _work(pipe: Connection, target: Measure, entry: Entry, config: str, memory: str) -> None:
+def _work(pipe: Connection, target: Measure, entry: Entry, config: str | ChipConfig, memory: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
     result: Measurement | str
     try:

@@ -12,7 +12,6 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from ..arch import PRESETS
 from ..bench import Measurement, run_rows, select
 from ..bench.cloud import CLOUD_ROWS, CloudMeasurement, measure_rows
 from ..bench.controller import ControllerMeasurement, measure_controller
@@ -56,7 +55,7 @@ def run(arguments: Namespace) -> int:
     done: list[Measurement] = []
     ways: list[CloudMeasurement] = []
     if entries:
-        console.print(chip_facts(PRESETS[arguments.config], "rtl"))
+        console.print(chip_facts(arguments.config, "rtl"))
     with _progress(console, len(entries), started) as show:
         for measurement in run_rows(entries, arguments.config, arguments.memory,
                                     lambda entry, text, seconds: show(len(done), entry.name, text, seconds)):

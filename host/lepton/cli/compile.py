@@ -4,7 +4,6 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
-from ..arch import PRESETS
 from ..graph import Graph
 from .console import facts, grouped, make_console, working
 from .cpu_alone import measure
@@ -38,10 +37,10 @@ def run(arguments: Namespace) -> int:
             console.print(f"after {name}:", style="bold")
             console.print(graph_text(graph), soft_wrap=True)
 
-    with working(console, f"compiling {source} for {arguments.config}") as say:
+    with working(console, f"compiling {source} for {arguments.config.name}") as say:
         with observed(observe):
             graph = load(source, arguments.calibration, _progress(say), dict(arguments.shape))
-        model = compile_graph(graph, PRESETS[arguments.config], observe=observe)
+        model = compile_graph(graph, arguments.config, observe=observe)
         write_atomically(output, model.save)
         costs = measured(model)
         cpu = measure(source, dict(arguments.shape))
@@ -54,7 +53,7 @@ def run(arguments: Namespace) -> int:
     if arguments.explain:
         console.print(explain_table(model))
     console.print(facts([("written", f"{output}, {grouped(output.stat().st_size)} bytes, "
-                                     f"for configuration {arguments.config} ({model.config_hash})")]))
+                                     f"for configuration {arguments.config.name} ({model.config_hash})")]))
     return 0
 
 

@@ -19,7 +19,7 @@ def run(arguments: Namespace) -> int:
     """Boot the controller, run the network through it if one is given, and show the log."""
     console = make_console()
     model = _model(console, Path(arguments.network), arguments.config) if arguments.network else None
-    config = (model.config if model else PRESETS[arguments.config or "base"]).with_(controller=True)
+    config = (model.config if model else arguments.config or PRESETS["base"]).with_(controller=True)
     size = (memory_bytes(model) if model else 0) + SPARE_MEMORY
     console.print(chip_facts(config, "rtl"))
     with opened(console, "rtl", config, memory_bytes=size) as device, BoardController(device) as controller:

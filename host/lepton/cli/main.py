@@ -5,16 +5,27 @@ import importlib
 import sys
 
 from .. import __version__
-from . import cloud_arguments
+from ..arch import PRESETS, ChipConfig, ConfigError
+from ..arch.config_file import config_from
+from . import chip_arguments, cloud_arguments
 
-CONFIGS = ("tiny", "small", "base")  # the presets whose hardware is tested
 DEVICES = ("rtl", "golden")
 MEMORIES = ("default", "ideal", "slow")  # of `lepton_sim.memory_profile`
 EXIT_DIFFERENT = 1
 EXIT_USER_ERROR = 2  # as argparse's
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _OURS = ("lepton", "lepton_sim", "lepton_hdl")
+_CHIP_HELP = f"the chip: {', '.join(PRESETS)}, or a TOML file of your own"
+_FILE_CONFIG_HELP = f"{_CHIP_HELP} (default: that of the file, or base)"
+_CONFIG_HELP = f"{_CHIP_HELP} (default: %(default)s)"
 _DEVICE_HELP = "simulated board (rtl) or golden model (golden) (default: %(default)s)"
+
+
+def _config(text: str) -> ChipConfig:
+    try:
+        return config_from(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _count(text: str) -> int:
@@ -54,7 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     sim = commands.add_parser("sim", help="run the example network on the chip and check every byte")
-    sim.add_argument("--config", choices=CONFIGS, default="base", help="the chip's size (default: %(default)s)")
+    sim.add_argument("--config", type=_config, default="base", metavar="CHIP", help=_CONFIG_HELP)
     sim.add_argument("--images", type=_count, default=64, metavar="N",
                      help="number of labelled images (default: %(default)s)")
     sim.add_argument("--device", choices=DEVICES, default="rtl", help=_DEVICE_HELP)
@@ -66,7 +77,7 @@ def make_parser() -> argparse.ArgumentParser:
     compile_ = commands.add_parser("compile", help="compile a network from TFLite, ONNX or PyTorch for the chip")
     compile_.add_argument("network", metavar="NETWORK", help="a .tflite, .onnx or .pt2 file")
     compile_.add_argument("-o", "--output", metavar="FILE.lepton", help="default: the network's name with .lepton")
-    compile_.add_argument("--config", choices=CONFIGS, default="base", help="the chip's size (default: %(default)s)")
+    compile_.add_argument("--config", type=_config, default="base", metavar="CHIP", help=_CONFIG_HELP)
     compile_.add_argument("--calibration", metavar="X.npy", help="typical inputs, to quantize a float network; a .npz "
                           "file for a network with several inputs")
     compile_.add_argument("--shape", type=_shape, action="append", default=[], metavar="NAME=1,3,224,224",
@@ -90,7 +101,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     profile = commands.add_parser("profile", help="show the cycles of each layer, and what the chip waited for")
     profile.add_argument("network", metavar="NETWORK", help="a quantized network, or a .lepton file")
-    profile.add_argument("--config", choices=CONFIGS, help="the chip's size (default: that of the file, or base)")
+    profile.add_argument("--config", type=_config, metavar="CHIP", help=_FILE_CONFIG_HELP)
     profile.add_argument("--memory", choices=MEMORIES, default="default", help="memory profile (default: %(default)s)")
     profile.add_argument("--input", metavar="X.npy", help="the input (default: random values)")
     profile.add_argument("--trace", metavar="FILE.json", help="write a timeline for Perfetto (ui.perfetto.dev)")
@@ -99,16 +110,17 @@ def make_parser() -> argparse.ArgumentParser:
     bench.add_argument("names", nargs="*", metavar="NAME", help="rows to measure (default: all), like resnet50, "
                        "gemm_64x64x64, conv_3x3_16x16x32_32, or controller (its costs)")
     bench.add_argument("--quick", action="store_true", help="only single layers and MLPerf Tiny")
-    bench.add_argument("--config", choices=CONFIGS, default="base", help="the chip's size (default: %(default)s)")
+    bench.add_argument("--config", type=_config, default="base", metavar="CHIP", help=_CONFIG_HELP)
     bench.add_argument("--memory", choices=MEMORIES, default="default", help="memory profile (default: %(default)s)")
     bench.add_argument("--output", metavar="FOLDER", default="build",
                        help="folder for bench.json, bench_layers.json and bench.svg (default: %(default)s)")
 
+    chip_arguments.add_parser(commands, _config, _CONFIG_HELP)
     cloud_arguments.add_parser(commands)
     log = commands.add_parser("log", help="boot the chip's controller and show its event log")
     log.add_argument("network", metavar="NETWORK", nargs="?",
                      help="run this network through the controller; a quantized network, or a .lepton file")
-    log.add_argument("--config", choices=CONFIGS, help="the chip's size (default: that of the file, or base)")
+    log.add_argument("--config", type=_config, metavar="CHIP", help=_FILE_CONFIG_HELP)
     return parser
 
 
@@ -142,7 +154,7 @@ def _for_the_user(error: Exception) -> bool:
 def _one_line(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in _OURS:
         return (f"the package {error.name!r} is missing; install it with: "
-                "pip install 'lepton-chip[cli,cloud,service,tflite,sim]'")
+                "pip install 'lepton-chip[cli,cloud,service,tflite,sim,chip]'")
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from ..arch import PRESETS
+from ..arch import PRESETS, ChipConfig
 from ..bench.board import as_board
 from ..bench.bursts import spans
 from ..bench.measure import memory_bytes
@@ -63,16 +63,16 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _model(console: Console, path: Path, config: str | None) -> CompiledModel:
+def _model(console: Console, path: Path, config: ChipConfig | None) -> CompiledModel:
     """A compiled model, or a quantized network compiled for `config` (`base` if None)."""
     if is_network(path):
         from ..frontends import load
-        chip = PRESETS[config or "base"]
+        chip = config or PRESETS["base"]
         with working(console, f"compiling {path} for {chip.name}"):
             return compile_graph(load(path), chip)
     model = CompiledModel.load(path)
-    if config and PRESETS[config].hash != model.config_hash:
-        raise FileError(f"{path}: is compiled for configuration {model.config.name!r}, not {config!r}; "
+    if config and config.hash != model.config_hash:
+        raise FileError(f"{path}: is compiled for configuration {model.config.name!r}, not {config.name!r}; "
                         "leave out --config, or give the original network")
     return model
 

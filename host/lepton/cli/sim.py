@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from .. import models
-from ..arch import PRESETS
+from ..arch import ChipConfig
 from ..models import LeptonModel
 from ..program import CompiledModel
 from ..runtime import ComparingSession, Difference, Report, Result, Session, difference, program_hash
@@ -83,11 +83,11 @@ def run(arguments: Namespace) -> int:
     return 0 if tally.identical == tally.images else EXIT_DIFFERENT
 
 
-def _compile(console: Console, config: str) -> tuple[LeptonModel, CompiledModel]:
+def _compile(console: Console, config: ChipConfig) -> tuple[LeptonModel, CompiledModel]:
     from ..compiler import compile_graph
-    with working(console, f"compiling {MODEL} for {config}"):
+    with working(console, f"compiling {MODEL} for {config.name}"):
         model = models.load(MODEL)
-        return model, compile_graph(model.graph(), PRESETS[config])
+        return model, compile_graph(model.graph(), config)
 
 
 def _wave_options(arguments: Namespace) -> dict[str, Any]:

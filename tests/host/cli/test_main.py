@@ -31,7 +31,8 @@ def test_help_starts_at_once():
     (["sim", "--images", "0"], "argument --images: must be at least 1, not 0"),
     (["sim", "--window", "9:3"], "argument --window: the first cycle must be before the last, not '9:3'"),
     (["sim", "--window", "all"], "argument --window: must be two cycles as FIRST:LAST, not 'all'"),
-    (["sim", "--config", "huge"], "argument --config: invalid choice: 'huge'"),
+    (["sim", "--config", "huge"], "argument --config: must be tiny, small, base, large or a file NAME.toml, not "
+                                     "'huge'"),
     (["run", "net.lepton"], "the following arguments are required: --input"),
     (["compile", "net.onnx", "--shape", "x=1,3,a"], "argument --shape: must be NAME=1,3,224,224 with numbers of at "
                                                      "least 1, not 'x=1,3,a'"),
