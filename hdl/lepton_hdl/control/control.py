@@ -68,7 +68,7 @@ class ControlBlock(wiring.Component):
         dispatchers = []
         for engine in Engine:
             name = PORTS[engine]
-            m.submodules[f"{name}_repeat"] = repeater = renew(Repeater(ENGINE_RECORDS[engine]))
+            m.submodules[f"{name}_repeat"] = repeater = renew(Repeater(ENGINE_RECORDS[engine], config.bus_bytes))
             m.submodules[f"{name}_dispatch"] = dispatcher = renew(Dispatcher(engine, config))
             wiring.connect(m, fetch=getattr(fetch, name), repeater=repeater.i)
             wiring.connect(m, repeater=repeater.o, dispatcher=dispatcher.i)

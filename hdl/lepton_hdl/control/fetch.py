@@ -8,13 +8,11 @@ from lepton.arch.commands import ENGINE_RECORDS
 
 from ..axi import Resp
 from ..interfaces import REGION_TABLE, ReadClientSignature
-from ..layouts import layout
 from .faults import fault_stream
-from .queue import CommandQueue
 
-# Commands asked for ahead of the one at the output. Four and one at the output hide the 64 cycles of
-# memory latency (D8) as long as commands take 13 cycles or more.
-QUEUE_DEPTH = 4
+# Commands asked for ahead of the one in the repeater. Five hide the 64 cycles of memory latency (D8) as long as
+# commands take 13 cycles or more.
+QUEUE_DEPTH = 5
 
 # Offsets of command streams, and the base of their region, are multiples of this; it is the widest bus,
 # so a command always starts at the start of a beat.
@@ -28,8 +26,9 @@ class ProgramFetcher(wiring.Component):
     """Starts when `active` rises after a reset: checks all three streams against the region, one a cycle,
     then keeps the queues full.
 
-    Every segment is one command and is asked for only when there is a slot for it, so a beat is
-    never stalled. With `halt` or after a fault nothing new is asked for; beats that are on their way are taken and
+    Every segment is one command and is asked for only when its queue has room for all of its beats, so a beat is
+    never stalled. The queues hold beats, not commands: one memory of the bus's width for each engine, from which the
+    repeaters take the words of a command one by one. With `halt` or after a fault nothing new is asked for; beats that are on their way are taken and
     dropped. `quiet`: none is on its way.
 
     Faults: ILLEGAL_FIELD (offset or region not aligned; address = start of the stream), MEMORY_BOUNDS (index and
@@ -46,19 +45,20 @@ class ProgramFetcher(wiring.Component):
             "region": In(REGION_TABLE.elem_shape),
             "read": Out(ReadClientSignature(config.bus_bytes)),
             "fault": Out(fault_stream()),
-        } | {engine.name.lower(): Out(stream.Signature(layout(record))) for engine, record in ENGINE_RECORDS.items()})
+        } | {engine.name.lower(): Out(stream.Signature(8 * config.bus_bytes)) for engine in Engine})
 
     def elaborate(self, platform):
         m = Module()
         queues = []
         for engine, record in ENGINE_RECORDS.items():
             name = engine.name.lower()
-            m.submodules[f"{name}_queue"] = queue = CommandQueue(record, self._config.bus_bytes, QUEUE_DEPTH)
-            wiring.connect(m, queue=queue.o, outward=wiring.flipped(getattr(self, name)))
+            m.submodules[f"{name}_queue"] = queue = fifo.SyncFIFOBuffered(
+                width=8 * self._config.bus_bytes, depth=QUEUE_DEPTH * self._words(record))
+            wiring.connect(m, queue=queue.r_stream, outward=wiring.flipped(getattr(self, name)))
             queues.append(queue)
 
         # Which engine each segment on its way belongs to, oldest first; it cannot overflow, for there
-        # are as many entries as slots.
+        # are as many entries as commands in the queues.
         m.submodules.order = order = fifo.SyncFIFO(width=len(Engine).bit_length(), depth=QUEUE_DEPTH * len(Engine))
 
         address = Array(Signal(64, name=f"address_{e.name.lower()}") for e in Engine)
@@ -83,6 +83,10 @@ class ProgramFetcher(wiring.Component):
         self._receive(m, faulty, queues, order)
         m.d.comb += self.quiet.eq(~self.read.segment.valid & (order.level == 0))
         return m
+
+    def _words(self, record):
+        """Words of a command."""
+        return record.size // self._config.bus_bytes
 
     def _check(self, m, engine, address, remaining):
         """The stream of `engine` must be aligned and end inside the region."""
@@ -118,10 +122,13 @@ class ProgramFetcher(wiring.Component):
         wants = []
         chosen = Signal(Engine)
         choose = Signal()
-        for engine, queue in zip(Engine, queues, strict=True):
-            room = Signal(range(QUEUE_DEPTH + 1), init=QUEUE_DEPTH, name=f"room_{engine.name.lower()}")
-            m.d.sync += room.eq(room + queue.freed - (choose & (chosen == engine)))
-            wants.append((room != 0) & (remaining[engine] != 0))
+        for (engine, record), queue in zip(ENGINE_RECORDS.items(), queues, strict=True):
+            words = self._words(record)
+            # Words for which there is room, less those that have been asked for.
+            room = Signal(range(queue.depth + 1), init=queue.depth, name=f"room_{engine.name.lower()}")
+            taken = queue.r_rdy & queue.r_en
+            m.d.sync += room.eq(room + taken - Mux(choose & (chosen == engine), words, 0))
+            wants.append((room >= words) & (remaining[engine] != 0))
         with m.Switch(turn):
             for first in Engine:
                 with m.Case(first):
@@ -156,10 +163,10 @@ class ProgramFetcher(wiring.Component):
         fetched = Array(Signal(32, name=f"fetched_{engine.name.lower()}") for engine in Engine)
         for engine, queue in zip(Engine, queues, strict=True):
             m.d.comb += [
-                queue.word.eq(beat.p.data),
-                queue.write.eq(beat.valid & order.r_rdy & (order.r_data == engine) & ~faulty & ~bad),
+                queue.w_data.eq(beat.p.data),
+                queue.w_en.eq(beat.valid & order.r_rdy & (order.r_data == engine) & ~faulty & ~bad),
             ]
-            with m.If(queue.write & queue.last_word):
+            with m.If(queue.w_en & beat.p.last):
                 m.d.sync += fetched[engine].eq(fetched[engine] + 1)
         with m.If(bad):
             self._raise(m, Mux(beat.p.resp == Resp.DECERR, ErrorCode.AXI_DECERR, ErrorCode.AXI_SLVERR), beat.p.address)

@@ -27,6 +27,7 @@ class Bench:
         self.received = {engine: [] for engine in EngineName}
         self.times = {engine: [] for engine in EngineName}
         self.faults = []
+        self.words = 0  # taken, of all engines
         self.take = take or {engine: 1.0 for engine in EngineName}  # probability of taking a command in a cycle
         self.spacing = dict.fromkeys(EngineName, 0)
         dut.active.value = dut.halt.value = 0
@@ -48,18 +49,30 @@ class Bench:
         self.dut.active.value = 1
 
     async def _consume(self, engine):
+        """Takes the words of a command one a cycle, with pauses between commands and, below a probability of 1, words."""
         name = engine.name.lower()
         valid, ready, payload = (getattr(self.dut, f"{name}__{part}") for part in ("valid", "ready", "payload"))
-        ready.value, taking, now, held, pause = 0, False, 0, None, 0
+        size = parameters()["bus_bytes"]
+        ready.value = 0
+        taking = False
+        now = 0
+        held = None
+        pause = 0
+        command = bytearray()
         while True:
             await RisingEdge(self.dut.clk)
-            now, pause = now + 1, pause - 1
-            assert held is None or (valid.value and int(payload.value) == held), "a command changed before it was taken"
+            now += 1
+            pause -= 1
+            assert held is None or (valid.value and int(payload.value) == held), "a word changed before it was taken"
             held = int(payload.value) if valid.value and not taking else None
             if taking and valid.value:
-                self.received[engine].append(int(payload.value).to_bytes(SIZES[engine], "little"))
-                self.times[engine].append(now)
-                pause = self.spacing[engine] - 1
+                self.words += 1
+                command += int(payload.value).to_bytes(size, "little")
+                if len(command) == SIZES[engine]:
+                    self.received[engine].append(bytes(command))
+                    self.times[engine].append(now)
+                    pause = self.spacing[engine] - SIZES[engine] // size
+                    command.clear()
             taking = pause <= 0 and random.random() < self.take[engine]
             ready.value = taking
 
@@ -69,11 +82,11 @@ class Bench:
             if self.dut.fault__valid.value:
                 self.faults.append(FAULT.from_bits(int(self.dut.fault__payload.value)))
 
-    async def settle(self, limit=4000):
+    async def settle(self, limit=8000):
         """Until nothing has moved for 200 cycles."""
         last, still = None, 0
         for _ in range(limit):
-            state = (len(self.memory.segments), self.memory.beats, *map(len, self.received.values()))
+            state = (len(self.memory.segments), self.memory.beats, self.words)
             still = still + 1 if state == last else 0
             last = state
             if still == 200:

@@ -35,7 +35,7 @@ async def asks_only_for_what_it_has_room_for(dut):
     bench = Bench(dut, latency=5, take=dict.fromkeys(EngineName, 0.0))
     await bench.open(counts=(20, 20, 20))
     await bench.settle()
-    assert len(bench.memory.segments) == 3 * (QUEUE_DEPTH + 1)  # one more is at the output
+    assert len(bench.memory.segments) == 3 * QUEUE_DEPTH
     assert bench.memory.refused == 0
     bench.take[EngineName.STORE] = 1.0  # a stream that stands still does not hold up another
     await bench.settle()

@@ -17,7 +17,7 @@ from tests.cocotb_harness import parameters, run_cocotb
 
 RECORDS = {record.name: record for record in (Dma, Tensor)}
 CONSUMED = ("repeat", "first_wait", "last_post")  # fields that the repeater uses up
-RECORD_COUNT = 60
+WORDS = 480  # of all records of a test
 
 Command = tuple[dict[str, int], bool]
 """The fields of a command but for those in `CONSUMED`; whether it is its record's last."""
@@ -43,26 +43,40 @@ def unrolled(record: Record, fields: dict[str, int]) -> list[Command]:
 @cocotb.parametrize(reader=STALLS, writer=STALLS)
 async def unrolls(dut, reader, writer):
     record = RECORDS[parameters()["record"]]
-    records = [random_record(record) for _ in range(RECORD_COUNT)]
+    size = parameters()["word_bytes"]
+    records = [random_record(record) for _ in range(max(WORDS * size // record.size, 15))]
 
     def unpack(bits: int) -> Command:
         fields = record.unpack(bits.to_bytes(record.size, "little"))
         return without_consumed(fields), bool(dut.last.value)
 
-    driver = StreamDriver(dut, "i", lambda fields: int.from_bytes(record.pack(**fields), "little"), stall(writer))
+    driver = StreamDriver(dut, "i", lambda word: int.from_bytes(word, "little"), stall(writer))
     ReadyDriver(dut, "o", stall(reader))
     checker = InOrder("o", [command for fields in records for command in unrolled(record, fields)])
     monitor = StreamMonitor(dut, "o", unpack, checker.receive)
     await start_clock(dut)
-    driver.send(*records)
+    for fields in records:
+        packed = record.pack(**fields)
+        driver.send(*(packed[at:at + size] for at in range(0, record.size, size)))
     await until(dut, lambda: checker.complete, state=lambda: f"{checker.received} commands came")
     checker.finish()
     await until(dut, lambda: driver.idle, 1)
     if reader == writer == NONE:
-        first = monitor.times[0]
-        assert monitor.times == list(range(first, first + checker.received)), "less than a command a cycle"
+        words = record.size // size
+        gaps = [1 if earlier_last is False else words for _, earlier_last in monitor.items[:-1]]
+        times = monitor.times
+        assert [later - earlier for earlier, later in zip(times, times[1:], strict=False)] == gaps, (
+            "rounds take a cycle, and records one for each of their words")
 
 
 @pytest.mark.parametrize("name", RECORDS)
-def test_repeat(name):
-    run_cocotb(Repeater(RECORDS[name]), f"repeat_{name}", __name__, parameters={"record": name})
+@pytest.mark.parametrize("word_bytes", [4, 16, 64])
+def test_repeat(name, word_bytes):
+    run_cocotb(Repeater(RECORDS[name], word_bytes), f"repeat_{name}{word_bytes}", __name__,
+               parameters={"record": name, "word_bytes": word_bytes})
+
+
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+def test_repeater_refuses_words_that_do_not_divide_a_command():
+    with pytest.raises(ValueError, match="word_bytes must divide the 64 bytes of a Dma command, not 24"):
+        Repeater(Dma, 24)
