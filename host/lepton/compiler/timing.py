@@ -23,8 +23,8 @@ _GATHERED = 64  # beats of a burst that STORE collects before it asks for the bu
 _BURST_GAP = 8  # cycles beyond the latency after which a burst's place among the outstanding ones is free again
 
 # Latencies of the RTL. They add up the stages of the blocks; changes there show in `tests/system/test_predictions.py`.
-_FETCH = 83  # from the doorbell to the first command of a stream: latency, its beats, and the queues
-_AHEAD = 5  # records in an engine's queue (`control.fetch.QUEUE_DEPTH`, and one at its output)
+_FETCH = 84  # from the doorbell to the first command of a stream: latency, its beats, and the queues
+_AHEAD = 5  # records in the queue of an engine (`control.fetch.QUEUE_DEPTH`)
 _REFILL = 76  # from the time a record leaves the queue to the arrival of the one asked for in its place
 _READ = (4, 8)  # from a LOAD's start to its first address, and from its last data to `done`
 _WRITE = (0, 6)  # the same for a STORE
