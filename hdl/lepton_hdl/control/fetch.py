@@ -28,8 +28,8 @@ class ProgramFetcher(wiring.Component):
 
     Every segment is one command and is asked for only when its queue has room for all of its beats, so a beat is
     never stalled. The queues hold beats, not commands: one memory of the bus's width for each engine, from which the
-    repeaters take the words of a command one by one. With `halt` or after a fault nothing new is asked for; beats that are on their way are taken and
-    dropped. `quiet`: none is on its way.
+    repeaters take the words of a command one by one. With `halt` or after a fault nothing new is asked for; beats that
+    are on their way are taken and dropped. `quiet`: none is on its way.
 
     Faults: ILLEGAL_FIELD (offset or region not aligned; address = start of the stream), MEMORY_BOUNDS (index and
     address of the first command beyond the region), AXI_SLVERR, AXI_DECERR (address of the beat).

@@ -49,7 +49,7 @@ class Bench:
         self.dut.active.value = 1
 
     async def _consume(self, engine):
-        """Takes the words of a command one a cycle, with pauses between commands and, below a probability of 1, words."""
+        """Takes the words of a command, at most one a cycle, and pauses between commands where `spacing` says so."""
         name = engine.name.lower()
         valid, ready, payload = (getattr(self.dut, f"{name}__{part}") for part in ("valid", "ready", "payload"))
         size = parameters()["bus_bytes"]

@@ -1,6 +1,7 @@
 """The repeater alone: what a record stands for, one command at a time, whatever the streams do."""
 
 import random
+from itertools import pairwise
 
 import cocotb
 import pytest
@@ -63,9 +64,8 @@ async def unrolls(dut, reader, writer):
     await until(dut, lambda: driver.idle, 1)
     if reader == writer == NONE:
         words = record.size // size
-        gaps = [1 if earlier_last is False else words for _, earlier_last in monitor.items[:-1]]
-        times = monitor.times
-        assert [later - earlier for earlier, later in zip(times, times[1:], strict=False)] == gaps, (
+        gaps = [words if last else 1 for _, last in monitor.items[:-1]]
+        assert [later - earlier for earlier, later in pairwise(monitor.times)] == gaps, (
             "rounds take a cycle, and records one for each of their words")
 
 
