@@ -48,10 +48,11 @@ def activation_range(activation: str, scale: float, zero_point: int) -> tuple[in
     return clamp_range(ACTIVATION_BOUNDS[activation], scale, zero_point)
 
 
-def dense_transposed(weights: np.ndarray, groups: int, dilation: tuple[int, int], zero: int = 0) -> np.ndarray:
+def dense_transposed(weights: np.ndarray, groups: int, dilation: tuple[int, int],
+                     zero: int | np.ndarray = 0) -> np.ndarray:
     """Weights (C, O / groups, H, W) of a transposed convolution as those of one in one group, without dilation.
 
-    What no weight stood at is `zero`: (C, O, H', W').
+    What no weight stood at is `zero`, one or one for each output (O, 1, 1): (C, O, H', W').
     """
     channels, per_group, *kernel = weights.shape
     spans = [effective_kernel(*axis) for axis in zip(kernel, dilation, strict=True)]

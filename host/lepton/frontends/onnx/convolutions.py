@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lepton.graph import Conv2D, DepthwiseConv2D, TransposeConv2D
+from lepton.graph import Conv2D, DepthwiseConv2D, Quantization, TransposeConv2D
 from lepton.graph.builder import Value
 
 from ..geometry import dense_transposed
@@ -61,21 +61,24 @@ def qlinear_conv(node: OnnxNode) -> None:
     node.set_codes(convolution(node, x, weights, Int8Result(node.name, node.output_quantization)), dtype)
 
 
+def of_all_groups(node: OnnxNode, q: Quantization) -> Quantization:
+    """Scales of O / groups outputs, which all groups of a transposed convolution share, as those of O outputs."""
+    groups = node.given.get("group", 1)
+    return Quantization(np.tile(q.scale, groups), np.tile(q.zero_point, groups), q.axis) if q.scale.size > 1 else q
+
+
 def transposed(node: OnnxNode, x: Value, weights: Int8Weights, result: Int8Result) -> Value:
-    """The same for a transposed convolution with weights (C, O / groups, ...)."""
+    """The same for a transposed convolution with weights (C, O / groups, ...), which have one scale or O."""
     data = weights.data
     q = weights.q
     _fits_image(node, x, data)
     groups = node.given.get("group", 1)
     if groups < 1 or x.shape[1] != data.shape[0] or x.shape[1] % groups:
         raise node.error(f"weights of shape {data.shape} in {groups} groups do not fit {x.shape[1]} input channels")
-    if groups > 1 and q.scale.size > 1:
-        raise node.error(f"the weights of {groups} groups must have one scale, not {q.scale.size}")
     w = transposed_window(node, data.shape[2:], x.shape[2:])
     data = data.reshape(*data.shape[:2], *of_image(data.shape[2:], 1))
     # What stands between the taps of a dilated kernel, and outside of a group, must stand for 0.
-    zero = int(q.zero_point[0]) if q.zero_point.size == 1 else 0
-    data = dense_transposed(data, groups, of_image(w.dilation, 1), zero)
+    data = dense_transposed(data, groups, of_image(w.dilation, 1), q.zero_point.astype(data.dtype).reshape(-1, 1, 1))
     op = TransposeConv2D(of_image(w.size, 1), of_image(w.stride, 1), of_image(w.padding, (0, 0)), result.clamp)
     x_image = image(x)
     constants = layer_constants(x_image, weights, data.transpose(1, 2, 3, 0), 0)

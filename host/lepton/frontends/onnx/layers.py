@@ -16,7 +16,7 @@ import numpy as np
 from lepton.graph import FULL, Add, Mean, Mul, Quantization, Sub
 from lepton.graph.builder import Value
 
-from .convolutions import convolution, transposed
+from .convolutions import convolution, of_all_groups, transposed
 from .node import OnnxNode
 from .operands import Int8Result, Int8Weights, as_int8, from_image, image, with_shape
 from .products import GemmOptions, constant_product, product, rows
@@ -158,6 +158,8 @@ def _emit(node: OnnxNode, value: Pending, operands: list[Coded], name: str, q: Q
         data = options.right(options.signed(node, data, weights_q))
         weights_q = options.scaled(weights_q, x.parameters.scale)
         addend = _times(addend, options.beta)
+    elif node.kind == "ConvTranspose":
+        weights_q = of_all_groups(node, weights_q)
     weights = Int8Weights(data, weights_q, _bias(addend, x, weights_q, q))
     if node.kind == "Conv":
         return convolution(node, x, weights, result)

@@ -157,15 +157,27 @@ def qgemm(node: OnnxNode) -> None:
 def integer_to_float(node: OnnxNode) -> None:
     """com.microsoft MatMulIntegerToFloat: int8 times int8, a float result, a float bias or none."""
     # Positions: onnxruntime/contrib_ops/cpu/quantization/dynamic_quantize_matmul.cc, MatMulIntegerToFloat.
-    b = node.constant(1, "the second matrix")
+    stated = node.value(1)
+    bias = node.optional(6, "the bias")
+    if not isinstance(stated, Constant) or stated.array.ndim != 2:
+        a = node.codes_as_stated(places=(2, 4))
+        second = node.codes_as_stated(1, places=(3, 5))
+        sums = matrix_product(centred(a), centred(second), Value.__matmul__)
+        result = sums.cast(np.float32) * (a.parameters.scale * second.parameters.scale)
+        node.set_host(result if bias is None else result + bias)
+        return
     scale = node.constant(3, "its scale")
     zero = node.optional(5, "its zero point")
-    if b.ndim != 2:
-        raise node.error(f"the second matrix must have 2 dimensions, not shape {b.shape}")
+    b = stated.array
     data, q = as_int8(node.builder, b, scale.ravel(), np.zeros(scale.size, b.dtype) if zero is None else zero.ravel(),
                       1)
     x = node.codes_as_stated(places=(2, 4))
-    node.set_host(float_rows(node, x, Int8Weights(data.T, q), node.optional(6, "the bias")))
+    node.set_host(float_rows(node, x, Int8Weights(data.T, q), bias))
+
+
+def centred(x: Value) -> Value:
+    """int8 values less their zero point, as int32."""
+    return x.cast(np.int32) - x.parameters.zero_point.reshape(())
 
 
 def float_rows(node: OnnxNode, x: Value, weights: Int8Weights, float_bias: np.ndarray | None = None) -> Value:
@@ -177,12 +189,10 @@ def float_rows(node: OnnxNode, x: Value, weights: Int8Weights, float_bias: np.nd
     if not x.rank or x.shape[-1] != data.shape[1]:
         raise node.error(f"weights for {data.shape[1]} inputs do not fit an input of shape {tuple(x.shape)}")
 
-    q = x.parameters
-    centred = x.cast(np.int32) - q.zero_point.reshape(())
     zero = weights.q.zero_point
     zero = zero.reshape(-1, 1) if zero.size > 1 else zero
-    sums = centred.apply(MatMul(), (data.astype(np.int32) - zero).T)
+    sums = centred(x).apply(MatMul(), (data.astype(np.int32) - zero).T)
     if weights.bias is not None:
         sums = sums + checked_bias(node.builder, weights.bias, data.shape[0])
-    result = sums.cast(np.float32) * (q.scale * weights.q.scale)
+    result = sums.cast(np.float32) * (x.parameters.scale * weights.q.scale)
     return result if float_bias is None else result + float_bias

@@ -107,3 +107,18 @@ def test_a_convolution_with_computed_weights_is_computed_in_float(operator, dtyp
     model = net.model(net.qdq(net("Relu", net(operator, x, weights)), 0.0971, 5, dtype))
     assert difference(model, np.random.default_rng(15), low=-2, high=2) == 0
     assert ("FloatConv" if operator == "Conv" else "FloatConvTranspose") in operators(model)
+
+
+@exact_products
+@pytest.mark.parametrize("shapes", (((3, 5), (5, 4)), ((2, 3, 5), (2, 5, 4)), ((2, 3, 5), (5, 4)), ((3, 5), (2, 5, 4))))
+@pytest.mark.parametrize("constant", (False, True))
+def test_products_of_two_8_bit_values_with_a_float_result(shapes, constant):
+    """ONNX Runtime makes one operator of DequantizeLinear, MatMul without a QuantizeLinear behind it."""
+    rng = np.random.default_rng(4)
+    net = Net()
+    a, b = (net.input(shape) for shape in shapes)
+    left = net.qdq(a, 0.05, 3, np.uint8)
+    right = net.dequantize(rng.integers(0, 256, shapes[1]).astype(np.uint8), 0.03, 90, np.uint8) if constant else (
+        net.qdq(b, 0.03, 90, np.uint8))
+    model = net.model(net("MatMul", left, right), net("Neg", b))
+    assert difference(model, rng) == 0

@@ -67,6 +67,25 @@ def test_transposed_convolutions_of_one_dimension(dtype):
     assert difference(model, rng) <= 1  # computed in float by ONNX Runtime
 
 
+@pytest.mark.parametrize("dtype", BYTES)
+@pytest.mark.parametrize("bias", (False, True))
+def test_transposed_convolutions_in_groups_with_scales_of_channels(bias, dtype):
+    """All groups share the scales and zero points; between dilated taps stands each channel's own zero."""
+    rng = np.random.default_rng(9)
+    info = np.iinfo(dtype)
+    scales = rng.uniform(0.002, 0.01, 3).astype(np.float32)
+    codes = rng.integers(info.min, info.max + 1, (4, 3, 2, 3)).astype(dtype)
+
+    def build(net, x):
+        w = net.weights(codes, scales, 1, zero=rng.integers(info.min, info.max + 1, 3))
+        b = [net.weights(rng.integers(-3000, 3000, 6).astype(np.int32), np.tile(scales * np.float32(0.05), 2))]
+        return net("ConvTranspose", x, w, *b[:bias], group=2, dilations=[2, 1], strides=[1, 2])
+
+    model = requantized(build, np.int8, (0.05, 0.11))
+    assert "TransposeConv2D" in operators(model)
+    assert difference(model, rng) <= 2  # computed in float by ONNX Runtime
+
+
 def floats(rng, *shape):
     return array(rng.uniform(0.5, 1.5, shape), np.float32)
 
