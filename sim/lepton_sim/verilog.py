@@ -15,6 +15,7 @@ from amaranth.hdl import Const, ValueCastable
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from lepton_hdl.views import View
 
 from .cache import build_root, digest
 from .gather import gather
@@ -79,7 +80,10 @@ def generate(component: wiring.Component, name: str, port_name: Callable[[str], 
 
 
 class _Files:
-    """What a design sees as its platform: it takes Verilog that blocks bring along, as Amaranth's platforms do."""
+    """What a design sees as its platform: it takes Verilog that blocks bring along, as Amaranth's platforms do, and
+    lets blocks be written for a simulator."""
+
+    view = View.SIMULATION
 
     def __init__(self):
         self.texts: dict[str, str] = {}

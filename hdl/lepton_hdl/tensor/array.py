@@ -1,14 +1,17 @@
 """The dot-product array: K by N multipliers, weights stationary and double-buffered."""
 
-from amaranth.hdl import Const, Module, Signal, signed
+from itertools import zip_longest
+
+from amaranth.hdl import Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 from lepton.arch import ChipConfig
 
+from ..views import View, sum_of_products, view_of
 from .window import tap_lanes
 
-_SUM = 32  # bits
+_SUM = 32  # bits of a sum in a simulation: those of the processor's registers
 
 
 class DotArray(wiring.Component):
@@ -47,6 +50,7 @@ class DotArray(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        view = view_of(platform)
         lanes = range(self.config.lanes)
         for n in range(self.config.columns):
             shadow = [Signal(signed(8), name=f"shadow_{n}_{k}") for k in lanes]
@@ -55,25 +59,32 @@ class DotArray(wiring.Component):
                 m.d.sync += [shadow[k].eq(self.load_data.word_select(k, 8)) for k in lanes]
             with m.If(self.swap):
                 m.d.sync += [a.eq(s) for a, s in zip(active, shadow, strict=True)]
+            taps = [self.taps[k].word_select(n, 8).as_signed() for k in range(self.taps_count)]
             with m.If(self.enable):
                 with m.If(self.bypass):
                     m.d.sync += self.dot[n].eq(self.x[n])
-                if self.taps_count:
+                if view is View.SIMULATION and taps:
                     with m.Elif(self.window):
-                        taps = (self.taps[k].word_select(n, 8).as_signed() for k in range(self.taps_count))
-                        m.d.sync += self.dot[n].eq(_dot(taps, active))
-                with m.Else():
-                    m.d.sync += self.dot[n].eq(_dot(self.x, active))
+                        m.d.sync += self.dot[n].eq(_dot(taps, active, view))
+                    with m.Else():
+                        m.d.sync += self.dot[n].eq(_dot(self.x, active, view))
+                else:
+                    with m.Else():
+                        m.d.sync += self.dot[n].eq(_dot(self._operands(m, n, taps), active, view))
         return m
 
+    def _operands(self, m, n, taps):
+        """What meets the weights of column n: the pixel, or the taps of the column's own channel."""
+        if not taps:
+            return self.x
+        operands = [Signal(signed(8), name=f"operand_{n}_{k}") for k in range(self.config.lanes)]
+        m.d.comb += [operand.eq(Mux(self.window, tap, x))
+                     for operand, tap, x in zip_longest(operands, taps, self.x, fillvalue=Const(0, 8))]
+        return operands
 
-def _dot(x, w):
-    """Sum of the products of two sequences of int8, the shorter one's length, in 32 bits.
 
-    All partial sums have the width of the last: the simulator would mask and extend narrower ones.
-    """
-    first, *products = (a * b for a, b in zip(x, w, strict=False))
-    total = first | Const(0, signed(_SUM))
-    for product in products:
-        total = (total + product)[:_SUM].as_signed()
-    return total
+def _dot(x, w, view):
+    """Sum of the products of two sequences of int8, the shorter one's length."""
+    pairs = list(zip(x, w, strict=False))
+    bits = _SUM if view is View.SIMULATION else 16 + ceil_log2(len(pairs))
+    return sum_of_products(pairs, bits, view)

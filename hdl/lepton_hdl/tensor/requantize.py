@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from lepton.arch.commands import PARAM_WORDS, UNIFORM_PARAM_WORDS
 
+from ..views import times, view_of
 from .rounding import POINT, away_from_zero, clamp, float_round_up, round_up, to_float, whole
 
 # bias and left shift, multiply, right shift, round and zero point, clamp
@@ -83,7 +84,7 @@ class Requantizer(wiring.Component):
         with m.If(self.valid[BIAS]):
             m.d.sync += factor.eq(Mux(self.as_float[BIAS], to_float(biased), biased))
         with m.If(self.valid[MULTIPLY]):
-            m.d.sync += product.eq(factor * multiplier)
+            m.d.sync += product.eq(times(factor, multiplier, view_of(platform)))
         with m.If(self.valid[SHIFT]):
             m.d.sync += scaled.eq(away_from_zero(product, POINT - 1, self.double & (right != 0)) >> right)
             with m.If(self.as_float[SHIFT]):

@@ -4,6 +4,7 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..views import times, view_of
 from .rounding import POINT, away_from_zero, clamp, even_round_up, round_half_up, round_up, whole
 
 # scale both, shift and add, scale the sum, shift, round and zero point, clamp
@@ -49,6 +50,7 @@ class ResidualAdd(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        view = view_of(platform)
         product_a = Signal(signed(41))
         product_b = Signal(signed(41))
         total = Signal(signed(42))
@@ -66,8 +68,8 @@ class ResidualAdd(wiring.Component):
 
         with m.If(active[SCALE]):
             m.d.sync += [
-                product_a.eq((self.y - self.zero_a) * self.mult_a),
-                product_b.eq((self.residual - self.zero_b) * self.mult_b),
+                product_a.eq(times(self.y - self.zero_a, self.mult_a, view)),
+                product_b.eq(times(self.residual - self.zero_b, self.mult_b, view)),
             ]
         with m.If(active[SUM]):
             a, b = (shifted(p, _INPUT_FRACTION - 1, shift, SUM)
@@ -76,7 +78,7 @@ class ResidualAdd(wiring.Component):
                                      + round_half_up(b, _INPUT_FRACTION)))
         with m.If(active[SCALE_SUM]):
             m.d.sync += product.eq(Mux(self.as_float[SCALE_SUM], (total + self.mult_o) << _INPUT_SHIFT,
-                                       total[:32].as_signed() * self.mult_o))
+                                       times(total[:32].as_signed(), self.mult_o, view)))
         with m.If(active[SHIFT_SUM]):
             m.d.sync += scaled.eq(shifted(product, POINT - 1, self.shift_o, SHIFT_SUM))
         with m.If(active[ROUND]):

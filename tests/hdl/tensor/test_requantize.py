@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import cocotb
 import numpy as np
+import pytest
 from lepton.arch import Rounding
 from lepton_hdl.tensor.requantize import BIAS, CLAMP, ROUND, SHIFT, STAGES, Requantizer
+from lepton_hdl.views import View
 
 from tests.bench.checker import InOrder
 from tests.bench.pins import Pins
@@ -17,6 +19,7 @@ from tests.bench.stalls import NONE, STALLS, Stall, stall
 from tests.cocotb_harness import run_cocotb
 from tests.float_cases import float_cases
 from tests.hdl.tensor.bench import INT_MAX, INT_MIN, pick, random_params, requantized
+from tests.hdl.views import InView
 
 _RECORD = 10  # bytes: bias and multiplier of 4 bytes, two shifts
 
@@ -219,5 +222,6 @@ def test_float_oracle():
     assert got == y.astype(np.int64).tolist()
 
 
-def test_requantize():
-    run_cocotb(Requantizer(), "requantizer", __name__)
+@pytest.mark.parametrize("view", [View.SIMULATION, View.GATES])
+def test_requantize(view):
+    run_cocotb(InView(Requantizer(), view), f"requantizer_{view.name.lower()}", __name__)

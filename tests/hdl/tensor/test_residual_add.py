@@ -5,8 +5,10 @@ from collections import deque
 from collections.abc import Callable
 
 import cocotb
+import pytest
 from lepton.arch import Rounding
 from lepton_hdl.tensor.residual_add import CLAMP, ROUND, SCALE, SCALE_SUM, SHIFT_SUM, STAGES, SUM, ResidualAdd
+from lepton_hdl.views import View
 
 from tests.bench.checker import InOrder
 from tests.bench.pins import Pins
@@ -14,6 +16,7 @@ from tests.bench.pipeline import Stages
 from tests.bench.stalls import BURSTS, NONE, SOME, Stall, stall
 from tests.cocotb_harness import run_cocotb
 from tests.hdl.tensor.bench import INT_MAX, INT_MIN, pick, residual_added
+from tests.hdl.views import InView
 
 # The stage that uses each port; in other cycles, and for other rows, it is noise.
 _USED = {
@@ -159,5 +162,6 @@ def test_oracle():
     assert [expected(row(y=y, residual=1, **half)) for y in (-4, -2, -1, 0, 1, 2, 4)] == [-2, 0, 0, 0, 1, 2, 2]
 
 
-def test_residual_add():
-    run_cocotb(ResidualAdd(), "residual_add", __name__)
+@pytest.mark.parametrize("view", [View.SIMULATION, View.GATES])
+def test_residual_add(view):
+    run_cocotb(InView(ResidualAdd(), view), f"residual_add_{view.name.lower()}", __name__)
