@@ -78,6 +78,14 @@ def _square(op: Operation) -> None:
     op.emit(Mul(), x, x)
 
 
+def _sum_of_all(op: Operation) -> None:
+    """ADD_N: from left to right, in the operands' own type."""
+    first, *others = (op.x(position, "FLOAT32", "INT32") for position in range(len(op)))
+    for other in others:
+        first = first.apply(Add(), other)
+    op.result(first)
+
+
 def _quantize(op: Operation) -> None:
     x = op.x()
     output = op.int8_output()
@@ -102,7 +110,7 @@ CONVERT: dict[str, Entry] = {
     "DIV": ((2,), 1, _clamped(Div)), "MAXIMUM": ((2,), 1, _extreme(Maximum)), "MINIMUM": ((2,), 1, _extreme(Minimum)),
     "FLOOR_DIV": ((2,), 1, plain(FloorDiv())), "FLOOR_MOD": ((2,), 1, plain(FloorMod())),
     "POW": ((2,), 1, plain(Power())), "SQUARED_DIFFERENCE": ((2,), 1, plain(SquaredDifference())),
-    "SQUARE": ((1,), 1, _square), "PRELU": ((2,), 1, _prelu),
+    "ADD_N": (range(2, 257), 1, _sum_of_all), "SQUARE": ((1,), 1, _square), "PRELU": ((2,), 1, _prelu),
     **{name: ((2,), 1, plain(Compare(name.lower())))
        for name in ("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL")},
     "LOGICAL_AND": ((2,), 1, plain(Logic("and"))), "LOGICAL_OR": ((2,), 1, plain(Logic("or"))),

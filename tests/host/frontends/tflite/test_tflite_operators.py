@@ -78,6 +78,20 @@ def test_powers_and_squares():
     same(build("SQUARE", [of(np.float32, 4, 6)], of(np.float32, 4, 6), 1, "SquareOptions"), b)
 
 
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_sums_of_several_operands(count):
+    floats = [RNG.normal(0, 10.0 ** RNG.integers(-3, 4), (4, 6)).astype(np.float32) for _ in range(count)]
+    integers = [RNG.integers(-2 ** 31, 2 ** 31, (4, 6)).astype(np.int32) for _ in range(count)]
+    for dtype, values in ((np.float32, floats), (np.int32, integers)):
+        operands = [of(dtype, 4, 6) for _ in range(count)]
+        same(build("ADD_N", operands, of(dtype, 4, 6), 1, "AddNOptions"), *values)
+
+
+def test_sums_of_several_int8_operands_are_refused():
+    with pytest.raises(GraphError, match="'tensor_0' has the data type INT8, supported here is FLOAT32 or INT32"):
+        import_tflite(build("ADD_N", [quantized(4, 6), quantized(4, 6)], quantized(4, 6), 1, "AddNOptions"))
+
+
 # Indices
 
 def test_elements_by_several_indices():
