@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lepton.graph import Function, Reduce
+from lepton.graph import ArgMax, Function, OneHot, Reduce
 from lepton.graph.builder import Value
 from lepton.graph.composites import scaled
 
@@ -69,6 +69,16 @@ def group_normalization(node: OnnxNode) -> None:
 def log_softmax(node: OnnxNode) -> None:
     def emit(x: Value, axis: int) -> Value:
         return x.apply(Function("LogSoftmax", (("axis", axis),)))  # one of opset 13, whatever the network's is
+
+    node.set_host(along_axis(node, _float_input(node, 1), node.state.opset, emit))
+
+
+def hardmax(node: OnnxNode) -> None:
+    """1 at the first of the largest elements along an axis, 0 elsewhere."""
+    def emit(x: Value, axis: int) -> Value:
+        one = x.builder.constant(np.float32(1))
+        zero = x.builder.constant(np.float32(0))
+        return x.apply(ArgMax(axis, keep_dims=False)).apply(OneHot(x.shape[axis], axis), one, zero)
 
     node.set_host(along_axis(node, _float_input(node, 1), node.state.opset, emit))
 

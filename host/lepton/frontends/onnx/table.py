@@ -118,6 +118,7 @@ CONVERTERS: Mapping[str, Converter] = {
     "GroupNormalization": normalizations.group_normalization,
     "InstanceNormalization": normalizations.normalization,
     "LayerNormalization": normalizations.normalization,
+    "Hardmax": normalizations.hardmax,
     "LogSoftmax": normalizations.log_softmax,
     "QLinearSoftmax": pools.qlinear_softmax,
     "RMSNormalization": normalizations.rms_normalization,

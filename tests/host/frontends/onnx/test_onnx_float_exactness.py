@@ -59,6 +59,8 @@ EXACT = {  # single operations of float32, in numpy as well
     "BatchNormalization": op("BatchNormalization", *(floats(i, 8, low=0.1) for i in range(4))),
     "Resize": op("Resize", "", array([1, 1, 2, 1.7], np.float32), mode="linear"),
     "Where": lambda net, x: net("Where", net("Greater", x, net("Neg", x)), x, array(0, np.float32)),
+    "Hardmax": lambda net, x: net("Hardmax", net("Round", x)),  # several elements are the largest
+    "Hardmax of channels": op("Hardmax", axis=1),
     "Max": lambda net, x: net("Max", x, net("Neg", x), array(0.5, np.float32)),
     "Sum": lambda net, x: net("Sum", x, x, net("Abs", x)), "Mean": lambda net, x: net("Mean", x, x, net("Abs", x)),
 }
