@@ -258,7 +258,7 @@ FUNCTIONS: dict[str, Callable[..., Result]] = {
         "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh",
         "floor", "ceil", "trunc", "abs", "isnan", "isinf", "isfinite", "logical_and", "logical_or", "logical_xor",
         "logical_not", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "remainder", "fmod", "maximum",
-        "minimum", "floor_divide")},
+        "minimum", "floor_divide", "hypot", "logaddexp", "copysign")},
     "round": np.rint, "neg": np.negative, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "asinh": np.arcsinh,
     "acosh": np.arccosh, "atanh": np.arctanh, "atan2": np.arctan2, "logit": lambda x, eps=None: np.log(
         clamp(x, eps, None if eps is None else 1 - eps) / (1 - clamp(x, eps, None if eps is None else 1 - eps))),

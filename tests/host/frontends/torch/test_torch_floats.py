@@ -56,6 +56,8 @@ MODULES = {
         torch.expm1, torch.atan))),
     "roots and powers": of_images(lambda m, x: (
         (normal(m, x)**2 + 1).rsqrt(), normal(m, x).abs()**0.7, normal(m, x)**3, (normal(m, x).abs() + 1).log())),
+    "functions of two values": of_images(lambda m, x: tuple(f(normal(m, x), normal(m, x.flip(-1))) for f in (
+        torch.hypot, torch.logaddexp, torch.copysign, torch.atan2))),
     "quotients": of_images(lambda m, x: (normal(m, x) / (m.ramp + 1), normal(m, x) // 0.5, normal(m, x) % 0.5,
                                          torch.div(normal(m, x), 0.3, rounding_mode="trunc"))),
     "softmax": of_images(lambda m, x: (m.parts[0](x).softmax(1), normal(m, x).log_softmax(2),
@@ -107,9 +109,9 @@ def test_every_byte_is_pytorchs(name):
     assert found.differing == 0, f"{found.differing} of {found.values}"
 
 
-@pytest.mark.parametrize("name", ["activations", "gelu by tanh", "functions", "roots and powers", "softmax", "norms",
-                                  "statistics", "bilinear", "pools", "comparisons", "attention", "encoder", "rms",
-                                  "running sums", "taken", "types"])
+@pytest.mark.parametrize("name", ["activations", "gelu by tanh", "functions", "functions of two values",
+                                  "roots and powers", "softmax", "norms", "statistics", "bilinear", "pools",
+                                  "comparisons", "attention", "encoder", "rms", "running sums", "taken", "types"])
 def test_without_pytorch_the_same_to_the_last_places(name, monkeypatch):
     """Such as on a device that has the compiled network only."""
     monkeypatch.setenv(torch_kernels.SWITCH, "0")
