@@ -12,6 +12,7 @@ from lepton.graph import (
     GatherElements,
     GatherND,
     Op,
+    ReverseSequence,
     ScatterElements,
     ScatterND,
     Select,
@@ -37,6 +38,10 @@ def gather_nd(node: OnnxNode) -> None:
 
 def gather_elements(node: OnnxNode) -> None:
     _gathered(node, GatherElements(_axis(node, len(node.settled().shape))))
+
+
+def reverse_sequence(node: OnnxNode) -> None:
+    _gathered(node, ReverseSequence(node.given.get("time_axis", 0), node.given.get("batch_axis", 1)))
 
 
 def _scattered(node: OnnxNode, op: Op) -> None:

@@ -162,6 +162,7 @@ CONVERTERS: Mapping[str, Converter] = {
     "QLinearConcat": joining.qlinear_concat,
     "Reshape": shapes.reshape,
     "Resize": resizing.resize,
+    "ReverseSequence": indexing.reverse_sequence,
     "Scatter": indexing.scatter_elements,
     "ScatterElements": indexing.scatter_elements,
     "ScatterND": indexing.scatter_nd,

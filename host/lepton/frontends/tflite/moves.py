@@ -5,7 +5,7 @@ from math import prod
 
 import numpy as np
 
-from lepton.graph import GraphError, Pad, Resize
+from lepton.graph import GraphError, Pad, Resize, ReverseSequence
 from lepton.graph import moves as composed
 from lepton.graph.builder import Value
 from lepton.graph.ops import Gather, GatherND, OneHot
@@ -181,6 +181,11 @@ def _batch_to_space(op: Operation) -> None:
     op.result(x)
 
 
+def _reverse_sequence(op: Operation) -> None:
+    x = op.x(0, "UINT8", "FLOAT32", "INT32", "INT64")  # LiteRT has no kernel for int8
+    op.emit(ReverseSequence(op.option("axis"), op.option("batch")), x, op.x(1))
+
+
 CONVERT: dict[str, Entry] = {
     "RESHAPE": ((1, 2), 1, _reshape), "SQUEEZE": ((1,), 1, _squeeze), "EXPAND_DIMS": ((2,), 1, _expand_dims),
     "TRANSPOSE": ((2,), 1, _transpose), "PAD": ((2,), 1, _pad), "PADV2": ((3,), 1, _pad_v2),
@@ -189,6 +194,7 @@ CONVERT: dict[str, Entry] = {
     "EMBEDDING_LOOKUP": ((2,), 1, lambda op: op.emit(Gather(0), op.x(1), op.x(0))), "TILE": ((2,), 1, _tile),
     "BROADCAST_TO": ((2,), 1, _broadcast_to),
     "REVERSE_V2": ((2,), 1, lambda op: op.result(composed.flip(op.x(), op.integers(1)))),
+    "REVERSE_SEQUENCE": ((2,), 1, _reverse_sequence),
     "RESIZE_BILINEAR": ((2,), 1, _resize), "RESIZE_NEAREST_NEIGHBOR": ((2,), 1, _resize),
     "SPACE_TO_DEPTH": ((1,), 1, lambda op: op.result(composed.space_to_depth(op.x(), op.option("block"), channels=3))),
     "DEPTH_TO_SPACE": ((1,), 1, lambda op: op.result(composed.depth_to_space(op.x(), op.option("block"), channels=3))),

@@ -51,6 +51,7 @@ OPTIONS = {
     "ARG_MAX": ("ArgMaxOptions", {}),
     "ARG_MIN": ("ArgMinOptions", {}),
     "CUMSUM": ("CumsumOptions", {"exclusive": "Exclusive", "reverse": "Reverse"}),
+    "REVERSE_SEQUENCE": ("ReverseSequenceOptions", {"axis": "SeqDim", "batch": "BatchDim"}),
     "TOPK_V2": ("TopKV2Options", {}),
     "RESHAPE": ("ReshapeOptions", {"shape": "NewShapeAsNumpy"}),
     "SQUEEZE": ("SqueezeOptions", {"axes": "SqueezeDimsAsNumpy"}),

@@ -1,17 +1,18 @@
-"""Along one axis: the place of the largest element, and running sums.
+"""Along one axis: the place of the largest element, running sums, and sequences in reverse.
 
-Sources: tensorflow/lite/kernels/internal/reference/{arg_min_max,cumsum}.h.
+Sources: tensorflow/lite/kernels/internal/reference/{arg_min_max,cumsum}.h, internal/optimized/optimized_ops.h
+(ReverseSequence).
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..core import Call, Op, OperandList, Shape, Signature, Tensor
+from ..core import Call, GraphError, Op, OperandList, Shape, Signature, Tensor
 from ..numerics import compiled
-from .conditions import axis_of, dims, of_type, require
+from .conditions import axis_of, dims, of_type, require, same_quantization
 
-__all__ = ["ArgMax", "CumSum"]
+__all__ = ["ArgMax", "CumSum", "ReverseSequence"]
 
 
 @dataclass(frozen=True)
@@ -106,3 +107,47 @@ class CumSum(Op):
 
     def permuted(self, order: tuple[int, ...]) -> "CumSum":
         return replace(self, axis=order[self.axis % len(order)])
+
+
+@dataclass(frozen=True)
+class ReverseSequence(Op):
+    """inputs: x of any type; lengths int32 or int64, one for each sequence along `batch`.
+
+    The first elements of each sequence along `axis`, as many as its length, in reverse order; the others as they are.
+    """
+
+    operands = (2, 2)
+    keeps_quantization = True
+
+    axis: int
+    batch: int
+
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
+        x, lengths = inputs
+        shape = dims(x.shape)
+        of_type(lengths, np.int32, np.int64)
+        axis = axis_of(self.axis, len(shape))
+        batch = axis_of(self.batch, len(shape))
+        require(axis != batch, f"the axes of the elements and of the sequences must differ, not both be {axis}")
+        require(dims(lengths.shape) == (shape[batch],), f"the lengths must be of shape {(shape[batch],)}, one for each "
+                f"sequence, not {dims(lengths.shape)}")
+        return shape, np.dtype(x.dtype)
+
+    def check(self, signature: Signature) -> None:
+        same_quantization(signature.inputs[0], signature.output)
+
+    def compute(self, call: Call) -> np.ndarray:
+        x, lengths = call.values
+        extent = x.shape[self.axis]
+        wrong = lengths[(lengths < 0) | (lengths > extent)]
+        if wrong.size:
+            raise GraphError(f"length {wrong[0]} of {call.inputs[1].name!r} must lie in 0..{extent}")
+        sequences = np.moveaxis(x, (self.batch, self.axis), (0, 1))
+        places = np.arange(extent)
+        ends = lengths[:, None]
+        places = np.where(places < ends, ends - 1 - places, places)
+        made = sequences[np.arange(len(lengths))[:, None], places]
+        return np.moveaxis(made, (0, 1), (self.batch, self.axis))
+
+    def permuted(self, order: tuple[int, ...]) -> "ReverseSequence":
+        return replace(self, axis=order[self.axis % len(order)], batch=order[self.batch % len(order)])

@@ -163,8 +163,8 @@ def test_unknown_operators_domains_and_opsets(model):
 def test_an_operator_that_is_known_but_not_supported():
     net = Net()
     x = net.qdq(net.input((1, 4, 6)), 0.1, 0)
-    model = net.model(net.qdq(net("Hardmax", x), 0.1, 0))
-    refused(model, r"Hardmax 'v2_0': the operator is not supported; docs/operators\.md lists the operators")
+    model = net.model(net.qdq(net("LpNormalization", x), 0.1, 0))
+    refused(model, r"LpNormalization 'v2_0': the operator is not supported; docs/operators\.md lists the operators")
 
 
 def test_float_networks(model):

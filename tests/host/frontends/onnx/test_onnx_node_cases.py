@@ -37,7 +37,7 @@ PASS = {
     "GroupNormalization": 2, "IsNaN": 1, "Less": 4, "LessOrEqual": 4, "Mean": 3, "Mish": 1, "OneHot": 5, "Or": 8,
     "Pow": 6, "ReduceLogSum": 4, "Scatter": 2, "ScatterElements": 7, "ScatterND": 7, "Selu": 3, "Sign": 1, "Sin": 2,
     "Sinh": 2, "Softsign": 2, "Sum": 3, "Tan": 2, "ThresholdedRelu": 3, "Trilu": 16, "Where": 2, "Xor": 8,
-    "ArgMax": 16, "ArgMin": 16, "CumSum": 2, "Hardmax": 7, "TopK": 6,
+    "ArgMax": 16, "ArgMin": 16, "CumSum": 2, "Hardmax": 7, "ReverseSequence": 2, "TopK": 6,
     "Sub": 3, "Tanh": 2, "Tile": 2, "Transpose": 7, "Unsqueeze": 7, "Upsample": 1,
 }
 NOT_COVERED = {  # what the refusal says: why it is not covered
