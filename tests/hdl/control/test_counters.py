@@ -10,6 +10,7 @@ from lepton.arch.registers import SNAPSHOT_COUNTERS
 from lepton_hdl.control.counters import Activity, Counters
 
 from tests.bench.checker import Outputs
+from tests.bench.damaged import DamagedPins
 from tests.bench.pins import Pins
 from tests.cocotb_harness import run_cocotb
 
@@ -92,11 +93,8 @@ class Model:
         return {"values": sum(value << 32 * i for i, value in enumerate(self.counters.values()))}
 
 
-@cocotb.test(timeout_time=1, timeout_unit="ms")
-@cocotb.parametrize(jobs=[1, 4])
-async def counts_and_snapshots(dut, jobs):
+async def run(pins: Pins, jobs: int) -> None:
     """All counters in every cycle, then all snapshots. Each job begins at 0; snapshots stay."""
-    pins = Pins(dut)
     driver = Driver(pins)
     model = Model()
     checker = Outputs(pins)
@@ -114,6 +112,21 @@ async def counts_and_snapshots(dut, jobs):
         for i, value in enumerate(counters):
             await driver.read(slot, i)
             checker.check({"read_data": value}, f"slot {slot}, counter {i}")
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(jobs=[1, 4])
+async def counts_and_snapshots(dut, jobs):
+    await run(Pins(dut), jobs)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(port=["values", "read_data"])
+async def a_wrong_bit_is_reported(dut, port):
+    """The checker notices a planted error of a counter, and of a snapshot, in a single cycle."""
+    pins = DamagedPins(dut, port)
+    with pins.reported(f"{port} is"):
+        await run(pins, 1)
 
 
 def test_counters():

@@ -8,8 +8,9 @@ from amaranth.hdl import signed as signed_shape
 from lepton_hdl.tensor.accumulators import Accumulators
 
 from tests.bench.checker import Outputs
+from tests.bench.damaged import DamagedPins
 from tests.bench.pins import Pins, signed
-from tests.bench.stalls import STALLS, stall
+from tests.bench.stalls import NONE, STALLS, Stall, stall
 from tests.cocotb_harness import run_cocotb
 from tests.hdl.tensor.commands import SMALL
 
@@ -81,11 +82,11 @@ class Model:
 class Bench:
     """One cycle after the other. The result register is checked in each."""
 
-    def __init__(self, dut) -> None:
-        self.pins = Pins(dut)
-        self.driver = Driver(self.pins)
+    def __init__(self, pins: Pins) -> None:
+        self.pins = pins
+        self.driver = Driver(pins)
         self.model = Model()
-        self.checker = Outputs(self.pins)
+        self.checker = Outputs(pins)
         self.pending: Update | None = None  # fetched in the last cycle
 
     async def start(self) -> None:
@@ -101,16 +102,11 @@ class Bench:
         self.checker.check(expected, str(now))
 
 
-@cocotb.test(timeout_time=5, timeout_unit="ms")
-@cocotb.parametrize(pause=STALLS)
-async def random_walks(dut, pause):
+async def random_updates(bench: Bench, pauses: Stall, count: int) -> None:
     """Starts, sums, maxima and emits over few rows; a row comes back from the second cycle after its fetch on."""
-    bench = Bench(dut)
-    await bench.start()
-    pauses = stall(pause)
     known: set[int] = set()
     emitted = 0
-    for _ in range(3000):
+    for _ in range(count):
         if pauses():
             await bench.step()
             continue
@@ -125,10 +121,18 @@ async def random_walks(dut, pause):
     assert emitted > 20 and set(bench.model.rows) == set(ROWS) and bench.checker.compared
 
 
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+@cocotb.parametrize(pause=STALLS)
+async def random_walks(dut, pause):
+    bench = Bench(Pins(dut))
+    await bench.start()
+    await random_updates(bench, stall(pause), 3000)
+
+
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def sums_wrap_at_int32(dut):
     """Full-scale values until every column of two rows has gone past INT_MAX, or INT_MIN, and come back."""
-    bench = Bench(dut)
+    bench = Bench(Pins(dut))
     await bench.start()
     steps = {0: [HIGH, LOW, HIGH - 1, LOW + 1], 1: [LOW, HIGH, LOW + 1, HIGH - 1]}
     for i in range((1 << 32) // HIGH):
@@ -144,7 +148,7 @@ async def sums_wrap_at_int32(dut):
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def an_emitted_row_is_not_stored(dut):
     """The result goes out once and the row keeps its old contents; without an emit the result is held."""
-    bench = Bench(dut)
+    bench = Bench(Pins(dut))
     await bench.start()
     await bench.step(Update(5, [1, 2, 3, 4], start=True))
     await bench.step(Update(6, [10, 20, 30, 40], start=True))
@@ -157,6 +161,17 @@ async def an_emitted_row_is_not_stored(dut):
     await bench.step(Update(5, [0] * 4, emit=True))
     await bench.step()
     assert bench.model.result == [1, 2, 3, 4]
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(bit=[0, 19, 31])
+async def a_wrong_bit_is_reported(dut, bit):
+    """The checker notices a planted error of a result in a single cycle."""
+    pins = DamagedPins(dut, f"result__{CONFIG.columns - 1}", bit=bit)
+    bench = Bench(pins)
+    await bench.start()
+    with pins.reported(r"result__\d is -?\d+, not"):
+        await random_updates(bench, stall(NONE), 500)
 
 
 def test_accumulators():

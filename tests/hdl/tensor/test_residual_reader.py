@@ -8,6 +8,7 @@ import cocotb
 from lepton_hdl.tensor.residual import DEPTH, WALK, ResidualReader
 
 from tests.bench.checker import Outputs
+from tests.bench.damaged import DamagedPins
 from tests.bench.layouts import encode
 from tests.bench.pins import Pins
 from tests.bench.stalls import BURSTS, MOST, NONE, STALLS, stall
@@ -115,8 +116,8 @@ class Model:
 class Bench:
     """The reader between a scratchpad that may refuse and an issue stage that claims what is available."""
 
-    def __init__(self, dut) -> None:
-        self.pins = Pins(dut)
+    def __init__(self, pins: Pins) -> None:
+        self.pins = pins
         self.scratchpad = Scratchpad(self.pins)
         self.checker = Outputs(self.pins)
         self._forget()
@@ -183,7 +184,7 @@ def random_walk() -> Walk:
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 @cocotb.parametrize(refuse=STALLS, claim=[NONE, MOST, BURSTS])
 async def random_walks(dut, refuse, claim):
-    bench = Bench(dut)
+    bench = Bench(Pins(dut))
     await bench.start()
     await bench.run([random_walk() for _ in range(15)], refuse, claim)
     assert bench.model.taken > 50
@@ -192,7 +193,7 @@ async def random_walks(dut, refuse, claim):
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def a_row_a_cycle(dut):
     """A scratchpad that always answers, and an issue stage that always claims: nothing is lost in between."""
-    bench = Bench(dut)
+    bench = Bench(Pins(dut))
     await bench.start()
     count = 400
     walk = dict(address=0, step_x=LANES, step_y=LANES * 20, step_z=0, nx=20, ny=20, nz=1)
@@ -201,7 +202,7 @@ async def a_row_a_cycle(dut):
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def fetches_ahead_until_the_queue_is_full(dut):
-    bench = Bench(dut)
+    bench = Bench(Pins(dut))
     await bench.start()
     walk = dict(address=0, step_x=LANES, step_y=0, step_z=0, nx=100, ny=1, nz=1)
     assert await bench.cycle(walk, claim=False)
@@ -215,7 +216,7 @@ async def fetches_ahead_until_the_queue_is_full(dut):
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def stops_at_the_bounds(dut):
     """Every word before the offending address is read and can be taken; the error stays up."""
-    bench = Bench(dut)
+    bench = Bench(Pins(dut))
     await bench.start()
     size = CONFIG.scratchpad_bytes
     one = dict(step_x=0, step_y=0, step_z=0, nx=1, ny=1, nz=1)
@@ -233,6 +234,17 @@ async def stops_at_the_bounds(dut):
     await bench.again()
     await bench.run([one | dict(address=size - LANES)])
     assert not bench.pins.get("out_of_bounds")
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(port=["available", "word"])
+async def a_wrong_bit_is_reported(dut, port):
+    """The checker notices a planted error of an output in a single cycle."""
+    pins = DamagedPins(dut, port)
+    bench = Bench(pins)
+    await bench.start()
+    with pins.reported(f"{port} is"):
+        await bench.run([random_walk() for _ in range(15)])
 
 
 def test_residual_reader():

@@ -11,6 +11,7 @@ from lepton_hdl.tensor.table import BEAT_BYTES, BEATS
 from lepton_hdl.tensor.tail import STAGES, Tail
 
 from tests.bench.checker import InOrder
+from tests.bench.damaged import DamagedPins
 from tests.bench.layouts import encode
 from tests.bench.pins import Pins
 from tests.bench.pipeline import Stages
@@ -206,12 +207,11 @@ class ResidualDriver:
             self.left.popleft()
 
 
-async def run(dut, commands: list[Command], pause: str = NONE) -> list[int]:
+async def run(pins: Pins, commands: list[Command], pause: str = NONE) -> list[int]:
     """All rows come out right, each STAGES cycles after it went in.
 
     Returns the cycles between a command's first row and the last row before it.
     """
-    pins = Pins(dut)
     await pins.start(enter=0, parameters__record__valid=0, parameters__scalars__valid=0, parameters__table__valid=0)
     rows = RowDriver(pins, commands, stall(pause))
     parameters = ParameterDriver(pins, commands, stall(pause))
@@ -236,13 +236,13 @@ async def run(dut, commands: list[Command], pause: str = NONE) -> list[int]:
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 @cocotb.parametrize(pause=STALLS)
 async def random_commands(dut, pause):
-    await run(dut, command_stream([random.choice([1, 2, 14, 40]) for _ in range(60)]), pause)
+    await run(Pins(dut), command_stream([random.choice([1, 2, 14, 40]) for _ in range(60)]), pause)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def commands_follow_without_a_gap(dut):
     """A command as long as the tail and a parameter record hides the parameters of the next."""
-    distance = await run(dut, command_stream([STAGES + PARAM_WORDS + 2] * 8, likely=0))
+    distance = await run(Pins(dut), command_stream([STAGES + PARAM_WORDS + 2] * 8, likely=0))
     assert distance[1:] == [1] * 7
 
 
@@ -257,8 +257,24 @@ async def every_command_with_its_own_table(dut):
             lane |= dict(bias=0, multiplier=1 << 30, left=1, right=0)
         order = [random.sample(range(-128, 128), TABLE_BYTES) for _ in range(LANES)]
         command.rows = [list(row) for row in zip(*order, strict=True)]
-    distance = await run(dut, commands)
+    distance = await run(Pins(dut), commands)
     assert distance[1:] == [1] * 4
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize((("port", "value", "message"), [
+    ("out", None, "out: item 20 is"),
+    ("out_valid", 0, "too early or too late"), ("out_valid", 1, "too early or too late"),
+    ("parameters__taken", 0, "taken before they were complete|out: item"),
+    ("residual_take", 1, "out: item|residuals were not taken")]))
+async def a_wrong_bit_is_reported(dut, port, value, message):
+    """The drivers and the checker notice a planted error of an output in a single cycle."""
+    pins = DamagedPins(dut, port, value=value)
+    commands = command_stream([14] * 10)
+    for command in commands:
+        command.scalars |= dict(add=1, uniform=0)
+    with pins.reported(message):
+        await run(pins, commands)
 
 
 def test_tail():

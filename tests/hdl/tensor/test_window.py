@@ -10,8 +10,9 @@ from lepton.arch.commands import WINDOW_COLUMNS, WINDOW_ROWS
 from lepton_hdl.tensor.window import WindowUnit, tap_lanes
 
 from tests.bench.checker import Outputs
+from tests.bench.damaged import DamagedPins
 from tests.bench.pins import Pins
-from tests.bench.stalls import STALLS, Stall, stall
+from tests.bench.stalls import NONE, STALLS, Stall, stall
 from tests.cocotb_harness import parameters, run_cocotb
 from tests.hdl.tensor.commands import SMALL
 
@@ -85,11 +86,9 @@ def taps(config: ChipConfig, pixels: list[Pixel], at: int, width: int) -> dict[s
     return expected
 
 
-@cocotb.test(timeout_time=2, timeout_unit="ms")
-@cocotb.parametrize(width=[2, 3, 9], pause=STALLS)
-async def windows_of_an_image(dut, width, pause):
+async def run(pins: Pins, width: int, pause: str) -> None:
+    """Every window of a random image."""
     config = SMALL[parameters()["lanes"]]
-    pins = Pins(dut)
     driver = Driver(pins, stall(pause))
     checker = Outputs(pins)
     await pins.start(**dict.fromkeys(INPUTS, 0))
@@ -99,6 +98,21 @@ async def windows_of_an_image(dut, width, pause):
         if pixel.take:
             checker.check(taps(config, pixels, at, width), f"row {pixel.row}, column {pixel.column}")
     assert checker.compared
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+@cocotb.parametrize(width=[2, 3, 9], pause=STALLS)
+async def windows_of_an_image(dut, width, pause):
+    await run(Pins(dut), width, pause)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(tap=[0, 3])
+async def a_wrong_bit_is_reported(dut, tap):
+    """The checker notices a planted error of a tap in a single window."""
+    pins = DamagedPins(dut, f"taps__{tap}", read=5)
+    with pins.reported(f"taps__{tap} is"):
+        await run(pins, 9, NONE)
 
 
 @pytest.mark.parametrize("lanes", [4, 16])
