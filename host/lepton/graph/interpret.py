@@ -9,17 +9,32 @@ import numpy as np
 from . import lookup
 from .core import Arithmetic, Call, Graph, Kernel, Op, OperandList, Tensor
 from .numerics import torch_kernels
-from .operands import NEXT
+from .operands import Later
+
+
+class Prepared:
+    """What computes one use of an operator: the arrays of the inputs to a contiguous array of the output's shape and
+    type. Threads may share it. `later` has what is quicker, from the first execution on."""
+
+    __slots__ = ("_first", "later")
+
+    def __init__(self, first: Kernel, later: Later) -> None:
+        self._first = first
+        self.later = later
+
+    def __call__(self, values: Sequence[np.ndarray | None]) -> np.ndarray:
+        return (self.later.kernel or self._first)(values)
 
 
 def prepare(op: Op, arithmetic: Arithmetic, inputs: Sequence[Tensor | None], output: Tensor,
-            often: bool = True) -> Kernel:
-    """What computes one use of an operator: the arrays of `inputs` to a contiguous array of `output`'s shape and type.
+            often: bool = True) -> Prepared:
+    """What computes one use of an operator from arrays of the shapes of the tensors `inputs`.
 
-    Arrays have the tensors' shapes. Threads may share it. `often`: it is worth half a second at the first execution to
-    load compiled loops for small operands too.
+    `often`: it is worth half a second at the first execution to load compiled loops for small operands too.
     """
     inputs = OperandList(inputs).items
+    if _batch(op, inputs) > 1:
+        return Prepared(_each_image(op, arithmetic, inputs, output, often), Later())
     shape = tuple(output.shape)
     dtype = np.dtype(output.dtype)
     template = Call(arithmetic, OperandList(inputs), output, OperandList(()), often)
@@ -27,13 +42,7 @@ def prepare(op: Op, arithmetic: Arithmetic, inputs: Sequence[Tensor | None], out
     own = template.torch
     _ = template.fixed, template.quantized, template.traffic  # kept for all executions
 
-    kept = template.kept
-
     def kernel(values: Sequence[np.ndarray | None]) -> np.ndarray:
-        following = kept.get(NEXT)
-        if following is not None:
-            made: np.ndarray = following(values)  # type: ignore[operator]  # a `Kernel`, see `Call.continue_with`
-            return made
         call = template.of(values)
         result = torch_kernels.run(op, call) if own else None
         if result is None and tabulated:
@@ -46,7 +55,7 @@ def prepare(op: Op, arithmetic: Arithmetic, inputs: Sequence[Tensor | None], out
         # Not ascontiguousarray, which gives arrays without dimensions one.
         return np.require(np.broadcast_to(result, shape), dtype, "C")
 
-    return _each_image(op, arithmetic, inputs, output, often) if _batch(op, inputs) > 1 else kernel
+    return Prepared(kernel, template.later)
 
 
 def _batch(op: Op, inputs: Sequence[Tensor | None]) -> int:

@@ -16,7 +16,7 @@ Pair = tuple[int, int]  # (y, x), or (low, high)
 Padding = tuple[Pair, Pair]  # (top, bottom), (left, right)
 # What computes one use of an operator: from the operands' arrays, None for one that is left out, to the result.
 Kernel = Callable[[Sequence[np.ndarray | None]], np.ndarray]
-NEXT = "next"  # the name in `Call.kept` of the kernel for later executions
+OfOne = Callable[[np.ndarray], np.ndarray]  # a `Kernel` of the first operand's array alone
 Kept = TypeVar("Kept")
 Item = TypeVar("Item")
 FULL: Pair = (-128, 127)  # the range of an int8
@@ -151,17 +151,29 @@ class Signature:
         return sum(prod(t.shape) * np.dtype(t.dtype).itemsize for t in (*self.inputs.given, self.output))
 
 
+class Later:
+    """What computes the later executions of one use of an operator, once the first one has found it: without the time
+    that a `Call` takes. `of_one` where the first operand decides the result alone."""
+
+    __slots__ = ("kernel", "of_one")
+
+    def __init__(self) -> None:
+        self.kernel: Kernel | None = None
+        self.of_one: OfOne | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Call(Signature):
     """One execution of an operator: `values` are the arrays of `inputs`.
 
     `often`: there will be many, so that preparing them pays even where they are small. `kept` is shared by all
-    executions of the same use of the operator: see `once`.
+    executions of the same use of the operator: see `once`; so is `later`.
     """
 
     values: OperandList[np.ndarray]
     often: bool = False
     kept: dict[str, object] = field(default_factory=dict)
+    later: Later = field(default_factory=Later)
 
     def of(self, values: Sequence[np.ndarray | None]) -> "Call":
         """Another execution of the same use."""
@@ -179,13 +191,18 @@ class Call(Signature):
     def continue_with(self, kernel: Kernel) -> None:
         """Later executions of the same use are `kernel` of their arrays, without the time that a `Call` takes. It must
         give what `compute` gives, contiguous and of the output's shape and type."""
-        self.kept[NEXT] = kernel
+        self.later.kernel = kernel
 
-    def through(self, kernel: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    def continue_with_first(self, kernel: OfOne) -> None:
+        """The same, of the first operand's array alone."""
+        self.later.kernel = lambda values: kernel(values[0])  # type: ignore[arg-type]  # it is given
+        self.later.of_one = kernel
+
+    def through(self, kernel: OfOne) -> np.ndarray:
         """`kernel` of the first operand, which decides the result alone, in this execution and the later ones."""
         result = kernel(self.x)
         if self._is_whole(result):
-            self.continue_with(lambda values: kernel(values[0]))  # type: ignore[arg-type]  # it is given
+            self.continue_with_first(kernel)
         return result
 
     def through_all(self, kernel: Callable[..., np.ndarray]) -> np.ndarray:

@@ -7,8 +7,8 @@ import numpy as np
 
 from ..arch import ChipConfig, Engine, Region, Stream
 from ..graph import Arithmetic, Op, Tensor
-from ..graph.core import Kernel
-from ..graph.interpret import prepare
+from ..graph.interpret import Prepared, prepare
+from ..graph.operands import Later
 from .layouts import Data, Layout, LayoutError
 
 
@@ -97,9 +97,23 @@ class HostStep:
     output: Tensor
 
     @cached_property
-    def kernel(self) -> Kernel:
+    def kernel(self) -> Prepared:
         """What computes the output, prepared by its first execution."""
         return prepare(self.op, self.arithmetic, self.inputs, self.output)
+
+    @cached_property
+    def _later(self) -> Later:
+        return self.kernel.later
+
+    @cached_property
+    def _first(self) -> str:
+        """The name of the first operand; empty where that is not computed."""
+        first = self.inputs[0] if self.inputs else None
+        return "" if first is None or first.data is not None else first.name
+
+    @cached_property
+    def _target(self) -> str:
+        return self.output.name
 
     @cached_property
     def _names(self) -> tuple[str, ...] | None:
@@ -115,12 +129,16 @@ class HostStep:
 
     def run(self, values: dict[str, np.ndarray]) -> None:
         """Reads what it needs from `values` by name, adds its output."""
+        of_one = self._later.of_one
+        if of_one is not None and self._first:
+            values[self._target] = of_one(values[self._first])
+            return
         names = self._names
         if names is None:
             arrays = [data if name is None else values[name] for name, data in self._sources]
         else:
             arrays = [values[name] for name in names]
-        values[self.output.name] = self.kernel(arrays)
+        values[self._target] = self.kernel(arrays)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ _KEPT_BYTES = 1 << 14  # of constants in a session that is kept: 4 MiB in all
 _SMALL = 1 << 20  # bytes of operands and result below which one thread is as fast as several
 
 _RESULTS = ["y"]
+_FIRST = [("x0", 0)]  # inputs of a session that has the first operand alone, by name and position
 
 Attributes = tuple[tuple[str, Any], ...]
 
@@ -74,10 +75,11 @@ def run(call: Call, operator: str, attributes: Attributes = (), values: Sequence
                                                          initializers))
     if session is None:
         return None
-    if values is None:
-        execute = _kernel(session, given)
-        call.continue_with(execute)
-        return execute(arrays)
+    if values is None and given == _FIRST:
+        execute = session.run
+        call.continue_with_first(lambda array: execute(_RESULTS, {"x0": array})[0])
+    elif values is None:
+        call.continue_with(_kernel(session, given))
     # ONNX Runtime itself copies what is not contiguous.
     result: np.ndarray = session.run(_RESULTS, {name: arrays[i] for name, i in given})[0]
     return result
@@ -86,9 +88,9 @@ def run(call: Call, operator: str, attributes: Attributes = (), values: Sequence
 def _kernel(session: Any, given: list[tuple[str, int]]) -> Kernel:
     """What executes the session with its inputs, by name and position."""
     execute = session.run
-    if len(given) == 1:
-        (name, position), = given
-        return lambda arrays: execute(_RESULTS, {name: arrays[position]})[0]
+    if len(given) == 2:
+        (first, i), (second, j) = given
+        return lambda arrays: execute(_RESULTS, {first: arrays[i], second: arrays[j]})[0]
     return lambda arrays: execute(_RESULTS, {name: arrays[i] for name, i in given})[0]
 
 

@@ -44,31 +44,40 @@ def decides(op: Any, output: Tensor) -> bool:
 def run(op: Any, call: Call) -> np.ndarray | None:
     """The operator's result for `call`; None where the network is not from PyTorch, the result is not of floats, the
     package is not there, or numpy's result is the same anyway."""
-    kernel = _KERNELS.get(type(op).__name__) if call.arithmetic is Arithmetic.TORCH else None
-    if kernel is None or (call.x.dtype != np.float32 and type(op).__name__ != "Aten") or not available():
+    kind = type(op).__name__
+    if (call.arithmetic is not Arithmetic.TORCH or kind not in _KERNELS
+            or (call.x.dtype != np.float32 and kind != "Aten") or not available()):
         return None
     torch = _package()
     assert torch is not None
-    made = _computed(torch, kernel, op, call.values.items)
+    kernel = op.with_torch(torch) if kind == "Aten" else partial(_KERNELS[kind], torch, op)
+    shares = _may_share(torch, kernel, call.values.items)
+    made = _computed(torch, kernel, shares, call.values.items)
     if made is not None and made.shape == tuple(call.output.shape) and made.dtype == call.output.dtype:
-        call.continue_with(partial(_computed, torch, kernel, op))
+        call.continue_with(partial(_computed, torch, kernel, shares))
     return made
 
 
-def _computed(torch: Any, kernel: Callable[..., Any], op: Any, values: Sequence[np.ndarray | None]) -> Any:
-    """A new array; None where numpy's result is the same anyway, which `values` do not decide."""
-    arrays = [None if v is None else _taken(v) for v in values]
-    tensors = [None if a is None else torch.from_numpy(a) for a in arrays]
-    if torch.is_grad_enabled():
-        with torch.no_grad():
-            result = kernel(torch, op, *tensors)
-    else:
-        result = kernel(torch, op, *tensors)
+def _may_share(torch: Any, kernel: Callable[..., Any], values: Sequence[np.ndarray | None]) -> bool:
+    """Whether the kernel returns its operand, or a view of one: so it does for all values."""
+    tensors = [None if v is None else torch.from_numpy(_taken(v)) for v in values]
+    result = kernel(*tensors)
+    return result is not None and any(
+        t is not None and t.untyped_storage().data_ptr() == result.untyped_storage().data_ptr() for t in tensors)
+
+
+def _computed(torch: Any, kernel: Callable[..., Any], shares: bool, values: Sequence[np.ndarray | None]) -> Any:
+    """A new array; None where numpy's result is the same anyway, which `values` do not decide.
+
+    PyTorch keeps no gradients: tensors of arrays need none.
+    """
+    from_numpy = torch.from_numpy
+    result = kernel(*[None if v is None else from_numpy(v if v.flags.carray and v.dtype.isnative else _taken(v))
+                      for v in values])
     if result is None:
         return None
-    made: np.ndarray = result.contiguous().numpy()
-    shared = any(a is not None and np.may_share_memory(made, a) for a in arrays)
-    return made.copy() if shared else made  # of a kernel that returns its operand
+    made: np.ndarray = (result if result.is_contiguous() else result.contiguous()).numpy()
+    return made.copy() if shares else made
 
 
 def _taken(x: np.ndarray) -> np.ndarray:
@@ -105,5 +114,5 @@ _KERNELS: dict[str, Callable[..., Any]] = {
     "MatMul": lambda torch, op, a, b: torch.matmul(a, b),
     "Softmax": lambda torch, op, x: torch.softmax(x, op.axis) if op.beta == 1 else None,
     "Unary": _unary, "Reduce": _reduce, "Mean": _mean, "Resize": _resize,
-    "Aten": lambda torch, op, *operands: op.with_torch(torch, operands),
+    "Aten": lambda torch, op, *operands: op.with_torch(torch)(*operands),
 }

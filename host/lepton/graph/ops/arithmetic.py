@@ -12,7 +12,7 @@ from ..numerics.fixedpoint import (
     saturating_doubling_high_multiply,
 )
 from ..numerics.functions import quotient
-from ..numerics.quotients import divided
+from ..numerics.quotients import by_zero, floor_mod, whole
 from .conditions import clamp_range, int8, require, same_type
 from .elementwise import Binary, centred
 
@@ -55,10 +55,10 @@ class Div(Binary):
         if a.dtype == np.float32:
             return call.through_all(_quotient)
         if not call.quantized:
+            kernel = whole(call, floor=False, rest=False)
+            if kernel is not None:
+                return call.through_all(kernel)
             _nonzero(call, b)
-            quotients = divided(a, b, call.often)
-            if quotients is not None:
-                return quotients
             return (a - np.fmod(a, b)) // b
         # reference_ops::Div (kernels/internal/reference/div.h): a reciprocal and one multiplier.
         divisor = centred(call, 1)
@@ -72,7 +72,7 @@ class Div(Binary):
 
 def _nonzero(call: Call, divisor: np.ndarray) -> None:
     if not np.all(divisor):
-        raise GraphError(f"{call.inputs[1].name!r} must not be 0 where it divides integers")
+        raise by_zero(call.inputs[1].name)
 
 
 class _Whole(Binary):
@@ -91,6 +91,9 @@ class FloorDiv(_Whole):
     def compute(self, call: Call) -> np.ndarray:
         a, b = call.values
         if a.dtype != np.float32:
+            kernel = whole(call, floor=True, rest=False)
+            if kernel is not None:
+                return call.through_all(kernel)
             _nonzero(call, b)
             return a // b
         with np.errstate(all="ignore"):
@@ -103,6 +106,9 @@ class FloorMod(_Whole):
 
     def compute(self, call: Call) -> np.ndarray:
         a, b = call.values
+        kernel = floor_mod(call) if a.dtype == np.float32 else whole(call, floor=True, rest=True)
+        if kernel is not None:
+            return call.through_all(kernel)
         if a.dtype != np.float32:
             _nonzero(call, b)
             return a % b

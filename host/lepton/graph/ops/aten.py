@@ -44,24 +44,30 @@ class Aten(Op):
 
     def compute(self, call: Call) -> np.ndarray:
         with np.errstate(all="ignore"):  # infinities and NaN are results here, as in the framework
-            made = self._applied(FUNCTIONS[self.name], call.values.items)
+            made = self._applied(FUNCTIONS[self.name])(*call.values.items)
         return np.asarray(made).astype(self.dtype)
 
-    def with_torch(self, torch: Any, operands: Sequence[Any]) -> Any:
-        """The result of PyTorch's own kernel for its tensors."""
+    def with_torch(self, torch: Any) -> Callable[..., Any]:
+        """What computes the result of PyTorch's own kernel from its tensors."""
         packet, _, overload = self.operator.partition(".")
-        return self._applied(getattr(getattr(torch.ops.aten, packet), overload), operands)
+        return self._applied(getattr(getattr(torch.ops.aten, packet), overload))
 
-    def _applied(self, function: Callable[..., Any], operands: Sequence[Any]) -> Any:
-        def decoded(value: Any) -> Any:
+    def _applied(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function` of the arguments, in which operands are named by their place."""
+        positional, named = _parsed(self.arguments)
+        result = self.result
+
+        def decoded(value: Any, operands: Sequence[Any]) -> Any:
             if isinstance(value, dict):
                 return operands[value["operand"]]
-            return [decoded(v) for v in value] if isinstance(value, list) else value
+            return [decoded(v, operands) for v in value] if isinstance(value, list) else value
 
-        try:
-            positional, named = _parsed(self.arguments)
-            made = function(*map(decoded, positional), **{name: decoded(value) for name, value in named.items()})
-            return made if self.result is None else made[self.result]
-        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            text = str(error).strip().split("\n")[0]
-            raise GraphError(f"{self.operator} cannot be computed: {type(error).__name__}: {text}") from error
+        def apply(*operands: Any) -> Any:
+            try:
+                given = [decoded(value, operands) for value in positional]
+                made = function(*given, **{name: decoded(value, operands) for name, value in named.items()})
+                return made if result is None else made[result]
+            except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+                text = str(error).strip().split("\n")[0]
+                raise GraphError(f"{self.operator} cannot be computed: {type(error).__name__}: {text}") from error
+        return apply

@@ -3,6 +3,7 @@
 The C++ names in this module are those of tensorflow/lite/kernels/detection_postprocess.cc.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,13 +59,16 @@ class DetectionPostProcess(Op):
                 f"most_overlap in 0..1, not {self.scales} and {self.most_overlap}")
 
     def compute(self, call: Call) -> np.ndarray:
-        made = self._detected(call)
-        if made is not None:
-            return made
+        kernel = call.once("loop", lambda: self._loop(call))
+        if kernel is not None:
+            return call.through_all(kernel)
         encodings, scores, anchors = call.values
+        return self._in_numpy(encodings, scores, anchors, call.often)
+
+    def _in_numpy(self, encodings: np.ndarray, scores: np.ndarray, anchors: np.ndarray, often: bool) -> np.ndarray:
         boxes = self._boxes(encodings[0], anchors)
         scores = scores[0][:, scores.shape[2] - self.classes:]
-        loop = compiled.loop("suppress", scores.size, call.often) if np.isfinite(boxes).all() else None
+        loop = compiled.loop("suppress", scores.size, often) if np.isfinite(boxes).all() else None
         found, count = (self._regular if self.regular else self._fast)(boxes, scores, loop)
         result = np.zeros((self.rows + 1, 6), np.float32)
         for row, (box, label, score) in enumerate(found):
@@ -72,25 +76,33 @@ class DetectionPostProcess(Op):
         result[-1, 0] = count
         return result
 
-    def _detected(self, call: Call) -> np.ndarray | None:
-        """By one compiled loop, of the best class for each box; None where it has no part or meets NaN or infinity."""
-        encodings, scores, anchors = call.values
+    def _loop(self, call: Call) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] | None:
+        """One compiled loop, of the best class for each box; None where there is none."""
+        _, scores, anchors = call.values
         loop = compiled.loop("detect", scores.size, call.often)
         if loop is None or self.regular or self.classes_each > 1 or not len(anchors):
             return None
-        scale_y, scale_x, *size_scales = self.scales
-        with np.errstate(all="ignore"):
-            sizes = np.exp(encodings[0, :, 2:] / np.array(size_scales, np.float32))
+        scale_y, scale_x, *others = self.scales
+        size_scales = np.array(others, np.float32)
         count = len(anchors)
-        places = np.empty(count, np.int64)
-        made = np.empty((self.rows + 1, 6), np.float32)
-        loop(encodings[0], sizes, anchors, scores[0], scores.shape[2] - self.classes, scale_y, scale_x,
-             self.least_score, self.most_overlap, np.empty((count, 4), np.float32), np.empty(count, np.float32), places,
-             np.empty(count, np.int64), np.empty(min(self.detections, count), np.int64), made)
-        if not made[-1, 1]:
-            return None
-        made[-1, 1] = 0
-        return made
+        shape = self.rows + 1, 6
+        most = min(self.detections, count)
+        settings = scores.shape[2] - self.classes, scale_y, scale_x, self.least_score, self.most_overlap
+        often = call.often
+
+        def kernel(encodings: np.ndarray, scores: np.ndarray, anchors: np.ndarray) -> np.ndarray:
+            with np.errstate(all="ignore"):
+                sizes = encodings[0, :, 2:] / size_scales
+                np.exp(sizes, out=sizes)
+            reals = np.empty((count, 5), np.float32)
+            places = np.empty((3, count), np.int64)
+            made = np.empty(shape, np.float32)
+            loop(encodings[0], sizes, anchors, scores[0], *settings, reals, places, most, made)
+            if not made[-1, 1]:  # NaN or infinity
+                return self._in_numpy(encodings, scores, anchors, often)
+            made[-1, 1] = 0
+            return made
+        return kernel
 
     def _boxes(self, encodings: np.ndarray, anchors: np.ndarray) -> np.ndarray:
         """DecodeCenterSizeBoxes, each step in float32: (N, 4) corners."""

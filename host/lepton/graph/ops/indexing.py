@@ -6,6 +6,7 @@ raise `GraphError`, which names index and limit.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -15,6 +16,9 @@ from ..numerics import compiled
 from .conditions import axis_of, dims, of_type, require, same_quantization, same_type
 
 __all__ = ["GatherElements", "GatherND", "OneHot", "ScatterElements", "ScatterND", "TopK"]
+
+_Places = tuple[np.ndarray, ...]  # an index of numpy
+_OfTwo = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 _FEW = 32  # of the largest elements: sorting all of a row is as fast for more
 _REDUCTIONS = {"none": None, "add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
@@ -120,15 +124,26 @@ class GatherElements(Op):
         loop = None if word is None else compiled.loop("along_bytes" if word is np.int8 else "along_words",
                                                        indices.size, call.often)
         if loop is not None and word is not None:
-            made = np.empty(indices.shape, x.dtype)
-            around = prod(x.shape[:axis]), -1, prod(x.shape[axis + 1:])
-            wrong = np.zeros(1, np.int64)
-            loop(np.ascontiguousarray(x).reshape(around).view(word),
-                 indices.astype(np.int64, copy=False).reshape(around), call.fixed, wrong,
-                 made.reshape(around).view(word))
-            if not wrong[0]:
-                return made
+            return call.through_all(self._at_computed_places(call, loop, np.dtype(word)))
         return x[self._where(call)]
+
+    def _at_computed_places(self, call: Call, loop: compiled.Loop, word: np.dtype) -> _OfTwo:
+        x, indices = call.values
+        axis = self.axis % x.ndim
+        shape = indices.shape
+        before = prod(x.shape[:axis])
+        behind = prod(x.shape[axis + 1:])
+        source = before, x.shape[axis], behind
+        target = before, shape[axis], behind
+        fixed = call.fixed
+
+        def kernel(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
+            made = np.empty(shape, x.dtype)
+            wrong = np.empty(1, np.int64)
+            places = indices if indices.dtype == np.int64 else indices.astype(np.int64)
+            loop(x.view(word).reshape(source), places.reshape(target), fixed, wrong, made.view(word).reshape(target))
+            return x[self._where(call.of((x, indices)))] if wrong[0] else made  # raises, and says which is wrong
+        return kernel
 
     def _where(self, call: Call) -> tuple[np.ndarray, ...]:
         x, indices = call.values
@@ -191,9 +206,16 @@ class ScatterND(_Scatter):
         return x, same_type(inputs[0], inputs[2])
 
     def compute(self, call: Call) -> np.ndarray:
-        x, indices, updates = call.values
+        x, _, updates = call.values
+        where = self._where(call)
+        if call.inputs[1].data is None:
+            return _put(x, where, updates, self.reduction)
+        return call.through_all(lambda x, _, updates: _put(x, where, updates, self.reduction))
+
+    def _where(self, call: Call) -> _Places:
+        x, indices, _ = call.values
         places = _places(call, indices, x.shape[:indices.shape[-1]])
-        return _put(x, tuple(places[..., k] for k in range(places.shape[-1])), updates, self.reduction)
+        return tuple(places[..., k] for k in range(places.shape[-1]))
 
 
 @dataclass(frozen=True)
@@ -213,11 +235,18 @@ class ScatterElements(_Scatter):
         return x, same_type(inputs[0], inputs[2])
 
     def compute(self, call: Call) -> np.ndarray:
-        x, indices, updates = call.values
+        x, _, updates = call.values
+        where = self._where(call)
+        if call.inputs[1].data is None:
+            return _put(x, where, updates, self.reduction)
+        return call.through_all(lambda x, _, updates: _put(x, where, updates, self.reduction))
+
+    def _where(self, call: Call) -> _Places:
+        x, indices, _ = call.values
         axis = self.axis % x.ndim
         where: list[np.ndarray] = list(np.indices(indices.shape, sparse=True))
         where[axis] = _places(call, indices, [x.shape[axis]])
-        return _put(x, tuple(where), updates, self.reduction)
+        return tuple(where)
 
 
 @dataclass(frozen=True)
@@ -257,6 +286,8 @@ class OneHot(Op):
                 loop(indices.astype(np.int64, copy=False).reshape(before, behind), on.reshape(1).view(word),
                      off.reshape(1).view(word), made.reshape(before, self.depth, behind).view(word))
                 return made
+            if call.inputs[1].data is not None and call.inputs[2].data is not None:
+                return call.through(partial(kernel, on=on, off=off))
             return call.through_all(kernel)
         places = np.arange(self.depth).reshape((-1,) + (1,) * (indices.ndim - axis))
         return np.where(np.expand_dims(indices, axis) == places, on.reshape(()), off.reshape(()))
@@ -286,16 +317,25 @@ class TopK(Op):
 
     def compute(self, call: Call) -> np.ndarray:
         loop = call.once("loop", lambda: self._loop(call))
-        if loop is not None and (call.x.dtype == np.int8 or not np.isnan(call.x.max())):
-            shape = tuple(call.output.shape)
-            columns = call.x.shape[-1]
+        if loop is not None:
+            return call.through(self._kernel(call, loop))
+        return self._sorted(call.x)
 
-            def kernel(x: np.ndarray) -> np.ndarray:
-                made = np.empty(shape, np.int64)
-                loop(x.reshape(-1, columns), made.reshape(-1, self.k))
-                return made if self.dtype == "int64" else made.astype(self.dtype)
-            return kernel(call.x) if call.x.dtype == np.float32 else call.through(kernel)
-        x = np.moveaxis(call.x, self.axis, -1)
+    def _kernel(self, call: Call, loop: compiled.Loop) -> Callable[[np.ndarray], np.ndarray]:
+        shape = tuple(call.output.shape)
+        columns = call.x.shape[-1]
+        whole = self.dtype == "int64"
+
+        def kernel(x: np.ndarray) -> np.ndarray:
+            made = np.empty(shape, np.int64)
+            loop(x.reshape(-1, columns), made.reshape(-1, self.k))
+            if made.item(0) < 0:  # there is a NaN
+                return self._sorted(x)
+            return made if whole else made.astype(np.int32)
+        return kernel
+
+    def _sorted(self, array: np.ndarray) -> np.ndarray:
+        x = np.moveaxis(array, self.axis, -1)
         if self.largest:  # sorted backwards from the other end, so that equal elements keep their order
             places = x.shape[-1] - 1 - np.argsort(x[..., ::-1], axis=-1, kind="stable")[..., ::-1]
         else:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import Call, GraphError, Op, OperandList, Shape, Signature, Tensor
-from ..numerics.quotients import divided
+from ..core import Call, Op, OperandList, Shape, Signature, Tensor
+from ..numerics.quotients import by_zero, whole
 from .conditions import broadcast, require, same_type
 
 __all__ = ["IntegerDivision"]
@@ -37,12 +37,12 @@ class IntegerDivision(Op):
 
     def compute(self, call: Call) -> np.ndarray:
         a, b = call.values
-        if np.any(b == 0):
-            raise GraphError(f"{call.inputs[1].name!r} divides by 0")
+        kernel = whole(call, floor=self.kind == "modulo", rest=self.kind != "quotient")
+        if kernel is not None:
+            return call.through_all(kernel)
+        if not np.all(b):
+            raise by_zero(call.inputs[1].name)
         if self.kind == "modulo":
             return np.mod(a, b)
-        quotients = divided(a, b, call.often) if self.kind == "quotient" else None
-        if quotients is not None:
-            return quotients
         rest = np.fmod(a, b)
         return rest if self.kind == "remainder" else (a - rest) // b

@@ -11,11 +11,14 @@ import numpy as np
 
 from ..core import FULL, Call, GraphError, Op, OperandList, Pair, Shape, Signature, Tensor
 from ..numerics import compiled, onnxruntime_kernels
+from ..numerics.fixedpoint import quantize_multiplier, split_shift
 from ..numerics.requantize import from_sums, requantizer, sum_scales
 from .conditions import check_loaded, clamp_range, dims, int8, of_type, require, same_type
 from .weights import bias_of, centred, check_layer, finished, finisher, many_products, product, shape_of
 
 __all__ = ["Einsum", "FullyConnected", "MatMul"]
+
+_FEW = 1 << 16  # products, which take about 5 us
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,39 @@ class FullyConnected(Op):
             return None
         bias = bias_of(call, outputs)
         zero = np.int16(call.inputs[0].zero_point)
+        one_loop = self._one_loop(call, weights, bias)
+        if one_loop is not None:
+            return one_loop
 
         def kernel(x: np.ndarray) -> np.ndarray:
             rows = np.subtract(x.reshape(-1, length), zero, dtype=np.int16)
             total = np.empty((len(rows), outputs), np.int32)
             dots(rows, weights, bias, total)
             return finish(total).reshape(shape)
+        return kernel
+
+    def _one_loop(self, call: Call, weights: np.ndarray, bias: np.ndarray) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Of few products in fixed point, where a second call costs as much as the products."""
+        loop = compiled.loop("dense", self.macs(call), call.often) if self.macs(call) <= _FEW else None
+        if loop is None or not call.fixed:
+            return None
+        shape = tuple(call.output.shape)
+        outputs, length = weights.shape
+        rows = prod(shape) // outputs
+        x, factors = call.inputs[:2]
+        scales = np.atleast_1d(sum_scales(call.arithmetic, x, factors, call.output, in_double=True))
+        zero = call.output.zero_point
+        low, high = self.clamp
+        limits = zero, low - zero, high - zero
+        scales = np.ascontiguousarray(np.broadcast_to(scales, outputs), np.float64)
+        # The input's zero point times all weights of an output is part of the bias; int32 wraps as the sums do.
+        all_weights = weights.sum(axis=1, dtype=np.int64) * x.zero_point
+        addend = (bias.astype(np.int64) - all_weights).astype(np.int32)
+
+        def kernel(x: np.ndarray) -> np.ndarray:
+            made = np.empty((rows, outputs), np.int8)
+            loop(x.reshape(rows, length), weights, addend, scales, *limits, made)
+            return made.reshape(shape)
         return kernel
 
     def macs(self, signature: Signature) -> int:
@@ -135,13 +165,26 @@ class MatMul(Op):
         finish = requantizer(call.arithmetic, scales, call.output.zero_point, self.clamp, prod(shape), call.often)
         if loop is None or finish is None or left.shape[:-2] != right.shape[:-2]:
             return None
+        fixed = compiled.loop("products_fixed", prod(shape), call.often) if call.fixed else None
         batch = prod(shape[:-2])
         zeros = left.zero_point, right.zero_point
+        first, second, made = ((batch, *map(int, s[-2:])) for s in (left.shape, right.shape, shape))
+        rows = batch * shape[-2], shape[-1]
+        if fixed is not None:
+            multiplier, shift = quantize_multiplier(float(scales[0]))
+            up, down = split_shift(shift)
+            arguments = *zeros, multiplier, up, down, call.output.zero_point, *self.clamp
+
+            def in_one_loop(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+                result = np.empty(shape, np.int8)
+                fixed(a.reshape(first), b.reshape(second), *arguments, result.reshape(made))
+                return result
+            return in_one_loop
 
         def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-            total = np.empty((batch, *shape[-2:]), np.int32)
-            loop(a.reshape(batch, *a.shape[-2:]), b.reshape(batch, *b.shape[-2:]), *zeros, total)
-            return finish(total.reshape(-1, shape[-1])).reshape(shape)
+            total = np.empty(made, np.int32)
+            loop(a.reshape(first), b.reshape(second), *zeros, total)
+            return finish(total.reshape(rows)).reshape(shape)
         return kernel
 
     def macs(self, signature: Signature) -> int:

@@ -186,8 +186,12 @@ def _mean(op: Op, call: Call, axes: tuple[int, ...]) -> np.ndarray:
     x = call.x
     source = call.inputs[0]
     output = call.output
+    if not call.quantized and x.dtype == np.float32:  # numpy's mean takes twice as long for small arrays
+        count_of_all = np.float32(_count(x, axes))
+        shape_of_all = tuple(output.shape)
+        return call.through(lambda values: (np.add.reduce(values, axis=axes) / count_of_all).reshape(shape_of_all))
     if not call.quantized:
-        return x.mean(axis=axes, dtype=np.float32 if x.dtype == np.float32 else None, keepdims=True)
+        return x.mean(axis=axes, keepdims=True)
     kernel = call.once("loops", lambda: _mean_loops(op, call, axes))
     if kernel is not None:
         shape = tuple(output.shape)

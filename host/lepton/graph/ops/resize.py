@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core import Call, OperandList, Pair, Shape, Tensor
 from ..numerics import compiled
+from ..operands import OfOne
 from .conditions import image, require
 from .interpolation import Grid, Weights, cut_off_weights, float_weights, integer_weights, nearest_places
 from .move import Move
@@ -75,40 +76,54 @@ class Resize(Move):
             loop(np.ascontiguousarray(x).view(np.uint8), rows, columns, made[0].view(np.uint8))
             return made
         if not call.quantized:
-            return _bilinear(x, self, call)[None]
+            kernel = _bilinear(x.shape, self, call.often)
+            return call.through(lambda image: kernel(image[0])[None])
         if self.in_float:
-            return call.through(lambda image: _cut_off(image[0], self, call)[None])
-        if not call.fixed:
-            weights = call.once("weights", lambda: cut_off_weights(x.shape, self.grid))
-            if not self.unsigned:
-                return _weighted(x, weights, _TOWARDS_ZERO, call.often)[None]
-            raised = x.view(np.uint8) ^ np.uint8(128)
-            return (_weighted(raised, weights, _TOWARDS_ZERO, call.often) ^ np.uint8(128)).view(np.int8)[None]
-        if self.unsigned:
+            kernel = _cut_off(x.shape, self, call.often)
+            return call.through(lambda image: kernel(image[0])[None])
+        if call.fixed and self.unsigned:
             return _bilinear_unsigned(x, self.size, self)[None]
-        weights = integer_weights(x.shape, self.grid)
-        return call.through(lambda image: _weighted(image[0], weights, _HALF_AWAY, call.often)[None])
+        if call.fixed:
+            kernel = _weighted(x.shape, integer_weights(x.shape, self.grid), _HALF_AWAY, call.often)
+            return call.through(lambda image: kernel(image[0])[None])
+        kernel = _weighted(x.shape, cut_off_weights(x.shape, self.grid), _TOWARDS_ZERO, call.often)
+        if not self.unsigned:
+            return call.through(lambda image: kernel(image[0])[None])
+        up = np.uint8(128)
+        return call.through(lambda image: (kernel(image[0].view(np.uint8) ^ up) ^ up).view(np.int8)[None])
 
 
-def _weighted(x: np.ndarray, weights: Weights, rounding: Pair, often: bool) -> np.ndarray:
-    """Sums of four pixels times two weights of 10 bits each, divided; `x` is int8 or uint8, like the result.
+def _weighted(shape: Shape, weights: Weights, rounding: Pair, often: bool) -> OfOne:
+    """Of images of `shape`: sums of four pixels times two weights of 10 bits each, divided; int8 or uint8.
 
     First between columns, then between rows: the integers are those of the products of two weights.
     """
+    used, upper, lower = weights.rows
+    size = len(upper), len(weights.lows[1]), shape[2]
+    loop = compiled.loop("bilinear", prod(size), often)
+    if loop is None:
+        return lambda x: _weighted_in_numpy(x, weights, rounding)
+    down = np.stack([upper, lower, weights.low_weights[0], weights.high_weights[0]]).astype(np.int32)
+    across = np.stack([weights.lows[1], weights.highs[1], weights.low_weights[1], weights.high_weights[1]])
+    across = across.astype(np.int32)
+    between = (len(used), *size[1:])
+    flat = size[0], size[1] * size[2]
+
+    def kernel(x: np.ndarray) -> np.ndarray:
+        made = np.empty(size, x.dtype)
+        loop(x.view(np.int8), used, 255 if x.dtype == np.uint8 else -1, down, across, *rounding,
+             np.empty(between, np.int32), made.view(np.int8).reshape(flat))
+        return made
+    return kernel
+
+
+def _weighted_in_numpy(x: np.ndarray, weights: Weights, rounding: Pair) -> np.ndarray:
     low_y, low_x = weights.low_weights
     high_y, high_x = weights.high_weights
     lows = weights.lows
     highs = weights.highs
     used, upper, lower = weights.rows
     below_zero, half = rounding
-    shape = len(upper), len(lows[1]), x.shape[2]
-    loop = compiled.loop("bilinear", prod(shape), often)
-    if loop is not None:
-        made = np.empty(shape, x.dtype)
-        loop(x.view(np.int8), used, 255 if x.dtype == np.uint8 else -1, lows[1], highs[1], low_x, high_x, upper, lower,
-             low_y, high_y, below_zero, half, np.empty((len(used), *shape[1:]), np.int32),
-             made.view(np.int8).reshape(len(made), -1))
-        return made
     source = x.take(used, axis=0) if len(used) < len(x) else x[used[0]:used[-1] + 1]
     between = source.take(lows[1], axis=1).astype(np.int32)
     between *= low_x[:, None]
@@ -165,34 +180,51 @@ def _bilinear_unsigned(x: np.ndarray, size: Pair, op: Resize) -> np.ndarray:
     return result
 
 
-def _cut_off(x: np.ndarray, op: Resize, call: Call) -> np.ndarray:
+def _cut_off(shape: Shape, op: Resize, often: bool) -> OfOne:
     """int8 as ONNX Runtime interpolates 8-bit values: in float32, which is then cast (upsample.h)."""
     up = np.float32(128 if op.unsigned else 0)
-    made = _bilinear(np.add(x, up, dtype=np.float32) if op.unsigned else x, op, call)
-    loop = compiled.loop("cut_off", made.size, call.often)
+    bilinear = _bilinear(shape, op, often)
+    size = *op.size, shape[2]
+    loop = compiled.loop("cut_off", prod(size), often)
+    addend = int(up)
+
+    def kernel(x: np.ndarray) -> np.ndarray:
+        made = bilinear(np.add(x, up, dtype=np.float32) if addend else x)
+        if loop is None:
+            return (np.trunc(made) - up).astype(np.int8)
+        result = np.empty(size, np.int8)
+        loop(made.reshape(-1), addend, result.reshape(-1))
+        return result
+    return kernel
+
+
+def _bilinear(shape: Shape, op: Resize, often: bool) -> OfOne:
+    """ONNX Runtime's UpsampleBilinear of images of `shape`, in float32."""
+    weights = float_weights(shape, op.grid)
+    size = *op.size, shape[2]
+    loop = compiled.loop("bilinear_float", prod(size), often)
     if loop is None:
-        return (np.trunc(made) - up).astype(np.int8)
-    result = np.empty(made.shape, np.int8)
-    loop(made.reshape(-1), up, result.reshape(-1))
-    return result
+        return lambda x: _bilinear_in_numpy(x, weights, op.size)
+    # float64 holds places and weights
+    down, across = (np.stack([weights.lows[axis], weights.highs[axis], weights.low_weights[axis],
+                              weights.high_weights[axis]]).astype(np.float64) for axis in (0, 1))
+
+    def kernel(x: np.ndarray) -> np.ndarray:
+        total = np.empty(size, np.float32)
+        loop(x.astype(np.float32, copy=False), down, across, total)
+        return total
+    return kernel
 
 
-def _bilinear(x: np.ndarray, op: Resize, call: Call) -> np.ndarray:
-    """ONNX Runtime's UpsampleBilinear, in float32."""
-    weights = call.once("weights", lambda: float_weights(x.shape, op.grid))
+def _bilinear_in_numpy(x: np.ndarray, weights: Weights, size: Pair) -> np.ndarray:
     lows = weights.lows
     highs = weights.highs
     far_y, far_x = weights.low_weights
     near_y, near_x = weights.high_weights
     x = x.astype(np.float32, copy=False)
-    total = np.empty((*op.size, x.shape[2]), np.float32)
-    loop = compiled.loop("bilinear_float", total.size, call.often)
-    if loop is not None:
-        doubles = call.once("doubles", lambda: [w.astype(np.float64) for w in (far_y, near_y, far_x, near_x)])
-        loop(x, lows[0], highs[0], lows[1], highs[1], *doubles, total)
-        return total
-    each = max(_BLOCK // (op.size[1] * x.shape[2]), 1)
-    for start in range(0, op.size[0], each):
+    total = np.empty((*size, x.shape[2]), np.float32)
+    each = max(_BLOCK // (size[1] * x.shape[2]), 1)
+    for start in range(0, size[0], each):
         rows = slice(start, start + each)
         made = total[start:start + each]
         made[...] = 0

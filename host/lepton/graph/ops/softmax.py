@@ -21,6 +21,7 @@ from ..numerics.fixedpoint import (
 )
 from ..numerics.fixedpoint import saturating_doubling_high_multiply as high_multiply
 from ..numerics.functions import bit_length, logarithm
+from ..operands import OfOne
 from .conditions import axis_of, dims, int8, of_type, require, same_type
 
 __all__ = ["LogSoftmax", "Softmax"]
@@ -105,6 +106,9 @@ class Softmax(Op):
             own = onnxruntime_kernels.run(call, "Softmax", (("axis", self.axis),)) if self.beta == 1 else None
             if own is not None:
                 return own
+            kernel = _real_loops(call, self.beta) if last else None
+            if kernel is not None:
+                return call.through(kernel)
             result = _real(rows, self.beta)
         elif call.fixed:
             result = fixed_softmax(rows, float(call.inputs[0].scale), self.beta)
@@ -114,10 +118,30 @@ class Softmax(Op):
 
 
 def _real(rows: np.ndarray, beta: float) -> np.ndarray:
+    """reference/softmax.h: exponentials are added one after the other."""
     below = rows - np.maximum.reduce(rows, axis=-1, keepdims=True)
-    e = np.exp(below if beta == 1 else below * np.float32(beta))
-    e /= np.add.reduce(e, axis=-1, keepdims=True)
+    below *= np.float32(beta)
+    e = np.exp(below)
+    e /= np.add.accumulate(e, axis=-1)[..., -1:]
     return e.astype(rows.dtype, copy=False)
+
+
+def _real_loops(call: Call, beta: float) -> OfOne | None:
+    """`_real` along the last axis, but for numpy's exponentials; None where numpy is to compute all of it."""
+    less = compiled.loop("less_largest", call.x.size, call.often)
+    divide = compiled.loop("divided_by_sum", call.x.size, call.often)
+    if less is None or divide is None or call.x.dtype != np.float32 or not call.x.size:
+        return None
+    shape = call.x.shape
+    columns = shape[-1]
+
+    def kernel(x: np.ndarray) -> np.ndarray:
+        e = np.empty((x.size // columns, columns), np.float32)
+        less(x.reshape(-1, columns), beta, e)
+        np.exp(e, out=e)
+        divide(e)
+        return e.reshape(shape)
+    return kernel
 
 
 def _table_softmax(rows: np.ndarray, source: Tensor, output: Tensor) -> np.ndarray:
@@ -228,8 +252,12 @@ class LogSoftmax(Op):
     def compute(self, call: Call) -> np.ndarray:
         x = call.x
         if not call.quantized:
+            kernel = self._real_loops(call)
+            if kernel is not None:
+                return call.through(kernel)
+            # reference/log_softmax.h: exponentials are added one after the other.
             shifted = x - x.max(axis=-1, keepdims=True)
-            return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+            return shifted - np.log(np.add.accumulate(np.exp(shifted), axis=-1)[..., -1:])
         multiplier, left, radius = call.once("factor", lambda: _input_factor(float(call.inputs[0].scale), 1.0))
         scaled, parts = call.once("tables", lambda: (high_multiply(-np.arange(256) * (1 << left), multiplier),
                                                      _tables(multiplier, left, radius)[1]))
@@ -249,3 +277,24 @@ class LogSoftmax(Op):
         output = rounding_divide(scaled.take(below) - log[:, None], 31 - _INTEGER_BITS - _LOG_BITS) + 127
         counts = -below.astype(np.int64) > least[:, None]
         return np.where(counts, np.clip(output, -128, 127), -128).astype(np.int8).reshape(x.shape)
+
+    def _real_loops(self, call: Call) -> OfOne | None:
+        """Of float32, but for numpy's exponentials and logarithms; None where numpy is to compute all of it."""
+        less = compiled.loop("less_largest", call.x.size, call.often)
+        add = compiled.loop("sums_of_rows", call.x.size, call.often)
+        subtract = compiled.loop("less_of_rows", call.x.size, call.often)
+        if less is None or add is None or subtract is None or call.x.dtype != np.float32 or not call.x.size:
+            return None
+        shape = call.x.shape
+        columns = shape[-1]
+        rows = call.x.size // columns
+
+        def kernel(x: np.ndarray) -> np.ndarray:
+            shifted = np.empty((rows, columns), np.float32)
+            less(x.reshape(rows, columns), 1.0, shifted)
+            logs = np.empty(rows, np.float32)
+            add(np.exp(shifted), logs)
+            np.log(logs, out=logs)
+            subtract(shifted, logs)
+            return shifted.reshape(shape)
+        return kernel

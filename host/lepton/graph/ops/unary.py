@@ -52,8 +52,12 @@ class Table(Op):
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    e = np.exp(-np.abs(x))
-    return (np.where(x >= 0, x.dtype.type(1), e) / (1 + e)).astype(x.dtype, copy=False)
+    """1 / (1 + exp(-x)), which is 0 where the exponential overflows, far below the least normal number."""
+    e = np.empty_like(x)  # an array also where there are no dimensions
+    np.negative(x, out=e)
+    np.exp(e, out=e)
+    e += 1
+    return np.reciprocal(e, out=e)
 
 
 _FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

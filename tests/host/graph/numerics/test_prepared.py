@@ -119,6 +119,7 @@ def test_pools_and_images(monkeypatch, seed, arithmetic):
     for op in (ops.MaxPool2D(**window, clamp=(low, high), dilation=(1, 2)),
                ops.AveragePool2D(**window, clamp=(low, high), count_padding=flags[0], unsigned=flags[1]),
                ops.Resize(size, "bilinear", coordinates, unsigned=flags[2]),
+               ops.Resize(size, "bilinear", coordinates, unsigned=flags[2], in_float=True),
                ops.Resize(size, "nearest", coordinates)):
         inputs, output = one(random, op, arithmetic, np.empty(shape))
         same(monkeypatch, op, arithmetic, inputs, output, *([integers(random, shape)] for _ in range(2)))
@@ -260,8 +261,10 @@ def test_one_hot(monkeypatch, shape, axis, dtype):
     for kind in (np.int32, np.int64):
         inputs = [tensor("i", shape, dtype=kind), *(tensor(n, (), dtype=dtype) for n in ("on", "off"))]
         output = tensor("y", infer(op, inputs)[0], dtype=dtype)
-        same(monkeypatch, op, Arithmetic.FLOAT, inputs, output,
-             *([random.integers(-3, 9, shape).astype(kind), *values] for _ in range(2)))
+        executions = [[random.integers(-3, 9, shape).astype(kind), *values] for _ in range(2)]
+        same(monkeypatch, op, Arithmetic.FLOAT, inputs, output, *executions)
+        known = [inputs[0], *(tensor(n, (), dtype=dtype, data=v) for n, v in zip(("on", "off"), values, strict=True))]
+        same(monkeypatch, op, Arithmetic.FLOAT, known, output, *executions)
 
 
 @pytest.mark.parametrize("kind", [np.int32, np.int64])
@@ -375,8 +378,10 @@ def test_choices(monkeypatch, dtype, shapes):
     same(monkeypatch, ops.Select(), Arithmetic.FIXED, inputs, tensor("y", made, dtype=kind), values)
 
 
-@pytest.mark.parametrize("op", [ops.Div(), ops.IntegerDivision("quotient"), ops.IntegerDivision("remainder")],
-                         ids=repr)
+WHOLE = [ops.Div(), ops.FloorDiv(), ops.FloorMod(), *map(ops.IntegerDivision, ("quotient", "remainder", "modulo"))]
+
+
+@pytest.mark.parametrize("op", WHOLE, ids=repr)
 @pytest.mark.parametrize("shapes", [((40, 50), (40, 50)), ((40, 50), ()), ((40, 50), (1, 1)), ((40, 50), (50,))],
                          ids=str)
 def test_quotients_of_integers(monkeypatch, op, shapes):
@@ -389,6 +394,70 @@ def test_quotients_of_integers(monkeypatch, op, shapes):
     inputs = [tensor("a", a.shape, dtype=kind), tensor("b", b.shape, dtype=kind)]
     with np.errstate(over="ignore"):
         same(monkeypatch, op, Arithmetic.FLOAT, inputs, tensor("y", a.shape, dtype=kind), [a, b], [a // 3, b])
+
+
+@pytest.mark.parametrize("op", WHOLE, ids=repr)
+def test_a_divisor_of_0_is_an_error_each_time(op):
+    a = np.arange(6, dtype=np.int32)
+    tensors = [tensor(name, a.shape, dtype=np.int32) for name in ("a", "divisor", "y")]
+    kernel = interpret.prepare(op, Arithmetic.FLOAT, tensors[:2], tensors[2])
+    right = kernel([a, a + 1])
+    for _ in range(2):
+        with pytest.raises(GraphError, match="'divisor' must not be 0 where it divides integers"):
+            kernel([a, a])
+    np.testing.assert_array_equal(kernel([a, a + 1]), right)
+
+
+@pytest.mark.parametrize("divisors", [(40, 50), (), (1,)], ids=str)
+def test_remainders_of_floats(monkeypatch, divisors):
+    random = np.random.default_rng(601)
+    a = floats(random, (40, 50))
+    b = np.asarray(floats(random, divisors), np.float32)
+    a.reshape(-1)[:4] = np.inf, np.nan, -0.0, 1e-42
+    inputs = [tensor("a", a.shape, dtype=FLOAT32), tensor("b", b.shape, dtype=FLOAT32)]
+    with np.errstate(all="ignore"):
+        same(monkeypatch, ops.FloorMod(), Arithmetic.FIXED, inputs, tensor("y", a.shape, dtype=FLOAT32), [a, b],
+             [-a, b], [a * np.float32(1e20), b])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 10), (2, 5, 7), (64, 16), (4, 1000)])
+@pytest.mark.parametrize("op", [ops.Softmax(), ops.Softmax(beta=0.7), ops.LogSoftmax()], ids=repr)
+def test_softmax_of_floats(monkeypatch, op, shape):
+    x = floats(np.random.default_rng(602), shape)
+    broken = x.copy()
+    broken[0, 0] = np.nan
+    broken[-1, -1] = np.inf
+    tensors = [tensor("x", shape, dtype=FLOAT32)], tensor("y", shape, dtype=FLOAT32)
+    with np.errstate(all="ignore"):
+        same(monkeypatch, op, Arithmetic.FIXED, *tensors, [x], [x * np.float32(30)],
+             [np.full(shape, -np.inf, np.float32)], [broken])
+
+
+@pytest.mark.parametrize("mode", ["reflect", "symmetric", "edge"])
+@pytest.mark.parametrize("widths", [((0, 0), (1, 2)), ((2, 1), (3, 0)), ((0, 0), (0, 0))])
+def test_padding_by_the_image(monkeypatch, widths, mode):
+    x = np.random.default_rng(603).integers(-9, 9, (3, 4)).astype(np.int8)
+    inputs = [tensor("x", x.shape, dtype=INT8)]
+    op = ops.Pad(widths, mode=mode)
+    same(monkeypatch, op, Arithmetic.FLOAT, inputs, tensor("y", infer(op, inputs)[0], dtype=INT8), [x], [x + x])
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.float32, np.int64])
+@pytest.mark.parametrize(("places", "axis"), [((3, 4, 2), 2), ((7, 4, 5), 0), ((3, 9, 5), 1), ((2, 4, 3), 1)])
+def test_elements_by_constant_places(monkeypatch, places, axis, dtype):
+    random = np.random.default_rng(604)
+    shape = (3, 4, 5)
+    indices = random.integers(-shape[axis], shape[axis], places)
+    updates = random.integers(-100, 100, places).astype(dtype)
+    x = tensor("x", shape, dtype=dtype)
+    at = tensor("i", places, dtype=np.int64, data=indices)
+    values = [random.integers(-100, 100, shape).astype(dtype) for _ in range(2)]
+    same(monkeypatch, ops.GatherElements(axis), Arithmetic.FLOAT, [x, at], tensor("y", places, dtype=dtype),
+         *([v, indices] for v in values))
+    if all(n <= most for n, most in zip(places, shape, strict=True)):
+        more = tensor("u", places, dtype=dtype)
+        same(monkeypatch, ops.ScatterElements(axis, "max"), Arithmetic.FLOAT, [x, at, more],
+             tensor("y", shape, dtype=dtype), *([v, indices, updates] for v in values))
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (3, 4), (2, 0, 3), (2, 3, 5)])

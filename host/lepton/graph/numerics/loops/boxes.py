@@ -8,7 +8,7 @@ Float = np.float32
 TYPES = {
     "suppress": "FLOAT32[:,:] FLOAT32[:] float32 float32 int64[:] int64[:]",
     "detect": "FLOAT32[:,:] FLOAT32[:,:] FLOAT32[:,:] FLOAT32[:,:] int64 float32 float32 float32 float32 float32[:,:] "
-              "float32[:] int64[:] int64[:] int64[:] float32[:,:]",
+              "int64[:,:] int64 float32[:,:]",
 }
 
 
@@ -66,12 +66,18 @@ def suppress(boxes: Array, scores: Array, least_score: Float, most_overlap: Floa
 
 
 def detect(encodings: Array, sizes: Array, anchors: Array, scores: Array, first: int, scale_y: Float, scale_x: Float,
-           least_score: Float, most_overlap: Float, boxes: Array, best: Array, labels: Array, heap: Array, kept: Array,
-           result: Array) -> None:
+           least_score: Float, most_overlap: Float, reals: Array, places: Array, most: int, result: Array) -> None:
     """detection.DetectionPostProcess of one class for a box, counted from column `first` of `scores`. `sizes` are the
-    exponentials of heights and widths. The second value of the last row is 0 where a number is not finite: then the
-    result is not that of the code in numpy."""
+    exponentials of heights and widths, `reals` and `places` are room for boxes, scores and places. The second value of
+    the last row is 0 where a number is not finite: then the result is not that of the code in numpy."""
     finite = True
+    count = anchors.shape[0]
+    flat = reals.reshape(5 * count)
+    boxes = flat[:4 * count].reshape((count, 4))
+    best = flat[4 * count:]
+    labels = places[0]
+    heap = places[1]
+    kept = places[2, :most]
     for i in range(anchors.shape[0]):
         center_y = encodings[i, 0] / scale_y * anchors[i, 2] + anchors[i, 0]
         center_x = encodings[i, 1] / scale_x * anchors[i, 3] + anchors[i, 1]

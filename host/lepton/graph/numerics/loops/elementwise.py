@@ -14,7 +14,8 @@ TYPES = {
     "dequantize": "INT8[:] float32 float32 float32[:]",
     "select_bytes": "INT8[:] INT8[:] INT8[:] int8[:]",
     "select_words": "INT8[:] INT32[:] INT32[:] int32[:]",
-    "divide_int32": "INT32[:,:] INT32[:,:] int32[:,:]",
+    "whole_quotients": "INT32[:] INT32[:] boolean boolean int64[:] int32[:]",
+    "floor_mod": "FLOAT32[:] FLOAT32[:] float32[:]",
 }
 
 
@@ -71,16 +72,24 @@ def select(condition: Array, a: Array, b: Array, result: Array) -> None:
 select_bytes = select_words = select
 
 
-def divide_int32(a: Array, b: Array, result: Array) -> None:
-    """Quotients of integers cut off towards 0: float64 holds both, and a quotient that is not whole is farther from
-    the next whole number than float64 rounds. One row or column of `b` may stand for all."""
-    rows, columns = result.shape
-    for i in range(rows):
-        row_a, row_b, row = a[i], b[i if b.shape[0] > 1 else 0], result[i]
-        if row_b.size == columns:
-            for j in range(columns):
-                row[j] = np.int32(np.int64(np.float64(row_a[j]) / np.float64(row_b[j])))
-        else:
-            divisor = np.float64(row_b[0])
-            for j in range(columns):
-                row[j] = np.int32(np.int64(np.float64(row_a[j]) / divisor))
+def whole_quotients(a: Array, b: Array, floor: bool, rest: bool, zeros: Array, result: Array) -> None:
+    """quotients.whole: float64 holds both, and a quotient that is not whole is farther from the next whole number than
+    float64 rounds. One number `b` may stand for all; `zeros` counts those that are 0."""
+    count = 0
+    each = b.size > 1
+    for i in range(result.size):
+        divisor = b[i] if each else b[0]
+        count += 1 if divisor == 0 else 0
+        exact = np.float64(a[i]) / np.float64(1 if divisor == 0 else divisor)
+        quotient = np.int64(np.floor(exact) if floor else exact)
+        result[i] = np.int32(np.int64(a[i]) - quotient * np.int64(divisor) if rest else quotient)
+    zeros[0] = count
+
+
+def floor_mod(a: Array, b: Array, result: Array) -> None:
+    """arithmetic.FloorMod of float32; one number `b` may stand for all."""
+    each = b.size > 1
+    for i in range(result.size):
+        divisor = b[i] if each else b[0]
+        rest = np.fmod(a[i], divisor)
+        result[i] = rest + divisor if rest != 0 and (divisor < 0) != (rest < 0) else rest

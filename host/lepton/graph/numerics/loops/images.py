@@ -5,18 +5,18 @@ import numpy as np
 Array = np.ndarray
 
 TYPES = {
-    "bilinear": "INT8[:,:,:] INT64[:] int32 INT64[:] INT64[:] INT32[:] INT32[:] INT64[:] INT64[:] INT32[:] INT32[:] "
-                "int32 int32 int32[:,:,:] int8[:,:]",
-    "bilinear_float": "FLOAT32[:,:,:] INT64[:] INT64[:] INT64[:] INT64[:] FLOAT64[:] FLOAT64[:] FLOAT64[:] FLOAT64[:] "
-                      "float32[:,:,:]",
+    "bilinear": "INT8[:,:,:] INT64[:] int32 INT32[:,:] INT32[:,:] int32 int32 int32[:,:,:] int8[:,:]",
+    "bilinear_float": "FLOAT32[:,:,:] FLOAT64[:,:] FLOAT64[:,:] float32[:,:,:]",
     "nearest": "UINT8[:,:,:] INT64[:] INT64[:] uint8[:,:,:]",
 }
 
 
-def bilinear(x: Array, rows: Array, bits: int, left: Array, right: Array, left_weight: Array, right_weight: Array,
-             upper: Array, lower: Array, upper_weight: Array, lower_weight: Array, below_zero: int, half: int,
-             between: Array, result: Array) -> None:
-    """resize._weighted: first between columns, into `between`, then between rows; `bits` is 255 for uint8, else -1."""
+def bilinear(x: Array, rows: Array, bits: int, down: Array, across: Array, below_zero: int, half: int, between: Array,
+             result: Array) -> None:
+    """resize._weighted: first between columns, into `between`, then between rows; `bits` is 255 for uint8, else -1.
+    The rows of `down` and `across` are the pixels before and behind each place, and their weights."""
+    upper, lower, upper_weight, lower_weight = down[0], down[1], down[2], down[3]
+    left, right, left_weight, right_weight = across[0], across[1], across[2], across[3]
     for i in range(rows.size):
         for j in range(left.size):
             before, behind, row = x[rows[i], left[j]], x[rows[i], right[j]], between[i, j]
@@ -32,15 +32,18 @@ def bilinear(x: Array, rows: Array, bits: int, left: Array, right: Array, left_w
             row[j] = np.int8(np.int32(total + (np.int32(total >> 31) & below_zero) + half) >> 20)
 
 
-def bilinear_float(x: Array, low_y: Array, high_y: Array, low_x: Array, high_x: Array, far_y: Array, near_y: Array,
-                   far_x: Array, near_x: Array, result: Array) -> None:
-    """resize._bilinear."""
-    for i in range(low_y.size):
-        for j in range(low_x.size):
+def bilinear_float(x: Array, down: Array, across: Array, result: Array) -> None:
+    """resize._bilinear; `down` and `across` as of `bilinear`."""
+    far_y, near_y = down[2], down[3]
+    far_x, near_x = across[2], across[3]
+    for i in range(down.shape[1]):
+        upper, lower = np.intp(down[0, i]), np.intp(down[1, i])
+        for j in range(across.shape[1]):
+            left, right = np.intp(across[0, j]), np.intp(across[1, j])
             a, b = np.float32(far_y[i] * far_x[j]), np.float32(far_y[i] * near_x[j])
             c, d = np.float32(near_y[i] * far_x[j]), np.float32(near_y[i] * near_x[j])
-            upper_left, upper_right, row = x[low_y[i], low_x[j]], x[low_y[i], high_x[j]], result[i, j]
-            lower_left, lower_right = x[high_y[i], low_x[j]], x[high_y[i], high_x[j]]
+            upper_left, upper_right, row = x[upper, left], x[upper, right], result[i, j]
+            lower_left, lower_right = x[lower, left], x[lower, right]
             for k in range(row.size):
                 total = np.float32(0) + upper_left[k] * a
                 total += upper_right[k] * b

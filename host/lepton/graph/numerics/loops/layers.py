@@ -1,5 +1,7 @@
 """Sums of products of layers, in int32 that wraps."""
 
+from typing import Any
+
 import numpy as np
 
 Array = np.ndarray
@@ -7,7 +9,9 @@ Array = np.ndarray
 TYPES = {
     "patches": "INT8[:,:,:] int64 int64 int64 int64 int64 int64 int64 int64 int64 int64 int64 int16 int16[:,:]",
     "dots": "INT16[:,:] INT16[:,:] INT32[:] int32[:,:]",
+    "dense": "INT8[:,:] INT16[:,:] INT32[:] FLOAT64[:] float64 float64 float64 int8[:,:]",
     "depthwise": "INT8[:,:,:] INT32[:,:,:] INT32[:] int64 int64 int64 int64 int64 int64 int64 int32 int32[:,:,:]",
+    "products_fixed": "INT8[:,:,:] INT8[:,:,:] int32 int32 int64 int64 int64 int64 int64 int64 int8[:,:,:]",
     "products": "INT8[:,:,:] INT8[:,:,:] int32 int32 int32[:,:,:]",
 }
 
@@ -57,6 +61,24 @@ def dots(x: Array, weights: Array, bias: Array, result: Array) -> None:
             row[o] = s + bias[o]
 
 
+def dense(x: Array, weights: Array, bias: Array, scales: Array, zero: float, low: float, high: float, result: Array
+          ) -> None:
+    """product.FullyConnected: the sums of `dots` and what `sums.requantize_once` makes of them."""
+    below_half = 0.49999999999999994  # the float64 next to a half
+    length = x.shape[1]
+    for i in range(x.shape[0]):
+        values, row = x[i], result[i]
+        for o in range(weights.shape[0]):
+            factors = weights[o]
+            total = np.int32(0)
+            for k in range(length):
+                total += np.int32(values[k]) * np.int32(factors[k])
+            y = np.float64(np.int32(total + bias[o])) * scales[o]
+            y = y if y > low else low
+            y = y if y < high else high
+            row[o] = np.int8(np.int32(y + np.copysign(below_half, y)) + np.int32(zero))
+
+
 def depthwise(x: Array, weights: Array, bias: Array, multiplier: int, stride_y: int, stride_x: int, dilation_y: int,
               dilation_x: int, top: int, left: int, zero: int, result: Array) -> None:
     """convolution.DepthwiseConv2D. Three taps in a row of the image are added at once, which saves two thirds of the
@@ -100,3 +122,25 @@ def products(a: Array, b: Array, zero_a: int, zero_b: int, result: Array) -> Non
                 value, values = np.int32(a[batch, i, k]) - zero_a, b[batch, k]
                 for j in range(row.size):
                     row[j] += value * (np.int32(values[j]) - zero_b)
+
+
+def products_fixed(a: Array, b: Array, zero_a: int, zero_b: int, multiplier: int, up: int, down: int, zero: int,
+                   low: int, high: int, result: Array) -> None:
+    """The same, and what `sums.requantize_fixed` makes of the sums by one factor."""
+    columns = result.shape[2]
+    total = np.empty(columns, np.int32)
+    half = (np.int64(1) << down) >> 1
+    less = 1 if half > 0 else 0
+    for batch in range(a.shape[0]):
+        for i in range(a.shape[1]):
+            total[:] = 0
+            for k in range(a.shape[2]):
+                value, values = np.int32(a[batch, i, k]) - zero_a, b[batch, k]
+                for j in range(columns):
+                    total[j] += value * (np.int32(values[j]) - zero_b)
+            row = result[batch, i]
+            for j in range(columns):
+                y: Any = (np.int64(np.int32(np.int64(total[j]) << up)) * multiplier + (1 << 30)) >> 31
+                y = ((y + half - (less & (y >> 63))) >> down) + zero
+                y = y if y > low else low
+                row[j] = np.int8(y if y < high else high)

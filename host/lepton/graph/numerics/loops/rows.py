@@ -10,6 +10,10 @@ Float = np.float32
 TYPES = {
     "softmax_fixed": "INT8[:,:] INT64[:] INT64[:] int64[:] int8[:,:]",
     "softmax_float": "INT8[:,:] FLOAT32[:] float32 float32 float32[:] int8[:,:]",
+    "less_largest": "FLOAT32[:,:] float32 float32[:,:]",
+    "divided_by_sum": "float32[:,:]",
+    "sums_of_rows": "FLOAT32[:,:] float32[:]",
+    "less_of_rows": "float32[:,:] FLOAT32[:]",
     "first_largest": "INT8[:,:] int64[:]",
     "running_sums": "FLOAT32[:,:] float32[:,:]",
     "unit_length_float": "FLOAT32[:,:] float32[:,:]",
@@ -69,6 +73,49 @@ def softmax_float(x: Array, table: Array, factor: Float, zero: Float, row: Array
             y = y if y > np.float64(-128) else np.float64(-128)
             y = y if y < np.float64(127) else np.float64(127)
             result[i, j] = np.int8(np.int32(y))
+
+
+def less_largest(x: Array, factor: Float, result: Array) -> None:
+    """softmax._real_loops: the differences to the largest of each row (NaN where an element is) times a factor."""
+    rows, columns = x.shape
+    for i in range(rows):
+        values, row = x[i], result[i]
+        largest = values[0]
+        for j in range(columns):
+            largest = values[j] if values[j] > largest or values[j] != values[j] else largest
+        for j in range(columns):
+            row[j] = (values[j] - largest) * factor
+
+
+def divided_by_sum(x: Array) -> None:
+    """Each row by its sum, the elements added one after the other."""
+    rows, columns = x.shape
+    for i in range(rows):
+        row = x[i]
+        total = row[0]
+        for j in range(1, columns):
+            total += row[j]
+        for j in range(columns):
+            row[j] = row[j] / total
+
+
+def sums_of_rows(x: Array, result: Array) -> None:
+    """Elements added one after the other."""
+    rows, columns = x.shape
+    for i in range(rows):
+        total = x[i, 0]
+        for j in range(1, columns):
+            total += x[i, j]
+        result[i] = total
+
+
+def less_of_rows(x: Array, less: Array) -> None:
+    """Each row less one number."""
+    rows, columns = x.shape
+    for i in range(rows):
+        row, of_row = x[i], less[i]
+        for j in range(columns):
+            row[j] = row[j] - of_row
 
 
 def first_largest(x: Array, result: Array) -> None:
@@ -152,13 +199,16 @@ one_hot_bytes = one_hot_words = one_hot
 
 
 def largest_places(x: Array, result: Array) -> None:
-    """indexing.TopK of the largest along the last axis, none of them NaN: a heap would only pay for many."""
+    """indexing.TopK of the largest along the last axis: a heap would only pay for many. The first place is -1 where an
+    element is NaN."""
     columns, count = x.shape[1], result.shape[1]
     kept = np.empty(count, x.dtype)
+    numbers = True
     for i in range(x.shape[0]):
         values, places, found = x[i], result[i], 0
         for j in range(columns):
             value = values[j]
+            numbers = numbers and value == value
             if found < count or value > kept[count - 1]:
                 found = min(found + 1, count)
                 at = found - 1
@@ -168,6 +218,8 @@ def largest_places(x: Array, result: Array) -> None:
                     at -= 1
                 kept[at] = value
                 places[at] = j
+    if not numbers:
+        result[0, 0] = -1
 
 
 top = top_float = largest_places
