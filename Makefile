@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: sim test bench lint firmware lock mutants docs clean help
+.PHONY: sim test bench bitstream lint firmware lock mutants docs clean help
 
 sim: $(VENV)/.sim  ## run the shipped network on the simulated chip
 	@$(BIN)/lepton sim $(ARGS)
@@ -16,6 +16,9 @@ test: $(VENV)/.test  ## run all tests
 
 bench: $(VENV)/.bench  ## measure networks and layers on the chip (QUICK=1: the small ones)
 	@$(BIN)/lepton bench $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
+
+bitstream: $(VENV)/.test  ## build the ULX3S board with the chip tiny (an hour or more)
+	@$(BIN)/lepton chip build --board ulx3s --config tiny $(ARGS)
 
 lint: $(VENV)/.test  ## check style and types
 	@$(BIN)/ruff check .

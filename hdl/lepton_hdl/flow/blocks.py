@@ -48,7 +48,7 @@ def split(text: str, prefix: str) -> list[Block]:
     seen: dict[str, str] = {}
     for name in _leaves_first(children):
         body = _CELL.sub(lambda cell: cell[1] + kinds.get(cell[2], cell[2]) + cell[3], modules[name][1])
-        kinds[name] = seen.setdefault(_plain(body), name)
+        kinds[name] = seen.setdefault(_meaning(body), name)
     names = _names([name for name in modules if kinds[name] == name], prefix)
     blocks = {}
     for name, (header, body) in modules.items():
@@ -112,6 +112,12 @@ def _leaves_first(children: dict[str, list[str]]) -> list[str]:
 def _plain(text: str) -> str:
     """Without positions in the source and in the hierarchy."""
     return re.sub(r"^ *attribute \\(?:src|amaranth\.hierarchy|generator) .*\n", "", text, flags=re.MULTILINE)
+
+
+def _meaning(body: str) -> str:
+    """A text that is equal for modules that do the same: the order of ports, signals and cells has no meaning."""
+    items = re.sub(r"^(  wire width \d+ (?:input|output)) \d+", r"\1", _plain(body), flags=re.MULTILINE).split("\n\n")
+    return "\n".join(sorted(item.strip("\n") for item in items))
 
 
 def _source(header: str) -> str:

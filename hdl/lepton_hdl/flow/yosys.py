@@ -16,6 +16,7 @@ for line in sys.stdin.read().splitlines():
     libyosys.run_pass(line, design)
 """
 _PASS = re.compile(r"^(\d+(?:\.\d+)*)\. Executing (\S+)")
+_UNUSABLE = re.compile(r"ABC: Library .* cannot be used")  # why abc wrote nothing, which is the error of Yosys
 _SHOWN_DEPTH = 2  # of a pass within passes: SYNTH is one, its steps two
 INSTALL = "pip install 'lepton-chip[chip]'"
 
@@ -52,6 +53,6 @@ def yosys(commands: list[str], folder: Path, progress: Callable[[str], None] = l
         status = process.wait()
     log = "".join(lines)
     if status:
-        errors = [line.strip() for line in lines if "ERROR" in line]
+        errors = [line.strip() for line in lines if "ERROR" in line or _UNUSABLE.match(line)]
         raise FlowError(f"Yosys failed (status {status}): {errors[0] if errors else ''.join(lines[-5:]).strip()}")
     return log

@@ -26,7 +26,13 @@ def run(arguments: Namespace) -> int:
     """One action of `lepton chip`. With --json progress goes to stderr, and stdout holds one JSON object."""
     if arguments.action == "info":
         return _info(arguments)
-    return _verilog(arguments)
+    if arguments.action == "verilog":
+        return _verilog(arguments)
+    if arguments.action == "area":
+        from .chip_area import run as area
+        return area(arguments)
+    from .chip_build import run as build
+    return build(arguments)
 
 
 def config_facts(config: ChipConfig) -> list[tuple[str, str]]:

@@ -25,6 +25,13 @@ def test_traffic(clock_hz):
     board.close()
 
 
+def test_traffic_through_registers_in_the_pins():
+    board = SerialBoardModel(SdramTraffic(ULX3S_SDRAM, CLOCK_HZ, registered=True))
+    board.run(CYCLES)
+    assert not board.status().irq, "other data was read than was written"
+    board.close()
+
+
 # Data that a slower or another chip would lose. With bursts of eight halves a row is always open for longer than tRAS
 # and tRC want, so these two cannot be broken.
 @pytest.mark.parametrize(("name", "rule"), [

@@ -15,20 +15,27 @@ class SdramTraffic(wiring.Component):
     """First every word of a region is written, then words at random are read and written.
 
     A word's contents follow from its index. `irq`: something else was read. The ports are those of a board.
+    `registered`: with a register in each pin, both ways, as a board has them.
     """
 
     divisor = 20  # of the serial line, which is not used
 
-    def __init__(self, chip: SdramChip, clock_hz: int):
+    def __init__(self, chip: SdramChip, clock_hz: int, registered: bool = False):
+        self._registered = registered
         self.sdram_chip = chip
         self.clock_hz = clock_hz
-        self._controller = Sdram(chip, clock_hz, DATA_BYTES)
+        self._controller = Sdram(chip, clock_hz, DATA_BYTES, 2 if registered else 0)
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "sdram": Out(SdramPins(chip)), "irq": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.sdram = sdram = self._controller
-        connect(m, sdram.pins, flipped(self.sdram))
+        if self._registered:
+            for (name,), member, pin in self.sdram.signature.flatten(self.sdram):
+                inner = getattr(sdram.pins, name)
+                m.d.sync += pin.eq(inner) if member.flow == Out else inner.eq(pin)
+        else:
+            connect(m, sdram.pins, flipped(self.sdram))
         memory = sdram.memory
         request = memory.request
 
