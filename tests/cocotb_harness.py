@@ -23,6 +23,7 @@ import os
 import shutil
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -56,6 +57,52 @@ def run_cocotb(component: wiring.Component, name: str, test_module: str, *, para
 
     Fails the pytest test where any cocotb test fails or none ran.
     """
+    run = _simulate(component, name, test_module, parameters, env, waves, seed, testcase)
+    if run.problems or run.stopped is not None or not run.passed:
+        reasons = [f"{case}: {message}" for case, message in run.problems.items()] or [run.why_nothing_ran()]
+        print(run.text[-20_000:])
+        pytest.fail(f"cocotb {test_module} on {name}, seed {run.seed}: " + "; ".join(reasons), pytrace=False)
+    return run.passed
+
+
+def failing_cocotb(component: wiring.Component, name: str, test_module: str, *, parameters: dict | None = None,
+                   testcase: str | None = None) -> dict[str, str]:
+    """Run cocotb tests of which each must fail, because of an error planted for it; their messages by name.
+
+    Arguments as for `run_cocotb`. Fails the pytest test where any cocotb test passes or none ran.
+    """
+    run = _simulate(component, name, test_module, parameters, None, False, None, testcase)
+    if run.passed or not run.problems:
+        print(run.text[-20_000:])
+        pytest.fail(f"cocotb {test_module} on {name}, seed {run.seed}: of {run.passed + len(run.problems)} planted "
+                    f"errors {run.passed} were not noticed", pytrace=False)
+    shutil.rmtree(run.folder, ignore_errors=True)
+    return run.problems
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a simulation said."""
+
+    test_module: str
+    folder: Path  # with the log
+    seed: int
+    passed: int
+    problems: dict[str, str]  # message of each test that failed
+    text: str  # of the log
+    finished: bool  # it has written results
+    stopped: Exception | SystemExit | None  # by which the runner was stopped
+
+    def why_nothing_ran(self) -> str:
+        """The reason where neither a test passed nor one failed."""
+        if self.finished or "No tests were discovered" in self.text:
+            return f"no cocotb test ran; does {self.test_module} hold functions marked @cocotb.test()?"
+        return f"the simulator stopped without results ({self.stopped}); its output is above"
+
+
+def _simulate(component: wiring.Component, name: str, test_module: str, parameters: dict | None,
+              env: dict[str, str] | None, waves: bool, seed: int | None, testcase: str | None) -> _Run:
+    """Build the model if it is not there, and run the tests on it."""
     waves = waves or os.environ.get("WAVES", "0") not in ("", "0")
     seed = base_seed() if seed is None else seed
     model = build_model(component, name, waves=waves)
@@ -70,7 +117,7 @@ def run_cocotb(component: wiring.Component, name: str, test_module: str, *, para
     extra = {**(env or {}), "LEPTON_TEST_PARAMETERS": json.dumps(parameters or {}), "LD_LIBRARY_PATH": libraries}
     if str(_ROOT) not in sys.path:  # the runner hands our sys.path to the simulator's Python
         sys.path.append(str(_ROOT))
-    stopped = None
+    stopped: Exception | SystemExit | None = None
     try:
         _runner().test(test_module=_importable(test_module), hdl_toplevel=name, build_dir=model, test_dir=folder,
                        hdl_toplevel_lang="verilog", seed=seed, testcase=testcase, extra_env=extra, waves=waves,
@@ -78,31 +125,26 @@ def run_cocotb(component: wiring.Component, name: str, test_module: str, *, para
     except (SystemExit, RuntimeError) as error:
         stopped = error
     passed, problems = _verdict(results)
-    text = log.read_text() if log.exists() else ""
+    run = _Run(test_module, folder, seed, passed, problems, log.read_text() if log.exists() else "", results.exists(),
+               stopped)
     if waves:
         print(f"waves: {folder / 'dump.vcd'}")
-    if problems or stopped is not None or not passed:
-        if not problems:
-            none = results.exists() or "No tests were discovered" in text
-            problems = [f"no cocotb test ran; does {test_module} hold functions marked @cocotb.test()?" if none else
-                        f"the simulator stopped without results ({stopped}); its output is above"]
-        print(text[-20_000:])
-        pytest.fail(f"cocotb {test_module} on {name}, seed {seed}: " + "; ".join(problems), pytrace=False)
-    if not waves:
+    elif not problems and stopped is None and passed:
         shutil.rmtree(folder)
-    return passed
+    return run
 
 
-def _verdict(results: Path) -> tuple[int, list[str]]:
-    """How many tests passed, and a line for each that did not."""
+def _verdict(results: Path) -> tuple[int, dict[str, str]]:
+    """How many tests passed, and the message of each that did not."""
     if not results.exists():
-        return 0, []
-    passed, problems = 0, []
+        return 0, {}
+    passed = 0
+    problems: dict[str, str] = {}
     for case in ElementTree.parse(results).getroot().iter("testcase"):
         bad = [element for element in case if element.tag in ("failure", "error")]
         if bad:
             message = bad[0].get("message") or bad[0].get("error_msg") or "failed"
-            problems.append(f"{case.get('name')}: {message}")
+            problems[case.get("name", "")] = message
         elif case.find("skipped") is None:
             passed += 1
     return passed, problems

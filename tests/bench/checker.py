@@ -24,6 +24,15 @@ class InOrder(Generic[Item]):
         """Add items to the end of what must come."""
         self._expected.extend(items)
 
+    def forget(self) -> None:
+        """Expect nothing more: the block was reset."""
+        self._expected.clear()
+
+    @property
+    def missing(self) -> int:
+        """How many expected items have not come."""
+        return len(self._expected)
+
     def receive(self, item: Item) -> None:
         """Compare one item. To be given to a monitor as its `report`."""
         assert self._expected, f"{self.name}: item {self.received} was not expected: {item}"

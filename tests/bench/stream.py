@@ -42,6 +42,7 @@ class StreamDriver(Generic[Item]):
         self._pause = pause or stall(NONE)
         self._waiting: deque[Item] = deque()
         self._offered = False
+        self._withdraw = False
         port(dut, stream, "valid").value = 0
         self._task = cocotb.start_soon(self._run())
 
@@ -53,6 +54,14 @@ class StreamDriver(Generic[Item]):
     def idle(self) -> bool:
         """Whether every item was taken."""
         return not self._waiting
+
+    def withdraw(self) -> None:
+        """Withdraw every item at the next edge, the offered one included: at that edge the driver's side is reset.
+
+        Items sent after this call are kept.
+        """
+        self._waiting.clear()
+        self._withdraw = True
 
     def clear(self) -> None:
         """Withdraw every item, the offered one included: only while the block is in reset."""
@@ -71,6 +80,11 @@ class StreamDriver(Generic[Item]):
         while True:
             await RisingEdge(self.dut.clk)
             if self.dut.rst.value:
+                continue
+            if self._withdraw:
+                self._withdraw = False
+                self._offered = False
+                valid.value = 0
                 continue
             if self._offered and (ready is None or ready.value):
                 self._waiting.popleft()
@@ -108,13 +122,14 @@ class StreamMonitor(Generic[Item]):
     """Reports every item that is transferred, and checks the rules of a stream.
 
     `unpack` makes an item of the bits; `report` is called with each. `times` holds the cycle of each transfer.
-    Fails where an item that was offered and not taken is withdrawn or changed. With `reset` (a port's name) high, or
-    the block in reset, the stream may do as it likes. `defined(number, bits)` clears the bits of an item, given by its
-    number, that have no meaning and so may change.
+    Fails where an item that was offered and not taken is withdrawn or changed. With `reset` (a port's name, or a
+    condition) high, or the block in reset, the stream has no rules and nothing is reported. `defined(number, bits)`
+    clears the bits of an item, given by its number, that have no meaning and so may change.
     """
 
     def __init__(self, dut: HierarchyObject, stream: str, unpack: Callable[[int], Item],
-                 report: Callable[[Item], object] | None = None, *, reset: str = "rst",
+                 report: Callable[[Item], object] | None = None, *,
+                 reset: str | Callable[[], object] = "rst",
                  defined: Callable[[int, int], int] = lambda number, bits: bits) -> None:
         self.dut = dut
         self.stream = stream
@@ -122,14 +137,19 @@ class StreamMonitor(Generic[Item]):
         self.times: list[int] = []
         self.now = 0  # rising edges outside reset
         self._unpack = unpack
-        self._report = report
-        self._reset = getattr(dut, reset)
+        self.report = report
+        self._reset = reset if callable(reset) else lambda: getattr(dut, reset).value
         self._defined = defined
         self._task = cocotb.start_soon(self._run())
 
     def stop(self) -> None:
         """Watch no longer."""
         self._task.cancel()
+
+    def clear(self) -> None:
+        """Forget the items and their times."""
+        self.items.clear()
+        self.times.clear()
 
     async def _run(self) -> None:
         valid = port(self.dut, self.stream, "valid")
@@ -138,7 +158,7 @@ class StreamMonitor(Generic[Item]):
         held: int | None = None
         while True:
             await RisingEdge(self.dut.clk)
-            if self.dut.rst.value or self._reset.value:
+            if self.dut.rst.value or self._reset():
                 held = None
                 continue
             self.now += 1
@@ -154,5 +174,5 @@ class StreamMonitor(Generic[Item]):
             self.times.append(self.now)
             item = self._unpack(bits)
             self.items.append(item)
-            if self._report is not None:
-                self._report(item)
+            if self.report is not None:
+                self.report(item)

@@ -1,13 +1,9 @@
-"""What the tests of the DMA share: benches of an engine with its port, commands, and their meaning."""
+"""What the tests of the DMA build: an engine with its port, in configurations with every relation of their widths."""
 
-import random
-from itertools import pairwise
-
-import numpy as np
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from lepton.arch import PRESETS, ChipConfig, Dma, DmaOpcode
+from lepton.arch import PRESETS, ChipConfig, Dma
 from lepton_hdl.dma import LoadEngine, ReadPort, StoreEngine, WritePort
 from lepton_hdl.dma.read_port import ReadSignature
 from lepton_hdl.dma.write_port import WriteSignature
@@ -78,71 +74,3 @@ def _join(m, bench, engine, port):
         port.restart.eq(bench.restart), bench.beat_transferred.eq(port.beat_transferred),
     ]
     return m
-
-
-def command(opcode: DmaOpcode, **fields) -> dict[str, int]:
-    """All fields of a command; counts are 1 unless given."""
-    values = {f.name: 0 for f in Dma.fields} | {"count1": 1, "count2": 1, "count3": 1, "row_bytes": 1}
-    assert fields.keys() <= values.keys(), fields
-    return values | {"opcode": int(opcode)} | fields
-
-
-def rows(fields: dict[str, int]):
-    """(offset in the region, byte address on chip) of every row: the pseudo-code of `Dma`."""
-    for k in range(fields["count3"]):
-        for j in range(fields["count2"]):
-            for i in range(fields["count1"]):
-                offset, local = (
-                    fields[first] + sum(n * fields[f"{kind}_step{level}"] for level, n in ((1, i), (2, j), (3, k)))
-                    for first, kind in (("offset", "mem"), ("local", "local")))
-                yield offset % 2**32, local % 2**32
-
-
-def expected_words(config: ChipConfig, fields: dict[str, int], region: np.ndarray) -> list[tuple[int, int, bytes]]:
-    """(space, word address, word) in the order in which LOAD or FILL writes them."""
-    lanes, n = config.lanes, fields["row_bytes"]
-    fill = bytes([fields["fill"] & 0xFF])
-    words = []
-    for offset, local in rows(fields):
-        row = b"" if fields["opcode"] == DmaOpcode.FILL else region[offset:offset + n].tobytes()
-        row = row.ljust(-(-n // lanes) * lanes, fill)
-        words += [(fields["space"], (local + at) // lanes, row[at:at + lanes]) for at in range(0, len(row), lanes)]
-    return words
-
-
-def random_walk(config: ChipConfig, opcode: DmaOpcode, region_bytes: int, rng: random.Random,
-                budget: int = 3000) -> dict[str, int]:
-    """A legal command of about `budget` bytes at most, of any shape, with steps of both signs."""
-    lanes = config.lanes
-    space = rng.choice([0, 0, 1]) if opcode != DmaOpcode.STORE else 0
-    local_size = config.weight_bytes if space else config.scratchpad_bytes
-    row_bytes = rng.choice([1, rng.randint(1, 40), rng.randint(1, 40) * lanes, rng.randint(1, 600)])
-    words = -(-row_bytes // lanes)
-    counts = []
-    for _ in range(3):
-        counts.append(rng.randint(1, max(1, min(6, budget // (row_bytes * int(np.prod(counts or [1])))))))
-
-    def walk(size, length, steps):
-        low = sum(min(0, (n - 1) * s) for n, s in zip(counts, steps, strict=True))
-        high = sum(max(0, (n - 1) * s) for n, s in zip(counts, steps, strict=True))
-        return (-low, size - length - high)
-
-    while True:
-        mem_steps = [rng.choice([row_bytes, rng.randint(-700, 700), rng.randint(-3000, 3000)]) for _ in range(3)]
-        local_steps = [rng.choice([words, rng.randint(-60, 60), rng.randint(-200, 200)]) * lanes for _ in range(3)]
-        mem_low, mem_high = walk(region_bytes, row_bytes, mem_steps)
-        local_low, local_high = walk(local_size, words * lanes, local_steps)
-        if opcode == DmaOpcode.STORE:  # rows in memory must not overlap: beats would merge in any order
-            spans = sorted(k * mem_steps[2] + j * mem_steps[1] + i * mem_steps[0]
-                           for k in range(counts[2]) for j in range(counts[1]) for i in range(counts[0]))
-            if any(b - a < row_bytes for a, b in pairwise(spans)):
-                continue
-        if mem_low <= mem_high and local_low <= local_high:
-            break
-    return command(
-        opcode, space=space, region=rng.randrange(4), fill=rng.randint(-128, 127), layer=rng.randrange(65536),
-        post=rng.randrange(65536), row_bytes=row_bytes, offset=rng.randint(mem_low, mem_high),
-        local=rng.randint(local_low // lanes, local_high // lanes) * lanes,
-        **{f"count{i + 1}": n for i, n in enumerate(counts)},
-        **{f"mem_step{i + 1}": s for i, s in enumerate(mem_steps)},
-        **{f"local_step{i + 1}": s for i, s in enumerate(local_steps)})
