@@ -1,10 +1,8 @@
 """What stands around a DMA engine: the driver of its commands, monitors of what it reports, on-chip memories."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cocotb
 from cocotb.handle import HierarchyObject
 from cocotb.triggers import RisingEdge
 from lepton.arch import ChipConfig, Dma
@@ -14,6 +12,7 @@ from tests.bench.clock import cycles, start_clock, until
 from tests.bench.layouts import decode
 from tests.bench.stalls import Stall
 from tests.bench.stream import ReadyDriver, StreamDriver, StreamMonitor
+from tests.bench.word_memory import WordReads
 from tests.hdl.dma.commands import Fields, Region, Word
 
 RESET_CYCLES = 2  # of a reset in the middle of a test
@@ -129,27 +128,13 @@ class WordSink:
 
 
 class WordSource:
-    """The scratchpad that STORE reads: data exactly one cycle after an accepted request, noise in every other cycle."""
+    """The scratchpad that STORE reads."""
 
     def __init__(self, dut: HierarchyObject, config: ChipConfig, contents: bytes, pause: Stall | None = None) -> None:
-        self.dut = dut
-        self.config = config
-        self.contents = contents
-        self._asked: int | None = None  # word address, in this cycle
-        self.requests = StreamMonitor(dut, "read__request", int, self._ask)
-        ReadyDriver(dut, "read__request", pause)
-        cocotb.start_soon(self._answer())
+        lanes = config.lanes
 
-    def _ask(self, address: int) -> None:
-        assert address < self.config.scratchpad_words, f"word {address} is outside the scratchpad"
-        self._asked = address
+        def read(address: int) -> int:
+            assert address < config.scratchpad_words, f"word {address} is outside the scratchpad"
+            return int.from_bytes(contents[address * lanes:(address + 1) * lanes], "little")
 
-    async def _answer(self) -> None:
-        lanes = self.config.lanes
-        while True:
-            await RisingEdge(self.dut.clk)  # behind the monitor, which was started first
-            data = random.getrandbits(8 * lanes)
-            if self._asked is not None:
-                data = int.from_bytes(self.contents[self._asked * lanes:(self._asked + 1) * lanes], "little")
-                self._asked = None
-            self.dut.read__data.value = data
+        self.reads = WordReads(dut, "read", read, 8 * lanes, pause)

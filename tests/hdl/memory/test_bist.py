@@ -5,38 +5,39 @@ import random
 import cocotb
 from lepton_hdl.memory.bist import March
 
+from tests.bench.stalls import STALLS
 from tests.cocotb_harness import run_cocotb
-from tests.hdl.memory.march_bench import BITS, CONFIG, DEPTH, Memory, march, start
+from tests.hdl.memory.march_bench import BITS, CONFIG, DEPTH, Aliased, Coupled, Memory, Stuck, opened
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
-async def intact_memories_pass(dut):
+@cocotb.parametrize(pattern=STALLS)
+async def intact_memories_pass(dut, pattern):
     """At every rate of stalls, and after a defective one."""
-    pins = await start(dut)
-    for stall in (0.0, 0.3, 0.8):
-        assert not await march(pins, Memory(), stall)
-    assert await march(pins, Memory(stuck=(0, 0, 1)))
-    assert not await march(pins, Memory())
+    bench = await opened(dut)
+    assert not await bench.march(Memory(), pattern)
+    assert await bench.march(Stuck(0, 0, 1), pattern)
+    assert not await bench.march(Memory(), pattern)
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def every_stuck_bit_is_found(dut):
     """Each bit of the first and last words, a bit of every other, stuck at 0 and at 1."""
-    pins = await start(dut)
+    bench = await opened(dut)
     cells = [(address, bit) for address in (0, DEPTH - 1) for bit in range(BITS)]
     cells += [(address, random.randrange(BITS)) for address in range(1, DEPTH - 1)]
     for address, bit in cells:
         for value in (0, 1):
-            assert await march(pins, Memory(stuck=(address, bit, value)), 0.1), (address, bit, value)
+            assert await bench.march(Stuck(address, bit, value)), (address, bit, value)
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def faults_of_the_decoder_are_found(dut):
     """Two addresses that reach one cell, in either order; a write that disturbs its neighbour."""
-    pins = await start(dut)
+    bench = await opened(dut)
     for first, second in ((0, 1), (1, 0), (3, 7), (22, 6), (DEPTH - 1, 0)):
-        assert await march(pins, Memory(alias={first: second})), (first, second)
-        assert await march(pins, Memory(coupled=(first, second))), (first, second)
+        assert await bench.march(Aliased(first, second)), (first, second)
+        assert await bench.march(Coupled(first, second)), (first, second)
 
 
 def test_march():
