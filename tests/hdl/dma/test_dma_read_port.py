@@ -15,7 +15,7 @@ from lepton_hdl.dma import ReadPort
 from tests.bench.axi import Burst
 from tests.bench.axi_memory import AxiReadMemory
 from tests.bench.clock import start_clock, until
-from tests.bench.stalls import NONE, SOME, STALLS, stall
+from tests.bench.stalls import MOST, NONE, SOME, STALLS, stall
 from tests.cocotb_harness import parameters, run_cocotb
 from tests.hdl.dma.bench import READ_CLIENTS as CLIENTS
 from tests.hdl.dma.peers import restart_port
@@ -49,9 +49,10 @@ class Bench:
         return cls(dut, axi, clients)
 
     def send_random(self, client: ReadClient, count: int) -> None:
-        """Segments of one byte, of a few and of many."""
+        """Segments of one byte, of a few and of many: up to 190 beats, or 3000 bytes."""
+        longest = min(3000, 190 * configuration().bus_bytes)
         for _ in range(count):
-            length = random.choice([1, random.randint(1, 64), random.randint(1, 3000)])
+            length = random.choice([1, random.randint(1, 64), random.randint(1, longest)])
             client.send(BASE + random.randint(0, SIZE - length), length)
 
     async def idle(self, limit: int = 20_000) -> None:
@@ -69,8 +70,8 @@ async def read_clients_get_their_own_beats(dut, client, memory):
         at = BASE + random.randrange(SIZE)
         bench.axi.contents.faults.append((at, at + 1, random.choice([Resp.SLVERR.value, Resp.DECERR.value])))
     for reader in bench.clients:
-        bench.send_random(reader, 6)
-    await bench.idle()
+        bench.send_random(reader, 3 if client == MOST else 6)
+    await bench.idle(60_000)
     for reader in bench.clients:
         reader.checker.finish()
     assert bench.axi.in_flight.most <= configuration().outstanding
