@@ -8,18 +8,21 @@ from cocotb.handle import HierarchyObject, LogicArrayObject
 
 
 class WrongOutput:
-    """An output whose bits in `mask` read inverted while `when()` holds. `when` is asked at every read."""
+    """An output whose bits in `mask` read inverted, or as 0 if `clear`, while `when()` holds; asked at every read."""
 
-    def __init__(self, handle: LogicArrayObject, mask: int, when: Callable[[], bool]) -> None:
+    def __init__(self, handle: LogicArrayObject, mask: int, clear: bool, when: Callable[[], bool]) -> None:
         self._handle = handle
         self._mask = mask
+        self._clear = clear
         self._when = when
 
     @property
     def value(self) -> int:
         """What the bench reads."""
         bits = int(self._handle.value)
-        return bits ^ self._mask if self._when() else bits
+        if not self._when():
+            return bits
+        return bits & ~self._mask if self._clear else bits ^ self._mask
 
     def __len__(self) -> int:
         return len(self._handle)
@@ -31,10 +34,10 @@ class Disturbed:
     The block itself is sound, so no model is built for it. `when` reads ports of the real design.
     """
 
-    def __init__(self, dut: HierarchyObject, port: str, mask: int, when: Callable[[], bool]) -> None:
+    def __init__(self, dut: HierarchyObject, port: str, mask: int, clear: bool, when: Callable[[], bool]) -> None:
         self._dut = dut
         self._port = port
-        self._wrong = WrongOutput(getattr(dut, port), mask, when)
+        self._wrong = WrongOutput(getattr(dut, port), mask, clear, when)
 
     def __getattr__(self, name: str) -> object:
         return self._wrong if name == self._port else getattr(self._dut, name)
@@ -61,8 +64,8 @@ class _WhileHeld:
 class PlantedError:
     """An output that is wrong, and the message (a regular expression) with which the bench must fail.
 
-    The bits in `mask` read inverted: from the read number `first` on, or if `held` names a channel (the text before
-    "valid" and "ready" in its ports) once, while an offer on it is waiting to be taken.
+    The bits in `mask` read inverted, or as 0 if `clear`: from the read number `first` on, or if `held` names a channel
+    (the text before "valid" and "ready" in its ports) once, while an offer on it is waiting to be taken.
     """
 
     port: str
@@ -70,10 +73,12 @@ class PlantedError:
     mask: int = 1
     first: int = 0
     held: str = ""
+    clear: bool = False
 
     def planted(self, dut: HierarchyObject) -> Disturbed:
         """The design with this error."""
-        return Disturbed(dut, self.port, self.mask, _WhileHeld(dut, self.held) if self.held else self._late())
+        when = _WhileHeld(dut, self.held) if self.held else self._late()
+        return Disturbed(dut, self.port, self.mask, self.clear, when)
 
     def _late(self) -> Callable[[], bool]:
         reads = 0
@@ -94,5 +99,6 @@ def check_messages(problems: dict[str, str], errors: Sequence[PlantedError]) -> 
     """
     reported = {int(name.rpartition("=")[2]): message for name, message in problems.items()}
     assert sorted(reported) == list(range(len(errors))), f"not every planted error was tried: {sorted(reported)}"
-    for number, error in enumerate(errors):
-        assert re.search(error.message, reported[number]), f"{error} was reported with {reported[number]!r}"
+    wrong = [f"{error} was reported with {reported[number]!r}" for number, error in enumerate(errors)
+             if not re.search(error.message, reported[number])]
+    assert not wrong, "\n".join(wrong)

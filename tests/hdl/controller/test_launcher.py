@@ -7,139 +7,172 @@ from lepton.arch import Region
 from lepton.arch.registers import State
 from lepton_hdl.controller.launcher import Launcher
 
-from tests.cocotb_harness import run_cocotb
-from tests.hdl.controller.launcher_bench import SIZE, WINDOW, Bench
+from tests.bench.clock import cycles, until
+from tests.bench.disturbed import PlantedError, check_messages
+from tests.cocotb_harness import failing_cocotb, parameters, run_cocotb
+from tests.hdl.controller.launcher_bench import SIZE, LauncherBench, random_job
+
+PLANTED = parameters().get("planted", False)
+SLACK = 12  # cycles: between the start of a job and where a test notices it, and of the event
 
 
-@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def run_jobs(bench: LauncherBench, count: int) -> None:
+    """Jobs one behind the other, each staged while the one before runs; some end in an error."""
+    dut = bench.dut
+    for n in range(count):
+        job = random_job()
+        await bench.stage(job)
+        if n:
+            await cycles(dut, 50)
+            assert bench.chip.rings == n and dut.staged.value and dut.running.value, "started during another job"
+            status = random.choice((State.DONE, State.DONE, State.ERROR))
+            await bench.end(status)
+            if status != State.DONE:
+                await cycles(dut, 60)
+                assert bench.chip.rings == n, "the next job did not wait until the error was acknowledged"
+            await bench.pulse("acknowledge")
+        await bench.started(n + 1)
+        bench.check_started(job)
+        assert int(dut.started.value) == n + 1, f"{int(dut.started.value)} jobs are counted, not {n + 1}"
+    assert bench.events.count == count - 1, f"{bench.events.count} events, not {count - 1}"
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms", skip=PLANTED)
 async def jobs_back_to_back(dut):
     """Registers, then the doorbell; the next job waits for the first's end, and its results for the acknowledgement."""
-    bench = Bench(dut)
-    await bench.start()
-    pins = bench.pins
-    for n in range(12):
-        expected = bench.job()
-        start = bench.time
-        await bench.cycle(stage=1, window=WINDOW, limit=0)
-        if n:
-            for _ in range(50):
-                await bench.cycle()
-            assert bench.rings == n and pins.get("staged") and pins.get("running"), "started beside another"
-            status = random.choice((State.DONE, State.DONE, State.ERROR))
-            results = await bench.end(status)
-            await bench.until(lambda: pins.get("result"))
-            assert bench.results(results) == results
-            assert bool(pins.get("held")) == (status != State.DONE)
-            if status != State.DONE:
-                for _ in range(60):
-                    await bench.cycle()
-                assert bench.rings == n, "the next job did not wait until the error was acknowledged"
-            await bench.cycle(acknowledge=1)
-        await bench.started(n + 1)
-        assert {name: bench.chip[name] for name in expected} == expected
-        assert bench.writes[-1] == "DOORBELL" and pins.get("started") == n + 1
-        assert bench.time > start
-    assert bench.events == 11
+    await run_jobs(await LauncherBench.open(dut), 12)
 
 
-@cocotb.test(timeout_time=2, timeout_unit="ms")
+@cocotb.test(timeout_time=2, timeout_unit="ms", skip=PLANTED)
 async def regions_beyond_the_window_are_refused(dut):
     """Before the doorbell, and without harm to the next job."""
-    bench = Bench(dut)
-    await bench.start()
+    bench = await LauncherBench.open(dut)
     cases = [(region.name, offset, size) for region in Region for offset, size in (
         (SIZE, 1), (SIZE - 1, 2), (0xFFFF_FFFF, 1), (1, 0xFFFF_FFFF), (0xFFFF_FFFF, 0xFFFF_FFFF), (SIZE + 1, 0))]
     for name, offset, size in cases:
-        bench.job(**{name: offset, f"{name}_SIZE": size})
-        await bench.cycle(stage=1, window=WINDOW, limit=0)
-        await bench.until(lambda: not bench.pins.get("staged"))
-        assert bench.pins.get("refused") and not bench.pins.get("running") and bench.rings == 0, (name, offset, size)
-    await bench.cycle()
-    assert bench.events == len(cases)
-    expected = bench.job(INPUT=SIZE, INPUT_SIZE=0, OUTPUT=0, OUTPUT_SIZE=SIZE)
-    await bench.cycle(stage=1, window=WINDOW, limit=0)
+        await bench.stage(random_job(**{name: offset, f"{name}_SIZE": size}))
+        await until(dut, lambda: not dut.staged.value, 2000)
+        assert dut.refused.value and not dut.running.value and bench.chip.rings == 0, (name, offset, size)
+    await cycles(dut, 2)
+    assert bench.events.count == len(cases)
+    job = random_job(INPUT=SIZE, INPUT_SIZE=0, OUTPUT=0, OUTPUT_SIZE=SIZE)
+    await bench.stage(job)
     await bench.started(1)
-    assert not bench.pins.get("refused") and {name: bench.chip[name] for name in expected} == expected
+    assert not dut.refused.value
+    bench.check_started(job)
 
 
-@cocotb.test(timeout_time=5, timeout_unit="ms")
-async def limits(dut):
+@cocotb.test(timeout_time=5, timeout_unit="ms", skip=PLANTED)
+@cocotb.parametrize(
+    (("limit", "length", "expires"), [(1, 100, True), (500, 600, True), (500, 300, False), (0, 900, False)]))
+async def limits(dut, limit, length, expires):
     """The event comes `limit` cycles after the start, once; not for a job that ended, nor without a limit."""
-    bench = Bench(dut)
-    await bench.start()
-    pins = bench.pins
-    cases = ((1, 100, True), (500, 600, True), (500, 300, False), (0, 900, False))
-    for n, (limit, length, expires) in enumerate(cases):
-        bench.job()
-        bench.limits = 0
-        await bench.cycle(stage=1, window=WINDOW, limit=limit)
+    bench = await LauncherBench.open(dut)
+    await bench.stage(random_job(), limit)
+    await bench.started(1)
+    assert not dut.expired.value
+    start = bench.clock.now
+    if expires:
+        await until(dut, lambda: bench.limits.count, limit + 2 * SLACK)
+        assert limit - SLACK <= bench.clock.now - start <= limit + SLACK
+    while bench.clock.now < start + length:
+        await cycles(dut, 1)
+    assert bench.limits.count == int(dut.expired.value) == expires
+    await bench.end(State.DONE)
+    await cycles(dut, 600)
+    assert bench.limits.count == expires
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms", skip=PLANTED)
+async def limits_hold_where_the_time_passes_32_bits(dut):
+    """And limits above 16 bits: `due` comes after as many cycles, `start_time` has all 64 bits."""
+    bench = await LauncherBench.open(dut)
+    for n, (time, limit) in enumerate((((1 << 32) - 300, 400), ((1 << 32) - 100, 150), (0x7_FFFF_FF80, 300),
+                                       (0xFEDC_BA98_0000_0000, 90))):
+        bench.clock.now = time
+        await bench.stage(random_job(), limit)
         await bench.started(n + 1)
-        assert not pins.get("expired")
-        start = bench.time
-        while bench.time < start + length:
-            await bench.cycle()
-            if bench.limits and expires:
-                assert limit <= bench.time - start + 4 <= limit + 12
-                expires = None
-        assert bench.limits == (expires is None) == pins.get("expired")
+        start = bench.clock.now
+        await until(dut, lambda before=n: bench.limits.count > before, limit + 100)
+        assert limit - SLACK <= bench.clock.now - start <= limit + SLACK, (time, limit)
         await bench.end(State.DONE)
-        await bench.until(lambda: pins.get("result"))
-        for _ in range(600):
-            await bench.cycle()
-        assert bench.limits == (expires is None)
-        await bench.cycle(acknowledge=1)
+        assert start - SLACK <= int(dut.start_time.value) <= start
+        await bench.pulse("acknowledge")
+    for limit in (0x1_0000, 0x2_0001, 0xFFFF_FF00):  # the deadline is this far, whatever the time
+        bench.clock.now = random.getrandbits(63)
+        rings = bench.chip.rings
+        await bench.stage(random_job(), limit)
+        await bench.started(rings + 1)
+        left = (int(dut.deadline.value) - bench.clock.now) % (1 << 32)
+        assert dut.armed.value and abs(limit - left) <= SLACK, (limit, left)
+        await bench.end(State.DONE)
+        await bench.pulse("acknowledge")
 
 
-@cocotb.test(timeout_time=5, timeout_unit="ms")
+@cocotb.test(timeout_time=5, timeout_unit="ms", skip=PLANTED)
 async def a_cancelled_job_has_started_or_never_will(dut):
     """At every moment of the way to the doorbell: STAGED falls, and RUNNING tells which it was."""
-    bench = Bench(dut)
-    await bench.start()
+    bench = await LauncherBench.open(dut)
     outcomes = set()
     for delay in range(0, 200, 3):
-        bench.job()
-        rings = bench.rings
-        await bench.cycle(stage=1, window=WINDOW, limit=0)
-        for _ in range(delay):
-            await bench.cycle()
-        await bench.cycle(cancel=1)
-        await bench.until(lambda: not bench.pins.get("staged"))
-        for _ in range(30):
-            await bench.cycle()
-        running = bool(bench.pins.get("running"))
-        assert running == (bench.rings > rings)
+        rings = bench.chip.rings
+        await bench.stage(random_job())
+        await cycles(dut, delay)
+        await bench.pulse("cancel")
+        await until(dut, lambda: not dut.staged.value, 2000)
+        await cycles(dut, 30)
+        running = bool(dut.running.value)
+        assert running == (bench.chip.rings > rings)
         outcomes.add(running)
         if running:
             await bench.end(State.DONE)
-            await bench.until(lambda: bench.pins.get("result"))
-            await bench.cycle(acknowledge=1)
+            await bench.pulse("acknowledge")
     assert outcomes == {True, False}
 
 
-@cocotb.test(timeout_time=2, timeout_unit="ms")
+@cocotb.test(timeout_time=2, timeout_unit="ms", skip=PLANTED)
 async def a_sleeping_launcher_says_what_may_change_it(dut):
     """While `busy` is low nothing moves, and `watching` is high exactly while a job's end is awaited."""
-    bench = Bench(dut)
-    await bench.start()
-    pins = bench.pins
-    assert not pins.get("busy") and not pins.get("watching")
-    bench.job()
-    await bench.cycle(stage=1, window=WINDOW, limit=0)
-    assert pins.get("busy")
+    bench = await LauncherBench.open(dut)
+    assert not dut.busy.value and not dut.watching.value
+    await bench.stage(random_job())
+    assert dut.busy.value
     await bench.started(1)
-    for _ in range(5):
-        await bench.cycle()
+    await cycles(dut, 5)
     for _ in range(50):
-        await bench.cycle()
-        assert not pins.get("busy") and pins.get("watching")
+        await cycles(dut, 1)
+        assert not dut.busy.value and dut.watching.value
     await bench.end(State.ERROR)
-    await bench.until(lambda: pins.get("result") and not pins.get("busy"))
-    bench.job()
-    await bench.cycle(stage=1, window=WINDOW, limit=0)
-    for _ in range(5):
-        await bench.cycle()
-    assert not pins.get("busy"), "held, it waits for the acknowledgement"
+    await until(dut, lambda: not dut.busy.value, 100)
+    await bench.stage(random_job())
+    await cycles(dut, 5)
+    assert not dut.busy.value, "held, it waits for the acknowledgement"
+
+
+ERRORS = [
+    PlantedError("chip__write_data", r"register \w+ is 0x[0-9a-f]+, not 0x[0-9a-f]+", 1 << 30),
+    PlantedError("chip__valid", "chip: an access was withdrawn before it was answered", first=30),
+    PlantedError("stored__address", r"register \w+ is 0x|waited 2000 cycles; 0 jobs started|RESULT"),
+    PlantedError("stored__write_data", r"RESULT \w+ is 0x[0-9a-f]+, not 0x[0-9a-f]+", 1 << 5),
+    PlantedError("staged", "jobs are counted, not|register|started during another job"),
+    PlantedError("running", "started during another job"),
+    PlantedError("result", "waited 2000 cycles; no result", clear=True),
+    PlantedError("held", "held is wrong after"),
+    PlantedError("started", r"\d+ jobs are counted, not 1"),
+    PlantedError("event", r"\d+ events, not 3"),
+]
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms", skip=not PLANTED)
+@cocotb.parametrize(number=range(len(ERRORS)))
+async def jobs_with_a_wrong_output(dut, number):
+    """Must fail."""
+    await run_jobs(await LauncherBench.open(ERRORS[number].planted(dut)), 4)
 
 
 def test_launcher():
     run_cocotb(Launcher(), "launcher", __name__)
+
+
+def test_planted_errors_are_reported():
+    check_messages(failing_cocotb(Launcher(), "launcher", __name__, parameters={"planted": True}), ERRORS)

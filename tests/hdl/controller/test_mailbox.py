@@ -1,163 +1,236 @@
 """The mailbox: what host and processor may do is what the description says, register by register; events and sleep."""
 
 import random
+from dataclasses import dataclass
 
 import cocotb
-from cocotb.triggers import Timer
+from cocotb.triggers import RisingEdge
 from lepton.arch.controller import CLIENTS, CONTROLLER_REGISTERS, STORED_BASE, BootState, Event
 from lepton_hdl.controller.mailbox import Mailbox
 
-from tests.bench.pins import Pins
-from tests.cocotb_harness import run_cocotb
+from tests.bench.bus import Answer, BusDriver, BusResponder, Words
+from tests.bench.clock import cycles, start_clock
+from tests.bench.disturbed import PlantedError, check_messages
+from tests.cocotb_harness import failing_cocotb, parameters, run_cocotb
 
 SIDES = ("host", "processor")
+PLANTED = parameters().get("planted", False)
+VALUES = {name: 0x1000 + i for i, name in enumerate(Mailbox.READ)}
+"""What the registers that other blocks hold say in these tests."""
 
 
-def offset(name):
+def offset(name: str) -> int:
+    """Of a register in the page."""
     return CONTROLLER_REGISTERS[name].offset
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What the description says of an access."""
+
+    error: bool
+    data: int | None = None  # where the model knows it
+    strobe: str | None = None  # output that must be high for one cycle
+    held: str | None = None  # output that must show the value from then on
+
+
+class Model:
+    """The description of the registers, and the words that are stored."""
+
+    def __init__(self) -> None:
+        self.words: dict[int, int] = {}
+        self._described = {register.offset: register for register in CONTROLLER_REGISTERS.values()}
+
+    def access(self, side: str, address: int, data: int | None) -> Expected:
+        """What an access does."""
+        register = self._described.get(address)
+        allowed = getattr(register, side) if register is not None else ""
+        if register is None or not allowed or (data is not None and allowed == "ro"):
+            return Expected(error=True)
+        if register.stored:
+            word = (address - STORED_BASE) // 4
+            if data is not None:
+                self.words[word] = data
+            return Expected(error=False, data=self.words.get(word, 0) if data is None else None)
+        if data is None:
+            return Expected(error=False, data=VALUES.get(register.name))
+        if side == "host":
+            return Expected(error=False)
+        return Expected(error=False, strobe=register.name if register.name in Mailbox.STROBES else None,
+                        held=register.name if register.name in Mailbox.HELD else None)
+
+
+class StrobeMonitor:
+    """The names of the strobes that were high, once for each cycle."""
+
+    def __init__(self, dut) -> None:
+        self.seen: list[str] = []
+        self._dut = dut
+        self._ports = {name: getattr(dut, f"{name.lower()}_write") for name in Mailbox.STROBES}
+        cocotb.start_soon(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            await RisingEdge(self._dut.clk)
+            self.seen += [name for name, port in self._ports.items() if port.value]
+
+
 class Bench:
-    """Accesses from both sides, with the stored registers as a dictionary."""
+    """A driver at each side, the stored words behind both, and the checker of every access."""
 
-    def __init__(self, dut):
-        self.pins, self.stored = Pins(dut), {}
-        self.strobes, self.pending = [], dict.fromkeys(SIDES)
+    def __init__(self, dut) -> None:
+        self.dut = dut
+        self.model = Model()
+        self.stored = Words()
+        self.drivers = {side: BusDriver(dut, side) for side in SIDES}
+        self.responders = [BusResponder(dut, f"{side}_stored", self.stored.serve) for side in SIDES]
+        self.strobes = StrobeMonitor(dut)
 
-    async def start(self):
-        values = {f"{name.lower()}_value": 0x1000 + i for i, name in enumerate(Mailbox.READ)}
-        sides = {f"{side}{end}": 0 for side in SIDES for end in (
-            "__valid", "__write", "__address", "__write_data", "_stored__done", "_stored__error",
-            "_stored__read_data")}
-        await self.pins.start(halt=0, halt_address=0, event=0, **values, **sides)
+    @classmethod
+    async def open(cls, dut) -> "Bench":
+        """Out of reset."""
+        bench = cls(dut)
+        await start_clock(dut, halt=0, halt_address=0, event=0,
+                          **{f"{name.lower()}_value": value for name, value in VALUES.items()})
+        await cycles(dut, 1)
+        return bench
 
-    async def cycle(self, **inputs):
-        pins = self.pins
-        pins.set(**{"event": 0} | inputs)
-        for side in SIDES:  # answered a cycle after it was asked
-            value = self.pending[side]
-            pins.set(**{f"{side}_stored__done": value is not None, f"{side}_stored__read_data": value or 0})
-        await pins.settle()
-        self.strobes += [name for name in Mailbox.STROBES if pins.get(f"{name.lower()}_write")]
-        for side in SIDES:
-            if self.pending[side] is None and pins.get(f"{side}_stored__valid"):
-                address = pins.get(f"{side}_stored__address")
-                if pins.get(f"{side}_stored__write"):
-                    self.stored[address] = pins.get(f"{side}_stored__write_data")
-                self.pending[side] = self.stored.get(address, 0)
-            else:
-                self.pending[side] = None
-        await pins.tick()
+    async def check(self, side: str, address: int, data: int | None = None) -> None:
+        """Make an access; its answer and all its effects must be those of the model."""
+        expected = self.model.access(side, address, data)
+        strobes = len(self.strobes.seen)
+        answer = await self.drivers[side].access(address, data)
+        where = f"{side} {'reads' if data is None else 'writes'} {address:#x}"
+        assert answer.error == expected.error, f"{where}: error is {answer.error}"
+        if expected.data is not None:
+            assert answer.data == expected.data, f"{where}: {answer.data:#x}, not {expected.data:#x}"
+        assert self.strobes.seen[strobes:] == ([expected.strobe] if expected.strobe else []), \
+            f"{where}: strobes {self.strobes.seen[strobes:]}"
+        assert self.stored.words == self.model.words, f"{where}: the stored words are not those of the model"
+        if expected.held is not None:
+            got = int(getattr(self.dut, expected.held.lower()).value)
+            assert data is not None
+            assert got == data % (1 << len(getattr(self.dut, expected.held.lower()))), f"{where}: it holds {got:#x}"
 
-    async def access(self, side, address, value=None, limit=20):
-        """(value read, error), or None where no answer comes."""
-        self.pins.set(**{f"{side}__valid": 1, f"{side}__write": value is not None, f"{side}__address": address,
-                         f"{side}__write_data": value or 0})
-        for _ in range(limit):
-            done, answer = self.pins.get(f"{side}__done"), self.pins.get(f"{side}__read_data")
-            error = bool(self.pins.get(f"{side}__error"))
-            if done:
-                await self.cycle()
-                self.pins.set(**{f"{side}__valid": 0})
-                await self.cycle()
-                return answer, error
-            await self.cycle()
-            await self._look()
-        self.pins.set(**{f"{side}__valid": 0})
-        await self.cycle()
-        return None
+    async def write(self, side: str, name: str, data: int) -> None:
+        """Write a register, without an error."""
+        assert not (await self.drivers[side].access(offset(name), data)).error
 
-    async def _look(self):
-        """Let answers of the stored registers, which are given in this cycle, reach the ports."""
-        for side in SIDES:
-            value = self.pending[side]
-            self.pins.set(**{f"{side}_stored__done": value is not None, f"{side}_stored__read_data": value or 0})
-        await Timer(1, "ns")
+    async def read(self, side: str, name: str) -> int:
+        """Read a register, without an error."""
+        answer = await self.drivers[side].access(offset(name))
+        assert not answer.error
+        return answer.data
+
+    async def pulse(self, **inputs: int) -> None:
+        """These inputs for one cycle."""
+        for name, value in inputs.items():
+            getattr(self.dut, name).value = value
+        await cycles(self.dut, 1)
+        for name in inputs:
+            getattr(self.dut, name).value = 0
+        await cycles(self.dut, 2)
 
 
-@cocotb.test(timeout_time=5, timeout_unit="ms")
-async def what_is_not_described_is_refused(dut):
-    """Every word of the page, from both sides, read and written; an error has no effect."""
-    bench = Bench(dut)
-    await bench.start()
-    described = {r.offset: r for r in CONTROLLER_REGISTERS.values()}
+async def every_register(bench: Bench) -> None:
+    """Every word of the page, from both sides, read and written."""
     for address in range(0, 0x300, 4):
-        register = described.get(address)
         for side in SIDES:
-            access = getattr(register, side) if register else ""
-            if register and register.name == "WAIT" and side == "processor":
-                continue  # see sleep_and_events
-            if address == offset("START"):
-                continue  # it would reset the others
-            before = dict(bench.stored), len(bench.strobes)
-            answer = await bench.access(side, address)
-            assert answer is not None and answer[1] == (access == ""), (side, hex(address), access, answer)
-            answer = await bench.access(side, address, random.getrandbits(32))
-            assert answer is not None and answer[1] == (access in ("", "ro")), (side, hex(address), access)
-            if access in ("", "ro"):
-                assert (bench.stored, len(bench.strobes)) == before, (side, hex(address))
-            elif register.stored:
-                assert bench.stored.get((address - STORED_BASE) // 4) is not None
-    for side in SIDES:  # between the words, and beyond the registers
+            # START would reset the others; a read of WAIT by the processor waits (see sleep_and_events).
+            if address == offset("START") or (address == offset("WAIT") and side == "processor"):
+                continue
+            await bench.check(side, address)
+            await bench.check(side, address, random.getrandbits(32))
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms", skip=PLANTED)
+async def what_is_not_described_is_refused(dut):
+    """Every word of the page, and what lies between the words and beyond the registers; an error has no effect."""
+    bench = await Bench.open(dut)
+    await every_register(bench)
+    for side in SIDES:
         for address in (1, 2, 0x42, offset("CLIENT0_TAIL") + 1, 0x300, 0xFFC):
-            assert (await bench.access(side, address))[1] and (await bench.access(side, address, 1))[1], hex(address)
+            await bench.check(side, address)
+            await bench.check(side, address, 1)
 
 
-@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.test(timeout_time=1, timeout_unit="ms", skip=PLANTED)
 async def sleep_and_events(dut):
     """A read of WAIT is answered when an event is there; a doorbell names its client until it is answered."""
-    bench = Bench(dut)
-    await bench.start()
-    pins = bench.pins
-    await bench.access("host", offset("START"), 1)
-    assert pins.get("started")
+    bench = await Bench.open(dut)
+    await bench.write("host", "START", 1)
+    assert dut.started.value
     for client in random.sample(range(CLIENTS), CLIENTS):
         for name in ("TAIL", "CONTROL"):
-            pins.set(processor__valid=1, processor__write=0, processor__address=offset("WAIT"))
+            waiting = cocotb.start_soon(bench.drivers["processor"].access(offset("WAIT"), limit=100))
+            await cycles(dut, 2)
             for _ in range(20):
-                await bench.cycle()
-                assert pins.get("waiting") and not pins.get("processor__done")
-            pins.set(processor__valid=0)
-            await bench.access("host", offset(f"CLIENT{client}_{name}"), 1)
-            assert await bench.access("processor", offset("WAIT")) == (Event.DOORBELL, False)
-            assert (await bench.access("processor", offset("DOORBELLS")))[0] == 1 << client
-            await bench.access("processor", offset("DOORBELLS"), 1 << client)
-            await bench.access("processor", offset("EVENTS"), Event.DOORBELL)
-            assert (await bench.access("processor", offset("DOORBELLS")))[0] == 0
+                await cycles(dut, 1)
+                assert dut.waiting.value and not waiting.done()
+            await bench.write("host", f"CLIENT{client}_{name}", 1)
+            assert await waiting == Answer(Event.DOORBELL)
+            assert await bench.read("processor", "DOORBELLS") == 1 << client
+            await bench.write("processor", "DOORBELLS", 1 << client)
+            await bench.write("processor", "EVENTS", Event.DOORBELL)
+            assert await bench.read("processor", "DOORBELLS") == 0
         for name in ("BASE", "SIZE", "LIMIT"):  # no doorbells
-            await bench.access("host", offset(f"CLIENT{client}_{name}"), 1)
-        assert (await bench.access("processor", offset("EVENTS")))[0] == 0
-    await bench.cycle(event=Event.JOB | Event.TIMER)
-    await bench.access("processor", offset("EVENTS"), Event.JOB)
-    assert (await bench.access("processor", offset("WAIT")))[0] == Event.TIMER
+            await bench.write("host", f"CLIENT{client}_{name}", 1)
+        assert await bench.read("processor", "EVENTS") == 0
+    await bench.pulse(event=Event.JOB | Event.TIMER)
+    await bench.write("processor", "EVENTS", Event.JOB)
+    assert await bench.read("processor", "WAIT") == Event.TIMER
 
 
-@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.test(timeout_time=1, timeout_unit="ms", skip=PLANTED)
 async def interrupts_resets_and_a_halt(dut):
-    bench = Bench(dut)
-    await bench.start()
-    pins = bench.pins
-    await bench.access("host", offset("START"), 1)
-    await bench.access("processor", offset("CLIENT_IRQ"), 0b101)
-    assert not pins.get("client_irq"), "not enabled"
-    await bench.access("host", offset("CLIENT_IRQ_ENABLE"), 0b100)
-    assert pins.get("client_irq")
-    await bench.access("host", offset("CLIENT_IRQ"), 0b100)
-    assert not pins.get("client_irq") and (await bench.access("host", offset("CLIENT_IRQ")))[0] == 1
-    await bench.access("host", offset("CLIENT_RESET"), 0x81)
-    assert (await bench.access("processor", offset("WAIT")))[0] == Event.DOORBELL
-    await bench.access("processor", offset("CLIENT_RESET"), 0x80)
-    assert (await bench.access("host", offset("CLIENT_RESET")))[0] == 1
-    await bench.access("host", offset("CLIENT_IRQ_ENABLE"), 1 << CLIENTS)
-    await bench.cycle(halt=1, halt_address=0x1234)
-    await bench.cycle(halt=1)
-    assert pins.get("client_irq")
-    assert (await bench.access("host", offset("CONTROLLER_STATUS")))[0] == BootState.HALTED
-    assert (await bench.access("host", offset("DETAIL")))[0] == 0x1234
-    await bench.access("host", offset("START"), 0)
-    assert not pins.get("started") and not pins.get("client_irq")
-    assert (await bench.access("host", offset("CONTROLLER_STATUS")))[0] == BootState.OFF
+    bench = await Bench.open(dut)
+    await bench.write("host", "START", 1)
+    await bench.write("processor", "CLIENT_IRQ", 0b101)
+    assert not dut.client_irq.value, "not enabled"
+    await bench.write("host", "CLIENT_IRQ_ENABLE", 0b100)
+    assert dut.client_irq.value
+    await bench.write("host", "CLIENT_IRQ", 0b100)
+    assert not dut.client_irq.value and await bench.read("host", "CLIENT_IRQ") == 1
+    await bench.write("host", "CLIENT_RESET", 0x81)
+    assert await bench.read("processor", "WAIT") == Event.DOORBELL
+    await bench.write("processor", "CLIENT_RESET", 0x80)
+    assert await bench.read("host", "CLIENT_RESET") == 1
+    await bench.write("host", "CLIENT_IRQ_ENABLE", 1 << CLIENTS)
+    dut.halt_address.value = 0x1234
+    dut.halt.value = 1
+    await cycles(dut, 4)
+    assert dut.client_irq.value
+    assert await bench.read("host", "CONTROLLER_STATUS") == BootState.HALTED
+    assert await bench.read("host", "DETAIL") == 0x1234
+    await bench.write("host", "START", 0)
+    assert not dut.started.value and not dut.client_irq.value
+    assert await bench.read("host", "CONTROLLER_STATUS") == BootState.OFF
+
+
+ERRORS = [
+    PlantedError("host__error", "host reads 0x[0-9a-f]+: error is True"),
+    PlantedError("processor__error", r"processor \w+ 0x[0-9a-f]+: error is \w+", first=3),
+    PlantedError("host__read_data", r"host reads 0x[0-9a-f]+: 0x[0-9a-f]+, not 0x[0-9a-f]+"),
+    PlantedError("host__done", "host: a second answer to one access to 0x4", first=2),
+    PlantedError("processor__done", "processor: no answer to an access to 0x4 within 20 cycles", clear=True),
+    PlantedError("timer_write", r"host reads 0x4: strobes \['TIMER'"),
+    PlantedError("copy_offset", "processor writes 0x[0-9a-f]+: it holds 0x", 1 << 31),
+    PlantedError("host_stored__write", r"host reads 0x[0-9a-f]+: 0x[0-9a-f]+, not 0x0"),
+    PlantedError("processor_stored__address", "the stored words are not those of the model|0x[0-9a-f]+, not 0x"),
+    PlantedError("processor_stored__write_data", "the stored words are not those of the model", 1 << 16),
+]
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms", skip=not PLANTED)
+@cocotb.parametrize(number=range(len(ERRORS)))
+async def registers_with_a_wrong_output(dut, number):
+    """Must fail."""
+    await every_register(await Bench.open(ERRORS[number].planted(dut)))
 
 
 def test_mailbox():
     run_cocotb(Mailbox(), "mailbox", __name__)
+
+
+def test_planted_errors_are_reported():
+    check_messages(failing_cocotb(Mailbox(), "mailbox", __name__, parameters={"planted": True}), ERRORS)
