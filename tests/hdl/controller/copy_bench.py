@@ -1,139 +1,262 @@
 """The copy engine between windows of a memory and the processor's memories."""
 
 import random
+from collections.abc import Iterator
+from dataclasses import dataclass
 
+import cocotb
+from cocotb.handle import HierarchyObject
+from cocotb.triggers import RisingEdge
 from lepton.arch import PRESETS
-from lepton.arch.controller import (
-    CLIENTS,
-    CODE_BYTES,
-    DATA_BYTES,
-    WINDOW_STRIDE,
-)
+from lepton.arch.controller import CLIENTS, CODE_BASE, CODE_BYTES, DATA_BASE, DATA_BYTES, WINDOW_STRIDE, CopyMode
 from lepton_hdl.axi import Resp
 from lepton_hdl.controller.copy import WINDOWS_AT
 from lepton_hdl.interfaces import SEGMENT, WRITE_RESPONSE, read_beat_layout, write_beat_layout
 
-from tests.bench.layouts import encode
-from tests.bench.pins import Pins
+from tests.bench.bus import Access, Answer, BusResponder
+from tests.bench.clock import cycles, start_clock
+from tests.bench.layouts import decode, encode
+from tests.bench.stalls import NONE, stall
+from tests.bench.stream import ReadyDriver, StreamDriver, StreamMonitor
 
 CONFIG = PRESETS["tiny"]
 BUS = CONFIG.bus_bytes
-MEMORY = 1 << 14
-TIMEOUT_BITS = 11  # in this test; see `test_copy`
-WINDOWS = [(0x1_0000_0000 * i + 0x100 + 4 * i, 0x600 + 4 * i) for i in range(CLIENTS + 1)]  # base, size
+MEMORY = 1 << 14  # bytes behind each window
+TIMEOUT_BITS = 11  # in these tests; see `test_copy`
+CRC_START = 0xFFFF_FFFF
 
 
-class Bench:
-    """Windows, memory and the processor's memories, a cycle at a time."""
+@dataclass(frozen=True)
+class Window:
+    """What a client may reach: each window has a memory of its own, chosen by the upper half of the address."""
 
-    def __init__(self, dut, stall):
-        self.pins, self.stall = Pins(dut), stall
-        self.memory = [bytearray(random.randbytes(MEMORY)) for _ in WINDOWS]  # by the upper half of the address
-        self.code, self.data = bytearray(CODE_BYTES), bytearray(random.randbytes(DATA_BYTES))
-        self.resp, self.hang = Resp.OKAY, False
-        self.beats, self.writing, self.answer = [], None, None
-        self.touched = 0  # segments seen
-        self.stored = None
+    base: int
+    size: int
 
-    async def start(self):
-        await self.pins.start(
-            start=0, mode=0, window=0, offset=0, local=0, length=0, locked=0, crc_write=0, crc_data=0,
-            registers__done=0, registers__error=0, registers__read_data=0, data=0, read__segment__ready=0,
-            read__beat__valid=0, read__beat__payload=0, write__segment__ready=0, write__beat__ready=0,
-            write__response__valid=0, write__response__payload=0)
 
-    def go(self):
-        return random.random() >= self.stall
+WINDOWS = [Window(0x1_0000_0000 * i + 0x100 + 4 * i, 0x600 + 4 * i) for i in range(CLIENTS + 1)]
 
-    async def cycle(self, **inputs):
-        """One cycle of everything around the engine."""
-        pins = self.pins
-        pins.set(**inputs)
-        beat = self.beats[0] if self.beats and self.go() else None
-        take_read, take_write, take_beat = self.go() and not self.beats, self.go(), self.go()
-        answer = self.answer is not None and self.go() and not self.hang
-        stored, self.stored = self.stored, None
-        pins.set(read__segment__ready=take_read, write__segment__ready=take_write, write__beat__ready=take_beat,
-                 read__beat__valid=beat is not None, registers__done=stored is not None,
-                 registers__read_data=stored or 0, write__response__valid=answer)
-        if beat is not None:
-            pins.set(read__beat__payload=beat)
-        if answer:
-            pins.set(write__response__payload=encode(WRITE_RESPONSE, resp=self.answer))
-            self.answer = None
-        await pins.settle()
-        if beat is not None and pins.get("read__beat__ready"):
-            self.beats.pop(0)
-        if pins.get("read__segment__valid") and take_read:
-            self.read(SEGMENT.from_bits(pins.get("read__segment__payload")))
-        if pins.get("write__segment__valid") and take_write:
-            segment = SEGMENT.from_bits(pins.get("write__segment__payload"))
-            self.touched += 1
-            self.writing = [segment.address, segment.length]
-        if pins.get("write__beat__valid") and take_beat:
-            self.write(write_beat_layout(BUS).from_bits(pins.get("write__beat__payload")))
-        if pins.get("registers__valid") and stored is None:
-            window, word = divmod(pins.get("registers__address") - WINDOWS_AT, WINDOW_STRIDE // 4)
-            base, size = WINDOWS[window] if window < len(WINDOWS) else (0, 0xFFFF_FFFF)
-            self.stored = (base & 0xFFFF_FFFF, base >> 32, size)[word]
-        address = 4 * pins.get("address")
-        value = pins.get("write_data").to_bytes(4, "little")
-        if pins.get("write_code"):
-            self.code[address:address + 4] = value
-        if pins.get("write_memory"):
-            self.data[address:address + 4] = value
-        data = self.data[address:address + 4] if pins.get("read_enable") else None
-        await pins.tick()
-        if data is not None:
-            pins.set(data=int.from_bytes(data, "little"))
 
-    def read(self, segment):
-        self.touched += 1
+@dataclass(frozen=True)
+class Segment:
+    """A run of bytes in memory."""
+
+    address: int
+    length: int
+
+    @property
+    def memory(self) -> int:
+        """The number of the memory."""
+        return self.address >> 32
+
+    def parts(self) -> Iterator[tuple[int, int, int]]:
+        """For each beat: the offset of its lane 0 in the memory, the first lane that is copied, and the one behind."""
+        at = self.address & 0xFFFF_FFFF
+        for first in range(at - at % BUS, at + self.length, BUS):
+            yield first, max(at - first, 0), min(at + self.length - first, BUS)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy between a window and a local memory; all counts are bytes."""
+
+    mode: CopyMode
+    window: int
+    offset: int
+    local: int
+    length: int
+    locked: int = 0
+
+    def place(self) -> slice:
+        """The bytes of the window in its memory."""
+        at = (WINDOWS[self.window].base & 0xFFFF_FFFF) + self.offset
+        return slice(at, at + self.length)
+
+
+@dataclass
+class Memories:
+    """The contents of everything that a copy may change, and the model of a copy."""
+
+    windows: list[bytearray]
+    code: bytearray
+    data: bytearray
+
+    @classmethod
+    def random(cls) -> "Memories":
+        """Random bytes."""
+        return cls([bytearray(random.randbytes(MEMORY)) for _ in WINDOWS], bytearray(random.randbytes(CODE_BYTES)),
+                   bytearray(random.randbytes(DATA_BYTES)))
+
+    def copied(self, copy: Copy) -> "Memories":
+        """The contents behind a copy that is legal."""
+        after = Memories([bytearray(part) for part in self.windows], bytearray(self.code), bytearray(self.data))
+        to_code = copy.local >= CODE_BASE and copy.local < CODE_BASE + CODE_BYTES
+        at = copy.local - (CODE_BASE if to_code else DATA_BASE)
+        if copy.mode == CopyMode.READ:
+            target = after.code if to_code else after.data
+            target[at:at + copy.length] = self.windows[copy.window][copy.place()]
+        elif copy.mode == CopyMode.WRITE:
+            after.windows[copy.window][copy.place()] = self.data[at:at + copy.length]
+        return after
+
+
+class RemoteMemory:
+    """What the engine's memory ports are connected to. It answers with `resp` from beat `bad_from` of a segment on, and
+    with `hang` not at all. `segments` are all that it was asked for."""
+
+    def __init__(self, dut: HierarchyObject, memories: Memories, pattern: str) -> None:
+        self.resp = Resp.OKAY
+        self.bad_from = 0
+        self.hang = False
+        self.segments: list[Segment] = []
+        self._memories = memories
+        self._writing: list[tuple[int, int, int]] = []  # the parts of a segment that have not come
+        self._written_to = 0  # memory
+        self._beat_layout = write_beat_layout(BUS)
+        self.beats = StreamDriver(dut, "read__beat", int, stall(pattern))
+        self.responses = StreamDriver(dut, "write__response", int, stall(pattern))
+
+        def unpack(bits: int) -> Segment:
+            return Segment(**decode(SEGMENT, bits))
+
+        for name, report in (("read__segment", self._read), ("write__segment", self._write)):
+            ReadyDriver(dut, name, stall(pattern))
+            StreamMonitor(dut, name, unpack, report)
+        ReadyDriver(dut, "write__beat", stall(pattern))
+        StreamMonitor(dut, "write__beat", int, self._take)
+
+    def _read(self, segment: Segment) -> None:
+        self.segments.append(segment)
         if self.hang:
             return
-        block, at = self.memory[segment.address >> 32], segment.address & 0xFFFF_FFFF
-        first, end = at - at % BUS, at + segment.length
-        places = range(first, end, BUS)
-        for place in places:
-            self.beats.append(encode(read_beat_layout(BUS), data=int.from_bytes(block[place:place + BUS], "little"),
-                                     last=place == places[-1], resp=self.resp.value, address=place))
+        layout = read_beat_layout(BUS)
+        parts = list(segment.parts())
+        for i, (first, _, _) in enumerate(parts):
+            data = int.from_bytes(self._memories.windows[segment.memory][first:first + BUS], "little")
+            resp = self.resp if i >= self.bad_from else Resp.OKAY
+            self.beats.send(encode(layout, data=data, last=i == len(parts) - 1, resp=resp.value, address=first))
 
-    def write(self, beat):
-        address, left = self.writing
-        block, at = self.memory[address >> 32], address & 0xFFFF_FFFF
-        first = at - at % BUS
-        lanes = range(at - first, min(BUS, at - first + left))
-        assert beat.strobe == sum(1 << i for i in lanes), "other bytes than those of the copy are written"
-        for i in lanes:
-            block[first + i] = beat.data >> 8 * i & 0xFF
-        left -= len(lanes)
-        self.writing = [(address - at) + first + BUS, left]
-        if not left:
-            self.answer = self.resp.value
+    def _write(self, segment: Segment) -> None:
+        self.segments.append(segment)
+        self._writing = list(segment.parts())
+        self._written_to = segment.memory
 
-    async def copy(self, mode, window, offset, local, length, locked=0, limit=20_000):
-        """(bounds, failed) of one copy."""
-        await self.cycle(start=1, mode=mode, window=window, offset=offset, local=local, length=length, locked=locked)
-        await self.cycle(start=0)
+    def _take(self, bits: int) -> None:
+        beat = self._beat_layout.from_bits(bits)
+        assert self._writing, "a beat more than the segment has"
+        first, low, end = self._writing.pop(0)
+        lanes = sum(1 << i for i in range(low, end))
+        assert beat.strobe == lanes, f"the strobe is {beat.strobe:#x}, not {lanes:#x}: other bytes are written"
+        for i in range(low, end):
+            self._memories.windows[self._written_to][first + i] = beat.data >> 8 * i & 0xFF
+        if not self._writing and not self.hang:
+            self.responses.send(encode(WRITE_RESPONSE, resp=self.resp.value))
+
+    def clear(self) -> None:
+        """Forget what is under way: the ports are in reset."""
+        self.beats.clear()
+        self.responses.clear()
+        self._writing.clear()
+
+
+class LocalMemories:
+    """The processor's memories at the engine's port: data follow a read one cycle later."""
+
+    def __init__(self, dut: HierarchyObject, memories: Memories) -> None:
+        self._dut = dut
+        self._memories = memories
+        dut.data.value = 0
+        cocotb.start_soon(self._run())
+
+    async def _run(self) -> None:
+        dut = self._dut
+        while True:
+            await RisingEdge(dut.clk)
+            if dut.rst.value:
+                continue
+            at = 4 * int(dut.address.value)
+            if dut.read_enable.value:
+                dut.data.value = int.from_bytes(self._memories.data[at:at + 4], "little")
+            for target, enable in ((self._memories.code, dut.write_code), (self._memories.data, dut.write_memory)):
+                if enable.value:
+                    target[at:at + 4] = int(dut.write_data.value).to_bytes(4, "little")
+
+
+def _window_register(access: Access) -> Answer:
+    """A word of the windows' registers; a window that does not exist has no end."""
+    number, part = divmod(access.address - WINDOWS_AT, WINDOW_STRIDE // 4)
+    window = WINDOWS[number] if number < len(WINDOWS) else Window(0, 0xFFFF_FFFF)
+    return Answer((window.base & 0xFFFF_FFFF, window.base >> 32, window.size)[part])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the engine says when a copy has ended."""
+
+    bounds: bool = False
+    failed: bool = False
+
+
+GOOD = Outcome()
+
+
+class CopyBench:
+    """The parts together."""
+
+    def __init__(self, dut: HierarchyObject, pattern: str) -> None:
+        self.dut = dut
+        self.memories = Memories.random()
+        self.remote = RemoteMemory(dut, self.memories, pattern)
+        self.local = LocalMemories(dut, self.memories)
+        BusResponder(dut, "registers", _window_register)
+
+    @classmethod
+    async def open(cls, dut: HierarchyObject, pattern: str = NONE) -> "CopyBench":
+        """Out of reset."""
+        bench = cls(dut, pattern)
+        await start_clock(dut, start=0, crc_write=0)
+        await cycles(dut, 1)
+        return bench
+
+    async def copy(self, copy: Copy, limit: int = 20_000) -> Outcome:
+        """Make a copy and wait until it has ended."""
+        dut = self.dut
+        for name in ("mode", "window", "offset", "local", "length", "locked"):
+            getattr(dut, name).value = int(getattr(copy, name))
+        dut.start.value = 1
+        await cycles(dut, 1)
+        dut.start.value = 0
         for _ in range(limit):
-            if not self.pins.get("busy"):
-                assert not self.beats, "beats were left over"
-                return bool(self.pins.get("bounds")), bool(self.pins.get("failed"))
-            await self.cycle()
-        raise AssertionError("the copy does not end")
+            await cycles(dut, 1)
+            if not dut.busy.value:
+                assert self.remote.beats.idle, "beats were left over"
+                return Outcome(bool(dut.bounds.value), bool(dut.failed.value))
+        raise AssertionError(f"the copy does not end within {limit} cycles")
 
-    async def set_crc(self, state=0xFFFF_FFFF):
-        await self.cycle(crc_write=1, crc_data=state)
-        await self.cycle(crc_write=0)
+    async def run(self, copy: Copy) -> None:
+        """Make a copy that must succeed: the right bytes arrive, and no others change."""
+        expected = self.memories.copied(copy)
+        outcome = await self.copy(copy)
+        assert outcome == GOOD, f"{copy}: {outcome}"
+        assert self.memories == expected, f"{copy}: memory is not as the model says"
 
-    def crc(self):
-        return self.pins.get("crc") ^ 0xFFFF_FFFF
+    async def reset_crc(self) -> None:
+        """Begin a new checksum."""
+        self.dut.crc_data.value = CRC_START
+        self.dut.crc_write.value = 1
+        await cycles(self.dut, 1)
+        self.dut.crc_write.value = 0
+        await cycles(self.dut, 1)
 
-    def everything(self):
-        return [bytes(part) for part in (*self.memory, self.code, self.data)]
+    @property
+    def crc(self) -> int:
+        """The checksum so far."""
+        return int(self.dut.crc.value) ^ CRC_START
 
-
-def inside(window, offset, length):
-    """Bytes of a window in its memory."""
-    at = (WINDOWS[window][0] & 0xFFFF_FFFF) + offset
-    return slice(at, at + length)
+    async def reset(self) -> None:
+        """Reset the engine, as the chip does together with the memory ports."""
+        self.remote.clear()
+        self.dut.rst.value = 1
+        await cycles(self.dut, 1)
+        self.dut.rst.value = 0
+        await cycles(self.dut, 1)
