@@ -198,8 +198,8 @@ def _bias(value: OnnxValue | None, x: Value, weights: Quantization, output: Quan
     if not isinstance(value, Constant):
         raise _NoInteger
     outputs = weights.scale.size if weights.scale.size > 1 else value.array.size
-    if value.array.size not in (1, outputs):
-        raise _NoInteger
+    if value.array.size not in (1, outputs) or value.array.shape[-1:] not in ((), (value.array.size,)):
+        raise _NoInteger  # such as one for each row
     scale = x.parameters.scale.astype(np.float64) * weights.scale
     if isinstance(value, QuantizedConstant) and value.codes.dtype == np.int32 and not np.any(
             value.quantization.zero_point):

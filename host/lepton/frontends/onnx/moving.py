@@ -69,6 +69,8 @@ def slice_(node: OnnxNode) -> None:
     step = [1] * rank
     for first, last, stated, by in zip(starts, ends, axes, steps, strict=True):
         axis = node.axis(stated, rank)
+        if by < 0:  # a start before the first element is the first one (Slice-13), unlike numpy's
+            first = max(first, -source.shape[axis])
         begin[axis], end[axis], step[axis] = slice(first, last, by).indices(source.shape[axis])
         if not len(range(begin[axis], end[axis], by)):
             raise node.error(f"the slice from {first} to {last} of axis {axis}, which has {source.shape[axis]} "

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lepton.graph import FullyConnected, MatMul, Quantization
+from lepton.graph import Concat, FullyConnected, MatMul, Quantization
 from lepton.graph.builder import Value
 
 from .node import OnnxNode
@@ -147,11 +147,22 @@ def qgemm(node: OnnxNode) -> None:
     data = options.right(options.signed(node, data, q))
     if bias is not None and options.alpha < 0:  # the factor, which has lost its sign, is for sum and bias
         bias = -bias
-    weights = Int8Weights(data, options.scaled(q, x.parameters.scale), bias)
+    q = options.scaled(q, x.parameters.scale)
+    parts = [(part, Int8Weights(data, q, own)) for part, own in _by_bias(x, bias)]
     if node.name in node.state.quantities:
-        node.set_codes(rows(x, weights, Int8Result(node.name, node.output_quantization)), dtype)
+        name = node.name if len(parts) == 1 else f"{node.name}.row"
+        y = [rows(part, weights, Int8Result(name, node.output_quantization)) for part, weights in parts]
+        node.set_codes(y[0] if len(y) == 1 else node.emit(Concat(0), *y, q=node.output_quantization), dtype)
     else:
-        node.set_host(float_rows(node, x, weights))
+        y = [float_rows(node, part, weights) for part, weights in parts]
+        node.set_host(y[0] if len(y) == 1 else node.emit(Concat(0), *y))
+
+
+def _by_bias(x: Value, bias: np.ndarray | None) -> list[tuple[Value, np.ndarray | None]]:
+    """The rows of x (M, I) with their bias: all together, or one by one where each row has another (M, O) or (M, 1)."""
+    if bias is None or bias.ndim < 2 or (bias == bias[:1]).all():
+        return [(x, bias if bias is None or bias.ndim < 2 else bias[0])]
+    return [(x.slice(0, row, row + 1), own) for row, own in enumerate(bias)]
 
 
 def integer_to_float(node: OnnxNode) -> None:

@@ -246,6 +246,13 @@ def test_infinite_constants_in_calibration():
         quantize_onnx(model, rng.standard_normal(IMAGE).astype(np.float32))
 
 
+@pytest.mark.parametrize("start,end", ((-9, -2**63), (-5, -9), (9, -9), (2, -2**63)))
+def test_backward_slices_that_start_outside(start, end):
+    """Before the first element they start with it (Slice-13), where numpy's are empty."""
+    model = single(lambda net, x: net("Slice", x, *(array([n], np.int64) for n in (start, end, 2, -1))))
+    assert difference(model, np.random.default_rng(12)) == 0
+
+
 WIDTHS = {"cut": [0, 0, -1, 0, 0, 0, 0, -2], "cut and pad": [0, -1, 2, -3, 0, 1, -2, 4],
           "cut channels": [0, -2, 0, 0, 0, -1, 0, 0]}
 

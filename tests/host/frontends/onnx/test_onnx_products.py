@@ -122,3 +122,18 @@ def test_products_of_two_8_bit_values_with_a_float_result(shapes, constant):
         net.qdq(b, 0.03, 90, np.uint8))
     model = net.model(net("MatMul", left, right), net("Neg", b))
     assert difference(model, rng) == 0
+
+
+@exact_products
+@pytest.mark.parametrize("quantized", (False, True))
+@pytest.mark.parametrize("relu", (False, True))
+@pytest.mark.parametrize("shape", ((4, 4), (4, 1), (1, 4), (1, 1)))
+def test_a_bias_for_each_row(shape, relu, quantized):
+    """As many rows as columns, so that one could be taken for the other."""
+    rng = np.random.default_rng(6)
+    net = Net()
+    x = net.qdq(net.input((4, 6)), 0.05, 3)
+    bias = net.weights(rng.integers(-3000, 3000, shape).astype(np.int32), 0.0005)
+    y = net("Gemm", x, net.weights(rng.integers(-127, 128, (4, 6)).astype(np.int8), 0.01), bias, transB=1)
+    y = net("Relu", y) if relu else y
+    assert difference(net.model(net.qdq(y, 0.2171, 11) if quantized else y), rng) == 0
