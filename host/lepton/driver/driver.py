@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable
+from operator import index
 
 from ..arch import REGISTERS
 from ..arch.registers import IDENTIFICATION, VERSION
@@ -166,9 +167,7 @@ class Driver:
         doorbell, every `WAIT_CHUNK` cycles. Raises `ChipError` when the chip
         stopped the job, `JobTimeout` when `cycle_limit` cycles (default: `default_cycle_limit`) were not enough for it.
         """
-        cycle_limit = self.default_cycle_limit if cycle_limit is None else cycle_limit
-        if not 0 < cycle_limit <= MAX_CYCLE_LIMIT:
-            raise DriverError(f"cycle_limit must be in 1..{MAX_CYCLE_LIMIT} cycles, not {cycle_limit}")
+        limit = self._limit(cycle_limit)
         self.check_process()
         with self._lock:
             if not handle.done:
@@ -177,15 +176,27 @@ class Driver:
                     raise DriverError(f"job {handle.job.name!r} was not submitted to this driver")
             while not handle.done:
                 first = self._queue[0]
-                self._finish(first, cycle_limit, progress if first is handle else None)
+                self._finish(first, limit, progress if first is handle else None)
             if handle.completion is None:
                 raise handle.error or DriverError(f"job {handle.job.name!r} has ended without a result")
             return handle.completion
 
     def run(self, job: Job, *, cycle_limit: int | None = None,
             progress: Callable[[int], None] | None = None) -> Completion:
-        """`wait(submit(job))` with the options of `wait`."""
+        """`wait(submit(job))` with the options of `wait`, which are checked before anything is submitted."""
+        self._limit(cycle_limit)
         return self.wait(self.submit(job), cycle_limit=cycle_limit, progress=progress)
+
+    def _limit(self, cycle_limit: int | None) -> int:
+        if cycle_limit is None:
+            return self.default_cycle_limit
+        try:
+            limit = index(cycle_limit)
+        except TypeError:
+            limit = 0
+        if not 0 < limit <= MAX_CYCLE_LIMIT:
+            raise DriverError(f"cycle_limit must be in 1..{MAX_CYCLE_LIMIT} cycles, not {cycle_limit!r}")
+        return limit
 
     def _finish(self, handle: JobHandle, cycle_limit: int, progress: Callable[[int], None] | None) -> None:
         """Run the first job of the queue to its end, record what became of it, start the next."""

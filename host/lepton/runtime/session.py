@@ -76,6 +76,9 @@ class Session:
     """
 
     def __init__(self, model: CompiledModel, target: Device | Driver):
+        if not isinstance(model, CompiledModel):
+            raise RuntimeModelError("a session needs a compiled model (lepton.compile, CompiledModel.load), not "
+                                    f"{type(model).__name__}")
         self.model = model
         self._lock = threading.RLock()
         self._running = False

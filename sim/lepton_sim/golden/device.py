@@ -32,8 +32,10 @@ class GoldenDevice:
         self.config = config
         self.memory_bytes = memory_bytes
         self.races: list[Race] = []
-        # calloc: pages take memory when they are first written.
-        self._memory = np.zeros(memory_bytes, np.uint8)
+        try:
+            self._memory = np.zeros(memory_bytes, np.uint8)  # calloc: pages take memory when they are first written
+        except MemoryError:
+            raise DeviceError(f"this machine cannot hold memory_bytes={memory_bytes} of device memory") from None
         self._interpreter = Interpreter(config, self._memory, check_races=check_races, seed=seed)
         self._closed = False
         self._values = {register.name: 0 for register in REGISTERS.values()}

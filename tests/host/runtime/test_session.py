@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from lepton.arch import COUNTERS, PRESETS, ErrorCode, Region
 from lepton.arch.registers import SNAPSHOT_COUNTERS
-from lepton.driver import AllocationError, ChipError, Completion, Driver
+from lepton.driver import AllocationError, ChipError, Completion, Driver, DriverError
 from lepton.runtime import CAUSES, FINISH, InputError, RuntimeModelError, Session, program_hash
 from lepton.runtime.report import Report, job_rows
 from lepton.runtime.session import UNWRITTEN
@@ -46,6 +46,20 @@ def test_a_session_of_its_own_driver_frees_the_device():
             session.run(image())
     with Driver(device) as driver:
         assert driver.free_bytes == device.memory_bytes
+
+
+@pytest.mark.parametrize("limit", (0, -1, 1 << 32, 2.5, "many"))
+def test_a_bad_limit_is_refused_before_the_chip_sees_the_job(driver, limit):
+    with Session(copy_model(), driver) as session:
+        with pytest.raises(DriverError, match=rf"cycle_limit must be in 1\.\.4294967295 cycles, not {limit!r}"):
+            session.run(image(), cycle_limit=limit)
+        assert np.array_equal(session.run(image(1), cycle_limit=np.int64(100_000)).outputs["y"], image(1))
+
+
+def test_only_compiled_models_are_loaded(driver):
+    for other in (None, image(), "net.lepton"):
+        with pytest.raises(RuntimeModelError, match=r"needs a compiled model \(.*\), not \w+"):
+            Session(other, driver)
 
 
 @pytest.mark.parametrize(("inputs", "text"), [

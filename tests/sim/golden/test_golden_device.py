@@ -149,6 +149,8 @@ def test_bad_arguments():
         open_golden("huge")
     with pytest.raises(DeviceError, match="memory_bytes must be a positive multiple of 4096, not 100"):
         open_golden("tiny", memory_bytes=100)
+    with pytest.raises(DeviceError, match="cannot hold memory_bytes=1152921504606846976 of device memory"):
+        open_golden("tiny", memory_bytes=1 << 60)
 
 
 def test_works_without_the_hardware_packages():

@@ -20,6 +20,8 @@ from .worker import CHANNELS_LAST
 T = TypeVar("T")
 
 _COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")  # that the graph's Resize has
+_OTHER_SUMS = ("its weighted sums are added in another order than ONNX Runtime's; 8-bit values made of them can be one "
+               "step off")
 _WITH_ATTRIBUTES = 11  # the opset since which Resize has modes of coordinates and rounding, and takes sizes
 
 
@@ -140,6 +142,7 @@ def _evaluated(node: OnnxNode, wanted: Request, axis: int, data: np.ndarray) -> 
 
 def _weighted(node: OnnxNode, wanted: Request) -> Value:
     """Every axis by a matrix: what ONNX Runtime makes of each single pixel. Its own sums may be in another order."""
+    node.state.graph.notes.append(f"{node.builder.where}: {_OTHER_SUMS}")
     x = node.host()
     rank = x.rank
     for axis, (old, new) in enumerate(zip(x.shape, wanted.sizes, strict=True)):
