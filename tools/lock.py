@@ -13,9 +13,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SETS = {
-    "sim": ["cloud", "cli", "tflite", "sim"],
-    "bench": ["cloud", "store", "cli", "tflite", "fast", "sim", "firmware"],
-    "test": ["cloud", "service", "store", "cli", "tflite-float", "onnx", "fast", "serial", "sim", "firmware", "chip",
+    "sim": ["results", "cli", "tflite", "sim"],
+    "bench": ["results", "store", "cli", "tflite", "fast", "sim", "firmware"],
+    "test": ["results", "service", "store", "cli", "tflite-float", "onnx", "fast", "serial", "sim", "firmware", "chip",
              "torch", "test"],
 }
 BUILD = ["setuptools>=77"]  # pyproject.toml's build system, installed so that no build needs the network

@@ -75,6 +75,7 @@ class Outage:
         self.down = True
         self.where = store.where
         self.place = store.place
+        self.tenant = store.tenant
         self.lanes = store.lanes
         self.group = store.group
 
@@ -90,6 +91,10 @@ class Outage:
         self._check()
         return self.store.put_all(objects)
 
+    def put_head(self, key: str, data: bytes) -> None:
+        self._check()
+        self.store.put_head(key, data)
+
     def _check(self) -> None:
         from ..results import Unavailable
         if self.down:
@@ -99,13 +104,13 @@ class Outage:
 def _drain(place: Path, open_store: Callable[[str], "Store"]) -> float:
     """The median of `OUTAGES` with the same backlog; the store's own rate is measured before and after each."""
     from ..results import DeviceKeys, Outbox, Spool
-    from ..results.segment import key_of, sha256
+    from ..results.segment import join_key, sha256, split_key
     keys = DeviceKeys.generate()
     backlog = place / "backlog.db"
     _make_backlog(backlog, keys)
     with Spool(backlog) as spool:
         objects = [(s.key, s.data) for s in Outbox(spool, keys).next(BACKLOG)]
-        before = key_of(spool.device, len(objects), sha256(b""))
+        before = join_key(split_key(objects[0][0])._replace(sequence=len(objects), digest=sha256(b"")))
 
     def opened(name: str) -> "Store":
         store = open_store(name)

@@ -1,18 +1,20 @@
 """`lepton cloud`: the state of results, stores and devices."""
 
+import json
 import time
 from argparse import Namespace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import service
 from .console import columns, facts, grouped, make_console, shortened
+from .results import default_store
 from .upload import project_place, spool_key, user_place
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
 
-    from ..results import Keyring
     from ..results.verify import VerifyReport
 
 REFRESH_SECONDS = 0.5  # of --watch
@@ -109,27 +111,34 @@ def _shown(path: Path, before: dict[Path, tuple[float, int]] | None = None) -> "
 
 
 def _verify(arguments: Namespace) -> int:
-    from ..results import Store, StoreError
+    from ..results.keyrings import load_keyring
+    from ..results.reading import open_source
     from ..results.verify import verify
     from .main import EXIT_DIFFERENT
+    where = arguments.store or default_store()
+    keyring = load_keyring(arguments.keys)
+    known = Path(arguments.known) if arguments.known else None
+    report = verify(open_source(where), keyring, device=arguments.device, run=arguments.run,
+                    known=_read_known(known))
+    _check_keys_fit(where, arguments.keys, report)
+    if known is not None and report.good:
+        _remember(known, report)
+    if arguments.json:
+        print(json.dumps({"store": where, "good": report.good, "records": report.records, "errors": report.errors,
+                          "spools": [{**asdict(spool), "signers": sorted(spool.signers)} for spool in report.spools],
+                          "unchecked": [{"device": device, "signer": signer, "segments": count}
+                                        for (device, signer), count in sorted(report.unchecked.items())]}, indent=1))
+    else:
+        _show_report(where, report)
+    return 0 if report.good else EXIT_DIFFERENT
+
+
+def _show_report(where: str, report: "VerifyReport") -> None:
     console = make_console()
-    place = project_place() if (Path(project_place().target) / "results").exists() else user_place()
-    where = arguments.store or place.target
-    if "://" not in where and not (Path(where) / "results").is_dir():
-        raise StoreError(f"{where} has no results; give the folder or URL of the store (the one with a folder "
-                         "results/ in it)")
-    folders = _key_folders(where, arguments.keys)
-    report = verify(Store(where), _keyring(where, folders, bool(arguments.keys)), device=arguments.device,
-                    run=arguments.run)
-    _check_keys_fit(where, folders, report)
-    if not (report.spools or report.errors or report.unchecked):
-        which = f" of device {arguments.device!r}" if arguments.device else ""
-        raise StoreError(f"{where} has no results{which}; give the folder or URL of another store")
     for spool in report.spools:
-        signers = ", ".join(signer[:16] for signer in sorted(spool.signers))
-        signed = f"signed by {signers}" if signers else "not signed"
+        signers = ", ".join(signer[:16] for signer in sorted(spool.signers)) or "nobody"
         console.print(facts([
-            ("device", f"{spool.device}, spool {spool.spool[:8]}, {signed}"),
+            ("device", f"{spool.device}, spool {spool.spool[:8]}, signed by {signers}"),
             ("stored", f"{grouped(spool.records)} records of {spool.runs} runs in {grouped(spool.segments)} segments"),
             ("lost", ", ".join(f"{spool.counters.get(name, 0)} {name}" for name in _LOST)),
             *(("note", text) for text in spool.notes[:SHOWN]), *(("ERROR", text) for text in spool.errors[:SHOWN])]))
@@ -140,41 +149,43 @@ def _verify(arguments: Namespace) -> int:
         console.print(f"{errors} errors in all")
     for (device, signer), count in sorted(report.unchecked.items()):
         console.print(f"NOT CHECKED: {count} segments of device {device}, signed by {signer[:16]}; give that device's "
-                      "keys with a further --keys, or check one device with --device", style="yellow")
+                      "public key or an authority's certificate with a further --keys, or check one device with "
+                      "--device", style="yellow")
     found = ("ERRORS FOUND" if errors else "right, but others could not be checked" if report.unchecked else
              "every signature, digest, sequence and count is right")
     console.print(f"{grouped(report.records)} records in {shortened(where, 60)}: {found}",
                   style="bold green" if report.good else "bold red")
-    return 0 if report.good else EXIT_DIFFERENT
 
 
-def _key_folders(where: str, given: list[str] | None) -> list[Path]:
-    """The given folders, or that of the store, or that of the user; never one in the working directory."""
-    if given:
-        return [Path(folder) for folder in given]
-    own = Path(where) / "keys"
-    return [own if "://" not in where and own.is_dir() else user_place().keys]
+def _read_known(path: Path | None) -> dict[str, int]:
+    """What an earlier check has found, by spool; empty if there was none."""
+    from ..results import CloudError
+    if path is None or not path.exists():
+        return {}
+    try:
+        known = json.loads(path.read_text())
+        if not all(place.count("/") == 2 and isinstance(last, int) for place, last in known.items()):
+            raise ValueError("it has other entries than spools")
+    except (ValueError, AttributeError) as error:
+        raise CloudError(f"{path} is not what an earlier check has written: {error}") from error
+    return known
 
 
-def _keyring(where: str, folders: list[Path], given: bool) -> "Keyring":
-    """The keys of all folders. Raises `KeyFileError` if a folder has no keys, or damaged ones."""
-    from ..results import DeviceKeys, KeyFileError, Keyring
-    keyring = Keyring()
-    for folder in folders:
-        if not given and not folder.is_dir():
-            raise KeyFileError(f"there are no keys to check {where} with in {Path(where) / 'keys'} or {folder}; give "
-                               "the keys of the device that wrote it with --keys FOLDER")
-        keyring |= DeviceKeys.load(folder).keyring()
-    return keyring
+def _remember(path: Path, report: "VerifyReport") -> None:
+    """Remember the report's heads in `path`, and those of other spools that are there."""
+    from ..results import durable
+    known = {**_read_known(path), **report.known()}
+    durable.replace(path, json.dumps(known, indent=1, sort_keys=True).encode() + b"\n")
 
 
-def _check_keys_fit(where: str, folders: list[Path], report: "VerifyReport") -> None:
-    """Raise `KeyFileError` if the keys open no segment: then nothing about the store is known."""
+def _check_keys_fit(where: str, given: list[str], report: "VerifyReport") -> None:
+    """Raise `KeyFileError` if the keys fit no segment: then nothing about the store is known."""
     from ..results import KeyFileError
     if report.unchecked and not report.spools:
         signers = ", ".join(f"{signer[:16]} (device {device})" for device, signer in sorted(report.unchecked)[:4])
-        raise KeyFileError(f"the keys in {', '.join(map(str, folders))} do not belong to {where}, whose segments are "
-                           f"signed by {signers}; give the keys of that device with --keys FOLDER")
+        raise KeyFileError(f"the keys in {', '.join(given) or user_place().keys} do not belong to {where}, whose "
+                           f"segments are signed by {signers}; give the public key of that device, or the certificate "
+                           "of its authority, with --keys PATH")
 
 
 def _up(arguments: Namespace) -> int:

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, _SubParsersAction
 
-from . import service
+from . import results_arguments, service
 
 
 def add_parser(commands: "_SubParsersAction[ArgumentParser]") -> None:
@@ -14,12 +14,14 @@ def add_parser(commands: "_SubParsersAction[ArgumentParser]") -> None:
     status.add_argument("--watch", action="store_true", help="update the display until interrupted")
     verify = actions.add_parser("verify", help="check stored results: signatures, digests, gaps, counts")
     verify.add_argument("store", nargs="?", metavar="STORE",
-                        help="folder or URL (default: build, or the user's data folder)")
+                        help="folder, s3://... or https://... of an ingest service (default: build, or the user's "
+                        "data folder)")
     verify.add_argument("--run", metavar="RUN", help="only this run")
     verify.add_argument("--device", metavar="NAME", help="only this device")
-    verify.add_argument("--keys", metavar="FOLDER", action="append",
-                        help="keys of a device; may be repeated (default: keys/ in the store's folder, otherwise keys/ "
-                        "in the user's data folder)")
+    verify.add_argument("--json", action="store_true", help="print the report as JSON")
+    verify.add_argument("--known", metavar="FILE", help="what earlier checks have found: a store that was set back to "
+                        "an older state is noticed; the file is updated if everything is right")
+    results_arguments.add_keys(verify)
     up = actions.add_parser("up", help="start an S3 server (SeaweedFS) on this machine")
     up.add_argument("--folder", metavar="FOLDER",
                     help="its data and credentials (default: server/ in the user's data folder)")

@@ -7,7 +7,7 @@ import sys
 from .. import __version__
 from ..arch import PRESETS, ChipConfig, ConfigError
 from ..arch.config_file import config_from
-from . import chip_arguments, cloud_arguments
+from . import chip_arguments, cloud_arguments, results_arguments
 
 DEVICES = ("rtl", "golden")
 MEMORIES = ("default", "ideal", "slow")  # of `lepton_sim.memory_profile`
@@ -56,6 +56,12 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
     return name, shape
 
 
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--results", choices=("full", "top5", "hash"), default="full",
+                        help="what is uploaded of the outputs: all values (of results up to 1 MiB, of larger ones the "
+                        "five largest values), the five largest values, or a digest (default: %(default)s)")
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(prog="lepton", description="An open AI chip: compile networks, run them, "
@@ -73,6 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
     sim.add_argument("--window", type=_window, metavar="A:B", help="cycles to record in --waves (default: 0:20000)")
     sim.add_argument("--store", metavar="URL", help="upload results to this folder, store (s3://...) or ingest service "
                      "(https://...) (default: build/results)")
+    _add_results(sim)
 
     compile_ = commands.add_parser("compile", help="compile a network from TFLite, ONNX or PyTorch for the chip")
     compile_.add_argument("network", metavar="NETWORK", help="a .tflite, .onnx or .pt2 file")
@@ -98,6 +105,7 @@ def make_parser() -> argparse.ArgumentParser:
     run.add_argument("--upload", nargs="?", const="", metavar="URL",
                      help="upload the results to a folder, store (s3://...) or ingest service (https://...); without "
                      "URL to lepton/ in the user's data folder")
+    _add_results(run)
 
     profile = commands.add_parser("profile", help="show the cycles of each layer, and what the chip waited for")
     profile.add_argument("network", metavar="NETWORK", help="a quantized network, or a .lepton file")
@@ -117,6 +125,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     chip_arguments.add_parser(commands, _config, _CONFIG_HELP)
     cloud_arguments.add_parser(commands)
+    results_arguments.add_parser(commands)
     log = commands.add_parser("log", help="boot the chip's controller and show its event log")
     log.add_argument("network", metavar="NETWORK", nargs="?",
                      help="run this network through the controller; a quantized network, or a .lepton file")

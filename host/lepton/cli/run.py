@@ -4,7 +4,7 @@ from argparse import Namespace
 from contextlib import ExitStack
 
 from ..program import CompiledModel
-from ..runtime import Result, Session, program_hash
+from ..runtime import Result, Session
 from .console import facts, grouped, make_console, progress
 from .devices import opened
 from .files import FileError, check_writable, is_network, read_inputs, write_outputs
@@ -29,8 +29,7 @@ def run(arguments: Namespace) -> int:
         log = None
         if arguments.upload is not None:
             upload = stack.enter_context(Upload(user_place(arguments.upload or None)))
-            log = upload.log(model=model.name, model_hash=model.source_hash, program_hash=program_hash(model),
-                             config_hash=model.config_hash, device=arguments.device)
+            log = upload.log(model, arguments.device, arguments.results)
         device = stack.enter_context(opened(console, arguments.device, model.config))
         session = stack.enter_context(Session(model, device))
         with progress(console) as bar:

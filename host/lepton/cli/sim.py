@@ -13,7 +13,7 @@ from .. import models
 from ..arch import ChipConfig
 from ..models import LeptonModel
 from ..program import CompiledModel
-from ..runtime import ComparingSession, Difference, Report, Result, Session, difference, program_hash
+from ..runtime import ComparingSession, Difference, Report, Result, Session, difference
 from .console import facts, grouped, make_console, progress, scaled, working
 from .devices import opened
 from .files import FileError, check_writable
@@ -73,8 +73,7 @@ def run(arguments: Namespace) -> int:
         else:
             golden = stack.enter_context(opened(console, "golden", compiled.config))
             session = stack.enter_context(ComparingSession(compiled, device, golden))
-        log = upload.log(model=compiled.name, model_hash=compiled.source_hash, program_hash=program_hash(compiled),
-                         config_hash=compiled.config_hash, device=arguments.device)
+        log = upload.log(compiled, arguments.device, arguments.results)
         tally = _run_images(console, session, model, compiled, count, log)
         tally.simulated_hz = getattr(device, "simulated_hz", 0.0)
         with working(console, "uploading"):

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..program import CompiledModel
+from ..runtime import program_hash
+
 if TYPE_CHECKING:
     from ..results import ResultLog, Target
 
@@ -25,10 +28,10 @@ class UploadPlace:
 
 
 def project_place(target: str | None = None) -> UploadPlace:
-    """The folder `build` of the working directory."""
+    """The folder `build` of the working directory, with the user's keys."""
     if target and target.startswith("https://"):
         return _service_place(target)
-    return UploadPlace(Path("build") / "spool.db", target or "build", Path("build") / "keys")
+    return UploadPlace(Path("build") / "spool.db", target or "build", _user_folder() / "keys")
 
 
 def user_place(target: str | None = None) -> UploadPlace:
@@ -53,7 +56,8 @@ def spool_key() -> bytes | None:
 
 
 def _user_folder() -> Path:
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "lepton"
+    from ..results.keyrings import user_folder
+    return user_folder()
 
 
 def _service_place(target: str) -> UploadPlace:
@@ -91,10 +95,12 @@ class Upload:
     def __exit__(self, *exc) -> None:
         self._stack.close()
 
-    def log(self, **hashes: str) -> "ResultLog":
-        """A `ResultLog` of this spool."""
-        from ..results import ResultLog
-        return ResultLog(self._spool, **hashes)
+    def log(self, model: CompiledModel, device: str, keep: str) -> "ResultLog":
+        """A `ResultLog` of this spool for a model on a device; `keep`: what is kept of the outputs."""
+        from ..results import ResultLog, Scale
+        return ResultLog(self._spool, model=model.name, model_hash=model.source_hash,
+                         program_hash=program_hash(model), config_hash=model.config_hash, device=device, keep=keep,
+                         scales={output.name: Scale(output.scale, output.zero_point) for output in model.outputs})
 
     def finish(self, log: "ResultLog") -> None:
         """Make the log durable, wait for the target, and set `complete` and `summary`."""
@@ -112,7 +118,7 @@ class Upload:
                             f"{self._uploader.status.last_error}")
         else:
             where = self.place.target.rstrip("/")
-            self.summary = f"{count} results of run {log.run} in {where}/results/{self._spool.device}/"
+            self.summary = f"{count} results of run {log.run} in {where}, device {self._spool.device}"
         if log.lost:
             self.summary += f"; {log.lost} results were lost, as the spool was full"
 

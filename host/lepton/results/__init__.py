@@ -1,19 +1,22 @@
 """From the driver to the store: a durable spool, an uploader, object stores.
 
-- `result_log`: writes results of inference as records
+- `result_log`: writes results of inference as records; `outputs` says what is kept of the outputs
 - `spool`: the durable queue of records, with a size limit and a policy for when it is reached; `appends`, `database`,
   `schema`, `state` and `records` are its parts
 - `outbox`: makes segments of records, and keeps them until the target has confirmed them
-- `segment`, `keys`: the format of segments, signatures and encryption
+- `segment`: the objects that leave the device; `body` is their Parquet file, `envelope` their encryption and signature
+  (COSE), `head` the signed list of what a store was given; `keys` and `keyrings` are the keys for all of it
 - `uploader`, `delivery`: the threads that send segments to the target
 - `target`: the interface of targets; `store` (a folder or an S3 bucket, with `folder`, `s3_multipart`, `s3_config`,
   `store_identity`) and `ingest` (the ingest service, with `credentials`) implement it
 - `durable`: writes files completely or not at all
+- `reading`: results as tables and answers to SQL, from a store or the service (`service_source`)
 - `verify`: checks stored segments
 - `salvage`: recovers records from a damaged spool
 - `server`: runs a local SeaweedFS
 
-Needs the extra `lepton-chip[cloud]` (apsw-sqlite3mc, obstore, zstandard, cryptography, httpx).
+Needs the extra `lepton-chip[cloud]` (apsw-sqlite3mc, obstore, pyarrow, cwt, cryptography, httpx). SQL and data frames
+need `lepton-chip[results]` (duckdb, pandas).
 """
 
 from .errors import (
@@ -30,6 +33,9 @@ from .errors import (
 )
 from .keys import DeviceKeys, Keyring
 from .outbox import Outbox
+from .outputs import Scale
+from .reading import Results, ResultsError, tensor
+from .reading import open_results as open
 from .result_log import ResultLog
 from .segment import Segment
 from .spool import POLICIES, Spool, SpoolStatus
@@ -38,7 +44,8 @@ from .target import Target, open_target
 from .uploader import Uploader, UploaderStatus
 
 __all__ = [
-    "POLICIES", "CloudError", "DeviceKeys", "KeyFileError", "Keyring", "Outbox", "RecordError", "ResultLog",
-    "Segment", "SegmentError", "Spool", "SpoolDamaged", "SpoolError", "SpoolFull", "SpoolStatus", "Store",
-    "StoreError", "Target", "TargetRefused", "Unavailable", "Uploader", "UploaderStatus", "open_target",
+    "POLICIES", "CloudError", "DeviceKeys", "KeyFileError", "Keyring", "Outbox", "RecordError", "ResultLog", "Results",
+    "ResultsError", "Scale", "Segment", "SegmentError", "Spool", "SpoolDamaged", "SpoolError", "SpoolFull",
+    "SpoolStatus", "Store", "StoreError", "Target", "TargetRefused", "Unavailable", "Uploader", "UploaderStatus",
+    "open", "open_target", "tensor",
 ]

@@ -15,8 +15,9 @@ import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from . import durable
+from . import durable, keys
 from .errors import CredentialsError
 from .keys import DeviceKeys
 
@@ -41,11 +42,11 @@ class Credentials:
         """PEM of the authority that must have signed the service's certificate."""
         return self.folder / "authority.pem"
 
-    def enrol(self, service: str, code: str, authority: str | Path, keys: DeviceKeys) -> dict:
+    def enrol(self, service: str, code: str, authority: str | Path, device_keys: DeviceKeys) -> dict:
         """Exchange a one-time code for a certificate; returns the service's answer (docs/cloud-service.md).
 
         `authority` is the PEM file of the service's authority, which its operator distributes. The service will accept
-        segments that are signed by `keys`.
+        segments that are signed by `device_keys`.
         """
         try:
             trusted = Path(authority).read_bytes()
@@ -54,16 +55,32 @@ class Credentials:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         durable.replace(self.authority, trusted)
         key, request = self._request()
-        proof = keys.signing.sign(PROOF_CONTEXT + request.public_bytes(serialization.Encoding.DER))
-        return self._obtain(self._context(), service, "/v1/enrolment", key, {
-            "request": _pem(request), "code": code,
-            "signing_key": base64.b64encode(keys.signing.public_key().public_bytes_raw()).decode(),
-            "signing_proof": base64.b64encode(proof).decode()})
+        answer = self._obtain(self._context(), service, "/v1/enrolment", key, {
+            "request": _pem(request), "code": code, **_signing(device_keys.signing, request)})
+        self._keep_signing(answer)
+        return answer
 
     def rotate(self, service: str) -> dict:
         """Replace the certificate by one for a new key; returns the service's answer."""
         key, request = self._request()
         return self._obtain(self.context(), service, "/v1/certificate", key, {"request": _pem(request)})
+
+    def rotate_signing(self, service: str) -> dict:
+        """Replace the certificate, and the key that signs segments; returns the service's answer.
+
+        The service knows the new key before the device uses it, and keeps the old one for segments that wait.
+        """
+        key, request = self._request()
+        signing = Ed25519PrivateKey.generate()
+        answer = self._obtain(self.context(), service, "/v1/certificate", key, {
+            "request": _pem(request), **_signing(signing, request)})
+        keys.replace_signing(self.folder, signing)
+        self._keep_signing(answer)
+        return answer
+
+    def _keep_signing(self, answer: dict) -> None:
+        if answer.get("signing_certificate"):
+            durable.replace(self.folder / keys.CERTIFICATE, answer["signing_certificate"].encode(), mode=0o644)
 
     def context(self) -> ssl.SSLContext:
         """TLS 1.3 settings for the service, with the client certificate."""
@@ -88,13 +105,25 @@ class Credentials:
 
     def name(self) -> str:
         """The device's name, from the certificate. Raises `CredentialsError` if there is none."""
+        return self._identity()[-1]
+
+    def tenant(self) -> str:
+        """The device's tenant, from the certificate. Raises `CredentialsError` if there is none."""
+        return self._identity()[-2]
+
+    def _identity(self) -> list[str]:
+        """The parts of `urn:lepton:<role>:<tenant>:<name>`."""
         try:
             names = self._certificate().extensions.get_extension_for_class(
                 x509.SubjectAlternativeName).value.get_values_for_type(x509.UniformResourceIdentifier)
         except x509.ExtensionNotFound as error:
             raise CredentialsError(f"{self.client} is not a certificate of a device ({error}); get one with: "
                                    "lepton cloud enroll") from error
-        return names[0].rpartition(":")[2] if names else ""
+        parts = names[0].split(":") if names else []
+        if len(parts) != 5:
+            raise CredentialsError(f"{self.client} is not a certificate of a device (its name is {names}); get one "
+                                   "with: lepton cloud enroll")
+        return parts
 
     def _certificate(self) -> x509.Certificate:
         try:
@@ -145,3 +174,10 @@ class Credentials:
 
 def _pem(request: x509.CertificateSigningRequest) -> str:
     return request.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _signing(key: Ed25519PrivateKey, request: x509.CertificateSigningRequest) -> dict[str, str]:
+    """A signing key and the proof that its private key signed the request, as the service takes them."""
+    proof = key.sign(PROOF_CONTEXT + request.public_bytes(serialization.Encoding.DER))
+    return {"signing_key": base64.b64encode(key.public_key().public_bytes_raw()).decode(),
+            "signing_proof": base64.b64encode(proof).decode()}

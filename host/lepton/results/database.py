@@ -22,7 +22,7 @@ import apsw
 
 from . import segment as segments
 from .errors import NoRoom, SegmentError, SpoolDamaged, SpoolError
-from .schema import APPLICATION_ID, PAGE, SCHEMA, SCHEMA_VERSION, migrate
+from .schema import APPLICATION_ID, PAGE, SCHEMA, SCHEMA_VERSION
 from .state import Mark, SpoolState
 
 MIN_MAX_BYTES = 1 << 20  # the largest record is 1/16 of it, 64 KiB
@@ -238,11 +238,11 @@ class SpoolDatabase:
                 self._create(device)
             elif db.pragma("application_id") != APPLICATION_ID:
                 raise SpoolError(f"{str(self.path)!r} is a database of another program; give another path")
-            elif db.pragma("user_version") < SCHEMA_VERSION:
-                migrate(db)
-            elif db.pragma("user_version") > SCHEMA_VERSION:
-                raise SpoolError(f"the spool {str(self.path)!r} was written by a later version (schema "
-                                 f"{db.pragma('user_version')}, this one knows {SCHEMA_VERSION}); update lepton")
+            elif (found := db.pragma("user_version")) != SCHEMA_VERSION:
+                which = "a later version" if found > SCHEMA_VERSION else "a version before the first release"
+                remedy = "update lepton" if found > SCHEMA_VERSION else "upload its records with that version"
+                raise SpoolError(f"the spool {str(self.path)!r} was written by {which} (schema {found}, this one knows "
+                                 f"{SCHEMA_VERSION}); {remedy}")
             state = self.state()
             if self._mark.reconcile(state):
                 db.execute("UPDATE state SET body = ?, crc = ?", state.pack())

@@ -106,7 +106,7 @@ class Delivery:
         stored = [sealed for sealed, error in settled if error is None]
         if stored or (offered and after < 0):
             self._identify()
-        self._outbox.exchange(stored, offered[-1] if offered else -1)
+        self._outbox.exchange(stored, offered[-1] if offered else -1, self._target.place)
         if low:
             self._hand_out(offered)
         if stored:

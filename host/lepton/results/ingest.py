@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
-from typing import TypeGuard
+from typing import NoReturn, TypeGuard
 
 import httpx
 
@@ -30,6 +30,7 @@ class IngestTarget:
     def __init__(self, where: str, *, credentials: Credentials, timeout: float = 30.0):
         self.where = where.rstrip("/")
         self._credentials = credentials
+        self.tenant = credentials.tenant()
         self._timeout = timeout
         self._client = self._connect()
 
@@ -44,6 +45,12 @@ class IngestTarget:
     def put_all(self, objects: Iterable[tuple[str, bytes]]) -> list[str]:
         """See `Target`."""
         return [key for key, _ in objects]
+
+    def put_head(self, key: str, data: bytes) -> None:
+        """See `Target`."""
+        answer = self._put(key, data)
+        if answer.status_code not in (200, 201):
+            self._fail(answer)
 
     def close(self) -> None:
         self._client.close()
@@ -77,10 +84,13 @@ class IngestTarget:
         self._renew()
         answer = self._put(key, data)
         expected = _problem(answer).get("expected")
-        if answer.status_code == 409 and _is_number(expected) and 0 <= expected < segments.split_key(key)[1]:
+        if answer.status_code == 409 and _is_number(expected) and 0 <= expected < segments.split_key(key).sequence:
             answer = self._put(key, data, {"Lepton-Lost-From": str(expected)})
         if answer.status_code in (200, 201):
             return answer.status_code == 201
+        self._fail(answer)
+
+    def _fail(self, answer: httpx.Response) -> NoReturn:
         text = f"{self.where} answered {answer.status_code}: {_reason(answer)}"
         if answer.status_code in _PERMANENT:
             raise TargetRefused(text)

@@ -6,10 +6,12 @@ or exactly the bytes that may have reached the target.
 
 import contextlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from . import head as heads
 from . import records as lines
 from . import segment as segments
 from .errors import NoRoom, SegmentError, SpoolDamaged, SpoolError
@@ -30,7 +32,7 @@ class Sealed:
 
     @property
     def digest(self) -> str:
-        return self.key.rpartition("-")[2]
+        return segments.split_key(self.key).digest
 
     @property
     def intact(self) -> bool:
@@ -38,7 +40,8 @@ class Sealed:
         if not (isinstance(self.data, bytes) and isinstance(self.key, str) and isinstance(self.records, int)):
             return False
         with contextlib.suppress(SegmentError):
-            return segments.split_key(self.key)[1:] == (self.sequence, segments.sha256(self.data))
+            key = segments.split_key(self.key)
+            return (key.sequence, key.digest) == (self.sequence, segments.sha256(self.data))
         return False
 
 
@@ -47,6 +50,7 @@ class _Batch:
     """Consecutive rows that become one segment; `lines` has only the undamaged ones."""
 
     ids: list[int]
+    good: list[int]  # identities of `lines`
     lines: list[bytes]
     size: int  # bytes of all lines, damaged ones included
     damaged: int
@@ -58,11 +62,15 @@ class _Raced(Exception):
 
 
 class Outbox:
-    """The segments of a spool, signed and encrypted with a device's keys. Several processes may use one spool."""
+    """The segments of a spool, signed with a device's keys and encrypted for its recipients.
 
-    def __init__(self, spool: Spool, keys: DeviceKeys):
+    Several processes may use one spool. `tenant` is that of the device in the ingest service.
+    """
+
+    def __init__(self, spool: Spool, keys: DeviceKeys, tenant: str = segments.TENANT):
         self.spool = spool
         self.keys = keys
+        self.tenant = segments.check_name(tenant, "tenant")
         self._database = spool.database
 
     def seal(self, max_records: int, max_bytes: int) -> Sealed | None:
@@ -71,6 +79,7 @@ class Outbox:
         If no records wait but losses have not been reported, the segment has only the counters. Records are compressed
         outside of transactions, so that producers do not wait.
         """
+        from .body import MixedOutputs  # imports pyarrow, which programs that seal nothing do not need
         # half: zstd adds little to data that it cannot compress, and the header has at most 64 KiB
         max_bytes = min(max_bytes, self._database.max_batch_bytes, segments.MAX_OBJECT_BYTES // 2)
         while True:
@@ -82,10 +91,14 @@ class Outbox:
                 return None
             counters = dict(state.counters)
             counters["damaged"] += batch.damaged
-            with self._database.translated():
-                made = segments.seal(self.keys, batch.lines, device=state.device, spool=state.spool,
-                                     sequence=state.next_segment, previous=state.previous, counters=counters,
-                                     **batch.about)
+            try:
+                with self._database.translated():
+                    made = segments.seal(self.keys, batch.lines, device=state.device, spool=state.spool,
+                                         sequence=state.next_segment, previous=state.previous, counters=counters,
+                                         tenant=self.tenant, **batch.about)
+            except MixedOutputs as mixed:
+                max_records = batch.ids.index(batch.good[mixed.count])
+                continue
             try:
                 return self._replace(batch, made, state.next_segment, counters)
             except _Raced:
@@ -123,12 +136,15 @@ class Outbox:
         """Record that a target may have this segment and those before it: they are not dropped any more."""
         self.exchange((), sequence)
 
-    def confirm(self, sealed: Sequence[Sealed]) -> None:
+    def confirm(self, sealed: Sequence[Sealed], place: str = "") -> None:
         """Delete segments that the target has stored. Repeating it has no effect."""
-        self.exchange(sealed, -1)
+        self.exchange(sealed, -1, place)
 
-    def exchange(self, stored: Sequence[Sealed], offered: int) -> None:
-        """Confirm the `stored` segments, and offer those up to a sequence number, with one wait for the disk."""
+    def exchange(self, stored: Sequence[Sealed], offered: int, place: str = "") -> None:
+        """Confirm the `stored` segments, and offer those up to a sequence number, with one wait for the disk.
+
+        `place`: that of the target whose ledger gets the stored segments, if it has one.
+        """
         with self._database.reading():
             if not stored and offered <= self._database.state().offered:
                 return
@@ -136,6 +152,25 @@ class Outbox:
             state.offered = max(state.offered, offered)
             if stored:
                 self._forget(stored, state)
+            if stored and place:
+                ledger = self._ledger(place) or heads.Ledger()
+                for sealed in sorted(stored, key=lambda sealed: sealed.sequence):
+                    ledger.add(sealed.sequence, sealed.records, sealed.digest)
+                self._database.db.execute("INSERT OR REPLACE INTO ledgers VALUES (?, ?, ?)", (place, *ledger.pack()))
+
+    def head(self, place: str) -> tuple[str, bytes] | None:
+        """Key and bytes of the signed head for the target at `place`; None if it has confirmed nothing."""
+        with self._database.reading():
+            ledger = self._ledger(place)
+            state = self._database.state()
+        if ledger is None:
+            return None
+        return heads.seal(self.keys, ledger, tenant=self.tenant, device=state.device, spool=state.spool)
+
+    def _ledger(self, place: str) -> heads.Ledger | None:
+        for row in self._database.rows("SELECT body, crc FROM ledgers WHERE place = ?", place):
+            return heads.Ledger.unpack(*row)
+        return None
 
     def _forget(self, stored: Sequence[Sealed], state: SpoolState) -> None:
         """Delete segments with few statements: after each one the thread waits for the interpreter lock."""
@@ -193,7 +228,8 @@ class Outbox:
     def _oldest(self, state: SpoolState, max_records: int, max_bytes: int) -> _Batch:
         """The oldest rows, as far as they belong to one run and their numbers ascend."""
         ids: list[int] = []
-        good: list[bytes] = []
+        good: list[int] = []
+        text: list[bytes] = []
         times: list[int] = []
         numbers: list[int] = []
         run: str | None = None
@@ -213,12 +249,15 @@ class Outbox:
                 continue
             run = named[0]
             numbers.append(named[1])
-            good.append(line)
+            good.append(identity)
+            text.append(line)
             times.append(time_ms if isinstance(time_ms, int) else 0)
+        if not times:  # only counters: they are as old as the segment
+            times = [time.time_ns() // 1_000_000]
         about = {"run": run or "", "first": numbers[0] if numbers else 0, "last": numbers[-1] if numbers else -1,
-                 "from_ms": max(0, times[0]) if times else 0, "to_ms": max(0, times[-1]) if times else 0,
+                 "from_ms": max(0, times[0]), "to_ms": max(0, times[-1]),
                  "origin": self._origin(run) if run else {}}
-        return _Batch(ids, good, size, damaged, about)
+        return _Batch(ids, good, text, size, damaged, about)
 
     def _origin(self, run: str) -> dict[str, str]:
         for last, origin, crc in self._database.rows("SELECT last, origin, crc FROM runs WHERE run = ?", run):

@@ -1,17 +1,18 @@
 """Writes results of inference as records: the model, the device, the cycles and the outputs."""
 
 import contextlib
-import hashlib
 import os
 import secrets
 import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
 from .errors import RecordError, SpoolError, SpoolFull
+from .outputs import FULL, FULL_BYTES, MODES, Scale, describe
 from .segment import check_name
 from .spool import Spool
 
@@ -28,6 +29,10 @@ class ResultLog:
     program and configuration that made it. The last results are only in memory until `flush`, or the end of the `with`
     block, makes them durable.
 
+    `keep` says what of the outputs is kept: all values ("full"), the five largest ("top5") or a digest ("hash"). In
+    full, outputs beyond `full_bytes` of a result are kept as "top5", and the result says so. `scales` has scale and
+    zero point of quantized outputs by name.
+
     A full spool does not stop inference: results that it rejects are counted in `lost`, and by the spool. So is a
     result that can never be stored; `add` raises `RecordError` for that one alone. Other errors of the spool are raised
     by the next `add`, which has taken its own result nevertheless, or by `flush`.
@@ -36,8 +41,15 @@ class ResultLog:
     """
 
     def __init__(self, spool: Spool, *, model: str, model_hash: str, program_hash: str, config_hash: str,
-                 device: str, run: str | None = None):
+                 device: str, run: str | None = None, keep: str = FULL, full_bytes: int = FULL_BYTES,
+                 scales: Mapping[str, Scale] = MappingProxyType({})):
+        if keep not in MODES:
+            raise RecordError(f"what is kept of results must be one of {', '.join(MODES)}, not {keep!r}")
         self.spool = spool
+        self._keep = keep
+        # a result must fit a batch of the spool; as base64 its outputs take 4/3 of their bytes
+        self._full_bytes = min(full_bytes, spool.database.max_batch_bytes // 2)
+        self._scales = dict(scales)
         self.run = check_name(run, "run") if run is not None else secrets.token_hex(8)
         self._common = {"model": str(model), "model_hash": str(model_hash), "program_hash": str(program_hash),
                         "config_hash": str(config_hash), "backend": str(device)}
@@ -74,7 +86,7 @@ class ResultLog:
                 self._thread = None
 
     def add(self, outputs: Mapping[str, np.ndarray], *, cycles: int, **fields: object) -> None:
-        """Add one inference: digests of its outputs, the values of outputs up to 64 elements, cycles, and `fields`.
+        """Add one inference: its outputs, cycles, and `fields`.
 
         Values of `fields` must be JSON or something that `lepton.results.records` writes as JSON: NaN and infinities,
         numpy's numbers, paths, dates. Raises `RecordError` for anything else, and for a result that is too large.
@@ -115,11 +127,12 @@ class ResultLog:
             self._raise()
 
     def _encode(self, outputs: Mapping[str, np.ndarray], cycles: int, fields: Mapping[str, object]) -> bytes:
-        if taken := {"run", "number", "outputs", *self._common} & {*fields}:
+        if taken := {"run", "number", "time", "outputs", *self._common} & {*fields}:
             raise RecordError(f"a result cannot have a field {sorted(taken)[0]!r}: the log writes it itself; give it "
                               "another name")
-        return self.spool.encode({**self._common, "time": time.time(), "cycles": cycles,
-                                  "outputs": [_describe(name, array) for name, array in outputs.items()], **fields})
+        described = describe(outputs, self._keep, self._scales, self._full_bytes)
+        return self.spool.encode({**self._common, "time": time.time_ns() // 1000 / 1e6, "cycles": cycles,
+                                  "outputs": described, **fields})
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:
@@ -185,14 +198,3 @@ class ResultLog:
                 self.spool.count_rejected(len(batch))
             return len(batch), error
         return 0, None
-
-
-def _describe(name: str, array: np.ndarray, small: int = 64) -> dict:
-    array = np.asarray(array, order="C")
-    if array.dtype.kind not in "biuf":
-        raise RecordError(f"output {name!r} must be an array of numbers, not of {array.dtype}")
-    described = {"name": name, "shape": list(array.shape), "dtype": str(array.dtype),
-                 "sha256": hashlib.sha256(array.tobytes()).hexdigest()}
-    if array.size <= small:
-        described["values"] = array.reshape(-1).tolist()
-    return described

@@ -16,8 +16,10 @@ from typing import Any
 import apsw
 
 from . import records as lines
+from . import segment as segments
 from .database import SpoolDatabase
 from .errors import NoRoom, SpoolDamaged, SpoolError
+from .head import Ledger
 from .outbox import Sealed
 from .schema import run_crc
 from .spool import DEFAULT_MAX_BYTES, TARGET_NOTE
@@ -64,6 +66,7 @@ class _Found:
     sealed: list[Sealed]
     runs: list[tuple[Any, ...]]
     targets: list[tuple[Any, ...]]  # notes of the targets' identities
+    ledgers: list[tuple[Any, ...]]  # place, body, checksum
 
 
 def _read(path: Path, key: bytes | None) -> _Found:
@@ -87,7 +90,11 @@ def _read(path: Path, key: bytes | None) -> _Found:
         with contextlib.suppress(apsw.Error):
             targets.extend(row for row in db.execute("SELECT name, value FROM notes WHERE name LIKE ? || '%'",
                                                      (TARGET_NOTE,)) if all(isinstance(text, str) for text in row))
-        return _Found(state, list(records.values()), sealed, runs, targets)
+        ledgers: list[tuple[Any, ...]] = []
+        with contextlib.suppress(apsw.Error):
+            ledgers.extend(row for row in db.execute("SELECT place, body, crc FROM ledgers")
+                           if Ledger.unpack(*row[1:]) is not None)
+        return _Found(state, list(records.values()), sealed, runs, targets, ledgers)
     finally:
         db.close()
 
@@ -116,7 +123,7 @@ def _rows(db: apsw.Connection, table: str, identity: str, columns: str) -> Itera
 
 def _write(path: Path, kept: Path, found: _Found, mark: dict | None, key: bytes | None, max_bytes: int) -> Salvage:
     old = found.state
-    name = old.device if old else found.sealed[0].key.split("/")[1] if found.sealed else None
+    name = old.device if old else segments.split_key(found.sealed[0].key).device if found.sealed else None
     database = SpoolDatabase(path, device=name, max_bytes=max_bytes, key=key)
     try:
         with database.transaction() as state:
@@ -138,6 +145,8 @@ def _write(path: Path, kept: Path, found: _Found, mark: dict | None, key: bytes 
             database.db.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)",
                                     (row for row in found.runs if _sound(row)))
             database.db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", found.targets)
+            if old:  # otherwise the spool may have another identity, whose head would be of no use
+                database.db.executemany("INSERT OR REPLACE INTO ledgers VALUES (?, ?, ?)", found.ledgers)
             state.waiting = len(found.records)
             state.waiting_bytes = sum(len(line) for _, line in found.records)
             lost = _account(state, mark, old is not None, len(found.records) + sum(s.records for s in found.sealed))

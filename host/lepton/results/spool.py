@@ -172,6 +172,7 @@ class Spool:
     def forget_target(self, place: str) -> bool:
         """Accept any target at `place` from the next upload on; False if the spool has not used `place`."""
         with self.database.transaction():
+            self.database.db.execute("DELETE FROM ledgers WHERE place = ?", (place,))  # of the store before it
             self.database.db.execute("DELETE FROM notes WHERE name = ?", (TARGET_NOTE + place,))
             return self.database.db.changes() > 0
 

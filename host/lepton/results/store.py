@@ -8,6 +8,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import HTTPStore, LocalStore, ObjectStore, S3Store, from_url
 
+from . import head as heads
 from . import s3_config, store_identity
 from . import segment as segments
 from .errors import StoreError, Unavailable
@@ -30,6 +31,7 @@ class Store:
     `Unavailable` while the store does not answer, or is missing.
     """
 
+    tenant = segments.TENANT
     lanes = S3_LANES
     group = 1
 
@@ -79,7 +81,7 @@ class Store:
         False if the object exists already. An existing object with other bytes is damaged, since the key names the
         digest: it is replaced.
         """
-        digest = segments.split_key(key)[2]
+        digest = segments.split_key(key).digest
         self._identify_once()
         with self._unavailable():
             try:
@@ -101,6 +103,13 @@ class Store:
         with self._unavailable():
             return self._folder.create_all(checked)
 
+    def put_head(self, key: str, data: bytes) -> None:
+        """See `Target`."""
+        heads.split_key(key)
+        self._identify_once()
+        with self._unavailable():
+            self._replace(key, data)
+
     def get(self, key: str) -> bytes:
         """The object's bytes. Raises `StoreError` if there is none."""
         with self._unavailable():
@@ -109,11 +118,30 @@ class Store:
             except FileNotFoundError as error:
                 raise StoreError(f"the store {self.where!r} has no object {key!r}") from error
 
-    def keys(self, device: str | None = None) -> list[str]:
-        """Keys of the stored objects under `results/`, of all devices or of one, in order."""
-        prefix = segments.ROOT if device is None else f"{segments.ROOT}/{segments.check_name(device)}"
+    def keys(self, device: str | None = None, since: str = "", until: str = "") -> list[str]:
+        """Keys of the stored objects under `results/` in order; optionally of one device, or of dates like 2026-11-30.
+
+        `since` is the first date, `until` the last one. Only folders that may have such objects are listed.
+        """
+        def wanted(folder: str) -> bool:
+            name, _, value = folder.rpartition("/")[2].partition("=")
+            return (name != "date" or (since <= value and (not until or value <= until))) and \
+                (name != "device" or device in (None, value))
+
+        if device is not None:
+            segments.check_name(device)
+        prefixes = [segments.ROOT]
         with self._unavailable():
-            return sorted(meta["path"] for batch in obstore.list(self._store, prefix) for meta in batch)
+            for _ in range(3 if since or until else 2 if device is not None else 0):  # tenant, device, date
+                prefixes = [folder for prefix in prefixes for folder in obstore.list_with_delimiter(
+                    self._store, prefix)["common_prefixes"] if wanted(folder)]
+            return sorted(meta["path"] for prefix in prefixes for batch in obstore.list(self._store, prefix)
+                          for meta in batch)
+
+    def heads(self) -> list[str]:
+        """Keys of the signed heads, in order."""
+        with self._unavailable():
+            return sorted(meta["path"] for batch in obstore.list(self._store, heads.ROOT) for meta in batch)
 
     @property
     def _store(self) -> ObjectStore:

@@ -9,6 +9,7 @@ class Target(Protocol):
     """A store, or the ingest service."""
 
     where: str  # the folder or URL as the user gave it, for messages
+    tenant: str  # the tenant of the device there
     lanes: int  # threads that may send at the same time; 1 if segments must arrive in order
     group: int  # segments that are best sent together with `put_all`; with 1 it is never called
 
@@ -38,6 +39,13 @@ class Target(Protocol):
 
         Those are to be sent with `put_new`. Raises `Unavailable` or `OSError` if the segments may be stored later; some
         may be stored already.
+        """
+        ...
+
+    def put_head(self, key: str, data: bytes) -> None:
+        """Store the signed head of a spool (`head`), or replace it.
+
+        Raises `TargetRefused` if it can never be stored, and `Unavailable` or `OSError` if it may be stored later.
         """
         ...
 

@@ -52,7 +52,7 @@ class Uploader:
                  backoff_cap: float = 300.0, rng: random.Random | None = None):
         self.spool = spool
         self.target = target
-        self.outbox = Outbox(spool, keys)
+        self.outbox = Outbox(spool, keys, target.tenant)
         self._segment_records = segment_records
         self._segment_bytes = segment_bytes
         self._linger = linger
@@ -65,6 +65,7 @@ class Uploader:
         self._waiting_since: float | None = None
         self._status = UploaderStatus()
         self._announced = False  # whether the spool's notes name this target
+        self._head_due = True  # whether the target may have an older head than the spool's ledger
         self._process = os.getpid()
         self._workers = [Worker(name, work, failed=self._note_failure, pause=pause, stopping=lambda: self._stop)
                          for name, work, pause in (
@@ -111,7 +112,7 @@ class Uploader:
         with self._changed:
             self._flush_until = max(self._flush_until, target)
             self._changed.notify_all()
-        while not self.outbox.settled(target):
+        while not self.outbox.settled(target) or self._head_due:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
@@ -124,9 +125,25 @@ class Uploader:
 
         Raises what the target raises.
         """
-        if self._send():
+        if self._send_with_head():
             return True
-        return self.outbox.seal(self._segment_records, self._segment_bytes) is not None and self._send()
+        return (self.outbox.seal(self._segment_records, self._segment_bytes) is not None) and self._send_with_head()
+
+    def _put_head(self) -> None:
+        """Store the spool's signed head, if the target has confirmed anything since the last one."""
+        if not self._head_due:
+            return
+        self._head_due = False  # first: what is confirmed from now on needs another one
+        try:
+            head = self.outbox.head(self.target.place)
+            if head is not None:
+                self._identify()
+                self.target.put_head(*head)
+        except TargetRefused as error:  # the segments are stored all the same
+            self._note_refusal(error)
+        except BaseException:
+            self._head_due = True
+            raise
 
     def _seal(self) -> bool:
         """Make a segment if there are enough records, or if it can be sent at once; True if one was made."""
@@ -148,6 +165,11 @@ class Uploader:
         return Delivery(self.outbox, self.target, stored=self._note_stored, refused=self._note_refusal,
                         stopping=lambda: self._stop, probe=self._status.failures > 0, identify=self._identify).run()
 
+    def _send_with_head(self) -> bool:
+        sent = self._send()
+        self._put_head()
+        return sent
+
     def _identify(self) -> None:
         """Raise `Unavailable` if this spool has used another target at the same place before."""
         place = self.target.place
@@ -158,6 +180,7 @@ class Uploader:
 
     def _note_stored(self, sent: Sequence[Sealed]) -> None:
         old = self._status
+        self._head_due = True
         with self._changed:
             self._status = replace(old, failures=0, last_error="", segments=old.segments + len(sent),
                                    records=old.records + sum(s.records for s in sent))
@@ -183,7 +206,7 @@ class Uploader:
             self.spool.note(store=self.target.where)
             self.outbox.offer_refused()
             self._announced = True
-        if not self._send():
+        if not self._send_with_head():
             self._pause(self._linger)
 
     def _note_failure(self, error: BaseException) -> float:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..results import durable
+from ..results.keys import SIGNER_URI
 from .errors import ServiceError
 from .identity import Identity
 from .refusal import RequestRefused
@@ -25,6 +26,7 @@ from .refusal import RequestRefused
 ROOT_DAYS = 3650
 SERVER_DAYS = 397  # a new one is issued at every start; clients may reject more than 398 (CA/Browser Forum, SC-31)
 CLIENT_DAYS = 90  # as Let's Encrypt's certificates: short enough that rotation is in constant use
+_NO_END = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)  # as RFC 5280, section 4.1.2.5, has it
 _SKEW = datetime.timedelta(minutes=5)  # a device's clock may be this much slow, and the server's certificate is valid
 
 
@@ -69,6 +71,12 @@ class Authority:
         return self._sign(request.public_key(), identity.name, [x509.UniformResourceIdentifier(identity.uri)],
                           ExtendedKeyUsageOID.CLIENT_AUTH, datetime.timedelta(days=days))
 
+    def vouch(self, tenant: str, device: str, signing_key: str) -> x509.Certificate:
+        """A certificate of a device's Ed25519 signing key (hex). It has no end: what was signed stays signed."""
+        key = ed25519.Ed25519PublicKey.from_public_bytes(bytes.fromhex(signing_key))
+        name = x509.UniformResourceIdentifier(SIGNER_URI.format(tenant=tenant, device=device))
+        return self._sign(key, device, [name], ExtendedKeyUsageOID.CODE_SIGNING, None)
+
     def server_pem(self, names: Sequence[str]) -> bytes:
         """PEM of a new key and its certificate for a server with these `names` (host names, IP addresses)."""
         key = ec.generate_private_key(ec.SECP256R1())
@@ -76,11 +84,11 @@ class Authority:
                                  ExtendedKeyUsageOID.SERVER_AUTH, datetime.timedelta(days=SERVER_DAYS))
         return _private_pem(key) + _pem(certificate).encode()
 
-    def _sign(self, public_key, common_name: str, names: list[x509.GeneralName], usage, validity: datetime.timedelta
-              ) -> x509.Certificate:
+    def _sign(self, public_key, common_name: str, names: list[x509.GeneralName], usage,
+              validity: datetime.timedelta | None) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
         return (
-            _builder(common_name, public_key, now - _SKEW, now + validity)
+            _builder(common_name, public_key, now - _SKEW, _NO_END if validity is None else now + validity)
             .issuer_name(self.root.subject)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

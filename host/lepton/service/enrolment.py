@@ -32,10 +32,15 @@ class Issued:
 
     identity: Identity
     certificate: x509.Certificate
+    signing: x509.Certificate | None = None  # of the device's signing key
 
     @property
     def pem(self) -> str:
         return self.certificate.public_bytes(Encoding.PEM).decode()
+
+    @property
+    def signing_pem(self) -> str | None:
+        return None if self.signing is None else self.signing.public_bytes(Encoding.PEM).decode()
 
 
 @dataclass(frozen=True)
@@ -92,18 +97,25 @@ class Enrolment:
                 raise RequestRefused(403, "code_refused", "the code is unknown, expired, revoked or already used; "
                                      "ask the operator for a new one")
             identity = Identity(*row)
-            if identity.role == "device":
-                proven = _proven_key(request, signing_key, signing_proof)
-                device = {"tenant": identity.tenant, "device": identity.name}
-                insert_new(connection, tables.devices, [device | {"enrolled": now}])
-                insert_new(connection, tables.signing_keys, [device | {"key": proven, "code": digest, "since": now}])
-            return self._issue(connection, digest, identity, request)
+            if identity.role != "device":
+                return self._issue(connection, digest, identity, request)
+            proven = _proven_key(request, signing_key, signing_proof)
+            insert_new(connection, tables.devices, [{"tenant": identity.tenant, "device": identity.name,
+                                                     "enrolled": now}])
+            return self._issue(connection, digest, identity, request, proven)
 
-    def rotate(self, peer: Peer, request_pem: str) -> Issued:
-        """Another certificate for a client with a valid one. It is revoked together with the first."""
+    def rotate(self, peer: Peer, request_pem: str, signing_key: str | None = None, signing_proof: str | None = None
+               ) -> Issued:
+        """Another certificate for a client with a valid one. It is revoked together with the first.
+
+        A device may register another signing key at the same time.
+        """
         request = read_request(request_pem)
+        proven = _proven_key(request, signing_key, signing_proof) if signing_key else None
+        if proven and peer.identity.role != "device":
+            raise RequestRefused(422, "invalid", "only a device has a signing key")
         with self._database.write() as connection:
-            return self._issue(connection, peer.code, peer.identity, request)
+            return self._issue(connection, peer.code, peer.identity, request, proven)
 
     def identify(self, certificate_der: bytes) -> Peer:
         """The owner of a certificate that is valid now. Raises `RequestRefused` for any other certificate."""
@@ -139,13 +151,20 @@ class Enrolment:
             raise ServiceError(f"there is nothing to revoke: {identity} has no valid code or certificate")
         return count
 
-    def _issue(self, connection: Connection, code: str, identity: Identity, request: x509.CertificateSigningRequest
-               ) -> Issued:
+    def _issue(self, connection: Connection, code: str, identity: Identity, request: x509.CertificateSigningRequest,
+               signing_key: str | None = None) -> Issued:
+        """`signing_key`: a proven one (hex) to be registered."""
+        signing = None
+        if signing_key is not None:
+            insert_new(connection, tables.signing_keys, [{
+                "tenant": identity.tenant, "device": identity.name, "key": signing_key, "code": code,
+                "since": self._clock()}])
+            signing = self._authority.vouch(identity.tenant, identity.name, signing_key)
         certificate = self._authority.issue(identity, request, self._days)
         connection.execute(tables.certificates.insert().values(
             fingerprint=_digest(certificate.public_bytes(Encoding.DER)), code=code, issued=self._clock(),
             expires=certificate.not_valid_after_utc.timestamp()))
-        return Issued(identity, certificate)
+        return Issued(identity, certificate, signing)
 
 
 def _digest(content: bytes) -> str:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, or_, select, update
 
-from ..results import SegmentError, Store
+from ..results import Keyring, SegmentError, Store
+from ..results import head as heads
 from ..results import segment as segments
 from ..results.segment import Header, Segment
 from . import tables
@@ -66,7 +67,7 @@ class Ingest:
         """
         try:
             segment = segments.parse(body, key)
-            segment.check_signature(self._signers(device))
+            segment.check_signature(Keyring(signers=self._signers(device)))
         except SegmentError as error:
             raise RequestRefused(422, "segment", str(error)) from error
         header = segment.header
@@ -81,16 +82,30 @@ class Ingest:
             if self._index(device, standing, segment):
                 return Accepted(True, header.sequence, digest, following)
 
+    def accept_head(self, device: Identity, key: str, body: bytes) -> None:
+        """Make the signed head of a spool durable. Raises `RequestRefused`, or the errors of the store."""
+        try:
+            heads.parse(body, key).check(Keyring(signers=self._signers(device)))
+        except SegmentError as error:
+            raise RequestRefused(422, "segment", str(error)) from error
+        store = self._store(device.tenant)
+        self._identify_if_due(device.tenant, store)
+        store.put_head(key, body)
+
+    def heads(self, tenant: str) -> list[str]:
+        """Keys of the signed heads of a tenant's spools, in order."""
+        return self._store(tenant).heads()
+
     def read(self, tenant: str, key: str) -> bytes:
-        """The bytes of a stored segment."""
+        """The bytes of a stored segment or head."""
         return self._store(tenant).get(key)
 
-    def _signers(self, device: Identity) -> set[str]:
+    def _signers(self, device: Identity) -> frozenset[str]:
         """The public keys (hex) with which the device has enrolled, except revoked ones."""
         keys = tables.signing_keys.c
         codes = tables.codes.c
         with self._database.read() as connection:
-            return set(connection.scalars(
+            return frozenset(connection.scalars(
                 select(keys.key).join_from(tables.signing_keys, tables.codes)
                 .where(keys.tenant == device.tenant, keys.device == device.name, codes.revoked.is_(None))))
 
@@ -130,16 +145,19 @@ class Ingest:
     def _put(self, tenant: str, key: str, body: bytes) -> None:
         """Store an object. Raises `Unavailable` if another store is at the place of the tenant's store."""
         store = self._store(tenant)
-        with self._lock:
-            due = self._identified.get(tenant, -IDENTIFY_SECONDS) + IDENTIFY_SECONDS <= time.monotonic()
-        if due:
-            self._identify(tenant, store)
+        self._identify_if_due(tenant, store)
         try:
             store.put_new(key, body)
         except Exception:
             with self._lock:
                 self._identified.pop(tenant, None)
             raise
+
+    def _identify_if_due(self, tenant: str, store: Store) -> None:
+        with self._lock:
+            due = self._identified.get(tenant, -IDENTIFY_SECONDS) + IDENTIFY_SECONDS <= time.monotonic()
+        if due:
+            self._identify(tenant, store)
 
     def accept_store(self, place: str) -> int:
         """Accept any store at `place`, or below it, from the next check on; the number of stores known there."""

@@ -33,9 +33,11 @@ class EnrolmentRequest(_Strict):
 
 
 class RotationRequest(_Strict):
-    """The next key."""
+    """The next key for TLS, and optionally the next key for segments."""
 
     request: str = Field(max_length=8192, description="PKCS#10 in PEM, signed by the new key for TLS")
+    signing_key: str | None = Field(None, max_length=64, description="as for enrolment, if it is to be replaced")
+    signing_proof: str | None = Field(None, max_length=128, description="as for enrolment")
 
 
 class Certificate(BaseModel):
@@ -47,6 +49,8 @@ class Certificate(BaseModel):
     name: str
     role: Role
     expires: Time
+    signing_certificate: str | None = Field(None, description="PEM of a certificate of the signing key, if one was "
+                                            "sent; with it the authority alone suffices to verify segments")
 
 
 class SpoolPosition(BaseModel):
@@ -69,6 +73,7 @@ class Stored(BaseModel):
 class SegmentRow(BaseModel):
     """A segment in the index."""
 
+    key: str = Field(description="the segment's bytes are at this path under `/v1/`")
     device: str
     spool: str
     sequence: int
@@ -91,6 +96,19 @@ class SegmentPage(BaseModel):
 
     segments: list[SegmentRow]
     next: str | None = Field(description="`after` of the next page; null on the last")
+
+
+class Head(BaseModel):
+    """A stored head."""
+
+    key: str
+
+
+class HeadPage(BaseModel):
+    """Keys of heads, in order; the bytes of each are at this path under `/v1/`."""
+
+    heads: list[str]
+    next: str | None
 
 
 class DeviceRow(BaseModel):

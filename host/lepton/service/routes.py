@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from pydantic import AwareDatetime
 from starlette.concurrency import run_in_threadpool
 
+from ..results import StoreError
 from . import messages
 from .authority import Authority
 from .enrolment import Issued, Peer
@@ -41,7 +42,11 @@ AnyPeer = Annotated[Peer, Depends(_peer)]
 Device = Annotated[Identity, Depends(_device)]
 View = Annotated[TenantView, Depends(_view)]
 DeviceName = Annotated[str, Path(pattern=f"^{NAME}$")]
-SegmentName = Annotated[str, Path(pattern="^[0-9]{12}-[0-9a-f]{64}$", description="`<sequence>-<sha256>`")]
+TenantName = Annotated[str, Path(pattern=f"^{NAME}$")]
+Date = Annotated[str, Path(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="of the first record, in UTC")]
+SegmentName = Annotated[str, Path(pattern=r"^[0-9a-f]{32}-[0-9]{12}-[0-9a-f]{64}\.cose$",
+                                  description="`<spool>-<sequence>-<sha256>.cose`")]
+HeadName = Annotated[str, Path(pattern=r"^[0-9a-f]{32}\.cose$", description="`<spool>.cose`")]
 Spool = Annotated[str, Query(pattern=f"^{SPOOL}$", description="the spool's identity, as in its segments' headers")]
 Limit = Annotated[int, Query(ge=1, le=messages.MAX_PAGE)]
 _BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
@@ -70,9 +75,13 @@ def enrol(body: messages.EnrolmentRequest, request: Request) -> messages.Certifi
 
 @router.post("/certificate", status_code=201)
 def rotate(body: messages.RotationRequest, request: Request, peer: AnyPeer) -> messages.Certificate:
-    """Get a certificate for a new key; the present one stays valid until it expires."""
+    """Get a certificate for a new key; the present one stays valid until it expires.
+
+    With a signing key it is registered too, besides the earlier ones.
+    """
     service = request.app.state
-    return _certificate(service.authority, service.enrolment.rotate(peer, body.request))
+    return _certificate(service.authority, service.enrolment.rotate(peer, body.request, body.signing_key,
+                                                                    body.signing_proof))
 
 
 @router.get("/position")
@@ -82,20 +91,25 @@ def position(request: Request, device: Device, spool: Spool) -> messages.SpoolPo
     return messages.SpoolPosition(device=device.name, spool=spool, expected=view.expected(device.name, spool))
 
 
-@router.put("/results/{device}/{name}", status_code=201, responses={
+SEGMENT_PATH = "/results/tenant={tenant}/device={device}/date={date}/{name}"
+HEAD_PATH = "/heads/tenant={tenant}/device={device}/{name}"
+
+
+@router.put(SEGMENT_PATH, status_code=201, responses={
     200: {"model": messages.Stored, "description": "It was stored already"}, **refusals(409, 429)},
     openapi_extra={"requestBody": {"required": True, "content": _BYTES}})
-async def upload(request: Request, response: Response, device: DeviceName, name: SegmentName, sender: Device,
+async def upload(request: Request, response: Response, tenant: TenantName, device: DeviceName, date: Date,
+                 name: SegmentName, sender: Device,
                  lost_from: Annotated[int | None, Header(
                      alias="Lepton-Lost-From", ge=0, le=messages.MAX_SEQUENCE,
                      description="the segments from this number up to the one sent are lost")] = None
                  ) -> messages.Stored:
     """Store a segment under its key. After an answer of 200 or 201 it is durable; sending it again is safe."""
-    if device != sender.name:
-        raise RequestRefused(403, "not_yours", f"the certificate is that of device {sender.name}, not of {device}")
+    _check_sender(sender, tenant, device)
     ingest: Ingest = request.app.state.ingest
     body = await request.body()
-    accepted = await run_in_threadpool(ingest.accept, sender, f"results/{device}/{name}", body, lost_from)
+    key = f"results/tenant={tenant}/device={device}/date={date}/{name}"
+    accepted = await run_in_threadpool(ingest.accept, sender, key, body, lost_from)
     response.status_code = 201 if accepted.new else 200
     return messages.Stored(device=device, sequence=accepted.sequence, digest=accepted.digest,
                            expected=accepted.expected)
@@ -114,15 +128,44 @@ def list_segments(view: View, device: Annotated[str | None, Query(pattern=f"^{NA
     return messages.SegmentPage(segments=page, next=_after(page[-1]) if len(rows) > limit else None)
 
 
-@router.get("/results/{device}/{name}", response_class=Response, responses={
+@router.get(SEGMENT_PATH, response_class=Response, responses={
     200: {"content": _BYTES, "description": "The segment as the device sent it"}, **refusals(404)})
-def download(request: Request, view: View, device: DeviceName, name: SegmentName) -> Response:
+def download(request: Request, view: View, tenant: TenantName, device: DeviceName, date: Date, name: SegmentName
+             ) -> Response:
     """The bytes of a segment."""
-    sequence, digest = name.split("-")
-    if not view.holds(device, int(sequence), digest):
-        raise RequestRefused(404, "not_found", f"there is no segment {name} of a device {device}")
-    body = request.app.state.ingest.read(view.tenant, f"results/{device}/{name}")
-    return Response(body, media_type="application/octet-stream")
+    spool, sequence, digest = name.removesuffix(".cose").split("-")
+    key = f"results/tenant={tenant}/device={device}/date={date}/{name}"
+    if tenant != view.tenant or not view.holds(device, spool, int(sequence), digest):
+        raise RequestRefused(404, "not_found", f"there is no segment {key}")
+    return _object(request, view, key)
+
+
+@router.put(HEAD_PATH, status_code=200, openapi_extra={"requestBody": {"required": True, "content": _BYTES}})
+async def put_head(request: Request, tenant: TenantName, device: DeviceName, name: HeadName, sender: Device
+                   ) -> messages.Head:
+    """Store the signed head of a spool, or replace it. After the answer it is durable."""
+    _check_sender(sender, tenant, device)
+    key = f"heads/tenant={tenant}/device={device}/{name}"
+    await run_in_threadpool(request.app.state.ingest.accept_head, sender, key, await request.body())
+    return messages.Head(key=key)
+
+
+@router.get("/heads")
+def list_heads(request: Request, view: View, after: Annotated[str | None, Query(max_length=256)] = None,
+               limit: Limit = 100) -> messages.HeadPage:
+    """Keys of the signed heads of the tenant's spools, in order."""
+    keys = [key for key in request.app.state.ingest.heads(view.tenant) if after is None or key > after][:limit + 1]
+    return messages.HeadPage(heads=keys[:limit], next=keys[limit - 1] if len(keys) > limit else None)
+
+
+@router.get(HEAD_PATH, response_class=Response, responses={
+    200: {"content": _BYTES, "description": "The head as the device sent it"}, **refusals(404)})
+def get_head(request: Request, view: View, tenant: TenantName, device: DeviceName, name: HeadName) -> Response:
+    """The bytes of a head."""
+    key = f"heads/tenant={tenant}/device={device}/{name}"
+    if tenant != view.tenant:
+        raise RequestRefused(404, "not_found", f"there is no head {key}")
+    return _object(request, view, key)
 
 
 @router.get("/devices")
@@ -143,11 +186,25 @@ def list_refusals(view: View, before: Annotated[int | None, Query(ge=1, lt=2**63
     return messages.RefusalPage(refusals=page, next=page[-1].id if len(rows) > limit else None)
 
 
+def _check_sender(sender: Identity, tenant: str, device: str) -> None:
+    if (tenant, device) != (sender.tenant, sender.name):
+        raise RequestRefused(403, "not_yours", f"the certificate is that of device {sender.name} of tenant "
+                             f"{sender.tenant}, not of {device} of {tenant}")
+
+
+def _object(request: Request, view: TenantView, key: str) -> Response:
+    try:
+        body = request.app.state.ingest.read(view.tenant, key)
+    except StoreError as error:
+        raise RequestRefused(404, "not_found", f"there is no object {key}") from error
+    return Response(body, media_type="application/octet-stream")
+
+
 def _certificate(authority: Authority, issued: Issued) -> messages.Certificate:
     identity = issued.identity
     return messages.Certificate(
         certificate=issued.pem, authority=authority.root_pem, tenant=identity.tenant, name=identity.name,
-        role=identity.role, expires=issued.certificate.not_valid_after_utc)
+        role=identity.role, expires=issued.certificate.not_valid_after_utc, signing_certificate=issued.signing_pem)
 
 
 def _after(row: messages.SegmentRow) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, ScalarSelect, Select, Table, func, select, tuple_
 
+from ..results.segment import Key, date_of, join_key
 from . import tables
 from .database import IndexDatabase
 
@@ -47,13 +48,18 @@ class TenantView:
             statement = statement.where(columns.model_hash == model)
         if after is not None:
             statement = statement.where(tuple_(*order) > after)
-        return self._rows(statement.order_by(*order).limit(limit))
+        rows = self._rows(statement.order_by(*order).limit(limit))
+        for row in rows:
+            row["key"] = join_key(Key(self.tenant, row["device"], date_of(round(row["first_time"] * 1000)),
+                                      row["spool"], row["sequence"], row["digest"]))
+        return rows
 
-    def holds(self, device: str, sequence: int, digest: str) -> bool:
+    def holds(self, device: str, spool: str, sequence: int, digest: str) -> bool:
         """Whether this segment is in the index."""
         columns = tables.segments.c
         return bool(self._rows(self._select(tables.segments, columns.sequence).where(
-            columns.device == device, columns.sequence == sequence, columns.digest == digest)))
+            columns.device == device, columns.spool == spool, columns.sequence == sequence,
+            columns.digest == digest)))
 
     def devices(self, *, after: str | None = None, limit: int = 100) -> list[dict]:
         """Devices by name, with the totals of what each has sent and lost."""

@@ -1,0 +1,45 @@
+"""Keyrings from files: whose signatures are trusted, and what can be read."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from .errors import KeyFileError
+from .keys import DeviceKeys, Keyring, read_certificates, read_private, read_signers, recipient_id
+
+
+def user_folder() -> Path:
+    """`lepton` in the user's data folder (XDG base directory specification)."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "lepton"
+
+
+def load_keyring(paths: Iterable[str | Path] = ()) -> Keyring:
+    """The keys in folders of devices and in PEM files; by default those in the user's data folder.
+
+    A file has a recipient's private key, public signing keys, or the certificate of an authority. Nothing is taken from
+    the working directory or from a store unless it is named. Raises `KeyFileError`.
+    """
+    named = [Path(path).expanduser() for path in paths]
+    own = user_folder() / "keys"
+    if not named and not (own / "signing.pem").exists():
+        raise KeyFileError(f"there are no keys in {own}; give a device's folder of keys, or PEM files with its public "
+                           "signing key, an authority's certificate or a recipient's private key, with --keys PATH")
+    keyring = Keyring()
+    for path in named or [own]:
+        keyring |= _load(path)
+    return keyring
+
+
+def _load(path: Path) -> Keyring:
+    if path.is_dir():
+        return DeviceKeys.load(path).keyring()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise KeyFileError(f"cannot read the keys {path}: {error.strerror}") from error
+    if b"PRIVATE KEY-----" in content:
+        key = read_private(path)
+        return Keyring(readers={recipient_id(key.public_key()): key})
+    if b"BEGIN CERTIFICATE-----" in content:
+        return Keyring(authorities=tuple(read_certificates(path)))
+    return Keyring(signers=read_signers(path))
