@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import service
 from .console import columns, facts, grouped, make_console, shortened
-from .results import default_store
+from .results import credentials_of, default_store
 from .upload import project_place, spool_key, user_place
 
 if TYPE_CHECKING:
@@ -116,9 +116,10 @@ def _verify(arguments: Namespace) -> int:
     from ..results.verify import verify
     from .main import EXIT_DIFFERENT
     where = arguments.store or default_store()
+    source = open_source(where, **credentials_of(arguments))
     keyring = load_keyring(arguments.keys)
     known = Path(arguments.known) if arguments.known else None
-    report = verify(open_source(where), keyring, device=arguments.device, run=arguments.run,
+    report = verify(source, keyring, device=arguments.device, run=arguments.run,
                     known=_read_known(known))
     _check_keys_fit(where, arguments.keys, report)
     if known is not None and report.good:

@@ -32,7 +32,13 @@ def default_store() -> str:
 def _open(arguments: Namespace) -> "Results":
     from ..results.reading import open_results
     return open_results(arguments.store or default_store(), keys=arguments.keys, device=arguments.device,
-                        run=arguments.run, since=arguments.since, until=arguments.until)
+                        run=arguments.run, since=arguments.since, until=arguments.until, **credentials_of(arguments))
+
+
+def credentials_of(arguments: Namespace) -> dict[str, str]:
+    """The option `--credentials`, if it is given for a service."""
+    service = (arguments.store or "").startswith("https://")
+    return {"credentials": arguments.credentials} if arguments.credentials and service else {}
 
 
 def _list(arguments: Namespace) -> int:

@@ -40,6 +40,8 @@ def add_keys(parser: ArgumentParser) -> None:
                         help="a PEM file with a private key to read with, with public signing keys or an authority's "
                         "certificate to trust, or a device's folder of keys; may be repeated (default: keys/ in the "
                         "user's data folder)")
+    parser.add_argument("--credentials", metavar="FOLDER", help="for an ingest service: a reader's certificate from "
+                        "`lepton cloud enroll --keys FOLDER` (default: keys/ in the user's data folder)")
 
 
 def _add_selection(parser: ArgumentParser) -> None:

@@ -127,7 +127,7 @@ def records(table: pa.Table) -> list[dict[str, Any]]:
                 _put(rows, field.name, _values(field, column))
         elif name == "more":
             for row, text in zip(rows, table[name].to_pylist(), strict=True):
-                row.update(json.loads(text) if text else {})
+                row.update({key: value for key, value in json.loads(text or "{}").items() if value is not None})
         elif name == "outputs":
             for field, column in _children(table[name]):
                 _put_outputs(rows, field, column)
@@ -252,7 +252,7 @@ def _is_real(value: object) -> bool:
 def _outputs(row: dict[str, Any]) -> dict[str, Output]:
     """The outputs of a record by name, taken out of it, if it has any as `outputs.describe` makes them."""
     found = row.get("outputs")
-    if not isinstance(found, list):
+    if not isinstance(found, list) or not found:
         return {}
     parsed = [Output.parse(value) for value in found]
     named = {output.name: output for output in parsed if output is not None}

@@ -1,4 +1,4 @@
-"""The envelope of stored objects: COSE (RFC 9052), by the library `cwt` (docs/decisions/22-results.md).
+"""The envelope of stored objects: COSE (RFC 9052), by the library `cwt` (docs/decisions/11-segments.md).
 
 A segment is `COSE_Sign1(COSE_Encrypt(body))`, a head `COSE_Sign1(body)`:
 

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from . import envelope
-from .errors import SegmentError
+from .errors import SegmentError, UnknownSignerError
 from .keys import DeviceKeys, Keyring
 from .segment import SUFFIX, check_name
 
@@ -108,12 +108,12 @@ class SignedHead:
     def check(self, keyring: Keyring) -> None:
         """Raise `SegmentError` unless a key that is trusted for the device has signed the head."""
         signer = self.envelope.signer
-        if not keyring.trusts(signer, self.head.tenant, self.head.device, self.envelope.certificate):
-            raise SegmentError(f"head {self.key} is signed by the key {signer}, which is not trusted")
         try:
             self.envelope.check()
         except SegmentError as error:
             raise SegmentError(f"head {self.key} is forged: {error}") from error
+        if not keyring.trusts(signer, self.head.tenant, self.head.device, self.envelope.certificate):
+            raise UnknownSignerError(f"head {self.key} is signed by the key {signer}, which is not trusted", signer)
 
 
 def seal(keys: DeviceKeys, ledger: Ledger, *, tenant: str, device: str, spool: str) -> tuple[str, bytes]:

@@ -175,7 +175,8 @@ def open_results(where: str | Path, *, keys: Sequence[str | Path] = (), device: 
 
     `keys`: folders of devices, and PEM files: a recipient's private key to read with, public signing keys or an
     authority's certificate to trust. Without any those in the user's data folder are used. `since` and `until`: the
-    first and the last date, like 2026-11-30 (UTC). `options`: those of `Store`.
+    first and the last date, like 2026-11-30 (UTC). `options`: those of `Store`; of a service `credentials`, the folder
+    with a reader's certificate.
 
     Raises `CloudError`. Nothing is read before a method of the result is called.
     """
@@ -238,7 +239,7 @@ def query(table: "pa.Table", sql: str) -> "pa.Table":
                 raise ResultsError("the SQL is no question: give a SELECT")
             return answer.to_arrow_table()
         except duckdb.Error as error:
-            raise ResultsError(f"SQL: {str(error).strip()}") from error
+            raise ResultsError(f"SQL: {' '.join(str(error).split())}") from error
 
 
 def export(table: "pa.Table", path: str | Path, form: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Segments: the objects that leave the device (docs/decisions/22-results.md).
+"""Segments: the objects that leave the device (docs/decisions/11-segments.md).
 
 A segment is an envelope (`envelope`) with a body (`body`): up to a few thousand records of one run as a Parquet file,
 encrypted for the recipients and signed by the device. Its key in a store is
@@ -98,11 +98,11 @@ class Segment:
 
     def check_signature(self, keyring: Keyring) -> None:
         """Raise `SegmentError` unless a key that is trusted for the device has signed the segment."""
+        with _named(self.key, "is forged: "):
+            self.envelope.check()
         if not keyring.trusts(self.signer, self.header.tenant, self.header.device, self.envelope.certificate):
             raise UnknownSignerError(f"segment {self.key} is signed by the key {self.signer}, which is not trusted",
                                      self.signer)
-        with _named(self.key, "is forged: "):
-            self.envelope.check()
 
     def table(self, keyring: Keyring) -> "pa.Table":
         """The records as an Arrow table (`body`), after all checks. Raises `SegmentError`."""

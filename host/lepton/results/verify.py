@@ -132,7 +132,6 @@ class _Reader:
             if set(segment.envelope.recipients) & set(self._keyring.readers):
                 segment.table(self._keyring)
         except UnknownSignerError as error:
-            segment.envelope.check()
             return key, segment, error
         except SegmentError as error:
             return key, None, error
@@ -196,6 +195,7 @@ class _SpoolCheck:
             for unsigned in self._unknown:
                 place = (mine.device, unsigned.signer)
                 report.unchecked[place] = report.unchecked.get(place, 0) + 1
+            report.errors += mine.errors
             return
         for unsigned in self._unknown:
             self._error(str(unsigned))
@@ -341,12 +341,10 @@ def _heads(store: Source, keyring: Keyring, device: str | None, report: VerifyRe
             if device not in (None, place[1]):
                 continue
             signed = heads.parse(store.get(key), key)
-            if not keyring.trusts(signed.envelope.signer, place[0], place[1], signed.envelope.certificate):
-                signed.envelope.check()
-                report.unchecked.setdefault((place[1], signed.envelope.signer), 0)
-                continue
             signed.check(keyring)
             found[place] = signed.head
+        except UnknownSignerError as error:
+            report.unchecked.setdefault((place[1], error.signer), 0)
         except (SegmentError, StoreError) as error:
             report.errors.append(str(error))
     return found

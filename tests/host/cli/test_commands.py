@@ -16,6 +16,7 @@ from lepton.frontends import export_tflite
 from lepton.graph import Node, Quantization, Softmax, Tensor
 from lepton.program import CompiledModel
 from lepton.results import DeviceKeys, Spool, Store, Uploader
+from lepton.results.keyrings import load_keyring
 from lepton.results.verify import read
 from lepton.runtime.costs import LAYOUT, HostCost
 
@@ -40,8 +41,8 @@ def run(*arguments):
 
 
 def stored(folder):
-    """(header, records) of what a command has stored, keys beside it."""
-    return list(read(Store(folder), DeviceKeys.load(folder / "keys").keyring()))
+    """(header, records) of what a command has stored."""
+    return list(read(Store(folder), load_keyring()))
 
 
 def test_sim_shows_everything_and_uploads(capsys, tmp_path):
@@ -50,7 +51,7 @@ def test_sim_shows_everything_and_uploads(capsys, tmp_path):
     for text in ("tiny: 4x4 int8 multipliers, 16 MACs a cycle, 100 MHz", "scratchpad 32 KiB", "mnist: 8 layers, 2.38 M",
                  "classifier", "FullyConnected", "2 of 2 images identical to LiteRT's outputs, byte for byte",
                  "100.0 % (2 of 2 labelled images)", "unknown: this device does not count cycles",
-                 "2 results of run", "in build/results/device-"):
+                 "2 results of run", "in build, device device-"):
         assert text in out
     assert max(map(len, out.splitlines())) <= 100
     [(header, records)] = stored(tmp_path / "build")
@@ -58,7 +59,10 @@ def test_sim_shows_everything_and_uploads(capsys, tmp_path):
     assert main(["cloud", "verify"]) == 0
     assert "2 records in build: every signature, digest, sequence and count is right" in capsys.readouterr().out
     assert [r["image"] for r in records] == [0, 1] and all(r["identical"] for r in records)
-    assert records[0]["outputs"][0]["values"] == MODEL.outputs[0].tolist()
+    [output] = records[0]["outputs"]
+    assert output["values"].tolist() == [MODEL.outputs[0].tolist()] and output["kept"] == "full"
+    [info] = MODEL.graph().outputs
+    assert (output["scale"], output["zero_point"]) == (float(info.scale), info.zero_point)
     assert all(len(records[0][key]) >= 16 for key in ("model_hash", "program_hash", "config_hash"))
 
 
@@ -68,7 +72,7 @@ def test_sim_compares_the_device_with_the_golden_model(capsys, monkeypatch):
     assert main(["sim", "--config", "tiny", "--images", "1", "--store", "elsewhere"]) == 0
     out = capsys.readouterr().out
     assert "1 of 1 images identical to the golden model and to LiteRT's outputs, byte for byte" in out
-    assert "bytes of the memory that programs write" in out and "in elsewhere/results/device-" in out
+    assert "bytes of the memory that programs write" in out and "in elsewhere, device device-" in out
 
 
 def test_sim_fails_when_a_single_byte_differs(capsys, monkeypatch):
@@ -241,7 +245,7 @@ def test_networks_that_are_not_compiled_and_folders_that_are_not_there(capsys, c
 
 
 def test_verify_takes_keys_from_stated_places_only(capsys, tmp_path, monkeypatch):
-    """--keys, the store's folder, the user's data folder; a folder `build/keys` where one happens to be is none."""
+    """--keys or the user's data folder; not the store's folder, nor `build/keys` where one happens to be."""
     def made(where, device, keys):
         with Spool(tmp_path / f"{device}.db", device=device) as spool, \
                 Uploader(spool, Store(where), DeviceKeys.load_or_create(keys)) as uploader:
@@ -258,11 +262,12 @@ def test_verify_takes_keys_from_stated_places_only(capsys, tmp_path, monkeypatch
     store = tmp_path / "store"
     made(store, "cam", tmp_path / "cam")
     status, text = verified(store)
-    assert status == 2 and f"there are no keys to check {store} with in {store / 'keys'} or" in text
-    assert "give the keys of the device that wrote it with --keys FOLDER" in text
+    assert status == 2 and f"there are no keys in {tmp_path / 'data' / 'lepton' / 'keys'}; give a device's" in text
     status, text = verified(store, "--keys", tmp_path / "build" / "keys")
     assert status == 2
     assert f"the keys in {tmp_path / 'build' / 'keys'} do not belong to {store}, whose segments are signed by" in text
+    shutil.copytree(tmp_path / "cam", store / "keys")
+    assert verified(store)[0] == 2  # a store does not vouch for itself
     status, text = verified(store, "--keys", tmp_path / "nowhere")
     assert status == 2 and f"there are no keys in {tmp_path / 'nowhere'}" in text
     status, text = verified(store, "--keys", tmp_path / "cam")
@@ -277,8 +282,9 @@ def test_verify_takes_keys_from_stated_places_only(capsys, tmp_path, monkeypatch
     assert status == 2 and f"{store} has no results of device 'none'; give the folder or URL of another" in text
     shutil.copytree(tmp_path / "cam", tmp_path / "data" / "lepton" / "keys")
     assert verified(store, "--device", "cam")[0] == 0  # the user's
-    shutil.copytree(tmp_path / "beta", store / "keys")
-    assert verified(store, "--device", "beta")[0] == 0  # the store's own
+    signers = tmp_path / "signers.pem"  # public keys are enough
+    assert main(["results", "keys", str(tmp_path / "beta"), "--signers", str(signers)]) == 0
+    assert verified(store, "--keys", signers, "--device", "beta")[0] == 0
     (tmp_path / "empty" / "results").mkdir(parents=True)
     status, text = verified(tmp_path / "empty")
     assert status == 2 and "has no results; give the folder or URL of another store" in text

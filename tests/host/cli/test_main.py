@@ -50,8 +50,10 @@ def test_bad_arguments(arguments, text, capsys):
     (["compile", "none.tflite"], "none.tflite"),
     (["run", "none.lepton", "--input", "x.npy"], "lepton: none.lepton: cannot be read: No such file or directory"),
     (["cloud", "status", "--spool", "none.db"], "lepton: none.db: there is no such spool"),
-    (["cloud", "verify", "none"], "lepton: none has no results; give the folder or URL of the store (the one with a "
-                                  "folder results/ in it)"),
+    (["cloud", "verify", "none"], "lepton: none: there is no such folder; give the folder or URL of a store with "
+                                  "results"),
+    (["results", "list", "--store", "none"], "lepton: none: there is no such folder"),
+    (["results", "list", "--store", ".", "--keys", "none.pem"], "lepton: cannot read the keys none.pem"),
     (["cloud", "status"], "lepton: there is no spool at build/spool.db or"),
 ])
 def test_user_errors_are_one_line(arguments, text, capsys, tmp_path):

@@ -124,7 +124,7 @@ class Client(httpx.Client):
         self.identity, self.keys, self.credentials = identity, keys, credentials
 
     def spool(self, first: int = 0) -> Spool:
-        return Spool(self.identity.name, self.keys, first)
+        return Spool(self.identity.name, self.keys, first, self.identity.tenant)
 
     def upload(self, segment, **headers) -> httpx.Response:
         return self.put(f"/v1/{segment.key}", content=segment.data, headers=headers)

@@ -37,8 +37,11 @@ def signing(keys: DeviceKeys, request) -> tuple[str, str]:
 class Spool:
     """Makes the segments of one spool, each naming the one before."""
 
-    def __init__(self, device: str, keys: DeviceKeys, first: int = 0):
-        self.device, self.keys, self.identity = device, keys, secrets.token_hex(16)
+    def __init__(self, device: str, keys: DeviceKeys, first: int = 0, tenant: str = "acme"):
+        self.tenant = tenant
+        self.device = device
+        self.keys = keys
+        self.identity = secrets.token_hex(16)
         self.sequence, self.previous = first, ""
 
     def next(self, *, model: str = "mnist", at_ms: int = 1_700_000_000_000, records: int = 2, **about
@@ -47,7 +50,8 @@ class Spool:
         numbers = range(self.sequence * records, (self.sequence + 1) * records)
         lines = [b'{"number":%d,"run":"r1"}' % number for number in numbers]
         made = segments.seal(self.keys, lines, **{
-            "device": self.device, "spool": self.identity, "sequence": self.sequence, "previous": self.previous,
+            "tenant": self.tenant, "device": self.device, "spool": self.identity, "sequence": self.sequence,
+            "previous": self.previous,
             "run": "r1", "first": numbers.start, "last": numbers.stop - 1, "from_ms": at_ms, "to_ms": at_ms + 999,
             "origin": {"model": model, "model_hash": MODELS[model], "program_hash": "p", "config_hash": "c"},
             "counters": {"appended": numbers.stop, "rejected": 0, "dropped": 0}, **about})

@@ -94,7 +94,7 @@ def test_nothing_lost_nothing_twice(tmp_path):
         view.database.close()
     store = Store(service.home.folder / "objects" / "acme")
     keys = store.keys()
-    assert keys == [f"results/cam7/{row['sequence']:012d}-{row['digest']}" for row in rows]
+    assert keys == [row["key"] for row in rows]
     assert [row["sequence"] for row in rows] == list(range(len(rows)))
     assert (devices[0]["missing_segments"], devices[0]["lost_records"]) == (0, 0)
 

@@ -7,6 +7,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from lepton.service import docs, tables
+from lepton.service.routes import HEAD_PATH, SEGMENT_PATH
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -40,7 +41,7 @@ def peers(service):
     camera.upload(camera.spool().next())
     device, user = str(camera.credentials.client), str(reader.credentials.client)
     own = {("POST", "/v1/enrolment"): None, ("POST", "/v1/certificate"): device, ("GET", "/v1/position"): device,
-           ("PUT", "/v1/results/{device}/{name}"): device}
+           ("PUT", f"/v1{SEGMENT_PATH}"): device, ("PUT", f"/v1{HEAD_PATH}"): device}
     operations = [operation.ok() for operation in schema.get_all_operations()]
     return {(operation.method.upper(), operation.path): user for operation in operations} | own
 

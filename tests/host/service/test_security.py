@@ -11,6 +11,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from lepton.results.keys import DeviceKeys
+from lepton.results.segment import Key, join_key
 from lepton.service import tables
 from lepton.service.authority import Authority
 from lepton.service.gate import MAX_BODY
@@ -21,6 +22,7 @@ from tests.host.service.running import members
 from tests.host.service.senders import Spool, new_request, pem, signing
 
 PATIENCE = 30.0
+A_KEY = Key("acme", "cam7", "2026-11-30", "0" * 32, 0, "0" * 64)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +116,7 @@ def test_unlisted_certificate_of_our_authority(service, tmp_path, audit):
 
 @pytest.mark.parametrize("method, path", [
     ("GET", "/v1/devices"), ("GET", "/v1/openapi.json"), ("POST", "/v1/certificate"), ("GET", "/nowhere"),
-    ("PUT", "/v1/results/cam7/" + "0" * 12 + "-" + "0" * 64), ("GET", "/v1/enrolment/"), ("GET", "/v1//enrolment")])
+    ("PUT", "/v1/" + join_key(A_KEY)), ("GET", "/v1/enrolment/"), ("GET", "/v1//enrolment")])
 def test_no_certificate(service, audit, method, path):
     with service.http() as http:
         assert members(http.request(method, path)) == (401, "certificate_missing")
@@ -179,7 +181,7 @@ def test_device_writes_only_its_own(service, camera, audit):
     neighbour = service.enrol("device", "acme", "cam8")
     segment = Spool("cam8", neighbour.keys).next()
     assert members(camera.upload(segment)) == (403, "not_yours")
-    assert audit("not_yours").detail == "the certificate is that of device cam7, not of cam8"
+    assert audit("not_yours").detail == ("the certificate is that of device cam7 of tenant acme, not of cam8 of acme")
 
 
 def test_other_tenants_data(service, camera, reader):
@@ -196,7 +198,7 @@ def test_other_tenants_data(service, camera, reader):
     assert members(stranger.get(f"/v1/{segment.key}")) == (404, "not_found")
     assert namesake.get("/v1/position", params={"spool": spool.identity}).json()["expected"] is None
     assert reader.get(f"/v1/{segment.key}").content == segment.data
-    assert members(namesake.upload(segment)) == (422, "segment")  # another's segment, replayed
+    assert members(namesake.upload(segment)) == (403, "not_yours")  # another's segment, replayed
 
 
 # What is sent
@@ -223,8 +225,10 @@ def test_replayed_and_reordered_segments(camera, audit):
 
 
 @pytest.mark.parametrize("path", [
-    "results/cam7/1-" + "0" * 64, "results/cam7/" + "0" * 12 + "-" + "g" * 64, "results/cam%2F..%2Fx/" + "0" * 12 + "-"
-    + "0" * 64, "results/%00/" + "0" * 12 + "-" + "0" * 64])
+    *(join_key(A_KEY._replace(**changed)) for changed in (
+        {"sequence": -1}, {"digest": "g" * 64}, {"digest": "0"}, {"device": "cam%2F..%2Fx"}, {"device": "%00"},
+        {"tenant": "%2e%2e"}, {"date": "2026-1-1"}, {"spool": "0"})),
+    "results/cam7/1-" + "0" * 64, "heads/tenant=acme/device=cam7/x.cose", "heads/tenant=acme/device=../x.cose"])
 def test_malformed_keys(camera, audit, path):
     status, reason = members(camera.put(f"/v1/{path}", content=b"x"))
     assert (status, reason) in ((422, "invalid"), (404, "not_found"), (405, "method"))

@@ -57,7 +57,7 @@ def test_rows_say_what_a_segment_says(reader):
         "b", 0, "r1", 0, 1, 2)
     assert (row["model_hash"], row["program_hash"], row["config_hash"]) == (MODELS["kws"], "p", "c")
     assert datetime.fromisoformat(row["first_time"]) == START
-    body = reader.get(f"/v1/results/b/{row['sequence']:012d}-{row['digest']}").content
+    body = reader.get(f"/v1/{row['key']}").content
     assert len(body) == row["bytes"]
 
 

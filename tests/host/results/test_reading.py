@@ -1,0 +1,263 @@
+"""What devices have sent is read back: as a table, by SQL, as files, in Python."""
+
+import random
+
+import duckdb
+import numpy as np
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from lepton import results
+from lepton.cli import main
+from lepton.results import DeviceKeys, ResultLog, ResultsError, Scale, SegmentError, Spool, Store, Uploader, keys
+
+COMMON = {"model": "net", "model_hash": "1" * 64, "program_hash": "2" * 64, "config_hash": "3" * 16, "device": "rtl"}
+SCALES = {"classes": Scale(0.25, -3)}
+
+
+def outputs(number):
+    """Of a quantized classifier, and a small map of real numbers."""
+    rng = np.random.default_rng(number)
+    return {"classes": rng.integers(-128, 128, (1, 10)).astype(np.int8), "map": rng.normal(size=(2, 3)).astype("f4")}
+
+
+def send(store, spool, device_keys, run, numbers, device="alpha", **options):
+    with Spool(spool, device=device) as opened, \
+            Uploader(opened, Store(store), device_keys, segment_records=30) as uploader:
+        with ResultLog(opened, **COMMON, run=run, scales=SCALES, **options) as log:
+            for number in numbers:
+                log.add(outputs(number), cycles=1000 + number, label=number % 10, name=f"image {number}")
+        assert uploader.flush(30)
+
+
+@pytest.fixture(scope="module")
+def organisation(tmp_path_factory):
+    """A private key that reads, and its public part."""
+    path = tmp_path_factory.mktemp("organisation") / "reader.pem"
+    keys.make_reader(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory, organisation):
+    """A store with results of two devices that cannot read each other's: its path and the public keys."""
+    folder = tmp_path_factory.mktemp("fleet")
+    signers = []
+    for device, runs in (("alpha", {"one": range(100), "two": range(100, 150)}), ("beta", {"three": range(150, 200)})):
+        keys.add_recipient(folder / device, keys.read_recipient(organisation.with_suffix(".pub.pem")))
+        device_keys = DeviceKeys.load_or_create(folder / device)
+        signers.append(keys.signer_pem(device_keys.public_hex))
+        for run, numbers in runs.items():
+            send(folder / "store", folder / f"{device}.db", device_keys, run, numbers, device)
+    (folder / "signers.pem").write_bytes(b"".join(signers))
+    return folder
+
+
+@pytest.fixture
+def opened(fleet, organisation):
+    return lambda **selection: results.open(fleet / "store", keys=[organisation, fleet / "signers.pem"], **selection)
+
+
+def test_full_results_read_back_equal(opened):
+    found = list(opened().records())
+    assert len(found) == 200
+    for record in found:
+        number = int(record["name"].split()[1])
+        assert (record["cycles"], record["label"], record["model"], record["backend"]) == (
+            1000 + number, number % 10, "net", "rtl")
+        expected = outputs(number)
+        for output in record["outputs"]:
+            assert output["values"].dtype == expected[output["name"]].dtype
+            np.testing.assert_array_equal(output["values"], expected[output["name"]], strict=True)
+        assert [(output.get("scale"), output.get("zero_point")) for output in record["outputs"]] == [
+            (0.25, -3), (None, None)]
+
+
+def test_tensors(opened):
+    table = opened(run="two").table()
+    np.testing.assert_array_equal(results.tensor(table, "classes"),
+                                  np.stack([outputs(n)["classes"] for n in range(100, 150)]), strict=True)
+    np.testing.assert_array_equal(results.tensor(table, "map"),
+                                  np.stack([outputs(n)["map"] for n in range(100, 150)]), strict=True)
+    with pytest.raises(ResultsError, match="there is no output 'other'; there are: classes, map"):
+        results.tensor(table, "other")
+
+
+def test_sql(opened):
+    rows = opened().query("SELECT device, fields.label AS label, count(*) AS n, min(cycles) AS least FROM results "
+                          "GROUP BY ALL ORDER BY ALL").to_pylist()
+    assert len(rows) == 20
+    assert rows[0] == {"device": "alpha", "label": 0, "n": 15, "least": 1000}
+    [row] = opened(run="three").query("SELECT sum(outputs.classes.scale * (outputs.classes.values[1] - "
+                                      "outputs.classes.zero_point)) AS s FROM results").to_pylist()
+    assert row["s"] == pytest.approx(sum(0.25 * (int(outputs(n)["classes"][0, 0]) + 3) for n in range(150, 200)))
+    for sql, text in (("SELEC", "SQL: Parser Error"), ("SELECT nothing FROM results", "SQL: Binder Error"),
+                      ("CREATE TABLE t (a INT)", "the SQL is no question: give a SELECT")):
+        with pytest.raises(ResultsError, match=text):
+            opened().query(sql)
+
+
+def test_data_frame(opened):
+    frame = opened(device="beta").pandas()
+    assert len(frame) == 50
+    assert frame["fields.label"].tolist() == [n % 10 for n in range(150, 200)]
+    assert frame["outputs.classes.values"][0].tolist() == outputs(150)["classes"].ravel().tolist()
+
+
+def test_export(opened, tmp_path):
+    assert opened().export(tmp_path / "all.parquet") == 200
+    table = opened().table()
+    assert pq.read_table(tmp_path / "all.parquet").to_pylist() == table.to_pylist()
+    count, = duckdb.sql(f"SELECT count(*) FROM '{tmp_path}/all.parquet' WHERE fields.label = 3").fetchone()
+    assert count == 20
+    opened().export(tmp_path / "all.csv")
+    csv = pyarrow.csv.read_csv(tmp_path / "all.csv")
+    assert csv.num_rows == 200
+    assert csv["outputs.classes.values"][0].as_py() == str(outputs(0)["classes"].ravel().tolist())
+    with pytest.raises(ResultsError, match="the form must be one of parquet, csv, not 'xlsx'"):
+        opened().export(tmp_path / "all.xlsx")
+
+
+def test_runs_need_no_secret_key(fleet):
+    runs = results.open(fleet / "store", keys=[fleet / "signers.pem"]).runs()
+    assert [(run.device, run.run, run.model, run.backend, run.records, run.segments) for run in runs] == [
+        ("alpha", "one", "net", "rtl", 100, 4), ("alpha", "two", "net", "rtl", 50, 2),
+        ("beta", "three", "net", "rtl", 50, 2)]
+
+
+def test_selection(opened):
+    everything = opened().runs()
+    today = {key.split("date=")[1][:10] for key in opened()._source.keys(None)}
+    assert opened(since=min(today), until=max(today)).runs() == everything
+    assert [run.run for run in opened(device="beta", since=min(today)).runs()] == ["three"]
+    assert opened(since="2999-01-01").runs() == opened(until="1999-01-01").runs() == []
+    with pytest.raises(ResultsError, match="has no results of run none from 2020-01-01; `lepton results list` shows"):
+        opened(run="none", since="2020-01-01").table()
+
+
+def test_who_cannot_read(fleet, organisation, tmp_path):
+    """A device's neighbour, who has all public keys; a stranger with a reader's key; and one who trusts nobody."""
+    with pytest.raises(SegmentError, match="none of these keys is given"):
+        results.open(fleet / "store", keys=[fleet / "beta", fleet / "signers.pem"]).table()
+    keys.make_reader(tmp_path / "stranger.pem")
+    with pytest.raises(SegmentError, match="none of these keys is given"):
+        results.open(fleet / "store", keys=[tmp_path / "stranger.pem", fleet / "signers.pem"]).table()
+    with pytest.raises(SegmentError, match="which is not trusted"):
+        results.open(fleet / "store", keys=[organisation]).table()
+    with pytest.raises(results.StoreError, match="nowhere: there is no such folder"):
+        results.open(tmp_path / "nowhere", keys=[organisation])
+
+
+def test_segments_with_different_columns_fit_one_table(tmp_path, keys):
+    """Other fields, other types, other shapes and other outputs in each run."""
+    store = Store(tmp_path / "store")
+    with Spool(tmp_path / "spool.db", device="alpha") as spool, Uploader(spool, store, keys) as uploader:
+        for run, records in {"a": [{"x": 1, "only": "a"}], "b": [{"x": 1.5, "y": True}], "c": [{"y": "text"}],
+                             "d": [{"y": [1, 2]}], "e": [{}]}.items():
+            spool.append_many(run, records)
+        assert uploader.flush(20)
+        for run, value in (("f", np.zeros((2, 2), "i1")), ("g", np.ones(3, "i2")), ("h", np.zeros((1,), "f2"))):
+            with ResultLog(spool, **COMMON, run=run) as log:
+                log.add({"out": value}, cycles=1)
+        assert uploader.flush(20)
+    opened = results.Results(store, keys.keyring())
+    rows = opened.query("SELECT run, fields.x AS x, fields.y AS y, fields.only AS o, outputs.out.values AS v FROM "
+                        "results ORDER BY run").to_pylist()
+    assert [(row["run"], row["x"], row["y"], row["o"]) for row in rows] == [
+        ("a", 1.0, None, "a"), ("b", 1.5, "true", None), ("c", None, '"text"', None), ("d", None, "[1, 2]", None),
+        *((run, None, None, None) for run in "efgh")]
+    assert [row["v"] for row in rows[5:]] == [[0] * 4, [1, 1, 1], [0]]
+    assert [record.get("y") for record in opened.records()][:4] == [None, True, "text", [1, 2]]
+
+
+@pytest.mark.parametrize("keep", ["top5", "hash"])
+def test_less_is_kept_if_asked_for(tmp_path, keys, keep):
+    send(tmp_path / "store", tmp_path / "spool.db", keys, "run", range(5), keep=keep)
+    opened = results.Results(Store(tmp_path / "store"), keys.keyring())
+    for number, record in enumerate(opened.records()):
+        for output in record["outputs"]:
+            assert output["kept"] == keep and "values" not in output and len(output["sha256"]) == 64
+            flat = outputs(number)[output["name"]].ravel()
+            if keep == "top5":
+                assert output["top_values"].tolist() == sorted(flat.tolist(), reverse=True)[:5]
+    with pytest.raises(ResultsError, match="output 'map' has 5 rows without all values"):
+        results.tensor(opened.table(), "map")
+
+
+def test_large_results_are_left_out_and_say_so(tmp_path, keys):
+    with Spool(tmp_path / "spool.db", device="alpha") as spool, \
+            Uploader(spool, Store(tmp_path / "store"), keys) as uploader:
+        with ResultLog(spool, **COMMON, full_bytes=1000) as log:
+            log.add({"a": np.zeros(900, "u1"), "b": np.arange(101, dtype="u1"), "c": np.zeros(100, "u1")}, cycles=1)
+        assert uploader.flush(20)
+    [record] = results.Results(Store(tmp_path / "store"), keys.keyring()).records()
+    assert [(output["name"], output["kept"], output["shape"]) for output in record["outputs"]] == [
+        ("a", "full", [900]), ("b", "top5", [101]), ("c", "full", [100])]
+
+
+def test_an_altered_segment_is_not_read(tmp_path, keys):
+    send(tmp_path / "store", tmp_path / "spool.db", keys, "run", range(50))
+    store = Store(tmp_path / "store")
+    path = tmp_path / "store" / random.Random(1).choice(store.keys())
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    opened = results.Results(store, keys.keyring())
+    for use in (opened.table, opened.runs, lambda: list(opened.records())):
+        with pytest.raises(SegmentError, match="is damaged: its bytes have the SHA-256"):
+            use()
+
+
+def test_the_commands(fleet, organisation, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    given = ["--store", str(fleet / "store"), "--keys", str(organisation), "--keys", str(fleet / "signers.pem")]
+
+    def lepton(*arguments):
+        status = main(["results", *arguments, *given])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    status, out, _ = lepton("list")
+    assert status == 0
+    assert [line.split()[:4] for line in out.splitlines()[2:]] == [
+        ["one", "alpha", "net", "rtl"], ["two", "alpha", "net", "rtl"], ["three", "beta", "net", "rtl"]]
+    status, out, _ = lepton("list", "--json", "--device", "beta")
+    assert status == 0 and '"records": 50' in out
+    status, out, _ = lepton("query", "SELECT run, count(*) AS n FROM results GROUP BY ALL ORDER BY n DESC, run")
+    assert [line.split() for line in out.splitlines()[2:]] == [["one", "100"], ["three", "50"], ["two", "50"]]
+    status, out, _ = lepton("show", "--limit", "2", "--run", "two")
+    assert status == 0 and "2 of 50 results" in out
+    assert out.count("outputs.classes.kept") == 2
+    status, out, _ = lepton("export", "all.parquet")
+    assert status == 0 and "200 results in all.parquet" in out
+    assert pq.read_table("all.parquet").num_rows == 200
+    status, out, _ = lepton("query", "SELECT number FROM results", "--output", "numbers.csv")
+    assert status == 0 and "200 rows in numbers.csv" in out
+    status, _, err = lepton("query", "SELECT")
+    assert status == 2 and err.startswith("lepton: SQL: Parser Error") and err.count("\n") == 1
+    status, _, err = lepton("list", "--run", "none")
+    assert status == 2 and "there are no results in" in err
+    assert main(["cloud", "verify", *given[1:]]) == 0
+    assert "200 records in" in capsys.readouterr().out
+    assert main(["cloud", "verify", "--json", "--known", "known.json", *given[1:]]) == 0
+    assert '"good": true' in capsys.readouterr().out
+
+
+def test_the_commands_for_keys(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert main(["results", "keys"]) == 2
+    assert "there are no keys in" in capsys.readouterr().err
+    assert main(["results", "keys", "--make-reader", "org.pem"]) == 0
+    identity = capsys.readouterr().out.split()[1]
+    assert main(["results", "keys", "--add-recipient", "org.pub.pem"]) == 0
+    out = capsys.readouterr().out
+    assert f"can read {identity}" in " ".join(out.split()) and "(the key is here)" in out
+    [own] = {line.split()[2] for line in out.splitlines() if "the key is here" in line}
+    assert main(["results", "keys", "--remove-recipient", own]) == 0
+    assert own not in capsys.readouterr().out
+    assert main(["results", "keys", "--rotate-signing"]) == 0
+    assert "signed before with" in capsys.readouterr().out
+    assert main(["results", "keys", "--signers", "signers.pem"]) == 0
+    assert len(keys.read_signers("signers.pem")) == 2
