@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..program import CompiledModel
-from ..runtime import program_hash
-
 if TYPE_CHECKING:
+    from ..program import CompiledModel
     from ..results import ResultLog, Target
 
 FLUSH_SECONDS = 30.0  # a command waits this long for its results to arrive; the next command sends the rest
@@ -95,9 +93,10 @@ class Upload:
     def __exit__(self, *exc) -> None:
         self._stack.close()
 
-    def log(self, model: CompiledModel, device: str, keep: str) -> "ResultLog":
+    def log(self, model: "CompiledModel", device: str, keep: str) -> "ResultLog":
         """A `ResultLog` of this spool for a model on a device; `keep`: what is kept of the outputs."""
         from ..results import ResultLog, Scale
+        from ..runtime import program_hash
         return ResultLog(self._spool, model=model.name, model_hash=model.source_hash,
                          program_hash=program_hash(model), config_hash=model.config_hash, device=device, keep=keep,
                          scales={output.name: Scale(output.scale, output.zero_point) for output in model.outputs})

@@ -160,7 +160,7 @@ class Results:
 
     def _map(self, work: Callable[[str], _Out]) -> Iterator[_Out]:
         """Results of `work` for each key in order, a few of them in advance."""
-        keys = iter(self._source.keys(self._device, self._since, self._until))
+        keys = iter(segments.in_order(self._source.keys(self._device, self._since, self._until)))
         with ThreadPoolExecutor(WORKERS) as pool:
             pending = [pool.submit(work, key) for key in itertools.islice(keys, 4 * WORKERS)]
             while pending:

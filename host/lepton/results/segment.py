@@ -12,7 +12,7 @@ import contextlib
 import datetime
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -188,6 +188,19 @@ def split_key(key: str) -> Key:
                match["digest"])
 
 
+def printable(text: str) -> str:
+    """The text with lone surrogates, which UTF-8 and so CBOR cannot have, as escapes."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def in_order(keys: Iterable[str]) -> list[str]:
+    """Keys by tenant, device, spool and sequence number, whatever their dates; the clock may have jumped.
+
+    Raises `SegmentError` for one that is not the key of a segment.
+    """
+    return sorted(keys, key=lambda key: split_key(key)._replace(date=""))
+
+
 def check_name(name: str, what: str = "device") -> str:
     """`name` itself if it can be part of a key. Raises `SegmentError` otherwise."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -197,7 +210,7 @@ def check_name(name: str, what: str = "device") -> str:
 
 
 @contextlib.contextmanager
-def _named(key: str, what: str = "") -> Any:
+def _named(key: str, what: str = "") -> Iterator[None]:
     """Name the segment in errors."""
     try:
         yield
@@ -243,12 +256,12 @@ def check_map(name: str, value: Mapping, kind: type[str] | type[int]) -> None:
     """Raise `SegmentError` unless `value` can be the map `name` of a header."""
     if not isinstance(value, dict) or len(value) > _MAX_ENTRIES or not all(
             isinstance(k, str) and len(k) <= 64 and _is_value(v, kind) for k, v in value.items()):
-        what = "strings of at most 256 characters" if kind is str else "integers of at least 0"
+        what = "strings of at most 256 Unicode characters" if kind is str else "integers of at least 0"
         raise SegmentError(f"a segment's {name} must be a map of at most {_MAX_ENTRIES} names of at most 64 characters "
                            f"to {what}, not {str(value)[:200]}")
 
 
 def _is_value(value: object, kind: type[str] | type[int]) -> bool:
-    if isinstance(value, bool) or not isinstance(value, kind):
+    if isinstance(value, bool) or not isinstance(value, kind) or (isinstance(value, str) and value != printable(value)):
         return False
     return len(value) <= 256 if isinstance(value, str) else value >= 0

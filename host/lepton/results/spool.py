@@ -202,7 +202,8 @@ class Spool:
         with self.database.translated():
             segments.check_name(run, "run")
             if origin is not None:
-                given = {str(name): str(value)[:256] for name, value in origin.items()}
+                given = {segments.printable(str(name)): segments.printable(str(value))[:256]
+                         for name, value in origin.items()}
                 segments.check_map("origin", given, str)
                 text = json.dumps(given, sort_keys=True)
         if first is not None and first < 0:

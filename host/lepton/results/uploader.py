@@ -133,17 +133,16 @@ class Uploader:
         """Store the spool's signed head, if the target has confirmed anything since the last one."""
         if not self._head_due:
             return
-        self._head_due = False  # first: what is confirmed from now on needs another one
-        try:
-            head = self.outbox.head(self.target.place)
-            if head is not None:
-                self._identify()
+        head = self.outbox.head(self.target.place)
+        if head is not None:
+            self._identify()
+            try:
                 self.target.put_head(*head)
-        except TargetRefused as error:  # the segments are stored all the same
-            self._note_refusal(error)
-        except BaseException:
-            self._head_due = True
-            raise
+            except TargetRefused as error:  # the segments are stored all the same
+                self._note_refusal(error)
+            if self._status.failures:
+                self._note_stored(())
+        self._head_due = False
 
     def _seal(self) -> bool:
         """Make a segment if there are enough records, or if it can be sent at once; True if one was made."""
@@ -172,6 +171,7 @@ class Uploader:
 
     def _identify(self) -> None:
         """Raise `Unavailable` if this spool has used another target at the same place before."""
+        self._head_due = True  # what this is called for may be confirmed next; before that, so that `flush` waits
         place = self.target.place
         known = self.spool.target_identity(place)
         found = self.target.identify(known)
@@ -180,7 +180,6 @@ class Uploader:
 
     def _note_stored(self, sent: Sequence[Sealed]) -> None:
         old = self._status
-        self._head_due = True
         with self._changed:
             self._status = replace(old, failures=0, last_error="", segments=old.segments + len(sent),
                                    records=old.records + sum(s.records for s in sent))

@@ -310,7 +310,7 @@ class _SpoolCheck:
 
 def read(store: Source, keyring: Keyring, device: str | None = None) -> Iterator[tuple[segments.Header, list[dict]]]:
     """(header, records) of the stored segments in order. Raises `SegmentError` for a damaged or untrusted one."""
-    for key in store.keys(device):
+    for key in segments.in_order(store.keys(device)):
         segment = segments.parse(store.get(key), key)
         yield segment.header, segment.open(keyring)
 

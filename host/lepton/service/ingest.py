@@ -71,6 +71,9 @@ class Ingest:
         except SegmentError as error:
             raise RequestRefused(422, "segment", str(error)) from error
         header = segment.header
+        if (header.tenant, header.device) != (device.tenant, device.name):
+            raise RequestRefused(403, "not_yours", f"the segment is that of device {header.device} of tenant "
+                                 f"{header.tenant}")
         digest = segment.digest
         while True:
             standing = self._look(device, header)

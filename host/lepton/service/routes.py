@@ -137,7 +137,7 @@ def download(request: Request, view: View, tenant: TenantName, device: DeviceNam
     key = f"results/tenant={tenant}/device={device}/date={date}/{name}"
     if tenant != view.tenant or not view.holds(device, spool, int(sequence), digest):
         raise RequestRefused(404, "not_found", f"there is no segment {key}")
-    return _object(request, view, key)
+    return Response(request.app.state.ingest.read(view.tenant, key), media_type="application/octet-stream")
 
 
 @router.put(HEAD_PATH, status_code=200, openapi_extra={"requestBody": {"required": True, "content": _BYTES}})
@@ -154,6 +154,8 @@ async def put_head(request: Request, tenant: TenantName, device: DeviceName, nam
 def list_heads(request: Request, view: View, after: Annotated[str | None, Query(max_length=256)] = None,
                limit: Limit = 100) -> messages.HeadPage:
     """Keys of the signed heads of the tenant's spools, in order."""
+    if not view.segments(limit=1):  # the tenant's store is made with its first segment
+        return messages.HeadPage(heads=[], next=None)
     keys = [key for key in request.app.state.ingest.heads(view.tenant) if after is None or key > after][:limit + 1]
     return messages.HeadPage(heads=keys[:limit], next=keys[limit - 1] if len(keys) > limit else None)
 
@@ -165,7 +167,11 @@ def get_head(request: Request, view: View, tenant: TenantName, device: DeviceNam
     key = f"heads/tenant={tenant}/device={device}/{name}"
     if tenant != view.tenant:
         raise RequestRefused(404, "not_found", f"there is no head {key}")
-    return _object(request, view, key)
+    try:
+        body = request.app.state.ingest.read(view.tenant, key)
+    except StoreError as error:
+        raise RequestRefused(404, "not_found", f"there is no head {key}") from error
+    return Response(body, media_type="application/octet-stream")
 
 
 @router.get("/devices")
@@ -190,14 +196,6 @@ def _check_sender(sender: Identity, tenant: str, device: str) -> None:
     if (tenant, device) != (sender.tenant, sender.name):
         raise RequestRefused(403, "not_yours", f"the certificate is that of device {sender.name} of tenant "
                              f"{sender.tenant}, not of {device} of {tenant}")
-
-
-def _object(request: Request, view: TenantView, key: str) -> Response:
-    try:
-        body = request.app.state.ingest.read(view.tenant, key)
-    except StoreError as error:
-        raise RequestRefused(404, "not_found", f"there is no object {key}") from error
-    return Response(body, media_type="application/octet-stream")
 
 
 def _certificate(authority: Authority, issued: Issued) -> messages.Certificate:

@@ -61,7 +61,8 @@ def test_sim_shows_everything_and_uploads(capsys, tmp_path):
     assert [r["image"] for r in records] == [0, 1] and all(r["identical"] for r in records)
     [output] = records[0]["outputs"]
     assert output["values"].tolist() == [MODEL.outputs[0].tolist()] and output["kept"] == "full"
-    [info] = MODEL.graph().outputs
+    graph = MODEL.graph()
+    info = graph.tensors[graph.outputs[0]]
     assert (output["scale"], output["zero_point"]) == (float(info.scale), info.zero_point)
     assert all(len(records[0][key]) >= 16 for key in ("model_hash", "program_hash", "config_hash"))
 
@@ -96,6 +97,7 @@ def test_sim_keeps_the_results_when_the_store_is_down(capsys, monkeypatch, tmp_p
         " ".join(capsys.readouterr().out.split())
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     assert main(["sim", "--device", "golden", "--images", "1"]) == 0
     assert sum(len(records) for _, records in stored(tmp_path / "build")) == 2
 
@@ -269,7 +271,7 @@ def test_verify_takes_keys_from_stated_places_only(capsys, tmp_path, monkeypatch
     shutil.copytree(tmp_path / "cam", store / "keys")
     assert verified(store)[0] == 2  # a store does not vouch for itself
     status, text = verified(store, "--keys", tmp_path / "nowhere")
-    assert status == 2 and f"there are no keys in {tmp_path / 'nowhere'}" in text
+    assert status == 2 and f"cannot read the keys {tmp_path / 'nowhere'}: No such file or directory" in text
     status, text = verified(store, "--keys", tmp_path / "cam")
     assert status == 0 and "1 records in" in text
     made(store, "beta", tmp_path / "beta")

@@ -7,6 +7,7 @@ import time
 import pytest
 from lepton.results import Outbox, Spool, Store, TargetRefused, Unavailable
 from lepton.results import delivery as deliveries
+from lepton.results import segment as segments
 from lepton.results.delivery import Delivery
 
 
@@ -14,6 +15,7 @@ class Target:
     """Keeps what it is given, after `before`; counts those in it at the same time, and the sizes of groups."""
 
     where = "memory"
+    place = "memory"
 
     def __init__(self, lanes=1, group=1, before=lambda key: None):
         self.lanes, self.group, self.before = lanes, group, before
@@ -70,7 +72,7 @@ def deliver(outbox, target, *, stopping=lambda: False, probe=False):
 
 
 def sequence(key):
-    return int(key.rpartition("/")[2].partition("-")[0])
+    return segments.split_key(key).sequence
 
 
 @pytest.mark.parametrize(("lanes", "group"), [(1, 1), (4, 1), (4, 8), (1, 8), (3, 100)])

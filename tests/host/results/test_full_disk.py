@@ -76,7 +76,7 @@ def test_a_disk_that_spool_and_target_share(tmp_path):
                     running.flush(0.05)
             running.flush(0.5)
             stored = verify(Store(disk / "store"), KEYS.keyring()).records
-            for path in (disk / "store" / "results").rglob("*-*"):
+            for path in (disk / "store" / "results").rglob("*.cose"):
                 path.unlink()
             assert running.flush(20), running.status
         assert left(spool) == 0

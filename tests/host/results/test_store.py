@@ -108,4 +108,4 @@ def test_errors(tmp_path):
         Store(tmp_path).get("results/none")
     (tmp_path / "results").write_text("in the way")
     with pytest.raises(Unavailable, match=r"the store .* cannot be used at the moment: "):
-        Store(tmp_path).put_new(f"results/alpha/{0:012d}-{'0' * 64}", b"")
+        Store(tmp_path).put_new(segments.join_key(segments.Key("t", "alpha", "2026-11-30", "0" * 32, 0, "0" * 64)), b"")

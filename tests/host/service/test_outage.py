@@ -20,7 +20,7 @@ def assert_unavailable(answer):
 def test_store(service, device):
     spool = device.spool()
     assert device.upload(spool.next()).status_code == 201
-    folder = service.home.folder / "objects" / "acme" / "results" / "cam7"
+    folder = service.home.folder / "objects" / "acme" / "results" / "tenant=acme"
     aside = folder.with_name("aside")
     folder.rename(aside)
     folder.write_text("in the way")
