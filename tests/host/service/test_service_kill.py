@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from lepton.results import Store
 from lepton.results.errors import Unavailable
 from lepton.results.ingest import IngestTarget
 from lepton.service import tables
@@ -73,11 +74,11 @@ def test_nothing_lost_nothing_twice(kind, request, tmp_path):
 
         view = TenantView(service.open_database(), "acme")
         for name, sender in zip(DEVICES, senders, strict=True):
-            rows = [(row["sequence"], row["digest"]) for row in view.segments(device=name, limit=100_000)]
+            found = view.segments(device=name, limit=100_000)
+            rows = [(row["sequence"], row["digest"]) for row in found]
             assert rows == sender.acknowledged
             assert [sequence for sequence, _ in rows] == list(range(len(rows)))
-            objects = {path.name for path in (tmp_path / "home" / "objects" / "acme" / "results" / name).iterdir()}
-            assert objects == {f"{sequence:012d}-{digest}" for sequence, digest in rows}
+            assert set(Store(tmp_path / "home" / "objects" / "acme").keys(name)) == {row["key"] for row in found}
         with view.database.read() as connection:
             assert connection.execute(select(tables.gaps)).all() == []
             # a segment that was sent again was no refusal
