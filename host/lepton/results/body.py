@@ -254,8 +254,7 @@ def _outputs(row: dict[str, Any]) -> dict[str, Output]:
     found = row.get("outputs")
     if not isinstance(found, list) or not found:
         return {}
-    parsed = [Output.parse(value) for value in found]
-    named = {output.name: output for output in parsed if output is not None}
+    named = {output.name: output for value in found if (output := Output.parse(value)) is not None}
     if len(named) < len(found):
         return {}
     del row["outputs"]

@@ -8,7 +8,6 @@ import binascii
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ TOP_COUNT = 5
 FULL_BYTES = 1 << 20
 DTYPES = frozenset({"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16",
                     "float32", "float64"})
+_SIZES = {dtype: np.dtype(dtype).itemsize for dtype in DTYPES}
 _MEMBERS = frozenset({"name", "dtype", "shape", "scale", "zero_point", "kept", "data", "top", "sha256"})
 
 
@@ -35,8 +35,7 @@ class Scale(NamedTuple):
     zero_point: int | None
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(NamedTuple):
     """An output of one record. `data`: the bytes of the `kept` values in C order, empty for a digest alone."""
 
     name: str
@@ -52,24 +51,21 @@ class Output:
     @classmethod
     def parse(cls, value: object) -> "Output | None":
         """The output that `describe` has made; None for anything else."""
-        if not isinstance(value, dict) or set(value) != _MEMBERS:
+        if not isinstance(value, dict) or value.keys() != _MEMBERS:
             return None
-        shape = value["shape"]
-        top = value["top"]
-        if not (isinstance(value["name"], str) and isinstance(value["dtype"], str) and value["dtype"] in DTYPES
-                and value["kept"] in MODES and isinstance(value["data"], str) and isinstance(value["sha256"], str)
-                and _whole(shape) and _whole(top) and _is_scale(value["scale"])
-                and _is_zero_point(value["zero_point"])):
+        name, dtype, shape, scale, zero_point, kept, data, top, digest = (value[member] for member in cls._fields)
+        if not (isinstance(name, str) and isinstance(dtype, str) and dtype in _SIZES and kept in MODES
+                and isinstance(data, str) and isinstance(digest, str) and _whole(shape) and _whole(top)
+                and _is_scale(scale) and _is_zero_point(zero_point)):
             return None
         try:
-            data = binascii.a2b_base64(value["data"], strict_mode=True)
+            content = binascii.a2b_base64(data, strict_mode=True)
         except ValueError:
             return None
-        count = {FULL: math.prod(shape), TOP: len(top), HASH: 0}[value["kept"]]
-        if len(data) != count * np.dtype(value["dtype"]).itemsize:
+        count = math.prod(shape) if kept == FULL else len(top) if kept == TOP else 0
+        if len(content) != count * _SIZES[dtype]:
             return None
-        return cls(value["name"], value["dtype"], tuple(shape), value["scale"], value["zero_point"], value["kept"],
-                   data, tuple(top), value["sha256"])
+        return cls(name, dtype, tuple(shape), scale, zero_point, kept, content, tuple(top), digest)
 
 
 def describe(outputs: Mapping[str, np.ndarray], keep: str, scales: Mapping[str, Scale], full_bytes: int
