@@ -15,6 +15,7 @@ from lepton.cli import main
 from lepton.results import Spool, Store, StoreError, Unavailable, Uploader, server, store_identity
 from lepton.results import store as stores
 from lepton.results.s3_multipart import PART_BYTES, S3Multipart
+from lepton.results.segment import Key, join_key
 from lepton.results.verify import verify
 
 from tests.host.results.proxy import Proxy
@@ -34,7 +35,7 @@ def s3(folder):
 
 def an_object(size, seed=0):
     data = random.Random(seed).randbytes(size)
-    return f"results/alpha/{seed:012d}-{hashlib.sha256(data).hexdigest()}", data
+    return join_key(Key("default", "alpha", "2026-11-30", "0" * 32, seed, hashlib.sha256(data).hexdigest())), data
 
 
 def test_each_object_once(s3):
@@ -168,7 +169,7 @@ def test_up_and_verify_from_the_command_line(s3, folder, tmp_path, monkeypatch, 
         monkeypatch.setenv(name, value)
     assert main(["sim", "--device", "golden", "--config", "tiny", "--images", "2", "--store", "s3://lepton/sim"]) == 0
     assert "2 results of run" in capsys.readouterr().out
-    assert main(["cloud", "verify", "s3://lepton/sim", "--keys", "build/keys"]) == 0
+    assert main(["cloud", "verify", "s3://lepton/sim", "--keys", "data/lepton/keys"]) == 0
     assert "2 records in s3://lepton/sim: every signature, digest, sequence and count is right" in \
         capsys.readouterr().out
 

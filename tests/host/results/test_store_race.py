@@ -13,13 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from lepton.results import Store, Unavailable, folder, store_identity
+from lepton.results.segment import Key, join_key
 
 ROUNDS = 60
 
 
 def an_object(seed):
     data = random.Random(seed).randbytes(20_000)
-    return f"results/alpha/{seed:012d}-{hashlib.sha256(data).hexdigest()}", data
+    return join_key(Key("default", "alpha", "2026-11-30", "0" * 32, seed, hashlib.sha256(data).hexdigest())), data
 
 
 def race(where, barrier):
