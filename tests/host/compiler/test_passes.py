@@ -7,6 +7,7 @@ from lepton.graph import (
     Add,
     Arithmetic,
     Conv2D,
+    GraphError,
     Maximum,
     Minimum,
     Mul,
@@ -162,7 +163,7 @@ def test_passes_are_shown_in_order():
     assert isinstance(apply(graph, *COMPILER).nodes[0].op, Conv2D)
 
 
-def test_a_pass_that_finds_nothing_returns_the_graph_and_is_not_verified_again(monkeypatch):
+def test_a_graph_that_no_pass_changes_is_returned_and_verified_once(monkeypatch):
     graph = Builder((1, 5, 6, 3), 2)
     graph = graph.done(graph.conv("image", 4, (3, 3)))
     verified = []
@@ -170,11 +171,23 @@ def test_a_pass_that_finds_nothing_returns_the_graph_and_is_not_verified_again(m
     seen = []
     with passes.observed(lambda name, changed: seen.append((name, changed))):
         assert apply(graph, *COMPILER) is graph
-    assert not verified and seen == [(name, graph) for name in COMPILER]
+    assert verified == [graph] and seen == [(name, graph) for name in COMPILER]
 
-    changed = apply(padded(), *COMPILER)
-    assert verified and operators(changed) == ["Conv2D", "DepthwiseConv2D"]
-    assert len(verified) < len(COMPILER)
+
+def test_every_changed_graph_is_verified(monkeypatch):
+    verified = []
+    monkeypatch.setattr(passes, "verify", lambda changed: verified.append(operators(changed)) or changed)
+    apply(padded(), *COMPILER)
+    assert verified[0] == ["Conv2D", "DepthwiseConv2D"] and len(verified) < len(COMPILER)
+
+
+@pytest.mark.parametrize("names", [(), ("fold-pads",), COMPILER])
+def test_a_malformed_graph_is_refused_whether_a_pass_changes_it_or_not(names):
+    graph = Builder((1, 5, 6, 3), 2)
+    graph = graph.done(graph.conv("image", 4, (3, 3)))
+    graph.tensors[graph.outputs[0]].shape = (1, 9, 9, 4)
+    with pytest.raises(GraphError, match=r"must have shape \(1, 3, 4, 4\), not \(1, 9, 9, 4\)"):
+        apply(graph, *names)
 
 
 def test_operators_without_a_shape_rule_or_arithmetic_cannot_be_made():

@@ -1,7 +1,8 @@
 """Rewrites of the graph: each takes a graph and returns another one that computes the same.
 
 Front ends apply some of them, the compiler others; `--print-after NAME` shows the graph after a pass. The verifier runs
-after each pass that changes something. The graph that is given does not change; a pass that finds nothing returns it.
+after each pass that changes something, or else once at the end. The graph that is given does not change; a pass that
+finds nothing returns it.
 """
 
 from collections.abc import Callable, Iterator
@@ -51,15 +52,20 @@ def observed(observer: Observer | None) -> Iterator[None]:
 
 
 def apply(graph: Graph, *names: str) -> Graph:
-    """`graph` after the passes of these names, in their order. Raises what they raise."""
+    """`graph` after the passes of these names, in their order; verified, also where none of them changes it.
+
+    Raises what they raise, and `GraphError` where the verifier does.
+    """
     observer = _observer.get()
+    verified = False
     for name in names:
         rewritten = PASSES[name](graph)
         if rewritten is not graph:
             graph = verify(rewritten)
+            verified = True
         if observer is not None:
             observer(name, graph)
-    return graph
+    return graph if verified else verify(graph)
 
 
 __all__ = ["COMPILER", "PASSES", "Observer", "apply", "observed"]
