@@ -16,7 +16,8 @@ import numpy as np
 from ..core import Arithmetic, Call, Tensor
 
 SWITCH = "LEPTON_TORCH"  # environment
-_ROUNDED = ("exp", "log", "sigmoid", "tanh", "erf")  # functions whose last bits depend on who computes them
+# Functions whose last bits depend on who computes them; square roots of many values are those of the MKL.
+_ROUNDED = ("exp", "log", "sigmoid", "tanh", "erf", "sqrt")
 _SUMMED = ("sum", "mean")  # reductions that round in between
 
 

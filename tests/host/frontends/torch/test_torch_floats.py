@@ -58,6 +58,7 @@ MODULES = {
         (normal(m, x)**2 + 1).rsqrt(), normal(m, x).abs()**0.7, normal(m, x)**3, (normal(m, x).abs() + 1).log())),
     "functions of two values": of_images(lambda m, x: tuple(f(normal(m, x), normal(m, x.flip(-1))) for f in (
         torch.hypot, torch.logaddexp, torch.copysign, torch.atan2))),
+    "square roots": of_images(lambda m, x: (m.parts[0](x).abs() + 0.5).sqrt()),
     "quotients": of_images(lambda m, x: (normal(m, x) / (m.ramp + 1), normal(m, x) // 0.5, normal(m, x) % 0.5,
                                          torch.div(normal(m, x), 0.3, rounding_mode="trunc"))),
     "softmax": of_images(lambda m, x: (m.parts[0](x).softmax(1), normal(m, x).log_softmax(2),
