@@ -24,13 +24,14 @@ RATES = (8, 16, 32)
 
 HEAD = """# Cycles by size and memory
 
-Written by `tools/performance.py`, but for the last section; every run is byte-exact against the golden model. Doorbell
-to completion, batch 1. Utilization is MACs / (MACs a cycle x cycles). Memory: the default profile (64 cycles to the
-first data, 16 bursts in flight, 32 of 1024 cycles of refresh), at the rate of the bus in both directions.
+Written by `tools/performance.py`, except the last section. Every run is equal to the golden model byte for byte. Cycles
+from doorbell to completion, batch 1. Utilization is MACs / (MACs a cycle x cycles). Memory: the default profile (64
+cycles to the first data, 16 bursts in flight, 32 of 1024 cycles of refresh), at the rate of the bus in both directions.
 
-How to read it: work goes up with the square of the array's side, traffic does not. `large` needs layers of 32 channels
-and more and a few hundred pixels to be full, `small` is full nearly always. Matrix-vector rows and tiny_ad are bound by
-weights: 8 bytes a cycle halve them, 32 gain nothing, because one word of K bytes a cycle enters the array.
+How to read it: the MACs a cycle grow with the square of the array's side, the memory traffic does not shrink. `large`
+is well used by layers of at least 32 channels and a few hundred pixels, `small` by nearly all layers. Matrix-vector
+rows and tiny_ad are bound by the weights' traffic: with 8 bytes a cycle they take twice as long, with 32 they gain
+nothing, because one word of K bytes a cycle enters the array.
 
 """
 

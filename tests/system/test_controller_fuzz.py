@@ -1,4 +1,4 @@
-"""Records of any content, from one client, beside another client that works: nothing hangs, nothing leaks."""
+"""Records of any content from one client, while another client works: nothing hangs, and no data leaks."""
 
 import random
 import zlib

@@ -22,7 +22,7 @@ FIXED_SEEDS = range(4)  # with these, each kind of end is known to come often en
 
 
 class WithoutReset:
-    """A board on which nobody needs CONTROL.RESET."""
+    """A board that is never reset with CONTROL.RESET."""
 
     def __init__(self, device):
         self._device = device

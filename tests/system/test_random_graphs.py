@@ -39,7 +39,7 @@ def expected(graph, inputs):
 
 
 def check(board, golden, graph, seed):
-    """Run a graph on both devices; the reference that it was held against."""
+    """Run a graph on both devices; returns the reference that it was compared with."""
     model = compile_graph(graph, board.config)
     inputs = random_inputs(graph, seed)
     with ComparingSession(model, board, golden) as session:

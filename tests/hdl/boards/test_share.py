@@ -1,4 +1,4 @@
-"""The memory's arbiter alone: every answer to its manager, and nobody waits for long."""
+"""The memory's arbiter alone: every answer goes to its manager, and no manager waits for long."""
 
 import random
 from itertools import pairwise

@@ -28,7 +28,7 @@ PERIOD = 10  # ns
 
 
 class CocotbDevice:
-    """`lepton.device.Device` for code that runs beside the simulator, in `bridge`."""
+    """`lepton.device.Device` for code that runs in a thread of its own (`bridge`) while the simulator runs."""
 
     config = CONFIG
     memory_bytes = MEMORY

@@ -1,4 +1,4 @@
-"""Area and longest paths, of a design whose figures are known; and that nothing is left out silently."""
+"""Areas and longest paths of a design whose figures are known; whatever is left out is reported."""
 
 import json
 from xml.etree import ElementTree

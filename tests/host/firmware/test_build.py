@@ -21,7 +21,7 @@ def no_compiler(monkeypatch):
 
 
 def moved(monkeypatch, tmp_path, sources):
-    """As if the package lay elsewhere, with the sources beside it or without."""
+    """Let the package be in another folder, next to the sources or without them."""
     monkeypatch.delenv("LEPTON_BUILD", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     if sources:

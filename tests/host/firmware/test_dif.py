@@ -174,7 +174,7 @@ def test_every_result_arrives_in_its_field(registers, status):
 @pytest.mark.parametrize("shift", [0, 1, 2, 3, 4])
 @pytest.mark.parametrize("skew", [0, 1])
 def test_copies_and_clears_of_every_alignment(library, shift, skew):
-    """No byte beside the wanted ones changes, whatever the length."""
+    """Only the wanted bytes change, for every length."""
     for length in range(20):
         source = ctypes.create_string_buffer(bytes(range(1, 41)), 40)
         target = ctypes.create_string_buffer(b"\xEE" * 40, 40)

@@ -99,7 +99,7 @@ def test_an_abort_has_its_grace_and_then_comes_the_reset(chip):
     assert [arguments(e) for e in chip.events(EventKind.ENGINE_RESET)] == [(0, 0, 0, 0)]
     assert chip.writes.count(("TIMER", 0)) >= 1 and chip.running["LAUNCH_WINDOW"] == 1
     chip.settle(TIMER)
-    assert chip.resets == 1, "the timer of a job that has ended resets nobody else's"
+    assert chip.resets == 1, "the timer of a job that has ended resets no other job"
 
 
 @pytest.mark.parametrize(("code", "status"), [

@@ -1,4 +1,4 @@
-"""The OpenAPI document, and the running service held against it (schemathesis)."""
+"""The OpenAPI document describes the running service (checked by schemathesis)."""
 
 import json
 import time

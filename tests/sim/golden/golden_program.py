@@ -43,7 +43,7 @@ def parameters(lanes: int, bias=0, multiplier=1 << 30, left=1, right=0) -> np.nd
 
 @dataclass
 class Program:
-    """Command streams and what lies in the regions INPUT and PROGRAM (after the streams)."""
+    """Command streams and the contents of the regions INPUT and PROGRAM (after the streams)."""
 
     config: ChipConfig
     load: list[bytes] = field(default_factory=list)
