@@ -1,155 +1,129 @@
 """The core's own instruction tests, from its package, in our integration: our memories, look-ahead and clock gate."""
 
 import json
+import random
 from pathlib import Path
 
 import cocotb
 import pytest
-from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, ResetSignal
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, connect, flipped
 from lepton.arch.controller import CODE_BASE, DATA_BASE
 from lepton.firmware.build import compile_c, segments
-from lepton_hdl.controller.clock import ClockGate
-from lepton_hdl.controller.processor import Processor, core_source
+from lepton_hdl.controller.processor import core_source
 
-from tests.bench.pins import Pins
-from tests.cocotb_harness import parameters, run_cocotb
+from tests.bench.bus import Access
+from tests.bench.clock import cycles, until
+from tests.bench.disturbed import PlantedError, check_messages
+from tests.cocotb_harness import failing_cocotb, parameters, run_cocotb
+from tests.hdl.controller.processor_bench import (
+    JUMP_TO_CODE,
+    PASSED,
+    RESULT,
+    Gated,
+    Outcome,
+    ProcessorBench,
+    Program,
+)
 
 HERE = Path(__file__).parent
 NOT_BUILT = ("mul", "div", "rem")  # instructions that the firmware is not compiled for
-RESULT = 0x1FFC // 4  # word of data memory that tells the outcome
-PASSED = 0x600D
-JUMP_TO_CODE = [0x1000_00B7, 0x0000_8067]  # lui ra, 0x10000; jalr x0, 0(ra)
-LIMIT = 30_000
+PLANTED = parameters().get("planted", False)
+LOOP = 0x0000_006F  # jal x0, 0
+LOAD = 0x0000_A103  # lw x2, 0(x1)
+STORE = 0x0020_A023  # sw x2, 0(x1)
+STORE_BYTE = 0x0020_8023  # sb x2, 0(x1)
+LUI_X1 = 0xB7  # lui x1, with the upper 20 bits of a constant added
+# x2 to the word of the result
+GIVE_RESULT = (0x2000_21B7, 0xFE21_AE23, LOOP)  # lui x3, 0x20002; sw x2, -4(x3); jal x0, 0
 
 
-class Gated(wiring.Component):
-    """The processor behind the clock gate that the chip has in front of its controller."""
-
-    def __init__(self, rom):
-        self.processor = Processor(rom)
-        super().__init__({"awake": In(1)} | dict(self.processor.signature.members))
-
-    def elaborate(self, platform):
-        m = Module()
-        m.domains.awake = ClockDomain()
-        m.submodules.gate = gate = ClockGate()
-        m.submodules.processor = DomainRenamer("awake")(self.processor)
-        m.d.comb += [gate.run.eq(self.awake), ClockSignal("awake").eq(gate.clock),
-                     ResetSignal("awake").eq(ResetSignal())]
-        for name, member in self.processor.signature.members.items():
-            inner, outer = getattr(self.processor, name), getattr(self, name)
-            if not member.is_port:
-                connect(m, **{f"inner_{name}": inner, f"outer_{name}": flipped(outer)})
-            elif member.flow == In:
-                m.d.comb += inner.eq(outer)
-            else:
-                m.d.comb += outer.eq(inner)
-        return m
-
-
-class Bench:
-    """The processor with programs put into its memories through the copy engine's port."""
-
-    def __init__(self, dut):
-        self.pins = Pins(dut)
-
-    async def start(self):
-        await self.pins.start(run=0, copy_address=0, copy_read=0, copy_write_code=0, copy_write_memory=0,
-                              copy_write_data=0, awake=1, peripheral__done=0, peripheral__error=0,
-                              peripheral__read_data=0, chip__done=0, chip__error=0, chip__read_data=0)
-
-    async def load(self, memory, data):
-        for i in range(0, len(data), 4):
-            word = int.from_bytes(data[i:i + 4].ljust(4, b"\0"), "little")
-            self.pins.set(copy_address=i // 4, copy_write_data=word, **{f"copy_write_{memory}": 1})
-            await self.pins.tick()
-        self.pins.set(**{f"copy_write_{memory}": 0})
-
-    async def data_word(self, index):
-        self.pins.set(copy_address=index, copy_read=1)
-        await self.pins.tick()
-        return self.pins.get("copy_data")
-
-    async def run(self, text, data):
-        self.pins.set(run=0)
-        for _ in range(3):
-            await self.pins.tick()
-        await self.load("code", text)
-        await self.load("memory", data.ljust(64, b"\0"))
-        self.pins.set(copy_address=RESULT, copy_write_data=0, copy_write_memory=1)
-        await self.pins.tick()
-        self.pins.set(copy_write_memory=0, run=1)
-        for _ in range(LIMIT // 50):
-            for _ in range(50):
-                await self.pins.tick()
-            if outcome := await self.data_word(RESULT):
-                return outcome
-            if self.pins.get("trap"):
-                return f"trap at {self.pins.get('trap_address'):#x}"
-        return "no result"
-
-
-@cocotb.test(timeout_time=50, timeout_unit="ms")
+@cocotb.test(timeout_time=50, timeout_unit="ms", skip=PLANTED)
 async def every_instruction_test_passes(dut):
-    bench = Bench(dut)
-    await bench.start()
+    bench = await ProcessorBench.open(dut)
     programs = json.loads(Path(parameters()["programs"]).read_text())
     assert len(programs) >= 36
-    failed = {}
-    for name, (text, data) in programs.items():
-        outcome = await bench.run(bytes.fromhex(text), bytes.fromhex(data))
-        if outcome != PASSED:
-            failed[name] = outcome
+    outcomes = {name: await bench.run(Program(bytes.fromhex(code), bytes.fromhex(data)))
+                for name, (code, data) in programs.items()}
+    failed = {name: outcome for name, outcome in outcomes.items() if outcome != Outcome(result=PASSED)}
     assert not failed, failed
 
 
-@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.test(timeout_time=1, timeout_unit="ms", skip=PLANTED)
 async def bad_accesses_trap_with_their_address(dut):
-    """A load from nowhere, a store to ROM and to code, a byte from a register, and what a register refuses."""
-    bench = Bench(dut)
-    await bench.start()
-    for register, instruction, where in (
-            (0x5000_0000, 0x0000_A103, 0x5000_0000),  # lw x2, 0(x1)
-            (0x1000_4000, 0x0000_A103, 0x1000_4000), (0x2000_2000, 0x0000_A103, 0x2000_2000),
-            (0x0000_0000, 0x0020_A023, 0x0000_0000),  # sw x2, 0(x1)
-            (0x1000_0000, 0x0020_A023, 0x1000_0000), (0x3000_0000, 0x0020_8023, 0x3000_0000)):  # sb x2, 0(x1)
-        program = b"".join(word.to_bytes(4, "little") for word in (register | 0xB7, instruction, 0x0000_006F))
-        assert await bench.run(program, b"") == f"trap at {where:#x}", hex(register)
+    """A load from an address without memory, a store to ROM and to code, a byte from a register, and what a register
+    refuses."""
+    bench = await ProcessorBench.open(dut)
+    bench.registers["peripheral"].refused.add(0)
+    bench.registers["chip"].refused.add(0)
+    for address, instruction in (
+            (0x5000_0000, LOAD), (0x1000_4000, LOAD), (0x2000_2000, LOAD), (0x0000_0000, STORE), (0x1000_0000, STORE),
+            (0x3000_0000, STORE_BYTE), (0x3000_0000, LOAD), (0x3000_0000, STORE), (0x4000_0000, LOAD)):
+        outcome = await bench.run(Program.of(address | LUI_X1, instruction, LOOP))
+        assert outcome == Outcome(trap=address), f"{address:#x}: {outcome}"
 
 
-@cocotb.test(timeout_time=1, timeout_unit="ms")
-async def a_stopped_clock_keeps_the_wait_for_a_register(dut):
+async def copy_a_register(bench: ProcessorBench) -> None:
+    """Random words of one bus go to a register of the other: every access arrives once, in order, as it was made."""
+    for source, target, upper in (("peripheral", "chip", (0x3000_0000, 0x4000_0000)),
+                                  ("chip", "peripheral", (0x4000_0000, 0x3000_0000))):
+        value = random.getrandbits(31) + 1
+        bench.registers[source].words[0x44] = value
+        before = {name: len(bus.log) for name, bus in bench.buses.items()}
+        outcome = await bench.run(Program.of(
+            upper[0] | LUI_X1, 0x0440_A103,  # lw x2, 0x44(x1)
+            upper[1] | LUI_X1, 0x0420_A423,  # sw x2, 0x48(x1)
+            *GIVE_RESULT), limit=1000)
+        assert outcome == Outcome(result=value), f"{source}: {outcome}, not {value:#x}"
+        assert bench.buses[source].log[before[source]:] == [Access(0x44)], f"{source}: a wrong read"
+        assert bench.buses[target].log[before[target]:] == [Access(0x48, value)], f"{target}: a wrong write"
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms", skip=PLANTED)
+async def registers_are_read_and_written(dut):
+    bench = await ProcessorBench.open(dut)
+    for _ in range(4):
+        await copy_a_register(bench)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms", skip=PLANTED)
+@cocotb.parametrize(asleep=[1, 2, 50])
+async def a_stopped_clock_keeps_the_wait_for_a_register(dut, asleep):
     """While the gate's `awake` is low nothing changes; the answer arrives whenever it comes."""
-    bench = Bench(dut)
-    await bench.start()
-    words = (0x3000_00B7, 0x0440_A103, 0x2000_21B7, 0xFE21_AE23, 0x0000_006F)  # lw x2, 0x44(x1); sw x2, -4(x3)
-    pins = bench.pins
-    await bench.load("code", b"".join(word.to_bytes(4, "little") for word in words))
-    await bench.load("memory", bytes(4))
-    pins.set(run=1)
-    while not pins.get("peripheral__valid"):
-        await pins.tick()
-    assert pins.get("peripheral__address") == 0x44 and not pins.get("peripheral__write")
-    pins.set(awake=0)
-    for _ in range(50):
-        await pins.tick()
-        assert pins.get("peripheral__valid")
-    pins.set(awake=1)
-    await pins.tick()
-    pins.set(peripheral__done=1, peripheral__read_data=0xCAFE)
-    await pins.tick()
-    pins.set(peripheral__done=0)
-    for _ in range(30):
-        await pins.tick()
-    assert await bench.data_word(RESULT) == 0xCAFE
+    bench = await ProcessorBench.open(dut)
+    bench.registers["peripheral"].words[0x44] = 0xCAFE
+    await bench.load(Program.of(0x3000_0000 | LUI_X1, 0x0440_A103, *GIVE_RESULT))
+    dut.run.value = 1
+    await until(dut, lambda: dut.peripheral__valid.value, 200)
+    dut.awake.value = 0
+    for _ in range(asleep):
+        await cycles(dut, 1)
+        assert dut.peripheral__valid.value
+    dut.awake.value = 1
+    await cycles(dut, 60)
+    assert await bench.memory.read_word(RESULT) == 0xCAFE
+
+
+ERRORS = [
+    PlantedError("peripheral__address", "peripheral: Outcome|peripheral: a wrong read", 1 << 3),
+    PlantedError("chip__write_data", "chip: a wrong write", 1 << 12),
+    PlantedError("peripheral__write", r"peripheral: Outcome|peripheral: a wrong read"),
+    PlantedError("peripheral__valid", "peripheral: an access was (withdrawn|changed) before it was answered", first=20),
+    PlantedError("copy_data", r"peripheral: Outcome\(result=\d+, trap=None\), not 0x", 1 << 9),
+    PlantedError("trap", r"peripheral: Outcome\(result=None, trap=\d+\)"),
+]
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms", skip=not PLANTED)
+@cocotb.parametrize(number=range(len(ERRORS)))
+async def registers_with_a_wrong_output(dut, number):
+    """Must fail."""
+    await copy_a_register(await ProcessorBench.open(ERRORS[number].planted(dut)))
 
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
+    """A file with the core's instruction tests: code and data by name, in hexadecimal."""
     folder = tmp_path_factory.mktemp("instructions")
-    made = {}
+    made: dict[str, tuple[str, str]] = {}
     for path in sorted((core_source().parent / "tests").glob("*.S")):
         if path.stem.startswith(NOT_BUILT):
             continue
@@ -167,3 +141,7 @@ def programs(tmp_path_factory):
 
 def test_processor(programs):
     run_cocotb(Gated(JUMP_TO_CODE), "processor", __name__, parameters={"programs": str(programs)})
+
+
+def test_planted_errors_are_reported():
+    check_messages(failing_cocotb(Gated(JUMP_TO_CODE), "processor", __name__, parameters={"planted": True}), ERRORS)
