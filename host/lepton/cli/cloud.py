@@ -26,7 +26,7 @@ def run(arguments: Namespace) -> int:
     if arguments.action in service.ACTIONS:
         return service.run(arguments)
     actions = {"status": _status, "verify": _verify, "up": _up, "down": _down, "salvage": _salvage,
-               "accept": _accept}
+               "accept": _accept, "drain": _drain}
     return actions[arguments.action](arguments)
 
 
@@ -61,6 +61,28 @@ def _accept(arguments: Namespace) -> int:
             known += spool.targets()
     raise CloudError(f"the spool {', '.join(map(str, paths))} has not used the store {place}; it has used: "
                      f"{', '.join(known) or 'none yet'}")
+
+
+def _drain(arguments: Namespace) -> int:
+    from ..results import CloudError, DeviceKeys, Spool, Uploader
+    from .main import EXIT_DIFFERENT
+    from .upload import open_upload_target
+    path, *others = _spools(arguments.spool)
+    if others:
+        raise CloudError(f"there are several spools ({path}, {', '.join(map(str, others))}); give one with --spool")
+    with Spool(path, key=spool_key()) as spool:
+        where = arguments.target or spool.status().upload.get("store")
+        if not where:
+            raise CloudError(f"{path} has not been uploaded to any store yet; give one")
+        keys = DeviceKeys.load_or_create(arguments.keys or user_place().keys)
+        with Uploader(spool, open_upload_target(where), keys) as uploader:
+            done = uploader.flush(arguments.timeout)
+            state = uploader.status
+        left = spool.left_until(spool.last_record())
+    sent = f"{grouped(state.records)} results sent to {where}"
+    make_console().print(f"{sent}; {grouped(left)} wait in {path}: {state.last_error or 'the store is slow'}"
+                         if left or not done else sent, soft_wrap=True)
+    return EXIT_DIFFERENT if left or not done else 0
 
 
 def _status(arguments: Namespace) -> int:
@@ -217,7 +239,7 @@ def _down(arguments: Namespace) -> int:
 
 def _salvage(arguments: Namespace) -> int:
     from ..results.salvage import salvage
-    found = salvage(Path(arguments.spool), key=spool_key())
+    found = salvage(Path(arguments.spool), key=spool_key(), device=arguments.device)
     make_console().print(facts([
         ("recovered", f"{grouped(found.records)} records, {grouped(found.segments)} segments"),
         ("lost", f"{grouped(found.lost)} records, counted as damaged"),

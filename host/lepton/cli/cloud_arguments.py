@@ -29,6 +29,15 @@ def add_parser(commands: "_SubParsersAction[ArgumentParser]") -> None:
     down.add_argument("--folder", metavar="FOLDER", help="as for `cloud up`")
     salvage = actions.add_parser("salvage", help="recover the records of a damaged spool into a new one")
     salvage.add_argument("--spool", metavar="FILE", required=True, help="the damaged spool; its files are kept")
+    salvage.add_argument("--device", metavar="NAME", help="the device's name, if the spool no longer has it")
+    drain = actions.add_parser("drain", help="send what a spool has, without running a network")
+    drain.add_argument("target", nargs="?", metavar="URL",
+                       help="folder, store (s3://...) or ingest service (https://...) (default: that of the last "
+                       "upload)")
+    drain.add_argument("--spool", metavar="FILE", help="default: build/spool.db, or that in the user's data folder")
+    drain.add_argument("--keys", metavar="FOLDER", help="the device's keys (default: keys/ in the user's data folder)")
+    drain.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS",
+                       help="how long to try (default: %(default)g)")
     accept = actions.add_parser("accept", help="use a store that replaces another one at the same place")
     accept.add_argument("store", metavar="STORE", help="folder or URL of the store")
     accept.add_argument("--spool", metavar="FILE", help="default: the spool that has used the store")

@@ -9,6 +9,7 @@ from .console import facts, grouped, make_console, progress
 from .devices import opened
 from .files import FileError, check_writable, is_network, read_inputs, write_outputs
 from .host_work import host_facts, host_work_table, operators, typical
+from .main import EXIT_DIFFERENT
 from .tables import chip_facts, layer_table, network_facts, speed_facts
 from .upload import Upload, user_place
 
@@ -58,4 +59,4 @@ def run(arguments: Namespace) -> int:
     if upload:
         summary.append(("uploaded" if upload.complete else "spooled", upload.summary))
     console.print(facts(summary))
-    return 0
+    return EXIT_DIFFERENT if upload and upload.failed else 0

@@ -79,6 +79,7 @@ class Upload:
         self.place = place
         self.summary = ""
         self.complete = False
+        self.failed = False  # whether nothing at all was sent
 
     def __enter__(self) -> "Upload":
         from ..results import DeviceKeys, Spool, Uploader
@@ -108,6 +109,7 @@ class Upload:
         count = self._spool.last_number(log.run) + 1
         refused = self._uploader.status.refused
         self.complete = arrived and not refused and not log.lost
+        self.failed = count > 0 and not self.complete and self._uploader.status.records == 0
         if not arrived:
             why = self._uploader.status.last_error or "the store is slow"
             self.summary = (f"{self._spool.left_until(self._spool.last_record())} results wait in {self.place.spool} "
@@ -122,8 +124,13 @@ class Upload:
             self.summary += f"; {log.lost} results were lost, as the spool was full"
 
     def _target(self) -> "Target":
-        from ..results import open_target
-        if self.place.device is None:
-            return open_target(self.place.target)
-        from ..results.credentials import Credentials
-        return open_target(self.place.target, credentials=Credentials(self.place.keys))
+        return open_upload_target(self.place.target)
+
+
+def open_upload_target(where: str) -> "Target":
+    """The target of a URL; for the ingest service with the certificate in the user's data folder."""
+    from ..results import open_target
+    if not where.startswith("https://"):
+        return open_target(where)
+    from ..results.credentials import Credentials
+    return open_target(where, credentials=Credentials(_user_folder() / "keys"))

@@ -155,7 +155,8 @@ class Outbox:
             if stored and place:
                 ledger = self._ledger(place) or heads.Ledger()
                 for sealed in sorted(stored, key=lambda sealed: sealed.sequence):
-                    ledger.add(sealed.sequence, sealed.records, sealed.digest)
+                    if segments.split_key(sealed.key).spool == state.spool:  # otherwise saved from a spool before it
+                        ledger.add(sealed.sequence, sealed.records, sealed.digest)
                 self._database.db.execute("INSERT OR REPLACE INTO ledgers VALUES (?, ?, ?)", (place, *ledger.pack()))
 
     def head(self, place: str) -> tuple[str, bytes] | None:
@@ -163,7 +164,7 @@ class Outbox:
         with self._database.reading():
             ledger = self._ledger(place)
             state = self._database.state()
-        if ledger is None:
+        if ledger is None or not ledger.ranges:
             return None
         return heads.seal(self.keys, ledger, tenant=self.tenant, device=state.device, spool=state.spool)
 

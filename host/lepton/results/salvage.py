@@ -42,8 +42,13 @@ class Salvage:
     kept: str
 
 
-def salvage(path: Path, *, key: bytes | None = None, max_bytes: int = DEFAULT_MAX_BYTES) -> Salvage:
-    """Replace the spool at `path` by a new one with everything that can be read. Raises `SpoolError` if nothing can."""
+def salvage(path: Path, *, key: bytes | None = None, max_bytes: int = DEFAULT_MAX_BYTES, device: str | None = None
+            ) -> Salvage:
+    """Replace the spool at `path` by a new one with everything that can be read.
+
+    `device`: the device's name, which is needed if the spool's file and mark no longer have it. Raises `SpoolError` if
+    it is missing, or if nothing can be read.
+    """
     if not path.is_file():
         raise SpoolError(f"{path}: there is no such spool")
     kept = _move_away(path)
@@ -56,7 +61,21 @@ def salvage(path: Path, *, key: bytes | None = None, max_bytes: int = DEFAULT_MA
     if found.state is None and mark is None and not found.records and not found.sealed:
         _move_back(kept, path)
         raise SpoolError(f"nothing in {path} can be read; give its key if it is encrypted, or move it away")
-    return _write(path, kept, found, mark, key, max_bytes)
+    name = _device(found, mark, device)
+    if name is None:
+        _move_back(kept, path)
+        raise SpoolError(f"the name of the device cannot be read in {path}; give it with --device NAME, as results "
+                         "under another name would look like those of another device")
+    return _write(path, kept, found, mark, key, max_bytes, name)
+
+
+def _device(found: "_Found", mark: dict | None, given: str | None) -> str | None:
+    """The device's name, from whatever has it."""
+    if found.state is not None:
+        return found.state.device
+    if mark is not None:
+        return mark["device"]
+    return segments.split_key(found.sealed[0].key).device if found.sealed else given
 
 
 @dataclass
@@ -121,9 +140,9 @@ def _rows(db: apsw.Connection, table: str, identity: str, columns: str) -> Itera
             return
 
 
-def _write(path: Path, kept: Path, found: _Found, mark: dict | None, key: bytes | None, max_bytes: int) -> Salvage:
+def _write(path: Path, kept: Path, found: _Found, mark: dict | None, key: bytes | None, max_bytes: int, name: str
+           ) -> Salvage:
     old = found.state
-    name = old.device if old else segments.split_key(found.sealed[0].key).device if found.sealed else None
     database = SpoolDatabase(path, device=name, max_bytes=max_bytes, key=key)
     try:
         with database.transaction() as state:
@@ -137,6 +156,9 @@ def _write(path: Path, kept: Path, found: _Found, mark: dict | None, key: bytes 
             if mark and mark["spool"] == state.spool:
                 state.next_segment = max(state.next_segment, mark["next_segment"])
             state.next_segment = max([state.next_segment, *(s.sequence + 1 for s in found.sealed)])
+            if old is None and state.next_segment:
+                # the digest of the last segment is unknown: a number is left out, so that none claims to follow it
+                state.next_segment += 1
             state.offered = state.next_segment - 1
             database.db.executemany("INSERT INTO records (time_ms, crc, line) VALUES (?, ?, ?)",
                                     ((time_ms, zlib.crc32(line), line) for time_ms, line in found.records))

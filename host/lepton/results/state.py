@@ -20,8 +20,9 @@ from .errors import SpoolDamaged
 COUNTERS = ("appended", "duplicate", "rejected", "dropped", "damaged", "stored", "segments")
 LOSSES = ("rejected", "dropped", "damaged")
 
-_MARK = struct.Struct("<8s16sQQQ")  # magic, spool's identity, records appended, records gone, next segment
-_MAGIC = b"LEPMARK1"
+# magic, spool's identity, device's name, records appended, records gone, next segment
+_MARK = struct.Struct("<8s16s64sQQQ")
+_MAGIC = b"LEPMARK2"
 
 
 @dataclass
@@ -77,25 +78,26 @@ class Mark:
 
     def write(self, state: SpoolState) -> None:
         """Write the counters of `state`. An error is ignored: without a mark, fewer kinds of damage are detected."""
-        content = _MARK.pack(_MAGIC, bytes.fromhex(state.spool), state.counters["appended"], state.gone,
-                             state.next_segment)
+        content = _MARK.pack(_MAGIC, bytes.fromhex(state.spool), state.device.encode(), state.counters["appended"],
+                             state.gone, state.next_segment)
         with contextlib.suppress(OSError):
             if self._handle is None:
                 self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             os.pwrite(self._handle, content + struct.pack("<I", zlib.crc32(content)), 0)
 
     def read(self) -> dict | None:
-        """`spool`, `appended`, `gone` and `next_segment`, if there is an intact mark."""
+        """`spool`, `device`, `appended`, `gone` and `next_segment`, if there is an intact mark."""
         try:
             content = self.path.read_bytes()
         except OSError:
             return None
         if len(content) != _MARK.size + 4 or struct.pack("<I", zlib.crc32(content[:-4])) != content[-4:]:
             return None
-        magic, spool, appended, gone, next_segment = _MARK.unpack(content[:-4])
+        magic, spool, device, appended, gone, next_segment = _MARK.unpack(content[:-4])
         if magic != _MAGIC:
             return None
-        return {"spool": spool.hex(), "appended": appended, "gone": gone, "next_segment": next_segment}
+        return {"spool": spool.hex(), "device": device.rstrip(b"\0").decode(), "appended": appended, "gone": gone,
+                "next_segment": next_segment}
 
     def reconcile(self, state: SpoolState) -> int:
         """Count as damaged the records that were taken according to the mark but not to `state`; their number."""

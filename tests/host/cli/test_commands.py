@@ -102,6 +102,26 @@ def test_sim_keeps_the_results_when_the_store_is_down(capsys, monkeypatch, tmp_p
     assert sum(len(records) for _, records in stored(tmp_path / "build")) == 2
 
 
+def test_a_run_that_sends_nothing_fails_and_drain_sends_it_later(compiled, capsys, monkeypatch, tmp_path):
+    np.save("x.npy", MODEL.inputs[:2])
+    with monkeypatch.context() as patch:
+        patch.setattr("lepton.cli.upload.FLUSH_SECONDS", 3)
+        patch.setattr(Store, "put_new", lambda self, key, data: 1 // 0)
+        assert run("--input", "x.npy", "--upload", "store") == EXIT_DIFFERENT
+        assert "2 results wait in" in " ".join(capsys.readouterr().out.split())
+        assert main(["cloud", "drain", "--timeout", "2"]) == EXIT_DIFFERENT
+        text = " ".join(capsys.readouterr().out.split())
+        assert "0 results sent to store; 2 wait in" in text and "ZeroDivisionError" in text
+    assert main(["cloud", "drain"]) == 0
+    assert "2 results sent to store" in capsys.readouterr().out
+    assert main(["cloud", "drain", "elsewhere"]) == 0
+    assert main(["cloud", "verify", "store"]) == 0
+    with Spool("fresh.db"):
+        pass
+    assert main(["cloud", "drain", "--spool", "fresh.db"]) == EXIT_USER_ERROR
+    assert "fresh.db has not been uploaded to any store yet; give one" in capsys.readouterr().err
+
+
 def test_more_images_than_there_are(capsys, monkeypatch):
     few = dataclasses.replace(MODEL, labels=MODEL.labels[:2])
     monkeypatch.setattr(lepton.models, "load", lambda name: few)

@@ -7,9 +7,10 @@ import sys
 
 import apsw
 import pytest
-from lepton.results import CloudError, Outbox, Spool, SpoolDamaged, SpoolError
+from lepton.results import CloudError, Outbox, Spool, SpoolDamaged, SpoolError, Store, Uploader
 from lepton.results import segment as segments
 from lepton.results.salvage import salvage
+from lepton.results.verify import verify
 
 RECORDS = 600
 CAP = 4 << 20
@@ -170,6 +171,34 @@ def test_salvage_keeps_the_damaged_files_and_what_could_not_be_saved_is_counted(
     assert found.kept.endswith("spool.db.damaged-1") and copy.with_name("spool.db.damaged-1").exists()
     numbers, counters = drained(copy, device_keys, first)
     assert len(set(numbers)) + found.lost >= 550 and counters["damaged"] >= found.lost
+
+
+@pytest.mark.parametrize("state", ["mark", "segments", "given"])
+def test_salvage_invents_no_device(tmp_path, device_keys, state):
+    """The row with the name is destroyed: the mark has it too, and so do segments; otherwise it must be given."""
+    path = tmp_path / "spool.db"
+    store = Store(tmp_path / "store")
+    with Spool(path, device="cam7") as spool, Uploader(spool, store, device_keys) as uploader:
+        spool.append_many("before", [{}] * 5)
+        assert uploader.flush(20)
+    with Spool(path) as spool:
+        spool.append_many("run", [{"i": i} for i in range(10)])
+        if state == "segments":
+            Outbox(spool, device_keys).seal(5, 1 << 20)
+        spool.database.db.execute("UPDATE state SET crc = 1, body = '{}'")
+    if state != "mark":
+        path.with_name("spool.db-mark").unlink()
+    if state == "given":
+        with pytest.raises(SpoolError, match=r"the name of the device cannot be read in .*; give it with --device"):
+            salvage(path)
+        assert path.exists()
+    assert salvage(path, device="cam7" if state == "given" else None).lost == 0
+    with Spool(path) as spool, Uploader(spool, store, device_keys) as uploader:
+        assert spool.device == "cam7"
+        assert uploader.flush(20)
+    report = verify(store, device_keys.keyring())
+    assert report.good, report
+    assert report.records == 15
 
 
 def test_nothing_to_salvage(tmp_path):
