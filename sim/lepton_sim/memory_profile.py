@@ -98,6 +98,24 @@ IDEAL = MemoryProfile("ideal", bytes_per_cycle=64, read_latency=1, write_latency
 SLOW = MemoryProfile("slow", bytes_per_cycle=4, read_latency=200, write_latency=200, outstanding=4)
 
 
+# Memories of real boards, by arithmetic from their data sheets; nothing has been measured. Reads and writes share such
+# a memory's pins, which the model does not know: it gives each of them the whole bandwidth.
+#
+# ULX3S: 16-bit SDRAM at the chip's clock through `lepton_hdl.boards.sdram`: 2 bytes a cycle. Row closed and opened, CAS
+# latency 2, registers of the pins 2, a word of 8 halves, registers on the way 4: 18 cycles at up to 47 MHz, where tRP
+# and tRCD (21 ns) are a cycle each. A refresh each 7.8 us (312 cycles at 40 MHz) takes tRP and tRFC and opens a row.
+ULX3S = MemoryProfile("ulx3s", bytes_per_cycle=2, read_latency=18, write_latency=10, outstanding=4,
+                      refresh_interval=312, refresh_cycles=5)
+# 16-bit DDR3-800 with a chip at 100 MHz: 800 M transfers of 2 bytes, 16 bytes a cycle. tRP + tRCD + CL are 15 cycles of
+# 2.5 ns, with those of controller and PHY about 200 ns. A refresh each 7.8 us takes tRFC = 160 ns (JESD79-3, 2 Gbit).
+DDR3 = MemoryProfile("ddr3", bytes_per_cycle=16, read_latency=20, write_latency=16, refresh_interval=780,
+                     refresh_cycles=16)
+# 16-bit LPDDR4-3200 with a chip at 100 MHz: 64 bytes a cycle, more than a bus takes. About 250 ns with controller and
+# PHY. A refresh each 3.9 us takes tRFCab = 280 ns (JESD209-4, 8 Gbit a channel).
+LPDDR4 = MemoryProfile("lpddr4", bytes_per_cycle=64, read_latency=25, write_latency=20, refresh_interval=390,
+                       refresh_cycles=28)
+
+
 def RANDOM(seed: int = 1) -> MemoryProfile:
     """Random stalls on every channel and random latencies, the same for the same seed."""
     return MemoryProfile("random", read_latency=8, write_latency=4, latency_jitter=60, outstanding=8,
@@ -106,10 +124,11 @@ def RANDOM(seed: int = 1) -> MemoryProfile:
 
 
 def profile(memory: "str | MemoryProfile", seed: int = 1) -> MemoryProfile:
-    """A profile from its name ("default", "ideal", "slow", "random") or itself. Raises `ValueError`."""
+    """A profile from its name or itself. Raises `ValueError`, which lists the names."""
     if isinstance(memory, MemoryProfile):
         return memory
-    presets = {"default": DEFAULT, "ideal": IDEAL, "slow": SLOW, "random": RANDOM(seed)}
+    presets = {"default": DEFAULT, "ideal": IDEAL, "slow": SLOW, "ulx3s": ULX3S, "ddr3": DDR3, "lpddr4": LPDDR4,
+               "random": RANDOM(seed)}
     if memory not in presets:
         raise ValueError(f"memory must be one of {', '.join(presets)} or a MemoryProfile, not {memory!r}")
     return presets[memory]

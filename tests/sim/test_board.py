@@ -7,9 +7,23 @@ import numpy as np
 import pytest
 from lepton.arch import PRESETS
 from lepton.device import DeviceError
+from lepton_hdl.boards.sdram import HALF_BYTES
+from lepton_hdl.boards.sdram_timing import ULX3S_SDRAM
+from lepton_hdl.boards.ulx3s import PIN_CYCLES
 from lepton_sim.board import open_board, open_component
 from lepton_sim.build import build_component
-from lepton_sim.memory_profile import DEFAULT, IDEAL, RANDOM, SLOW, Fault, FaultKind, MemoryProfile
+from lepton_sim.memory_profile import (
+    DDR3,
+    DEFAULT,
+    IDEAL,
+    LPDDR4,
+    RANDOM,
+    SLOW,
+    ULX3S,
+    Fault,
+    FaultKind,
+    MemoryProfile,
+)
 from lepton_sim.rtl_device import ProtocolError, RtlDevice
 
 from tests.sim import copier
@@ -67,12 +81,23 @@ def test_every_bus_width_moves_data(bus_bytes):
         assert device.traffic["read_beats"] == 16384 // bus_bytes
 
 
-@pytest.mark.parametrize("profile", [DEFAULT, IDEAL, SLOW, DEFAULT.with_(read_latency=17, write_latency=3)])
+@pytest.mark.parametrize("profile", [DEFAULT, IDEAL, SLOW, ULX3S, DDR3, LPDDR4,
+                                     DEFAULT.with_(read_latency=17, write_latency=3)])
 def test_latencies_are_those_of_the_profile(board, profile):
     device = board(profile)
     copy(device, beats=1, bursts=1)
     assert device.read_register(copier.FIRST_DATA) == profile.read_latency
     assert device.read_register(copier.FIRST_RESPONSE) == profile.write_latency
+
+
+def test_the_profile_of_the_ulx3s_is_that_of_its_memory():
+    """The SDRAM chip's data sheet at 40 MHz, as the board's controller counts it."""
+    cycles = ULX3S_SDRAM.cycles(40e6)
+    assert ULX3S.bytes_per_cycle == HALF_BYTES
+    assert ULX3S.refresh_interval == cycles.refresh
+    assert ULX3S.refresh_cycles == cycles.rp + cycles.rfc + cycles.rcd
+    on_the_way = ULX3S.read_latency - (cycles.rp + cycles.rcd + ULX3S_SDRAM.cas_latency + PIN_CYCLES + 8)
+    assert on_the_way == 4
 
 
 @pytest.mark.parametrize(("bytes_per_cycle", "cycles_per_beat"), [(64, 1), (16, 1), (12, 4 / 3), (8, 2), (3, 16 / 3)])
@@ -256,7 +281,8 @@ def test_bad_options_are_refused(library, tmp_path):
         RtlDevice(library, CONFIG.with_(bus_bytes=8), DEFAULT)
     with pytest.raises(DeviceError, match=r"config must be one of tiny, small, base, large or a ChipConfig, not 'h"):
         open_board("huge")
-    with pytest.raises(DeviceError, match=r"memory must be one of default, ideal, slow, random or a Mem.*, not 'x'"):
+    with pytest.raises(DeviceError, match=r"memory must be one of default, ideal, slow, ulx3s, ddr3, lpddr4, random "
+                                           r"or a Mem.*, not 'x'"):
         open_board("tiny", memory="x")
     with pytest.raises(DeviceError, match=r"waves cannot be written to '/nonexistent/x\.fst': No such file"):
         RtlDevice(library, CONFIG, DEFAULT, MEMORY, waves="/nonexistent/x.fst")

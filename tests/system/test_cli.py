@@ -30,11 +30,12 @@ def command(tmp_path):
 
 def test_sim_on_the_chip(command, tmp_path):
     out = command("sim", "--images", "2")
-    for text in ("base: 16x16 int8 multipliers, 256 MACs a cycle, 100 MHz, on device 'rtl'",
+    for text in ("base: 16x16 int8 multipliers, 256 MACs a cycle, an assumed 100 MHz, on device 'rtl'",
                  "mnist: 8 layers, 2.38 M MACs",
                  "2 of 2 images identical to the golden model and to LiteRT's outputs, byte for byte",
                  "bytes of the memory that programs write", "100.0 % (2 of 2 labelled images)",
-                 "images a second at 100 MHz (", "cycles a second;", "2 results of run", "in build, device device-"):
+                 "images a second at an assumed 100 MHz (", "cycles a second;", "2 results of run",
+                 "in build, device device-"):
         assert text in out, out
     assert any((tmp_path / "build" / "results").rglob("*")), "nothing was stored"
 
@@ -65,7 +66,7 @@ def test_compile_and_run(command, tmp_path):
     assert "written net.lepton," in out and "for configuration tiny" in out
     np.save(tmp_path / "x.npy", MODEL.inputs[4:6])
     out = command("run", "net.lepton", "--input", "x.npy", "--output", "y.npz")
-    assert "tiny: 4x4 int8 multipliers, 16 MACs a cycle, 100 MHz, on device 'rtl'" in out
+    assert "tiny: 4x4 int8 multipliers, 16 MACs a cycle, an assumed 100 MHz, on device 'rtl'" in out
     assert "y.npz, outputs of 2 inputs" in out
     with np.load(tmp_path / "y.npz") as outputs:
         np.testing.assert_array_equal(outputs["classifier"], MODEL.outputs[4:6])

@@ -10,7 +10,7 @@ from ..arch.config_file import config_from
 from . import chip_arguments, cloud_arguments, results_arguments
 
 DEVICES = ("rtl", "golden")
-MEMORIES = ("default", "ideal", "slow")  # of `lepton_sim.memory_profile`
+MEMORIES = ("default", "ideal", "slow", "ulx3s", "ddr3", "lpddr4")  # of `lepton_sim.memory_profile`
 EXIT_DIFFERENT = 1
 EXIT_USER_ERROR = 2  # as argparse's
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it

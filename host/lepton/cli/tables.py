@@ -20,11 +20,16 @@ its own earlier results (sync), or was idle."""
 assert tuple(_CAUSE_TITLES) == CAUSES  # the same causes in the same order
 
 
+def clock(config: ChipConfig) -> str:
+    """The clock of times, with its origin: the configuration states it, nothing has measured it."""
+    return f"an assumed {config.clock_mhz} MHz"
+
+
 def chip_facts(config: ChipConfig, device: str) -> Table:
     """The chip's size, memories and bus."""
     return facts([
         ("chip", f"{config.name}: {config.lanes}x{config.columns} int8 multipliers, "
-                 f"{config.macs_per_cycle} MACs a cycle, {config.clock_mhz} MHz, on device {device!r}"),
+                 f"{config.macs_per_cycle} MACs a cycle, {clock(config)}, on device {device!r}"),
         ("memories", f"scratchpad {config.scratchpad_kib} KiB in {config.scratchpad_banks} banks, weights "
                      f"{config.weight_kib} KiB, {grouped(config.accumulator_rows)} accumulator rows"),
         ("bus", f"AXI4, {config.bus_bytes} bytes a cycle, {config.outstanding} bursts outstanding each way"),
@@ -77,4 +82,4 @@ def speed_facts(report: Report) -> list[tuple[str, str]]:
         return [("latency", "unknown: this device does not count cycles")]
     alone = " on the chip alone" if operators(report.host) else ""
     return [("latency", f"{report.latency_ms:.3f} ms an image{alone}, {report.images_per_second:,.0f} images a second "
-                        f"at {report.config.clock_mhz} MHz ({grouped(report.cycles)} cycles)".replace(",", " "))]
+                        f"at {clock(report.config)} ({grouped(report.cycles)} cycles)".replace(",", " "))]

@@ -48,7 +48,8 @@ def stored(folder):
 def test_sim_shows_everything_and_uploads(capsys, tmp_path):
     assert main(["sim", "--device", "golden", "--config", "tiny", "--images", "2"]) == 0
     out = capsys.readouterr().out
-    for text in ("tiny: 4x4 int8 multipliers, 16 MACs a cycle, 100 MHz", "scratchpad 32 KiB", "mnist: 8 layers, 2.38 M",
+    for text in ("tiny: 4x4 int8 multipliers, 16 MACs a cycle, an assumed 100 MHz", "scratchpad 32 KiB",
+                 "mnist: 8 layers, 2.38 M",
                  "classifier", "FullyConnected", "2 of 2 images identical to LiteRT's outputs, byte for byte",
                  "100.0 % (2 of 2 labelled images)", "unknown: this device does not count cycles",
                  "2 results of run", "in build, device device-"):
