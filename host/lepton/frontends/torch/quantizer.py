@@ -122,7 +122,8 @@ class LeptonQuantizer(Quantizer):
             return  # parts are quantized where they are used
         shared = SharedQuantizationSpec((source, node))
         operands = {source: self.activation}
-        operands |= {other: shared for other in node.args[1:] if isinstance(other, Node) and _is_float(other)}
+        operands |= {other: shared for other in node.args[1:]
+                     if isinstance(other, Node) and other is not source and _is_float(other)}
         node.meta["quantization_annotation"] = QuantizationAnnotation(operands, shared, _annotated=True)
 
     def _join(self, node: Node) -> None:

@@ -239,6 +239,34 @@ def attention(query: Array, key: Array, value: Array, mask: Array | None = None,
     return (e / e.sum(axis=-1, keepdims=True) @ value).astype(np.float32)
 
 
+def slice_scatter(x: Array, source: Array, dim: int = 0, start: int | None = None, end: int | None = None,
+                  step: int = 1) -> Array:
+    """`x` with `source` in place of x[start:end:step] along one axis."""
+    return _replaced(x, source, dim, slice(start, end, step))
+
+
+def _replaced(x: Array, source: Array, dim: int, part: slice | int) -> Array:
+    made = x.copy()
+    made[(*[slice(None)] * (dim % x.ndim), part)] = source
+    return made
+
+
+def unfold(x: Array, dim: int, size: int, step: int) -> Array:
+    """Windows of `size` elements along one axis; those of one window lie along a new last axis."""
+    view = np.lib.stride_tricks.sliding_window_view(x, size, axis=dim)
+    return view[(*[slice(None)] * (dim % x.ndim), slice(None, None, step))].copy()
+
+
+def median(x: Array, dim: int | None = None, keepdim: bool = False) -> Result:
+    """The lower one of two in the middle, and its place where that is along one axis."""
+    if dim is None:
+        return np.sort(x, axis=None)[(x.size - 1) // 2]
+    order = np.argsort(x, axis=dim, kind="stable")
+    places = np.take(order, [(x.shape[dim] - 1) // 2], axis=dim)
+    values = np.take_along_axis(x, places, axis=dim)
+    return (values, places) if keepdim else (values.squeeze(dim), places.squeeze(dim))
+
+
 # Operator -> function. Names without an overload stand for all overloads.
 FUNCTIONS: dict[str, Callable[..., Result]] = {
     "relu": lambda x: np.maximum(x, 0), "relu6": lambda x: clamp(x, 0, 6), "silu": lambda x: x / (1 + np.exp(-x)),
@@ -279,6 +307,7 @@ FUNCTIONS: dict[str, Callable[..., Result]] = {
     "all": lambda x, dim=None, keepdim=False: x.all(axis=_axes(dim, x.ndim), keepdims=keepdim),
     "cumsum": lambda x, dim, *, dtype=None: np.cumsum(x, axis=dim, dtype=x.dtype),
     "cumprod": lambda x, dim, *, dtype=None: np.cumprod(x, axis=dim, dtype=x.dtype), "topk": topk, "sort": sort,
+    "slice_scatter": slice_scatter, "select_scatter": _replaced, "unfold": unfold, "median": median,
     "index": index, "_unsafe_index": index, "gather": gather,
     "index_select": lambda x, dim, places: np.take(x, places, axis=dim),
     "embedding": lambda weight, places, *more: weight[places],
@@ -290,4 +319,4 @@ FUNCTIONS: dict[str, Callable[..., Result]] = {
     "sum": lambda x, dim=None, keepdim=False: x.sum(axis=_axes(dim, x.ndim), keepdims=keepdim),
     **POOLS, **{name: lambda *given, pool=pool, **named: (pool(*given, **named),) for name, pool in FIRST_ONLY.items()},
 }
-SEVERAL = ("max", "min", "topk", "sort")  # functions that may have several results
+SEVERAL = ("max", "min", "topk", "sort", "median")  # functions that may have several results

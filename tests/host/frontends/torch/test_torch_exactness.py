@@ -56,6 +56,8 @@ ALWAYS = {
     "sum": (IMAGE, lambda: Call(lambda p, x: F.relu(F.max_pool2d(x, 3, 1, 1) + x))),
     "difference": (IMAGE, lambda: Call(lambda p, x: F.max_pool2d(x, 3, 1, 1) - x)),
     "product": (IMAGE, lambda: Call(lambda p, x: torch.sigmoid(x) * x)),
+    "a value with itself": (IMAGE, lambda: Call(lambda p, x: torch.cat([
+        torch.maximum(x, x), torch.minimum(F.relu(x), F.relu(x)), x + x, x * x], 1))),
     "maximum pool": (IMAGE, lambda: nn.MaxPool2d(3, 2, 1)),
     "tables": (IMAGE, lambda: nn.Sequential(nn.SiLU(), nn.GELU(), nn.Hardswish(), nn.LeakyReLU(), nn.Tanh())),
     "moves": (IMAGE, lambda: nn.Sequential(nn.PixelUnshuffle(2), nn.ChannelShuffle(4), nn.ReflectionPad2d(2))),

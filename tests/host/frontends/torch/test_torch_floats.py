@@ -87,6 +87,10 @@ MODULES = {
     "running sums": of_images(lambda m, x: (normal(m, x).cumsum(1), normal(m, x).prod(1))),
     "taken": of_images(lambda m, x: (m.parts[0](x)[:, [0, 2, 1]], x.index_select(1, torch.tensor([0, 3])),
                                      torch.gather(x, 1, torch.zeros(1, 2, 5, 6, dtype=torch.long)))),
+    "parts replaced": of_images(lambda m, x: (torch.slice_scatter(x, x[:, 1:3] * 2, 1, 0, 4, 2),
+                                              torch.select_scatter(x, x[:, 0] * 2, 1, 2))),
+    "windows and medians": of_images(lambda m, x: (x.unfold(3, 2, 2), x.unfold(1, 3, 1), normal(m, x).median(2)[0],
+                                                   normal(m, x).median(1, True)[0], normal(m, x).median())),
     "types": of_images(lambda m, x: (m.parts[0](x).to(torch.int32), (x > 0).long() + 1, x.to(torch.bool))),
     "moved": of_images(lambda m, x: (x.movedim(1, -1), x.tile(1, 2, 1, 1), torch.rot90(x, 1, (2, 3)), x.narrow(1, 1, 2),
                                      torch.cat(torch.tensor_split(x, 3, 1)[::-1], 1), torch.diff(x, dim=3),
@@ -112,7 +116,8 @@ def test_every_byte_is_pytorchs(name):
 
 @pytest.mark.parametrize("name", ["activations", "gelu by tanh", "functions", "functions of two values",
                                   "roots and powers", "softmax", "norms", "statistics", "bilinear", "pools",
-                                  "comparisons", "attention", "encoder", "rms", "running sums", "taken", "types"])
+                                  "comparisons", "attention", "encoder", "rms", "running sums", "taken", "types",
+                                  "parts replaced", "windows and medians", "square roots"])
 def test_without_pytorch_the_same_to_the_last_places(name, monkeypatch):
     """Such as on a device that has the compiled network only."""
     monkeypatch.setenv(torch_kernels.SWITCH, "0")
