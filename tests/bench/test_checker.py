@@ -49,6 +49,17 @@ def test_missing_items_are_reported_at_the_end():
         checker.finish()
 
 
+def test_forgotten_items_are_not_expected():
+    checker = InOrder("o", "ab")
+    checker.receive("a")
+    assert checker.missing == 1
+    checker.forget()
+    assert not checker.missing
+    checker.finish()
+    with pytest.raises(AssertionError, match="o: item 1 was not expected: b"):
+        checker.receive("b")
+
+
 def test_a_checker_that_compared_nothing_does_not_pass():
     with pytest.raises(AssertionError, match="o: nothing was compared"):
         InOrder("o").finish()

@@ -145,7 +145,7 @@ async def every_register(bench: Bench) -> None:
 
 @cocotb.test(timeout_time=5, timeout_unit="ms", skip=PLANTED)
 async def what_is_not_described_is_refused(dut):
-    """Every word of the page, and what lies between the words and beyond the registers; an error has no effect."""
+    """Every word of the page, addresses between words, and addresses beyond the registers; an error has no effect."""
     bench = await Bench.open(dut)
     await every_register(bench)
     for side in SIDES:

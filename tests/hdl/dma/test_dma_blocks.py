@@ -80,8 +80,10 @@ async def bytes_move_to_lane_zero(dut, reader, writer):
     expected: list[tuple[bytes, bool, bool]] = []
     lengths: list[int] = []  # bytes of each output that have a meaning
     for _ in range(60):
-        skew, length = random.randrange(unit), random.randrange(1, 6 * unit)
-        taken, put = -(-(skew + length) // unit), -(-length // unit)
+        skew = random.randrange(unit)
+        length = random.randrange(1, 6 * unit)
+        taken = -(-(skew + length) // unit)
+        put = -(-length // unit)
         data = random.randbytes(taken * unit)
         keep = (unit - skew) % unit  # the upper bytes of a unit that are the next output's first
         rows.append(layout.const({"keep": keep, "left": put - 1, "prime": keep != 0,

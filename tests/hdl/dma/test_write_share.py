@@ -15,18 +15,20 @@ from lepton_hdl.interfaces import WriteClientSignature
 
 from tests.bench.axi_memory import AxiWriteMemory
 from tests.bench.clock import start_clock, until
-from tests.bench.stalls import STALLS, stall
-from tests.cocotb_harness import parameters, run_cocotb
+from tests.bench.disturbed import PlantedError, check_messages
+from tests.bench.stalls import NONE, STALLS, stall
+from tests.cocotb_harness import failing_cocotb, parameters, run_cocotb
 from tests.hdl.dma.port_bench import WriteClient
 
 CONFIGS = [{"bus_bytes": 16}, {"bus_bytes": 4}, {"bus_bytes": 16, "outstanding": 1}]
 CLIENTS = 2
 HALF = 0x8000  # bytes of memory of each client
+PLANTED = parameters().get("planted", False)
 
 
 def configuration() -> ChipConfig:
     """Of the port under test."""
-    return PRESETS["base"].with_(**parameters())
+    return PRESETS["base"].with_(**{name: value for name, value in parameters().items() if name != "planted"})
 
 
 class SharedPort(wiring.Component):
@@ -102,14 +104,11 @@ def allowed_bytes(before: bytes, segments: list[tuple[int, bytes]]) -> list[set[
     return allowed
 
 
-@cocotb.test(timeout_time=5, timeout_unit="ms")
-@cocotb.parametrize(pattern=STALLS)
-async def a_client_is_reset_in_the_middle_of_its_segments(dut, pattern):
-    """Bursts on the bus get all their beats, those without data mark no byte; the other client's bytes and answers are
-    as if nothing had been, and the reset client's next segments wait for the last answer and are right."""
+async def reset_again_and_again(dut, pattern: str, delays: list[int]) -> None:
+    """Reset client 0 in the middle of its segments; memory answers nothing for `delays` cycles behind each reset."""
     bench = Bench(dut, pattern)
     await start_clock(dut, timeout=0, restart=0, discard=0)
-    for late in [0, 1, 2, 2000, *(random.randrange(500) for _ in range(4))]:
+    for late in delays:
         before = bytes(bench.axi.contents.data[:HALF])
         asked = [bench.send(0) for _ in range(5)]
         for _ in range(5):
@@ -122,7 +121,8 @@ async def a_client_is_reset_in_the_middle_of_its_segments(dut, pattern):
         bench.axi.hold = False
         await bench.quiet()
         await ClockCycles(dut.clk, 2)
-        assert not dut.stale.value and not dut.broken.value
+        assert not dut.stale.value, "a client is stale"
+        assert not dut.broken.value
         for at, allowed in enumerate(allowed_bytes(before, asked)):
             byte = bench.axi.contents.data[at]
             assert byte in allowed, f"byte {at:#x} is {byte:#x}, neither the old one nor of a segment: {allowed}"
@@ -132,6 +132,36 @@ async def a_client_is_reset_in_the_middle_of_its_segments(dut, pattern):
         for client in bench.clients:
             client.check(bench.axi.contents)
     bench.clients[1].checker.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms", skip=PLANTED)
+@cocotb.parametrize(pattern=STALLS)
+async def a_client_is_reset_in_the_middle_of_its_segments(dut, pattern):
+    """Bursts on the bus get all their beats, those without data mark no byte; the other client's bytes and answers are
+    as if nothing had been, and the reset client's next segments wait for the last answer and are right."""
+    await reset_again_and_again(dut, pattern, [0, 1, 2, 2000, *(random.randrange(500) for _ in range(4))])
+
+
+ERRORS = [
+    PlantedError("bus__wdata", "neither the old one nor of a segment|byte 0x[0-9a-f]+ is 0x[0-9a-f]+, not 0x", 1 << 9),
+    PlantedError("bus__wstrb", "neither the old one nor of a segment|byte 0x[0-9a-f]+ is 0x[0-9a-f]+, not 0x"),
+    PlantedError("clients__1__response__valid", r"clients__1: item \d+ was not expected"),
+    PlantedError("clients__1__response__payload", r"clients__1: item 0 is Response\(resp=2", 1 << 1),
+    PlantedError("stale", "a client is stale"),
+]
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms", skip=not PLANTED)
+@cocotb.parametrize(number=range(len(ERRORS)))
+async def resets_with_a_wrong_output(dut, number):
+    """Must fail."""
+    await reset_again_and_again(ERRORS[number].planted(dut), NONE, [1, 1])
+
+
+def test_planted_errors_are_reported():
+    problems = failing_cocotb(SharedPort(PRESETS["base"].with_(bus_bytes=16)), "write_share", __name__,
+                              parameters={"planted": True})
+    check_messages(problems, ERRORS)
 
 
 @pytest.mark.parametrize("changes", CONFIGS, ids=lambda c: "-".join(map(str, c.values())))

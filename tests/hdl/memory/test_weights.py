@@ -7,15 +7,19 @@ import cocotb
 from lepton_hdl.memory.weights import WeightMemory
 
 from tests.bench.checker import Outputs
+from tests.bench.disturbed import PlantedError, check_messages
 from tests.bench.layouts import encode
 from tests.bench.pins import Pins
 from tests.bench.stalls import NONE, SOME, STALLS, stall
-from tests.cocotb_harness import run_cocotb
+from tests.cocotb_harness import failing_cocotb, parameters, run_cocotb
 from tests.hdl.memory.configs import WEIGHTS
 
 WORDS = WEIGHTS.weight_words
 BITS = 8 * WEIGHTS.lanes
 CYCLES = 3000
+PLANTED = parameters().get("planted", False)
+ERRORS = [PlantedError("data", r"data is \d+, not \d+; cycle \d+", mask, first)
+          for mask, first in ((1, 0), (1 << 31, 2000))]
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,8 @@ class Model:
         return {} if self.shown is None else {"data": self.shown}
 
 
-@cocotb.test(timeout_time=1, timeout_unit="ms")
-@cocotb.parametrize(reader=STALLS, writer=[NONE, SOME])
-async def random_traffic(dut, reader, writer):
+async def run_traffic(pins: Pins, reader: str, writer: str) -> None:
     """Half of the reads are of the word that is written in the same cycle."""
-    pins = Pins(dut)
     driver = Driver(pins)
     model = Model()
     checker = Outputs(pins)
@@ -80,6 +81,23 @@ async def random_traffic(dut, reader, writer):
         checker.check(expected, f"cycle {cycle}")
     assert sum(access.read is not None and access.write is not None and access.read == access.write[0]
                for access in accesses) > 50
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms", skip=PLANTED)
+@cocotb.parametrize(reader=STALLS, writer=[NONE, SOME])
+async def random_traffic(dut, reader, writer):
+    await run_traffic(Pins(dut), reader, writer)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms", skip=not PLANTED)
+@cocotb.parametrize(number=range(len(ERRORS)))
+async def traffic_with_a_wrong_output(dut, number):
+    """Must fail."""
+    await run_traffic(Pins(ERRORS[number].planted(dut)), SOME, SOME)
+
+
+def test_planted_errors_are_reported():
+    check_messages(failing_cocotb(WeightMemory(WEIGHTS), "weights", __name__, parameters={"planted": True}), ERRORS)
 
 
 def test_weights():
