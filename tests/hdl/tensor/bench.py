@@ -11,7 +11,8 @@ from lepton.arch import Rounding
 
 from tests.bench.pins import signed
 
-INT_MIN, INT_MAX = -(1 << 31), (1 << 31) - 1
+INT_MIN = -(1 << 31)
+INT_MAX = (1 << 31) - 1
 
 
 def saturating_rounding_doubling_high_mul(a: int, b: int) -> int:
@@ -55,7 +56,8 @@ def requantized(acc: int, rounding: int, p: dict) -> int:
 def residual_added(y: int, r: int, p: dict) -> int:
     """TFLite's int8 ADD (reference_integer_ops/add.h AddFunc, left_shift 20) with right shifts given as positive;
     with `rounding` FLOAT the sum that is rounded once."""
-    a, b = y - p["add_zero_a"], r - p["add_zero_b"]
+    a = y - p["add_zero_a"]
+    b = r - p["add_zero_b"]
     if p.get("rounding") == Rounding.FLOAT:
         total = ((a * p["add_mult_a"] >> p["add_shift_a"]) + (b * p["add_mult_b"] >> p["add_shift_b"])
                  + p["add_mult_o"])

@@ -43,7 +43,8 @@ def random_command(chip: ChipState, rng: np.random.Generator, source: int, targe
 
     `like`: a command whose accumulator rows it continues. Executed on `chip`.
     """
-    config, lanes = chip.config, chip.config.lanes
+    config = chip.config
+    lanes = chip.config.lanes
     quarter = config.scratchpad_bytes // 4
     for _ in range(1000):
         if like is None:
@@ -52,13 +53,16 @@ def random_command(chip: ChipState, rng: np.random.Generator, source: int, targe
         else:
             nx, ny, nz, acc = (like[name] for name in ("nx", "ny", "nz", "acc"))
         opcode = rng.choice([TensorOpcode.DOT, TensorOpcode.DOT, TensorOpcode.SUM, TensorOpcode.MAX])
-        w, h = int(rng.integers(1, 12)), int(rng.integers(1, 8))
+        w = int(rng.integers(1, 12))
+        h = int(rng.integers(1, 8))
         aligned = rng.random() < 0.7
         unit = lanes if aligned else int(rng.integers(1, lanes))
         passes_xy = [int(rng.integers(1, 4)) for _ in range(2)]
-        stride, dilation = rng.integers(1, 4, 2), rng.integers(1, 3, 2)
+        stride = rng.integers(1, 4, 2)
+        dilation = rng.integers(1, 3, 2)
         ix0, iy0 = (int(v) for v in rng.integers(-3, 2, 2))
-        pixel, row = unit, unit * w
+        pixel = unit
+        row = unit * w
         fields = dict(
             opcode=opcode, first=first, last=last, fence=1, pad=rng.integers(-128, 128), rounding=rng.integers(0, 3),
             layer=rng.integers(0, 1 << 16), post=rng.integers(0, 1 << 16), snapshot=rng.integers(0, 2),
@@ -92,14 +96,19 @@ def random_command(chip: ChipState, rng: np.random.Generator, source: int, targe
 
 def random_window(chip: ChipState, rng: np.random.Generator, source: int, target: int) -> dict[str, int]:
     """Fields of a WINDOW command, as `random_command`."""
-    config, lanes = chip.config, chip.config.lanes
+    config = chip.config
+    lanes = chip.config.lanes
     for _ in range(1000):
-        rows, width = int(rng.integers(1, 4)), int(rng.integers(1, 6))
-        w, h = int(rng.integers(1, 12)), int(rng.integers(1, 9))
+        rows = int(rng.integers(1, 4))
+        width = int(rng.integers(1, 6))
+        w = int(rng.integers(1, 12))
+        h = int(rng.integers(1, 9))
         stride = int(rng.integers(1, 3))
-        left, top = int(rng.integers(0, 3)), int(rng.integers(0, 4))
+        left = int(rng.integers(0, 3))
+        top = int(rng.integers(0, 4))
         groups = int(rng.integers(1, 3))
-        nx, ny = int(rng.integers(1, 12)), int(rng.integers(1, 9))
+        nx = int(rng.integers(1, 12))
+        ny = int(rng.integers(1, 9))
         fields = random_command(chip.copy(), rng, source, target)
         fields |= dict(
             opcode=TensorOpcode.WINDOW, tap_rows=rows, kernel_x=width, kernel_y=groups, blocks=1, nz=1, nx=nx, ny=ny,

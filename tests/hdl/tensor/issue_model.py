@@ -91,7 +91,9 @@ def _walk_window(config: ChipConfig, c: Command) -> list[Word]:
             right = c["ix0"] + x * c["stride_x"] + c["kernel_x"] - 1
             wraps = right >= c["in_w"]
             due[top + y * c["stride_y"] + c["tap_rows"] - 1 + wraps, right - wraps * c["in_w"]] = n
-        row, column, first = top, 0, True
+        row = top
+        column = 0
+        first = True
         for n, target in enumerate(sorted(due)):
             while True:
                 accumulator = c["acc"] + n
@@ -119,7 +121,8 @@ def _walk_window(config: ChipConfig, c: Command) -> list[Word]:
                 first = False
                 column += 1
                 if column == c["in_w"]:
-                    row, column = row + 1, 0
+                    row += 1
+                    column = 0
                 if counts:
                     break
     return words

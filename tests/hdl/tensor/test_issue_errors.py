@@ -63,8 +63,10 @@ async def errors_of_the_walk(dut):
     """The walk stops before the first pixel that leaves a memory, after all pixels before it."""
     bench = Bench(dut)
     await bench.start()
-    config, lanes = bench.config, bench.config.lanes
-    size, rows = config.scratchpad_bytes, config.accumulator_rows
+    config = bench.config
+    lanes = bench.config.lanes
+    size = config.scratchpad_bytes
+    rows = config.accumulator_rows
     cases = [
         dict(nx=5, acc=rows - 3), dict(acc=65535), dict(nx=4, in_w=9, stride_x=1, in_addr=size - 2 * lanes, in_x=lanes),
         dict(in_addr=size - lanes + 1), dict(in_addr=-1), dict(blocks=3, in_block=-8, in_addr=8),

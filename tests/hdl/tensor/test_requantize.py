@@ -147,7 +147,7 @@ async def extremes(dut):
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 async def every_shift_with_its_ties(dut):
-    """A multiplier of one half and `left` 1 leave the row as it is: rows at and beside each tie, of both signs."""
+    """A multiplier of one half and `left` 1 leave the row as it is: rows at and next to each tie, of both signs."""
     commands = []
     for rounding in Rounding:
         for right in range(32):
