@@ -6,7 +6,8 @@ Rows whose name has one of the words, or all; the slowest in relation to a frame
 operator, taken in by the front end, on a small operand (1 024 elements) and on a large one (802 816). Operators that
 the front end adds on both sides of it (transpositions to and from the framework's order of axes) are not counted.
 
-The kernels take turns; microseconds are the least of several calls. "Lepton" has compiled loops, "numpy" is without
+The kernels take turns; microseconds are the least of several calls. Rows above a ratio of 1.1 are timed up to two
+times more, and each kernel keeps its least. "Lepton" has compiled loops, "numpy" is without
 them. "reference" are LiteRT's BUILTIN_REF kernels, whose bytes Lepton has: in a network, and as a "call", which gets
 arrays and makes a new one, as a host step does. "optimized" are those that LiteRT takes by default (XNNPACK), whose
 results may be others, and ONNX Runtime's and PyTorch's. "float": equal but for last places.
@@ -33,7 +34,7 @@ import torch  # noqa: E402
 from ai_edge_litert.interpreter import Interpreter, OpResolverType  # noqa: E402
 from lepton.frontends import import_onnx, import_tflite  # noqa: E402
 from lepton.graph import Arithmetic, Graph, Node, Tensor  # noqa: E402
-from lepton.graph.numerics import compiled  # noqa: E402
+from lepton.graph.numerics import compiled, onnxruntime_kernels  # noqa: E402
 from lepton.graph.ops import OPERATORS, Aten  # noqa: E402
 from lepton.program.steps import HostStep  # noqa: E402
 
@@ -42,6 +43,8 @@ from tools import host_kernels_onnx, host_kernels_tflite  # noqa: E402
 ENOUGH = 0.4  # seconds for the calls of one row
 ROUNDS = 15  # turns of each kernel
 TURN = 2e-4  # seconds of one turn: short calls are repeated
+LIMIT = 1.1  # ratio from which a row is timed again
+AGAIN = 2  # times at most: other processes slow down single rows
 IN_NUMPY = 1  # place among the kernels of a row
 MOVES = ("Transpose", "Reshape")
 WRONG_REFERENCE = ("SUM",)  # LiteRT's reference kernel reads int8 sums as uint8
@@ -238,21 +241,32 @@ def torch_rows(large: bool) -> dict[str, Callable[[], object]]:
     }
 
 
+def timed_again(measure: Callable[[object], Row], make: Callable[[], object]) -> Row:
+    """A row with the least of each kernel, timed more than once where it is above the limit."""
+    row = measure(make())
+    for _ in range(AGAIN):
+        if row.ratio > LIMIT:
+            row.times = [min(pair) for pair in zip(row.times, measure(make()).times, strict=True)]
+    return row
+
+
 def main(words: list[str]) -> None:
     random = np.random.default_rng(5)
     timed = set()
     torch.set_num_threads(1)
+    onnxruntime_kernels.SMALL = sys.maxsize  # on one thread, however large operands are
     tables = (("TFLite", host_kernels_tflite.rows, partial(tflite_row, random=random)),
               ("ONNX", host_kernels_onnx.rows, partial(onnx_row, random=random)), ("PyTorch", torch_rows, torch_row))
     for title, models, measure in tables:
         for large in (False, True):
-            rows = [measure(name, make()) for name, make in models(large).items()
-                    if not words or any(word in name for word in words)]
+            rows = [timed_again(partial(measure, name), make)
+                    for name, make in models(large).items() if not words or any(word in name for word in words)]
             print(f"\n{title + (', large' if large else ', small'):38}", *(f"{c:>10}" for c in (
                 "Lepton", "numpy", "reference", "its call", "optimized", "its call")), "L/call n/call  L/ref  L/opt")
             for row in sorted(rows, key=lambda r: -r.ratio):
                 timed.update(row.operators)
                 row.print()
+            print(f"above {LIMIT}: {sum(row.ratio > LIMIT for row in rows)} of {len(rows)}")
     if not words:
         print("not timed:", ", ".join(sorted(set(OPERATORS) - timed)) or "none")
 

@@ -51,6 +51,15 @@ def dequantized(operator: str, source: Shape, *given: object, **attributes: obje
     return made
 
 
+def weight_only(source: Shape, weights: np.ndarray) -> Model:
+    """Floats times quantized weights."""
+    def made() -> onnx.ModelProto:
+        net = Net()
+        codes = np.rint(weights * 100).astype(np.int8)
+        return net.model(net("MatMul", net.input(source), net.weights(codes, 0.01)))
+    return made
+
+
 def integers(shape: Shape) -> dict[str, Model]:
     n, c, h, _ = shape
     size = h if h <= 8 else h // 4
@@ -144,6 +153,8 @@ def floats(shape: Shape) -> dict[str, Model]:
         "Einsum": several("Einsum", [((4, size, c), np.float32), ((4, c, size), np.float32)], equation="bik,bkj->bij"),
         "DequantizeLinear, Conv": dequantized("Conv", (n, c, size, size), weights, pads=[1, 1, 1, 1]),
         "DequantizeLinear, ConvTranspose": dequantized("ConvTranspose", (n, c, size, size), weights, strides=[2, 2]),
+        "DequantizeLinear, Gemm": dequantized("Gemm", (size * size, c), weights[:, :, 0, 0], weights[0, :, 0, 0]),
+        "MatMul with quantized weights": weight_only((size * size, c), weights[:, :, 0, 0]),
         "AveragePool float32": one("AveragePool", shape, dtype=np.float32, kernel_shape=[3, 3], strides=[2, 2]),
         "GlobalAveragePool float32": one("GlobalAveragePool", shape, dtype=np.float32),
         "Resize float32": one("Resize", shape, "", np.array([1, 1, 2, 2], np.float32), dtype=np.float32, mode="linear"),
@@ -155,6 +166,8 @@ def floats(shape: Shape) -> dict[str, Model]:
         "Div int32": one("Div", shape, np.array(7, np.int32), dtype=np.int32),
         "Mod int32": one("Mod", shape, np.array(7, np.int32), dtype=np.int32),
         "TopK": one("TopK", (h * w, c), np.array([5]), dtype=np.float32, outputs=2),
+        "ReverseSequence": one("ReverseSequence", (h, c * w), np.full(c * w, h // 2, np.int64), dtype=np.float32,
+                               time_axis=0, batch_axis=1),
         "CumSum": one("CumSum", (h * w, c), np.array(1), dtype=np.float32),
         "ArgMax": one("ArgMax", (h * w, c), dtype=np.float32, axis=1),
         "Where": several("Where", [(shape, np.bool_), x, x]),

@@ -45,7 +45,7 @@ from .values import (
 )
 
 TYPES = {np.dtype(t) for t in (np.float32, np.int8, np.uint8, np.int32, np.int64, np.bool_)}  # that the graph has
-_QUANTIZED = {"QGemm", "MatMulIntegerToFloat"}  # quantized operators that have no "Linear" in their name
+_QUANTIZED = {"QGemm", "MatMulIntegerToFloat", "MatMulNBits"}  # quantized operators that have no "Linear" in their name
 _UNSTATED = Quantization(np.ones(1, np.float32), np.zeros(1, np.int32))  # of integers that no operator gives a scale
 
 

@@ -20,7 +20,7 @@ _OPSET = 21
 _IR = 10
 _SESSIONS = 256  # kept; one is an operator with its attributes and the types and shapes of its operands
 _KEPT_BYTES = 1 << 14  # of constants in a session that is kept: 4 MiB in all
-_SMALL = 1 << 20  # bytes of operands and result below which one thread is as fast as several
+SMALL = 1 << 20  # bytes of operands and result below which one thread is as fast as several
 
 _RESULTS = ["y"]
 _FIRST = [("x0", 0)]  # inputs of a session that has the first operand alone, by name and position
@@ -122,7 +122,7 @@ def _prepared(call: Call, operator: str, attributes: Attributes, arrays: Sequenc
     # Sessions with much data are not kept beyond their use.
     size = sum(len(o.data) for o in operands if o is not None)
     make = _session if size < _KEPT_BYTES else _session.__wrapped__
-    return make(operator, domain, opset, attributes, tuple(operands), call.traffic < _SMALL)
+    return make(operator, domain, opset, attributes, tuple(operands), call.traffic < SMALL)
 
 
 def _described(array: np.ndarray, loaded: bool) -> Operand:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core import Call, GraphError, Op, OperandList, Shape, Signature, Tensor
 from ..numerics import compiled
+from ..numerics.gathering import MOST, at_places
 from .conditions import axis_of, dims, of_type, require, same_quantization
 
 __all__ = ["ArgMax", "CumSum", "ReverseSequence"]
@@ -43,10 +44,11 @@ class ArgMax(Op):
         if loop is not None:
             shape = tuple(call.output.shape)
             count = call.x.size // call.x.shape[-1]
+            word = np.int8 if call.x.dtype == np.int8 else np.int32  # floats are compared by their bits
 
             def kernel(x: np.ndarray) -> np.ndarray:
                 places = np.empty(count, np.int64)
-                loop(x.reshape(count, -1), places)
+                loop(x.view(word).reshape(count, -1), places)
                 return (places if self.dtype == "int64" else places.astype(self.dtype)).reshape(shape)
             return call.through(kernel)
         find = np.argmin if self.smallest else np.argmax
@@ -56,10 +58,11 @@ class ArgMax(Op):
         return call.x.shape[self.axis] - 1 - find(backwards, axis=self.axis, keepdims=self.keep_dims)
 
     def _loop(self, call: Call) -> compiled.Loop | None:
-        """For the first of the largest int8 along the last axis; numpy finds floats as fast."""
-        if call.x.dtype != np.int8 or self.smallest or self.last or (self.axis + 1) % call.x.ndim:
+        """For the first of the largest int8 or float32 along the last axis."""
+        name = {"int8": "first_largest", "float32": "first_largest_float"}.get(call.x.dtype.name)
+        if name is None or self.smallest or self.last or (self.axis + 1) % call.x.ndim:
             return None
-        return compiled.loop("first_largest", call.x.size, call.often)
+        return compiled.loop(name, call.x.size, call.often)
 
     def permuted(self, order: tuple[int, ...]) -> "ArgMax":
         return replace(self, axis=order[self.axis % len(order)])
@@ -142,6 +145,13 @@ class ReverseSequence(Op):
         wrong = lengths[(lengths < 0) | (lengths > extent)]
         if wrong.size:
             raise GraphError(f"length {wrong[0]} of {call.inputs[1].name!r} must lie in 0..{extent}")
+        if call.inputs[1].data is not None and 0 < x.size < MOST:
+            places = self._reversed(np.arange(x.size, dtype=np.int32).reshape(x.shape), lengths)
+            return call.through(at_places(places, x.shape, x.dtype, call.often))
+        return self._reversed(x, lengths)
+
+    def _reversed(self, x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        extent = x.shape[self.axis]
         sequences = np.moveaxis(x, (self.batch, self.axis), (0, 1))
         places = np.arange(extent)
         ends = lengths[:, None]

@@ -13,6 +13,8 @@ import numpy as np
 
 from ..core import Call, GraphError, Op, OperandList, Shape, Signature, Tensor
 from ..numerics import compiled
+from ..numerics.gathering import MOST, at_places
+from ..operands import OfOne
 from .conditions import axis_of, dims, of_type, require, same_quantization, same_type
 
 __all__ = ["GatherElements", "GatherND", "OneHot", "ScatterElements", "ScatterND", "TopK"]
@@ -115,14 +117,13 @@ class GatherElements(Op):
     def compute(self, call: Call) -> np.ndarray:
         x, indices = call.values
         axis = self.axis % x.ndim
-        if call.inputs[1].data is not None and x.dtype.itemsize == 4 and x.size < 1 << 31:
-            loop = compiled.loop("take_words", indices.size, call.often)
-            if loop is not None:
-                return call.through(self._constant_places(call, loop))
+        if call.inputs[1].data is not None and x.dtype.itemsize == 4 and x.size < MOST:
+            return call.through(self._constant_places(call))
         others = x.shape[:axis] == indices.shape[:axis] and x.shape[axis + 1:] == indices.shape[axis + 1:]
         word = {1: np.int8, 4: np.int32}.get(x.dtype.itemsize) if others and indices.size and x.shape[axis] else None
-        loop = None if word is None else compiled.loop("along_bytes" if word is np.int8 else "along_words",
-                                                       indices.size, call.often)
+        name = "along_bytes" if word is np.int8 else "along_words"
+        name = f"{name}_int32" if indices.dtype == np.int32 else name
+        loop = None if word is None else compiled.loop(name, indices.size, call.often)
         if loop is not None and word is not None:
             return call.through_all(self._at_computed_places(call, loop, np.dtype(word)))
         return x[self._where(call)]
@@ -140,8 +141,7 @@ class GatherElements(Op):
         def kernel(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
             made = np.empty(shape, x.dtype)
             wrong = np.empty(1, np.int64)
-            places = indices if indices.dtype == np.int64 else indices.astype(np.int64)
-            loop(x.view(word).reshape(source), places.reshape(target), fixed, wrong, made.view(word).reshape(target))
+            loop(x.view(word).reshape(source), indices.reshape(target), fixed, wrong, made.view(word).reshape(target))
             return x[self._where(call.of((x, indices)))] if wrong[0] else made  # raises, and says which is wrong
         return kernel
 
@@ -152,19 +152,11 @@ class GatherElements(Op):
         where[axis] = _places(call, indices, [x.shape[axis]])
         return tuple(where)
 
-    def _constant_places(self, call: Call, loop: compiled.Loop) -> Callable[[np.ndarray], np.ndarray]:
-        """Of elements of 4 bytes: indices of int32 into the array as one row are half of what ONNX's take to read."""
+    def _constant_places(self, call: Call) -> OfOne:
         shape = call.values[1].shape
-        dtype = call.x.dtype
         rows = [int(n) for n in np.cumprod((1, *call.x.shape[:0:-1]))[::-1]]  # elements between two of each axis
         flat = sum(where * step for where, step in zip(self._where(call), rows, strict=True))
-        places = np.ascontiguousarray(np.broadcast_to(flat, shape), np.int32).reshape(-1)
-
-        def kernel(x: np.ndarray) -> np.ndarray:
-            made = np.empty(shape, dtype)
-            loop(x.reshape(-1).view(np.int32), places, made.reshape(-1).view(np.int32))
-            return made
-        return kernel
+        return at_places(np.broadcast_to(flat, shape), shape, call.x.dtype, call.often)
 
 
 def _put(x: np.ndarray, where: tuple[np.ndarray, ...], updates: np.ndarray, reduction: str) -> np.ndarray:
@@ -273,22 +265,26 @@ class OneHot(Op):
     def compute(self, call: Call) -> np.ndarray:
         indices, on, off = call.values
         axis = self.axis % (indices.ndim + 1)
-        word = {1: np.int8, 4: np.int32}.get(on.dtype.itemsize)
-        loop = None if word is None else compiled.loop("one_hot_bytes" if word is np.int8 else "one_hot_words",
-                                                       prod(call.output.shape), call.often)
+        word = np.dtype(np.int8 if on.dtype.itemsize == 1 else np.int32)
+        name = {1: "one_hot_bytes", 4: "one_hot_words"}.get(on.dtype.itemsize)
+        loop = None if name is None else compiled.loop(name, prod(call.output.shape), call.often)
         if loop is not None:
             shape = tuple(call.output.shape)
             before = prod(indices.shape[:axis])
             behind = prod(indices.shape[axis:])
 
-            def kernel(indices: np.ndarray, on: np.ndarray, off: np.ndarray) -> np.ndarray:
-                made = np.empty(shape, on.dtype)
-                loop(indices.astype(np.int64, copy=False).reshape(before, behind), on.reshape(1).view(word),
-                     off.reshape(1).view(word), made.reshape(before, self.depth, behind).view(word))
+            dtype = on.dtype
+            matrices = before, self.depth, behind
+
+            def placed(indices: np.ndarray, on: np.ndarray, off: np.ndarray) -> np.ndarray:
+                made = np.empty(shape, dtype)
+                loop(indices.astype(np.int64, copy=False).reshape(before, behind), on, off,
+                     made.view(word).reshape(matrices))
                 return made
             if call.inputs[1].data is not None and call.inputs[2].data is not None:
-                return call.through(partial(kernel, on=on, off=off))
-            return call.through_all(kernel)
+                return call.through(partial(placed, on=on.reshape(1).view(word), off=off.reshape(1).view(word)))
+            return call.through_all(lambda indices, on, off: placed(indices, on.reshape(1).view(word),
+                                                                    off.reshape(1).view(word)))
         places = np.arange(self.depth).reshape((-1,) + (1,) * (indices.ndim - axis))
         return np.where(np.expand_dims(indices, axis) == places, on.reshape(()), off.reshape(()))
 
@@ -324,14 +320,14 @@ class TopK(Op):
     def _kernel(self, call: Call, loop: compiled.Loop) -> Callable[[np.ndarray], np.ndarray]:
         shape = tuple(call.output.shape)
         columns = call.x.shape[-1]
-        whole = self.dtype == "int64"
+        dtype = np.dtype(self.dtype)
 
         def kernel(x: np.ndarray) -> np.ndarray:
-            made = np.empty(shape, np.int64)
+            made = np.empty(shape, dtype)
             loop(x.reshape(-1, columns), made.reshape(-1, self.k))
             if made.item(0) < 0:  # there is a NaN
                 return self._sorted(x)
-            return made if whole else made.astype(np.int32)
+            return made
         return kernel
 
     def _sorted(self, array: np.ndarray) -> np.ndarray:
@@ -347,7 +343,7 @@ class TopK(Op):
         name = {"int8": "top", "float32": "top_float"}.get(call.x.dtype.name)
         if name is None or not self.largest or self.k > _FEW or (self.axis + 1) % call.x.ndim or not call.x.size:
             return None
-        return compiled.loop(name, call.x.size, call.often)
+        return compiled.loop(name if self.dtype == "int64" else f"{name}_int32", call.x.size, call.often)
 
     def permuted(self, order: tuple[int, ...]) -> "TopK":
         return replace(self, axis=order[self.axis % len(order)])

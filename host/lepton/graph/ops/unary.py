@@ -63,9 +63,9 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 _FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "neg": np.negative, "abs": np.abs, "sigmoid": _sigmoid,
     "relu": lambda x: np.maximum(x, 0), "tanh": np.tanh, "floor": np.floor, "ceil": np.ceil, "round": np.rint,
-    "reciprocal": lambda x: (1 / x).astype(x.dtype), "not": np.logical_not,
+    "reciprocal": lambda x: (1 / x).astype(x.dtype, copy=False), "not": np.logical_not,
     "expm1": np.expm1, "sin": np.sin, "cos": np.cos, "sign": np.sign,
-    "rsqrt": lambda x: (1 / np.sqrt(x)).astype(x.dtype),
+    "rsqrt": lambda x: (1 / np.sqrt(x)).astype(x.dtype, copy=False),
     "erf": lambda x: np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype),
 }
 

@@ -195,8 +195,8 @@ def test_rows_and_reductions(monkeypatch, seed, arithmetic):
     count = int(random.integers(1, shape[-1] + 1))
     axes = tuple(range(*sorted(random.choice(4, 2, replace=False))))
     for op in (ops.ArgMax(-1), ops.ArgMax(2, dtype="int32", keep_dims=False), ops.ArgMax(1), ops.TopK(count),
-               ops.TopK(count, largest=False), ops.Reduce("mean", axes), ops.Reduce("sum", axes, keep_dims=False),
-               ops.Reduce("max", axes)):
+               ops.TopK(count, dtype="int32"), ops.TopK(count, largest=False), ops.Reduce("mean", axes),
+               ops.Reduce("sum", axes, keep_dims=False), ops.Reduce("max", axes)):
         inputs, output = one(random, op, arithmetic, np.empty(shape), scale=random.choice(SCALES),
                              zero=int(random.integers(-128, 128)))
         if isinstance(op, ops.ArgMax | ops.TopK):
@@ -204,7 +204,8 @@ def test_rows_and_reductions(monkeypatch, seed, arithmetic):
         few = random.integers(-2, 3, shape).astype(np.int8)  # many equal ones
         same(monkeypatch, op, arithmetic, inputs, output, [integers(random, shape)], [few],
              [np.full(shape, -128, INT8)])
-    for op in (ops.ArgMax(-1), ops.TopK(count), ops.CumSum(-1), ops.CumSum(0), ops.CumSum(-1, exclusive=True)):
+    for op in (ops.ArgMax(-1), ops.ArgMax(-1, dtype="int32"), ops.TopK(count), ops.TopK(count, dtype="int32"),
+               ops.CumSum(-1), ops.CumSum(0), ops.CumSum(-1, exclusive=True)):
         inputs, output = one(random, op, arithmetic, np.empty(shape), FLOAT32)
         x = floats(random, shape)
         broken = x.copy()
