@@ -12,6 +12,7 @@ from amaranth.lib import wiring
 from lepton.arch import ChipConfig
 
 from ..chip import Chip
+from ..views import View
 from . import memories
 from .blocks import joined, split
 from .memories import MACROS, MemoryShape
@@ -145,7 +146,7 @@ def cell_area(component: wiring.Component, name: str, liberty: Path,
     if not liberty.is_file():
         raise FlowError(f"{liberty}: there is no such file; give a liberty file (.lib) of standard cells")
     progress("elaborating")
-    blocks, platform = elaborate(component)
+    blocks, platform = elaborate(component, View.GATES)
     macros = [shape for shape in platform.memories if is_macro(shape)]
     small = [shape for shape in platform.memories if not is_macro(shape)]
     names = [*(block.name for block in blocks), *(shape.name for shape in small)]

@@ -14,6 +14,7 @@ from amaranth.lib.memory import Memory
 from lepton.arch import ChipConfig
 
 from ..chip import Chip
+from ..views import View
 from . import memories
 from .blocks import Block, joined, split
 from .memories import MemoryShape
@@ -60,7 +61,8 @@ class Sources:
 class Elaborated:
     """What a design sees as its platform: memories become wrappers, Verilog that blocks bring along is kept."""
 
-    def __init__(self):
+    def __init__(self, view: View):
+        self.view = view
         self.memories: dict[MemoryShape, int] = {}
         self.files: dict[str, str] = {}
 
@@ -73,9 +75,9 @@ class Elaborated:
         self.files[name] = text
 
 
-def elaborate(component: wiring.Component) -> tuple[list[Block], Elaborated]:
+def elaborate(component: wiring.Component, view: View = View.MULTIPLIERS) -> tuple[list[Block], Elaborated]:
     """The blocks of a component with a chip's ports, its memories as wrappers."""
-    platform = Elaborated()
+    platform = Elaborated(view)
     text = rtlil.convert(component, name=TOP, platform=platform)
     return split(text, TOP), platform
 
