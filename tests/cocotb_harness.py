@@ -109,7 +109,8 @@ def _simulate(component: wiring.Component, name: str, test_module: str, paramete
     runs = model.parent / "runs"
     runs.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{model.name}-{test_module.rpartition('.')[2]}-", dir=runs))
-    log, results = folder / "log.txt", folder / "results.xml"
+    log = folder / "log.txt"
+    results = folder / "results.xml"
     print(f"cocotb: {test_module} on {name}, seed {seed} (repeat with LEPTON_SEED={seed}), log {log}")
 
     # By the environment rather than by a path in the program: checkouts with environments of their own share models.
@@ -170,7 +171,8 @@ def _importable(module: str) -> str:
 def build_model(component: wiring.Component, name: str, *, waves: bool = False) -> Path:
     """The folder with the simulator program of `component`, named `name`; built if it is not there."""
     verilog = generate(component, name)
-    share, libraries = cocotb_tools.config.share_dir, cocotb_tools.config.libs_dir
+    share = cocotb_tools.config.share_dir
+    libraries = cocotb_tools.config.libs_dir
     optimize = os.environ.get("LEPTON_OPTIMIZE", "-O1")
     flags = Flags(verilator=("--vpi", "--public-flat-rw", *(["--trace"] if waves else [])), optimize=(optimize,))
     main = share / "lib" / "verilator" / "verilator.cpp"

@@ -47,7 +47,8 @@ def _barely_above_a_tie(rng):
         half = 2 * n + 1 << SIGNIFICAND - (2 * n + 1).bit_length()
         found = 0
         for _ in range(200_000):
-            x, target = rng.randrange(1 << 23, 1 << 24) << 7, 2 * half + 1
+            x = rng.randrange(1 << 23, 1 << 24) << 7
+            target = 2 * half + 1
             scale = (target << 62 - target.bit_length()) // x + 1
             multiplier = scale_of(scale >> max(scale.bit_length() - SIGNIFICAND, 0))
             product = x * multiplier

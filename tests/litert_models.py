@@ -32,7 +32,8 @@ def _quantization(builder, tensor: Tensor) -> int:
     if not tensor.scale.size:
         tflite.QuantizationParametersStart(builder)
         return tflite.QuantizationParametersEnd(builder)
-    scale, zero = builder.CreateNumpyVector(tensor.scale), builder.CreateNumpyVector(tensor.zero)
+    scale = builder.CreateNumpyVector(tensor.scale)
+    zero = builder.CreateNumpyVector(tensor.zero)
     tflite.QuantizationParametersStart(builder)
     tflite.QuantizationParametersAddScale(builder, scale)
     tflite.QuantizationParametersAddZeroPoint(builder, zero)
@@ -101,7 +102,8 @@ def build_network(operators: list[Operator], inputs: list[Tensor], outputs: list
 
     made = [_operator(builder, i, operator, indices) for i, operator in enumerate(operators)]
     made = _offsets(builder, tflite.SubGraphStartOperatorsVector, made)
-    ins, outs = indices(inputs), indices(outputs)
+    ins = indices(inputs)
+    outs = indices(outputs)
     table = _offsets(builder, tflite.SubGraphStartTensorsVector, tables)
     tflite.SubGraphStart(builder)
     tflite.SubGraphAddTensors(builder, table)
@@ -136,7 +138,8 @@ def _operator(builder, code: int, operator: Operator, indices) -> int:
         for key, value in operator.options.items():
             getattr(tflite, f"{name}Add{key}")(builder, value)
         options = getattr(tflite, f"{name}End")(builder)
-    ins, outs = indices(operator.inputs), indices(operator.outputs)
+    ins = indices(operator.inputs)
+    outs = indices(operator.outputs)
     tflite.OperatorStart(builder)
     tflite.OperatorAddOpcodeIndex(builder, code)
     tflite.OperatorAddInputs(builder, ins)

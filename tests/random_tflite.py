@@ -5,7 +5,8 @@ import numpy as np
 
 from tests.litert_models import Operator, Tensor, build_network
 
-SAME, VALID = 0, 1
+SAME = 0
+VALID = 1
 ACTIVATIONS = (0, 0, 1, 3)  # none, RELU, RELU6
 KINDS = ("conv", "conv", "depthwise", "max", "average", "binary", "constant", "pad", "concat", "slice", "table",
          "rescale", "enlarge", "transposed", "mean")
@@ -16,7 +17,8 @@ class RandomNetwork:
 
     def __init__(self, seed: int, dtype, operators: int = 5):
         self.random, self.dtype = np.random.default_rng(seed), np.dtype(dtype)
-        self.info, self.legacy = np.iinfo(dtype), self.dtype == np.uint8
+        self.info = np.iinfo(dtype)
+        self.legacy = self.dtype == np.uint8
         self.operators: list[Operator] = []
         height, width = (int(n) for n in self.random.integers(2, 11, 2))
         image = self.tensor((1, height, width, int(self.random.choice([1, 2, 3, 5, 8, 13]))))
@@ -85,7 +87,8 @@ class RandomNetwork:
                 "FusedActivationFunction": int(self.random.choice(ACTIVATIONS))}
 
     def _conv(self, x, made):
-        kernel, stride = self._pair(4), self._pair(3)
+        kernel = self._pair(4)
+        stride = self._pair(3)
         dilation = self._pair(2) if stride == (1, 1) else (1, 1)
         windows = self._windows(x, kernel, stride, dilation)
         if windows is None:
@@ -98,7 +101,9 @@ class RandomNetwork:
                          DilationWFactor=dilation[1])
 
     def _depthwise(self, x, made):
-        kernel, stride, multiplier = self._pair(4), (self._pair(2)[0],) * 2, int(self.random.choice([1, 1, 2]))
+        kernel = self._pair(4)
+        stride = (self._pair(2)[0],) * 2
+        multiplier = int(self.random.choice([1, 1, 2]))
         windows = self._windows(x, kernel, stride)
         if windows is None:
             return None
@@ -110,7 +115,8 @@ class RandomNetwork:
                          DilationWFactor=1)
 
     def _pool(self, name, x):
-        kernel, stride = self._pair(4), self._pair(3)
+        kernel = self._pair(4)
+        stride = self._pair(3)
         windows = self._windows(x, kernel, stride)
         if windows is None:
             return None
@@ -186,7 +192,8 @@ class RandomNetwork:
                          "ResizeNearestNeighborOptions", AlignCorners=False, HalfPixelCenters=False)
 
     def _transposed(self, x, made):
-        kernel, stride = self._pair(3), self._pair(2)
+        kernel = self._pair(3)
+        stride = self._pair(2)
         size = [(n - 1) * s + k for n, s, k in zip(x.shape[1:3], stride, kernel, strict=True)]
         if self.legacy or size[0] * size[1] > 200:
             return None
@@ -203,7 +210,8 @@ class RandomNetwork:
                          self.tensor((1, 1, 1, x.shape[3]), x.scale[0] * 0.7), "ReducerOptions", KeepDims=True)
 
     def _dense(self, x, made):
-        inputs, outputs = int(np.prod(x.shape)), int(self.random.integers(1, 20))
+        inputs = int(np.prod(x.shape))
+        outputs = int(self.random.integers(1, 20))
         weights, bias = self._weights(x, (outputs, inputs), 0, inputs, per_channel=bool(self.random.random() < 0.3))
         return self._add("FULLY_CONNECTED", 1 if self.legacy else 5, [x, weights, bias], self.tensor((1, outputs)),
                          "FullyConnectedOptions", FusedActivationFunction=int(self.random.choice(ACTIVATIONS)))

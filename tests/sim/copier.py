@@ -7,8 +7,19 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 from lepton_hdl.axi import Axi4LiteSignature, Axi4Signature, Resp
 
-ID, SOURCE, TARGET, BEATS, BURSTS, START, STATUS, MODE = 0x00, 0x04, 0x08, 0x0C, 0x10, 0x14, 0x18, 0x1C
-CONTROL, READ_CYCLES, FIRST_DATA, FIRST_RESPONSE, STROBE = 0x20, 0x24, 0x28, 0x2C, 0x34
+ID = 0x00
+SOURCE = 0x04
+TARGET = 0x08
+BEATS = 0x0C
+BURSTS = 0x10
+START = 0x14
+STATUS = 0x18
+MODE = 0x1C
+CONTROL = 0x20
+READ_CYCLES = 0x24
+FIRST_DATA = 0x28
+FIRST_RESPONSE = 0x2C
+STROBE = 0x34
 IDENTITY = 0x434F5059
 
 
@@ -42,15 +53,23 @@ class Copier(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        host, bus = self.host, self.memory
+        host = self.host
+        bus = self.memory
         names = ("source", "target", "beats", "bursts", "mode", "strobe")
         registers = {name: Signal(32, name=name) for name in names}
         source, target, beats, bursts, mode, strobe = registers.values()
-        status_done, worst, started = Signal(), Signal(2), Signal()
-        read_cycles, first_data, first_response = Signal(32), Signal(32), Signal(32)
+        status_done = Signal()
+        worst = Signal(2)
+        started = Signal()
+        read_cycles = Signal(32)
+        first_data = Signal(32)
+        first_response = Signal(32)
 
         # Host port: one access at a time, address and data in any order.
-        address, data, have_address, have_data = Signal(14), Signal(32), Signal(), Signal()
+        address = Signal(14)
+        data = Signal(32)
+        have_address = Signal()
+        have_data = Signal()
         write_now = Signal()
         m.d.comb += [host.awready.eq(~have_address), host.wready.eq(~have_data),
                      write_now.eq(have_address & have_data & ~host.bvalid)]
@@ -93,9 +112,16 @@ class Copier(wiring.Component):
 
         # The copy: a burst is read into a buffer, then written from it.
         m.submodules.buffer = buffer = Memory(shape=8 * self.bus_bytes, depth=256, init=[])
-        fill, drain = buffer.write_port(), buffer.read_port(domain="comb")
-        issued, returned, written, index = Signal(32), Signal(32), Signal(32), Signal(9)
-        timing, first_seen, response_timer, address_sent = Signal(), Signal(), Signal(32), Signal()
+        fill = buffer.write_port()
+        drain = buffer.read_port(domain="comb")
+        issued = Signal(32)
+        returned = Signal(32)
+        written = Signal(32)
+        index = Signal(9)
+        timing = Signal()
+        first_seen = Signal()
+        response_timer = Signal(32)
+        address_sent = Signal()
         step = beats * self.bus_bytes
         full = Signal(self.bus_bytes)
         m.d.comb += [

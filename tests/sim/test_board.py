@@ -31,7 +31,8 @@ from tests.sim.copier import Copier, Mode
 
 CONFIG = PRESETS["tiny"]
 MEMORY = 1 << 20
-SOURCE, TARGET = 0x10000, 0x80000
+SOURCE = 0x10000
+TARGET = 0x80000
 
 
 @pytest.fixture(scope="module")
@@ -310,8 +311,10 @@ def test_a_closed_board_says_so(board):
 
 
 def test_two_boards_live_side_by_side(board):
-    first, second = board(), board(IDEAL)
-    a, b = fill(first, seed=1), fill(second, seed=2)
+    first = board()
+    second = board(IDEAL)
+    a = fill(first, seed=1)
+    b = fill(second, seed=2)
     start(first, beats=64, bursts=4)
     copy(second, beats=64, bursts=4)
     assert first.wait_interrupt(100_000)

@@ -33,7 +33,8 @@ class Summer(wiring.Component):
         m = Module()
         m.submodules.history = history = memory.Memory(shape=self.width, depth=16, init=[7] * 3)
         steps = Signal(4)
-        port, view = history.write_port(), history.read_port(domain="comb")
+        port = history.write_port()
+        view = history.read_port(domain="comb")
         m.d.comb += [view.addr.eq(self.at), self.past.eq(view.data)]
         m.d.comb += [port.addr.eq(steps), port.data.eq(self.total), port.en.eq(1), self.twice.eq(self.total + self.i),
                      self.wide.eq(self.total << 90)]

@@ -32,7 +32,8 @@ int main() {
 
 
 def test_equal_to_verilators(tmp_path):
-    source, program = tmp_path / "compare.cpp", tmp_path / "compare"
+    source = tmp_path / "compare.cpp"
+    program = tmp_path / "compare"
     source.write_text(PROGRAM)
     run([*compiler().command, *Flags().compile, "-O1", *include_options(), f"-I{HARNESS}", source, "-o", program],
         f"compiling the comparison with {SIGN_EXTEND}")

@@ -34,7 +34,8 @@ def contents(text: str) -> dict[int, int]:
     words = {}
     for line in text.splitlines():
         if match := re.search(r"for \(\w+ = (\d+); \w+ <= (\d+);", line):
-            first, last = int(match[1]), int(match[2])
+            first = int(match[1])
+            last = int(match[2])
         elif match := re.search(r"\[lepton_word_\d+\] = 12'h(\w+);", line):
             words |= dict.fromkeys(range(first, last + 1), int(match[1], 16))
         elif match := re.search(r"\[(\d+)\] = 12'h(\w+);", line):

@@ -14,7 +14,8 @@ HEADER, WAVES, HIERARCHY = 0, 8, 6  # block types of FST ("fst_file.h" of the fo
 
 def lz4_decode(data: bytes) -> bytes:
     """An LZ4 block, by the letter of its format description."""
-    out, at = bytearray(), 0
+    out = bytearray()
+    at = 0
 
     def length(value):
         nonlocal at
@@ -43,7 +44,8 @@ def lz4_decode(data: bytes) -> bytes:
 
 
 def blocks(data: bytes) -> list[tuple[int, bytes]]:
-    found, at = [], 0
+    found = []
+    at = 0
     while at < len(data):
         size = struct.unpack_from(">Q", data, at + 1)[0]
         found.append((data[at], data[at + 9:at + 1 + size]))

@@ -67,7 +67,8 @@ class _Builder:
         return name
 
     def turned(self, name: str) -> str:
-        x, output = self.graph.tensors[name], f"{name}_turned"
+        x = self.graph.tensors[name]
+        output = f"{name}_turned"
         self.graph.tensors[output] = Tensor(output, (*x.shape[:2], x.shape[3], x.shape[2]), x.dtype, x.quantization)
         self.graph.nodes.append(Node(Transpose((0, 1, 3, 2)), [name], [output], output))
         return output
@@ -107,11 +108,14 @@ def _pads(c, filters=("FILTER_Y", "FILTER_X")):
 
 
 def _convolution(b: _Builder) -> Case:
-    c, d = b.config, b.data
-    outputs, channels = c["OUT_CH"], c["IN_CH"]
+    c = b.config
+    d = b.data
+    outputs = c["OUT_CH"]
+    channels = c["IN_CH"]
     x = b.input("input", (c["INPUT_BATCHES"], c["INPUT_H"], c["INPUT_W"], channels), c["INPUT_OFFSET"])
     shape = (c["INPUT_BATCHES"], c["OUTPUT_H"], c["OUTPUT_W"], outputs)
-    scale, kernel = _scale(d["output_mult"], d["output_shift"]), (c["FILTER_Y"], c["FILTER_X"])
+    scale = _scale(d["output_mult"], d["output_shift"])
+    kernel = (c["FILTER_Y"], c["FILTER_X"])
     window = ((c["STRIDE_Y"], c["STRIDE_X"]), (c["DILATION_Y"], c["DILATION_X"]))
     if "PAD_X_WITH_OFFSET" in c:
         weights = b.constant("weights", (outputs, *kernel, channels), b.quantization(scale, axis=0))
@@ -127,8 +131,10 @@ def _convolution(b: _Builder) -> Case:
 
 
 def _fully_connected(b: _Builder) -> Case:
-    c, d = b.config, b.data
-    rows, depth = c["INPUT_BATCHES"], c["ACCUMULATION_DEPTH"]
+    c = b.config
+    d = b.data
+    rows = c["INPUT_BATCHES"]
+    depth = c["ACCUMULATION_DEPTH"]
     outputs = d["weights"].size // depth
     x = b.input("input", (rows, depth), c["INPUT_OFFSET"])
     if "OUTPUT_MULTIPLIER" in c:
@@ -166,9 +172,11 @@ def _sum_or_product(b: _Builder) -> Case:
     names = [b.input(f"input{i}", (c["DST_SIZE"],), c[f"INPUT{i}_OFFSET"]) for i in (1, 2)]
     if "LEFT_SHIFT" in c:  # twice the largest scale, and the result of that
         assert (c["LEFT_SHIFT"], c["INPUT1_MULT"], c["INPUT2_MULT"], c["INPUT1_SHIFT"]) == (20, 1 << 30, 1 << 30, 0)
-        op, scale = Add(b.clamp), 2 / 2**20 / _scale(c["OUTPUT_MULT"], c["OUTPUT_SHIFT"])
+        op = Add(b.clamp)
+        scale = 2 / 2**20 / _scale(c["OUTPUT_MULT"], c["OUTPUT_SHIFT"])
     else:
-        op, scale = Mul(b.clamp), 1 / _scale(c["OUTPUT_MULT"], c["OUTPUT_SHIFT"])
+        op = Mul(b.clamp)
+        scale = 1 / _scale(c["OUTPUT_MULT"], c["OUTPUT_SHIFT"])
     return b.done(op, names, (c["DST_SIZE"],), c["OUTPUT_OFFSET"], "output_ref", float(scale))
 
 
@@ -214,7 +222,8 @@ def load(path: Path) -> Case:
     data = np.load(path, allow_pickle=False)
     raw = data["config"]
     config = json.loads(str(raw) if raw.dtype.kind == "U" else bytes(raw).decode())
-    b, name = _Builder(path.stem, data, config), path.stem
+    b = _Builder(path.stem, data, config)
+    name = path.stem
     prefixes = {"max": _extremum, "min": _extremum, "batch_matmul": _matrix_product, "pad": _pad, "softmax": _softmax,
                 "add": _sum_or_product, "mul": _sum_or_product, "fc": _fully_connected,
                 "fully": _fully_connected, "avgpooling": _pool, "maxpooling": _pool}

@@ -22,7 +22,8 @@ def load(name):
     if not path.exists():
         pytest.skip(f"{path} is not there: MLPerf Tiny's networks are not part of the repository")
     with np.load(path.parent / samples) as arrays:
-        x, labels = arrays["x"], arrays["y"]
+        x = arrays["x"]
+        labels = arrays["y"]
     if x.dtype == np.uint8:
         x = (x.astype(np.int16) - 128).astype(np.int8)
     return import_tflite(path), x, labels, path

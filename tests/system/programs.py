@@ -57,7 +57,8 @@ class Program:
 
     def image(self):
         """(bytes of region PROGRAM, streams)"""
-        image, streams = bytearray(), {}
+        image = bytearray()
+        streams = {}
         for engine, commands in self.streams.items():
             image.extend(bytes(-len(image) % 64))
             if commands:
@@ -129,7 +130,9 @@ def good_program():
     Returns (program, input bytes, bytes of region OUTPUT that it writes).
     """
     random = np.random.default_rng(11)
-    pixels, record, tile = 50, np.zeros((10, LANES), np.uint8), random.integers(0, 256, (LANES, LANES), np.uint8)
+    pixels = 50
+    record = np.zeros((10, LANES), np.uint8)
+    tile = random.integers(0, 256, (LANES, LANES), np.uint8)
     record[4:8] = np.full(LANES, 1 << 30, "<i4").view(np.uint8).reshape(LANES, 4).T
     record[9] = 5
     image = random.integers(0, 256, pixels * LANES, np.uint8)
@@ -143,7 +146,8 @@ def good_program():
     products = image.view(np.int8).reshape(-1, LANES).astype(np.int64) @ tile.view(np.int8).T.astype(np.int64)
     high = (products * (1 << 30) + (1 << 30)) >> 31  # half up, as negative halves do in TFLite's
     high = np.where((products < 0) & (products % 2 != 0), -((-products) // 2), high)
-    low_bits, threshold = high & 31, 15 + (high < 0)
+    low_bits = high & 31
+    threshold = 15 + (high < 0)
     expected = np.clip((high >> 5) + (low_bits > threshold) + 3, -128, 127).astype(np.int8)
     return program, inputs, expected.view(np.uint8).ravel()
 

@@ -84,7 +84,9 @@ def test_memory_hangs_and_the_job_has_a_timeout(board, controller, victim, regio
     """The job ends with AXI_TIMEOUT and its address, engines and memory ports are reset, the next jobs run."""
     with Driver(board, controller.client(WINDOW)) as driver:
         driver.run(copy_job(driver))  # so that hash and windows are known
-        bad, behind, good = copy_job(driver, timeout=2000), copy_job(driver), copy_job(victim)
+        bad = copy_job(driver, timeout=2000)
+        behind = copy_job(driver)
+        good = copy_job(victim)
         driver._port._record(bad, 0)  # verified from now on: only the fetch of commands meets the fault
         where = bad.regions[region]
         board.add_fault(Fault(where.address, where.address + 63, FaultKind.HANG))
@@ -105,10 +107,12 @@ def test_memory_hangs_and_only_the_time_limit_helps(board, controller, victim, r
     """An abort waits for a bus that never becomes quiet; after its grace the firmware resets the chip."""
     since = controller.read("LOG_COUNT")
     with Driver(board, controller.client(WINDOW, limit=20_000)) as driver:
-        bad, good = copy_job(driver, timeout=0), copy_job(victim)
+        bad = copy_job(driver, timeout=0)
+        good = copy_job(victim)
         where = bad.regions[region]
         board.add_fault(Fault(where.address, where.address + 63, FaultKind.HANG))
-        handle, waiting = driver.submit(bad), victim.submit(good)
+        handle = driver.submit(bad)
+        waiting = victim.submit(good)
         with pytest.raises(JobTimeout, match="cycle_limit=20000"):
             driver.wait(handle)
         victim.wait(waiting)

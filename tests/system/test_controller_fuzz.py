@@ -61,9 +61,11 @@ def mutate_program(rng, board, job):
 
 @pytest.mark.parametrize("seed", seeds(FIXED))
 def test_fuzz(seed):
-    rng, rounds = random.Random(seed), ROUNDS if seed == FIXED else ROUNDS // 2
+    rng = random.Random(seed)
+    rounds = ROUNDS if seed == FIXED else ROUNDS // 2
     with lepton.device.open("rtl", config=CONFIG, memory_bytes=1 << 22) as board, BoardController(board) as controller:
-        bad, other = controller.client(WINDOW, limit=LIMIT), controller.client(WINDOW)
+        bad = controller.client(WINDOW, limit=LIMIT)
+        other = controller.client(WINDOW)
         with Driver(board, bad) as fuzzed, Driver(board, other) as victim:
             template = copy_job(fuzzed)
             good = bad._record(template, 0)
@@ -72,7 +74,8 @@ def test_fuzz(seed):
                 outside[client.base:client.base + client.size] = False
             outside[controller.base:controller.base + 4096] = False  # the log
             before = board.read_memory(0, board.memory_bytes)
-            statuses, sequence = [], 0
+            statuses = []
+            sequence = 0
             for _ in range(rounds):
                 burst = rng.choice((1, 1, 3, RING_ENTRIES))
                 mutate_program(rng, board, template)

@@ -129,7 +129,8 @@ def test_a_job_that_never_ends_is_stopped_by_its_own_limit_and_by_its_clients(bo
 
 def test_memory_that_answers_errors(board, controller):
     with Driver(board, controller.client(WINDOW)) as driver:
-        bad, good = copy_job(driver), copy_job(driver)
+        bad = copy_job(driver)
+        good = copy_job(driver)
         where = bad.regions[Region.INPUT]
         board.add_fault(Fault(where.address, where.address + where.size - 1, FaultKind.DECERR))
         handles = driver.submit(bad), driver.submit(good)
@@ -143,7 +144,8 @@ def test_memory_that_answers_errors(board, controller):
 def test_a_program_that_is_not_what_was_announced(board, controller):
     """Written behind the driver's back between submission and start: refused, and the next job runs."""
     with Driver(board, controller.client(WINDOW)) as driver:
-        job, good = copy_job(driver), copy_job(driver)
+        job = copy_job(driver)
+        good = copy_job(driver)
         client = driver._port
         record = client._record(job, 0)
         board.write_memory(job.regions[Region.PROGRAM].address + 20, b"\x55")
@@ -229,7 +231,8 @@ def test_all_clients_taken(board, controller):
 def test_idle_engines_and_a_waiting_processor_may_be_clocked_off(board, controller):
     """Nothing to do: the processor stands in WAIT, and no event is logged."""
     board.run(5_000)
-    count, time = controller.read("LOG_COUNT"), controller.read("TIME")
+    count = controller.read("LOG_COUNT")
+    time = controller.read("TIME")
     board.run(50_000)
     assert controller.read("LOG_COUNT") == count and controller.read("TIME") - time > 50_000
     assert board.read_register(REGISTERS["STATUS"].offset) in (0, 2, 3)

@@ -56,7 +56,8 @@ def test_a_second_board_counts_the_same(network):
 @pytest.mark.parametrize("name", measure.LAYERS)
 def test_single_layers(name, recorded):
     report, _ = measure.layer(name)
-    wanted, least = recorded["layers"][name], measure.macs(name) / 256
+    wanted = recorded["layers"][name]
+    least = measure.macs(name) / 256
     assert report.cycles == pytest.approx(wanted, rel=0.01), f"{report.cycles} cycles, not {wanted}; {MEND}"
     assert report.cycles >= least, "more multiplications a cycle than there are multipliers"
     assert report.causes["COMPUTE"] == least, "whole tiles only: every pass of every pixel is one cycle"

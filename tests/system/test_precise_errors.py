@@ -49,7 +49,8 @@ def wrong_headers(rng):
 def test_an_illegal_store_leaves_exactly_what_the_earlier_ones_wrote(benches, wait):
     rng = random.Random(5 + bool(wait))
     for code, wrong in (*wrong_headers(rng), *wrong_headers(rng)):
-        before, after = rng.randrange(1, 7), stores(3, rng)
+        before = rng.randrange(1, 7)
+        after = stores(3, rng)
         program = Program(store=[*stores(before, rng), header(store(ROW, wait=wait, layer=77), **wrong), *after])
         seen = []
         for bench in benches:

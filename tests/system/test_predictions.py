@@ -48,7 +48,8 @@ def small_networks():
 @pytest.mark.parametrize("config", ["tiny", "small", "base"])
 def test_small_networks_take_what_was_predicted(boards, config):
     """Fetch, first loads, last stores and the start of every job included."""
-    random, errors = np.random.default_rng(1), {}
+    random = np.random.default_rng(1)
+    errors = {}
     for name, graph in small_networks():
         model = compile_graph(graph, config)
         inputs = {tensor: random.integers(0, 256, graph.tensors[tensor].shape).astype(np.uint8).view(

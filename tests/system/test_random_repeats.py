@@ -30,7 +30,8 @@ def golden():
 def random_tensor(rng: np.random.Generator, rounds: int, **fields) -> bytes:
     """A command of `rounds` rounds (with `repeat`) or planes, each reading planes of the image, writing its own."""
     nx = int(rng.integers(1, 20))
-    uniform, add = int(rng.integers(0, 2)), 0
+    uniform = int(rng.integers(0, 2))
+    add = 0
     if not uniform:
         add = int(rng.integers(0, 2))
     scale = (dict(uniform=1, add_mult_a=int(rng.integers(1 << 30, 1 << 31)), add_shift_a=int(rng.integers(0, 3)),
@@ -58,9 +59,11 @@ def chain(rng: np.random.Generator) -> tuple[Program, np.ndarray]:
         load(64, space=1, local=WEIGHTS * LANES, offset=8192, repeat=1, count3=12, mem_step3=64, local_step3=64,
              last_post=7)]
     # Every round of a repeated command waits for what its record waits for: these come but once.
-    tensors, at = [tensor(in_addr=IMAGE, out_addr=RESULTS - LANES, uniform=1, params=WEIGHTS, wait=bits(2, 7))], RESULTS
+    tensors = [tensor(in_addr=IMAGE, out_addr=RESULTS - LANES, uniform=1, params=WEIGHTS, wait=bits(2, 7))]
+    at = RESULTS
     for i, count in enumerate(rounds):
-        first, last = i == 0, i == len(rounds) - 1
+        first = i == 0
+        last = i == len(rounds) - 1
         tensors.append(random_tensor(
             rng, count, out_addr=at, first_wait=1 if first else 0,
             last_post=12 if last else 0, fence=int(rng.random() < 0.3), snapshot=int(rng.integers(0, 2)), layer=i))

@@ -59,7 +59,8 @@ STOPS = {
 
 @pytest.mark.parametrize("name", STOPS)
 def test_errors_name_the_record(bench, golden, name):
-    expected, found = golden.error(STOPS[name]), bench.error(STOPS[name])
+    expected = golden.error(STOPS[name])
+    found = bench.error(STOPS[name])
     assert expected is not None
     assert [getattr(found, what) for what in ("code", "engine", "command", "layer", "address")] == \
            [getattr(expected, what) for what in ("code", "engine", "command", "layer", "address")]

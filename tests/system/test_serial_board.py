@@ -70,7 +70,8 @@ def test_a_line_that_damages_bytes(model):
     device = opened(model, damage=3000, seed=base_seed())
     expected = model.memory.copy()
     for _ in range(3):
-        place, size = generator.randrange(1 << 20), generator.randrange(1000, 2000)
+        place = generator.randrange(1 << 20)
+        size = generator.randrange(1000, 2000)
         content = random_bytes(generator, size)
         expected[place:place + size] = content
         device.write_memory(place, content)

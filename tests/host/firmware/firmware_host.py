@@ -50,7 +50,8 @@ UNITS = (*(f"app/{name}.c" for name in ("scheduler", "clients", "completions", "
 
 def build(folder: Path) -> Path:
     """The shared library, with the warnings that the real build has and the sanitizers that it cannot have."""
-    library, top = folder / "firmware.so", sources()
+    library = folder / "firmware.so"
+    top = sources()
     subprocess.run(["gcc", "-shared", "-fPIC", "-std=c11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unused",
                     "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DLEPTON_HOST_BUILD",
                     *(f"-I{top / part}" for part in ("include", "dif", "app")),
@@ -69,7 +70,9 @@ class Hardware:
         self.values |= {"DOORBELLS": 0, "CLIENT_RESET": 0, "COPY_STATUS": 0, "LOG_COUNT": 0}
         self.time = self.launch = self.starts = 0
         self.running = self.staged = None
-        self.started, self.resets, self.aborts = [], 0, 0
+        self.started = []
+        self.resets = 0
+        self.aborts = 0
         self.chip = {}  # of its registers, those that are not zero
         self.drained_at = None  # the time from which MEMORY_STATUS is zero
         self.memory_resets = 0
@@ -117,7 +120,8 @@ class Hardware:
             assert _CHIP_NAMES[address - CHIP_BASE] == "CONTROL"
             if value & Control.MEMORY_RESET:
                 self.memory_resets += 1
-                self.blocked, self.chip = None, {}
+                self.blocked = None
+                self.chip = {}
                 self.values["COPY_STATUS"] = 0
             if value & (Control.RESET | Control.MEMORY_RESET):
                 self.resets += 1
@@ -230,7 +234,9 @@ class Model:
         while moved:
             moved = False
             if self.staged and not self.running:
-                self.running, self.staged, moved = self.staged, None, True
+                self.running = self.staged
+                self.staged = None
+                moved = True
                 self.started.append(self.running[0])
             moved |= self._serve() | self._stage()
 
@@ -244,12 +250,15 @@ class Model:
         moved = False
         for i in range(CLIENTS):
             if self.prepared[i] is None and self.queues[i]:
-                self.prepared[i], self.passed[i], moved = self.queues[i].popleft(), 0, True
+                self.prepared[i] = self.queues[i].popleft()
+                self.passed[i] = 0
+                moved = True
             job = self.prepared[i]
             busy = any(other and other[0] == i for other in (self.running, self.staged))
             if job and job[2] != Refusal.NONE and not busy:
                 self.answers[i].append((JobStatus.REFUSED, job[2]))
-                self.prepared[i], moved = None, True
+                self.prepared[i] = None
+                moved = True
         return moved
 
     def _stage(self):
@@ -261,7 +270,8 @@ class Model:
         among = impatient or [i for i in ready if self.prepared[i][1] == top]
         chosen = min(among, key=lambda i: (i - self.last - 1) % CLIENTS)
         self.passed = [n + (i in ready) for i, n in enumerate(self.passed)]
-        self.staged, self.last = (chosen, *self.prepared[chosen][1:]), chosen
+        self.staged = (chosen, *self.prepared[chosen][1:])
+        self.last = chosen
         self.prepared[chosen] = None
         return True
 
@@ -274,7 +284,8 @@ BAD = ((dict(magic=1), Refusal.MAGIC), (dict(crc=5), Refusal.CRC), (dict(priorit
 def random_stream(library, seed, steps):
     """Submissions of eight clients and ends of all kinds in random order; raises where firmware and model differ."""
     rng = random.Random(seed)
-    hardware, model = Hardware(library), Model()
+    hardware = Hardware(library)
+    model = Model()
     submitted = [0] * CLIENTS
     hardware.settle()
     for _ in range(steps):

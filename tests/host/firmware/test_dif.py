@@ -156,7 +156,8 @@ def test_every_result_arrives_in_its_field(registers, status):
     values = {name: 0x9000_0000 + 0x01_0101 * i for i, name in enumerate(names)}
     registers.values |= {f"RESULT_{name}": value for name, value in values.items()}
     registers.values |= {"RESULT_STATUS": status, "RESULT_START": 0xF000_0001, "RESULT_START_HI": 0xF000_0002}
-    completion, found = ctypes.create_string_buffer(CompletionRecord.size), ctypes.c_uint32(77)
+    completion = ctypes.create_string_buffer(CompletionRecord.size)
+    found = ctypes.c_uint32(77)
     assert run(registers, "dif_launcher_results", completion, ctypes.byref(found)) == OK
     assert found.value == status
     got = CompletionRecord.unpack(completion.raw)

@@ -61,13 +61,15 @@ def test_too_short():
 
 
 def test_the_development_key_is_made_once_and_only_its_owner_reads_it(tmp_path):
-    first, second = development_key(tmp_path / "keys"), development_key(tmp_path / "keys")
+    first = development_key(tmp_path / "keys")
+    second = development_key(tmp_path / "keys")
     assert first.private_bytes_raw() == second.private_bytes_raw()
     assert [p.stat().st_mode & 0o777 for p in (tmp_path / "keys").iterdir()] == [0o600]
 
 
 def test_programs_fit_their_memories():
-    rom, app = program("rom"), program("app")
+    rom = program("rom")
+    app = program("app")
     assert 0 < len(rom.code) <= ROM_BYTES and rom.variables == 0
     assert 0 < len(app.code) <= CODE_BYTES and app.stack > 100
     assert app.variables + app.stack <= DATA_BYTES, app.report()

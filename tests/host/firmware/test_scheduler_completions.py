@@ -144,5 +144,5 @@ def test_the_time_is_one_instant(chip):
         low = chip.time
         times = (ctypes.c_uint32 * 2)()
         with chip.call():
-            chip.library.scheduler_time(times)
+            chip.library.units_time(times)
         assert low < times[0] | times[1] << 32 <= chip.time

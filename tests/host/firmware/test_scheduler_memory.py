@@ -32,7 +32,9 @@ def test_what_a_job_leaves_open_ends_before_the_next_one_starts(chip, status, dr
     chip.submit(3, record(0))
     chip.submit(5, record(0))
     chip.settle()
-    chip.tick, looks, began = 500, 0, 0
+    chip.tick = 500
+    looks = 0
+    began = 0
 
     def look():
         nonlocal looks, began
@@ -80,7 +82,8 @@ def test_what_is_stuck_is_tried_once_more(chip):
     """A record or a piece of its program: one copy that gets stuck loses nothing, two refuse the job."""
     stuck = CopyStatus.STUCK | CopyStatus.FAILED
     fields = dict(flags=JobFlag.VERIFY, program_hash=zlib.crc32(bytes(256)))
-    copy, failing = chip._copy, []
+    copy = chip._copy
+    failing = []
 
     def may_fail(mode):
         if (mode, chip.values["COPY_WINDOW"]) in failing:

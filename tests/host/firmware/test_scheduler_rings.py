@@ -75,7 +75,8 @@ def test_priorities_and_turns(chip):
     priority is its own."""
     for client in range(CLIENTS):
         chip.values[f"CLIENT{client}_CONTROL"] = 1 | client % PRIORITIES << 4
-    submitted, order = [0] * CLIENTS, []
+    submitted = [0] * CLIENTS
+    order = []
     for client in range(CLIENTS):
         for _ in range(2):
             chip.submit(client, record(submitted[client], priority=PRIORITIES - 1))

@@ -30,7 +30,9 @@ class SelfTest(Controller):
         self.output = bytes(range(100, 100 + SIZE))
         self.header: dict[str, int] = dict(test_job=JOB, test_output=OUTPUT, test_bytes=SIZE,
                                            test_crc=zlib.crc32(self.output))
-        self.job, self.state, self.looks = record(0), State.DONE, 0
+        self.job = record(0)
+        self.state = State.DONE
+        self.looks = 0
         self.bist: list[int] = [BistStatus.BUSY, BistStatus.BUSY, 0]
         self.values["CONTROLLER_SIZE"] = WINDOW
         self.answers["BIST_STATUS"] = lambda: self.bist.pop(0)

@@ -33,16 +33,19 @@ def rules(job: dict[str, int], sequence: int, window: int) -> Refusal:
     if job["priority"] >= PRIORITIES:
         return Refusal.PRIORITY
     for name in REGIONS:
-        offset, size = job[f"{name}_offset"], job[f"{name}_size"]
+        offset = job[f"{name}_offset"]
+        size = job[f"{name}_size"]
         if not (inside(offset, size) if size else offset == 0):
             return Refusal.REGION
     if not any(job[f"{engine.name.lower()}_count"] for engine in Engine):
         return Refusal.STREAM
     for engine in Engine:
-        start, count = job[f"{engine.name.lower()}_program"], job[f"{engine.name.lower()}_count"]
+        start = job[f"{engine.name.lower()}_program"]
+        count = job[f"{engine.name.lower()}_count"]
         if start % 64 or start + count * ENGINE_RECORDS[engine].size > job["program_size"]:
             return Refusal.STREAM
-    offset, count = job["snapshot_offset"], job["snapshot_count"]
+    offset = job["snapshot_offset"]
+    count = job["snapshot_count"]
     if job["flags"] & JobFlag.SNAPSHOTS and not (
             0 < count <= SLOTS and offset % 4 == 0 and inside(offset, count * SNAPSHOT_BYTES)):
         return Refusal.SNAPSHOTS
@@ -115,7 +118,8 @@ def test_windows_of_every_size(check, window):
 @pytest.mark.parametrize("engine", Engine)
 def test_streams(check, engine):
     """Counts up to what fits and one more, also where 32 bits would wrap; starts that are not aligned or outside."""
-    name, size = engine.name.lower(), ENGINE_RECORDS[engine].size
+    name = engine.name.lower()
+    size = ENGINE_RECORDS[engine].size
     empty = dict(load_count=0, tensor_count=0, store_count=0)
     assert check(**empty) == Refusal.STREAM
     for program_size in (64, 256, 256 + 63, 0x1000, 0x3_F000):

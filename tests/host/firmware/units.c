@@ -26,6 +26,10 @@ scheduler_t *units_open(read_fn read, write_fn write, local_fn local) {
 
 size_t units_scheduler_size(void) { return sizeof scheduler; }
 
+void units_time(uint32_t time[2]);
+
+void units_time(uint32_t time[2]) { scheduler_time(time); }
+
 int units_step(uint32_t events) {
     bool more = false;
     return scheduler_step(&scheduler, events, &more) == RESULT_OK ? more : -1;

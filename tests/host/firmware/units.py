@@ -54,7 +54,8 @@ _CHIP_NAMES = {r.offset: r.name for r in REGISTERS.values()}
 def build(folder: Path) -> ctypes.CDLL:
     """All units in one library, with the warnings of the real build; `memcpy` and `memset` of app/memory.c are named
     `firmware_memcpy` and `firmware_memset` so that they do not replace this process's."""
-    top, library = sources(), folder / "units.so"
+    top = sources()
+    library = folder / "units.so"
     memory = folder / "memory.c"
     text = (top / "app" / "memory.c").read_text()
     memory.write_text(text.replace("memcpy(", "firmware_memcpy(").replace("memset(", "firmware_memset("))
@@ -78,7 +79,9 @@ class Registers:
         self.accesses = 0
         self.objects: list[int] = []  # addresses of this process that the copy engine was given
         self._problem: BaseException | None = None
-        read, write, local = ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32
+        read = ctypes.c_uint32
+        write = ctypes.c_uint32
+        local = ctypes.c_uint32
         self._callbacks = (
             ctypes.CFUNCTYPE(read, ctypes.c_uint32)(lambda address: self._guard(self._read, address)),
             ctypes.CFUNCTYPE(None, ctypes.c_uint32, write)(
@@ -93,7 +96,8 @@ class Registers:
         self.accesses = 0
         yield
         if self._problem is not None:
-            problem, self._problem = self._problem, None
+            problem = self._problem
+            self._problem = None
             raise problem
 
     def name(self, address: int) -> str:
@@ -155,7 +159,9 @@ class Controller(Registers):
     def __init__(self, library: ctypes.CDLL):
         super().__init__(library)
         self.memory = {w: bytearray(WINDOW) for w in range(CLIENTS + 1)}
-        self.time, self.launch, self.refuse = 0x5_0000_0000, 0, False
+        self.time = 0x5_0000_0000
+        self.launch = 0
+        self.refuse = False
         self.staged: dict[str, int] | None = None
         self.running: dict[str, int] | None = None
         self.started: list[dict[str, int]] = []
@@ -163,7 +169,8 @@ class Controller(Registers):
         self.copy_faults: list[tuple[int, CopyStatus]] = []
         self.aborts = self.resets = self.looks = self.outcome = 0
         self.memory_resets = 0
-        self.latency, self.tick = 2, 1
+        self.latency = 2
+        self.tick = 1
         self.tails = [0] * CLIENTS
         for i in range(CLIENTS):
             self.values |= {f"CLIENT{i}_SIZE": WINDOW, f"CLIENT{i}_CONTROL": 1 | (PRIORITIES - 1) << 4,
@@ -257,11 +264,13 @@ class Controller(Registers):
             return
         self.launch &= ~LaunchStatus.STAGED
         if self.refuse:
-            self.refuse, self.staged = False, None
+            self.refuse = False
+            self.staged = None
             self.launch |= LaunchStatus.REFUSED
             return
         self.launch = (self.launch & ~LaunchStatus.EXPIRED) | LaunchStatus.RUNNING
-        self.running, self.staged = self.staged, None
+        self.running = self.staged
+        self.staged = None
         self.started.append(self.running)
 
     def end(self, status: State = State.DONE, **results: int) -> None:

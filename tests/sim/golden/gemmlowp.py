@@ -22,5 +22,6 @@ def srdhm(a, b):
 def rdbpot(x, exponent):
     """gemmlowp fixedpoint.h, RoundingDivideByPOT, literally."""
     mask = (1 << exponent) - 1
-    remainder, threshold = x & mask, (mask >> 1) + (1 if x < 0 else 0)
+    remainder = x & mask
+    threshold = (mask >> 1) + (1 if x < 0 else 0)
     return (x >> exponent) + (1 if remainder > threshold else 0)

@@ -15,7 +15,9 @@ from tests.sim.golden.golden_program import Program, bits, dma, parameters, tens
 # Room for any of the test layers in one command.
 ROOMY = PRESETS["base"].with_(name="roomy", scratchpad_kib=1024, weight_kib=1024, accumulator_rows=65536)
 
-INPUT_READY, WEIGHTS_READY, OUTPUT_READY = 0, 6, 10
+INPUT_READY = 0
+WEIGHTS_READY = 6
+OUTPUT_READY = 10
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,11 @@ def from_blocks(data: np.ndarray, shape: tuple[int, int, int], lanes: int) -> np
 def _walk(shape: tuple[int, int, int], window: Window, lanes: int) -> dict[str, int]:
     """Fields of a walk over an image of (H, W) at scratchpad address 0."""
     h, w, _ = shape
-    (ky, kx), (oh, ow), (sy, sx), (top, left), (dy, dx) = (
-        window.kernel, window.out, window.stride, window.pad, window.dilation)
+    (ky, kx) = window.kernel
+    (oh, ow) = window.out
+    (sy, sx) = window.stride
+    (top, left) = window.pad
+    (dy, dx) = window.dilation
     return {
         "kernel_x": kx, "kernel_y": ky, "nx": ow, "ny": oh, "in_w": w, "in_h": h, "ix0": -left, "iy0": -top,
         "stride_x": sx, "stride_y": sy, "dilation_x": dx, "dilation_y": dy,
@@ -75,9 +80,11 @@ def _program(config: ChipConfig, inputs: bytes, weights: bytes, commands: list[d
 def conv(x, weights, bias, multiplier, left, right, zero_in, zero_out, low, high, window: Window,
          config: ChipConfig = ROOMY, rounding: Rounding = Rounding.DOUBLE) -> np.ndarray:
     """x (H, W, C), weights (O, kh, kw, C) int8; bias, multiplier, left, right (O,) -> (oh, ow, O) int8."""
-    lanes, outputs = config.lanes, weights.shape[0]
+    lanes = config.lanes
+    outputs = weights.shape[0]
     blocked = to_blocks(x, lanes)
-    blocks, groups = len(blocked), -(-outputs // lanes)
+    blocks = len(blocked)
+    groups = -(-outputs // lanes)
     kh, kw = window.kernel
     tiles = np.zeros((groups, lanes, kh, kw, blocks * lanes), np.int8)
     tiles.reshape(groups * lanes, kh, kw, -1)[:outputs, ..., :x.shape[2]] = weights
@@ -94,7 +101,8 @@ def conv(x, weights, bias, multiplier, left, right, zero_in, zero_out, low, high
     records = [parameters(lanes, *(column(v, g) for v in (folded, multiplier, left, right))) for g in range(groups)]
     tile_words = tiles[0].size // lanes
     memory = tiles.tobytes() + b"".join(record.tobytes() for record in records)
-    out_addr, plane = blocked.size, window.out[0] * window.out[1] * lanes
+    out_addr = blocked.size
+    plane = window.out[0] * window.out[1] * lanes
     commands = [dict(
         opcode=TensorOpcode.DOT, layer=group, blocks=blocks, in_block=x.shape[0] * x.shape[1] * lanes, pad=zero_in,
         weights=group * tile_words, params=groups * tile_words + 10 * group, out_addr=out_addr + group * plane,
@@ -138,7 +146,8 @@ def average_pool(x, low, high, window: Window, config: ChipConfig = ROOMY) -> np
     records = [parameters(config.lanes, 0, *average_parameters(count)) for count in divisors]
     if len(divisors) == 1:
         return _lanewise(x, window, config, [dict(opcode=TensorOpcode.SUM, out_min=low, out_max=high)], records)
-    lanes, base = config.lanes, _walk(x.shape, window, config.lanes)
+    lanes = config.lanes
+    base = _walk(x.shape, window, config.lanes)
     commands = [dict(
         opcode=TensorOpcode.SUM, out_min=low, out_max=high, params=10 * divisors.index(counts[y, x_]), nx=1, ny=1,
         ix0=base["ix0"] + x_ * window.stride[1], iy0=base["iy0"] + y * window.stride[0],

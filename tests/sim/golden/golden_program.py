@@ -37,7 +37,8 @@ def parameters(lanes: int, bias=0, multiplier=1 << 30, left=1, right=0) -> np.nd
     record = np.zeros((10, lanes), np.uint8)
     record[0:4] = np.broadcast_to(np.asarray(bias, "<i4"), lanes).copy().view(np.uint8).reshape(lanes, 4).T
     record[4:8] = np.broadcast_to(np.asarray(multiplier, "<i4"), lanes).copy().view(np.uint8).reshape(lanes, 4).T
-    record[8], record[9] = left, right
+    record[8] = left
+    record[9] = right
     return record
 
 

@@ -60,7 +60,8 @@ def _dense(weights, kernel, inputs, outputs, config):
 def _quantization(arrays, config, outputs):
     """multiplier, left, right of every output channel."""
     if "OUTPUT_MULTIPLIER" in config:
-        multiplier, shift = config["OUTPUT_MULTIPLIER"], config["OUTPUT_SHIFT"]
+        multiplier = config["OUTPUT_MULTIPLIER"]
+        shift = config["OUTPUT_SHIFT"]
     else:
         multiplier = arrays.get("output_mult", arrays.get("output_multiplier"))[:outputs]
         shift = arrays["output_shift"][:outputs]
@@ -74,7 +75,8 @@ def _range(config):
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_convolution(name):
     arrays, config = _case(name)
-    inputs, outputs = config["IN_CH"], config["OUT_CH"]
+    inputs = config["IN_CH"]
+    outputs = config["OUT_CH"]
     kernel = _pair(config, "FILTER")
     window = Window(kernel, (config["OUTPUT_H"], config["OUTPUT_W"]), _pair(config, "STRIDE"), _pair(config, "PAD", 0),
                     _pair(config, "DILATION"))
@@ -88,12 +90,14 @@ def test_convolution(name):
 @pytest.mark.parametrize("name", FULLY_CONNECTED)
 def test_fully_connected(name):
     arrays, config = _case(name)
-    outputs, depth = config["OUT_CH"], config["ACCUMULATION_DEPTH"]
+    outputs = config["OUT_CH"]
+    depth = config["ACCUMULATION_DEPTH"]
     weights = arrays["weights"].reshape(outputs, depth).astype(int) + config.get("FILTER_OFFSET", 0)
     if abs(weights).max() > 127:
         # A weight zero point leaves int8: two halves side by side, each seeing the same input.
         half = weights // 2
-        weights, repeat = np.concatenate([half, weights - half], axis=1), 2
+        weights = np.concatenate([half, weights - half], axis=1)
+        repeat = 2
     else:
         repeat = 1
     bias = arrays.get("biases", arrays.get("bias", np.zeros(outputs, np.int32)))

@@ -30,7 +30,8 @@ def _tail(f, row, weights, residual):
     for n in range(K):
         record = bytes(weights[(f["params"] + b) * K + n] for b in range(PARAM_WORDS))
         bias, multiplier = (int.from_bytes(record[i:i + 4], "little", signed=True) for i in (0, 4))
-        left, right = record[8] & 31, record[9] & 31
+        left = record[8] & 31
+        right = record[9] & 31
         y = rdbpot(srdhm(_wrap(_wrap(row[n] + bias) << left), multiplier), right) + f["out_zero"]
         y = _clamp(y, f["out_min"], f["out_max"])
         if f["add"]:
@@ -45,7 +46,8 @@ def _tail(f, row, weights, residual):
 
 def _walk_literally(f, chip):
     """The pseudo-code, one number at a time, on copies; returns (scratchpad, accumulators)."""
-    scratchpad, accumulators = chip.scratchpad.view(np.int8).tolist(), chip.accumulators.tolist()
+    scratchpad = chip.scratchpad.view(np.int8).tolist()
+    accumulators = chip.accumulators.tolist()
     weights = chip.weights.tolist()
     signed_weights = chip.weights.view(np.int8).tolist()
     passes = list(product(range(f["blocks"]), range(f["kernel_y"]), range(f["kernel_x"])))
@@ -129,7 +131,8 @@ def test_walks_are_the_pseudo_code(seed, overlapping, opcode):
 
 def _window_literally(f, chip, lanes):
     """WINDOW's sums by the pseudo-code, one number at a time: (pixels, K)."""
-    pixels, weights = chip.scratchpad.view(np.int8).tolist(), chip.weights.view(np.int8).tolist()
+    pixels = chip.scratchpad.view(np.int8).tolist()
+    weights = chip.weights.view(np.int8).tolist()
     sums = []
     for y, x in product(range(f["ny"]), range(f["nx"])):
         v = [0] * lanes
@@ -137,7 +140,8 @@ def _window_literally(f, chip, lanes):
             bottom = f["iy0"] + y * f["stride_y"] + p * f["dilation_y"] + f["tap_rows"] - 1
             right = f["ix0"] + x * f["stride_x"] + f["kernel_x"] - 1
             for a, k in product(range(f["tap_rows"]), range(f["kernel_x"])):
-                r, c = bottom - a, right - k
+                r = bottom - a
+                c = right - k
                 at = (f["in_addr"] + p * f["in_ky"] + (r - f["iy0"] - p * f["dilation_y"]) * f["in_y"]
                       + c * f["in_x"])
                 inside = 0 <= r < f["in_h"] and 0 <= c < f["in_w"]
@@ -158,8 +162,12 @@ def test_the_window_walk_is_the_pseudo_code(lanes, rows, width, stride):
         chip = ChipState.blank(config)
         chip.scratchpad[:] = rng.integers(0, 256, config.scratchpad_bytes)
         chip.weights[:] = rng.integers(0, 256, config.weight_bytes)
-        image_w, image_h, top, left = 9, 7, int(rng.integers(0, 4)), int(rng.integers(0, width))
-        nx, ny = (image_w - 1) // stride + 1, (image_h - 1) // stride + 1
+        image_w = 9
+        image_h = 7
+        top = int(rng.integers(0, 4))
+        left = int(rng.integers(0, width))
+        nx = (image_w - 1) // stride + 1
+        ny = (image_h - 1) // stride + 1
         f = Tensor.unpack(tensor(
             TensorOpcode.WINDOW, tap_rows=rows, kernel_x=width, kernel_y=groups, dilation_y=rows, nx=nx, ny=ny,
             ix0=-left, iy0=-top, in_w=image_w, in_h=image_h, stride_x=stride, stride_y=stride, in_x=lanes,
@@ -258,7 +266,8 @@ def test_transfers_are_the_pseudo_code(seed, opcode):
 
 
 def test_rows_before_the_illegal_one_have_moved():
-    chip, memory = ChipState.blank(TINY), np.arange(64, dtype=np.uint8)
+    chip = ChipState.blank(TINY)
+    memory = np.arange(64, dtype=np.uint8)
     f = Dma.unpack(dma(row_bytes=8, count1=4, mem_step1=8, local_step1=8))
     with pytest.raises(CommandError) as error:
         execute(f, chip, memory, [(0, 20)])

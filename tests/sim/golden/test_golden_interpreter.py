@@ -122,7 +122,9 @@ def _reserved():
                                    id=f"{record.name}.{field.name}")
 
 
-ILLEGAL, LOCAL, UNALIGNED = ErrorCode.ILLEGAL_FIELD, ErrorCode.LOCAL_BOUNDS, ErrorCode.LOCAL_ALIGNMENT
+ILLEGAL = ErrorCode.ILLEGAL_FIELD
+LOCAL = ErrorCode.LOCAL_BOUNDS
+UNALIGNED = ErrorCode.LOCAL_ALIGNMENT
 
 
 @pytest.mark.parametrize("stream, command, code, address", [

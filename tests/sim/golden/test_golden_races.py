@@ -8,7 +8,11 @@ from lepton_sim.golden.races import RaceError
 from tests.sim.golden.golden_program import BASES, Program, bits, dma, parameters, tensor
 
 TINY = PRESETS["tiny"]
-WEIGHTS_HERE, DATA, FREE, RESULT, STORED = 6, 0, 10, 11, 12
+WEIGHTS_HERE = 6
+DATA = 0
+FREE = 10
+RESULT = 11
+STORED = 12
 
 
 def _double_buffered(tiles=6, *, without=(), seed=None):

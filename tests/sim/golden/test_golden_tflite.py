@@ -113,7 +113,10 @@ def test_fully_connected(inputs, outputs, extreme):
     x = _values(rng, inputs, extreme)
     weights = np.maximum(_values(rng, (outputs, inputs), extreme), -127)
     bias = rng.integers(-5000, 5000, outputs).astype(np.int32)
-    scale_in, scale_w, zero_in, zero_out = np.float32(0.031), np.float32(0.0072), -17, 9
+    scale_in = np.float32(0.031)
+    scale_w = np.float32(0.0072)
+    zero_in = -17
+    zero_out = 9
     scale_out = np.float32(scale_in * scale_w * 75 * math.sqrt(inputs))
     model = build("FULLY_CONNECTED", [Tensor(scale_in, zero_in, shape=(1, inputs)), Tensor(scale_w, data=weights),
                                       Tensor(scale_in * scale_w, data=bias)],
@@ -127,10 +130,15 @@ def test_fully_connected(inputs, outputs, extreme):
 def test_fully_connected_rounds_once():
     """Enough outputs that rounding twice would show: it differs in about one of a thousand."""
     rng = np.random.default_rng(11)
-    inputs, outputs = 64, 4000
-    x, weights = _values(rng, inputs, None), np.maximum(_values(rng, (outputs, inputs), None), -127)
+    inputs = 64
+    outputs = 4000
+    x = _values(rng, inputs, None)
+    weights = np.maximum(_values(rng, (outputs, inputs), None), -127)
     bias = rng.integers(-5000, 5000, outputs).astype(np.int32)
-    scale_in, scale_w, zero_in, zero_out = np.float32(0.031), np.float32(0.0072), -17, 9
+    scale_in = np.float32(0.031)
+    scale_w = np.float32(0.0072)
+    zero_in = -17
+    zero_out = 9
     scale_out = np.float32(scale_in * scale_w * 600)
     model = build("FULLY_CONNECTED", [Tensor(scale_in, zero_in, shape=(1, inputs)), Tensor(scale_w, data=weights),
                                       Tensor(scale_in * scale_w, data=bias)],
@@ -148,7 +156,8 @@ def test_fully_connected_rounds_once():
 @pytest.mark.parametrize("seed", range(3))
 def test_add(seed, extreme):
     rng = np.random.default_rng([seed, 5])
-    a, b = _values(rng, 331, extreme), _values(rng, 331, extreme)
+    a = _values(rng, 331, extreme)
+    b = _values(rng, 331, extreme)
     scales = rng.uniform(0.003, 0.2, 3).astype(np.float32)
     zeros = [int(v) for v in rng.integers(-128, 128, 3)]
     model = build("ADD", [Tensor(scales[0], zeros[0], shape=(1, 331)), Tensor(scales[1], zeros[1], shape=(1, 331))],

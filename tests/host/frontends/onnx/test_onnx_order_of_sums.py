@@ -142,7 +142,8 @@ def test_floats_times_quantized_weights(own, bias, dtype, zero, monkeypatch):
     feeds = feeds_for(model, rng, -3, 3)
     if not own:
         monkeypatch.setenv(onnxruntime_kernels.SWITCH, "0")
-    got, want = run(graph, feeds)[0], reference(model, feeds)[0]
+    got = run(graph, feeds)[0]
+    want = reference(model, feeds)[0]
     if own:
         np.testing.assert_array_equal(got, want)
     else:
