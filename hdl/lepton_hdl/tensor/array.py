@@ -11,23 +11,25 @@ from lepton.arch import ChipConfig
 from ..views import View, sum_of_products, view_of
 from .window import tap_lanes
 
+STAGES = 2  # from a pixel at `x` to its sums at `dot`
 _SUM = 32  # bits of a sum in a simulation: those of the processor's registers
+_GROUP = 4  # products that are added in the first stage; with K = 16 the second one adds as many sums
 
 
 class DotArray(wiring.Component):
-    """Column n computes sum over k of x[k] * w[n][k] in one cycle.
+    """Column n computes sum over k of x[k] * w[n][k], one pixel a cycle.
 
     Members
     -------
-    x: K int8 lanes of the current pixel. `enable`: it is a pixel; `dot` follows one cycle later.
+    x: K int8 lanes of the current pixel. `enable`: it is a pixel; `dot` follows STAGES cycles later.
     window, taps: instead of x, lane k of column n sees lane n of `taps[k]`: its own channel's taps.
     bypass: `dot` is lane n itself, for pooling (SUM, MAX).
     load, load_column, load_data: write one column of the shadow weights.
     swap: the shadow weights become the active ones after this clock edge. The shadow may be
         written at the same edge: the swap sees its old contents.
 
-    The sum has one register only: a second one costs a third of the simulation speed, and the
-    adder tree is what limits the clock (docs/decisions/07-array.md).
+    Between the stages are sums of a few products. The simulator's view delays the inputs instead, and adds at once:
+    every additional register of a column costs it a load and a store (docs/decisions/07-array.md).
     """
 
     def __init__(self, config: ChipConfig):
@@ -51,40 +53,96 @@ class DotArray(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         view = view_of(platform)
+        # What the second stage needs of the pixel.
+        enable = Signal()
+        bypass = Signal()
+        x = [Signal(signed(8), name=f"late_x_{k}") for k in range(self.config.lanes)]
+        m.d.sync += enable.eq(self.enable)
+        with m.If(self.enable):
+            m.d.sync += [bypass.eq(self.bypass), *(late.eq(now) for late, now in zip(x, self.x, strict=True))]
+        if view is View.SIMULATION:
+            window, taps = self._delayed_taps(m)
+            weights = self._delayed_weights(m)
+        else:
+            weights = self._weights(m, self.load, self.load_column, self.load_data, self.swap)
+        for n, active in enumerate(weights):
+            dot = self.dot[n]
+            partial = [] if view is View.SIMULATION else self._partial_sums(m, n, active, view)
+            with m.If(enable):
+                with m.If(bypass):
+                    m.d.sync += dot.eq(x[n])
+                if view is not View.SIMULATION:
+                    with m.Else():
+                        m.d.sync += dot.eq(sum(partial))
+                    continue
+                if taps:
+                    with m.Elif(window):
+                        m.d.sync += dot.eq(_dot(_lane(taps, n), active, _SUM, view))
+                with m.Else():
+                    m.d.sync += dot.eq(_dot(x, active, _SUM, view))
+        return m
+
+    def _weights(self, m, load, column, word, swap):
+        """The active weights of each column."""
         lanes = range(self.config.lanes)
+        weights = []
         for n in range(self.config.columns):
             shadow = [Signal(signed(8), name=f"shadow_{n}_{k}") for k in lanes]
             active = [Signal(signed(8), name=f"active_{n}_{k}") for k in lanes]
-            with m.If(self.load & (self.load_column == n)):
-                m.d.sync += [shadow[k].eq(self.load_data.word_select(k, 8)) for k in lanes]
-            with m.If(self.swap):
+            with m.If(load & (column == n)):
+                m.d.sync += [shadow[k].eq(word.word_select(k, 8)) for k in lanes]
+            with m.If(swap):
                 m.d.sync += [a.eq(s) for a, s in zip(active, shadow, strict=True)]
-            taps = [self.taps[k].word_select(n, 8).as_signed() for k in range(self.taps_count)]
-            with m.If(self.enable):
-                with m.If(self.bypass):
-                    m.d.sync += self.dot[n].eq(self.x[n])
-                if view is View.SIMULATION and taps:
-                    with m.Elif(self.window):
-                        m.d.sync += self.dot[n].eq(_dot(taps, active, view))
-                    with m.Else():
-                        m.d.sync += self.dot[n].eq(_dot(self.x, active, view))
-                else:
-                    with m.Else():
-                        m.d.sync += self.dot[n].eq(_dot(self._operands(m, n, taps), active, view))
-        return m
+            weights.append(active)
+        return weights
 
-    def _operands(self, m, n, taps):
+    def _delayed_weights(self, m):
+        """The active weights, each a cycle later."""
+        load = Signal()
+        swap = Signal()
+        column = Signal.like(self.load_column)
+        word = Signal.like(self.load_data)
+        m.d.sync += [load.eq(self.load), swap.eq(self.swap)]
+        with m.If(self.load):
+            m.d.sync += [column.eq(self.load_column), word.eq(self.load_data)]
+        return self._weights(m, load, column, word, swap)
+
+    def _delayed_taps(self, m):
+        """`window` and `taps`, a cycle later."""
+        window = Signal()
+        taps = [Signal.like(self.taps[k], name=f"late_taps_{k}") for k in range(self.taps_count)]
+        with m.If(self.enable):
+            m.d.sync += window.eq(self.window)
+            with m.If(self.window):
+                m.d.sync += [late.eq(now) for late, now in zip(taps, self.taps, strict=True)]
+        return window, taps
+
+    def _partial_sums(self, m, n, active, view):
+        """Registered sums of _GROUP products of column n. They need no enable: `dot` has one."""
+        operands = list(self._operands(m, n))
+        bits = 16 + ceil_log2(_GROUP)
+        partial = []
+        for first in range(0, len(operands), _GROUP):
+            group = Signal(signed(bits), name=f"partial_{n}_{first}")
+            m.d.sync += group.eq(_dot(operands[first:first + _GROUP], active[first:first + _GROUP], bits, view))
+            partial.append(group)
+        return partial
+
+    def _operands(self, m, n):
         """What meets the weights of column n: the pixel, or the taps of the column's own channel."""
-        if not taps:
+        if not self.taps_count:
             return self.x
         operands = [Signal(signed(8), name=f"operand_{n}_{k}") for k in range(self.config.lanes)]
-        m.d.comb += [operand.eq(Mux(self.window, tap, x))
-                     for operand, tap, x in zip_longest(operands, taps, self.x, fillvalue=Const(0, 8))]
+        m.d.comb += [operand.eq(Mux(self.window, tap, x)) for operand, tap, x in zip_longest(
+            operands, _lane(self.taps, n), self.x, fillvalue=Const(0, 8))]
         return operands
 
 
-def _dot(x, w, view):
+def _lane(words, n):
+    """Lane n of each word."""
+    return [word.word_select(n, 8).as_signed() for word in words]
+
+
+def _dot(x, w, bits, view):
     """Sum of the products of two sequences of int8, the shorter one's length."""
-    pairs = list(zip(x, w, strict=False))
-    bits = _SUM if view is View.SIMULATION else 16 + ceil_log2(len(pairs))
-    return sum_of_products(pairs, bits, view)
+    return sum_of_products(list(zip(x, w, strict=False)), bits, view)

@@ -2,12 +2,13 @@
 
     cycle 0    issue: address to the scratchpad, out address into a queue
           1    align: the word from the scratchpad, shifted to its first byte
-          2    dot array; accumulator row fetched
-          3    accumulate
-          4-8  requantize; the table is read with the clock edge after 8
-          9-14 residual add
-         15    word to the scratchpad
-         16    done
+          2    products
+          3    their sums; accumulator row fetched
+          4    accumulate
+          5-9  requantize; the table is read with the clock edge after 9
+         10-16 residual add
+         17    word to the scratchpad
+         18    done
 
 Nothing in it stalls but the issue stage.
 """
@@ -22,6 +23,7 @@ from ..control.counters import Activity
 from ..interfaces import DONE, EngineSignature, WordReadSignature
 from ..memory.scratchpad import tensor_read_layout, tensor_write_layout
 from .accumulators import Accumulators
+from .array import STAGES as ARRAY_STAGES
 from .array import DotArray
 from .feeder import Feeder
 from .issue import Issue, pixel_layout
@@ -29,7 +31,7 @@ from .residual import ResidualReader
 from .tail import STAGES, Tail
 from .window import WindowUnit
 
-_FRONT = 3  # cycles from issue to accumulate
+_FRONT = 2 + ARRAY_STAGES  # cycles from issue to accumulate
 # Results and commands that can be between issue and the scratchpad at once.
 _IN_FLIGHT = 32
 assert _IN_FLIGHT > _FRONT + 1 + STAGES
@@ -87,7 +89,7 @@ class TensorEngine(wiring.Component):
         self._multiply(m, here, valid, feeder, array, accumulators)
         self._accumulate(m, here, valid, array, accumulators, tail)
 
-        # From cycle 4 on: the tail.
+        # From cycle 5 on: the tail.
         m.d.comb += [tail.value[n].eq(accumulators.result[n]) for n in range(config.columns)]
         m.d.comb += [
             residual.take.eq(tail.residual_take),
@@ -172,37 +174,39 @@ class TensorEngine(wiring.Component):
         ]
 
     def _multiply(self, m, here, valid, feeder, array, accumulators):
-        """Cycle 2: dot products; the accumulator row is read."""
+        """Cycles 2 and 3: dot products; the accumulator row is read."""
+        row = Signal.like(here.row)
         with m.If(valid[0]):
-            m.d.sync += [
-                array.bypass.eq(here.bypass),
-                array.window.eq(here.window),
-                accumulators.read_row.eq(here.row),
-            ]
+            m.d.sync += [array.bypass.eq(here.bypass), array.window.eq(here.window), row.eq(here.row)]
+        with m.If(valid[1]):
+            m.d.sync += accumulators.read_row.eq(row)
         m.d.comb += [
             array.swap.eq(valid[0] & here.swap),
             array.enable.eq(valid[1]),
             array.load.eq(feeder.load),
             array.load_column.eq(feeder.load_column),
             array.load_data.eq(feeder.load_data),
-            accumulators.read.eq(valid[1]),
+            accumulators.read.eq(valid[2]),
         ]
 
     def _accumulate(self, m, here, valid, array, accumulators, tail):
-        """Cycle 3: the products are added to the row, which may leave through the tail."""
+        """Cycle 4: the sums are added to the row, which may leave through the tail."""
         fate = data.StructLayout({"maximum": 1, "start": 1, "emit": 1, "fresh": 1})
-        at_array = Signal(fate)
+        at_products = Signal(fate)
+        at_sums = Signal(fate)
         at_accumulators = Signal(fate)
         with m.If(valid[0]):
-            m.d.sync += [at_array[name].eq(here[name]) for name, _ in fate]
+            m.d.sync += [at_products[name].eq(here[name]) for name, _ in fate]
         with m.If(valid[1]):
-            m.d.sync += at_accumulators.eq(at_array)
+            m.d.sync += at_sums.eq(at_products)
+        with m.If(valid[2]):
+            m.d.sync += at_accumulators.eq(at_sums)
         m.d.comb += [
-            accumulators.update.eq(valid[2]),
+            accumulators.update.eq(valid[3]),
             accumulators.start.eq(at_accumulators.start),
             accumulators.maximum.eq(at_accumulators.maximum),
             accumulators.emit.eq(at_accumulators.emit),
-            tail.enter.eq(valid[2] & at_accumulators.emit),
+            tail.enter.eq(valid[3] & at_accumulators.emit),
             tail.enter_fresh.eq(at_accumulators.fresh),
         ]
         m.d.comb += [accumulators.value[n].eq(array.dot[n]) for n in range(self.config.columns)]

@@ -7,10 +7,10 @@ from amaranth.lib.wiring import In, Out
 from ..views import times, view_of
 from .rounding import POINT, away_from_zero, clamp, even_round_up, round_half_up, round_up, whole
 
-# scale both, shift and add, scale the sum, shift, round and zero point, clamp
-STAGES = 6
+# scale both, shift both, add, scale the sum, shift, round and zero point, clamp
+STAGES = 7
 # The stages at which parameters are used.
-SCALE, SUM, SCALE_SUM, SHIFT_SUM, ROUND, CLAMP = range(STAGES)
+SCALE, SHIFT, SUM, SCALE_SUM, SHIFT_SUM, ROUND, CLAMP = range(STAGES)
 
 # ADD scales (x - zero) << 20 by an int32 multiplier (TFLite `add.h`, left_shift = 20); taking
 # the 20 out of the 31 fraction bits saves the shift and keeps the product at 41 bits.
@@ -26,8 +26,8 @@ class ResidualAdd(wiring.Component):
     valid: bit s is set when stage s holds a row; `y` and `residual` enter at stage 0.
     adds: bit s says that the row at stage s is added; the others pass, and no multiplier moves for them.
     The parameters (`lepton.arch.Tensor`, add_*): each stable while the stage that uses it holds a row (SCALE: zeros
-        and multipliers, SUM: shifts, SCALE_SUM: mult_o, SHIFT_SUM: shift_o, ROUND: zero_o, CLAMP: the rest).
-    as_float: bit s says that the row at stage s is added as FLOAT (SUM, SCALE_SUM, SHIFT_SUM, ROUND).
+        and multipliers, SHIFT: shifts, SCALE_SUM: mult_o, SHIFT_SUM: shift_o, ROUND: zero_o, CLAMP: the rest).
+    as_float: bit s says that the row at stage s is added as FLOAT (SHIFT, SUM, SCALE_SUM, SHIFT_SUM, ROUND).
     """
 
     y: In(signed(8))
@@ -53,6 +53,8 @@ class ResidualAdd(wiring.Component):
         view = view_of(platform)
         product_a = Signal(signed(41))
         product_b = Signal(signed(41))
+        a = Signal(signed(41))
+        b = Signal(signed(41))
         total = Signal(signed(42))
         product = Signal(signed(64))
         scaled = Signal(signed(64))
@@ -71,9 +73,12 @@ class ResidualAdd(wiring.Component):
                 product_a.eq(times(self.y - self.zero_a, self.mult_a, view)),
                 product_b.eq(times(self.residual - self.zero_b, self.mult_b, view)),
             ]
+        with m.If(active[SHIFT]):
+            m.d.sync += [
+                a.eq(shifted(product_a, _INPUT_FRACTION - 1, self.shift_a, SHIFT)),
+                b.eq(shifted(product_b, _INPUT_FRACTION - 1, self.shift_b, SHIFT)),
+            ]
         with m.If(active[SUM]):
-            a, b = (shifted(p, _INPUT_FRACTION - 1, shift, SUM)
-                    for p, shift in ((product_a, self.shift_a), (product_b, self.shift_b)))
             m.d.sync += total.eq(Mux(self.as_float[SUM], a + b, round_half_up(a, _INPUT_FRACTION)
                                      + round_half_up(b, _INPUT_FRACTION)))
         with m.If(active[SCALE_SUM]):

@@ -87,7 +87,7 @@ class Tail(wiring.Component):
             "low": at(_ADD + residual_add.CLAMP, "add_min"), "high": at(_ADD + residual_add.CLAMP, "add_max"),
         }
         for stage, names in ((residual_add.SCALE, ("zero_a", "zero_b", "mult_a", "mult_b")),
-                             (residual_add.SUM, ("shift_a", "shift_b")), (residual_add.SCALE_SUM, ("mult_o",)),
+                             (residual_add.SHIFT, ("shift_a", "shift_b")), (residual_add.SCALE_SUM, ("mult_o",)),
                              (residual_add.SHIFT_SUM, ("shift_o",)), (residual_add.ROUND, ("zero_o",))):
             addition |= {name: at(_ADD + stage, f"add_{name}") for name in names}
         m.d.comb += self.residual_take.eq(valid[_ADD] & adds[0])

@@ -1,9 +1,11 @@
 """The bench of the dot-product array: a driver, a model and a checker of every cycle."""
 
 import random
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+from lepton_hdl.tensor.array import STAGES
 from numpy.typing import NDArray
 
 from tests.bench.checker import Outputs
@@ -63,7 +65,7 @@ class Model:
         self.dot: Lanes | None = None
 
     def step(self, cycle: Cycle) -> Lanes | None:
-        """The result behind the edge that ends the cycle."""
+        """The result, which is there STAGES edges after the cycle began."""
         if cycle.x is not None:
             self.dot = self._result(cycle, cycle.x)
         if cycle.swap:
@@ -93,6 +95,7 @@ class Bench:
         self.model = Model(lanes)
         self.checker = Outputs(pins)
         self._now = 0
+        self._expected: deque[Lanes | None] = deque([None] * (STAGES - 1))  # results of the cycles on their way
 
     async def start(self) -> None:
         """Reset, then weights of 0: the array's weights have no reset."""
@@ -103,13 +106,20 @@ class Bench:
         await self.cycle(Cycle(x=zeros))
 
     async def cycle(self, cycle: Cycle) -> None:
-        """One cycle; every result is checked behind its edge, those that must not change included."""
+        """One cycle; results are checked behind every edge, those that must not change included."""
         self.driver.drive(cycle)
-        expected = self.model.step(cycle)
+        self._expected.append(self.model.step(cycle))
+        expected = self._expected.popleft()
         await self.pins.tick()
         if expected is not None:
             self.checker.check({f"dot__{n}": int(value) for n, value in enumerate(expected)}, f"cycle {self._now}")
         self._now += 1
+
+    async def expect(self, results: dict[str, int], where: object = "") -> None:
+        """Idle cycles until the last pixel's results are there, which must be these."""
+        for _ in range(STAGES - 1):
+            await self.cycle(Cycle())
+        self.checker.check(results, where)
 
     async def load(self, weights: Lanes) -> None:
         """All columns of the shadow weights, in order."""

@@ -55,7 +55,7 @@ async def every_weight_has_its_place(dut):
         await bench.cycle(Cycle(swap=True))
         for lane in range(k):
             await bench.cycle(Cycle(x=np.eye(k, dtype=np.int64)[lane] * -7))
-            bench.checker.check({f"dot__{n}": -700 if lane == (3 * n + 1) % k else 0}, f"weight {n}, lane {lane}")
+            await bench.expect({f"dot__{n}": -700 if lane == (3 * n + 1) % k else 0}, f"weight {n}, lane {lane}")
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -66,19 +66,19 @@ async def a_swap_sees_the_shadow_before_a_load_of_the_same_edge(dut):
     second = np.full((k, k), -5)
     ones = np.ones(k, np.int64)
 
-    def all_are(value: int) -> None:
-        bench.checker.check({f"dot__{n}": value for n in range(k)})
+    async def all_are(value: int) -> None:
+        await bench.expect({f"dot__{n}": value for n in range(k)})
 
     await bench.load(first)
     await bench.cycle(Cycle(swap=True, load=(0, second[0]), x=ones))
-    all_are(0)  # this pixel still meets the old weights
+    await all_are(0)  # this pixel still meets the old weights
     await bench.cycle(Cycle(x=ones))
-    all_are(3 * k)
+    await all_are(3 * k)
     for column in range(1, k):  # the rest of the next tile while pixels go by
         await bench.cycle(Cycle(x=ones, load=(column, second[column])))
     await bench.cycle(Cycle(swap=True))
     await bench.cycle(Cycle(x=ones))
-    all_are(-5 * k)
+    await all_are(-5 * k)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -89,7 +89,7 @@ async def holds_without_enable(dut):
     await bench.load(np.full((k, k), 9))
     for _ in range(5):
         await bench.cycle(Cycle(swap=True, bypass=random.random() < 0.5))
-        bench.checker.check({f"dot__{n}": n - 2 for n in range(k)})
+        await bench.expect({f"dot__{n}": n - 2 for n in range(k)})
 
 
 def random_lanes(rng: np.random.Generator, count: int) -> Lanes:

@@ -7,7 +7,17 @@ from collections.abc import Callable
 import cocotb
 import pytest
 from lepton.arch import Rounding
-from lepton_hdl.tensor.residual_add import CLAMP, ROUND, SCALE, SCALE_SUM, SHIFT_SUM, STAGES, SUM, ResidualAdd
+from lepton_hdl.tensor.residual_add import (
+    CLAMP,
+    ROUND,
+    SCALE,
+    SCALE_SUM,
+    SHIFT,
+    SHIFT_SUM,
+    STAGES,
+    SUM,
+    ResidualAdd,
+)
 from lepton_hdl.views import View
 
 from tests.bench.checker import InOrder
@@ -20,7 +30,7 @@ from tests.hdl.views import InView
 
 # The stage that uses each port; in other cycles, and for other rows, it is noise.
 _USED = {
-    **dict.fromkeys(("zero_a", "zero_b", "mult_a", "mult_b"), SCALE), **dict.fromkeys(("shift_a", "shift_b"), SUM),
+    **dict.fromkeys(("zero_a", "zero_b", "mult_a", "mult_b"), SCALE), **dict.fromkeys(("shift_a", "shift_b"), SHIFT),
     "mult_o": SCALE_SUM, "shift_o": SHIFT_SUM, "zero_o": ROUND,
     **dict.fromkeys(("low", "high"), CLAMP),
 }
@@ -61,7 +71,7 @@ class Driver:
             y=self._of(0, "y", 8), residual=self._of(0, "residual", 8),
             **{name: self._of(stage, name, _BITS[name]) for name, stage in _USED.items()},
             as_float=sum(self._flag(s, lambda row: row["rounding"] == Rounding.FLOAT) << s
-                         for s in (SUM, SCALE_SUM, SHIFT_SUM, ROUND)),
+                         for s in (SHIFT, SUM, SCALE_SUM, SHIFT_SUM, ROUND)),
             adds=sum(self._flag(s, lambda row: bool(row["add"])) << s for s in range(STAGES)))
 
     def _of(self, stage: int, name: str, bits: int) -> int:
