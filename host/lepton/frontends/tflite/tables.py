@@ -194,7 +194,9 @@ def _erf(values: np.ndarray) -> np.ndarray:
 _FIXED_OUTPUT = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
 _COMPUTED = {"HARD_SWISH": hard_swish, "ABS": absolute, "SQRT": root, "RSQRT": inverse_root, "NEG": negated}
 _LOOKED_UP: dict[str, Function] = {
-    "EXP": np.exp, "LOG": np.log, "TANH": np.tanh, "LOGISTIC": lambda v: 1 / (1 + np.exp(-v)),
+    "EXP": np.exp, "LOG": np.log, "TANH": np.tanh,
+    # Only the exponential in double: sum and quotient are rounded to float32 (activations.cc, LogisticPrepare).
+    "LOGISTIC": lambda v: np.float32(1) / (np.float32(1) + np.exp(-v).astype(np.float32)),
     "ELU": lambda v: np.where(v < 0, np.expm1(v), v)}
 
 

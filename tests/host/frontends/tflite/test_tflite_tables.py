@@ -85,3 +85,15 @@ def test_uint8_edges_of_an_int8_network_cost_nothing_on_the_chip():
 def test_refused(operator, y, text):
     with pytest.raises(GraphError, match=text):
         import_tflite(one(operator, (0.1, 0), y, 2))
+
+
+@pytest.mark.parametrize("odd", (1, 3, 5))
+@pytest.mark.parametrize("operator,scale,zero", (("LOGISTIC", 1 / 256, -128), ("TANH", 1 / 128, 0)))
+def test_round_scales_make_ties(operator, scale, zero, odd):
+    """Behind TANH or LOGISTIC the scale is a power of 2; each rounding to float32 decides a half then."""
+    every = np.arange(-128, 128, dtype=np.int8)[None]
+    for power in range(5, 13):
+        model = build(operator, [Tensor(odd / 2**power, -128, shape=(1, 256))], Tensor(scale, zero, shape=(1, 256)), 2)
+        graph = import_tflite(model)
+        got = evaluate(graph, {graph.inputs[0]: every})[graph.outputs[0]]
+        np.testing.assert_array_equal(got, reference(model, every))
