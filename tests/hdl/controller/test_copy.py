@@ -2,6 +2,8 @@
 
 import random
 import zlib
+from dataclasses import replace
+from typing import Any
 from unittest import mock
 
 import cocotb
@@ -58,10 +60,10 @@ async def nothing_leaves_a_window_or_a_memory(dut, pattern):
     """Every way beyond an end is refused before memory is asked; the last word of everything can be reached."""
     bench = await CopyBench.open(dut, pattern)
     size = WINDOWS[3].size
-    good = dict(mode=CopyMode.READ, window=3, offset=size - 8, local=DATA_BASE + DATA_BYTES - 8, length=8)
-    await bench.run(Copy(**good))
-    before = bench.memories.copied(Copy(**good))
-    wrong = [
+    good = Copy(CopyMode.READ, window=3, offset=size - 8, local=DATA_BASE + DATA_BYTES - 8, length=8)
+    await bench.run(good)
+    before = bench.memories.copied(good)
+    wrong: list[dict[str, Any]] = [
         dict(offset=size - 4), dict(offset=size), dict(length=12), dict(offset=0xFFFF_FFFC), dict(length=0),
         dict(offset=0xFFFF_FFF8, length=16), dict(length=0xFFFF_FFFC), dict(length=0xFFFF_FFF8, offset=16),
         dict(offset=size - 9), dict(length=6), dict(local=DATA_BASE + 2), dict(window=CONTROLLER_WINDOW + 1),
@@ -70,11 +72,11 @@ async def nothing_leaves_a_window_or_a_memory(dut, pattern):
         dict(mode=CopyMode.WRITE, local=CODE_BASE), dict(mode=CopyMode.CHECK, offset=size - 4),
         dict(local=0xFFFF_FFF8)]
     for changes in wrong:
-        assert await bench.copy(Copy(**good | changes)) == Outcome(bounds=True), changes
+        assert await bench.copy(replace(good, **changes)) == Outcome(bounds=True), changes
         assert len(bench.remote.segments) == 1 and bench.memories == before, changes
-    await bench.run(Copy(**good))
-    await bench.run(Copy(**good | dict(local=CODE_BASE + CODE_BYTES - 8)))
-    await bench.run(Copy(**good | dict(locked=1)))  # only code memory is locked
+    await bench.run(good)
+    await bench.run(replace(good, local=CODE_BASE + CODE_BYTES - 8))
+    await bench.run(replace(good, locked=1))  # only code memory is locked
 
 
 ERRORS = [

@@ -36,7 +36,8 @@ class CocotbDevice:
     def __init__(self, board):
         self.board = board
         self._read, self._write, self._wait = (resume(f) for f in (self._a_read, self._a_write, self._a_wait))
-        self._memory_read, self._memory_write = resume(self._a_memory_read), resume(self._a_memory_write)
+        self._memory_read = resume(self._a_memory_read)
+        self._memory_write = resume(self._a_memory_write)
 
     async def _a_read(self, offset):
         answer = await self.board.host.read(offset, 4)
@@ -116,7 +117,8 @@ def scenario(device):
                 assert completion.cycles == sum(completion.counters[name] for name in (
                     "COMPUTE", "WAIT_READ", "WAIT_WEIGHTS", "WAIT_WRITE", "WAIT_SYNC", "IDLE"))
             client = first._port
-            make, client._record = client._record, lambda *a: make(*a)[:-1] + b"\0"
+            make = client._record
+            client._record = lambda *arguments: make(*arguments)[:-1] + b"\0"
             with pytest.raises(JobRefused, match="CRC"):
                 first.run(copy_job(first, 64))
             client._record = make

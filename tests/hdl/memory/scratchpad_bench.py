@@ -85,11 +85,11 @@ class Model:
         if traffic.write is not None:
             write_banks = {traffic.write[0] % self._banks}
         served: set[str] = set()
-        for client, address in (("residual", traffic.residual), ("store", traffic.store)):
-            if address is not None:
-                if address % self._banks not in read_banks:
+        for client, word in (("residual", traffic.residual), ("store", traffic.store)):
+            if word is not None:
+                if word % self._banks not in read_banks:
                     served.add(client)
-                read_banks.add(address % self._banks)
+                read_banks.add(word % self._banks)
         if traffic.load is not None and traffic.load[0] % self._banks not in write_banks:
             served.add("load")
         return served
