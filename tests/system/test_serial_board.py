@@ -12,7 +12,7 @@ from lepton.arch.serial import FLAG, MAX_FRAME, Operation
 from lepton.compiler import compile_graph
 from lepton.device import DeviceError
 from lepton.runtime import Session
-from lepton.serial.link import Request
+from lepton.serial.link import LineRequest
 from lepton_sim.serial_board import SimulatedSerialBoard
 
 from tests.seeds import base_seed
@@ -90,10 +90,10 @@ def test_garbage_before_a_request(model):
 
 def test_answers_of_a_request_that_is_wrong(model):
     device = opened(model)
-    wrong = [Request(Operation.READ_MEMORY, device.memory_bytes - 3, 4), Request(Operation.READ_MEMORY, 0, 0),
-             Request(Operation.READ_MEMORY, 0, 1025), Request(Operation.READ_MEMORY, 0xFFFF_FFFF, 1),
-             Request(Operation.WRITE_MEMORY, 0, 5, b"four"), Request(Operation.READ_REGISTER, 0, 2),
-             Request(Operation.READ_REGISTER, 1 << 20, 4), Request(Operation.WAIT, 1, 1)]
+    wrong = [LineRequest(Operation.READ_MEMORY, device.memory_bytes - 3, 4), LineRequest(Operation.READ_MEMORY, 0, 0),
+             LineRequest(Operation.READ_MEMORY, 0, 1025), LineRequest(Operation.READ_MEMORY, 0xFFFF_FFFF, 1),
+             LineRequest(Operation.WRITE_MEMORY, 0, 5, b"four"), LineRequest(Operation.READ_REGISTER, 0, 2),
+             LineRequest(Operation.READ_REGISTER, 1 << 20, 4), LineRequest(Operation.WAIT, 1, 1)]
     before = model.memory.copy()
     for request in wrong:
         with pytest.raises(DeviceError, match=rf"{request.operation.name} at {request.address:#x}, {request.length} "

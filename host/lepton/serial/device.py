@@ -12,7 +12,7 @@ import numpy as np
 from ..arch import PRESETS, ChipConfig
 from ..arch.serial import MAGIC, MAX_DATA, VERSION, Operation
 from ..device import DeviceError
-from .link import Link, Port, Request
+from .link import LineRequest, Link, SerialPort
 
 DEFAULT_BAUD = 3_000_000  # the fastest of the FT231X on ULX3S
 _POLL_SECONDS = 0.01  # how long a read of the port may wait for its first byte
@@ -27,12 +27,12 @@ class SerialDevice:
     protocol's version answers.
     """
 
-    def __init__(self, port: Port, config: ChipConfig, name: str = "a serial port", silence: float = 1.0,
+    def __init__(self, port: SerialPort, config: ChipConfig, name: str = "a serial port", silence: float = 1.0,
                  clock: Callable[[], float] = time.monotonic):
         self.config = config
-        self._port: Port | None = port
+        self._port: SerialPort | None = port
         self.link = Link(port, name, silence, clock)
-        about = self.link.ask(Request(Operation.IDENTIFY))
+        about = self.link.ask(LineRequest(Operation.IDENTIFY))
         if len(about) != _ABOUT.size or not about.startswith(MAGIC):
             raise DeviceError(f"what answers on {name} is not a Lepton board")
         _, version, self.clock_hz, self.memory_bytes = _ABOUT.unpack(about)
@@ -42,18 +42,18 @@ class SerialDevice:
 
     def read_register(self, offset: int) -> int:
         """Value of a 32-bit register. Raises `DeviceError` where the chip answers SLVERR."""
-        return int.from_bytes(self._ask(Request(Operation.READ_REGISTER, offset, 4)), "little")
+        return int.from_bytes(self._ask(LineRequest(Operation.READ_REGISTER, offset, 4)), "little")
 
     def write_register(self, offset: int, value: int) -> None:
         """Write a 32-bit register. Raises `DeviceError` where the chip answers SLVERR."""
         if not 0 <= value < 1 << 32:
             raise DeviceError(f"a register value must fit in 32 bits, not {value:#x}")
-        self._ask(Request(Operation.WRITE_REGISTER, offset, 4, value.to_bytes(4, "little")))
+        self._ask(LineRequest(Operation.WRITE_REGISTER, offset, 4, value.to_bytes(4, "little")))
 
     def read_memory(self, address: int, size: int) -> np.ndarray:
         """A copy of `size` bytes, shape (size,), dtype uint8."""
         self._check(address, size)
-        parts = self._opened().ask_all(Request(Operation.READ_MEMORY, address + at, min(MAX_DATA, size - at))
+        parts = self._opened().ask_all(LineRequest(Operation.READ_MEMORY, address + at, min(MAX_DATA, size - at))
                                        for at in range(0, size, MAX_DATA))
         return np.frombuffer(b"".join(parts), np.uint8).copy()
 
@@ -62,7 +62,7 @@ class SerialDevice:
         content = bytes(memoryview(data).cast("B"))
         self._check(address, len(content))
         pieces = (content[at:at + MAX_DATA] for at in range(0, len(content), MAX_DATA))
-        self._opened().ask_all(Request(Operation.WRITE_MEMORY, address + MAX_DATA * n, len(piece), piece)
+        self._opened().ask_all(LineRequest(Operation.WRITE_MEMORY, address + MAX_DATA * n, len(piece), piece)
                                for n, piece in enumerate(pieces))
 
     def wait_interrupt(self, max_cycles: int) -> bool:
@@ -71,7 +71,7 @@ class SerialDevice:
         left = max_cycles
         while True:
             cycles = min(left, longest)
-            if self._opened().ask(Request(Operation.WAIT, cycles), patience=cycles / self.clock_hz)[0]:
+            if self._opened().ask(LineRequest(Operation.WAIT, cycles), patience=cycles / self.clock_hz)[0]:
                 return True
             left -= cycles
             if left <= 0:
@@ -95,7 +95,7 @@ class SerialDevice:
             raise DeviceError("the board is closed")
         return self.link
 
-    def _ask(self, request: Request) -> bytes:
+    def _ask(self, request: LineRequest) -> bytes:
         return self._opened().ask(request)
 
     def _check(self, address: int, size: int) -> None:

@@ -19,7 +19,7 @@ _SEQUENCES = 256
 _REQUEST = struct.Struct("<BBII")
 
 
-class Port(Protocol):
+class SerialPort(Protocol):
     """What a link needs of a serial port; `serial.Serial` has it."""
 
     def read(self, size: int = 1) -> bytes: ...
@@ -29,7 +29,7 @@ class Port(Protocol):
 
 
 @dataclass(frozen=True)
-class Request:
+class LineRequest:
     """One request; `length` is that of `data`, or what is to be read."""
 
     operation: Operation
@@ -44,7 +44,7 @@ class _Open:
     `under_way` maps sequence numbers to indices of requests, in the order in which they were sent last.
     """
 
-    def __init__(self, requests: Iterable[Request]):
+    def __init__(self, requests: Iterable[LineRequest]):
         self.requests = list(requests)
         self.under_way: dict[int, int] = {}
         self._answers: dict[int, bytes] = {}
@@ -60,13 +60,13 @@ class _Open:
         """Whether a request waits and the window has room for it."""
         return self._next < len(self.requests) and len(self.under_way) < WINDOW
 
-    def start(self, sequence: int) -> Request:
+    def start(self, sequence: int) -> LineRequest:
         """The next request, which is sent as `sequence`."""
         self.under_way[sequence] = self._next
         self._next += 1
         return self.requests[self.under_way[sequence]]
 
-    def again(self, sequence: int) -> Request:
+    def again(self, sequence: int) -> LineRequest:
         """A request under way, which is sent once more."""
         self.under_way[sequence] = self.under_way.pop(sequence)  # now the last one that was sent
         return self.requests[self.under_way[sequence]]
@@ -103,7 +103,7 @@ class Link:
     it counts as gone (`DeviceError`). `clock` gives the seconds.
     """
 
-    def __init__(self, port: Port, name: str, silence: float = 1.0, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, port: SerialPort, name: str, silence: float = 1.0, clock: Callable[[], float] = time.monotonic):
         self.name = name
         self.silence = silence
         self._clock = clock
@@ -118,11 +118,11 @@ class Link:
         """Frames from the board with a wrong CRC."""
         return self._decoder.damaged
 
-    def ask(self, request: Request, patience: float = 0.0) -> bytes:
+    def ask(self, request: LineRequest, patience: float = 0.0) -> bytes:
         """The answer's data; the board may take `patience` seconds longer. Raises `DeviceError`."""
         return self.ask_all([request], patience)[0]
 
-    def ask_all(self, requests: Iterable[Request], patience: float = 0.0) -> list[bytes]:
+    def ask_all(self, requests: Iterable[LineRequest], patience: float = 0.0) -> list[bytes]:
         """The answers in order. Up to `WINDOW` requests are under way, so they must be independent of each other."""
         todo = _Open(requests)
         tries = 0
@@ -165,11 +165,11 @@ class Link:
             answered = True
         return [sequence for sequence in lost if sequence in todo.under_way], answered
 
-    def _send(self, sequence: int, request: Request) -> None:
+    def _send(self, sequence: int, request: LineRequest) -> None:
         header = _REQUEST.pack(sequence, request.operation, request.address, request.length)
         self._port.write(encode(header + request.data))
 
-    def _judged(self, request: Request, answer: bytes) -> bytes:
+    def _judged(self, request: LineRequest, answer: bytes) -> bytes:
         status, data = answer[1], answer[2:]
         if status == Status.OK:
             return data
