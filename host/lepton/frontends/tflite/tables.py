@@ -5,6 +5,7 @@ requantize}.h, internal/common.h (LUTPopulate).
 """
 
 from collections.abc import Callable
+from math import erfc
 
 import numpy as np
 
@@ -182,12 +183,14 @@ def leaky_relu(x: Tensor, y: Tensor, alpha: float) -> bytes:
 def _gelu(approximate: bool) -> Function:
     if approximate:
         return lambda v: 0.5 * v * (1 + np.tanh(SQRT_2_PI * (v + 0.044715 * v**3)))
-    return lambda v: 0.5 * v * (1 + _erf(v * SQRT_HALF))
+    return _gelu_by_erfc
 
 
-def _erf(values: np.ndarray) -> np.ndarray:
-    from math import erf
-    return np.array([erf(v) for v in values])
+def _gelu_by_erfc(values: np.ndarray) -> np.ndarray:
+    """x / 2 * erfc(-x / sqrt(2)), each step rounded to float32 (reference_ops::Gelu)."""
+    x = values.astype(np.float32)
+    complements = np.array([erfc(v) for v in x * np.float32(-SQRT_HALF)], np.float32)
+    return np.float32(0.5) * x * complements
 
 
 # Quantizations of the output that TFLite demands (LogisticPrepare, TanhPrepare in activations.cc).

@@ -97,3 +97,15 @@ def test_round_scales_make_ties(operator, scale, zero, odd):
         graph = import_tflite(model)
         got = evaluate(graph, {graph.inputs[0]: every})[graph.outputs[0]]
         np.testing.assert_array_equal(got, reference(model, every))
+
+
+@pytest.mark.parametrize("odd", (1, 3, 5))
+@pytest.mark.parametrize("approximate", (False, True))
+def test_gelu_of_round_scales(approximate, odd):
+    every = np.arange(-128, 128, dtype=np.int8)[None]
+    for powers in ((a, b) for a in range(2, 12) for b in range(2, 12)):
+        x, y = (Tensor(n / 2.0**power, -20, shape=(1, 256)) for n, power in zip((odd, 1), powers, strict=True))
+        model = build("GELU", [x], y, 2, "GeluOptions", Approximate=approximate)
+        graph = import_tflite(model)
+        got = evaluate(graph, {graph.inputs[0]: every})[graph.outputs[0]]
+        np.testing.assert_array_equal(got, reference(model, every))
