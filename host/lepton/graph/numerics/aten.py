@@ -15,7 +15,8 @@ from .aten_pools import FIRST_ONLY, POOLS
 Array = np.ndarray
 Result = Array | tuple[Array, ...]
 
-_ONE, _HALF = np.float32(1), np.float32(0.5)
+_ONE = np.float32(1)
+_HALF = np.float32(0.5)
 # What SELU is made of (aten/src/ATen/native/Activation.cpp).
 _SELU_ALPHA = float(np.float32(1.6732632423543772))
 _SELU_SCALE = float(np.float32(1.0507009873554805))
@@ -160,7 +161,8 @@ def deviation(x: Array, *given: Any, **named: Any) -> Array:
 
 
 def vector_norm(x: Array, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Array:
-    axes, size = _axes(dim, x.ndim), np.abs(x)
+    axes = _axes(dim, x.ndim)
+    size = np.abs(x)
     if math.isinf(ord):
         return (size.max if ord > 0 else size.min)(axis=axes, keepdims=keepdim)
     if ord == 0:

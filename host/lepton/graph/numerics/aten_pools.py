@@ -41,7 +41,9 @@ def average(axes: int) -> Callable[..., Array]:
     def pool(x: Array, kernel_size: Any, stride: Any = (), padding: Any = 0, ceil_mode: bool = False,
              count_include_pad: bool = True, divisor_override: int | None = None) -> Array:
         kernel = _each(kernel_size, axes)
-        steps, border, ones = _each(stride, axes, kernel), _each(padding, axes), [1] * axes
+        steps = _each(stride, axes, kernel)
+        border = _each(padding, axes)
+        ones = [1] * axes
         image = x.shape[-axes:]
         sizes = [_size(*axis, 1, ceil_mode) for axis in zip(image, kernel, steps, border, strict=True)]
         total = np.zeros((*x.shape[:-axes], *sizes), np.float32)
@@ -62,7 +64,9 @@ def largest(axes: int) -> Callable[..., Array]:
     def pool(x: Array, kernel_size: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1,
              ceil_mode: bool = False) -> Array:
         kernel = _each(kernel_size, axes)
-        steps, border, spread = _each(stride, axes, kernel), _each(padding, axes), _each(dilation, axes)
+        steps = _each(stride, axes, kernel)
+        border = _each(padding, axes)
+        spread = _each(dilation, axes)
         sizes = [_size(*axis, ceil_mode) for axis in zip(x.shape[-axes:], kernel, steps, border, spread, strict=True)]
         result = np.full((*x.shape[:-axes], *sizes), -np.inf, np.float32)
         for part in _taps(x, kernel, steps, border, spread, sizes, -np.inf):

@@ -88,7 +88,8 @@ def _compiled(function: Loop, types: str, cache: bool) -> Loop:
     from . import vector  # noqa: F401  # registers the intrinsics
 
     def argument(word: str) -> Any:
-        element, dimensions = (word.rstrip("[]:,"), word.count(":"))
+        element = word.rstrip("[]:,")
+        dimensions = word.count(":")
         if not dimensions:
             return getattr(numba.types, element)
         return numba.types.Array(getattr(numba.types, element.lower()), dimensions, "C", readonly=element.isupper())

@@ -104,7 +104,8 @@ def _exp_on_interval(a: np.ndarray) -> np.ndarray:
     mul = saturating_doubling_high_multiply
     x = a + (1 << 28)  # around -1/8
     x2 = mul(x, x)
-    x3, x4 = mul(x2, x), mul(x2, x2)
+    x3 = mul(x2, x)
+    x4 = mul(x2, x2)
     polynomial = rounding_divide(mul(rounding_divide(x4, 2) + x3, np.int64(715827883)) + x2, 1)
     return 1895147668 + mul(np.int64(1895147668), x + polynomial)
 

@@ -28,7 +28,7 @@ _FIRST = [("x0", 0)]  # inputs of a session that has the first operand alone, by
 Attributes = tuple[tuple[str, Any], ...]
 
 
-class Operand(NamedTuple):
+class SessionOperand(NamedTuple):
     """Of a session: its type and, of one that is `loaded` with it, the elements."""
 
     dtype: str
@@ -125,13 +125,13 @@ def _prepared(call: Call, operator: str, attributes: Attributes, arrays: Sequenc
     return make(operator, domain, opset, attributes, tuple(operands), call.traffic < SMALL)
 
 
-def _described(array: np.ndarray, loaded: bool) -> Operand:
-    return Operand(array.dtype.str, array.shape, array.tobytes() if loaded else b"", loaded)
+def _described(array: np.ndarray, loaded: bool) -> SessionOperand:
+    return SessionOperand(array.dtype.str, array.shape, array.tobytes() if loaded else b"", loaded)
 
 
 @lru_cache(maxsize=_SESSIONS)
-def _session(operator: str, domain: str, opset: int, attributes: Attributes, operands: tuple[Operand | None, ...],
-             small: bool) -> Any:
+def _session(operator: str, domain: str, opset: int, attributes: Attributes,
+             operands: tuple[SessionOperand | None, ...], small: bool) -> Any:
     packages = _packages()
     assert packages is not None
     onnx, onnxruntime = packages

@@ -152,7 +152,8 @@ def _scaled_blocks(total: np.ndarray, multiplier: np.ndarray, shift: np.ndarray,
         values += zero
         return np.clip(values, *limits).astype(np.int8)
     rows = total.reshape(-1, total.shape[-1])
-    result, each = np.empty(rows.shape, np.int8), max(_BLOCK // rows.shape[1], 1)
+    result = np.empty(rows.shape, np.int8)
+    each = max(_BLOCK // rows.shape[1], 1)
     for start in range(0, len(rows), each):
         values = multiply_by_quantized_multiplier(rows[start:start + each], multiplier, shift)
         values += zero
@@ -208,7 +209,8 @@ def summed(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     loop = compiled.loop("sum_middle", x.size) if x.dtype == np.int8 and count < 1 << 24 else None
     if loop is None or len(set(axes)) != last - first or not x.flags.c_contiguous:
         return x.sum(axis=axes, dtype=np.int64, keepdims=True)
-    columns, shape = prod(x.shape[last:]), [1 if axis in axes else size for axis, size in enumerate(x.shape)]
+    columns = prod(x.shape[last:])
+    shape = [1 if axis in axes else size for axis, size in enumerate(x.shape)]
     together = compiled.together_rows(count, columns)
     total = np.zeros((prod(x.shape[:first]), columns * together), np.int32)
     loop(x.reshape(len(total), count // together, -1), total)

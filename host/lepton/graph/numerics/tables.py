@@ -23,7 +23,8 @@ def mapped(values: bytes, x: np.ndarray) -> np.ndarray:
     x = np.require(x, requirements="C").view(np.uint8)
     if x.size < PAIRS_PAY or x.size % 2:
         return np.frombuffer(values, np.uint8).take(x)
-    pairs, flat = _pairs(values), x.reshape(-1).view(np.uint16)
+    pairs = _pairs(values)
+    flat = x.reshape(-1).view(np.uint16)
     loop = compiled.loop("take", x.size)
     if loop is None:
         return taken(pairs, flat).view(np.uint8).reshape(x.shape)
@@ -35,7 +36,8 @@ def mapped(values: bytes, x: np.ndarray) -> np.ndarray:
 def taken(table: np.ndarray, index: np.ndarray) -> np.ndarray:
     """table[index] of contiguous indices within the table, a block at a time."""
     result = np.empty(index.shape, table.dtype)
-    places, flat = index.reshape(-1), result.reshape(-1)
+    places = index.reshape(-1)
+    flat = result.reshape(-1)
     for start in range(0, flat.size, _BLOCK):
         table.take(places[start:start + _BLOCK], out=flat[start:start + _BLOCK], mode="wrap")
     return result

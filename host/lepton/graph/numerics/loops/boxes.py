@@ -18,7 +18,8 @@ def sift(heap: Array, scores: Array, at: int, count: int) -> None:
     while 2 * at + 1 < count:
         below = 2 * at + 1
         if below + 1 < count:
-            a, b = heap[below], heap[below + 1]
+            a = heap[below]
+            b = heap[below + 1]
             if scores[b] > scores[a] or (scores[b] == scores[a] and b < a):
                 below += 1
         other = heap[below]
@@ -88,11 +89,13 @@ def detect(encodings: Array, sizes: Array, anchors: Array, scores: Array, first:
         box[1] = center_x - half_width
         box[2] = center_y + half_height
         box[3] = center_x + half_width
-        largest, label = scores[i, first], first
+        largest = scores[i, first]
+        label = first
         for j in range(first, scores.shape[1]):
             finite = finite and scores[i, j] == scores[i, j]
             if scores[i, j] > largest:
-                largest, label = scores[i, j], j
+                largest = scores[i, j]
+                label = j
         best[i] = largest
         labels[i] = label - first
         for j in range(4):

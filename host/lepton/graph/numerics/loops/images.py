@@ -15,18 +15,30 @@ def bilinear(x: Array, rows: Array, bits: int, down: Array, across: Array, below
              result: Array) -> None:
     """resize._weighted: first between columns, into `between`, then between rows; `bits` is 255 for uint8, else -1.
     The rows of `down` and `across` are the pixels before and behind each place, and their weights."""
-    upper, lower, upper_weight, lower_weight = down[0], down[1], down[2], down[3]
-    left, right, left_weight, right_weight = across[0], across[1], across[2], across[3]
+    upper = down[0]
+    lower = down[1]
+    upper_weight = down[2]
+    lower_weight = down[3]
+    left = across[0]
+    right = across[1]
+    left_weight = across[2]
+    right_weight = across[3]
     for i in range(rows.size):
         for j in range(left.size):
-            before, behind, row = x[rows[i], left[j]], x[rows[i], right[j]], between[i, j]
-            of_left, of_right = left_weight[j], right_weight[j]
+            before = x[rows[i], left[j]]
+            behind = x[rows[i], right[j]]
+            row = between[i, j]
+            of_left = left_weight[j]
+            of_right = right_weight[j]
             for c in range(row.size):
                 row[c] = ((np.int32(before[c]) & bits) * of_left + (np.int32(behind[c]) & bits) * of_right)
     flat = between.reshape(rows.size, -1)
     for i in range(upper.size):
-        above, below, row = flat[upper[i]], flat[lower[i]], result[i]
-        of_upper, of_lower = upper_weight[i], lower_weight[i]
+        above = flat[upper[i]]
+        below = flat[lower[i]]
+        row = result[i]
+        of_upper = upper_weight[i]
+        of_lower = lower_weight[i]
         for j in range(row.size):
             total = np.int32(above[j] * of_upper + below[j] * of_lower)
             row[j] = np.int8(np.int32(total + (np.int32(total >> 31) & below_zero) + half) >> 20)
@@ -34,16 +46,25 @@ def bilinear(x: Array, rows: Array, bits: int, down: Array, across: Array, below
 
 def bilinear_float(x: Array, down: Array, across: Array, result: Array) -> None:
     """resize._bilinear; `down` and `across` as of `bilinear`."""
-    far_y, near_y = down[2], down[3]
-    far_x, near_x = across[2], across[3]
+    far_y = down[2]
+    near_y = down[3]
+    far_x = across[2]
+    near_x = across[3]
     for i in range(down.shape[1]):
-        upper, lower = np.intp(down[0, i]), np.intp(down[1, i])
+        upper = np.intp(down[0, i])
+        lower = np.intp(down[1, i])
         for j in range(across.shape[1]):
-            left, right = np.intp(across[0, j]), np.intp(across[1, j])
-            a, b = np.float32(far_y[i] * far_x[j]), np.float32(far_y[i] * near_x[j])
-            c, d = np.float32(near_y[i] * far_x[j]), np.float32(near_y[i] * near_x[j])
-            upper_left, upper_right, row = x[upper, left], x[upper, right], result[i, j]
-            lower_left, lower_right = x[lower, left], x[lower, right]
+            left = np.intp(across[0, j])
+            right = np.intp(across[1, j])
+            a = np.float32(far_y[i] * far_x[j])
+            b = np.float32(far_y[i] * near_x[j])
+            c = np.float32(near_y[i] * far_x[j])
+            d = np.float32(near_y[i] * near_x[j])
+            upper_left = x[upper, left]
+            upper_right = x[upper, right]
+            row = result[i, j]
+            lower_left = x[lower, left]
+            lower_right = x[lower, right]
             for k in range(row.size):
                 total = np.float32(0) + upper_left[k] * a
                 total += upper_right[k] * b
@@ -56,6 +77,7 @@ def nearest(x: Array, rows: Array, columns: Array, result: Array) -> None:
     """resize.Resize by nearest neighbours; the last axis is the bytes of a pixel."""
     for i in range(rows.size):
         for j in range(columns.size):
-            pixel, made = x[rows[i], columns[j]], result[i, j]
+            pixel = x[rows[i], columns[j]]
+            made = result[i, j]
             for c in range(made.size):
                 made[c] = pixel[c]

@@ -21,12 +21,14 @@ def patches(x: Array, first: int, channels: int, kernel_y: int, kernel_x: int, s
     """convolution.Conv2D: the rows of the im2col matrix of an image `width` pixels wide, less the zero point; of
     `channels` from `first` on."""
     for place in range(result.shape[0]):
-        i, j = place // width, place % width
+        i = place // width
+        j = place % width
         row = result[place].reshape((kernel_y, kernel_x, channels))
         for ky in range(kernel_y):
             y = i * stride_y + ky * dilation_y - top
             for kx in range(kernel_x):
-                at, taps = j * stride_x + kx * dilation_x - left, row[ky, kx]
+                at = j * stride_x + kx * dilation_x - left
+                taps = row[ky, kx]
                 if 0 <= y < x.shape[0] and 0 <= at < x.shape[1]:
                     pixel = x[y, at, first:first + channels]
                     for c in range(channels):
@@ -37,12 +39,20 @@ def patches(x: Array, first: int, channels: int, kernel_y: int, kernel_x: int, s
 
 def dots(x: Array, weights: Array, bias: Array, result: Array) -> None:
     """Sums of products of each row of `x` with each row of `weights`; four at a time read `x` once."""
-    length, outputs = x.shape[1], weights.shape[0]
+    length = x.shape[1]
+    outputs = weights.shape[0]
     for i in range(x.shape[0]):
-        values, row = x[i], result[i]
+        values = x[i]
+        row = result[i]
         for o in range(0, outputs - 3, 4):
-            a, b, c, d = weights[o], weights[o + 1], weights[o + 2], weights[o + 3]
-            s, t, u, v = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
+            a = weights[o]
+            b = weights[o + 1]
+            c = weights[o + 2]
+            d = weights[o + 3]
+            s = np.int32(0)
+            t = np.int32(0)
+            u = np.int32(0)
+            v = np.int32(0)
             for k in range(length):
                 value = np.int32(values[k])
                 s += value * np.int32(a[k])
@@ -67,7 +77,8 @@ def dense(x: Array, weights: Array, bias: Array, scales: Array, zero: float, low
     below_half = 0.49999999999999994  # the float64 next to a half
     length = x.shape[1]
     for i in range(x.shape[0]):
-        values, row = x[i], result[i]
+        values = x[i]
+        row = result[i]
         for o in range(weights.shape[0]):
             factors = weights[o]
             total = np.int32(0)
@@ -94,8 +105,12 @@ def depthwise(x: Array, weights: Array, bias: Array, multiplier: int, stride_y: 
             for ky in range(weights.shape[0]):
                 y = i * stride_y + ky * dilation_y - top
                 if 0 <= y < height and inside:
-                    a, b, d = x[y, first], x[y, first + dilation_x], x[y, first + 2 * dilation_x]
-                    s, t, u = weights[ky, 0], weights[ky, 1], weights[ky, 2]
+                    a = x[y, first]
+                    b = x[y, first + dilation_x]
+                    d = x[y, first + 2 * dilation_x]
+                    s = weights[ky, 0]
+                    t = weights[ky, 1]
+                    u = weights[ky, 2]
                     for c in range(channels):
                         row[c] += ((np.int32(a[c]) - zero) * s[c] + (np.int32(b[c]) - zero) * t[c]
                                    + (np.int32(d[c]) - zero) * u[c])
@@ -103,7 +118,8 @@ def depthwise(x: Array, weights: Array, bias: Array, multiplier: int, stride_y: 
                     for kx in range(weights.shape[1]):
                         at = j * stride_x + kx * dilation_x - left
                         if 0 <= at < width:
-                            pixel, taps = x[y, at], weights[ky, kx]
+                            pixel = x[y, at]
+                            taps = weights[ky, kx]
                             if multiplier == 1:
                                 for c in range(channels):
                                     row[c] += (np.int32(pixel[c]) - zero) * taps[c]
@@ -119,7 +135,8 @@ def products(a: Array, b: Array, zero_a: int, zero_b: int, result: Array) -> Non
             row = result[batch, i]
             row[:] = 0
             for k in range(a.shape[2]):
-                value, values = np.int32(a[batch, i, k]) - zero_a, b[batch, k]
+                value = np.int32(a[batch, i, k]) - zero_a
+                values = b[batch, k]
                 for j in range(row.size):
                     row[j] += value * (np.int32(values[j]) - zero_b)
 
@@ -135,7 +152,8 @@ def products_fixed(a: Array, b: Array, zero_a: int, zero_b: int, multiplier: int
         for i in range(a.shape[1]):
             total[:] = 0
             for k in range(a.shape[2]):
-                value, values = np.int32(a[batch, i, k]) - zero_a, b[batch, k]
+                value = np.int32(a[batch, i, k]) - zero_a
+                values = b[batch, k]
                 for j in range(columns):
                     total[j] += value * (np.int32(values[j]) - zero_b)
             row = result[batch, i]

@@ -38,12 +38,15 @@ def linear(a: Array, b: Array, product: bool, zero_a: Float, zero_b: Float, fact
     rows, columns = result.shape
     other = np.empty(columns, np.int8)
     for i in range(rows):
-        row_a, row_b, row = a[i if a.shape[0] > 1 else 0], b[i if b.shape[0] > 1 else 0], result[i]
+        row_a = a[i if a.shape[0] > 1 else 0]
+        row_b = b[i if b.shape[0] > 1 else 0]
+        row = result[i]
         if row_b.size < columns:
             other[:] = row_b[0]
             row_b = other
         for j in range(columns):
-            u, v = np.float32(row_a[j]) - zero_a, np.float32(row_b[j]) - zero_b
+            u = np.float32(row_a[j]) - zero_a
+            v = np.float32(row_b[j]) - zero_b
             y = u * v * factor_a if product else u * factor_a + v * factor_b
             y = y + np.copysign(outwards, y) + addend
             y = y if y > low else low
@@ -56,7 +59,9 @@ def fused_sum(a: Array, b: Array, up: Float, factor_a: Float, factor_b: Float, a
     """elementwise.Add with `Arithmetic.FLOAT`."""
     rows, columns = result.shape
     for i in range(rows):
-        row_a, row_b, row = a[i if a.shape[0] > 1 else 0], b[i if b.shape[0] > 1 else 0], result[i]
+        row_a = a[i if a.shape[0] > 1 else 0]
+        row_b = b[i if b.shape[0] > 1 else 0]
+        row = result[i]
         if row_b.size < columns:
             inner = fma(np.float32(row_b[0]) + up, factor_b, addend)
             for j in range(columns):

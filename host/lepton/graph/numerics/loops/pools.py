@@ -54,7 +54,8 @@ def largest_float(x: Array, kernel_y: int, kernel_x: int, stride_y: int, stride_
                         if 0 <= at < width:
                             pixel = x[y, at]
                             for c in range(row.size):
-                                before, value = row[c], pixel[c]
+                                before = row[c]
+                                value = pixel[c]
                                 row[c] = before if before >= value or before != before else value
 
 
@@ -76,7 +77,9 @@ def average(x: Array, kernel_y: int, kernel_x: int, stride_y: int, stride_x: int
                     for c in range(channels):
                         total[c] += np.int32(pixel[c])
             count = kernel_y * kernel_x if padded else count
-            divisor, half, row = np.float32(count), np.float32(count // 2), result[i, j]
+            divisor = np.float32(count)
+            half = np.float32(count // 2)
+            row = result[i, j]
             for c in range(channels):
                 value = np.float32(total[c])
                 value = value + (half if up else np.copysign(half, value))
@@ -142,7 +145,8 @@ def average_lanes(x: Array, result: Array) -> None:
     whole = count // 4 * 4
     for first in range(0, whole, 4):
         for lane in range(4):
-            total, pixel = lanes[lane], x[first + lane]
+            total = lanes[lane]
+            pixel = x[first + lane]
             for c in range(channels):
                 total[c] += pixel[c]
     for c in range(channels):

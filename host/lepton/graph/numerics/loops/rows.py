@@ -84,7 +84,8 @@ def less_largest(x: Array, factor: Float, result: Array) -> None:
     """softmax._real_loops: the differences to the largest of each row (NaN where an element is) times a factor."""
     rows, columns = x.shape
     for i in range(rows):
-        values, row = x[i], result[i]
+        values = x[i]
+        row = result[i]
         largest = values[0]
         for j in range(columns):
             largest = values[j] if values[j] > largest or values[j] != values[j] else largest
@@ -118,7 +119,8 @@ def less_of_rows(x: Array, less: Array) -> None:
     """Each row less one number."""
     rows, columns = x.shape
     for i in range(rows):
-        row, of_row = x[i], less[i]
+        row = x[i]
+        of_row = less[i]
         for j in range(columns):
             row[j] = row[j] - of_row
 
@@ -165,7 +167,9 @@ def running_sums(x: Array, result: Array) -> None:
     """along_axis.CumSum along the last axis."""
     rows, columns = x.shape
     for i in range(rows):
-        total, values, row = np.float32(0), x[i], result[i]
+        total = np.float32(0)
+        values = x[i]
+        row = result[i]
         for j in range(columns):
             total = total + values[j] if j else values[j]
             row[j] = total
@@ -175,7 +179,8 @@ def unit_length_float(x: Array, result: Array) -> None:
     """normalize.L2Normalize of float32, the squares added one after the other."""
     rows, columns = x.shape
     for i in range(rows):
-        values, row = x[i], result[i]
+        values = x[i]
+        row = result[i]
         total = values[0] * values[0]
         for j in range(1, columns):
             total += values[j] * values[j]
@@ -230,11 +235,14 @@ one_hot_bytes = one_hot_words = one_hot
 def largest_places(x: Array, result: Array) -> None:
     """indexing.TopK of the largest along the last axis: a heap would only pay for many. The first place is -1 where an
     element is NaN."""
-    columns, count = x.shape[1], result.shape[1]
+    columns = x.shape[1]
+    count = result.shape[1]
     kept = np.empty(count, x.dtype)
     numbers = True
     for i in range(x.shape[0]):
-        values, places, found = x[i], result[i], 0
+        values = x[i]
+        places = result[i]
+        found = 0
         for j in range(columns):
             value = values[j]
             numbers = numbers and value == value

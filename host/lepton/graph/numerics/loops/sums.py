@@ -42,9 +42,12 @@ def requantize_fixed(total: Array, multiplier: Array, left: Array, right: Array,
     """fixedpoint.scale_twice_rounded, one factor or one for each column, and the zero point."""
     rows, columns = total.shape
     each = multiplier.size > 1
-    m, up, down = np.int64(multiplier[0]), np.int64(left[0]), np.int64(right[0])
+    m = np.int64(multiplier[0])
+    up = np.int64(left[0])
+    down = np.int64(right[0])
     for i in range(rows):
-        values, row = total[i], result[i]
+        values = total[i]
+        row = result[i]
         if each:
             for j in range(columns):
                 y = (np.int64(np.int32(np.int64(values[j]) << left[j])) * multiplier[j] + (1 << 30)) >> 31
@@ -69,7 +72,8 @@ def requantize_once(total: Array, scales: Array, zero: float, low: float, high: 
     rows, columns = total.shape
     each = scales.size > 1
     for i in range(rows):
-        values, row = total[i], result[i]
+        values = total[i]
+        row = result[i]
         for j in range(columns):
             y = np.float64(values[j]) * (scales[j] if each else scales[0])
             y = y if y > low else low
@@ -82,7 +86,8 @@ def requantize_float(total: Array, scales: Array, zero: Float, low: Float, high:
     rows, columns = total.shape
     each = scales.size > 1
     for i in range(rows):
-        values, row = total[i], result[i]
+        values = total[i]
+        row = result[i]
         for j in range(columns):
             y = np.float32(values[j]) * (scales[j] if each else scales[0])
             y = y if y > low else low
