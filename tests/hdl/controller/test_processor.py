@@ -62,8 +62,9 @@ async def bad_accesses_trap_with_their_address(dut):
     assert not any(bus.log for bus in bench.buses.values()), "an access that the core must trap has reached a bus"
     for base in (0x3000_0000, 0x4000_0000):
         for instruction in (0x0080_A103, 0x0020_A423):  # lw x2, 8(x1); sw x2, 8(x1)
-            outcome = await bench.run(Program.of(base | LUI_X1, instruction, LOOP))
+            outcome = await bench.run(Program.of(base | LUI_X1, instruction, 0x1234_5137, *GIVE_RESULT))  # lui x2, ...
             assert outcome == Outcome(trap=base + 8), f"{base:#x}: {outcome}"
+            assert not await bench.memory.read_word(RESULT), "the core went on behind a refused access"
 
 
 async def copy_a_register(bench: ProcessorBench) -> None:
