@@ -8,7 +8,7 @@ import pytest
 from lepton import models
 from lepton.arch import PRESETS
 from lepton.arch.registers import REGISTERS
-from lepton.arch.serial import FLAG, MAX_FRAME, Operation
+from lepton.arch.serial import FLAG, MAX_FRAME, RequestKind
 from lepton.compiler import compile_graph
 from lepton.device import DeviceError
 from lepton.runtime import Session
@@ -90,10 +90,11 @@ def test_garbage_before_a_request(model):
 
 def test_answers_of_a_request_that_is_wrong(model):
     device = opened(model)
-    wrong = [LineRequest(Operation.READ_MEMORY, device.memory_bytes - 3, 4), LineRequest(Operation.READ_MEMORY, 0, 0),
-             LineRequest(Operation.READ_MEMORY, 0, 1025), LineRequest(Operation.READ_MEMORY, 0xFFFF_FFFF, 1),
-             LineRequest(Operation.WRITE_MEMORY, 0, 5, b"four"), LineRequest(Operation.READ_REGISTER, 0, 2),
-             LineRequest(Operation.READ_REGISTER, 1 << 20, 4), LineRequest(Operation.WAIT, 1, 1)]
+    wrong = [LineRequest(RequestKind.READ_MEMORY, device.memory_bytes - 3, 4),
+             LineRequest(RequestKind.READ_MEMORY, 0, 0),
+             LineRequest(RequestKind.READ_MEMORY, 0, 1025), LineRequest(RequestKind.READ_MEMORY, 0xFFFF_FFFF, 1),
+             LineRequest(RequestKind.WRITE_MEMORY, 0, 5, b"four"), LineRequest(RequestKind.READ_REGISTER, 0, 2),
+             LineRequest(RequestKind.READ_REGISTER, 1 << 20, 4), LineRequest(RequestKind.WAIT, 1, 1)]
     before = model.memory.copy()
     for request in wrong:
         with pytest.raises(DeviceError, match=rf"{request.operation.name} at {request.address:#x}, {request.length} "

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from lepton.arch.registers import ADDRESS_BITS
-from lepton.arch.serial import HEADER_BYTES, MAGIC, MAX_DATA, MAX_FRAME, VERSION, Operation, Status
+from lepton.arch.serial import HEADER_BYTES, MAGIC, MAX_DATA, MAX_FRAME, VERSION, RequestKind, Status
 
 from ..axi import Axi4LiteSignature
 from .frames import FrameReceiver, FrameSender
@@ -89,7 +89,7 @@ class Bridge(wiring.Component):
             with m.State("STATUS"):
                 reads = Signal()
                 m.d.comb += [
-                    reads.eq((header.operation == Operation.READ_MEMORY) & (status == Status.OK)),
+                    reads.eq((header.operation == RequestKind.READ_MEMORY) & (status == Status.OK)),
                     out.valid.eq(1), out.payload.byte.eq(status), out.payload.last.eq(~reads & (answer_left == 0)),
                 ]
                 with m.If(out.ready):
@@ -121,34 +121,34 @@ class Bridge(wiring.Component):
         bad = Signal()
         m.d.comb += bad.eq(1)
         with m.If(frame_length >= HEADER_BYTES), m.Switch(header.operation):
-            with m.Case(Operation.IDENTIFY):
+            with m.Case(RequestKind.IDENTIFY):
                 m.d.comb += bad.eq((header.length != 0) | ~nothing)
-            with m.Case(Operation.READ_REGISTER):
+            with m.Case(RequestKind.READ_REGISTER):
                 m.d.comb += bad.eq(~register | ~nothing)
-            with m.Case(Operation.WRITE_REGISTER):
+            with m.Case(RequestKind.WRITE_REGISTER):
                 m.d.comb += bad.eq(~register | (carries != header.length))
-            with m.Case(Operation.READ_MEMORY):
+            with m.Case(RequestKind.READ_MEMORY):
                 m.d.comb += bad.eq(~in_memory | ~nothing)
-            with m.Case(Operation.WRITE_MEMORY):
+            with m.Case(RequestKind.WRITE_MEMORY):
                 m.d.comb += bad.eq(~in_memory | (carries != header.length))
-            with m.Case(Operation.WAIT):
+            with m.Case(RequestKind.WAIT):
                 m.d.comb += bad.eq((header.length != 0) | ~nothing)
         # A request comes again before any other does. Later its number may be that of a new request.
-        with m.If((header.operation != Operation.READ_REGISTER) & (header.operation != Operation.WRITE_REGISTER)):
+        with m.If((header.operation != RequestKind.READ_REGISTER) & (header.operation != RequestKind.WRITE_REGISTER)):
             m.d.sync += known.eq(0)
         with m.If(bad):
             respond(Status.BAD_REQUEST)
         with m.Else(), m.Switch(header.operation):
-            with m.Case(Operation.IDENTIFY):
+            with m.Case(RequestKind.IDENTIFY):
                 about = int.from_bytes(MAGIC, "little"), VERSION, self.clock_hz, self.memory_bytes
                 respond(Status.OK, Cat(Const(value, 32) for value in about), _ANSWER_BYTES)
-            with m.Case(Operation.READ_REGISTER, Operation.WRITE_REGISTER):
+            with m.Case(RequestKind.READ_REGISTER, RequestKind.WRITE_REGISTER):
                 m.next = "REGISTER"
-            with m.Case(Operation.READ_MEMORY):
+            with m.Case(RequestKind.READ_MEMORY):
                 respond(Status.OK)
-            with m.Case(Operation.WRITE_MEMORY):
+            with m.Case(RequestKind.WRITE_MEMORY):
                 m.next = "WRITE_BYTE"
-            with m.Case(Operation.WAIT):
+            with m.Case(RequestKind.WAIT):
                 m.next = "WAIT"
 
     def _register_states(self, m, header, receiver, registers, index, known, respond):
@@ -159,7 +159,7 @@ class Bridge(wiring.Component):
         last_value = Signal(32)
         last_answer = Signal.like(registers.answer.payload)
         access = registers.access
-        m.d.comb += [access.payload.write.eq(header.operation == Operation.WRITE_REGISTER),
+        m.d.comb += [access.payload.write.eq(header.operation == RequestKind.WRITE_REGISTER),
                      access.payload.address.eq(header.address), access.payload.data.eq(value)]
         size = Mux(access.payload.write, 0, 4)
         with m.State("REGISTER"):

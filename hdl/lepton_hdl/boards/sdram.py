@@ -89,7 +89,8 @@ class Sdram(wiring.Component):
         closable = Signal()
         m.d.comb += closable.eq(Cat(timer == 0 for timer in closing).all())
 
-        turn = chip.cas_latency + self.burst + 1  # READ to WRITE: its data, and a cycle in which nobody drives the pins
+        # READ to WRITE: its data, and a cycle in which neither side drives the pins.
+        turn = chip.cas_latency + self.burst + 1
         read_slot = Signal(range(self.burst + 1))  # cycles until READ may follow
         write_slot = Signal(range(turn + 1))
         for slot in (read_slot, write_slot):

@@ -26,7 +26,7 @@ MAX_DATA = 1024  # bytes of memory in a frame
 MAX_FRAME = HEADER_BYTES + MAX_DATA + CRC_BYTES
 
 
-class Operation(IntEnum):
+class RequestKind(IntEnum):
     """What a request asks for. `length` counts the bytes of data that it carries or wants."""
 
     IDENTIFY = 0  # length 0

@@ -159,7 +159,7 @@ def _verify(arguments: Namespace) -> int:
 def _show_report(where: str, report: "VerifyReport") -> None:
     console = make_console()
     for spool in report.spools:
-        signers = ", ".join(signer[:16] for signer in sorted(spool.signers)) or "nobody"
+        signers = ", ".join(signer[:16] for signer in sorted(spool.signers)) or "no key"
         console.print(facts([
             ("device", f"{spool.device}, spool {spool.spool[:8]}, signed by {signers}"),
             ("stored", f"{grouped(spool.records)} records of {spool.runs} runs in {grouped(spool.segments)} segments"),

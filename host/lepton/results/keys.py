@@ -45,7 +45,7 @@ def recipient_id(key: ec.EllipticCurvePublicKey) -> str:
 
 @dataclass(frozen=True)
 class Keyring:
-    """The keys of somebody who reads: what is trusted, and what can be decrypted.
+    """The keys of a reader: what is trusted, and what can be decrypted.
 
     `signers`: public signing keys (hex). `authorities`: certificates that vouch for signing keys of a whole fleet.
     `readers`: recipients' private keys by identity; without them signatures can be checked, but nothing be read.
@@ -145,7 +145,7 @@ class DeviceKeys:
         reader = read_private(folder / _READER) if (folder / _READER).exists() else None
         recipients = tuple(read_recipient(path) for path in _recipient_files(folder))
         if not recipients:
-            raise KeyFileError(f"there are no recipients in {folder / _RECIPIENTS}, so nobody could read the results; "
+            raise KeyFileError(f"there are no recipients in {folder / _RECIPIENTS}, so no key could read the results; "
                                f"restore the folder, or add a public key with: lepton results keys {folder} "
                                "--add-recipient FILE.pem")
         earlier = read_signers(folder / _SIGNERS) if (folder / _SIGNERS).exists() else frozenset()
@@ -194,7 +194,7 @@ def remove_recipient(folder: str | Path, identity: str) -> None:
     if identity not in files:
         raise KeyFileError(f"{identity!r} is no recipient of {folder}; they are: {', '.join(files) or 'none'}")
     if len(files) == 1:
-        raise KeyFileError(f"{identity} is the only recipient of {folder}: nobody could read new results; add another "
+        raise KeyFileError(f"{identity} is the only recipient of {folder}: no key could read new results; add another "
                            "one first")
     files[identity].unlink()
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 from ..arch import PRESETS, ChipConfig
-from ..arch.serial import MAGIC, MAX_DATA, VERSION, Operation
+from ..arch.serial import MAGIC, MAX_DATA, VERSION, RequestKind
 from ..device import DeviceError
 from .link import LineRequest, Link, SerialPort
 
@@ -32,7 +32,7 @@ class SerialDevice:
         self.config = config
         self._port: SerialPort | None = port
         self.link = Link(port, name, silence, clock)
-        about = self.link.ask(LineRequest(Operation.IDENTIFY))
+        about = self.link.ask(LineRequest(RequestKind.IDENTIFY))
         if len(about) != _ABOUT.size or not about.startswith(MAGIC):
             raise DeviceError(f"what answers on {name} is not a Lepton board")
         _, version, self.clock_hz, self.memory_bytes = _ABOUT.unpack(about)
@@ -42,18 +42,18 @@ class SerialDevice:
 
     def read_register(self, offset: int) -> int:
         """Value of a 32-bit register. Raises `DeviceError` where the chip answers SLVERR."""
-        return int.from_bytes(self._ask(LineRequest(Operation.READ_REGISTER, offset, 4)), "little")
+        return int.from_bytes(self._ask(LineRequest(RequestKind.READ_REGISTER, offset, 4)), "little")
 
     def write_register(self, offset: int, value: int) -> None:
         """Write a 32-bit register. Raises `DeviceError` where the chip answers SLVERR."""
         if not 0 <= value < 1 << 32:
             raise DeviceError(f"a register value must fit in 32 bits, not {value:#x}")
-        self._ask(LineRequest(Operation.WRITE_REGISTER, offset, 4, value.to_bytes(4, "little")))
+        self._ask(LineRequest(RequestKind.WRITE_REGISTER, offset, 4, value.to_bytes(4, "little")))
 
     def read_memory(self, address: int, size: int) -> np.ndarray:
         """A copy of `size` bytes, shape (size,), dtype uint8."""
         self._check(address, size)
-        parts = self._opened().ask_all(LineRequest(Operation.READ_MEMORY, address + at, min(MAX_DATA, size - at))
+        parts = self._opened().ask_all(LineRequest(RequestKind.READ_MEMORY, address + at, min(MAX_DATA, size - at))
                                        for at in range(0, size, MAX_DATA))
         return np.frombuffer(b"".join(parts), np.uint8).copy()
 
@@ -62,7 +62,7 @@ class SerialDevice:
         content = bytes(memoryview(data).cast("B"))
         self._check(address, len(content))
         pieces = (content[at:at + MAX_DATA] for at in range(0, len(content), MAX_DATA))
-        self._opened().ask_all(LineRequest(Operation.WRITE_MEMORY, address + MAX_DATA * n, len(piece), piece)
+        self._opened().ask_all(LineRequest(RequestKind.WRITE_MEMORY, address + MAX_DATA * n, len(piece), piece)
                                for n, piece in enumerate(pieces))
 
     def wait_interrupt(self, max_cycles: int) -> bool:
@@ -71,7 +71,7 @@ class SerialDevice:
         left = max_cycles
         while True:
             cycles = min(left, longest)
-            if self._opened().ask(LineRequest(Operation.WAIT, cycles), patience=cycles / self.clock_hz)[0]:
+            if self._opened().ask(LineRequest(RequestKind.WAIT, cycles), patience=cycles / self.clock_hz)[0]:
                 return True
             left -= cycles
             if left <= 0:

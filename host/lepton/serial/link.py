@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..arch.serial import HEADER_BYTES, Operation, Status
+from ..arch.serial import HEADER_BYTES, RequestKind, Status
 from ..device import DeviceError
 from .frames import Decoder, encode
 
@@ -32,7 +32,7 @@ class SerialPort(Protocol):
 class LineRequest:
     """One request; `length` is that of `data`, or what is to be read."""
 
-    operation: Operation
+    operation: RequestKind
     address: int = 0
     length: int = 0
     data: bytes = b""

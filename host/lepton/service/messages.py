@@ -98,7 +98,7 @@ class SegmentPage(BaseModel):
     next: str | None = Field(description="`after` of the next page; null on the last")
 
 
-class Head(BaseModel):
+class StoredHead(BaseModel):
     """A stored head."""
 
     key: str

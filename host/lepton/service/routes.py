@@ -142,12 +142,12 @@ def download(request: Request, view: View, tenant: TenantName, device: DeviceNam
 
 @router.put(HEAD_PATH, status_code=200, openapi_extra={"requestBody": {"required": True, "content": _BYTES}})
 async def put_head(request: Request, tenant: TenantName, device: DeviceName, name: HeadName, sender: Device
-                   ) -> messages.Head:
+                   ) -> messages.StoredHead:
     """Store the signed head of a spool, or replace it. After the answer it is durable."""
     _check_sender(sender, tenant, device)
     key = f"heads/tenant={tenant}/device={device}/{name}"
     await run_in_threadpool(request.app.state.ingest.accept_head, sender, key, await request.body())
-    return messages.Head(key=key)
+    return messages.StoredHead(key=key)
 
 
 @router.get("/heads")

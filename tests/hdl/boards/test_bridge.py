@@ -5,7 +5,7 @@ import struct
 
 import cocotb
 from cocotb.triggers import RisingEdge
-from lepton.arch.serial import MAX_DATA, Operation, Status
+from lepton.arch.serial import MAX_DATA, RequestKind, Status
 from lepton.serial.frames import Decoder, encode
 from lepton_hdl.boards.bridge import Bridge
 from lepton_hdl.boards.register_access import LIMIT
@@ -111,10 +111,10 @@ async def memory(dut, pause):
         address = random.choice([random.randrange(MEMORY_BYTES - length + 1), MEMORY_BYTES - length, 0])
         data = random.randbytes(length)
         expected[address:address + length] = data
-        assert await host.ask(Operation.WRITE_MEMORY, address, length, data) == (Status.OK, b"")
+        assert await host.ask(RequestKind.WRITE_MEMORY, address, length, data) == (Status.OK, b"")
         around = max(0, address - 5)
         size = min(length + 10, MEMORY_BYTES - around, MAX_DATA)
-        answer = await host.ask(Operation.READ_MEMORY, around, size)
+        answer = await host.ask(RequestKind.READ_MEMORY, around, size)
         assert answer == (Status.OK, bytes(expected[around:around + size]))
     assert all(host.memory.bytes.get(at, 0) == byte for at, byte in enumerate(expected))
 
@@ -125,10 +125,10 @@ async def registers(dut, pause):
     host = await start(dut, pause)
     for _ in range(10):
         address, value = random.randrange(0, 0x800, 4), random.getrandbits(32)
-        assert await host.ask(Operation.WRITE_REGISTER, address, 4, value.to_bytes(4, "little")) == (Status.OK, b"")
-        assert await host.ask(Operation.READ_REGISTER, address, 4) == (Status.OK, value.to_bytes(4, "little"))
-    assert (await host.ask(Operation.WRITE_REGISTER, 0xFFC, 4, bytes(4)))[0] == Status.DECERR
-    assert (await host.ask(Operation.READ_REGISTER, 0xFFC, 4))[0] == Status.SLVERR
+        assert await host.ask(RequestKind.WRITE_REGISTER, address, 4, value.to_bytes(4, "little")) == (Status.OK, b"")
+        assert await host.ask(RequestKind.READ_REGISTER, address, 4) == (Status.OK, value.to_bytes(4, "little"))
+    assert (await host.ask(RequestKind.WRITE_REGISTER, 0xFFC, 4, bytes(4)))[0] == Status.DECERR
+    assert (await host.ask(RequestKind.READ_REGISTER, 0xFFC, 4))[0] == Status.SLVERR
     assert host.memory.log == []
 
 
@@ -136,41 +136,41 @@ async def registers(dut, pause):
 async def a_repeated_access_happens_once(dut):
     """A request that comes again is answered as before. With another number, or after memory, it is carried out."""
     host = await start(dut)
-    write = Operation.WRITE_REGISTER, 8, 4, b"\1\2\3\4"
+    write = RequestKind.WRITE_REGISTER, 8, 4, b"\1\2\3\4"
     first = await host.ask(*write)
     assert [await host.ask(*write, repeat=True) for _ in range(3)] == [first] * 3
     assert host.registers.accesses == [("write", 8)]
     await host.ask(*write)
     assert host.registers.accesses == [("write", 8)] * 2
-    value = await host.ask(Operation.READ_REGISTER, 8, 4)
+    value = await host.ask(RequestKind.READ_REGISTER, 8, 4)
     host.registers.values[8] = 5
-    assert await host.ask(Operation.READ_REGISTER, 8, 4, repeat=True) == value
-    for other in ((Operation.IDENTIFY,), (Operation.READ_MEMORY, 0, 1)):
+    assert await host.ask(RequestKind.READ_REGISTER, 8, 4, repeat=True) == value
+    for other in ((RequestKind.IDENTIFY,), (RequestKind.READ_MEMORY, 0, 1)):
         host.registers.values[8] += 1
         await host.ask(*other, repeat=True)
         expected = host.registers.values[8].to_bytes(4, "little")
-        assert await host.ask(Operation.READ_REGISTER, 8, 4, repeat=True) == (Status.OK, expected)
+        assert await host.ask(RequestKind.READ_REGISTER, 8, 4, repeat=True) == (Status.OK, expected)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def wrong_requests(dut):
     host = await start(dut)
-    good = {Operation.IDENTIFY: (0, 0, b""), Operation.READ_REGISTER: (0, 4, b""), Operation.WAIT: (3, 0, b""),
-            Operation.WRITE_REGISTER: (0, 4, b"1234"), Operation.READ_MEMORY: (9, 7, b""),
-            Operation.WRITE_MEMORY: (9, 7, b"seven b")}
+    good = {RequestKind.IDENTIFY: (0, 0, b""), RequestKind.READ_REGISTER: (0, 4, b""), RequestKind.WAIT: (3, 0, b""),
+            RequestKind.WRITE_REGISTER: (0, 4, b"1234"), RequestKind.READ_MEMORY: (9, 7, b""),
+            RequestKind.WRITE_MEMORY: (9, 7, b"seven b")}
     for operation, (address, length, data) in good.items():
         assert (await host.ask(operation, address, length, data))[0] == Status.OK, operation
         for wrong in [(address, length + 1, data), (address, length, data + b"x")]:
-            if operation == Operation.READ_MEMORY and wrong[2] == b"":
+            if operation == RequestKind.READ_MEMORY and wrong[2] == b"":
                 continue  # one byte more is as good
             assert await host.ask(operation, *wrong) == (Status.BAD_REQUEST, b""), (operation, wrong)
     for operation in (6, 7, 99, 255):
         assert await host.ask(operation) == (Status.BAD_REQUEST, b"")
-    for operation in (Operation.READ_MEMORY, Operation.WRITE_MEMORY):
+    for operation in (RequestKind.READ_MEMORY, RequestKind.WRITE_MEMORY):
         for address, length in [(MEMORY_BYTES - 3, 4), (MEMORY_BYTES, 1), (0xFFFF_FFFF, 1), (0, 0), (0, MAX_DATA + 1)]:
-            data = bytes(length) if operation == Operation.WRITE_MEMORY and length <= MAX_DATA else b""
+            data = bytes(length) if operation == RequestKind.WRITE_MEMORY and length <= MAX_DATA else b""
             assert await host.ask(operation, address, length, data) == (Status.BAD_REQUEST, b"")
-    assert await host.ask(Operation.READ_REGISTER, 1 << 16, 4) == (Status.BAD_REQUEST, b"")
+    assert await host.ask(RequestKind.READ_REGISTER, 1 << 16, 4) == (Status.BAD_REQUEST, b"")
     log = list(host.memory.log)
     answer = await host.raw(b"\7")  # too short for a header: what the last one was counts for nothing
     assert answer[1:] == bytes([Status.BAD_REQUEST])
@@ -180,12 +180,12 @@ async def wrong_requests(dut):
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def waits_for_the_interrupt(dut):
     host = await start(dut)
-    assert await host.ask(Operation.WAIT, 300) == (Status.OK, b"\0")
-    waiting = cocotb.start_soon(host.ask(Operation.WAIT, 1_000_000))
+    assert await host.ask(RequestKind.WAIT, 300) == (Status.OK, b"\0")
+    waiting = cocotb.start_soon(host.ask(RequestKind.WAIT, 1_000_000))
     await cycles(dut, 3000)
     dut.irq.value = 1
     assert await waiting == (Status.OK, b"\1")
-    assert await host.ask(Operation.WAIT, 1_000_000) == (Status.OK, b"\1")
+    assert await host.ask(RequestKind.WAIT, 1_000_000) == (Status.OK, b"\1")
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
@@ -194,21 +194,21 @@ async def a_chip_that_does_not_answer(dut):
     host = await start(dut)
     host.registers.hangs = True
     assert LIMIT < _ANSWER_LIMIT
-    assert (await host.ask(Operation.READ_REGISTER, 4, 4))[0] == Status.NO_ANSWER
-    assert (await host.ask(Operation.WRITE_REGISTER, 4, 4, b"1234"))[0] == Status.NO_ANSWER
-    assert (await host.ask(Operation.WRITE_MEMORY, 4, 4, b"1234"))[0] == Status.OK
+    assert (await host.ask(RequestKind.READ_REGISTER, 4, 4))[0] == Status.NO_ANSWER
+    assert (await host.ask(RequestKind.WRITE_REGISTER, 4, 4, b"1234"))[0] == Status.NO_ANSWER
+    assert (await host.ask(RequestKind.WRITE_MEMORY, 4, 4, b"1234"))[0] == Status.OK
     assert host.registers.accesses == [("read", 4)]
     host.registers.hangs = False
     await cycles(dut, 100)
-    assert await host.ask(Operation.WRITE_REGISTER, 4, 4, b"1234") == (Status.OK, b"")
-    assert await host.ask(Operation.READ_REGISTER, 4, 4) == (Status.OK, b"1234")
+    assert await host.ask(RequestKind.WRITE_REGISTER, 4, 4, b"1234") == (Status.OK, b"")
+    assert await host.ask(RequestKind.READ_REGISTER, 4, 4) == (Status.OK, b"1234")
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def identifies(dut):
     host = await start(dut)
     about = struct.pack("<4sIII", b"LEPT", 1, CLOCK_HZ, MEMORY_BYTES)
-    assert await host.ask(Operation.IDENTIFY) == (Status.OK, about)
+    assert await host.ask(RequestKind.IDENTIFY) == (Status.OK, about)
 
 
 def test_bridge():

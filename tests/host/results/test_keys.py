@@ -33,7 +33,7 @@ def test_keys_that_are_lost_are_not_made_anew(tmp_path):
     DeviceKeys.load_or_create(tmp_path)
     [recipient] = (tmp_path / "recipients").iterdir()
     recipient.unlink()
-    with pytest.raises(KeyFileError, match=r"there are no recipients in .*, so nobody could read the results"):
+    with pytest.raises(KeyFileError, match=r"there are no recipients in .*, so no key could read the results"):
         DeviceKeys.load_or_create(tmp_path)
     (tmp_path / "recipients").rmdir()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["reader.pem", "signing.pem"]
@@ -77,7 +77,7 @@ def test_rotation_of_recipients(tmp_path):
     device = tmp_path / "device"
     before = a_segment(keys=DeviceKeys.load_or_create(device))
     first = recipient_id(DeviceKeys.load(device).recipients[0])
-    with pytest.raises(KeyFileError, match=f"{first} is the only recipient of .*: nobody could read new results"):
+    with pytest.raises(KeyFileError, match=f"{first} is the only recipient of .*: no key could read new results"):
         keys.remove_recipient(device, first)
     second = keys.add_recipient(device, keys.make_reader(tmp_path / "new.pem"))
     both = a_segment(keys=DeviceKeys.load(device))

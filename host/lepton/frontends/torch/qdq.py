@@ -25,7 +25,7 @@ QDQ = (*QUANTIZE, *DEQUANTIZE, *DEQUANTIZE_CHANNELS)
 
 
 @dataclass(frozen=True, eq=False)
-class LayerWeights:
+class ConstantWeights:
     """Constant int8 weights or int32 biases as PyTorch has them, and their quantization along `axis`."""
 
     data: np.ndarray
@@ -53,7 +53,7 @@ def grid(execution: Execution, node: Node) -> Quantization:
     return Quantization(scale, zero_point)
 
 
-def weights(execution: Execution, node: object) -> LayerWeights | None:
+def weights(execution: Execution, node: object) -> ConstantWeights | None:
     """What a dequantize node makes of constant int8 weights or int32 biases; None for other nodes."""
     if not isinstance(node, Node) or node.target not in (*DEQUANTIZE, *DEQUANTIZE_CHANNELS):
         return None
@@ -64,7 +64,7 @@ def weights(execution: Execution, node: object) -> LayerWeights | None:
     per_channel = node.target in DEQUANTIZE_CHANNELS
     scale = _array(execution, arguments.given("scales" if per_channel else "scale"), np.float32)
     zero_point = _array(execution, arguments.given("zero_points" if per_channel else "zero_point"), np.int32)
-    return LayerWeights(data.numpy(), scale, zero_point, arguments.integer("axis") if per_channel else None)
+    return ConstantWeights(data.numpy(), scale, zero_point, arguments.integer("axis") if per_channel else None)
 
 
 def _array(execution: Execution, argument: object, dtype: type[np.generic]) -> np.ndarray:

@@ -12,7 +12,7 @@ from ..geometry import dense_transposed, same_padding
 from .context import ImportContext
 from .images import image_shape
 from .nodes import Arguments
-from .qdq import LayerWeights, weights
+from .qdq import ConstantWeights, weights
 from .windows import window
 
 _INT32 = 2**31 - 1
@@ -23,7 +23,7 @@ class _Parts:
     """What a layer is made of; `bias` is None where it has none."""
 
     x: Value
-    weights: LayerWeights
+    weights: ConstantWeights
     bias: Value | None
 
 
@@ -42,7 +42,7 @@ def _parts(context: ImportContext, node: Node, axis: int, groups: int = 1) -> _P
     return None if values is None else _Parts(x, stored, values)
 
 
-def _bias(context: ImportContext, node: Node, bias: Node, x: Value, layer: LayerWeights, count: int) -> Value | None:
+def _bias(context: ImportContext, node: Node, bias: Node, x: Value, layer: ConstantWeights, count: int) -> Value | None:
     """int32 in steps of input scale times weight scale; None where it is computed."""
     scale = x.tensor.parameters.scale * layer.scale
     stored = weights(context.execution, bias)
@@ -61,7 +61,7 @@ def _bias(context: ImportContext, node: Node, bias: Node, x: Value, layer: Layer
     return context.constant(f"{context.label(node)}.bias", limited, quantization)
 
 
-def _constant(context: ImportContext, node: Node, data: np.ndarray, layer: LayerWeights, axis: int) -> Value:
+def _constant(context: ImportContext, node: Node, data: np.ndarray, layer: ConstantWeights, axis: int) -> Value:
     """The weights, with their output channels along `axis`."""
     quantization = Quantization(layer.scale, layer.zero_point, axis if layer.scale.size > 1 else None)
     return context.constant(f"{context.label(node)}.weight", data, quantization)
