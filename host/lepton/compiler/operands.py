@@ -67,11 +67,11 @@ class Operands:
         found = set(self.graph.inputs)
         for node in self.graph.nodes:
             output = node.outputs[0]
-            if renames(node) or (maps_values(self.graph, node) and output not in self._read_by_host):
+            if id(node) in self.on_host and not renames(node):
+                found.add(output)
+            elif renames(node) or (maps_values(self.graph, node) and output not in self._read_by_host):
                 if node.inputs[0] in found:
                     found.add(output)
-            elif id(node) in self.on_host:
-                found.add(output)
         return found
 
     def is_read_by_host(self, name: str) -> bool:

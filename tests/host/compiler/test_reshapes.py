@@ -174,3 +174,14 @@ def test_a_table_between_host_operators_is_no_job():
     assert sum(hasattr(step, "program") for step in model.steps) == 1
     assert model.placement[3].reason == "the host has its operand and reads its result"
     assert model.placement[5].reason == "only the host reads its result"
+
+
+@pytest.mark.parametrize("shape", [(), (1, 1, 1, 1, 1), (2, 1, 1, 3, 2)])
+@pytest.mark.parametrize("config", ["tiny", "base"])
+def test_a_table_that_only_the_host_can_compute_between_layers(shape, config):
+    """The host looks up a tensor that is no image; only the chip reads the results, through a Reshape."""
+    b = ReshapingBuilder((1, 1, 1, 20), 7)
+    size = int(np.prod(shape))
+    x = b.reshape(b.dense("image", size), shape)
+    x = b.node(Table(np.roll(np.arange(256), 9).astype(np.uint8).tobytes()), [x], shape)
+    exact(b.done(b.dense(b.reshape(x, (1, size)), 30)), config, 1)
