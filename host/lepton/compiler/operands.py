@@ -67,11 +67,10 @@ class Operands:
         found = set(self.graph.inputs)
         for node in self.graph.nodes:
             output = node.outputs[0]
-            if id(node) in self.on_host and not renames(node):
+            computed = id(node) in self.on_host and not renames(node)
+            looked_up = maps_values(self.graph, node) and output not in self._read_by_host
+            if computed or (node.inputs[0] in found and (renames(node) or looked_up)):
                 found.add(output)
-            elif renames(node) or (maps_values(self.graph, node) and output not in self._read_by_host):
-                if node.inputs[0] in found:
-                    found.add(output)
         return found
 
     def is_read_by_host(self, name: str) -> bool:

@@ -26,8 +26,8 @@ LENGTH = struct.Struct("<Q")
 # (onnxruntime/core/providers/cpu/tensor/upsample.h, NhwcUpsampleBilinearInteger).
 CHANNELS_LAST = "channels last"
 # Fusions of float operators that change no number, and whose parts are easier to take one by one.
-KEPT_APART = ["ConvActivationFusion", "ConvAddActivationFusion", "GemmActivationFusion", "MatMulAddFusion",
-              "MatMulScaleFusion", "MatmulTransposeFusion", "TransposeOptimizer"]
+KEPT_APART = ["ConvActivationFusion", "ConvAddActivationFusion", "GemmActivationFusion", "MatMulScaleFusion",
+              "MatmulTransposeFusion", "TransposeOptimizer"]
 
 
 class Refused(ValueError):

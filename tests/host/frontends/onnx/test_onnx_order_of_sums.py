@@ -99,7 +99,18 @@ def gemm(net, rng, source):
                beta=float(rng.choice((1, 1.3))))
 
 
-LAYERS = {"Conv": image_layer("Conv"), "ConvTranspose": image_layer("ConvTranspose"), "MatMul": product, "Gemm": gemm}
+def product_and_sum(net, rng, source):
+    """What ONNX Runtime makes one Gemm of, which begins its sums with the bias."""
+    rows = int(rng.choice((1, 2, 5, 33)))
+    length = int(rng.choice((7, 129, 300, 600, 1024)))
+    columns = int(rng.choice((1, 16, 33)))
+    x = net.input((*[(), (1,), (3,)][rng.integers(3)], rows, length))
+    bias = [(columns,), (1, columns), (rows, columns)][rng.integers(3)]
+    return net("Add", net("MatMul", x, weights(net, rng, source, length, columns)), weights(net, rng, source, *bias))
+
+
+LAYERS = {"Conv": image_layer("Conv"), "ConvTranspose": image_layer("ConvTranspose"), "MatMul": product, "Gemm": gemm,
+          "MatMul and Add": product_and_sum}
 
 
 @pytest.mark.parametrize("seed", range(8))
