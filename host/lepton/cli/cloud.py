@@ -15,7 +15,7 @@ from .upload import project_place, spool_key, user_place
 if TYPE_CHECKING:
     from rich.console import Console, Group
 
-    from ..results.verify import VerifyReport
+    from ..results.verify_report import VerifyReport
 
 REFRESH_SECONDS = 0.5  # of --watch
 SHOWN = 20  # notes and errors of a spool
@@ -133,7 +133,7 @@ def _shown(path: Path, before: dict[Path, tuple[float, int]] | None = None) -> "
 
 
 def _verify(arguments: Namespace) -> int:
-    from ..results.keyrings import load_keyring
+    from ..results.keyring_files import load_keyring
     from ..results.reading import open_source
     from ..results.verify import verify
     from .main import EXIT_DIFFERENT

@@ -58,7 +58,7 @@ def _list(arguments: Namespace) -> int:
 
 
 def _show(arguments: Namespace) -> int:
-    from ..results.reading import flat
+    from ..results.tables import flat
     table = _open(arguments).table()
     _print(flat(table.slice(0, max(0, arguments.limit))))
     if table.num_rows > arguments.limit:
@@ -68,7 +68,7 @@ def _show(arguments: Namespace) -> int:
 
 
 def _query(arguments: Namespace) -> int:
-    from ..results.reading import export, flat
+    from ..results.tables import export, flat
     answer = _open(arguments).query(arguments.sql)
     if arguments.output:
         export(answer, arguments.output)
@@ -86,7 +86,7 @@ def _export(arguments: Namespace) -> int:
 
 def _print(table: "pa.Table") -> None:
     """A table; one with many columns row by row, as lines of name and value. Columns without values are left out."""
-    from ..results.reading import without_empty
+    from ..results.tables import without_empty
     console = make_console()
     table = without_empty(table)
     rows = table.to_pylist()
@@ -111,19 +111,20 @@ def _time(ms: int) -> str:
 
 
 def _keys(arguments: Namespace) -> int:
-    from ..results import DeviceKeys, durable, keys
+    from ..results import DeviceKeys, durable, keys, pem
+    from ..results.keyring import recipient_id
     console = make_console()
     folder = Path(arguments.folder) if arguments.folder else user_place().keys
     if arguments.make_reader:
-        key = keys.make_reader(arguments.make_reader)
+        key = pem.make_reader(arguments.make_reader)
         public = Path(arguments.make_reader).with_suffix(".pub.pem")
-        console.print(facts([("identity", keys.recipient_id(key)), ("private key", f"{arguments.make_reader}; keep it "
+        console.print(facts([("identity", recipient_id(key)), ("private key", f"{arguments.make_reader}; keep it "
                              "and a copy of it safe: without it the results cannot be read"),
                              ("public key", f"{public}; for `lepton results keys --add-recipient` on each device")]))
         return 0
     if arguments.add_recipient:
         DeviceKeys.load_or_create(folder)
-        keys.add_recipient(folder, keys.read_recipient(arguments.add_recipient))
+        keys.add_recipient(folder, pem.read_recipient(arguments.add_recipient))
     elif arguments.remove_recipient:
         keys.remove_recipient(folder, arguments.remove_recipient)
     elif arguments.rotate_signing and arguments.service:
@@ -134,11 +135,11 @@ def _keys(arguments: Namespace) -> int:
     found = DeviceKeys.load(folder)
     if arguments.signers:
         signers = sorted(found.keyring().signers)
-        durable.replace(Path(arguments.signers), b"".join(map(keys.signer_pem, signers)), mode=0o644)
+        durable.replace(Path(arguments.signers), b"".join(map(pem.signer_pem, signers)), mode=0o644)
     own = found.keyring().readers
     console.print(facts([
         ("folder", str(folder)), ("signs with", found.public_hex),
         *(("signed before with", signer) for signer in sorted(found.earlier - {found.public_hex})),
         *(("can read", f"{identity}{' (the key is here)' if identity in own else ''}")
-          for identity in map(keys.recipient_id, found.recipients))]))
+          for identity in map(recipient_id, found.recipients))]))
     return 0

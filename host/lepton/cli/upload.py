@@ -54,7 +54,7 @@ def spool_key() -> bytes | None:
 
 
 def _user_folder() -> Path:
-    from ..results.keyrings import user_folder
+    from ..results.keyring_files import user_folder
     return user_folder()
 
 

@@ -3,15 +3,17 @@
 - `result_log`: writes results of inference as records; `outputs` says what is kept of the outputs
 - `spool`: the durable queue of records, with a size limit and a policy for when it is reached; `appends`, `database`,
   `schema`, `state` and `records` are its parts
-- `outbox`: makes segments of records, and keeps them until the target has confirmed them
-- `segment`: the objects that leave the device; `body` is their Parquet file, `envelope` their encryption and signature
-  (COSE), `head` the signed list of what a store was given; `keys` and `keyrings` are the keys for all of it
+- `outbox`: makes segments of records (`batch`), and keeps them until the target has confirmed them
+- `segment`: the objects that leave the device; `body` is their Parquet file (with `columns`), `envelope` their
+  encryption and signature (COSE), `head` the signed list of what a store was given
+- `keys`: the keys of a device; `keyring`: what a reader trusts and can decrypt, loaded by `keyring_files`; `pem`: files
+  of keys
 - `uploader`, `delivery`: the threads that send segments to the target
 - `target`: the interface of targets; `store` (a folder or an S3 bucket, with `folder`, `s3_multipart`, `s3_config`,
   `store_identity`) and `ingest` (the ingest service, with `credentials`) implement it
 - `durable`: writes files completely or not at all
-- `reading`: results as tables and answers to SQL, from a store or the service (`service_source`)
-- `verify`: checks stored segments
+- `reading`: results from a store or the service (`service_source`), as `tables` and answers to SQL
+- `verify`: checks stored segments, each spool by `spool_check`; `verify_report` is the outcome
 - `salvage`: recovers records from a damaged spool
 - `server`: runs a local SeaweedFS
 
@@ -23,6 +25,7 @@ from .errors import (
     CloudError,
     KeyFileError,
     RecordError,
+    ResultsError,
     SegmentError,
     SpoolDamaged,
     SpoolError,
@@ -31,15 +34,17 @@ from .errors import (
     TargetRefused,
     Unavailable,
 )
-from .keys import DeviceKeys, Keyring
+from .keyring import Keyring
+from .keys import DeviceKeys
 from .outbox import Outbox
 from .outputs import Scale
-from .reading import Results, ResultsError, tensor
+from .reading import Results
 from .reading import open_results as open
 from .result_log import ResultLog
 from .segment import Segment
 from .spool import POLICIES, Spool, SpoolStatus
 from .store import Store
+from .tables import tensor
 from .target import Target, open_target
 from .uploader import Uploader, UploaderStatus
 

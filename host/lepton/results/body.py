@@ -19,10 +19,9 @@ The schema's metadata has `lepton.schema`, its version. Columns may be added wit
 `outputs` differ between segments. A field that is null is the same as one that is missing.
 """
 
+
 import io
-import itertools
 import json
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,60 +30,55 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from .columns import (
+    LIMIT,
+    children,
+    encoded,
+    field_columns,
+    field_values,
+    output_columns,
+    put,
+    put_outputs,
+    sound,
+    take_outputs,
+)
 from .errors import SegmentError
-from .outputs import Output
 
 if TYPE_CHECKING:
     from .segment import Header
 
 VERSION = "1"
 VERSION_KEY = b"lepton.schema"
-JSON_MARK = {b"lepton.json": b"1"}  # metadata of a column of JSON texts
-NAME_KEY = b"lepton.name"  # metadata of an output's column: its name, if the column could not have it
 TEXTS = ("model", "model_hash", "program_hash", "config_hash", "backend")
-MAX_FIELDS = 256  # columns of a segment; further fields go to `more`
 MAX_PLAIN_BYTES = 256 << 20  # bounds what a reader allocates for one segment
-NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}  # as `records` writes them
 
 _LEVEL = 3  # zstd's default
-_TEXT = pa.dictionary(pa.int32(), pa.string())
 _TIME = pa.timestamp("us", tz="UTC")
-_MAX_NAME = 128  # characters of a column's name
 _PARSED_AT_ONCE = 64  # lines: some 0.3 ms, in which no other thread runs
-_EXACT = 1 << 53  # integers up to it are exact as double
-_LIMIT = 1 << 63
-
-
-class MixedOutputs(Exception):
-    """An output has another type from record number `count` of the given ones on: they need two segments."""
-
-    def __init__(self, count: int):
-        super().__init__(count)
-        self.count = count
 
 
 def write(lines: Sequence[bytes], device: str) -> bytes:
     """The Parquet file of records, lines as `records.line` makes them. Raises `MixedOutputs`."""
     rows = _parsed(lines)
-    outputs = [_outputs(row) for row in rows]
+    outputs = [take_outputs(row) for row in rows]
     columns: dict[str, tuple[pa.Field, pa.Array]] = {}
 
     def add(name: str, array: pa.Array) -> None:
         columns[name] = (pa.field(name, array.type), array)
 
-    add("run", _encoded([row.pop("run") for row in rows]))
+    add("run", encoded([row.pop("run") for row in rows]))
     add("number", pa.array([row.pop("number") for row in rows], pa.int64()))
     add("time", pa.array([_time(row) for row in rows], pa.int64()).cast(_TIME))
     for name in TEXTS:
-        add(name, _encoded(_texts(rows, name)))
-    add("device", _encoded([device] * len(rows)))
+        add(name, encoded(_texts(rows, name)))
+    add("device", encoded([device] * len(rows)))
     add("cycles", pa.array([_whole(row, "cycles") for row in rows], pa.int64()))
-    fields, more = _fields(rows)
+    fields, more = field_columns(rows)
     if fields:
         add("fields", pa.StructArray.from_arrays([array for _, array in fields], fields=[f for f, _ in fields]))
     if any(more):
         add("more", pa.array([json.dumps(row) if row else None for row in more], pa.string()))
-    described = _output_columns(outputs)
+    described = output_columns(outputs)
     if described:
         add("outputs", pa.StructArray.from_arrays([array for _, array in described], fields=[f for f, _ in described]))
     table = pa.Table.from_arrays([array for _, array in columns.values()], schema=pa.schema(
@@ -123,25 +117,20 @@ def records(table: pa.Table) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [{} for _ in range(table.num_rows)]
     for name in table.column_names:
         if name == "fields":
-            for field, column in _children(table[name]):
-                _put(rows, field.name, _values(field, column))
+            for field, column in children(table[name]):
+                put(rows, field.name, field_values(field, column))
         elif name == "more":
             for row, text in zip(rows, table[name].to_pylist(), strict=True):
                 row.update({key: value for key, value in json.loads(text or "{}").items() if value is not None})
         elif name == "outputs":
-            for field, column in _children(table[name]):
-                _put_outputs(rows, field, column)
+            for field, column in children(table[name]):
+                put_outputs(rows, field, column)
         elif name == "time":
             times = table[name].cast(pa.int64()).to_pylist()
-            _put(rows, name, [None if time is None else time / 1e6 for time in times])
+            put(rows, name, [None if time is None else time / 1e6 for time in times])
         elif name != "device":
-            _put(rows, name, table[name].to_pylist())
+            put(rows, name, table[name].to_pylist())
     return rows
-
-
-def column_name(field: pa.Field) -> str:
-    """An output's own name."""
-    return (field.metadata or {}).get(NAME_KEY, field.name.encode()).decode()
 
 
 def _parsed(lines: Sequence[bytes]) -> list[dict[str, Any]]:
@@ -162,7 +151,7 @@ def _time(row: dict[str, Any]) -> int | None:
 
 def _whole(row: dict[str, Any], name: str) -> int | None:
     value = row.get(name)
-    if type(value) is int and -_LIMIT <= value < _LIMIT:
+    if type(value) is int and -LIMIT <= value < LIMIT:
         del row[name]
         return value
     return None
@@ -175,176 +164,10 @@ def _texts(rows: list[dict[str, Any]], name: str) -> list[str | None]:
     for row in rows:
         value = row.get(name)
         if value is not last or value is None:
-            if not isinstance(value, str) or not _sound(value):
+            if not isinstance(value, str) or not sound(value):
                 texts.append(None)
                 continue
             last = value
         del row[name]
         texts.append(last)
     return texts
-
-
-def _sound(text: str) -> bool:
-    """Whether a text can be stored as UTF-8: lone surrogates, which JSON may have, cannot."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _encoded(values: list[str | None]) -> pa.Array:
-    return pa.array(values, pa.string()).dictionary_encode().cast(_TEXT)
-
-
-def _fields(rows: list[dict[str, Any]]) -> tuple[list[tuple[pa.Field, pa.Array]], list[dict[str, Any]]]:
-    """Columns of the fields, and for each row the fields that cannot be columns."""
-    names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
-    taken: set[str] = set()
-    columns: list[tuple[pa.Field, pa.Array]] = []
-    for name in names:
-        if _usable(name, taken) and len(columns) < MAX_FIELDS:
-            taken.add(name.casefold())
-            columns.append(_column(name, [row.pop(name, None) for row in rows]))
-    return columns, rows
-
-
-def _usable(name: str, taken: set[str]) -> bool:
-    """Whether a name can be a column's: SQL does not distinguish upper and lower case."""
-    return 0 < len(name) <= _MAX_NAME and name.isprintable() and name.casefold() not in taken
-
-
-def _column(name: str, values: list[Any]) -> tuple[pa.Field, pa.Array]:
-    kinds = set(map(type, values)) - {type(None)}
-    array: pa.Array | None = None
-    if kinds == {bool}:
-        array = pa.array(values, pa.bool_())
-    elif kinds == {int} and all(value is None or -_LIMIT <= value < _LIMIT for value in values):
-        array = pa.array(values, pa.int64())
-    elif kinds <= {int, float, str} and float in kinds and all(map(_is_real, values)):
-        array = pa.array([NONFINITE[value] if isinstance(value, str) else value for value in values], pa.float64())
-    elif kinds <= {str} and all(value is None or _sound(value) for value in values):
-        array = pa.array(values, pa.string())
-    if array is not None:
-        return pa.field(name, array.type), array
-    return _json_column(name, values)
-
-
-def as_json(field: pa.Field, column: pa.Array) -> tuple[pa.Field, pa.Array]:
-    """A field's column as JSON texts."""
-    return (field, column) if field.metadata else _json_column(field.name, column.to_pylist())
-
-
-def _json_column(name: str, values: list[Any]) -> tuple[pa.Field, pa.Array]:
-    texts = pa.array([None if value is None else json.dumps(value) for value in values], pa.string())
-    return pa.field(name, texts.type, metadata=JSON_MARK), texts
-
-
-def _is_real(value: object) -> bool:
-    """Whether a value is the same as double."""
-    if isinstance(value, str):
-        return value in NONFINITE
-    return value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) <= _EXACT)
-
-
-def _outputs(row: dict[str, Any]) -> dict[str, Output]:
-    """The outputs of a record by name, taken out of it, if it has any as `outputs.describe` makes them."""
-    found = row.get("outputs")
-    if not isinstance(found, list) or not found:
-        return {}
-    named = {output.name: output for value in found if (output := Output.parse(value)) is not None}
-    if len(named) < len(found):
-        return {}
-    del row["outputs"]
-    return named
-
-
-def _output_columns(rows: list[dict[str, Output]]) -> list[tuple[pa.Field, pa.Array]]:
-    names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
-    taken: set[str] = set()
-    columns = []
-    counts = []
-    for name in names:
-        dtypes = [output.dtype for row in rows if (output := row.get(name)) is not None]
-        if len(set(dtypes)) > 1:
-            counts.append(next(i for i, row in enumerate(rows) if name in row and row[name].dtype != dtypes[0]))
-    if counts:
-        raise MixedOutputs(min(counts))
-    for index, name in enumerate(names):
-        usable = _usable(name, taken) and _sound(name)
-        column = name if usable else f"output_{index}"
-        taken.add(column.casefold())
-        metadata = None if usable else {NAME_KEY: name.encode(errors="backslashreplace")}
-        array = _output_column([row.get(name) for row in rows])
-        columns.append((pa.field(column, array.type, metadata=metadata), array))
-    return columns
-
-
-def _output_column(found: list[Output | None]) -> pa.Array:
-    dtype = next(output.dtype for output in found if output is not None)
-    full = [output.data if output is not None and output.kept == "full" else None for output in found]
-    top = [output.data if output is not None and output.kept == "top5" else None for output in found]
-    arrays = {
-        "values": _lists(full, dtype),
-        "shape": pa.array([None if o is None else o.shape for o in found], pa.list_(pa.int64())),
-        "dtype": _encoded([None if o is None else o.dtype for o in found]),
-        "scale": pa.array([None if o is None else o.scale for o in found], pa.float64()),
-        "zero_point": pa.array([None if o is None else o.zero_point for o in found], pa.int32()),
-        "kept": _encoded([None if o is None else o.kept for o in found]),
-        "top_indices": pa.array([None if o is None or o.kept != "top5" else o.top for o in found],
-                                pa.list_(pa.int64())),
-        "top_values": _lists(top, dtype),
-        "sha256": pa.array([None if o is None else o.sha256 or None for o in found], pa.string()),
-    }
-    absent = pa.array([o is None for o in found])
-    return pa.StructArray.from_arrays(list(arrays.values()), list(arrays), mask=absent)
-
-
-def _lists(parts: list[bytes | None], dtype: str) -> pa.Array:
-    """A list of numbers for each part, null for None."""
-    size = np.dtype(dtype).itemsize
-    values = np.frombuffer(b"".join(part for part in parts if part), dtype)
-    lengths = np.array([len(part) // size if part else 0 for part in parts], np.int64)
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]).astype(np.int32)
-    missing = pa.array([part is None for part in parts], pa.bool_())
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values), mask=missing)
-
-
-def _children(column: pa.ChunkedArray) -> list[tuple[pa.Field, pa.Array]]:
-    """The members of a column of structs; null where the struct is null."""
-    struct = column.combine_chunks()
-    if isinstance(struct, pa.ChunkedArray):
-        struct = pa.concat_arrays(struct.chunks) if struct.num_chunks else pa.array([], column.type)
-    return list(zip(column.type, struct.flatten(), strict=True))
-
-
-def _put(rows: list[dict[str, Any]], name: str, values: list[Any]) -> None:
-    for row, value in zip(rows, values, strict=True):
-        if value is not None:
-            row[name] = value
-
-
-def _values(field: pa.Field, column: pa.Array) -> list[Any]:
-    values = column.to_pylist()
-    if (field.metadata or {}).items() >= JSON_MARK.items():
-        return [None if text is None else json.loads(text) for text in values]
-    return values
-
-
-def _put_outputs(rows: list[dict[str, Any]], field: pa.Field, column: pa.Array) -> None:
-    parts = {part.name: array for part, array in _children(pa.chunked_array([column]))}
-    lists = {name: parts.pop(name) for name in ("values", "top_values")}
-    plain = {name: array.to_pylist() for name, array in parts.items()}
-    for index, row in enumerate(rows):
-        if not column[index].is_valid:
-            continue
-        found = {name: values[index] for name, values in plain.items() if values[index] is not None}
-        dtype = np.dtype(found["dtype"])
-        for name, array in lists.items():
-            if array[index].is_valid:
-                found[name] = array[index].values.to_numpy(zero_copy_only=False).astype(dtype, copy=False)
-        if "values" in found:
-            found["values"] = found["values"].reshape(found["shape"])
-        row.setdefault("outputs", []).append({"name": column_name(field), **found})

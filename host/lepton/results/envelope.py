@@ -24,7 +24,9 @@ from cwt import COSE, COSEKey, Recipient
 from cwt.exceptions import CWTError
 
 from .errors import SegmentError
-from .keys import MAX_RECIPIENTS, DeviceKeys, private_pem, public_pem, recipient_id
+from .keyring import recipient_id
+from .keys import MAX_RECIPIENTS, DeviceKeys
+from .pem import private_pem, public_pem
 
 MAX_HEADER_BYTES = 64 << 10  # today's headers have some 1.2 KiB; the rest is for more entries in the maps
 MAX_CERTIFICATE_BYTES = 8 << 10  # a P-256 authority's has some 500

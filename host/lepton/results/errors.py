@@ -65,3 +65,15 @@ class Unavailable(CloudError):
 
 class CredentialsError(CloudError):
     """The ingest service issued no certificate, or the device's certificate cannot be used."""
+
+
+class ResultsError(CloudError):
+    """Results cannot be read, or a query is wrong."""
+
+
+class MixedOutputs(Exception):
+    """An output has another type from record number `count` of the given ones on: they need two segments."""
+
+    def __init__(self, count: int):
+        super().__init__(count)
+        self.count = count

@@ -21,7 +21,8 @@ from typing import Any
 
 from . import envelope
 from .errors import SegmentError, UnknownSignerError
-from .keys import DeviceKeys, Keyring
+from .keyring import Keyring
+from .keys import DeviceKeys
 from .segment import SUFFIX, check_name
 
 FORMAT = "lepton-head/1"

@@ -1,4 +1,4 @@
-"""Keys: a device signs its segments, and encrypts them for recipients whose public keys it has.
+"""The keys of a device: it signs its segments, and encrypts them for recipients whose public keys it has.
 
 A device's folder, readable by its owner only, has
 
@@ -14,79 +14,33 @@ recipient's private key cannot read what devices have sent, and a device that di
 """
 
 import contextlib
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from . import durable
 from .errors import KeyFileError
+from .keyring import Keyring, recipient_id
+from .pem import (
+    private_pem,
+    public_pem,
+    read_certificates,
+    read_private,
+    read_recipient,
+    read_signers,
+    read_signing,
+    signer_pem,
+)
 
 MAX_RECIPIENTS = 16  # each adds some 160 bytes and 1 ms to a segment
-SIGNER_URI = "urn:lepton:signer:{tenant}:{device}"  # subject alternative name of a signing key's certificate
 _SIGNING = "signing.pem"
 _SIGNERS = "signers.pem"
 CERTIFICATE = "certificate.pem"
 _READER = "reader.pem"
 _RECIPIENTS = "recipients"
-_END = b"-----END"
-
-
-def recipient_id(key: ec.EllipticCurvePublicKey) -> str:
-    """Identity of a recipient's key: the first 16 hexadecimal digits of the SHA-256 of its DER form."""
-    return hashlib.sha256(key.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Keyring:
-    """The keys of a reader: what is trusted, and what can be decrypted.
-
-    `signers`: public signing keys (hex). `authorities`: certificates that vouch for signing keys of a whole fleet.
-    `readers`: recipients' private keys by identity; without them signatures can be checked, but nothing be read.
-    """
-
-    signers: frozenset[str] = frozenset()
-    authorities: tuple[x509.Certificate, ...] = ()
-    readers: Mapping[str, ec.EllipticCurvePrivateKey] = field(default_factory=dict)
-
-    def __or__(self, other: "Keyring") -> "Keyring":
-        """A keyring with the keys of both."""
-        return Keyring(self.signers | other.signers, (*self.authorities, *other.authorities),
-                       {**self.readers, **other.readers})
-
-    def trusts(self, signer: str, tenant: str, device: str, certificate: bytes) -> bool:
-        """Whether `signer` (hex) may sign for a device: it is one of `signers`, or has an authority's certificate.
-
-        `certificate`: in DER, empty if there is none. Its dates are not compared with a clock: what was signed stays
-        signed, and the ingest service refuses segments of revoked keys.
-        """
-        if signer in self.signers:
-            return True
-        if not certificate or not self.authorities:
-            return False
-        try:
-            found = x509.load_der_x509_certificate(certificate)
-            names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            key = found.public_key()
-        except (ValueError, x509.ExtensionNotFound):
-            return False
-        named = names.get_values_for_type(x509.UniformResourceIdentifier)
-        return (isinstance(key, Ed25519PublicKey) and key.public_bytes_raw().hex() == signer
-                and SIGNER_URI.format(tenant=tenant, device=device) in named
-                and any(_issued(found, authority) for authority in self.authorities))
-
-
-def _issued(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
-    with contextlib.suppress(Exception):  # a wrong name, algorithm or signature has an exception of its own each
-        certificate.verify_directly_issued_by(authority)
-        return True
-    return False
 
 
 @dataclass(frozen=True)
@@ -139,9 +93,7 @@ class DeviceKeys:
     def load(cls, folder: str | Path) -> "DeviceKeys":
         """Raises `KeyFileError` if the keys are missing, damaged, or readable by others."""
         folder = Path(folder)
-        signing = _private(folder / _SIGNING)
-        if not isinstance(signing, Ed25519PrivateKey):
-            raise _unfit(folder / _SIGNING, "an Ed25519 private key", signing)
+        signing = read_signing(folder / _SIGNING)
         reader = read_private(folder / _READER) if (folder / _READER).exists() else None
         recipients = tuple(read_recipient(path) for path in _recipient_files(folder))
         if not recipients:
@@ -199,113 +151,8 @@ def remove_recipient(folder: str | Path, identity: str) -> None:
     files[identity].unlink()
 
 
-def make_reader(path: str | Path) -> ec.EllipticCurvePublicKey:
-    """Make a recipient's private key in the file `path`, and its public key next to it with the suffix `.pub.pem`."""
-    path = Path(path)
-    key = ec.generate_private_key(ec.SECP256R1())
-    try:
-        durable.create(path, private_pem(key))
-    except FileExistsError as error:
-        raise KeyFileError(f"{path} exists; a private key is not replaced, as results may need it") from error
-    durable.replace(path.with_suffix(".pub.pem"), public_pem(key.public_key()), mode=0o644)
-    return key.public_key()
-
-
-def read_recipient(path: str | Path) -> ec.EllipticCurvePublicKey:
-    """The public P-256 key in a PEM file."""
-    key = _public(Path(path), _content(Path(path)))
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise _unfit(Path(path), "a P-256 public key", key)
-    return key
-
-
-def read_private(path: str | Path) -> ec.EllipticCurvePrivateKey:
-    """A recipient's private P-256 key, from a PEM file that only its owner can read."""
-    key = _private(Path(path))
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise _unfit(Path(path), "a P-256 private key", key)
-    return key
-
-
-def read_signers(path: str | Path) -> frozenset[str]:
-    """The public signing keys (hex) in a PEM file, one or several."""
-    found = set()
-    for block in _blocks(Path(path)):
-        key = _public(Path(path), block)
-        if not isinstance(key, Ed25519PublicKey):
-            raise _unfit(Path(path), "Ed25519 public keys", key)
-        found.add(key.public_bytes_raw().hex())
-    return frozenset(found)
-
-
-def read_certificates(path: str | Path) -> list[x509.Certificate]:
-    """The certificates in a PEM file."""
-    try:
-        return x509.load_pem_x509_certificates(_content(Path(path)))
-    except ValueError as error:
-        raise KeyFileError(f"{path} must have certificates in PEM form: {error}") from error
-
-
-def signer_pem(public_hex: str) -> bytes:
-    """The PEM form of a public signing key (hex)."""
-    return public_pem(Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_hex)))
-
-
-def public_pem(key: ec.EllipticCurvePublicKey | Ed25519PublicKey) -> bytes:
-    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def private_pem(key: ec.EllipticCurvePrivateKey | Ed25519PrivateKey) -> bytes:
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                             serialization.NoEncryption())
-
-
 def _recipient_files(folder: Path) -> list[Path]:
     return sorted((folder / _RECIPIENTS).glob("*.pem"))
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise KeyFileError(f"there are no keys in {path.parent}: {path} is missing; restore it from a backup"
-                           ) from error
-    except OSError as error:
-        raise KeyFileError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _blocks(path: Path) -> list[bytes]:
-    """The PEM blocks of a file."""
-    parts = _content(path).split(_END)
-    ends = [_END + part.split(b"\n", 1)[0] + b"\n" for part in parts[1:]]
-    starts = [parts[0], *(part.partition(b"\n")[2] for part in parts[1:-1])]
-    if not ends:
-        raise KeyFileError(f"{path} has no key in PEM form")
-    return [start + end for start, end in zip(starts, ends, strict=True)]
-
-
-def _public(path: Path, pem: bytes) -> object:
-    try:
-        return serialization.load_pem_public_key(pem)
-    except ValueError as error:
-        raise KeyFileError(f"{path} must have a public key in PEM form: {error}") from error
-
-
-def _private(path: Path) -> object:
-    """The private key of a file that only its owner can read."""
-    content = _content(path)
-    if path.stat().st_mode & 0o077:
-        raise KeyFileError(f"{path} can be read by others (mode {path.stat().st_mode & 0o777:o}); correct it with: "
-                           f"chmod 600 {path}")
-    try:
-        return serialization.load_pem_private_key(content, password=None)
-    except (ValueError, TypeError) as error:
-        raise KeyFileError(f"the keys in {path.parent} are damaged ({path.name}: {error}); restore them from a backup"
-                           ) from error
-
-
-def _unfit(path: Path, what: str, found: object) -> KeyFileError:
-    return KeyFileError(f"{path} must have {what}, not {type(found).__name__.removeprefix('_')}")
 
 
 def _create(path: Path, content: bytes) -> None:

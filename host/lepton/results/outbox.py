@@ -6,17 +6,15 @@ or exactly the bytes that may have reached the target.
 
 import contextlib
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from . import head as heads
-from . import records as lines
 from . import segment as segments
-from .errors import NoRoom, SegmentError, SpoolDamaged, SpoolError
+from .batch import Batch, oldest
+from .errors import MixedOutputs, NoRoom, SegmentError, SpoolDamaged, SpoolError
 from .keys import DeviceKeys
-from .schema import run_crc
 from .spool import Spool
 from .state import SpoolState
 
@@ -45,18 +43,6 @@ class Sealed:
         return False
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Consecutive rows that become one segment; `lines` has only the undamaged ones."""
-
-    ids: list[int]
-    good: list[int]  # identities of `lines`
-    lines: list[bytes]
-    size: int  # bytes of all lines, damaged ones included
-    damaged: int
-    about: dict[str, Any]  # arguments of `segment.seal`
-
-
 class _Raced(Exception):
     """Another uploader has sealed the records, or they were dropped."""
 
@@ -79,13 +65,12 @@ class Outbox:
         If no records wait but losses have not been reported, the segment has only the counters. Records are compressed
         outside of transactions, so that producers do not wait.
         """
-        from .body import MixedOutputs  # imports pyarrow, which programs that seal nothing do not need
         # half: zstd adds little to data that it cannot compress, and the header has at most 64 KiB
         max_bytes = min(max_bytes, self._database.max_batch_bytes, segments.MAX_OBJECT_BYTES // 2)
         while True:
             with self._database.consistent():
                 state = self._database.state()
-                batch = self._oldest(state, max_records, max_bytes)
+                batch = oldest(self._database, max_records, max_bytes)
             if not batch.ids and state.losses == state.reported:
                 self._correct_waiting()
                 return None
@@ -226,52 +211,12 @@ class Outbox:
                 "EXISTS (SELECT 1 FROM segments WHERE refused IS NULL AND first_record <= ?)", record, record)
         return state.losses == state.reported and not left
 
-    def _oldest(self, state: SpoolState, max_records: int, max_bytes: int) -> _Batch:
-        """The oldest rows, as far as they belong to one run and their numbers ascend."""
-        ids: list[int] = []
-        good: list[int] = []
-        text: list[bytes] = []
-        times: list[int] = []
-        numbers: list[int] = []
-        run: str | None = None
-        size = 0
-        damaged = 0
-        for identity, time_ms, crc, line in self._database.iterate(
-                "SELECT id, time_ms, crc, line FROM records ORDER BY id LIMIT ?", max_records):
-            named = lines.tail(line) if lines.sound(line, crc) else None
-            length = len(line) if named else 0
-            if ids and (size + length > max_bytes or
-                        (named and run and (named[0] != run or named[1] <= numbers[-1]))):
-                break
-            ids.append(identity)
-            size += length
-            if named is None:
-                damaged += 1
-                continue
-            run = named[0]
-            numbers.append(named[1])
-            good.append(identity)
-            text.append(line)
-            times.append(time_ms if isinstance(time_ms, int) else 0)
-        if not times:  # only counters: they are as old as the segment
-            times = [time.time_ns() // 1_000_000]
-        about = {"run": run or "", "first": numbers[0] if numbers else 0, "last": numbers[-1] if numbers else -1,
-                 "from_ms": max(0, times[0]), "to_ms": max(0, times[-1]),
-                 "origin": self._origin(run) if run else {}}
-        return _Batch(ids, good, text, size, damaged, about)
-
-    def _origin(self, run: str) -> dict[str, str]:
-        for last, origin, crc in self._database.rows("SELECT last, origin, crc FROM runs WHERE run = ?", run):
-            if run_crc(run, last, origin) == crc:
-                return json.loads(origin)
-        return {}  # the row was removed or altered; each record has these fields too
-
-    def _replace(self, batch: _Batch, made: segments.Segment, sequence: int, counters: dict[str, int]) -> Sealed:
+    def _replace(self, batch: Batch, made: segments.Segment, sequence: int, counters: dict[str, int]) -> Sealed:
         db = self._database.db
         with self._database.transaction() as state:
             if (state.next_segment, state.counters["dropped"]) != (sequence, counters["dropped"]):
                 raise _Raced
-            for first, last in _ranges(batch.ids):
+            for first, last in batch.ranges():
                 db.execute("DELETE FROM records WHERE id BETWEEN ? AND ?", (first, last))
                 if db.changes() != last - first + 1:
                     raise SpoolDamaged("records that it lists cannot be found")
@@ -302,14 +247,3 @@ class Outbox:
         with self._database.transaction() as state:
             if not self._database.value("SELECT EXISTS (SELECT 1 FROM records)"):
                 state.waiting = state.waiting_bytes = 0
-
-
-def _ranges(ids: list[int]) -> list[tuple[int, int]]:
-    """Ascending identities as (first, last) of runs without gaps."""
-    found: list[tuple[int, int]] = []
-    for identity in ids:
-        if found and identity == found[-1][1] + 1:
-            found[-1] = (found[-1][0], identity)
-        else:
-            found.append((identity, identity))
-    return found

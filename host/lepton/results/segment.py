@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import envelope
 from .errors import SegmentError, UnknownSignerError
-from .keys import DeviceKeys, Keyring
+from .keyring import Keyring
+from .keys import DeviceKeys
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -123,7 +124,7 @@ def seal(keys: DeviceKeys, records: Sequence[bytes], *, device: str, spool: str,
          tenant: str = TENANT) -> Segment:
     """A segment of records, lines as `records.line` makes them; see `Header` for the other arguments.
 
-    Raises `body.MixedOutputs` if the records cannot be in one segment.
+    Raises `MixedOutputs` if the records cannot be in one segment.
     """
     from . import body
     header = Header(FORMAT, tenant, device, spool, sequence, previous, run, first, last, len(records), from_ms, to_ms,

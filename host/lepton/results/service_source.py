@@ -9,7 +9,7 @@ import httpx
 
 from .credentials import Credentials
 from .errors import StoreError, Unavailable
-from .keyrings import user_folder
+from .keyring_files import user_folder
 from .segment import check_name
 
 PAGE = 1000  # rows of an answer, the service's limit

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..results import durable
-from ..results.keys import SIGNER_URI
+from ..results.keyring import SIGNER_URI
 from .errors import ServiceError
 from .identity import Identity
 from .refusal import RequestRefused

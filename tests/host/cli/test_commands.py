@@ -16,7 +16,7 @@ from lepton.frontends import export_tflite
 from lepton.graph import Node, Quantization, Softmax, Tensor
 from lepton.program import CompiledModel
 from lepton.results import DeviceKeys, Spool, Store, Uploader
-from lepton.results.keyrings import load_keyring
+from lepton.results.keyring_files import load_keyring
 from lepton.results.verify import read
 from lepton.runtime.costs import LAYOUT, HostCost
 

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lepton.results import body, records
-from lepton.results.errors import RecordError
+from lepton.results import body, columns, records
+from lepton.results.errors import MixedOutputs, RecordError
 from lepton.results.outputs import DTYPES, FULL_BYTES, Scale, describe, largest
 
 COMMON = {"model": "net", "model_hash": "1" * 64, "program_hash": "2" * 64, "config_hash": "3" * 16, "backend": "rtl"}
@@ -42,8 +42,8 @@ def same(one, two):
         return one.keys() == two.keys() and all(same(one[name], two[name]) for name in one)
     if isinstance(one, list) and isinstance(two, list):
         return len(one) == len(two) and all(map(same, one, two))
-    if isinstance(two, float) and isinstance(one, str) and one in body.NONFINITE:
-        return repr(body.NONFINITE[one]) == repr(two)
+    if isinstance(two, float) and isinstance(one, str) and one in columns.NONFINITE:
+        return repr(columns.NONFINITE[one]) == repr(two)
     return (type(one) is type(two) and one == two) or (
         {type(one), type(two)} == {int, float} and one == two)
 
@@ -119,7 +119,7 @@ def test_what_only_looks_like_an_output_is_a_field(changed):
 
 def test_another_type_of_an_output_needs_another_segment():
     rows = [{"outputs": describe({"y": np.zeros(2, dtype)}, "full", {}, 100)} for dtype in ("i1", "i1", "f4", "i1")]
-    with pytest.raises(body.MixedOutputs) as caught:
+    with pytest.raises(MixedOutputs) as caught:
         body.write(lines(rows), "cam7")
     assert caught.value.count == 2
     shapes = [{"outputs": describe({"y": np.zeros(n, "i1")}, "full", {}, 100)} for n in (2, 0, 3)]
@@ -160,7 +160,7 @@ def test_columns_are_limited_and_distinct_for_sql():
     assert {name: value for name, value in record.items() if name in many} == many
     table = read(body.write(lines([many, {"Label": 1, "label": 2, "LABEL": 3}]), "cam7"))
     names = [field.name for field in table.schema.field("fields").type]
-    assert len(names) == body.MAX_FIELDS
+    assert len(names) == columns.MAX_FIELDS
     few = read(body.write(lines([{"Label": 1, "label": 2, "LABEL": 3}]), "cam7"))
     assert [field.name for field in few.schema.field("fields").type] == ["Label"]
     assert duckdb.sql("SELECT fields.label, more FROM few").fetchall() == [(1, '{"label": 2, "LABEL": 3}')]

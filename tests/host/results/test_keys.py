@@ -2,10 +2,11 @@
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from lepton.results import durable, keys
+from lepton.results import durable, keys, pem
 from lepton.results.errors import KeyFileError, SegmentError
-from lepton.results.keyrings import load_keyring
-from lepton.results.keys import DeviceKeys, recipient_id
+from lepton.results.keyring import recipient_id
+from lepton.results.keyring_files import load_keyring
+from lepton.results.keys import DeviceKeys
 
 from tests.host.results.test_segment import RECORDS, a_segment
 
@@ -58,19 +59,19 @@ def test_keys_whose_making_was_cut_off_are_completed(tmp_path, monkeypatch):
 
 def test_an_organisations_key_alone_can_read(tmp_path):
     """The device that was given a recipient before its first start keeps no key that reads."""
-    public = keys.make_reader(tmp_path / "organisation.pem")
+    public = pem.make_reader(tmp_path / "organisation.pem")
     keys.add_recipient(tmp_path / "device", public)
     device = DeviceKeys.load_or_create(tmp_path / "device")
     assert not (tmp_path / "device" / "reader.pem").exists()
     made = a_segment(keys=device)
     with pytest.raises(SegmentError, match="none of these keys is given"):
         made.open(load_keyring([tmp_path / "device"]))
-    (tmp_path / "signers.pem").write_bytes(keys.signer_pem(device.public_hex))
+    (tmp_path / "signers.pem").write_bytes(pem.signer_pem(device.public_hex))
     for path in (tmp_path / "device").rglob("*.pem"):
         path.unlink()  # the device dies
     assert made.open(load_keyring([tmp_path / "organisation.pem", tmp_path / "signers.pem"])) == RECORDS
     with pytest.raises(KeyFileError, match="exists; a private key is not replaced"):
-        keys.make_reader(tmp_path / "organisation.pem")
+        pem.make_reader(tmp_path / "organisation.pem")
 
 
 def test_rotation_of_recipients(tmp_path):
@@ -79,7 +80,7 @@ def test_rotation_of_recipients(tmp_path):
     first = recipient_id(DeviceKeys.load(device).recipients[0])
     with pytest.raises(KeyFileError, match=f"{first} is the only recipient of .*: no key could read new results"):
         keys.remove_recipient(device, first)
-    second = keys.add_recipient(device, keys.make_reader(tmp_path / "new.pem"))
+    second = keys.add_recipient(device, pem.make_reader(tmp_path / "new.pem"))
     both = a_segment(keys=DeviceKeys.load(device))
     keys.remove_recipient(device, first)
     after = a_segment(keys=DeviceKeys.load(device))
@@ -122,9 +123,9 @@ def test_files_that_are_no_keys(tmp_path):
         load_keyring([tmp_path / "text.pem"])
     with pytest.raises(KeyFileError, match="cannot read the keys"):
         load_keyring([tmp_path / "none.pem"])
-    (tmp_path / "p384.pem").write_bytes(keys.public_pem(ec.generate_private_key(ec.SECP384R1()).public_key()))
+    (tmp_path / "p384.pem").write_bytes(pem.public_pem(ec.generate_private_key(ec.SECP384R1()).public_key()))
     with pytest.raises(KeyFileError, match="must have a P-256 public key"):
-        keys.read_recipient(tmp_path / "p384.pem")
+        pem.read_recipient(tmp_path / "p384.pem")
     with pytest.raises(KeyFileError, match="must have Ed25519 public keys"):
         load_keyring([tmp_path / "p384.pem"])
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from lepton import results
 from lepton.cli import main
-from lepton.results import DeviceKeys, ResultLog, ResultsError, Scale, SegmentError, Spool, Store, Uploader, keys
+from lepton.results import DeviceKeys, ResultLog, ResultsError, Scale, SegmentError, Spool, Store, Uploader, keys, pem
 
 COMMON = {"model": "net", "model_hash": "1" * 64, "program_hash": "2" * 64, "config_hash": "3" * 16, "device": "rtl"}
 SCALES = {"classes": Scale(0.25, -3)}
@@ -34,7 +34,7 @@ def send(store, spool, device_keys, run, numbers, device="alpha", **options):
 def organisation(tmp_path_factory):
     """A private key that reads, and its public part."""
     path = tmp_path_factory.mktemp("organisation") / "reader.pem"
-    keys.make_reader(path)
+    pem.make_reader(path)
     return path
 
 
@@ -44,9 +44,9 @@ def fleet(tmp_path_factory, organisation):
     folder = tmp_path_factory.mktemp("fleet")
     signers = []
     for device, runs in (("alpha", {"one": range(100), "two": range(100, 150)}), ("beta", {"three": range(150, 200)})):
-        keys.add_recipient(folder / device, keys.read_recipient(organisation.with_suffix(".pub.pem")))
+        keys.add_recipient(folder / device, pem.read_recipient(organisation.with_suffix(".pub.pem")))
         device_keys = DeviceKeys.load_or_create(folder / device)
-        signers.append(keys.signer_pem(device_keys.public_hex))
+        signers.append(pem.signer_pem(device_keys.public_hex))
         for run, numbers in runs.items():
             send(folder / "store", folder / f"{device}.db", device_keys, run, numbers, device)
     (folder / "signers.pem").write_bytes(b"".join(signers))
@@ -139,7 +139,7 @@ def test_who_cannot_read(fleet, organisation, tmp_path):
     """A device's neighbour, who has all public keys; a stranger with a reader's key; and one who trusts nobody."""
     with pytest.raises(SegmentError, match="none of these keys is given"):
         results.open(fleet / "store", keys=[fleet / "beta", fleet / "signers.pem"]).table()
-    keys.make_reader(tmp_path / "stranger.pem")
+    pem.make_reader(tmp_path / "stranger.pem")
     with pytest.raises(SegmentError, match="none of these keys is given"):
         results.open(fleet / "store", keys=[tmp_path / "stranger.pem", fleet / "signers.pem"]).table()
     with pytest.raises(SegmentError, match="which is not trusted"):
@@ -260,4 +260,4 @@ def test_the_commands_for_keys(capsys, tmp_path, monkeypatch):
     assert main(["results", "keys", "--rotate-signing"]) == 0
     assert "signed before with" in capsys.readouterr().out
     assert main(["results", "keys", "--signers", "signers.pem"]) == 0
-    assert len(keys.read_signers("signers.pem")) == 2
+    assert len(pem.read_signers("signers.pem")) == 2

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from lepton.results import envelope
 from lepton.results import segment as segments
 from lepton.results.errors import SegmentError
-from lepton.results.keys import DeviceKeys, Keyring, recipient_id
+from lepton.results.keyring import Keyring, recipient_id
+from lepton.results.keys import DeviceKeys
 
 KEYS = DeviceKeys.generate()
 ABOUT = {"device": "alpha", "spool": "0" * 32, "sequence": 3, "previous": "", "run": "run", "first": 5, "last": 6,

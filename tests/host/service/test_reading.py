@@ -3,10 +3,10 @@
 import pytest
 from lepton import results
 from lepton.cli import main
-from lepton.results import DeviceKeys, Spool, Store, Uploader, keys, open_target
+from lepton.results import DeviceKeys, Spool, Store, Uploader, keys, open_target, pem
 from lepton.results.credentials import Credentials
 from lepton.results.errors import SegmentError
-from lepton.results.keyrings import load_keyring
+from lepton.results.keyring_files import load_keyring
 from lepton.results.reading import open_source
 from lepton.results.verify import verify
 from lepton.service.identity import Identity
@@ -23,7 +23,7 @@ def service(tmp_path_factory):
 @pytest.fixture(scope="module")
 def organisation(tmp_path_factory):
     path = tmp_path_factory.mktemp("organisation") / "reader.pem"
-    keys.make_reader(path)
+    pem.make_reader(path)
     return path
 
 
@@ -32,7 +32,7 @@ class Device:
 
     def __init__(self, service, folder, name, organisation):
         self.name, self.folder, self.url = name, folder / name, service.url
-        keys.add_recipient(self.folder, keys.read_recipient(organisation.with_suffix(".pub.pem")))
+        keys.add_recipient(self.folder, pem.read_recipient(organisation.with_suffix(".pub.pem")))
         self.credentials = Credentials(self.folder)
         self.credentials.enrol(service.url, service.invite(Identity("device", "acme", name)), service.authority,
                                DeviceKeys.load_or_create(self.folder))

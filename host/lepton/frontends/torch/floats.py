@@ -13,8 +13,9 @@ from torch.fx import Node
 
 from lepton.graph import Aten, GraphError
 from lepton.graph.builder import Value
-from lepton.graph.numerics.aten import FUNCTIONS, SEVERAL
+from lepton.graph.numerics.aten import FUNCTIONS
 from lepton.graph.numerics.aten_pools import FIRST_ONLY
+from lepton.graph.numerics.aten_reductions import SEVERAL
 
 from .context import ImportContext, dtype_of, name_of_dtype
 from .hosts import Host

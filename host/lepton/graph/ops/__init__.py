@@ -28,7 +28,7 @@ from .detection import *  # noqa: F403
 from .elementwise import *  # noqa: F403
 from .float_layers import *  # noqa: F403
 from .functions import *  # noqa: F403
-from .indexing import *  # noqa: F403
+from .gather import *  # noqa: F403
 from .integers import *  # noqa: F403
 from .logic import *  # noqa: F403
 from .move import *  # noqa: F403
@@ -37,7 +37,9 @@ from .pool import *  # noqa: F403
 from .product import *  # noqa: F403
 from .reduce import *  # noqa: F403
 from .resize import *  # noqa: F403
+from .scatter import *  # noqa: F403
 from .softmax import *  # noqa: F403
+from .topk import *  # noqa: F403
 from .unary import *  # noqa: F403
 
 # The operators among the names above, as compiled files and errors name them; base classes are abstract.

@@ -1,11 +1,13 @@
-"""Keyrings from files: whose signatures are trusted, and what can be read."""
+"""Keyrings from folders of devices and from PEM files; by default from the user's data folder."""
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import KeyFileError
-from .keys import DeviceKeys, Keyring, read_certificates, read_private, read_signers, recipient_id
+from .keyring import Keyring, recipient_id
+from .keys import DeviceKeys
+from .pem import read_certificates, read_private, read_signers
 
 
 def user_folder() -> Path:
