@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .core import Graph, GraphError, Node, Op, OperandList, Quantization, Shape, Tensor
+from .core import Graph, GraphError, Node, Op, OperandList, Quantization, Shape, Signature, Tensor
 from .interpret import compute, operands
 
 
@@ -79,6 +79,10 @@ class GraphBuilder:
             raise self.error(f"output {output.name!r} is declared as {output.dtype} {tuple(output.shape)}, the "
                              f"operator makes {dtype} {shape}")
         if all(t.data is not None for t in tensors.given) and prod(shape) * dtype.itemsize <= self.fold_bytes:
+            try:  # the verifier sees nodes only, and this one is not to become one
+                op.check(Signature(self.graph.arithmetic, tensors, output))
+            except GraphError as error:
+                raise self.error(str(error)) from None
             output.data = compute(op, self.graph.arithmetic, tensors, operands(tensors, {}), output)
             output.data.flags.writeable = False
         else:

@@ -1,7 +1,7 @@
 """Clients of the memory ports: drivers and monitors of their streams, and models of what must come back."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from cocotb.handle import HierarchyObject
@@ -139,9 +139,11 @@ class WriteClient:
     """Sends segments and their beats, each at its own pace; its checker compares the responses.
 
     `name`: of the client's ports. `written`: the bytes whose segments were answered without an error, by address.
+    `reset`: a port's name, or a condition, that is high where the client is reset and takes no answer.
     """
 
-    def __init__(self, dut: HierarchyObject, name: str, width: int, pause_segments: Stall, pause_beats: Stall) -> None:
+    def __init__(self, dut: HierarchyObject, name: str, width: int, pause_segments: Stall, pause_beats: Stall,
+                 reset: str | Callable[[], object] = "rst") -> None:
         self.width = width
         self.written: dict[int, int] = {}
         self.checker = InOrder[Response](name)
@@ -153,7 +155,7 @@ class WriteClient:
             return encode(layout, data=beat.data, strobe=beat.strobe)
 
         self.beat_driver = StreamDriver(dut, f"{name}__beat", pack, pause_beats)
-        self.responses = StreamMonitor(dut, f"{name}__response", Response.unpack, self._receive)
+        self.responses = StreamMonitor(dut, f"{name}__response", Response.unpack, self._receive, reset=reset)
 
     def send(self, address: int, content: bytes, response: Response = GOOD, held: int = 0) -> list[WriteBeat]:
         """Queue a segment that must be answered so, and its beats but for the last `held`, which are returned."""

@@ -33,7 +33,7 @@ ERRORS = {
                      held="clients__2__beat__"),
         PlantedError("clients__2__beat__payload", "clients__2__beat: an item was changed before it was taken",
                      held="clients__2__beat__"),
-        PlantedError("bus__rready", r"client \d: item \d+ is|missing"),
+        PlantedError("bus__rready", r"client \d: item \d+ is|missing|an item was (withdrawn|changed)"),
         PlantedError("busy", "still busy"),
     ],
     "write_port": [

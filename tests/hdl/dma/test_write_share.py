@@ -73,7 +73,8 @@ class Bench:
         self.width = configuration().bus_bytes
         self.axi = AxiWriteMemory(dut, self.width, bytearray(CLIENTS * HALF), outstanding=configuration().outstanding,
                                   pause=stall(pattern))
-        self.clients = [WriteClient(dut, f"clients__{i}", self.width, stall(pattern), stall(pattern))
+        self.clients = [WriteClient(dut, f"clients__{i}", self.width, stall(pattern), stall(pattern),
+                                    reset=lambda i=i: int(dut.discard.value) >> i & 1)
                         for i in range(CLIENTS)]
 
     def send(self, index: int) -> tuple[int, bytes]:

@@ -14,6 +14,7 @@ from lepton.graph import (
     Mul,
     Quantization,
     Reshape,
+    Softmax,
     Tensor,
     Transpose,
 )
@@ -84,6 +85,14 @@ def test_operators_on_constants_are_folded_up_to_a_size():
     large = b.constant(np.ones(5, np.float32), "b")
     assert (small * 3.0).data.tolist() == [3, 3, 3, 3] and not b.graph.nodes
     assert (large * 3.0).data is None and [type(node.op) for node in b.graph.nodes] == [Mul]
+
+
+def test_operators_that_are_folded_keep_their_contract():
+    """No verifier sees them: they become no node."""
+    b = builder()
+    b.where = "SOFTMAX 3"
+    with pytest.raises(GraphError, match=r"^SOFTMAX 3: .*int32"):
+        b.emit(Softmax(), [b.constant(np.ones(4, np.int32))])
 
 
 def test_a_declared_output_must_be_what_the_operator_makes():

@@ -56,7 +56,7 @@ def test_enrolled_device_uploads(service, enrolled, keys):
     spool = Spool(CAMERA.name, keys)
     assert put(service, enrolled, spool.next())
     assert Identity.of(certificate(enrolled)) == CAMERA
-    assert {path.name for path in enrolled.folder.iterdir()} == {"client.pem", "authority.pem"}
+    assert {path.name for path in enrolled.folder.iterdir()} == {"client.pem", "authority.pem", "certificate.pem"}
     assert enrolled.client.stat().st_mode & 0o077 == 0
 
 
