@@ -89,7 +89,7 @@ def test_operators_on_constants_are_folded_up_to_a_size():
 
 def test_operators_that_are_folded_keep_their_contract():
     """No verifier sees them: they become no node."""
-    b = builder()
+    b = builder(fold_bytes=16)
     b.where = "SOFTMAX 3"
     with pytest.raises(GraphError, match=r"^SOFTMAX 3: .*int32"):
         b.emit(Softmax(), [b.constant(np.ones(4, np.int32))])
