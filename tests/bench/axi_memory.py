@@ -1,6 +1,7 @@
 """AXI4 subordinates: memories that answer a manager, late, with pauses, with errors, and against the rules."""
 
 import random
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ class _ReadBeat:
     ends: bool  # it is the burst's last one, whatever RLAST says
 
 
-class AxiMemory:
+class AxiMemory(ABC):
     """What both directions have in common. `latency`: cycles from an address (or the last data) to the first answer.
 
     `pause` says in which cycles a channel is not ready, or not valid; it is asked once for each channel and cycle and
@@ -52,9 +53,9 @@ class AxiMemory:
         """The bursts accepted, in order."""
         return self._address.bursts
 
+    @abstractmethod
     def step(self) -> None:
         """One rising edge: take what was transferred, then set the ports for the next edge."""
-        raise NotImplementedError
 
     def _may_accept(self) -> bool:
         return self.in_flight.now < self._outstanding and not self.pause()

@@ -1,4 +1,4 @@
-"""A chip of one's own in a TOML file: what it says is taken, what is wrong is named."""
+"""Configurations in TOML files: values are taken as given, and errors name the wrong value."""
 
 import pytest
 from lepton.arch import PRESETS, ChipConfig, ConfigError

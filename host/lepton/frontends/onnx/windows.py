@@ -76,13 +76,7 @@ def sliding(node: OnnxNode, kernel: Sequence[int], extents: Sequence[int]) -> Sl
     rank = len(extents)
     if len(kernel) != rank:
         raise node.error(f"a kernel of {len(kernel)} dimensions does not fit the image {tuple(extents)}")
-    stride = _stated(node, "strides", 1, rank)
-    dilation = _stated(node, "dilations", 1, rank)
-    pads = _stated(node, "pads", 0, 2 * rank)
-    _in_range(node, "kernel", tuple(kernel), rank, 1)
-    _in_range(node, "strides", stride, rank, 1)
-    _in_range(node, "dilations", dilation, rank, 1)
-    _in_range(node, "pads", pads, 2 * rank, 0)
+    stride, dilation, pads = _attributes(node, kernel, rank)
     automatic = node.given.get("auto_pad", "NOTSET")
     padding = []
     for axis, extent in enumerate(extents):
@@ -93,6 +87,19 @@ def sliding(node: OnnxNode, kernel: Sequence[int], extents: Sequence[int]) -> Sl
                              f"{tuple(extents)} with pads {pads}")
         padding.append(before_after)
     return Sliding(stride, dilation, tuple(padding))
+
+
+def _attributes(node: OnnxNode, kernel: Sequence[int],
+                rank: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Strides, dilations and pads of a window over `rank` axes; raises `GraphError` where they are out of range."""
+    stride = _stated(node, "strides", 1, rank)
+    dilation = _stated(node, "dilations", 1, rank)
+    pads = _stated(node, "pads", 0, 2 * rank)
+    _in_range(node, "kernel", tuple(kernel), rank, 1)
+    _in_range(node, "strides", stride, rank, 1)
+    _in_range(node, "dilations", dilation, rank, 1)
+    _in_range(node, "pads", pads, 2 * rank, 0)
+    return stride, dilation, pads
 
 
 def _stated(node: OnnxNode, key: str, default: int, count: int) -> tuple[int, ...]:
@@ -124,13 +131,7 @@ def pooling(node: OnnxNode, kernel: Sequence[int], extents: Sequence[int]) -> Po
     if rank not in (1, 2) or len(kernel) != rank:
         raise node.error(f"a kernel of {len(kernel)} dimensions does not fit the image {tuple(extents)}; images of 1 "
                          "or 2 dimensions are supported")
-    stride = _stated(node, "strides", 1, rank)
-    dilation = _stated(node, "dilations", 1, rank)
-    pads = _stated(node, "pads", 0, 2 * rank)
-    _in_range(node, "kernel", tuple(kernel), rank, 1)
-    _in_range(node, "strides", stride, rank, 1)
-    _in_range(node, "dilations", dilation, rank, 1)
-    _in_range(node, "pads", pads, 2 * rank, 0)
+    stride, dilation, pads = _attributes(node, kernel, rank)
     axes = [_pooled(node, extent, (kernel[i], stride[i], dilation[i]), (pads[i], pads[i + rank]))
             for i, extent in enumerate(extents)]
     if any(axis is None for axis in axes):

@@ -1,5 +1,6 @@
 """Elements put at computed places, on the host: into another tensor, or one of each row (`OneHot`)."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -42,6 +43,17 @@ class _Scatter(Op):
         if signature.output.quantization is not None:
             require(self.reduction not in ("add", "mul"), "sums and products of quantized values are not supported")
 
+    def compute(self, call: Call) -> np.ndarray:
+        x, _, updates = call.values
+        where = self._where(call)
+        if call.inputs[1].data is None:
+            return _put(x, where, updates, self.reduction)
+        return call.through_all(lambda x, _, updates: _put(x, where, updates, self.reduction))
+
+    @abstractmethod
+    def _where(self, call: Call) -> _Places:
+        """The places of the updates in x."""
+
 
 @dataclass(frozen=True)
 class ScatterND(_Scatter):
@@ -55,13 +67,6 @@ class ScatterND(_Scatter):
         require(len(indices) >= 1 and 1 <= indices[-1] <= len(x) and updates == (*indices[:-1], *x[indices[-1]:]),
                 f"indices of shape {indices} and updates of shape {updates} do not fit x of shape {x}")
         return x, same_type(inputs[0], inputs[2])
-
-    def compute(self, call: Call) -> np.ndarray:
-        x, _, updates = call.values
-        where = self._where(call)
-        if call.inputs[1].data is None:
-            return _put(x, where, updates, self.reduction)
-        return call.through_all(lambda x, _, updates: _put(x, where, updates, self.reduction))
 
     def _where(self, call: Call) -> _Places:
         x, indices, _ = call.values
@@ -84,13 +89,6 @@ class ScatterElements(_Scatter):
             m <= n for i, (m, n) in enumerate(zip(indices, x, strict=True)) if i != axis),
             f"indices of shape {indices} and updates of shape {updates} do not fit x of shape {x}")
         return x, same_type(inputs[0], inputs[2])
-
-    def compute(self, call: Call) -> np.ndarray:
-        x, _, updates = call.values
-        where = self._where(call)
-        if call.inputs[1].data is None:
-            return _put(x, where, updates, self.reduction)
-        return call.through_all(lambda x, _, updates: _put(x, where, updates, self.reduction))
 
     def _where(self, call: Call) -> _Places:
         x, indices, _ = call.values
