@@ -4,6 +4,7 @@ import json
 import time
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 from . import records as lines
 from .database import SpoolDatabase
@@ -40,22 +41,29 @@ def oldest(database: SpoolDatabase, max_records: int, max_bytes: int) -> Batch:
     times: list[int] = []
     numbers: list[int] = []
     run: str | None = None
+    mark = b""  # what the lines of the run have before their number
     size = 0
     damaged = 0
     for identity, time_ms, crc, line in database.iterate(
             "SELECT id, time_ms, crc, line FROM records ORDER BY id LIMIT ?", max_records):
-        named = lines.tail(line) if lines.sound(line, crc) else None
-        length = len(line) if named else 0
-        if ids and (size + length > max_bytes or
-                    (named and run and (named[0] != run or named[1] <= numbers[-1]))):
+        found: tuple[str, int] | None = None
+        if isinstance(line, bytes) and crc32(line) == crc:
+            # mostly the run is that of the record before: then the search for its name takes a tenth of the time
+            at = line.rfind(mark, -lines.MAX_TAIL) if mark else -1
+            number = line[at + len(mark):-1] if at >= 0 else b""
+            found = (run, int(number)) if run and number.isdigit() else lines.tail(line)
+        length = len(line) if found else 0
+        if ids and (size + length > max_bytes or (found and run and (found[0] != run or found[1] <= numbers[-1]))):
             break
         ids.append(identity)
         size += length
-        if named is None:
+        if found is None:
             damaged += 1
             continue
-        run = named[0]
-        numbers.append(named[1])
+        if run != found[0]:
+            run = found[0]
+            mark = lines.before_number(run)
+        numbers.append(found[1])
         good.append(identity)
         text.append(line)
         times.append(time_ms if isinstance(time_ms, int) else 0)

@@ -7,6 +7,7 @@ struct of the columns that `body` describes.
 import itertools
 import json
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,30 @@ LIMIT = 1 << 63  # of the integers in a column of int64
 MAX_FIELDS = 256  # columns of a segment; further fields go to `more`
 NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}  # as `records` writes them
 
+TEXTS = ("model", "model_hash", "program_hash", "config_hash", "backend")
+TEXT = pa.dictionary(pa.int32(), pa.string())
+TIME = pa.timestamp("us", tz="UTC")
+EXACT = 1 << 53  # integers up to it are exact as double
+
 _JSON_MARK = {b"lepton.json": b"1"}  # metadata of a column of JSON texts
 _NAME_KEY = b"lepton.name"  # metadata of an output's column: its name, if the column could not have it
-_TEXT = pa.dictionary(pa.int32(), pa.string())
 _MAX_NAME = 128  # characters of a column's name
-_EXACT = 1 << 53  # integers up to it are exact as double
+
+Column = tuple[pa.Field, pa.Array]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of some records. `texts`: those of `TEXTS`. `more`: JSON texts of what cannot be a column."""
+
+    run: pa.Array
+    number: pa.Array
+    time: pa.Array
+    cycles: pa.Array
+    texts: dict[str, pa.Array]
+    fields: list[Column]
+    outputs: list[Column]
+    more: pa.Array | None = None
 
 
 def sound(text: str) -> bool:
@@ -39,27 +59,27 @@ def sound(text: str) -> bool:
 
 def encoded(values: list[str | None]) -> pa.Array:
     """Texts as a column with a dictionary."""
-    return pa.array(values, pa.string()).dictionary_encode().cast(_TEXT)
+    return pa.array(values, pa.string()).dictionary_encode().cast(TEXT)
 
 
-def field_columns(rows: list[dict[str, Any]]) -> tuple[list[tuple[pa.Field, pa.Array]], list[dict[str, Any]]]:
+def field_columns(rows: list[dict[str, Any]]) -> tuple[list[Column], list[dict[str, Any]]]:
     """Columns of the fields, and for each row the fields that cannot be columns."""
     names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
     taken: set[str] = set()
-    columns: list[tuple[pa.Field, pa.Array]] = []
+    columns: list[Column] = []
     for name in names:
-        if _usable(name, taken) and len(columns) < MAX_FIELDS:
+        if usable(name, taken) and len(columns) < MAX_FIELDS:
             taken.add(name.casefold())
             columns.append(_column(name, [row.pop(name, None) for row in rows]))
     return columns, rows
 
 
-def _usable(name: str, taken: set[str]) -> bool:
+def usable(name: str, taken: set[str]) -> bool:
     """Whether a name can be a column's: SQL does not distinguish upper and lower case."""
     return 0 < len(name) <= _MAX_NAME and name.isprintable() and name.casefold() not in taken
 
 
-def _column(name: str, values: list[Any]) -> tuple[pa.Field, pa.Array]:
+def _column(name: str, values: list[Any]) -> Column:
     kinds = set(map(type, values)) - {type(None)}
     array: pa.Array | None = None
     if kinds == {bool}:
@@ -75,12 +95,12 @@ def _column(name: str, values: list[Any]) -> tuple[pa.Field, pa.Array]:
     return _json_column(name, values)
 
 
-def as_json(field: pa.Field, column: pa.Array) -> tuple[pa.Field, pa.Array]:
+def as_json(field: pa.Field, column: pa.Array) -> Column:
     """A field's column as JSON texts."""
     return (field, column) if field.metadata else _json_column(field.name, column.to_pylist())
 
 
-def _json_column(name: str, values: list[Any]) -> tuple[pa.Field, pa.Array]:
+def _json_column(name: str, values: list[Any]) -> Column:
     texts = pa.array([None if value is None else json.dumps(value) for value in values], pa.string())
     return pa.field(name, texts.type, metadata=_JSON_MARK), texts
 
@@ -89,7 +109,7 @@ def _is_real(value: object) -> bool:
     """Whether a value is the same as double."""
     if isinstance(value, str):
         return value in NONFINITE
-    return value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) <= _EXACT)
+    return value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) <= EXACT)
 
 
 def take_outputs(row: dict[str, Any]) -> dict[str, Output]:
@@ -104,7 +124,7 @@ def take_outputs(row: dict[str, Any]) -> dict[str, Output]:
     return named
 
 
-def output_columns(rows: list[dict[str, Output]]) -> list[tuple[pa.Field, pa.Array]]:
+def output_columns(rows: list[dict[str, Output]]) -> list[Column]:
     """A column of structs for each output. Raises `MixedOutputs`."""
     names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
     taken: set[str] = set()
@@ -117,10 +137,10 @@ def output_columns(rows: list[dict[str, Output]]) -> list[tuple[pa.Field, pa.Arr
     if counts:
         raise MixedOutputs(min(counts))
     for index, name in enumerate(names):
-        usable = _usable(name, taken) and sound(name)
-        column = name if usable else f"output_{index}"
+        own = usable(name, taken) and sound(name)
+        column = name if own else f"output_{index}"
         taken.add(column.casefold())
-        metadata = None if usable else {_NAME_KEY: name.encode(errors="backslashreplace")}
+        metadata = None if own else {_NAME_KEY: name.encode(errors="backslashreplace")}
         array = _output_column([row.get(name) for row in rows])
         columns.append((pa.field(column, array.type, metadata=metadata), array))
     return columns
@@ -156,7 +176,7 @@ def _lists(parts: list[bytes | None], dtype: str) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values), mask=missing)
 
 
-def children(column: pa.ChunkedArray) -> list[tuple[pa.Field, pa.Array]]:
+def children(column: pa.ChunkedArray) -> list[Column]:
     """The members of a column of structs; null where the struct is null."""
     struct = column.combine_chunks()
     if isinstance(struct, pa.ChunkedArray):

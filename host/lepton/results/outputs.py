@@ -19,6 +19,7 @@ TOP = "top5"
 HASH = "hash"
 MODES = (FULL, TOP, HASH)
 TOP_COUNT = 5
+MAX_EXTENT = 1 << 40  # of a shape, and of an index: far more than a device's memory
 # Of all outputs of a result together: a map of 512 x 512 pixels with 4 classes. A spool of 256 MiB then has room for
 # some 190 such results. Larger outputs are kept as `TOP`, which says so; `ResultLog(full_bytes=...)` changes the limit.
 FULL_BYTES = 1 << 20
@@ -118,7 +119,7 @@ def largest(values: np.ndarray, count: int) -> list[int]:
 
 
 def _whole(value: object) -> bool:
-    return isinstance(value, list) and all(type(extent) is int and 0 <= extent < 1 << 40 for extent in value)
+    return isinstance(value, list) and all(type(extent) is int and 0 <= extent < MAX_EXTENT for extent in value)
 
 
 def _is_scale(value: object) -> bool:

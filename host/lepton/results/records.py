@@ -28,6 +28,7 @@ MAX_DEPTH = 32  # nested lists and objects; readers in other languages allow 64 
 # (sqlite.org/fileformat2.html, sections 1.6 and 2.1) are 41; the rest covers its share of the pages' headers and of the
 # interior pages.
 _ROW_BYTES = 80
+MAX_TAIL = 128  # bytes of run and number at the end of a line: 64 of the name, 18 digits, and 20 besides
 _TAIL = re.compile(rb'"run":"([A-Za-z0-9._-]{1,64})","number":(\d{1,18})\}$')
 
 
@@ -49,12 +50,17 @@ def encode(record: Mapping) -> bytes:
 
 def line(body: bytes, run: str, number: int) -> bytes:
     """The whole line of a record that `encode` has returned."""
-    return body + b'"run":"%b","number":%d}' % (run.encode(), number)
+    return b"%b%b%d}" % (body, before_number(run), number)
+
+
+def before_number(run: str) -> bytes:
+    """What a run's lines have before their number."""
+    return b'"run":"%b","number":' % run.encode()
 
 
 def tail(text: bytes) -> tuple[str, int] | None:
     """(run, number) of a line; None if it does not end with them."""
-    match = _TAIL.search(text[-128:])
+    match = _TAIL.search(text[-MAX_TAIL:])
     return (match[1].decode(), int(match[2])) if match else None
 
 
