@@ -45,4 +45,5 @@ def _field_checks(command, config: ChipConfig) -> list:
     checks += [(command[name] > 31, command[name]) for name in _SHIFTS]
     checks.append((command.rounding > max(Rounding), command.rounding))
     checks.append((command.uniform & command.add, 1))
+    checks.append((command.add & command.multiply & (command.add_shift_a != 0), command.add_shift_a))
     return checks + window_checks(command, config)

@@ -13,7 +13,7 @@ _TENSOR = layout(Tensor)
 
 # The fields of a TENSOR command that its rows need in the tail. They are the same for all lanes.
 SCALARS = data.StructLayout({name: _TENSOR[name].shape for name in (
-    "uniform", "rounding", "out_zero", "out_min", "out_max", "table", "add",
+    "uniform", "rounding", "out_zero", "out_min", "out_max", "table", "add", "multiply",
     *(f"add_{kind}_{operand}" for kind in ("zero", "mult", "shift") for operand in "abo"), "add_min", "add_max")})
 
 # `bank`: the bank of the tables that the command uses.

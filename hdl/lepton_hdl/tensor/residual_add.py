@@ -1,4 +1,4 @@
-"""One lane of the residual add: int8 addition of a finished value and a residual, each with its own scale."""
+"""One lane of the residual add: a finished value plus or times a residual, int8, each with its own scale."""
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..views import times, view_of
 from .rounding import POINT, away_from_zero, clamp, even_round_up, round_half_up, round_up, whole
 
-# scale both, shift both, add, scale the sum, shift, round and zero point, clamp
+# scale both or multiply them, shift both, add, scale the sum or product, shift, round and zero point, clamp
 STAGES = 7
 # The stages at which parameters are used.
 SCALE, SHIFT, SUM, SCALE_SUM, SHIFT_SUM, ROUND, CLAMP = range(STAGES)
@@ -19,7 +19,10 @@ _INPUT_FRACTION = POINT - _INPUT_SHIFT
 
 
 class ResidualAdd(wiring.Component):
-    """y and the residual, each scaled, added, scaled again and clamped; or y alone, STAGES cycles later.
+    """y and the residual, each scaled, added, scaled again and clamped; or their product, scaled and clamped; or y
+    alone, STAGES cycles later.
+
+    The product takes the multiplier of y: the residual comes in the place of `mult_a`.
 
     Members
     -------
@@ -28,6 +31,7 @@ class ResidualAdd(wiring.Component):
     The parameters (`lepton.arch.Tensor`, add_*): each stable while the stage that uses it holds a row (SCALE: zeros
         and multipliers, SHIFT: shifts, SCALE_SUM: mult_o, SHIFT_SUM: shift_o, ROUND: zero_o, CLAMP: the rest).
     as_float: bit s says that the row at stage s is added as FLOAT (SHIFT, SUM, SCALE_SUM, SHIFT_SUM, ROUND).
+    multiplies: bit s says that the row at stage s, which adds, is a product (SCALE, SUM, SCALE_SUM); `shift_a` is 0 then.
     """
 
     y: In(signed(8))
@@ -35,6 +39,7 @@ class ResidualAdd(wiring.Component):
     valid: In(STAGES)
     as_float: In(STAGES)
     adds: In(STAGES)
+    multiplies: In(STAGES)
     zero_a: In(signed(8))
     zero_b: In(signed(8))
     zero_o: In(signed(8))
@@ -69,9 +74,11 @@ class ResidualAdd(wiring.Component):
             return away_from_zero(value, bit, (shift != 0) & ~self.as_float[stage]) >> shift
 
         with m.If(active[SCALE]):
+            difference = self.residual - self.zero_b
+            factor = Mux(self.multiplies[SCALE], difference, self.mult_a)
             m.d.sync += [
-                product_a.eq(times(self.y - self.zero_a, self.mult_a, view)),
-                product_b.eq(times(self.residual - self.zero_b, self.mult_b, view)),
+                product_a.eq(times(self.y - self.zero_a, factor, view)),
+                product_b.eq(times(difference, self.mult_b, view)),
             ]
         with m.If(active[SHIFT]):
             m.d.sync += [
@@ -79,10 +86,15 @@ class ResidualAdd(wiring.Component):
                 b.eq(shifted(product_b, _INPUT_FRACTION - 1, self.shift_b, SHIFT)),
             ]
         with m.If(active[SUM]):
-            m.d.sync += total.eq(Mux(self.as_float[SUM], a + b, round_half_up(a, _INPUT_FRACTION)
-                                     + round_half_up(b, _INPUT_FRACTION)))
+            with m.If(self.multiplies[SUM]):
+                m.d.sync += total.eq(a)
+            with m.Elif(self.as_float[SUM]):
+                m.d.sync += total.eq(a + b)
+            with m.Else():
+                m.d.sync += total.eq(round_half_up(a, _INPUT_FRACTION) + round_half_up(b, _INPUT_FRACTION))
         with m.If(active[SCALE_SUM]):
-            m.d.sync += product.eq(Mux(self.as_float[SCALE_SUM], (total + self.mult_o) << _INPUT_SHIFT,
+            m.d.sync += product.eq(Mux(self.as_float[SCALE_SUM] & ~self.multiplies[SCALE_SUM],
+                                       (total + self.mult_o) << _INPUT_SHIFT,
                                        times(total[:32].as_signed(), self.mult_o, view)))
         with m.If(active[SHIFT_SUM]):
             m.d.sync += scaled.eq(shifted(product, POINT - 1, self.shift_o, SHIFT_SUM))

@@ -84,6 +84,7 @@ class Tail(wiring.Component):
         adds = Cat(at(_ADD + s, "add") for s in range(residual_add.STAGES))
         addition = {
             "adds": adds,
+            "multiplies": Cat(at(_ADD + s, "multiply") for s in range(residual_add.STAGES)),
             "low": at(_ADD + residual_add.CLAMP, "add_min"), "high": at(_ADD + residual_add.CLAMP, "add_max"),
         }
         for stage, names in ((residual_add.SCALE, ("zero_a", "zero_b", "mult_a", "mult_b")),

@@ -218,7 +218,8 @@ Tensor = Record("Tensor", 128, (*_header(TensorOpcode),
     Field("res_z", 32, "bytes per z", signed=True),
     Field("table_at", 16, "weight memory word of the first entry of a table, that for -128 (load_table)"),
     Field("load_table", 1, "with `last`: the table at `table_at` becomes the table"),
-    Field("reserved_end", 15, "zero"),
+    Field("multiply", 1, "with `add`: the tail multiplies by the residual instead; needs `add_shift_a` 0"),
+    Field("reserved_end", 14, "zero"),
 ), doc="""DOT, SUM, MAX and WINDOW: one walk over the scratchpad through the array and the tail.
 
     for p, (block, ky, kx) in enumerate(product(range(blocks), range(kernel_y), range(kernel_x))):
@@ -270,6 +271,8 @@ the golden model, and TFLite's reference kernels for the rounding):
             y = RDBPOT(SRDHM(s, add_mult_o), add_shift_o)
     FLOAT:  s = (a * add_mult_a >> add_shift_a) + (b * add_mult_b >> add_shift_b) + add_mult_o
             y = rint((s << 20 >> add_shift_o) / 2**31)
+    multiply: y = RDBPOT(SRDHM(a * b, add_mult_o), add_shift_o)     in place of the sum
+      FLOAT:  y = rint((a * b * add_mult_o >> add_shift_o) / 2**31)
             y = clamp(y + add_zero_o, add_min, add_max)
     with scale(d, m, s) = RDBPOT(SRDHM(d << 20, m), s)
 

@@ -50,9 +50,9 @@ def _check_aligned(fields: dict[str, int], names: tuple[str, ...], lanes: int) -
 def check_tensor_fields(fields: dict[str, int], config: ChipConfig) -> None:
     """Raise `CommandError` for what is wrong with a walk wherever it goes.
 
-    ILLEGAL_FIELD: reserved bits, zero counts, a shift above 31, an unknown rounding, `uniform` with `add`.
-    LOCAL_ALIGNMENT: an
-    address or step of the output, or of the residual, that is used and not a multiple of K.
+    ILLEGAL_FIELD: reserved bits, zero counts, a shift above 31, an unknown rounding, `uniform` with `add`, a
+    product with `add_shift_a`. LOCAL_ALIGNMENT: an address or step of the output, or of the residual, that is used and
+    not a multiple of K.
     """
     if fields["reserved_header"] == 0 and fields["snapshot"] and fields["layer"] >= config.layer_slots:
         raise CommandError(ErrorCode.ILLEGAL_FIELD, fields["layer"])
@@ -67,6 +67,8 @@ def check_tensor_fields(fields: dict[str, int], config: ChipConfig) -> None:
         raise CommandError(ErrorCode.ILLEGAL_FIELD, fields["rounding"])
     if fields["uniform"] and fields["add"]:
         raise CommandError(ErrorCode.ILLEGAL_FIELD, 1)
+    if fields["add"] and fields["multiply"] and fields["add_shift_a"]:
+        raise CommandError(ErrorCode.ILLEGAL_FIELD, fields["add_shift_a"])
     if window:
         check_window_shape(fields, config)
     if fields["last"]:

@@ -46,19 +46,31 @@ def tail(rows: np.ndarray, params: np.ndarray, residual: np.ndarray | None, tabl
         y = table[y + 128]
     if residual is None:
         return y.astype(np.int8)
-    a, b = (value.astype(np.int64) - fields[f"add_zero_{name}"] for name, value in (("a", y), ("b", residual)))
-    if fields["rounding"] == Rounding.FLOAT:
-        y = _add_in_float(a, b, fields)
-    else:
-        y = _rescale(_rescale(a << 20, fields, "a") + _rescale(b << 20, fields, "b"), fields, "o")
+    a = y.astype(np.int64) - fields["add_zero_a"]
+    b = residual.astype(np.int64) - fields["add_zero_b"]
+    combine = _multiply if fields.get("multiply") else _add
+    y = combine(a, b, fields, fields["rounding"] == Rounding.FLOAT)
     return _clamp(y + fields["add_zero_o"], fields["add_min"], fields["add_max"]).astype(np.int8)
 
 
-def _add_in_float(a: np.ndarray, b: np.ndarray, fields: dict[str, int]) -> np.ndarray:
-    """The sum of two scaled values and an offset, rounded once, half to even; see FLOAT in `lepton.arch.commands`."""
+def _add(a: np.ndarray, b: np.ndarray, fields: dict[str, int], as_float: bool) -> np.ndarray:
+    """The scaled sum of two scaled values. FLOAT: with an offset, rounded once."""
+    if not as_float:
+        return _rescale(_rescale(a << 20, fields, "a") + _rescale(b << 20, fields, "b"), fields, "o")
     total = ((a * fields["add_mult_a"] >> fields["add_shift_a"]) + (b * fields["add_mult_b"] >> fields["add_shift_b"])
              + fields["add_mult_o"])
-    scaled = total << 20 >> fields["add_shift_o"]
+    return _half_to_even(total << 20 >> fields["add_shift_o"])
+
+
+def _multiply(a: np.ndarray, b: np.ndarray, fields: dict[str, int], as_float: bool) -> np.ndarray:
+    """The scaled product. FLOAT: rounded once."""
+    if not as_float:
+        return _rescale(a * b, fields, "o")
+    return _half_to_even(a * b * fields["add_mult_o"] >> fields["add_shift_o"])
+
+
+def _half_to_even(scaled: np.ndarray) -> np.ndarray:
+    """`scaled` / 2**31 as an integer; see FLOAT in `lepton.arch.commands`."""
     whole = scaled >> 31
     fraction = scaled & (1 << 31) - 1
     return whole + (fraction + (whole & 1) > 1 << 30)

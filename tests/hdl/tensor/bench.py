@@ -55,9 +55,17 @@ def requantized(acc: int, rounding: int, p: dict) -> int:
 
 def residual_added(y: int, r: int, p: dict) -> int:
     """TFLite's int8 ADD (reference_integer_ops/add.h AddFunc, left_shift 20) with right shifts given as positive;
-    with `rounding` FLOAT the sum that is rounded once."""
+    with `rounding` FLOAT the sum that is rounded once. With `multiply` its int8 MUL (reference_integer_ops/mul.h), or
+    the product that is rounded once."""
     a = y - p["add_zero_a"]
     b = r - p["add_zero_b"]
+    if p.get("multiply"):
+        if p.get("rounding") == Rounding.FLOAT:
+            scaled = round(Fraction(a * b * p["add_mult_o"] >> p["add_shift_o"], 1 << 31))
+        else:
+            scaled = rounding_divide_by_pot(saturating_rounding_doubling_high_mul(a * b, p["add_mult_o"]),
+                                            p["add_shift_o"])
+        return clamp(scaled + p["add_zero_o"], p["add_min"], p["add_max"])
     if p.get("rounding") == Rounding.FLOAT:
         total = ((a * p["add_mult_a"] >> p["add_shift_a"]) + (b * p["add_mult_b"] >> p["add_shift_b"])
                  + p["add_mult_o"])

@@ -83,6 +83,8 @@ def random_command(chip: ChipState, rng: np.random.Generator, source: int, targe
             table=rng.random() < 0.4, load_table=rng.random() < 0.3 or not chip.table.any(),
             table_at=rng.integers(0, config.weight_words - TABLE_BYTES // lanes + 1),
         )
+        if rng.random() < 0.4:
+            fields |= dict(multiply=1, add_shift_a=0, add_shift_o=rng.integers(5, 10))
         fields = Tensor.unpack(Tensor.pack(**fields))
         if like is not None and like["opcode"] != TensorOpcode.MAX and fields["opcode"] == TensorOpcode.MAX:
             continue

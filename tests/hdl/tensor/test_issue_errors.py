@@ -46,6 +46,7 @@ async def errors_of_fields(dut):
     cases += [({name: 0}, ErrorCode.ILLEGAL_FIELD, 0) for name in ("kernel_x", "kernel_y", "blocks", "nx", "ny", "nz")]
     cases += [({f"add_shift_{n}": v}, ErrorCode.ILLEGAL_FIELD, v) for n in "abo" for v in (32, 255)]
     cases.append(({"rounding": 3}, ErrorCode.ILLEGAL_FIELD, 3))
+    cases.append(({"add": 1, "multiply": 1, "add_shift_a": 1}, ErrorCode.ILLEGAL_FIELD, 1))
     cases += [({name: lanes + 1, "add": 1}, ErrorCode.LOCAL_ALIGNMENT, lanes + 1)
               for name in ("out_addr", "out_x", "out_y", "out_z", "res_addr", "res_x", "res_y", "res_z")]
     cases += [({"out_x": -1}, ErrorCode.LOCAL_ALIGNMENT, (1 << 32) - 1)]
@@ -53,7 +54,8 @@ async def errors_of_fields(dut):
         await bench.again()
         await expect_error(bench, complete(layer=77, **change), 0, (code, address))
     # What a command does not use may be anything.
-    for unused in (dict(last=0, out_addr=3, out_x=1), dict(res_addr=1, res_x=3), dict(last=0, add=1, res_y=2)):
+    for unused in (dict(last=0, out_addr=3, out_x=1), dict(res_addr=1, res_x=3), dict(last=0, add=1, res_y=2),
+                   dict(multiply=1, add_shift_a=1)):
         await bench.again()
         await bench.run([complete(**unused)], lambda: OPEN)
 

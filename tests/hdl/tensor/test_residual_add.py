@@ -1,4 +1,5 @@
-"""One lane of the residual add against TFLite's int8 ADD and a sum rounded once; parameters change in every row."""
+"""One lane of the residual add against TFLite's int8 ADD and MUL, a sum and a product rounded once; parameters change
+in every row."""
 
 import random
 from collections import deque
@@ -35,7 +36,7 @@ _USED = {
     **dict.fromkeys(("low", "high"), CLAMP),
 }
 Row = dict[str, int]
-"""The operands of one row, its parameters, and `add`: whether it adds."""
+"""The operands of one row, its parameters, `add`: whether it adds, and `multiply`: whether it multiplies instead."""
 
 _BITS = {name: {"zero": 8, "mult": 32, "shift": 5, "low": 8, "high": 8}[name.split("_")[0]]
          for name in _USED}
@@ -46,7 +47,7 @@ def expected(row: Row) -> int:
     if not row["add"]:
         return row["y"]
     p = {f"add_{name}": row[name] for name in _USED} | {
-        "add_min": row["low"], "add_max": row["high"], "rounding": row["rounding"]}
+        "add_min": row["low"], "add_max": row["high"], "rounding": row["rounding"], "multiply": row["multiply"]}
     return residual_added(row["y"], row["residual"], p)
 
 
@@ -72,7 +73,8 @@ class Driver:
             **{name: self._of(stage, name, _BITS[name]) for name, stage in _USED.items()},
             as_float=sum(self._flag(s, lambda row: row["rounding"] == Rounding.FLOAT) << s
                          for s in (SHIFT, SUM, SCALE_SUM, SHIFT_SUM, ROUND)),
-            adds=sum(self._flag(s, lambda row: bool(row["add"])) << s for s in range(STAGES)))
+            adds=sum(self._flag(s, lambda row: bool(row["add"])) << s for s in range(STAGES)),
+            multiplies=sum(self._flag(s, lambda row: bool(row["multiply"])) << s for s in (SCALE, SUM, SCALE_SUM)))
 
     def _of(self, stage: int, name: str, bits: int) -> int:
         row = self.stages.at(stage)
@@ -100,7 +102,7 @@ async def run(dut, rows: list[Row], pause: str = NONE) -> None:
 def row(**values: int) -> Row:
     return dict(dict(y=0, residual=0, add=1, zero_a=0, zero_b=0, zero_o=0, mult_a=1 << 30, mult_b=1 << 30,
                      mult_o=1 << 30, shift_a=0, shift_b=0, shift_o=19, low=-128, high=127,
-                     rounding=Rounding.DOUBLE), **values)
+                     rounding=Rounding.DOUBLE, multiply=0), **values)
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
@@ -139,12 +141,28 @@ async def ties_of_the_sum(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
+async def products(dut):
+    """The ends of both operands, of the multiplier and of the shift; ties in FLOAT, on even and odd integers."""
+    rows = [row(y=y, residual=r, zero_a=zero_a, zero_b=zero_b, mult_o=mult_o, shift_o=shift_o, rounding=rounding,
+                multiply=1)
+            for y, zero_a in ((-128, 127), (127, -128), (-128, 0), (3, 0)) for r, zero_b in ((-128, 127), (127, -128), (5, 0))
+            for mult_o in (INT_MIN, -1, 0, 1 << 30, INT_MAX) for shift_o in (0, 1, 7, 8, 31)
+            for rounding in (Rounding.DOUBLE, Rounding.FLOAT)]
+    rows += [row(y=y, residual=r, mult_o=1 << 30, shift_o=shift, rounding=rounding, multiply=1)
+             for y in range(-9, 10) for r in (-3, 1, 2, 127) for shift in (0, 1, 4, 6)
+             for rounding in (Rounding.DOUBLE, Rounding.FLOAT)]
+    await run(dut, rows)
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
 @cocotb.parametrize(pause=[NONE, SOME, BURSTS])
 async def random_rows(dut, pause):
-    """Half plausible, half anything; a quarter does not add and goes through unchanged."""
+    """Half plausible, half anything; a quarter does not add and goes through unchanged, a third of the others are
+    products."""
     rows = []
     for _ in range(5000):
-        values = dict(rounding=random.choice([*Rounding]), add=random.random() < 0.75)
+        values = dict(rounding=random.choice([*Rounding]), add=random.random() < 0.75,
+                      multiply=random.random() < 0.33)
         values |= {name: pick(random, -128, 127) for name in ("low", "high")}
         values |= {name: pick(random, -128, 127) for name in ("y", "residual", "zero_a", "zero_b", "zero_o")}
         if random.random() < 0.5:
@@ -154,6 +172,10 @@ async def random_rows(dut, pause):
         else:
             values |= {f"mult_{n}": pick(random, INT_MIN, INT_MAX) for n in "abo"}
             values |= {f"shift_{n}": random.randrange(32) for n in "abo"}
+        if values["multiply"]:
+            values["shift_a"] = 0
+            if random.random() < 0.5:
+                values["shift_o"] = random.randrange(5, 10)
         rows.append(row(**values))
     assert len({expected(r) for r in rows}) > 240, "the rows do not cover the results"
     await run(dut, rows, pause)
@@ -167,6 +189,9 @@ def test_oracle():
     assert expected(row(y=-3, residual=4, zero_b=4, zero_o=10, **one)) == 7
     assert [expected(row(y=y, residual=0, shift_o=19)) for y in (-3, -1, 1, 3)] == [-2, -1, 1, 2]
     assert expected(row(y=-77, add=0)) == -77
+    assert [expected(row(y=y, residual=3, shift_o=0, multiply=1)) for y in (-3, -1, 1, 3)] == [-4, -1, 2, 5]
+    assert [expected(row(y=y, residual=1, shift_o=0, rounding=Rounding.FLOAT, multiply=1)) for y in (-3, -1, 1, 3)
+            ] == [-2, 0, 0, 2]
     # halves of both operands, added without a rounding between
     half = dict(mult_a=1 << 30, mult_b=1 << 30, mult_o=0, shift_o=20, rounding=Rounding.FLOAT)
     assert [expected(row(y=y, residual=1, **half)) for y in (-4, -2, -1, 0, 1, 2, 4)] == [-2, 0, 0, 0, 1, 2, 2]

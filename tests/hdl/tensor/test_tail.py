@@ -85,6 +85,9 @@ def random_command(rows: int) -> Command:
     for n, shifts in (("a", range(6)), ("b", range(6)), ("o", range(14, 24))):
         scalars[f"add_mult_{n}"] = pick(random, INT_MIN, INT_MAX) if wild else random.randint(1 << 30, INT_MAX)
         scalars[f"add_shift_{n}"] = random.randrange(32) if wild else random.choice(shifts)
+    scalars["multiply"] = random.random() < 0.4
+    if scalars["multiply"] and scalars["add"]:
+        scalars |= dict(add_shift_a=0) if wild else dict(add_shift_a=0, add_shift_o=random.randrange(5, 10))
     lanes = [random_params(random) for _ in range(LANES)]
     scalars["uniform"] = not scalars["add"] and random.random() < 0.5
     if scalars["uniform"]:

@@ -37,7 +37,9 @@ def _tail(f, row, weights, residual):
         if f["add"]:
             def scale(d, name):
                 return rdbpot(srdhm(d << 20, f[f"add_mult_{name}"]), f[f"add_shift_{name}"])
-            s = scale(y - f["add_zero_a"], "a") + scale(residual[n] - f["add_zero_b"], "b")
+            a = y - f["add_zero_a"]
+            b = residual[n] - f["add_zero_b"]
+            s = a * b if f["multiply"] else scale(a, "a") + scale(b, "b")
             y = rdbpot(srdhm(s, f["add_mult_o"]), f["add_shift_o"]) + f["add_zero_o"]
             y = _clamp(y, f["add_min"], f["add_max"])
         result.append(y)
@@ -107,6 +109,8 @@ def _random_walk(rng, opcode, out_addr):
     for name in "abo":
         fields |= {f"add_zero_{name}": small(-128, 128), f"add_mult_{name}": small(-1 << 31, 1 << 31),
                    f"add_shift_{name}": small(0, 32)}
+    if small(0, 3) == 0:
+        fields |= {"multiply": 1, "add_shift_a": 0}
     return Tensor.unpack(tensor(**fields))
 
 
