@@ -9,8 +9,8 @@ from .rule import Fusion, Rule
 
 @dataclass(eq=False)
 class ChipNode:
-    """A node for the chip; with `table`, its results go through that Table, with `residual`, the Add or Sub `fused` is
-    computed in its tail, behind the table.
+    """A node for the chip; with `table`, its results go through that Table, with `residual`, the operator of two tensors
+    `fused` is computed in its tail, behind the table.
 
     `written` is the image that `node` writes; `output`, the tensor that it becomes, may split its pixels into other
     rows, where a Reshape is between it and the fused operator.
@@ -30,15 +30,15 @@ class ChipNode:
 
     @property
     def own(self) -> str:
-        """The tensor whose quantization the layer's own value has, before the residual is added."""
+        """The tensor whose quantization the layer's own value has, before it meets the residual."""
         if self.rule.fusion is Fusion.RESIDUAL:
-            return self.node.inputs[0]
+            return self.node.inputs[not self.own_first]
         return (self.table or self.node).outputs[0]
 
     @property
     def other(self) -> str:
         """The tensor whose quantization the residual has."""
-        return self.addition()[0].inputs[self.own_first]
+        return self.in_tail()[0].inputs[self.own_first]
 
     @property
     def image(self) -> ImageShape:
@@ -47,11 +47,11 @@ class ChipNode:
 
     @property
     def scatters(self) -> bool:
-        """True where it takes more or fewer layers than one, so that no addition can be fused into it."""
+        """True where it takes more or fewer layers than one, so that no operator of two tensors can be fused into it."""
         return self.moves or self.rule.phases is not None
 
-    def addition(self) -> tuple[Node, Operand]:
-        """The Add or Sub in the tail, and its other operand."""
+    def in_tail(self) -> tuple[Node, Operand]:
+        """The operator of two tensors in the tail, and its other operand."""
         assert self.fused is not None and self.residual is not None
         return self.fused, self.residual
 

@@ -188,7 +188,7 @@ class Placer:
     def _slots(tiling: Tiling, address: int) -> Slots:
         slots = Slots()
         for addresses, count, size in zip((slots.source, slots.output, slots.residual), tiling.slots,
-                                          (tiling.source_bytes, tiling.output_bytes, tiling.output_bytes), strict=True):
+                                          (tiling.source_bytes, tiling.output_bytes, tiling.residual_bytes), strict=True):
             for _ in range(count):
                 addresses.append(address)
                 address += size

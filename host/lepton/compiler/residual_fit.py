@@ -1,4 +1,4 @@
-"""Integers for the tail's residual add that give the same byte as a framework, for every pair of int8.
+"""Integers for the tail's residual add, and its product, that give the same byte as a framework, for every pair of int8.
 
 There are 65 536 pairs, so a function of two int8 is given as its table, and what the chip would compute with some
 parameters is compared with all of it. Frameworks that add in float32 round after every
@@ -8,7 +8,8 @@ operation; the chip, in `Rounding.FLOAT`, computes one exact sum
 
 and rounds once. The table says on which side of each half a sum must be: two linear inequalities in A, B and C for
 each pair. The ratios of the scales nearly satisfy them; some fail because float32 rounded a sum across a half, and hold
-when A, B and C are moved by less than the last place of a float32.
+when A, B and C are moved by less than the last place of a float32. A product, rint(a * b * A), has one coefficient: each
+pair limits it to an interval.
 """
 
 import math
@@ -17,7 +18,7 @@ import numpy as np
 
 from ..arch import Rounding
 from ..graph import GraphError
-from ..graph.numerics.fixedpoint import rounding_divide, saturating_doubling_high_multiply
+from ..graph.numerics.fixedpoint import quantize_multiplier, rounding_divide, saturating_doubling_high_multiply
 from ..graph.numerics.requantize import add_parameters
 
 _BYTES = np.arange(-128, 128, dtype=np.int64)
@@ -29,21 +30,30 @@ _STEPS = 4000  # of the relaxation; what can be solved is solved in a few hundre
 
 
 def chip_table(fields: dict[str, int], rounding: Rounding) -> np.ndarray:
-    """What the residual add makes of every pair: int8 (256, 256), [own value + 128, residual + 128].
+    """What the tail makes of every pair: int8 (256, 256), [own value + 128, residual + 128].
 
     `fields`: the add_* fields of the TENSOR command (see `lepton.arch.commands`).
     """
     a = (_BYTES - fields["add_zero_a"])[:, None]
     b = (_BYTES - fields["add_zero_b"])[None, :]
-    if rounding is Rounding.FLOAT:
+    if fields.get("multiply"):
+        if rounding is Rounding.FLOAT:
+            y = _half_to_even(a * b * fields["add_mult_o"] >> fields["add_shift_o"])
+        else:
+            y = _rescaled(a * b, fields, "o")
+    elif rounding is Rounding.FLOAT:
         scaled_a, scaled_b = (d * fields[f"add_mult_{n}"] >> fields[f"add_shift_{n}"] for n, d in (("a", a), ("b", b)))
         total = scaled_a + scaled_b + fields["add_mult_o"]
-        scaled = total << 20 >> fields["add_shift_o"]
-        whole = scaled >> 31
-        y = whole + ((scaled & (1 << 31) - 1) + (whole & 1) > 1 << 30)
+        y = _half_to_even(total << 20 >> fields["add_shift_o"])
     else:
         y = _rescaled(_rescaled(a << 20, fields, "a") + _rescaled(b << 20, fields, "b"), fields, "o")
     return np.clip(y + fields["add_zero_o"], fields["add_min"], fields["add_max"]).astype(np.int8)
+
+
+def _half_to_even(scaled: np.ndarray) -> np.ndarray:
+    """`scaled` / 2**31, rounded half to even."""
+    whole = scaled >> 31
+    return whole + ((scaled & (1 << 31) - 1) + (whole & 1) > 1 << 30)
 
 
 def _rescaled(x: np.ndarray, fields: dict[str, int], name: str) -> np.ndarray:
@@ -84,6 +94,36 @@ def fit_float(table: np.ndarray, ratios: tuple[float, float], zeros: tuple[int, 
             if fields is not None and np.array_equal(chip_table(fields, Rounding.FLOAT), table):
                 return fields
     return None
+
+
+def fit_product(table: np.ndarray, ratio: float, zeros: tuple[int, int, int],
+                rounding: Rounding) -> dict[str, int] | None:
+    """The add_* fields of a command with `multiply` that give `table`, or None if there are none.
+
+    table: int8 (256, 256), [own value + 128, residual + 128]: what the framework computes, clamped.
+    ratio: the product of the operands' scales over the output's. zeros: of own value, residual and output.
+    """
+    low, high = _product_limits(table, zeros) if rounding is Rounding.FLOAT else (ratio, ratio)
+    for factor in (ratio, (low + high) / 2):
+        if not 0 < factor < 1:
+            continue
+        multiplier, shift = quantize_multiplier(factor)
+        fields = _complete({"multiply": 1, "add_mult_o": multiplier, "add_shift_o": -shift}, table, zeros)
+        if shift <= 0 and np.array_equal(chip_table(fields, rounding), table):
+            return fields
+    return None
+
+
+def _product_limits(table: np.ndarray, zeros: tuple[int, int, int]) -> tuple[float, float]:
+    """The factors between which each product is rounded to its result; beyond those of the clamps, they are free."""
+    a, b = np.broadcast_arrays((_BYTES - zeros[0])[:, None], (_BYTES - zeros[1])[None, :])
+    product = np.where(a * b == 0, np.nan, a * b)
+    wanted = table.astype(float) - zeros[2]
+    ends = np.stack([(wanted - 0.5) / product, (wanted + 0.5) / product])
+    below = np.where(table == table.min(), -np.inf, ends[0]), np.where(table == table.max(), np.inf, ends[1])
+    lower = np.where(product > 0, below[0], np.where(table == table.max(), -np.inf, ends[1]))
+    upper = np.where(product > 0, below[1], np.where(table == table.min(), np.inf, ends[0]))
+    return float(np.nanmax(lower)), float(np.nanmin(upper))
 
 
 def _complete(fields: dict[str, int], table: np.ndarray, zeros: tuple[int, int, int]) -> dict[str, int]:

@@ -176,9 +176,10 @@ class _LayerScheduler:
         return Area(address, blocks, rows, columns, image.pixel_bytes, row_bytes)
 
     def _residual(self, image: Image, tile: Tile, blocks: tuple[int, int]) -> Area:
-        area = self._whole(image, tile.rows, blocks)
+        part = tile.of(image)
+        area = self._whole(image, part.rows, blocks)
         if area is None:
-            area = tile_area(self._slot("residual"), blocks, tile, self.config.lanes)
+            area = tile_area(self._slot("residual"), blocks, part, self.config.lanes)
             self._load(image, area, area)
         return area
 

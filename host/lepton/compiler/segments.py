@@ -56,8 +56,9 @@ class Segmenter:
         return {node.outputs[0]: node for node in self.graph.nodes if node.outputs[0] in found}
 
     def _chip_nodes(self, work: list[Node], reads: dict[int, list[Operand]]) -> list[ChipNode]:
-        """The nodes for the chip, in order; Tables and Adds are fused into the last computed of their producers that
-        allows it. The tail looks up before it adds, so a Table behind an Add is a node of its own."""
+        """The nodes for the chip, in order; Tables and operators of two tensors are fused into the last computed of
+        their producers that allows it. The tail looks up before it adds, so a Table behind an Add is a node of its own.
+        The layer's own value must be an operand of the result's size; the other may be repeated over rows or columns."""
         users = Counter(operand.tensor for operands in reads.values() for operand in operands)
         users.update(alias.tensor for alias in self.aliases)
 
@@ -70,10 +71,11 @@ class Segmenter:
             operands = reads[id(node)]
             rule = RULES[type(node.op)]
             if rule.fusion is Fusion.RESIDUAL:
-                found = next(((c, i) for c in reversed(result) for i in (0, 1)
+                whole = [i for i in (0, 1) if operands[i].image == rule.written_image(self.graph, node)]
+                found = next(((c, i) for c in reversed(result) for i in whole
                               if fits(c, operands[i]) and not c.scatters), None)
                 if found is not None:
-                    # It moves to the place of the Add, where the other operand is computed as well.
+                    # It moves to the place of that operator, where the other operand is computed as well.
                     producer, index = found
                     result.remove(producer)
                     result.append(replace(producer, output=node.outputs[0], residual=operands[1 - index], fused=node,
@@ -86,11 +88,13 @@ class Segmenter:
                     before.table = node
                     before.output = node.outputs[0]
                     continue
-            chip = ChipNode(node, rule, operands[0], rule.written_image(self.graph, node), node.outputs[0],
+            own = whole[0] if rule.fusion is Fusion.RESIDUAL else 0
+            chip = ChipNode(node, rule, operands[own], rule.written_image(self.graph, node), node.outputs[0],
                             moves=rule.moves(self.graph, node, node.op))
             if rule.fusion is Fusion.RESIDUAL:
-                chip.residual = operands[1]
+                chip.residual = operands[1 - own]
                 chip.fused = node
+                chip.own_first = own == 0
             elif chip.moves:
                 chip.others = tuple(operands[1:])
             result.append(chip)
@@ -127,7 +131,7 @@ class Segmenter:
         return name if alias is None else alias.tensor
 
     def _order(self, steps: list[str]) -> list[str]:
-        """Chip nodes in their order (an Add's producer has moved), host nodes as soon as their operands are there."""
+        """Chip nodes in their order (the producer that an operator of two tensors was fused into has moved), host nodes as soon as their operands are there."""
         done = set(self.graph.inputs)
         pending_chip = [name for name in self.chips]
         pending_host = [name for name in self.hosts]

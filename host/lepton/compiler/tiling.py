@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..arch import ChipConfig, Tensor
-from .layers import Box, ChipLayer, Part
+from .layers import Box, ChipLayer, Image, Part
 
 # Cycles of a command beyond its passes in the figures of `lepton compile --explain`: two commands follow each other
 # within 2 cycles in the RTL.
@@ -47,6 +47,11 @@ class Tile:
     @property
     def pixels(self) -> int:
         return (self.rows[1] - self.rows[0]) * (self.columns[1] - self.columns[0])
+
+    def of(self, image: Image) -> "Tile":
+        """The rows and columns of a residual that the tile takes; one that has a single row or column gives it to all."""
+        return replace(self, rows=self.rows if image.height > 1 else (0, 1),
+                       columns=self.columns if image.width > 1 else (0, 1))
 
 
 def _spans(span: tuple[int, int], size: int) -> list[tuple[int, int]]:
@@ -166,8 +171,18 @@ class Tiling:
 
     @property
     def output_bytes(self) -> int:
-        """Size of a tile buffer for the output or the residual."""
+        """Size of a tile buffer for the output."""
         return (1 if self.dot else self.blocks) * self.rows * self.columns * self.config.lanes
+
+    @property
+    def residual_bytes(self) -> int:
+        """Size of a tile buffer for the residual."""
+        image = self.layer.residual
+        if image is None:
+            return 0
+        rows = self.rows if image.height > 1 else 1
+        columns = self.columns if image.width > 1 else 1
+        return (1 if self.dot else self.blocks) * rows * columns * self.config.lanes
 
     @property
     def source_loads_once(self) -> bool:
@@ -188,7 +203,7 @@ class Tiling:
     def bytes(self) -> int:
         """Scratchpad bytes of all tile buffers."""
         source, output, residual = self.slots
-        return source * self.source_bytes + (output + residual) * self.output_bytes
+        return source * self.source_bytes + output * self.output_bytes + residual * self.residual_bytes
 
     @property
     def weight_bytes(self) -> int:
@@ -241,7 +256,7 @@ class Tiling:
             if self.weight_bytes > self.config.weight_bytes:
                 weights += (count - 1) * self.weight_bytes
         if self.streams.residual:
-            traffic += count * len(self.block_groups) * self.output_bytes
+            traffic += count * len(self.block_groups) * self.residual_bytes
         return compute, traffic / self.config.bus_bytes, weights / self.config.bus_bytes
 
 

@@ -55,7 +55,7 @@ def _window_walk(layer: ChipLayer, tile: Tile, box: Box, source: Area) -> dict[s
 
 def add_tail(command: Command, layer: ChipLayer, tile: Tile, blocks: tuple[int, int], area: Area,
              residual: Area | None) -> None:
-    """Let the last command of a reduction send its results through the tail to `area`, with `residual` added."""
+    """Let the last command of a reduction send its results through the tail to `area`, with what is in `residual`."""
     command.fields |= {
         "last": 1, "out_addr": area.at(blocks[0], tile.rows[0], tile.columns[0] * area.pixel_bytes),
         "out_x": area.pixel_bytes, "out_y": area.row_bytes, "out_z": area.block_bytes,
@@ -63,9 +63,11 @@ def add_tail(command: Command, layer: ChipLayer, tile: Tile, blocks: tuple[int, 
         "rounding": layer.rounding,
     } | layer.uniform
     command.writes += area.accesses(blocks, tile.rows)
-    if residual is not None:
+    if residual is not None and layer.residual is not None:
+        part = tile.of(layer.residual)
         command.fields |= layer.add | {
-            "res_addr": residual.at(blocks[0], tile.rows[0], tile.columns[0] * residual.pixel_bytes),
-            "res_x": residual.pixel_bytes, "res_y": residual.row_bytes, "res_z": residual.block_bytes,
+            "res_addr": residual.at(blocks[0], part.rows[0], part.columns[0] * residual.pixel_bytes),
+            "res_x": residual.pixel_bytes if layer.residual.width > 1 else 0,
+            "res_y": residual.row_bytes if layer.residual.height > 1 else 0, "res_z": residual.block_bytes,
         }
-        command.reads += residual.accesses(blocks, tile.rows)
+        command.reads += residual.accesses(blocks, part.rows)

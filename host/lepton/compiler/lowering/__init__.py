@@ -10,7 +10,7 @@
     lanewise  pools, means and tables: lane by lane
     averages  what divides a sum as the framework does
     channels  concatenations, slices and paddings of channels: other lanes for the same bytes
-    residual  additions and subtractions in the tail
+    residual  additions, subtractions and products of two tensors in the tail
 """
 
 import numpy as np

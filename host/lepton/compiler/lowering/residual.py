@@ -1,14 +1,16 @@
-"""Additions and subtractions in the tail: the layer's own value and a residual, as the framework rounds them."""
+"""Additions, subtractions and products in the tail: the layer's own value and a residual, as the framework rounds them."""
 
 from dataclasses import replace
 
 import numpy as np
 
-from ...graph import Add, Graph, GraphError, Node, Op, Sub, Tensor
+from ...arch import Rounding
+from ...graph import Add, Graph, GraphError, Mul, Node, Op, Sub, Tensor
 from ...graph.interpret import compute
 from ...graph.numerics.requantize import add_parameters
 from .. import residual_fit
 from ..chip_node import ChipNode
+from ..images import image_of
 from ..layers import ChipLayer
 from ..rule import Fusion, Rule
 from .context import Context, scale_of
@@ -19,10 +21,15 @@ Scales = tuple[float, float, float]  # of the layer's own value, of the residual
 Zeros = tuple[int, int, int]
 
 
-def refuse_sum(graph: Graph, node: Node, op: Add | Sub) -> str | None:
-    a, b = (tuple(graph.tensors[name].shape) for name in node.inputs)
-    if a != b:
-        return f"shapes {a} and {b} differ"
+def refuse(graph: Graph, node: Node, op: Add | Sub | Mul) -> str | None:
+    """One operand has the shape of the result; the other has it too, or one row or column that serves all."""
+    a, b = (image_of(graph, name) for name in node.inputs)
+    result = image_of(graph, node.outputs[0])
+    if result not in (a, b):
+        return f"neither operand, {a} and {b} as (height, width, channels), has the result's shape {result}"
+    other = b if a == result else a
+    if other[2] != result[2]:
+        return f"one channel of {other} for {result[2]} channels"
     return refuse_lanewise(graph, node, op)
 
 
@@ -35,7 +42,7 @@ def add(context: Context, layer: ChipLayer, node: ChipNode, op: Add) -> None:
     try:
         layer.add = add_parameters(*scales)
     except GraphError as error:
-        raise GraphError(f"{node.addition()[0].label}: {error}") from error
+        raise GraphError(f"{node.in_tail()[0].label}: {error}") from error
     layer.add |= {"add": 1, "add_zero_a": zeros[0], "add_zero_b": zeros[1], "add_zero_o": zeros[2],
                   "add_min": op.clamp[0], "add_max": op.clamp[1]}
 
@@ -46,14 +53,22 @@ def subtract(context: Context, layer: ChipLayer, node: ChipNode, op: Sub) -> Non
     layer.add = _fitted(context, node, scales, zeros, (1, -1) if node.own_first else (-1, 1))
 
 
+def multiply(context: Context, layer: ChipLayer, node: ChipNode, op: Mul) -> None:
+    """Let `layer` multiply by the residual that is fused into `node`."""
+    scales, zeros = _read(context, layer, node)
+    ratio = float(np.float32(scales[0]) * np.float32(scales[1]) / np.float32(scales[2]))
+    layer.add = _required(node, residual_fit.fit_product(
+        _results(context, node), ratio, zeros, Rounding.FLOAT if context.floats else Rounding.DOUBLE))
+
+
 def _read(context: Context, layer: ChipLayer, node: ChipNode) -> tuple[Scales, Zeros]:
     """Give the layer its residual; (scales, zero points) of own value, residual and output."""
     tensors = context.graph.tensors
-    fused, operand = node.addition()
+    fused, operand = node.in_tail()
     own = tensors[node.own]
     residual = tensors[node.other]
     output = tensors[fused.outputs[0]]
-    layer.residual = context.read(operand, (layer.output.height, layer.output.width))
+    layer.residual = context.read(operand, _rows(context, layer, node))
     if fused is not node.node:
         layer.op += f"+{type(fused.op).__name__}"
         layer.output_shape = tuple(output.shape)
@@ -61,23 +76,39 @@ def _read(context: Context, layer: ChipLayer, node: ChipNode) -> tuple[Scales, Z
             (own.zero_point, residual.zero_point, output.zero_point))
 
 
+def _rows(context: Context, layer: ChipLayer, node: ChipNode) -> tuple[int, int]:
+    """Height and width in which the layer reads its residual. Raises `GraphError` where it splits pixels into other
+    rows than a residual that is repeated over some of them."""
+    fused, operand = node.in_tail()
+    own = layer.output.height, layer.output.width
+    height, width, _ = operand.image
+    if height * width == own[0] * own[1]:
+        return own
+    if height * width > 1 and own != image_of(context.graph, fused.outputs[0])[:2]:
+        raise GraphError(f"{fused.label}: the layer has {own[0]} x {own[1]} pixels where its operand of {height} x {width} "
+                         "is repeated")
+    return height, width
+
+
 def _fitted(context: Context, node: ChipNode, scales: Scales, zeros: Zeros, signs: tuple[int, int]) -> dict[str, int]:
     """Fields that give the framework's result for every pair of bytes. `signs`: of own value and residual."""
     table = _results(context, node)
     if context.floats:
         ratios = (signs[0] * scales[0] / scales[2], signs[1] * scales[1] / scales[2])
-        fields = residual_fit.fit_float(table, ratios, zeros)
-    else:
-        fields = residual_fit.fit_fixed(table, scales, zeros, signs)
+        return _required(node, residual_fit.fit_float(table, ratios, zeros))
+    return _required(node, residual_fit.fit_fixed(table, scales, zeros, signs))
+
+
+def _required(node: ChipNode, fields: dict[str, int] | None) -> dict[str, int]:
     if fields is None:
-        raise GraphError(f"{node.addition()[0].label}: no integers give the results that the framework gives")
+        raise GraphError(f"{node.in_tail()[0].label}: no integers give the results that the framework gives")
     return fields
 
 
 def _results(context: Context, node: ChipNode) -> np.ndarray:
     """int8 (256, 256), [own value + 128, residual + 128]: the host's kernel on every pair, in the graph's order."""
     tensors = context.graph.tensors
-    fused, _ = node.addition()
+    fused, _ = node.in_tail()
     names = [node.own, node.other]
     values = [_BYTES[:, None], _BYTES[None, :]]
     operands = [replace(tensors[name], shape=value.shape, data=None)
@@ -89,6 +120,7 @@ def _results(context: Context, node: ChipNode) -> np.ndarray:
 
 
 RULES: dict[type[Op], Rule] = {
-    Add: Rule(refuse_sum, read_and_write, fusion=Fusion.RESIDUAL, fuse=add),
-    Sub: Rule(refuse_sum, read_and_write, fusion=Fusion.RESIDUAL, fuse=subtract),
+    Add: Rule(refuse, read_and_write, fusion=Fusion.RESIDUAL, fuse=add),
+    Sub: Rule(refuse, read_and_write, fusion=Fusion.RESIDUAL, fuse=subtract),
+    Mul: Rule(refuse, read_and_write, fusion=Fusion.RESIDUAL, fuse=multiply),
 }

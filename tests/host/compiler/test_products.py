@@ -1,0 +1,135 @@
+"""Products of two computed tensors, and operands that are repeated over rows or columns, in the tail.
+
+Golden against the host's kernels, which are the frameworks' (`tests/system/test_frameworks.py`).
+"""
+
+import numpy as np
+import pytest
+from lepton.compiler import compile_graph
+from lepton.graph import Add, Arithmetic, Mul, Sub, Table, interpret
+
+from tests.host.compiler.compiler_graphs import CRAMPED, Builder, golden, quantization, random_inputs
+
+CONFIGS = ["tiny", "base", *CRAMPED]
+PADDED = ((1, 1), (1, 1))
+
+
+def exact(graph, config, arithmetic=Arithmetic.FIXED, on_host=()):
+    """The compiled model; golden gives the kernels' bytes, and the operators `on_host` are the host's."""
+    graph.arithmetic = arithmetic
+    for seed in (1, 3):  # random, and extremes
+        inputs = random_inputs(graph, seed)
+        outputs, model = golden(graph, CRAMPED.get(config, config), inputs, seed)
+        wanted = interpret.evaluate(graph, inputs)
+        for name in graph.outputs:
+            np.testing.assert_array_equal(outputs[name], wanted[name], err_msg=name)
+    assert [row.op for row in model.placement if row.where == "host"] == list(on_host)
+    return model
+
+
+def scaled_like(b, name, *operands, factor=None):
+    """Give a result the scale that lets products of int8 fill its range; `factor` is that of the integer product."""
+    tensors = b.graph.tensors
+    scale = (factor or b.random.uniform(60, 140)) * np.prod([float(tensors[operand].scale) for operand in operands])
+    tensors[name].quantization = quantization(scale, int(b.random.integers(-20, 20)))
+    return name
+
+
+def product(b, x, y, **attributes):
+    shape = np.broadcast_shapes(b.shape(x), b.shape(y))
+    return scaled_like(b, b.node(Mul(**attributes), [x, y], shape), x, y)
+
+
+def gated(b, x):
+    """Squeeze and excite: a mean, two 1 x 1 layers, the second through a table, and one factor for each channel."""
+    channels = b.shape(x)[3]
+    squeezed = b.conv(b.mean(x), max(channels // 4, 1), (1, 1))
+    excited = b.conv(squeezed, channels, (1, 1))
+    rising = tuple(range(-128, 128))
+    gate = b.node(Table(bytes(value & 255 for value in rising)), [excited], b.shape(excited))
+    b.graph.tensors[gate].quantization = quantization(1 / 256, -128)
+    return gate
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("arithmetic", Arithmetic)
+@pytest.mark.parametrize("gate_first", [False, True])
+def test_gates_of_channels_stay_on_the_chip(config, arithmetic, gate_first):
+    """One job: the mean, the layers of the gate, the product, the layer behind it."""
+    b = Builder((1, 9, 7, 21), 5)
+    x = b.conv("image", 37, padding=PADDED)
+    gate = gated(b, x)
+    y = product(b, gate, x) if gate_first else product(b, x, gate)
+    model = exact(b.done(b.conv(y, 18, (1, 1))), config, arithmetic)
+    assert [layer.op for layer in model.layers if "Mul" in layer.op] == ["Mul"]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("arithmetic", Arithmetic)
+def test_products_are_fused_into_their_producer(config, arithmetic):
+    """A gated linear unit: two branches of one size, the second behind a clamp, and their product."""
+    b = Builder((1, 11, 6, 9), 8)
+    a = b.conv("image", 40, padding=PADDED)
+    c = b.depthwise(b.conv("image", 40, (1, 1)), padding=PADDED, clamp=(-50, 100))
+    model = exact(b.done(product(b, a, c, clamp=(-90, 127))), config, arithmetic)
+    assert [layer.op for layer in model.layers if "Mul" in layer.op] == ["DepthwiseConv2D+Mul"]
+
+
+@pytest.mark.parametrize("arithmetic", Arithmetic)
+@pytest.mark.parametrize("op", [Add, Sub, Mul])
+@pytest.mark.parametrize("seed", range(12))
+def test_every_broadcast_of_rows_and_columns(seed, op, arithmetic):
+    """Random shapes; one operand, the first or the second, has one row, one column, or both."""
+    random = np.random.default_rng([seed, 77])
+    height, width = (int(n) for n in random.integers(2, 14, 2))
+    channels = int(random.choice([1, 3, 16, 20, 50]))
+    b = Builder((1, height, width, 6), seed)
+    whole = b.conv("image", channels, padding=PADDED)
+    small = b.conv("image", channels, padding=PADDED)
+    axes = [(1,), (2,), (1, 2)][seed % 3]
+    kernel = tuple(n if axis in axes else 1 for axis, n in ((1, height), (2, width)))
+    small = b.depthwise(small, kernel)
+    operands = [whole, small] if random.random() < 0.5 else [small, whole]
+    result = b.node(op(), operands, b.shape(whole))
+    for name in operands:  # scales of one size, so that sums can be expressed
+        b.graph.tensors[name].quantization = quantization(random.uniform(0.04, 0.06), int(random.integers(-99, 99)))
+    if op is Mul:
+        scaled_like(b, result, whole, small)
+    else:
+        b.graph.tensors[result].quantization = quantization(0.09, 3)
+    exact(b.done(result), ["tiny", "cramped4", "cramped16"][seed % 3], arithmetic)
+
+
+def test_products_of_a_tensor_with_itself():
+    b = Builder((1, 5, 5, 18), 3)
+    x = b.conv("image", 20)
+    exact(b.done(product(b, x, x)), "tiny")
+
+
+def test_inputs_of_the_network_are_multiplied():
+    b = Builder((1, 5, 6, 18), 3)
+    b.graph.inputs.append(b._activation("gate", (1, 1, 1, 18)))
+    exact(b.done(product(b, "gate", "image")), "tiny")
+
+
+@pytest.mark.parametrize(("shapes", "reason"), [
+    (((1, 4, 5, 6), (1, 4, 5, 1)), "one channel of (4, 5, 1) for 6 channels"),
+    (((1, 4, 1, 6), (1, 1, 5, 6)),
+     "neither operand, (4, 1, 6) and (1, 5, 6) as (height, width, channels), has the result's shape (4, 5, 6)"),
+])
+def test_other_broadcasts_are_the_hosts(shapes, reason):
+    b = Builder(shapes[0], 1)
+    b.graph.inputs.append(b._activation("other", shapes[1]))
+    b.conv("image", 4, (1, 1))
+    result = product(b, "image", "other")
+    model = compile_graph(b.done("t0", result), "tiny")
+    assert [(row.op, row.reason) for row in model.placement if row.where == "host"] == [("Mul", reason)]
+
+
+def test_a_product_that_no_integers_give_is_the_hosts():
+    """Scales whose product is twice that of the output: the factor would need a left shift."""
+    b = Builder((1, 4, 5, 6), 1)
+    x = b.conv("image", 8)
+    y = scaled_like(b, b.node(Mul(), [x, x], b.shape(x)), x, x, factor=0.5)
+    model = exact(b.done(y), "tiny", on_host=["Mul"])
+    assert "no integers give the results that the framework gives" in str([row.reason for row in model.placement])
