@@ -14,6 +14,7 @@ from lepton.graph import (
     Graph,
     MaxPool2D,
     Mean,
+    Mul,
     Node,
     Quantization,
     Reshape,
@@ -109,6 +110,13 @@ class Builder:
 
     def add(self, a, b, **attributes):
         return self.node(Add(**attributes), [a, b], self.shape(a))
+
+    def multiply(self, a, b, **attributes):
+        """Shapes are broadcast; the output's scale lets products of int8 fill its range."""
+        name = self.node(Mul(**attributes), [a, b], np.broadcast_shapes(self.shape(a), self.shape(b)))
+        scale = self.random.uniform(60, 140) * np.prod([float(self.graph.tensors[x].scale) for x in (a, b)])
+        self.graph.tensors[name].quantization = quantization(scale, int(self.random.integers(-20, 20)))
+        return name
 
     def reshape(self, x, shape):
         return self.node(Reshape(tuple(shape)), [x], shape, same=True)

@@ -4,7 +4,7 @@ import numpy as np
 
 from tests.host.compiler.compiler_graphs import Builder
 
-OPERATORS = ("conv", "group", "depthwise", "dense", "max", "average", "mean", "add")
+OPERATORS = ("conv", "group", "depthwise", "dense", "max", "average", "mean", "add", "product", "gate")
 
 
 def _pads(random, kernel):
@@ -48,6 +48,11 @@ def append(b: Builder, kind: str, x: str) -> str:
         return getattr(b, f"{kind}_pool")(x, kernel=kernel, stride=stride, padding=padding, clamp=clamp)
     if kind == "mean":
         return b.mean(x)
+    if kind == "product":
+        return b.multiply(x, b.conv(x, shape[3], (1, 1)) if random.random() < 0.7 else x, clamp=clamp)
+    if kind == "gate":
+        gate = b.conv(b.mean(x), shape[3], (1, 1))
+        return b.multiply(*([x, gate] if random.random() < 0.5 else [gate, x]), clamp=clamp)
     return b.add(x, x, clamp=clamp)
 
 
@@ -68,7 +73,7 @@ def network(seed: int):
     b = Builder((1, int(random.integers(6, 20)), int(random.integers(6, 20)), int(random.choice([1, 3, 4, 16]))), seed)
     x = b.conv("image", int(random.integers(4, 40)), (3, 3), padding=((1, 1), (1, 1)))
     for _ in range(int(random.integers(1, 4))):
-        kind = random.choice(["shortcut", "conv", "depthwise", "max", "average", "own"])
+        kind = random.choice(["shortcut", "conv", "depthwise", "max", "average", "own", "product", "gate"])
         if kind == "shortcut":
             channels = b.shape(x)[3]
             y = b.conv(x, channels, (3, 3), padding=((1, 1), (1, 1)), clamp=(-100, 127))

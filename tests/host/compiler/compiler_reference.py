@@ -6,7 +6,18 @@ An oracle for what cannot be put into a TFLite file: any clamp range, any paddin
 import math
 
 import numpy as np
-from lepton.graph import Add, AveragePool2D, Conv2D, DepthwiseConv2D, FullyConnected, MaxPool2D, Mean, Reshape, Table
+from lepton.graph import (
+    Add,
+    AveragePool2D,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    MaxPool2D,
+    Mean,
+    Mul,
+    Reshape,
+    Table,
+)
 
 
 def _multiplier(real):
@@ -139,12 +150,23 @@ def _add(graph, node, a, b):
     twice = 2 * max(map(_scale, t))
     pairs = [_multiplier(_scale(x) / twice) for x in t]
     last = _multiplier(twice / ((1 << 20) * _scale(output)))
+    a, b = np.broadcast_arrays(a, b)
     result = np.empty(a.shape, np.int64)
     for index in np.ndindex(a.shape):
         scaled = sum(_requantize((int(v[index]) - _zero(x)) << 20, *p)
                      for v, x, p in zip((a, b), t, pairs, strict=True))
         result[index] = _requantize(scaled, *last) + _zero(output)
     return np.clip(result, *node.op.clamp)
+
+
+def _mul(graph, node, a, b):
+    t = [graph.tensors[name] for name in node.inputs]
+    output = graph.tensors[node.outputs[0]]
+    # a product of float32 in TFLite (kernels/mul.cc)
+    factor = _multiplier(float(np.prod(np.float32([_scale(t[0]), _scale(t[1])])) / np.float32(_scale(output))))
+    product = (a.astype(np.int64) - _zero(t[0])) * (b.astype(np.int64) - _zero(t[1]))
+    result = np.vectorize(lambda p: _requantize(int(p), *factor), otypes=[np.int64])(product)
+    return np.clip(result + _zero(output), *node.op.clamp)
 
 
 def _table(graph, node, x):
@@ -156,7 +178,7 @@ def _reshape(graph, node, x):
 
 
 _KERNELS = {Conv2D: _conv, DepthwiseConv2D: _depthwise, FullyConnected: _dense, MaxPool2D: _max_pool,
-            AveragePool2D: _average_pool, Mean: _mean, Add: _add, Table: _table, Reshape: _reshape}
+            AveragePool2D: _average_pool, Mean: _mean, Add: _add, Mul: _mul, Table: _table, Reshape: _reshape}
 
 
 def reference(graph, inputs):

@@ -35,11 +35,6 @@ def scaled_like(b, name, *operands, factor=None):
     return name
 
 
-def product(b, x, y, **attributes):
-    shape = np.broadcast_shapes(b.shape(x), b.shape(y))
-    return scaled_like(b, b.node(Mul(**attributes), [x, y], shape), x, y)
-
-
 def gated(b, x):
     """Squeeze and excite: a mean, two 1 x 1 layers, the second through a table, and one factor for each channel."""
     channels = b.shape(x)[3]
@@ -59,7 +54,7 @@ def test_gates_of_channels_stay_on_the_chip(config, arithmetic, gate_first):
     b = Builder((1, 9, 7, 21), 5)
     x = b.conv("image", 37, padding=PADDED)
     gate = gated(b, x)
-    y = product(b, gate, x) if gate_first else product(b, x, gate)
+    y = b.multiply(gate, x) if gate_first else b.multiply(x, gate)
     model = exact(b.done(b.conv(y, 18, (1, 1))), config, arithmetic)
     assert [layer.op for layer in model.layers if "Mul" in layer.op] == ["Mul"]
 
@@ -71,7 +66,7 @@ def test_products_are_fused_into_their_producer(config, arithmetic):
     b = Builder((1, 11, 6, 9), 8)
     a = b.conv("image", 40, padding=PADDED)
     c = b.depthwise(b.conv("image", 40, (1, 1)), padding=PADDED, clamp=(-50, 100))
-    model = exact(b.done(product(b, a, c, clamp=(-90, 127))), config, arithmetic)
+    model = exact(b.done(b.multiply(a, c, clamp=(-90, 127))), config, arithmetic)
     assert [layer.op for layer in model.layers if "Mul" in layer.op] == ["DepthwiseConv2D+Mul"]
 
 
@@ -103,13 +98,13 @@ def test_every_broadcast_of_rows_and_columns(seed, op, arithmetic):
 def test_products_of_a_tensor_with_itself():
     b = Builder((1, 5, 5, 18), 3)
     x = b.conv("image", 20)
-    exact(b.done(product(b, x, x)), "tiny")
+    exact(b.done(b.multiply(x, x)), "tiny")
 
 
 def test_inputs_of_the_network_are_multiplied():
     b = Builder((1, 5, 6, 18), 3)
     b.graph.inputs.append(b._activation("gate", (1, 1, 1, 18)))
-    exact(b.done(product(b, "gate", "image")), "tiny")
+    exact(b.done(b.multiply("gate", "image")), "tiny")
 
 
 @pytest.mark.parametrize(("shapes", "reason"), [
@@ -121,7 +116,7 @@ def test_other_broadcasts_are_the_hosts(shapes, reason):
     b = Builder(shapes[0], 1)
     b.graph.inputs.append(b._activation("other", shapes[1]))
     b.conv("image", 4, (1, 1))
-    result = product(b, "image", "other")
+    result = b.multiply("image", "other")
     model = compile_graph(b.done("t0", result), "tiny")
     assert [(row.op, row.reason) for row in model.placement if row.where == "host"] == [("Mul", reason)]
 

@@ -15,6 +15,7 @@ from lepton.graph import (
     GraphError,
     MaxPool2D,
     Mean,
+    Mul,
     Node,
     Op,
     Padding,
@@ -249,7 +250,7 @@ def _softmax(writer: _Writer, node: Node, op: Softmax, x: Tensor, inputs: list[i
     return {"Beta": op.beta}
 
 
-def _add(writer: _Writer, node: Node, op: Add, x: Tensor, inputs: list[int]) -> Fields:
+def _no_fields(writer: _Writer, node: Node, op: Add | Mul, x: Tensor, inputs: list[int]) -> Fields:
     return {}
 
 
@@ -257,6 +258,7 @@ def _add(writer: _Writer, node: Node, op: Add, x: Tensor, inputs: list[int]) -> 
 # version (tensorflow/lite/tools/versioning/op_version.cc).
 WRITERS: dict[type[Op], tuple[tuple[str, int], Callable[..., Fields]]] = {
     Conv2D: (("CONV_2D", 3), _conv), DepthwiseConv2D: (("DEPTHWISE_CONV_2D", 3), _depthwise),
-    FullyConnected: (("FULLY_CONNECTED", 5), _fully_connected), Add: (("ADD", 2), _add),
+    FullyConnected: (("FULLY_CONNECTED", 5), _fully_connected), Add: (("ADD", 2), _no_fields),
+    Mul: (("MUL", 2), _no_fields),
     MaxPool2D: (("MAX_POOL_2D", 2), _pool), AveragePool2D: (("AVERAGE_POOL_2D", 2), _pool), Mean: (("MEAN", 2), _mean),
     Softmax: (("SOFTMAX", 2), _softmax), Reshape: (("RESHAPE", 1), _reshape)}
