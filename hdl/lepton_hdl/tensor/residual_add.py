@@ -31,7 +31,8 @@ class ResidualAdd(wiring.Component):
     The parameters (`lepton.arch.Tensor`, add_*): each stable while the stage that uses it holds a row (SCALE: zeros
         and multipliers, SHIFT: shifts, SCALE_SUM: mult_o, SHIFT_SUM: shift_o, ROUND: zero_o, CLAMP: the rest).
     as_float: bit s says that the row at stage s is added as FLOAT (SHIFT, SUM, SCALE_SUM, SHIFT_SUM, ROUND).
-    multiplies: bit s says that the row at stage s, which adds, is a product (SCALE, SUM, SCALE_SUM); `shift_a` is 0 then.
+    multiplies: bit s says that the row at stage s, which adds, is a product (SCALE, SUM, SCALE_SUM). `shift_a` is 0
+        then.
     """
 
     y: In(signed(8))

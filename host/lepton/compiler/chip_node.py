@@ -9,8 +9,8 @@ from .rule import Fusion, Rule
 
 @dataclass(eq=False)
 class ChipNode:
-    """A node for the chip; with `table`, its results go through that Table, with `residual`, the operator of two tensors
-    `fused` is computed in its tail, behind the table.
+    """A node for the chip; with `table`, its results go through that Table, with `residual`, the operator of two
+    tensors `fused` is computed in its tail, behind the table.
 
     `written` is the image that `node` writes; `output`, the tensor that it becomes, may split its pixels into other
     rows, where a Reshape is between it and the fused operator.
@@ -47,7 +47,7 @@ class ChipNode:
 
     @property
     def scatters(self) -> bool:
-        """True where it takes more or fewer layers than one, so that no operator of two tensors can be fused into it."""
+        """True where it takes more or fewer layers than one, so that no operator of two tensors fits its tail."""
         return self.moves or self.rule.phases is not None
 
     def in_tail(self) -> tuple[Node, Operand]:

@@ -187,8 +187,9 @@ class Placer:
     @staticmethod
     def _slots(tiling: Tiling, address: int) -> Slots:
         slots = Slots()
-        for addresses, count, size in zip((slots.source, slots.output, slots.residual), tiling.slots,
-                                          (tiling.source_bytes, tiling.output_bytes, tiling.residual_bytes), strict=True):
+        sizes = tiling.source_bytes, tiling.output_bytes, tiling.residual_bytes
+        for addresses, count, size in zip((slots.source, slots.output, slots.residual), tiling.slots, sizes,
+                                          strict=True):
             for _ in range(count):
                 addresses.append(address)
                 address += size

@@ -1,4 +1,4 @@
-"""Integers for the tail's residual add, and its product, that give the same byte as a framework, for every pair of int8.
+"""Integers for the tail's sums and products that give the same byte as a framework, for every pair of int8.
 
 There are 65 536 pairs, so a function of two int8 is given as its table, and what the chip would compute with some
 parameters is compared with all of it. Frameworks that add in float32 round after every
@@ -8,8 +8,8 @@ operation; the chip, in `Rounding.FLOAT`, computes one exact sum
 
 and rounds once. The table says on which side of each half a sum must be: two linear inequalities in A, B and C for
 each pair. The ratios of the scales nearly satisfy them; some fail because float32 rounded a sum across a half, and hold
-when A, B and C are moved by less than the last place of a float32. A product, rint(a * b * A), has one coefficient: each
-pair limits it to an interval.
+when A, B and C are moved by less than the last place of a float32. A product, rint(a * b * A), has one coefficient:
+each pair limits it to an interval.
 """
 
 import math

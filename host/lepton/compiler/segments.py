@@ -58,7 +58,8 @@ class Segmenter:
     def _chip_nodes(self, work: list[Node], reads: dict[int, list[Operand]]) -> list[ChipNode]:
         """The nodes for the chip, in order; Tables and operators of two tensors are fused into the last computed of
         their producers that allows it. The tail looks up before it adds, so a Table behind an Add is a node of its own.
-        The layer's own value must be an operand of the result's size; the other may be repeated over rows or columns."""
+        The layer's own value must be an operand of the result's size; the other may be repeated over rows or columns.
+        """
         users = Counter(operand.tensor for operands in reads.values() for operand in operands)
         users.update(alias.tensor for alias in self.aliases)
 
@@ -131,7 +132,8 @@ class Segmenter:
         return name if alias is None else alias.tensor
 
     def _order(self, steps: list[str]) -> list[str]:
-        """Chip nodes in their order (the producer that an operator of two tensors was fused into has moved), host nodes as soon as their operands are there."""
+        """Chip nodes in their order (producers have moved to what was fused into them), host nodes as soon as possible.
+        """
         done = set(self.graph.inputs)
         pending_chip = [name for name in self.chips]
         pending_host = [name for name in self.hosts]

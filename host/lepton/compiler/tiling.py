@@ -49,7 +49,7 @@ class Tile:
         return (self.rows[1] - self.rows[0]) * (self.columns[1] - self.columns[0])
 
     def of(self, image: Image) -> "Tile":
-        """The rows and columns of a residual that the tile takes; one that has a single row or column gives it to all."""
+        """The rows and columns of a residual that the tile takes. A single row or column of it serves all."""
         return replace(self, rows=self.rows if image.height > 1 else (0, 1),
                        columns=self.columns if image.width > 1 else (0, 1))
 

@@ -145,7 +145,8 @@ async def products(dut):
     """The ends of both operands, of the multiplier and of the shift; ties in FLOAT, on even and odd integers."""
     rows = [row(y=y, residual=r, zero_a=zero_a, zero_b=zero_b, mult_o=mult_o, shift_o=shift_o, rounding=rounding,
                 multiply=1)
-            for y, zero_a in ((-128, 127), (127, -128), (-128, 0), (3, 0)) for r, zero_b in ((-128, 127), (127, -128), (5, 0))
+            for y, zero_a in ((-128, 127), (127, -128), (-128, 0), (3, 0))
+            for r, zero_b in ((-128, 127), (127, -128), (5, 0))
             for mult_o in (INT_MIN, -1, 0, 1 << 30, INT_MAX) for shift_o in (0, 1, 7, 8, 31)
             for rounding in (Rounding.DOUBLE, Rounding.FLOAT)]
     rows += [row(y=y, residual=r, mult_o=1 << 30, shift_o=shift, rounding=rounding, multiply=1)

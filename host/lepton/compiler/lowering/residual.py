@@ -1,4 +1,4 @@
-"""Additions, subtractions and products in the tail: the layer's own value and a residual, as the framework rounds them."""
+"""Sums, differences and products in the tail: the layer's own value and a residual, rounded as the framework does."""
 
 from dataclasses import replace
 
@@ -85,8 +85,8 @@ def _rows(context: Context, layer: ChipLayer, node: ChipNode) -> tuple[int, int]
     if height * width == own[0] * own[1]:
         return own
     if height * width > 1 and own != image_of(context.graph, fused.outputs[0])[:2]:
-        raise GraphError(f"{fused.label}: the layer has {own[0]} x {own[1]} pixels where its operand of {height} x {width} "
-                         "is repeated")
+        raise GraphError(f"{fused.label}: the layer has {own[0]} x {own[1]} pixels where its operand of {height} x "
+                         f"{width} is repeated")
     return height, width
 
 

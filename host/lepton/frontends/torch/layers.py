@@ -1,11 +1,11 @@
-"""Layers of the chip: convolutions, linear layers, sums, pools and means of int8 values."""
+"""Layers of the chip: convolutions, linear layers, sums, products, pools and means of int8 values."""
 
 from collections.abc import Callable
 
 import torch
 from torch.fx import Node
 
-from lepton.graph import FULL, Add, Pair, Sub, Tensor
+from lepton.graph import FULL, Add, Mul, Pair, Sub, Tensor
 from lepton.graph.builder import Value
 
 from .context import ImportContext
@@ -70,7 +70,14 @@ def _sum(context: ImportContext, node: Node, output: Tensor, clamp: Pair) -> Val
     return context.at(node, context.label(node)).emit(op, operands, output=output)
 
 
+def _product(context: ImportContext, node: Node, output: Tensor, clamp: Pair) -> Value | None:
+    operands = context.operands(node.args[:2])
+    if operands is None or node.target is not aten.mul.Tensor:
+        return None
+    return context.at(node, context.label(node)).emit(Mul(clamp), operands, output=output)
+
+
 _LAYERS: dict[Kind, Reader] = {
     Kind.CONVOLUTION: convolution, Kind.TRANSPOSED: transposed_convolution, Kind.LINEAR: linear, Kind.SUM: _sum,
-    Kind.POOL: pool, Kind.ADAPTIVE_POOL: mean, Kind.MEAN: mean,
+    Kind.PRODUCT: _product, Kind.POOL: pool, Kind.ADAPTIVE_POOL: mean, Kind.MEAN: mean,
 }

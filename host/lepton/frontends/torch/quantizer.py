@@ -78,7 +78,7 @@ class LeptonQuantizer(Quantizer):
             self._join(node)
         elif kind(node) in SAME_GRID:
             self._same(node)
-        elif _is_mean(node) or _scales_channels(node) or (
+        elif _is_mean(node) or _scales_channels(node) or _is_product(node) or (
                 kind(node) in _WHERE_INT8 and any(map(_is_int8, self._operands(node)))):
             self._chain(node, self._operands(node))
 
@@ -190,6 +190,13 @@ def _is_constant(node: Node) -> bool:
     """Whether the value is made of the module's parameters and buffers alone."""
     return node.op == "get_attr" or (node.op == "call_function" and bool(node.all_input_nodes)
                                      and all(map(_is_constant, node.all_input_nodes)))
+
+
+def _is_product(node: Node) -> bool:
+    """Whether the node multiplies two computed int8 tensors, as gates do."""
+    return node.target is torch.ops.aten.mul.Tensor and all(
+        isinstance(factor, Node) and not _is_constant(factor) and _is_float(factor) and _is_int8(factor)
+        for factor in node.args[:2])
 
 
 def _scales_channels(node: Node) -> bool:

@@ -58,6 +58,8 @@ ALWAYS = {
     "product": (IMAGE, lambda: Call(lambda p, x: torch.sigmoid(x) * x)),
     "a value with itself": (IMAGE, lambda: Call(lambda p, x: torch.cat([
         torch.maximum(x, x), torch.minimum(F.relu(x), F.relu(x)), x + x, x * x], 1))),
+    "gate": (IMAGE, lambda: Call(lambda p, x: x * torch.sigmoid(F.max_pool2d(x, (12, 10))))),
+    "product of a column": (IMAGE, lambda: Call(lambda p, x: F.relu6(torch.tanh(F.max_pool2d(x, (1, 10))) * x))),
     "maximum pool": (IMAGE, lambda: nn.MaxPool2d(3, 2, 1)),
     "tables": (IMAGE, lambda: nn.Sequential(nn.SiLU(), nn.GELU(), nn.Hardswish(), nn.LeakyReLU(), nn.Tanh())),
     "moves": (IMAGE, lambda: nn.Sequential(nn.PixelUnshuffle(2), nn.ChannelShuffle(4), nn.ReflectionPad2d(2))),
