@@ -1,11 +1,14 @@
 """Moves of data that take several operators; of any type, and the result has the quantization of x."""
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
 from . import ops
 from .builder import Value
+
+MAX_GROWN = 1 << 26  # elements of what `tile` and `expand` make: 512 MiB of int64 indices at most
 
 
 def concat(values: Sequence[Value], axis: int) -> Value:
@@ -55,7 +58,9 @@ def with_rank(x: Value, rank: int) -> Value:
 def tile(x: Value, counts: Sequence[int]) -> Value:
     """The whole tensor repeated `counts[i]` times along axis i; more counts than axes add axes in front."""
     x = with_rank(x, len(counts))
-    for axis, count in enumerate((1,) * (x.rank - len(counts)) + tuple(counts)):
+    counts = (1,) * (x.rank - len(counts)) + tuple(counts)
+    _check_grown(x, [n * count for n, count in zip(x.shape, counts, strict=True)])
+    for axis, count in enumerate(counts):
         if count != 1:
             x = x.take(axis, np.tile(np.arange(x.shape[axis]), count))
     return x
@@ -66,10 +71,18 @@ def expand(x: Value, shape: Sequence[int]) -> Value:
     x = with_rank(x, len(shape))
     if any(now not in (1, wanted) for now, wanted in zip(x.shape, shape, strict=True)):
         raise x.builder.error(f"a tensor of shape {tuple(x.shape)} cannot be broadcast to {tuple(shape)}")
+    _check_grown(x, shape)
     for axis, (now, wanted) in enumerate(zip(x.shape, shape, strict=True)):
         if now != wanted:
             x = x.take(axis, np.zeros(wanted, np.int64))
     return x
+
+
+def _check_grown(x: Value, shape: Sequence[int]) -> None:
+    """Places of the elements along each axis are constants, which must not outgrow memory."""
+    if min(shape, default=1) < 1 or prod(shape) > MAX_GROWN:
+        raise x.builder.error(f"the result's shape {tuple(shape)} must have dimensions of at least 1 and at most "
+                              f"{MAX_GROWN} elements")
 
 
 def flip(x: Value, axes: Sequence[int]) -> Value:

@@ -15,7 +15,7 @@ from lepton.graph import GraphError
 
 from . import worker
 
-SECONDS = 300.0  # for one model; the largest of the tests take a few
+SECONDS = 60.0  # for one model, and one second more for each MiB of it; the largest of the tests take a few
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,13 @@ class IsolatedWorker:
 
     def prepare(self, data: bytes) -> bytes:
         """See `worker.prepare`. Raises GraphError where that refuses, crashes, or does not answer in time."""
+        seconds = self.seconds + len(data) / (1 << 20)
         with self._lock:
             if self._running is None or not self._running.usable:
                 self._running = _Running.start()
             running = self._running
             try:
-                answer = running.answer(data, self.seconds)
+                answer = running.answer(data, seconds)
             except (BrokenPipeError, EOFError):
                 code = running.process.wait()
                 self.close()
@@ -96,7 +97,10 @@ class IsolatedWorker:
                 raise GraphError(f"{what} (exit status {code})") from None
             except TimeoutError:
                 self.close()
-                raise GraphError(f"ONNX Runtime has not prepared the model within {self.seconds:g} seconds") from None
+                raise GraphError(f"ONNX Runtime has not prepared the model within {seconds:.1f} seconds") from None
+            except BaseException:  # interrupted: what is left of its answer must not be taken for the next one
+                self.close()
+                raise
         if answer[:1] == b"-":
             raise GraphError(answer[1:].decode(errors="replace"))
         return answer[1:]

@@ -15,8 +15,12 @@ from .values import BYTES, CODES, AtRunTime, Computed, Constant, OnnxValue, Sett
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """The node's attributes as Python values, text as str."""
-    given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    """The node's attributes as Python values, text as str. Raises GraphError for one without a type or a value."""
+    try:
+        given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    except ValueError as error:
+        raise GraphError(f"{node.op_type} {node.name!r} has a malformed attribute: {' '.join(str(error).split())}"
+                         ) from None
     return {name: value.decode(errors="replace") if isinstance(value, bytes) else value
             for name, value in given.items()}
 

@@ -1,6 +1,7 @@
 """From a file to an ONNX model that is safe to hand on: parsed, checked, self-contained, of fixed shapes."""
 
 import os
+import re
 from collections.abc import Mapping
 from math import prod
 from os import PathLike
@@ -16,6 +17,8 @@ from .worker import LARGEST_TENSOR, MOST_DIMENSIONS, constants
 
 DOMAINS = {"", "ai.onnx", "com.microsoft"}
 OLDEST_OPSET = 7  # ONNX Runtime supports operators from this opset on (its docs/Versioning.md)
+# Checked first, since ONNX's shape inference (1.22) never ends on others, such as "...-".
+_EQUATION = re.compile(rb"(?:[A-Za-z, ]|\.\.\.)*(?:->(?:[A-Za-z ]|\.\.\.)*)?")
 
 Source = str | PathLike[str] | bytes | bytearray | memoryview | onnx.ModelProto
 Shapes = Mapping[str, tuple[int, ...]]
@@ -103,6 +106,10 @@ def _check_nodes(graph: onnx.GraphProto) -> None:
         where = f"{node.op_type} {node.name or (node.output[0] if node.output else '')!r}"
         if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute):
             raise GraphError(f"{where}: control flow is not supported; the network must be a plain graph")
+        for equation in (a.s for a in node.attribute if (node.op_type, a.name) == ("Einsum", "equation")):
+            if not _EQUATION.fullmatch(equation):
+                raise GraphError(f"{where}: the equation must be letters, commas, '...' and one '->', not "
+                                 f"{equation[:80].decode(errors='replace')!r}")
         for name in filter(None, node.input):
             if name not in known:
                 why = ("before any operator has computed it: the graph has a cycle, or is not sorted"

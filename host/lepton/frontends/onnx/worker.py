@@ -8,6 +8,7 @@ content is b"+" and the model, or b"-" and the reason why there is none.
 
 import contextlib
 import os
+import re
 import resource
 import struct
 import sys
@@ -28,6 +29,12 @@ CHANNELS_LAST = "channels last"
 # Fusions of float operators that change no number, and whose parts are easier to take one by one.
 KEPT_APART = ["ConvActivationFusion", "ConvAddActivationFusion", "GemmActivationFusion", "MatMulScaleFusion",
               "MatmulTransposeFusion", "TransposeOptimizer"]
+
+
+LONGEST = 300  # characters of a library's error; longer ones repeat names that the model makes up
+# "[ONNXRuntimeError] : 1 : FAIL : ", and "/onnxruntime_src/.../graph.cc:1471 onnxruntime::Graph::Graph(...) "
+_STATUS = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |Exception during initialization: ")
+_OF_SOURCE = re.compile(r"\S+\.(?:cc|h):\d+ (?:[\w:<>~&*,\[\] ]*?\w\((?:[^()]|\([^()]*\))*\)(?: const)?|[\w:]+) ")
 
 
 class Refused(ValueError):
@@ -76,8 +83,15 @@ def _optimized(data: bytes, level: onnxruntime.GraphOptimizationLevel) -> bytes:
                                              disabled_optimizers=KEPT_APART)
             return path.read_bytes()
         except Exception as error:  # its exceptions have no common base
-            text = str(error).strip().splitlines()
-            raise Refused(f"ONNX Runtime cannot load the model: {text[0] if text else type(error).__name__}") from None
+            raise Refused(f"ONNX Runtime cannot load the model: {plain(str(error)) or type(error).__name__}") from None
+
+
+def plain(text: str) -> str:
+    """The first line of ONNX Runtime's error, at most `LONGEST` characters, less what only its authors need: its
+    status, and the places in its source code."""
+    lines = text.strip().splitlines()
+    first = _OF_SOURCE.sub("", _STATUS.sub("", lines[0] if lines else "")).strip()
+    return first if len(first) <= LONGEST else f"{first[:LONGEST]}..."
 
 
 def _check_sizes(model: onnx.ModelProto) -> None:
@@ -87,7 +101,7 @@ def _check_sizes(model: onnx.ModelProto) -> None:
             onnx.checker.check_tensor(tensor)
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     except Exception as error:
-        raise Refused(f"the model is malformed: {str(error).strip()}") from None
+        raise Refused(f"the model is malformed: {plain(str(error))}") from None
     for value in [*inferred.value_info, *inferred.output]:
         extents = [dim.dim_value for dim in value.type.tensor_type.shape.dim if dim.HasField("dim_value")]
         if any(extent < 0 for extent in extents) or prod(extents) > LARGEST_TENSOR or len(extents) > MOST_DIMENSIONS:
@@ -95,12 +109,19 @@ def _check_sizes(model: onnx.ModelProto) -> None:
                           f"elements in {MOST_DIMENSIONS} dimensions are supported")
 
 
+def _limit_memory() -> None:
+    """At most `MEMORY`; less where the user or a batch system allows less, since a hard limit cannot be raised."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
 def serve() -> None:
     """Answers requests until standard input ends."""
     requests = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not get between the answers
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    _limit_memory()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while header := requests.read(LENGTH.size):
         data = requests.read(*LENGTH.unpack(header))
@@ -109,7 +130,8 @@ def serve() -> None:
         except Refused as error:
             answer = b"-" + str(error).encode(errors="replace")
         except Exception as error:
-            answer = b"-" + f"the model is malformed: {type(error).__name__}: {error}".encode(errors="replace")
+            text = f"the model is malformed: {type(error).__name__}: {plain(str(error))}"
+            answer = b"-" + text.encode(errors="replace")
         answers.write(LENGTH.pack(len(answer)) + answer)
         answers.flush()
 

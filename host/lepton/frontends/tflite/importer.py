@@ -109,7 +109,16 @@ class TFLiteImporter:
         name = self.tensors.names[raw.outputs[0]]
         self.builder.label = name if self.plain else f"{raw.name.lower()}_{index}"
         self.builder.where = where
+        self._within(where, partial(self._check_types, raw))
         self._within(where, partial(convert, Operation(raw, self.tensors)))
+
+    def _check_types(self, raw: RawOperator) -> None:
+        """int8 and uint8 meet in QUANTIZE only: the graph has int8 for both, while LiteRT's kernels would take the
+        bytes of the one for the other where they do not check it."""
+        found = {self.raw.tensors[i].dtype for i in (*raw.inputs, *raw.outputs) if i >= 0
+                 and self.raw.tensors[i].quantization is not None}
+        if raw.name != "QUANTIZE" and {"INT8", "UINT8"} <= found:
+            raise GraphError("has INT8 and UINT8 operands, which only QUANTIZE may have; put one between them")
 
     # Inputs and outputs
 
@@ -124,6 +133,7 @@ class TFLiteImporter:
                              "1 or more")
         if index in self.tensors.values:
             raise GraphError(f"{tensor.name!r} is listed twice")
+        self.tensors.without_data(index)
         q = tensor.quantization
         legacy = is_legacy(raw)
         if legacy and q is not None:

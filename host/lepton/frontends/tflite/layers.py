@@ -38,6 +38,18 @@ def _weighted(op: Operation, x: int, weights: int, bias: int) -> list[Value | No
     return [*operands, op.constant(bias, "INT32") if op.has(bias) else None]
 
 
+def _symmetric(op: Operation, position: int) -> None:
+    """int8 weights of convolutions have zero points of 0 (TFLite's 8-bit quantization specification).
+
+    Of LiteRT's kernels one refuses others, and the rest compute as if they were 0.
+    """
+    weights = op.x(position).tensor
+    q = weights.quantization
+    if q is not None and not op.legacy(position) and np.any(q.zero_point):
+        raise GraphError(f"weights {weights.name!r} (INT8) have the zero point {q.zero_point[q.zero_point != 0][0]}; "
+                         "TFLite's int8 convolutions take 0 only, so quantize the weights symmetrically")
+
+
 def _check_bias(operands: list[Value | None]) -> None:
     x, weights, bias = (None if v is None else v.tensor for v in operands)
     if bias is None or x is None or weights is None or not (bias.quantization and x.quantization
@@ -78,6 +90,7 @@ def _window(op: Operation, x: Value, kernel: Pair, dilated: bool = True) -> dict
 
 def _conv(op: Operation) -> None:
     operands = _weighted(op, 0, 1, 2)
+    _symmetric(op, 1)
     _check_bias(operands)
     weights = op.x(1)
     x = _image(op, 0, weights)
@@ -89,6 +102,7 @@ def _conv(op: Operation) -> None:
 
 def _depthwise(op: Operation) -> None:
     operands = _weighted(op, 0, 1, 2)
+    _symmetric(op, 1)
     _check_bias(operands)
     weights = op.x(1)
     x = _image(op, 0, weights)
@@ -127,6 +141,7 @@ def _transpose_conv(op: Operation) -> None:
             padding[axis] = same_padding(made, kernel, stride[axis])
     made_size = (shape[1], shape[2])
     operands = _weighted(op, 2, 1, 3)
+    _symmetric(op, 1)
     _check_bias(operands)
     op.emit(TransposeConv2D(made_size, stride, (padding[0], padding[1]), op.clamp(), op.legacy(2)), *operands)
 

@@ -1,6 +1,5 @@
 """Operators that move values without changing them."""
 
-from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -12,8 +11,6 @@ from lepton.graph.ops import Gather, GatherND, OneHot
 from lepton.graph.ops.conditions import MAX_WINDOW
 
 from .operation import Entry, Operation
-
-MAX_GROWN = 1 << 26  # elements of the result of TILE or BROADCAST_TO: 512 MiB of int64 indices at most
 
 # Shapes
 
@@ -109,21 +106,11 @@ def _tile(op: Operation) -> None:
     times = op.integers(1)
     if len(times) != x.rank or min(times, default=1) < 1:
         raise GraphError(f"{x.rank} numbers of at least 1 are needed, not {times}")
-    _grown([n * k for n, k in zip(x.shape, times, strict=True)])
     op.result(composed.tile(x, times))
 
 
 def _broadcast_to(op: Operation) -> None:
-    shape = op.integers(1)
-    _grown(shape)
-    op.result(composed.expand(op.x(), shape))
-
-
-def _grown(shape: Sequence[int]) -> None:
-    """Places of the elements along each axis are constants, which must not outgrow memory."""
-    if min(shape, default=1) < 1 or prod(shape) > MAX_GROWN:
-        raise GraphError(f"the result's shape {tuple(shape)} must have dimensions of at least 1 and at most "
-                         f"{MAX_GROWN} elements")
+    op.result(composed.expand(op.x(), op.integers(1)))
 
 
 # Images

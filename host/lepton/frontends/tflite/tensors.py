@@ -68,6 +68,7 @@ class Tensors:
         name = self.names[index]
         if index in self.values:
             raise GraphError(f"computes {name!r}, which is computed already")
+        self.without_data(index)
         declared = self.shape(raw)
         shape = tuple(value.shape)
         open_extents = len(raw.signature) == len(shape) and -1 in raw.signature and all(
@@ -82,6 +83,14 @@ class Tensors:
         if wanted.dtype == np.int8 and not same_reals(wanted, value.tensor):
             raise GraphError(f"output {name!r} must have the quantization of the operator's input")
         self.values[index] = value
+
+    def without_data(self, index: int) -> None:
+        """Raises GraphError where the file has data for a tensor that is an input or computed: LiteRT takes it for a
+        constant."""
+        data = self.raw.tensors[index].data
+        if data is not None:
+            raise GraphError(f"tensor {self.names[index]!r} is an input or is computed, but the file has {data.size} "
+                             "bytes of data for it, as for a constant")
 
     def declared(self, index: int, shape: Shape | None = None) -> Tensor:
         """What the file says of a tensor: legacy uint8 as the int8 that the graph has."""

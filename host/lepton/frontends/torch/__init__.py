@@ -7,6 +7,7 @@ Before the graph, on modules:
     hosts       the operators of the graph in it, for floats on the host
     batches     calibration data as tuples of tensors
     functional  modules without changes in place
+    writes      changes in place that other views show
     decompose   operators that PyTorch itself can express by others
     quantizer   what becomes int8, and with which observers (PTQ and QAT)
     quantize    export, calibrate, convert and import in one call

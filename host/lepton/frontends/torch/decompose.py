@@ -9,13 +9,15 @@ from torch.fx import Node
 from .floats import readable
 from .functional import replaced
 from .operators import Kind, kind
+from .writes import functionalized
 
 _ROUNDS = 4  # an operator's parts may have parts: a recurrent layer has linear layers, which have products
 
 
 def decomposed(program: ExportedProgram) -> ExportedProgram:
-    """`program`, its unknown operators replaced by known ones where PyTorch has a decomposition: recurrent layers by
-    their steps, views by other views, statistics by sums."""
+    """`program` without changes in place that other views show, its unknown operators replaced by known ones where
+    PyTorch has a decomposition: recurrent layers by their steps, views by other views, statistics by sums."""
+    program = functionalized(program)
     before: set[object] = set()
     for _ in range(_ROUNDS):
         unknown = {node.target for node in program.graph.nodes if not _is_known(node)}

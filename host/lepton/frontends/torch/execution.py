@@ -4,6 +4,7 @@ import warnings
 
 import torch
 from torch.fx import GraphModule, Interpreter, Node
+from torch.fx.node import map_arg
 
 from lepton.graph import GraphError
 
@@ -11,9 +12,9 @@ from .nodes import Arguments, described, overload_of, packet_of
 
 aten = torch.ops.aten
 
-# Operators that look at the shape of their operand only: of the same shapes they make the same values.
+# Operators that look at the shape of their first operand only: of the same shapes they make the same values.
 _OF_SHAPES = (aten.zeros_like, aten.ones_like, aten.full_like, aten.new_zeros, aten.new_ones, aten.new_full,
-              aten.sym_size)
+              aten.sym_size, aten.fill, aten.zero)
 
 
 class Recorder(Interpreter):
@@ -75,9 +76,17 @@ class Execution:
 def _independent(module: GraphModule) -> set[Node]:
     found: set[Node] = set()
     for node in module.graph.nodes:
-        if node.op == "get_attr" or (node.op == "call_function" and (
-                all(n in found for n in node.all_input_nodes) or packet_of(node) in _OF_SHAPES)):
+        if node.op == "get_attr" or (node.op == "call_function" and all(n in found for n in _values_read(node))):
             found.add(node)
+    return found
+
+
+def _values_read(node: Node) -> list[Node]:
+    """The nodes whose values, not only their shapes, decide the result."""
+    if packet_of(node) not in _OF_SHAPES:
+        return node.all_input_nodes
+    found: list[Node] = []
+    map_arg((node.args[1:], dict(node.kwargs)), found.append)
     return found
 
 

@@ -6,10 +6,11 @@ and later uses of what it changed read that value; the rest of the front end kno
 
 import copy
 import warnings
+from collections.abc import Mapping
 
 import torch
 from torch._ops import OpOverload
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, GraphModule, Node
 
 from lepton.graph import GraphError
 
@@ -34,7 +35,8 @@ def functional(module: GraphModule, gradients: bool = False) -> GraphModule:
 
     gradients: keep `detach`, which does nothing but stop gradients.
 
-    Raises GraphError for a change in place that later operators see through another view of the same memory.
+    Raises GraphError for a change in place that later operators see through another view of the same memory, and for
+    results that depend on a buffer which the module changes.
     """
     if not any(_does_nothing(node, gradients) or _changed(node) is not None or node.target is _NORMALIZATION
                or packet_of(node) in _ASSERTIONS for node in module.graph.nodes):
@@ -42,13 +44,18 @@ def functional(module: GraphModule, gradients: bool = False) -> GraphModule:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own, about how it copies its trees
         graph = copy.deepcopy(module.graph)
+    state = {}
     for node in list(graph.nodes):
         if node.target is _NORMALIZATION:
             _name_normally(node)
         elif packet_of(node) in _ASSERTIONS and not node.users:
             graph.erase_node(node)
         elif (changed := _changed(node)) is not None:
+            base = _views(changed)[0]
+            if base.op == "get_attr":
+                state[str(base.target)] = node
             _renew(node, changed)
+    _refuse_state(graph, state)
     for node in list(graph.nodes):
         if _does_nothing(node, gradients):
             node.replace_all_uses_with(Arguments(node).operand())
@@ -56,6 +63,22 @@ def functional(module: GraphModule, gradients: bool = False) -> GraphModule:
     made = GraphModule(module, graph)
     made.meta.update(module.meta)
     return made
+
+
+def _refuse_state(graph: Graph, state: Mapping[str, Node]) -> None:
+    """Raises GraphError where results depend on a buffer of `state`, whose values are the nodes that change it."""
+    output = next(node for node in graph.nodes if node.op == "output")
+    read = {output}
+    pending = [output]
+    while pending:
+        new = set(pending.pop().all_input_nodes) - read
+        read |= new
+        pending += new
+    for node in read:
+        if node.op == "get_attr" and node.target in state:
+            raise GraphError(f"the module changes its buffer {node.target!r} ({state[node.target].name}), on which "
+                             "later results depend; networks with state are not supported: make the state an input and "
+                             "an output of the module")
 
 
 def replaced(node: Node) -> bool:
@@ -104,6 +127,19 @@ def _renew(node: Node, changed: Node) -> None:
                              f"through {other.name!r}; write it as an expression that makes a new tensor")
     changed.replace_all_uses_with(node, delete_user_cb=later.__contains__)
     node.target = twin
+
+
+def seen_through_views(graph: Graph) -> bool:
+    """Whether the graph has changes in place that `functional` refuses."""
+    for node in graph.nodes:
+        changed = _changed(node)
+        if changed is None:
+            continue
+        later = _after(node)
+        if _twin(node) is None or any(user in later for other in _views(changed) if other is not changed
+                                      for user in other.users):
+            return True
+    return False
 
 
 def _twin(node: Node) -> OpOverload | None:

@@ -29,11 +29,14 @@ from .nodes import Arguments
 from .operators import WITH_WEIGHTS, Kind, kind
 from .qdq import DEQUANTIZE, DEQUANTIZE_CHANNELS, is_quantized
 from .quantizer import LeptonQuantizer
+from .writes import functionalized
 
 # What training puts between a layer and its normalization: weights are scaled before, sums divided and the bias added
 # behind (torchao.quantization.pt2e.qat_utils).
 _OF_TRAINING = (torch.ops.aten.div.Tensor, torch.ops.aten.add.Tensor, torch.ops.aten.reshape.default,
                 torch.ops.aten.view.default)
+
+_LONGEST = 300  # characters of torch's errors, which may repeat a whole file
 
 
 def quantize(module: torch.nn.Module, calibration: Calibration, input_shape: tuple[int, ...] | None = None, *,
@@ -94,7 +97,8 @@ def prepare_qat(module: torch.nn.Module, example: torch.Tensor,
     """
     batch = ({0: torch.export.Dim.AUTO},)  # training's batches, and 1 afterwards
     with _named("trace the module (torch.export)"):
-        exported = torch.export.export(module, (example,), dynamic_shapes=batch).module(check_guards=False)
+        program = functionalized(torch.export.export(module, (example,), dynamic_shapes=batch))
+        exported = program.module(check_guards=False)
     with _named("prepare the module for training"):
         prepared = prepare_qat_pt2e(exported, quantizer or LeptonQuantizer("moving_average"))
     allow_exported_model_train_eval(prepared)
@@ -129,8 +133,9 @@ def load_pt2(path: str | PathLike, calibration: Calibration | None = None, *,
         with quiet():
             program = torch.export.load(path)
     except Exception as error:  # the loader raises whatever the damage leads to
+        text = (str(error).strip().splitlines() or [""])[0][:_LONGEST]
         raise GraphError(f"{path} cannot be read as a torch.export program, as torch.export.save writes it: "
-                         f"{type(error).__name__}: {error}") from None
+                         f"{type(error).__name__}: {text}") from None
     with _named(f"read the program {path}"):
         module = program.module()
     examples = program.example_inputs[0] if program.example_inputs else None

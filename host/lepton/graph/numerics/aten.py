@@ -2,7 +2,7 @@
 
 They round in the order of PyTorch's kernels where that is known, but its exponentials and sums differ in the last
 places: see `torch_kernels`. Here are the functions of single elements and of places, and the table of all functions;
-the others are in `aten_layers`, `aten_reductions` and `aten_pools`.
+the others are in `aten_layers`, `aten_reductions`, `aten_pools` and `aten_writes`.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +13,7 @@ import numpy as np
 from .aten_layers import LAYERS, clamp, erf
 from .aten_pools import FIRST_ONLY, POOLS
 from .aten_reductions import REDUCTIONS
+from .aten_writes import WRITES
 
 Array = np.ndarray
 Result = Array | tuple[Array, ...]
@@ -48,18 +49,6 @@ def divide(a: Array, b: Any, *, rounding_mode: str | None = None) -> Array:
     return np.divide(a, b) if rounding_mode is None else trunc_divide(a, b)
 
 
-def slice_scatter(x: Array, source: Array, dim: int = 0, start: int | None = None, end: int | None = None,
-                  step: int = 1) -> Array:
-    """`x` with `source` in place of x[start:end:step] along one axis."""
-    return _replaced(x, source, dim, slice(start, end, step))
-
-
-def _replaced(x: Array, source: Array, dim: int, part: slice | int) -> Array:
-    made = x.copy()
-    made[(*[slice(None)] * (dim % x.ndim), part)] = source
-    return made
-
-
 def unfold(x: Array, dim: int, size: int, step: int) -> Array:
     """Windows of `size` elements along one axis; those of one window lie along a new last axis."""
     view = np.lib.stride_tricks.sliding_window_view(x, size, axis=dim)
@@ -85,12 +74,12 @@ FUNCTIONS: dict[str, Callable[..., Result]] = {
     "masked_fill": lambda x, mask, value: np.where(mask, np.asarray(value, x.dtype), x),
     "add": lambda a, b, *, alpha=1: a + b * alpha, "sub": lambda a, b, *, alpha=1: a - b * alpha,
     "rsub": lambda a, b, alpha=1: b - a * alpha, "mul": lambda a, b: a * b,
-    "slice_scatter": slice_scatter, "select_scatter": _replaced, "unfold": unfold,
+    "unfold": unfold,
     "index": index, "_unsafe_index": index, "gather": gather,
     "index_select": lambda x, dim, places: np.take(x, places, axis=dim),
     "mv": np.matmul, "dot": np.dot, "matmul": np.matmul,
     "addmm": lambda c, a, b, *, beta=1, alpha=1: c * beta + a @ b * alpha,
     "baddbmm": lambda c, a, b, *, beta=1, alpha=1: c * beta + a @ b * alpha,
-    **LAYERS, **REDUCTIONS, **POOLS,
+    **LAYERS, **REDUCTIONS, **POOLS, **WRITES,
     **{name: lambda *given, pool=pool, **named: (pool(*given, **named),) for name, pool in FIRST_ONLY.items()},
 }

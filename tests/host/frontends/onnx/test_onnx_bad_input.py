@@ -167,6 +167,32 @@ def test_an_operator_that_is_known_but_not_supported():
     refused(model, r"LpNormalization 'v2_0': the operator is not supported; docs/operators\.md lists the operators")
 
 
+def test_equations_that_are_none():
+    """ONNX's shape inference never ends on some of them."""
+    for equation in ("...-", "a->b->c", "..", "a1", "a->>b"):
+        net = Net()
+        x = net.input((2, 3))
+        graph = helper.make_graph([helper.make_node("Einsum", [x], ["y"], equation=equation)], "net", net.inputs,
+                                  [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
+        refused(net._wrap(graph), "the equation must be letters, commas, '...' and one '->', not")
+
+
+def test_attributes_that_refer_to_a_function():
+    net = Net()
+    model = net.model(net("Transpose", net.input((1, 4)), perm=[1, 0]))
+    model.graph.node[0].attribute[0].ref_attr_name = "x"
+    refused(model, "Transpose 'v0_0' has a malformed attribute: ")
+
+
+def test_the_text_of_onnxruntime_is_one_line_without_its_sources():
+    fail = ("[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: /onnxruntime_src/core/initializer.cc:79 "
+            "onnxruntime::Initializer::Initializer(const onnx::TensorProto&, const std::vector<int>&, bool) "
+            "[ONNXRuntimeError] : 1 : FAIL : tensorprotoutils.cc:1730 Validate Initializer 'c1': size (5 bytes)")
+    assert worker.plain(fail) == "Initializer 'c1': size (5 bytes)"
+    assert worker.plain("x" * 1000) == "x" * worker.LONGEST + "..."
+    assert worker.plain("first\nsecond") == "first"
+
+
 def test_float_networks(model):
     net = Net()
     model = net.model(net("Conv", net.input((1, 3, 8, 8)), np.ones((4, 3, 3, 3), np.float32)))
@@ -285,3 +311,33 @@ def test_a_model_that_crashes_or_stops_the_libraries(monkeypatch, tmp_path):
         isolated.seconds = 100
         assert isolated.prepare(model)
         isolated.close()
+
+
+def test_a_memory_limit_of_the_user(monkeypatch):
+    """The worker's own limit must not be above the hard one, or it could not start."""
+    limits = []
+    monkeypatch.setattr(worker.resource, "getrlimit", lambda kind: (1 << 30, 1 << 33))
+    monkeypatch.setattr(worker.resource, "setrlimit", lambda kind, limit: limits.append(limit))
+    worker._limit_memory()
+    monkeypatch.setattr(worker.resource, "getrlimit", lambda kind: (-1, worker.resource.RLIM_INFINITY))
+    worker._limit_memory()
+    assert limits == [(1 << 33, 1 << 33), (worker.MEMORY, worker.MEMORY)]
+
+
+def test_an_interrupt_leaves_no_answer_for_the_next_model(monkeypatch):
+    isolated = IsolatedWorker()
+    model = network().SerializeToString()
+    wanted = isolated.prepare(model)
+
+    def interrupted(self, data, seconds):
+        self.requests.write(worker.LENGTH.pack(len(data)) + data)
+        self.requests.flush()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(isolated._running), "answer", interrupted)
+        other = network(13).SerializeToString()
+        with pytest.raises(KeyboardInterrupt):
+            isolated.prepare(other)
+    assert isolated.prepare(model) == wanted
+    isolated.close()

@@ -103,6 +103,50 @@ def test_options_that_are_absent_or_of_another_operator_count_as_none():
         import_tflite(edited(pool, other))
 
 
+# What LiteRT's kernels do not check
+
+def test_int8_and_uint8_meet_in_quantize_only():
+    legacy = Tensor(0.05, 128, shape=(1, 3, 3, 2), dtype=np.uint8)
+    mean = [legacy, Tensor(data=np.array([1, 2], np.int32))]
+    with pytest.raises(GraphError, match=r"\(MEAN\): has INT8 and UINT8 operands, which only QUANTIZE may have"):
+        import_tflite(build("MEAN", mean, quantized(1, 1, 1, 2), 2, "ReducerOptions", KeepDims=True))
+    same(build("QUANTIZE", [legacy], quantized(1, 3, 3, 2), 1, "QuantizeOptions"),
+         np.arange(18, dtype=np.uint8).reshape(1, 3, 3, 2) * 14)
+
+
+@pytest.mark.parametrize("scales", [1, 4])
+@pytest.mark.parametrize("operator,options", [
+    ("CONV_2D", {"DilationHFactor": 1, "DilationWFactor": 1}),
+    ("DEPTHWISE_CONV_2D", {"DilationHFactor": 1, "DilationWFactor": 1, "DepthMultiplier": 1}), ("TRANSPOSE_CONV", {})])
+def test_weights_of_int8_convolutions_have_zero_points_of_0(operator, options, scales):
+    table = {"CONV_2D": "Conv2DOptions", "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
+             "TRANSPOSE_CONV": "TransposeConvOptions"}[operator]
+    depthwise = operator == "DEPTHWISE_CONV_2D"
+    weights = Tensor(np.full(scales, 0.01), data=np.ones((1, 3, 3, 4) if depthwise else (4, 3, 3, 4), np.int8),
+                     axis=3 if depthwise else 0)
+    weights.zero[-1] = 7
+    x = quantized(1, 5, 5, 4)
+    shape = Tensor(data=np.array([1, 5, 5, 4], np.int32))
+    operands = [shape, weights, x] if operator == "TRANSPOSE_CONV" else [x, weights]
+    model = build(operator, operands, quantized(1, 5, 5, 4), 3, table, Padding=0, StrideH=1, StrideW=1, **options)
+    with pytest.raises(GraphError, match=r"weights 'tensor_\d' \(INT8\) have the zero point 7; TFLite's int8"):
+        import_tflite(model)
+
+
+def test_data_of_computed_tensors():
+    model = build("ADD", [quantized(1, 8), quantized(1, 8)], quantized(1, 8), 2, "AddOptions")
+
+    def with_data(place):
+        def change(tree):
+            tensor = tree.subgraphs[0].tensors[place]
+            tree.buffers[tensor.buffer].data = np.zeros(8, np.uint8)
+        return edited(model, change)
+
+    for place in (0, 2):
+        with pytest.raises(GraphError, match=r"is an input or is computed, but the file has 8 bytes of data for it"):
+            import_tflite(with_data(place))
+
+
 # Several networks in a file
 
 def two_networks(model: bytes, signatures=("first", "second")) -> bytes:
