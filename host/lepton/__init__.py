@@ -10,13 +10,16 @@ __version__ = "0.1.0"
 
 
 def compile(network: Any, calibration: Any = None, config: "str | ChipConfig" = "base", *, progress: Any = None,
-            shapes: dict[str, tuple[int, ...]] | None = None) -> "CompiledModel":
+            shapes: dict[str, tuple[int, ...]] | None = None, input_type: str | None = None,
+            output_type: str | None = None) -> "CompiledModel":
     """A `lepton.program.CompiledModel` of a network, for a chip given by preset name or `lepton.arch.ChipConfig`.
 
     network: the path of a .tflite, .onnx or .pt2 file, a `torch.nn.Module`, or a `lepton.graph.Graph`.
     calibration: typical inputs in batches, with which a float network is quantized.
-    progress: called with the number of batches done.
+    progress: called with the number of calibration inputs done, and of all, None where that is not known.
     shapes: by name, the shapes of inputs that an .onnx file leaves open.
+    input_type, output_type: "float32", "int8" or "uint8" inputs and outputs; the network's own where None. Real numbers
+        and 8-bit ones are converted by the scale and zero point in the model's `inputs` and `outputs`.
 
     Raises `lepton.graph.GraphError` for a network that is malformed or not supported, and the errors of reading a file.
     """
@@ -34,4 +37,4 @@ def compile(network: Any, calibration: Any = None, config: "str | ChipConfig" = 
     elif not isinstance(network, Graph):
         raise GraphError(f"a network must be a path, a torch.nn.Module or a lepton.graph.Graph, "
                          f"not {type(network).__name__}")
-    return compile_graph(network, config)
+    return compile_graph(network, config, input_type=input_type, output_type=output_type)

@@ -9,6 +9,8 @@
 import hashlib
 import importlib.metadata
 import importlib.util
+import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -46,7 +48,7 @@ def open_board(config: str | ChipConfig = "base", *, memory: str | MemoryProfile
     `memory`: "default" (the profile of published figures), "ideal", "slow", "random"
     (with `seed`), or a `MemoryProfile`. `waves`: an FST file to write, one cycle being
     10 ns, for the cycles of `wave_window` (first and last, None for the end).
-    `progress` is called with a line of text now and then.
+    `progress` is called with a line of text now and then; without it, a build is announced on stderr.
     Raises `DeviceError` for a bad argument, `ToolchainError` where Verilator or the C++ compiler is missing.
     """
     report = progress or quiet
@@ -62,8 +64,30 @@ def open_board(config: str | ChipConfig = "base", *, memory: str | MemoryProfile
 
     trained = waves is None and chosen.lanes >= _TRAINED_LANES
     trainer = partial(training.command, chosen) if trained else None
-    library = build_cached(_sources_key(chosen), chip, waves=waves is not None, progress=report, trainer=trainer)
+    library = build_cached(_sources_key(chosen), chip, waves=waves is not None,
+                           progress=progress or Announcement(chosen.name), trainer=trainer)
     return RtlDevice(library, chosen, checked, memory_bytes, waves, wave_window, report)
+
+
+class Announcement:
+    """Says on stderr that the board is being built, to callers that show no progress of their own: it takes minutes."""
+
+    EVERY = 5.0  # seconds between two lines
+
+    def __init__(self, config: str) -> None:
+        self._config = config
+        self._last: float | None = None
+
+    def __call__(self, message: str) -> None:
+        now = time.monotonic()
+        if self._last is None:
+            print(f"lepton: building the simulated chip {self._config!r}. This takes minutes, and is done once; "
+                  "lepton.device.open('golden') gives the same results without cycles and needs no build",
+                  file=sys.stderr)
+        elif now - self._last < self.EVERY and not message.startswith("built"):
+            return
+        self._last = now
+        print(f"lepton: {message}", file=sys.stderr, flush=True)
 
 
 def _profile(memory: str | MemoryProfile, seed: int) -> MemoryProfile:

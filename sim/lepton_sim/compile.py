@@ -7,6 +7,7 @@ the machine it was built on, and they compile Verilator's runtime anew for every
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -51,11 +52,29 @@ class Generated:
     defines: list[str] = field(default_factory=list)
 
 
+CCACHE_SWITCH = "LEPTON_CCACHE"  # environment; 0 turns it off
+
+
+def ccache() -> list[str]:
+    """The command to put before a compiler's, where ccache is installed: most files of a changed chip stay the same."""
+    found = shutil.which("ccache") if os.environ.get(CCACHE_SWITCH, "1") != "0" else None
+    return [found] if found else []
+
+
+def _ccache_environment(folder: Path | None) -> dict[str, str]:
+    """Builds take place in folders with random names, which must not decide whether a file has been compiled before.
+
+    Precompiled headers need the two kinds of sloppiness (ccache's manual, "Precompiled headers").
+    """
+    return {"CCACHE_NOHASHDIR": "1", "CCACHE_SLOPPINESS": "pch_defines,time_macros",
+            **({"CCACHE_BASEDIR": str(folder)} if folder else {})}
+
+
 def run(command: Iterable[str | Path], what: str, folder: Path | None = None) -> None:
     """Run a build command. Raises `ToolchainError` with the end of its output where it fails."""
     words = [str(part) for part in command]
     done = subprocess.run(words, capture_output=True, text=True, cwd=folder, stdin=subprocess.DEVNULL,
-                          env={**os.environ, "VERILATOR_ROOT": str(verilator().root)})
+                          env={**_ccache_environment(folder), **os.environ, "VERILATOR_ROOT": str(verilator().root)})
     if done.returncode:
         output = (done.stdout + done.stderr).strip()
         if len(output) > 4000:  # the first error is the one that matters, the last lines hold the verdict
@@ -99,7 +118,8 @@ def compile_objects(tasks: list[tuple[Path, Path, list[str]]], progress: Progres
     def compile_one(task):
         nonlocal done
         source, target, options = task
-        run([*compiler().command, *options, "-c", source, "-o", target], f"compiling {source.name}", target.parent)
+        run([*ccache(), *compiler().command, *options, "-c", source, "-o", target], f"compiling {source.name}",
+            target.parent)
         done += 1
         progress(f"compiled {done} of {len(tasks)}: {source.name}")
 

@@ -12,22 +12,24 @@ PACKAGE = Path(lepton.__file__).parent
 # What each package of `lepton` may import from the others. `lepton` itself is `__init__.py`.
 ALLOWED = {
     "arch": set(),
+    "text": set(),
     "graph": set(),
     "firmware": {"arch"},
     "device": {"arch"},
     "serial": {"arch", "device"},
     "frontends": {"graph"},
-    "program": {"arch", "graph"},
+    "program": {"arch", "graph", "text"},
     "compiler": {"arch", "graph", "program"},
     "driver": {"arch", "device", "firmware"},
-    "runtime": {"arch", "graph", "program", "driver", "device"},
+    "runtime": {"arch", "graph", "program", "driver", "device", "text"},
+    "evaluation": {"graph", "frontends", "program", "device", "runtime", "text"},
     "models": {"frontends", "graph"},
     "results": set(),
     "service": {"results", "__version__"},
     "lepton": {"arch", "frontends", "compiler", "graph", "program"},
     "bench": {"arch", "graph", "frontends", "compiler", "program", "driver", "device", "runtime", "models", "results"},
     "cli": {"arch", "graph", "frontends", "compiler", "program", "driver", "device", "runtime", "models", "results",
-            "service", "bench", "__version__"},
+            "service", "bench", "evaluation", "text", "__version__"},
 }
 
 # `lepton chip` is the command line of these, and imports them when it is used.

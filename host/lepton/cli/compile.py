@@ -1,11 +1,10 @@
 """`lepton compile`: compiles a network's file for a chip, and shows which operators run on the chip and on the host."""
 
 from argparse import Namespace
-from collections.abc import Callable
 from pathlib import Path
 
 from ..graph import Graph
-from .console import facts, grouped, make_console, working
+from .console import calibrating, facts, grouped, make_console, working
 from .cpu_alone import measure
 from .files import FileError, check_writable, write_atomically
 from .host_work import operators
@@ -39,8 +38,9 @@ def run(arguments: Namespace) -> int:
 
     with working(console, f"compiling {source} for {arguments.config.name}") as say:
         with observed(observe):
-            graph = load(source, arguments.calibration, _progress(say), dict(arguments.shape))
-        model = compile_graph(graph, arguments.config, observe=observe)
+            graph = load(source, arguments.calibration, calibrating(say), dict(arguments.shape))
+        model = compile_graph(graph, arguments.config, input_type=arguments.input_type,
+                              output_type=arguments.output_type, observe=observe)
         write_atomically(output, model.save)
         costs = measured(model)
         cpu = measure(source, dict(arguments.shape))
@@ -59,11 +59,3 @@ def run(arguments: Namespace) -> int:
 
 def _shortened(notes: list[str]) -> list[str]:
     return notes if len(notes) <= _NOTES else [*notes[:_NOTES], f"and {len(notes) - _NOTES} more notes of this kind"]
-
-
-def _progress(say: Callable[[str], None]) -> Callable[..., None]:
-    """The callback of front ends: number of calibration inputs done, and their total if it is known."""
-    def report(done: int, total: int | None = None) -> None:
-        say(f"calibration, {done}{f' of {total}' if total else ''} inputs")
-
-    return report

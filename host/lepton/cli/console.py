@@ -1,5 +1,6 @@
 """The commands' output: at most 100 columns, and without colours or moving parts if it is not a terminal."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -7,6 +8,11 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from ..text import grouped, percent, scaled, shortened
+
+__all__ = ["calibrating", "columns", "facts", "grouped", "make_console", "percent", "progress", "scaled", "shortened",
+           "working"]
 
 WIDTH = 100
 
@@ -52,31 +58,32 @@ def working(console: Console, what: str) -> Iterator[Callable[[str], None]]:
         yield lambda text: show(f"  {text}")
 
 
+def calibrating(say: Callable[[str], None]) -> Callable[..., None]:
+    """The callback of front ends: number of calibration inputs done, and their total if it is known.
+
+    It says so at most once a second, and at the end.
+    """
+    first: tuple[float, int] | None = None  # time and count of the first report: what comes before it is preparation
+    last = time.monotonic()
+
+    def report(done: int, total: int | None = None) -> None:
+        nonlocal first, last
+        now = time.monotonic()
+        if first is None:
+            first = now, done
+        if now - last < 1 and done != total:
+            return
+        last = now
+        left = ""
+        if total is not None and first[1] < done < total:
+            left = f", about {(total - done) * (now - first[0]) / (done - first[1]):.0f} s left"
+        say(f"calibration, {done}{f' of {total}' if total else ''} inputs{left}")
+
+    return report
+
+
 def progress(console: Console) -> Progress:
     """A progress bar, which disappears at the end; nothing is shown if it is not a terminal."""
     return Progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                     TimeElapsedColumn(), TextColumn("{task.fields[note]}"), console=console, transient=True,
                     disable=not console.is_terminal)
-
-
-def grouped(value: int) -> str:
-    """Digits in groups of three: 1234567 -> 1 234 567"""
-    return f"{value:,}".replace(",", " ")
-
-
-def scaled(value: float) -> str:
-    """Three significant digits with k, M, G: 1234567 -> 1.23 M"""
-    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor:
-            return f"{value / factor:.3g} {unit}" if value < factor * 999.5 else f"{value / factor:.0f} {unit}"
-    return f"{value:.3g}"
-
-
-def percent(value: float | None) -> str:
-    """A share in percent with one decimal, without the sign; "-" for None."""
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
-def shortened(text: str, width: int) -> str:
-    """`text`, or its end after an ellipsis: names of a network's layers differ at their ends."""
-    return text if len(text) <= width else f"…{text[1 - width:]}"

@@ -17,7 +17,19 @@ def opened(console: Console, name: str, config: ChipConfig, **options: Any) -> I
     with working(console, f"opening device {name}") as say:
         opening = True
         if name == "rtl":  # it also reports progress while it runs; commands show that in another way
-            options["progress"] = lambda text: say(text) if opening else None
+            suggested = False
+
+            def tell(text: str) -> None:
+                nonlocal suggested
+                if opening and not suggested:
+                    suggested = True
+                    console.print(f"note: the simulated chip {config.name!r} is built, once, which takes minutes; the "
+                                  "golden model (--device golden of run, sim and eval) gives the same results without "
+                                  "cycles and needs no build")
+                if opening:
+                    say(text)
+
+            options["progress"] = tell
         device = devices.open(name, config=config, **options)
         opening = False
     try:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ..program import TensorInfo
+from ..runtime import InputError
+from ..runtime.batches import joined, single_inputs
 
 
 class FileError(ValueError):
@@ -68,36 +70,21 @@ def read_inputs(path: str | Path, infos: Iterable[TensorInfo]) -> list[dict[str,
         arrays = dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise FileError(f"{path}: not a .npy or .npz file that can be read ({error})") from error
-    if not isinstance(arrays, dict):
-        if len(infos) != 1:
-            raise FileError(f"{path}: the model has {len(infos)} inputs ({', '.join(i.name for i in infos)}); "
-                            "give a .npz file with one array for each, by name")
-        arrays = {infos[0].name: arrays}
-    shapes = {info.name: tuple(info.shape) for info in infos}
-    batches = {name: _split(array, shapes.get(name)) for name, array in arrays.items()}
-    counts = {name: len(batch) for name, batch in batches.items()}
-    if len(set(counts.values())) != 1:
-        raise FileError(f"{path}: the arrays must have the same number of inputs, not {counts}")
-    return [dict(zip(batches, values, strict=True)) for values in zip(*batches.values(), strict=True)]
-
-
-def _split(array: np.ndarray, shape: tuple[int, ...] | None) -> list[np.ndarray]:
-    """Single inputs of the model's `shape`; None if the model has no input of that name."""
-    if shape == () and array.ndim == 1 and array.size:
-        return [np.asarray(value) for value in array]
-    if shape and array.ndim == len(shape) and array.shape[1:] == shape[1:] and shape[0] and array.shape[0] \
-            and array.shape[0] % shape[0] == 0:
-        return np.split(array, array.shape[0] // shape[0])
-    return [array]  # the session reports what is wrong with it
+    if not isinstance(arrays, dict) and len(infos) != 1:
+        raise FileError(f"{path}: the model has {len(infos)} inputs ({', '.join(i.name for i in infos)}); "
+                        "give a .npz file with one array for each, by name")
+    try:
+        return single_inputs(arrays, infos)
+    except InputError as error:
+        raise FileError(f"{path}: {error}") from None
 
 
 def write_outputs(path: str | Path, results: list[Mapping[str, np.ndarray]]) -> None:
     """Outputs as a .npz file, inferences along the first axis."""
     def write(temporary: Path) -> None:
         with zipfile.ZipFile(temporary, "w") as archive:  # np.savez refuses names like "file", which a tensor may have
-            for name in results[0]:
+            for name, values in joined(results).items():
                 with archive.open(f"{name}.npy", "w") as member:
-                    values = np.concatenate([np.atleast_1d(r[name]) for r in results])
                     np.lib.format.write_array(member, values, allow_pickle=False)
 
     write_atomically(path, write)

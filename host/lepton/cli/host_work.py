@@ -10,15 +10,14 @@ from ..runtime.costs import LAYOUT, HostCost
 from .console import columns, scaled, shortened
 
 
-def typical(reports: Sequence[Report]) -> list[HostCost]:
-    """The host's work of one inference; each step's time is the least of all inferences, without other load."""
+def typical(reports: Sequence[Report], alone: Sequence[HostCost]) -> list[HostCost]:
+    """The host's work of one inference; each step's time is the least of all inferences, without other load.
+
+    `alone`: as `costs.measured` finds it. A simulated board leaves little in the caches for the steps between its
+    runs, and a real one is not on this processor.
+    """
     return [replace(costs[0], seconds=min(cost.seconds for cost in costs))
-            for costs in zip(*(report.host for report in reports), strict=True)]
-
-
-def milliseconds(seconds: float) -> str:
-    """Three significant digits, with the unit."""
-    return f"{1000 * seconds:.3g} ms"
+            for costs in zip(alone, *(report.host for report in reports), strict=True)]
 
 
 def operators(costs: Sequence[HostCost]) -> list[HostCost]:
@@ -42,17 +41,3 @@ def host_work_table(costs: Sequence[HostCost]) -> Table:
     if moved:
         add("chip layout and back", LAYOUT, 0, sum(c.bytes for c in moved), sum(c.seconds for c in moved))
     return table
-
-
-def host_facts(costs: Sequence[HostCost], chip_ms: float | None = None) -> list[tuple[str, str]]:
-    """The host's time in a line, with its share of host and chip together if `chip_ms` is given."""
-    if not costs:
-        return []
-    seconds = sum(cost.seconds for cost in costs)
-    count = len(operators(costs))
-    what = f"{count} operator{'s' * (count > 1)} and layout changes" if count else "layout changes"
-    text = f"{milliseconds(seconds)} an image on this machine's CPU, {what}"
-    if chip_ms and count:
-        host_ms = 1000 * seconds
-        text += f"; {100 * host_ms / (host_ms + chip_ms):.0f} % of host and chip together"
-    return [("host", text)]

@@ -56,6 +56,18 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
     return name, shape
 
 
+def _add_quantization(parser: argparse.ArgumentParser, types: bool = True) -> None:
+    """What a network's file may need to be compiled."""
+    parser.add_argument("--calibration", metavar="X.npy", help="typical inputs, to quantize a float network; a .npz "
+                        "file for a network with several inputs")
+    parser.add_argument("--shape", type=_shape, action="append", default=[], metavar="NAME=1,3,224,224",
+                        help="shape of an input that an ONNX network leaves open; may be repeated")
+    for what in ("input", "output") if types else ():
+        parser.add_argument(f"--{what}-type", choices=("float32", "int8", "uint8"),
+                            help=f"type of the {what}s; 8-bit ones spare the host the conversion from and to real "
+                            "numbers (default: as the network has it)")
+
+
 def _add_results(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", choices=("full", "top5", "hash"), default="full",
                         help="what is uploaded of the outputs: all values (of results up to 1 MiB, of larger ones the "
@@ -85,10 +97,7 @@ def make_parser() -> argparse.ArgumentParser:
     compile_.add_argument("network", metavar="NETWORK", help="a .tflite, .onnx or .pt2 file")
     compile_.add_argument("-o", "--output", metavar="FILE.lepton", help="default: the network's name with .lepton")
     compile_.add_argument("--config", type=_config, default="base", metavar="CHIP", help=_CONFIG_HELP)
-    compile_.add_argument("--calibration", metavar="X.npy", help="typical inputs, to quantize a float network; a .npz "
-                          "file for a network with several inputs")
-    compile_.add_argument("--shape", type=_shape, action="append", default=[], metavar="NAME=1,3,224,224",
-                          help="shape of an input that an ONNX network leaves open; may be repeated")
+    _add_quantization(compile_)
     compile_.add_argument("--explain", action="store_true",
                           help="show each layer's tile, predicted cycles, and what limits them")
     compile_.add_argument("--print-ir", action="store_true", help="print the graph that the front end has made")
@@ -108,11 +117,21 @@ def make_parser() -> argparse.ArgumentParser:
     _add_results(run)
 
     profile = commands.add_parser("profile", help="show the cycles of each layer, and what the chip waited for")
-    profile.add_argument("network", metavar="NETWORK", help="a quantized network, or a .lepton file")
+    profile.add_argument("network", metavar="NETWORK", help="a .tflite, .onnx or .pt2 file, or a .lepton file")
+    _add_quantization(profile)
     profile.add_argument("--config", type=_config, metavar="CHIP", help=_FILE_CONFIG_HELP)
     profile.add_argument("--memory", choices=MEMORIES, default="default", help="memory profile (default: %(default)s)")
     profile.add_argument("--input", metavar="X.npy", help="the input (default: random values)")
     profile.add_argument("--trace", metavar="FILE.json", help="write a timeline for Perfetto (ui.perfetto.dev)")
+
+    evaluation = commands.add_parser("eval", help="measure a classifier's accuracy: float, int8, and on the chip")
+    evaluation.add_argument("network", metavar="NETWORK", help="a .tflite, .onnx or .pt2 file, or a .lepton file")
+    evaluation.add_argument("--input", required=True, metavar="X.npy", help="inputs along the first axis")
+    evaluation.add_argument("--labels", required=True, metavar="Y.npy", help="the class of each input, from 0")
+    evaluation.add_argument("--config", type=_config, metavar="CHIP", help=_FILE_CONFIG_HELP)
+    evaluation.add_argument("--device", choices=DEVICES, default="golden", help=_DEVICE_HELP)
+    evaluation.add_argument("--json", action="store_true", help="print the figures as JSON")
+    _add_quantization(evaluation, types=False)
 
     bench = commands.add_parser("bench", help="measure networks and single layers, and compare with their goals")
     bench.add_argument("names", nargs="*", metavar="NAME", help="rows to measure (default: all), like resnet50, "

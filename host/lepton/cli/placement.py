@@ -6,9 +6,9 @@ from rich.table import Table
 
 from ..program import ChipStep, CompiledModel
 from ..runtime.costs import HostCost
+from ..text import milliseconds
 from .console import columns, grouped, scaled, shortened
 from .cpu_alone import CpuTime
-from .host_work import milliseconds
 
 _SHORT = {"source": "in", "output": "out", "residual": "res"}
 

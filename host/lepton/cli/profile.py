@@ -2,6 +2,7 @@
 
 import json
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,11 @@ from ..compiler import compile_graph
 from ..program import CompiledModel, TensorInfo
 from ..runtime import Session
 from ..runtime.costs import measured
-from .console import facts, grouped, make_console, percent, working
+from .console import calibrating, facts, grouped, make_console, percent, working
 from .devices import opened
 from .files import FileError, check_writable, is_network, read_inputs, write_text_atomically
-from .host_work import host_facts, host_work_table, operators
-from .tables import chip_facts, layer_table, network_facts, speed_facts
+from .host_work import host_work_table, operators, typical
+from .tables import chip_facts, layer_table, network_facts
 
 INPUT_SEED = 1
 
@@ -29,7 +30,8 @@ def run(arguments: Namespace) -> int:
     console = make_console()
     if arguments.trace:
         check_writable(arguments.trace)
-    model = _model(console, Path(arguments.network), arguments.config)
+    model = _model(console, Path(arguments.network), arguments.config, arguments.calibration, dict(arguments.shape),
+                   (arguments.input_type, arguments.output_type))
     inputs = _inputs(model, arguments.input)
     console.print(chip_facts(model.config, "rtl"))
     console.print(network_facts(model))
@@ -40,16 +42,17 @@ def run(arguments: Namespace) -> int:
                 say(f"{step}, {grouped(cycles)} cycles")
 
         board = as_board(device)
-        measured(model)  # the host's first run of each step includes initialization
+        alone = measured(model)  # before the inference: the host's first run of each step includes initialization
         board.record()
         report = session.run(inputs, progress=progress).report
         bursts = spans(session, report, board.events) if arguments.trace else []
     console.print()
     console.print(layer_table(report))
-    lines = speed_facts(report) + host_facts(report.host, report.latency_ms)
-    if operators(report.host):
+    host = typical([report], alone)
+    lines = report.facts(host)
+    if operators(host):
         console.print()
-        console.print(host_work_table(report.host))
+        console.print(host_work_table(host))
         console.print()
     lines.append(("computing", f"{percent(report.causes['COMPUTE'] / report.cycles)} % of the cycles"))
     bus = report.config.bus_bytes
@@ -63,13 +66,19 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _model(console: Console, path: Path, config: ChipConfig | None) -> CompiledModel:
-    """A compiled model, or a quantized network compiled for `config` (`base` if None)."""
+def _model(console: Console, path: Path, config: ChipConfig | None, calibration: str | None = None,
+           shapes: Mapping[str, tuple[int, ...]] | None = None, types: tuple[str | None, str | None] = (None, None)
+           ) -> CompiledModel:
+    """A compiled model, or a network compiled for `config` (`base` if None). `types`: of inputs and outputs."""
     if is_network(path):
         from ..frontends import load
         chip = config or PRESETS["base"]
-        with working(console, f"compiling {path} for {chip.name}"):
-            return compile_graph(load(path), chip)
+        with working(console, f"compiling {path} for {chip.name}") as say:
+            graph = load(path, calibration, calibrating(say), shapes)
+            return compile_graph(graph, chip, input_type=types[0], output_type=types[1])
+    if calibration or shapes or any(types):
+        raise FileError(f"{path}: is compiled already; --calibration, --shape, --input-type and --output-type are for "
+                        "networks' own files")
     model = CompiledModel.load(path)
     if config and config.hash != model.config_hash:
         raise FileError(f"{path}: is compiled for configuration {model.config.name!r}, not {config.name!r}; "

@@ -5,12 +5,13 @@ from contextlib import ExitStack
 
 from ..program import CompiledModel
 from ..runtime import Result, Session
+from ..runtime.costs import measured
 from .console import facts, grouped, make_console, progress
 from .devices import opened
 from .files import FileError, check_writable, is_network, read_inputs, write_outputs
-from .host_work import host_facts, host_work_table, operators, typical
+from .host_work import host_work_table, operators, typical
 from .main import EXIT_DIFFERENT
-from .tables import chip_facts, layer_table, network_facts, speed_facts
+from .tables import chip_facts, layer_table, network_facts
 from .upload import Upload, user_place
 
 
@@ -47,9 +48,9 @@ def run(arguments: Namespace) -> int:
             upload.finish(log)
     console.print()
     report = results[0].report
-    host = typical([r.report for r in results])
+    host = typical([r.report for r in results], measured(model))
     console.print(layer_table(report))
-    summary = speed_facts(report) + host_facts(host, report.latency_ms)
+    summary = report.facts(host)
     if operators(host):
         console.print()
         console.print(host_work_table(host))

@@ -14,11 +14,13 @@ from ..arch import ChipConfig
 from ..models import LeptonModel
 from ..program import CompiledModel
 from ..runtime import ComparingSession, Difference, Report, Result, Session, difference
+from ..runtime.costs import measured
 from .console import facts, grouped, make_console, progress, scaled, working
 from .devices import opened
 from .files import FileError, check_writable
+from .host_work import typical
 from .main import EXIT_DIFFERENT
-from .tables import chip_facts, layer_table, network_facts, speed_facts
+from .tables import chip_facts, layer_table, network_facts
 from .upload import Upload, project_place
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def run(arguments: Namespace) -> int:
         tally.simulated_hz = getattr(device, "simulated_hz", 0.0)
         with working(console, "uploading"):
             upload.finish(log)
-    _show(console, arguments, tally, upload, time.monotonic() - started)
+    _show(console, arguments, compiled, tally, upload, time.monotonic() - started)
     return 0 if tally.identical == tally.images else EXIT_DIFFERENT
 
 
@@ -128,7 +130,8 @@ def _run_images(console: Console, session: Session | ComparingSession, model: Le
     return tally
 
 
-def _show(console: Console, arguments: Namespace, tally: Tally, upload: Upload, seconds: float) -> None:
+def _show(console: Console, arguments: Namespace, compiled: CompiledModel, tally: Tally, upload: Upload,
+          seconds: float) -> None:
     report = tally.reports[0]
     console.print()
     console.print(layer_table(report))
@@ -145,11 +148,11 @@ def _show(console: Console, arguments: Namespace, tally: Tally, upload: Upload, 
         lines.append(("compared", f"{grouped(tally.bytes_compared)} bytes of the memory that programs write"))
     lines.append(("accuracy", f"{100 * tally.correct / tally.images:.1f} % ({tally.correct} of {tally.images} "
                               "labelled images)"))
-    lines += speed_facts(report)
+    lines += report.facts(typical(tally.reports, measured(compiled)))
     if report.timed:
         cycles = {r.cycles for r in tally.reports}
         if len(cycles) > 1:
-            lines.append(("", f"between {grouped(min(cycles))} and {grouped(max(cycles))} cycles over all images"))
+            lines.append(("cycles", f"between {grouped(min(cycles))} and {grouped(max(cycles))} cycles over all images"))
         lines.append(("simulation", f"{scaled(tally.simulated_hz or tally.cycles / tally.seconds)} cycles a second; "
                                     f"{grouped(tally.cycles)} cycles took {tally.seconds:.1f} s with the Python code "
                                     "around them"))

@@ -49,10 +49,12 @@ class TooManyLayers(Exception):
         self.layers = layers
 
 
-def compile_graph(graph: Graph, config: str | ChipConfig = "base", *,
+def compile_graph(graph: Graph, config: str | ChipConfig = "base", *, input_type: str | None = None,
+                  output_type: str | None = None,
                   observe: Callable[[str, Graph], None] | None = None) -> CompiledModel:
     """Compile a network for a chip, given by the name of a preset or a configuration.
 
+    `input_type` and `output_type`: "float32", "int8" or "uint8" inputs and outputs, where the network has others.
     What the chip does not take runs on the host; `CompiledModel.placement` says what runs where and why. `observe` is
     called with a name and the graph: "import", then each of the compiler's passes (`graph.passes`).
     Raises `GraphError` for what is malformed, naming operator and value, `ConfigError` for an unknown preset.
@@ -66,6 +68,7 @@ def compile_graph(graph: Graph, config: str | ChipConfig = "base", *,
     if observe is not None:
         observe("import", graph)
     with passes.observed(observe):
+        graph = passes.edge_types(graph, input_type, output_type)
         graph = passes.apply(graph, *passes.COMPILER)
     refused = {id(node): reason for node in graph.nodes if (reason := refusal(graph, node)) is not None}
     for node in between_host_operators(graph, set(refused)):

@@ -117,8 +117,8 @@ def float_accuracy(net: nn.Module, images: np.ndarray, labels: np.ndarray) -> fl
 def calibrated(net: MnistNet, images: np.ndarray) -> Graph:
     """The int8 network, calibrated with the first training images."""
     batches = [as_input(images[i:i + 64]) for i in range(0, CALIBRATION_IMAGES, 64)]
-    graph = quantize(net, batches, name="mnist", progress=lambda done: print(
-        f"calibration: batch {done}/{len(batches)}", flush=True))
+    graph = quantize(net, batches, name="mnist", progress=lambda done, total: print(
+        f"calibration: image {done} of {CALIBRATION_IMAGES}", flush=True))
     graph.arithmetic = Arithmetic.FIXED  # the file is TFLite's, and so is the rounding
     return apply(graph, "int8-edges")
 

@@ -16,16 +16,48 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..arch import Region
+from ..text import dimensions, fact_lines, grouped, scaled, shortened, table
 from . import container
 from .container import ModelFileError
-from .steps import BufferInfo, ChipStep, HostStep, ModelParts
+from .steps import BufferInfo, ChipStep, HostStep, ModelParts, TensorInfo
 
 
 @dataclass(eq=False)
 class CompiledModel(ModelParts):
-    """A network compiled for one chip configuration."""
+    """A network compiled for one chip configuration. `print` shows its layers with the cycles that they should take."""
 
     file_digest: str = ""  # sha256 of the file that it was read from; empty for a model that was just compiled
+
+    def __str__(self) -> str:
+        rows = [[shortened(layer.name, 24), shortened(layer.op, 15),
+                 dimensions(layer.output_shape[1:] or layer.output_shape), scaled(layer.macs) if layer.macs else "",
+                 grouped(layer.weight_bytes), grouped(round(layer.plan.cycles)) if layer.plan else "",
+                 layer.plan.bound if layer.plan else ""] for layer in self.layers]
+        rows.append(["total", "", "", scaled(self.macs), grouped(sum(layer.weight_bytes for layer in self.layers)),
+                     grouped(round(self.cycles)), ""])
+        layers = table(("layer", "operator", "output", "MACs", "weights", "cycles", "bound by"), rows, 3, total=True)
+        host = [[shortened(placed.name, 24), placed.op, placed.reason] for placed in self.placement
+                if placed.where == "host"]
+        parts = [fact_lines(self.facts()), layers]
+        if host:
+            parts.append(table(("on the host", "operator", "why"), host, 3))
+        return "\n\n".join(parts)
+
+    def facts(self) -> list[tuple[str, str]]:
+        """Layers, inputs, outputs and size, by name."""
+        def tensors(infos: list[TensorInfo]) -> str:
+            return ", ".join(f"{t.name} {dimensions(t.shape)} {t.dtype}" for t in infos)
+
+        programs = [len(step.program) for step in self.steps if isinstance(step, ChipStep)]
+        host = len(self.steps) - len(programs)
+        return [
+            ("network", f"{self.name}: {len(self.layers)} layers, {scaled(self.macs)} MACs, "
+                        f"{grouped(sum(layer.weight_bytes for layer in self.layers))} bytes of weights"),
+            ("input", tensors(self.inputs)),
+            ("output", tensors(self.outputs)),
+            ("program", f"{grouped(sum(programs))} bytes" + (f"; {host} step{'s' * (host > 1)} on the host" if host
+                                                             else "")),
+        ]
 
     @property
     def cycles(self) -> float:

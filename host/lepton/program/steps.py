@@ -11,6 +11,8 @@ from ..graph.interpret import Prepared, prepare
 from ..graph.operands import Later
 from .layouts import Data, Layout, LayoutError
 
+_INT8 = np.dtype(np.int8)
+
 
 @dataclass(frozen=True)
 class TensorInfo:
@@ -37,16 +39,23 @@ class Binding:
     def size(self) -> int:
         return self.layout.size
 
-    def to_device(self, array: np.ndarray) -> bytes:
+    def to_device(self, array: np.ndarray) -> bytes | np.ndarray:
         """The bytes for the device of an array of the layout's shape. Raises `LayoutError`."""
         array = np.asarray(array)
-        if array.dtype != self.dtype:
+        if array.dtype != self._type:
             raise LayoutError(f"the array must be {self.dtype}, not {array.dtype}; quantize it first")
-        return self.layout.to_device(self._mapped(array).view(np.int8))
+        mapped = self._mapped(array)
+        return self.layout.to_device(mapped if mapped.dtype == _INT8 else mapped.view(_INT8))
 
     def from_device(self, data: Data) -> np.ndarray:
         """The host's array in the bytes of the device. Raises `LayoutError`."""
-        return self._mapped(self.layout.from_device(data)).view(self.dtype)
+        mapped = self._mapped(self.layout.from_device(data))
+        return mapped if mapped.dtype == self._type else mapped.view(self._type)
+
+    @cached_property
+    def _type(self) -> np.dtype:
+        """Compared with arrays' types: numpy takes ten times as long to compare one with a name."""
+        return np.dtype(self.dtype)
 
     def _mapped(self, array: np.ndarray) -> np.ndarray:
         return np.frombuffer(self.table, np.uint8)[array.view(np.uint8)] if self.table else array

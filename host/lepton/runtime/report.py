@@ -1,14 +1,17 @@
 """Where the cycles went: per layer and in total, from the chip's own counters."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..arch import COUNTERS, ChipConfig
 from ..driver import Completion
 from ..program import LayerInfo
-from .costs import HostCost
+from ..text import dimensions, fact_lines, grouped, milliseconds, percent, scaled, shortened, table
+from .costs import LAYOUT, HostCost
 
 CAUSES = tuple(name for name, _ in COUNTERS[1:7])  # they add up to CYCLES
+CAUSE_TITLES = ("comp", "read", "wgts", "write", "sync", "idle")  # of CAUSES, in the same order
+LEFT = 3  # columns of text in the table of layers
 FINISH = "finish"  # name of the row for what follows a program's last layer
 _WRAP = 1 << 32  # counters have 32 bits
 
@@ -37,8 +40,9 @@ class Row:
 class Report:
     """One inference: `rows` of what the chip did, in cycles, `host` of what the host did, in time.
 
-    Cycles, MACs, utilization and latency are the chip's alone; `host_seconds` is what the host's CPU took for the
-    operators that the chip does not take and for bringing tensors into the chip's layout and back.
+    Cycles, MACs and utilization are the chip's alone; `host_seconds` is what the host's CPU took for the operators that
+    the chip does not take and for bringing tensors into the chip's layout and back. Latency is both together. `print`
+    shows a table.
     """
 
     config: ChipConfig
@@ -75,13 +79,64 @@ class Report:
         return self.macs / (self.config.macs_per_cycle * self.cycles) if self.timed else None
 
     @property
-    def latency_ms(self) -> float:
-        """Milliseconds at `config.clock_mhz`."""
+    def chip_ms(self) -> float:
+        """Milliseconds of the chip, at `config.clock_mhz`."""
         return self.cycles / (self.config.clock_mhz * 1000)
 
     @property
+    def latency_ms(self) -> float | None:
+        """Milliseconds of chip and host, one after the other; None where the device counts no cycles."""
+        return self.chip_ms + 1000 * self.host_seconds if self.timed else None
+
+    @property
     def images_per_second(self) -> float | None:
-        return 1000 / self.latency_ms if self.timed else None
+        """Inferences one after the other; None where the device counts no cycles."""
+        return 1000 / self.latency_ms if self.latency_ms else None
+
+    def __str__(self) -> str:
+        titles, rows = self.cells()
+        return f"{table(titles, rows, LEFT, total=True)}\n\n{fact_lines(self.facts())}"
+
+    def cells(self) -> tuple[tuple[str, ...], list[list[str]]]:
+        """Titles and rows of the table of layers, the first `LEFT` columns text; the last row is the total.
+
+        A row has shape, MACs, cycles, utilization and the percentage of the cycles for each cause; no cycles where the
+        device does not count them.
+        """
+        titles = ("layer", "operator", "output", "MACs", *(("cycles", "util %", *CAUSE_TITLES) if self.timed else ()))
+
+        def figures(cycles: int, utilization: str, causes: Mapping[str, int]) -> list[str]:
+            if not self.timed:
+                return []
+            shares = (f"{100 * causes[c] / cycles:.0f}" if cycles else "-" for c in CAUSES)
+            return [grouped(cycles), utilization, *shares]
+
+        rows = [[shortened(row.name, 18), shortened(row.op, 15), dimensions(row.output_shape[1:] or row.output_shape),
+                 scaled(row.macs) if row.macs else "",
+                 *figures(row.cycles, percent(row.utilization) if row.macs else "", row.causes)] for row in self.rows]
+        rows.append(["total", "", "", scaled(self.macs),
+                     *figures(self.cycles, percent(self.utilization), self.causes)])
+        return titles, rows
+
+    def facts(self, host: Sequence[HostCost] | None = None) -> list[tuple[str, str]]:
+        """Latency as a whole, and its parts. `host`: other times of the host's steps than this inference's."""
+        costs = self.host if host is None else host
+        seconds = sum(cost.seconds for cost in costs)
+        lines = []
+        if self.timed:
+            whole = self.chip_ms + 1000 * seconds
+            lines += [("latency", f"{whole:.3f} ms an image, {grouped(round(1000 / whole))} images a second, host "
+                                  "included"),
+                      ("chip", f"{self.chip_ms:.3f} ms: {grouped(self.cycles)} cycles at an assumed "
+                               f"{self.config.clock_mhz} MHz")]
+        else:
+            lines.append(("latency", "unknown: this device does not count cycles"))
+        if costs:
+            count = sum(cost.op != LAYOUT for cost in costs)
+            what = f"{count} operator{'s' * (count > 1)} and layout changes" if count else "layout changes"
+            share = f"; {100 * seconds / (seconds + self.chip_ms / 1000):.0f} % of the latency" if self.timed else ""
+            lines.append(("host", f"{milliseconds(seconds)} on this machine's CPU, {what}{share}"))
+        return lines
 
 
 def job_rows(completion: Completion, layers: Iterable[LayerInfo], config: ChipConfig) -> list[Row]:

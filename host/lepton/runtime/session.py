@@ -3,7 +3,7 @@
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +14,7 @@ from ..device import Device
 from ..driver import Buffer, Completion, Driver, Job
 from ..graph import GraphError
 from ..program import ChipStep, CompiledModel, HostStep, TensorInfo
+from .batches import joined, single_inputs
 from .costs import HostCost, cost_of, prepare
 from .errors import InputError, RuntimeModelError
 from .report import Report, Row, job_rows
@@ -131,7 +132,7 @@ class Session:
         the session can be used again after any of them. `RuntimeModelError` where a host step does not take a computed
         value, where the session, or its driver, has been closed, and for a call from the session's own `progress`.
         """
-        values = self._checked(inputs)
+        values = self.checked(inputs)
         self.driver.check_process()
         with self._lock:
             self._check_open()
@@ -141,6 +142,33 @@ class Session:
                 return self._run(values, cycle_limit, progress)
             finally:
                 self._running = False
+
+    def each(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> Iterator[Result]:
+        """`run` on one input after the other: arrays as for `run` whose first axis holds any number of inputs.
+
+        Raises `InputError`, while iterating, for arrays that do not fit the model or hold different numbers of inputs.
+        """
+        for values in single_inputs(inputs, self.model.inputs):
+            yield self.run(values)
+
+    def predict(self, inputs: np.ndarray | Mapping[str, np.ndarray], *,
+                progress: Callable[[int, int], None] | None = None) -> np.ndarray | dict[str, np.ndarray]:
+        """The outputs of many inputs: the array of the model's only output, else arrays by name.
+
+        Inputs and outputs are arrays as for `run` with any number of inferences along the first axis; `run` and `each`
+        also give the reports. `progress` is called with the number of inferences done and of all. Raises what `run`
+        raises, and `InputError` for arrays without a single input.
+        """
+        feeds = single_inputs(inputs, self.model.inputs)
+        results = []
+        for values in feeds:
+            results.append(self.run(values).outputs)
+            if progress is not None:
+                progress(len(results), len(feeds))
+        if not results:
+            raise InputError("there are no inputs")
+        outputs = joined(results)
+        return outputs[self.model.outputs[0].name] if len(outputs) == 1 else outputs
 
     def _run(self, values: dict[str, np.ndarray], cycle_limit: int | None,
              progress: Callable[[str, int], None] | None) -> Result:
@@ -235,7 +263,8 @@ class Session:
         job = Job(buffers, step.streams, layers, name=f"{self.model.name}: {step.name}")
         return _LoadedStep(step, buffers, job)
 
-    def _checked(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def checked(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The arrays by name. Raises `InputError` for what `run` refuses."""
         expected = {t.name: t for t in self.model.inputs}
         if not isinstance(inputs, Mapping):
             if len(expected) != 1:

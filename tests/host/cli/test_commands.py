@@ -9,7 +9,6 @@ import lepton.models
 import numpy as np
 import pytest
 from lepton.cli import main
-from lepton.cli.host_work import host_facts
 from lepton.cli.main import EXIT_DIFFERENT, EXIT_USER_ERROR
 from lepton.frontends import export_tflite
 from lepton.graph import Node, Quantization, Softmax, Tensor
@@ -17,7 +16,6 @@ from lepton.program import CompiledModel
 from lepton.results import Spool, Store
 from lepton.results.keyring_files import load_keyring
 from lepton.results.verify import read
-from lepton.runtime.costs import LAYOUT, HostCost
 
 MODEL = lepton.models.load("mnist")
 
@@ -190,17 +188,7 @@ def test_what_the_host_does_is_shown_in_macs_bytes_and_time(capsys, monkeypatch)
     assert run("--input", "x.npy") == 0
     out = " ".join(capsys.readouterr().out.split())
     assert re.search(r"Softmax 20 \d+\.\d{3} \d+ chip layout and back Layout \S+( k)? \d+\.\d{3} \d+", out)
-    assert re.search(r"host \S+ ms an image on this machine's CPU, 1 operator and layout changes", out)
-
-
-def test_the_share_of_the_host_beside_the_chip():
-    costs = [HostCost(0, "jobs", LAYOUT, 0, 10, 1e-3), HostCost(1, "softmax", "Softmax", 0, 20, 2e-3)]
-    (_, text), = host_facts(costs, chip_ms=9.0)
-    assert text == ("3 ms an image on this machine's CPU, 1 operator and layout changes; "
-                    "25 % of host and chip together")
-    (_, text), = host_facts(costs[:1], chip_ms=9.0)
-    assert text == "1 ms an image on this machine's CPU, layout changes"
-    assert host_facts([]) == []
+    assert re.search(r"host \S+ ms on this machine's CPU, 1 operator and layout changes", out)
 
 
 def test_run_writes_outputs_and_uploads(compiled, capsys, tmp_path):
@@ -264,3 +252,30 @@ def test_networks_that_are_not_compiled_and_folders_that_are_not_there(capsys, c
                           (["compile", ""], "a network must be a file, not ''")):
         assert main(command) == EXIT_USER_ERROR
         assert text in capsys.readouterr().err
+
+
+def test_types_of_inputs_and_outputs(capsys):
+    assert main(["compile", str(MODEL.path), "-o", "net.lepton", "--config", "tiny", "--input-type", "float32",
+                 "--output-type", "uint8"]) == 0
+    model = CompiledModel.load("net.lepton")
+    assert (model.inputs[0].dtype, model.outputs[0].dtype) == ("float32", "uint8")
+    np.save("x.npy", model_input_as_reals(MODEL.inputs[:2]))
+    assert run("--input", "x.npy", "--output", "y.npz") == 0
+    with np.load("y.npz") as made:
+        (values,) = made.values()
+    np.testing.assert_array_equal(values, (MODEL.outputs[:2].astype(np.int16) + 128).astype(np.uint8))
+
+
+def model_input_as_reals(inputs):
+    tensor = MODEL.graph().tensors[MODEL.graph().inputs[0]]
+    return np.float32(tensor.scale) * (inputs.astype(np.float32) - tensor.zero_point)
+
+
+def test_profile_takes_what_compile_takes(capsys, compiled):
+    assert main(["profile", str(compiled), "--input-type", "int8"]) == EXIT_USER_ERROR
+    assert "is compiled already; --calibration, --shape, --input-type and --output-type are for" in (
+        capsys.readouterr().err)
+    assert main(["profile", str(MODEL.path), "--calibration", "missing.npy"]) == EXIT_USER_ERROR
+    assert "the network is quantized already; compile it without calibration data" in capsys.readouterr().err
+    assert main(["profile", str(MODEL.path), "--shape", "x=1,28,28,1"]) == EXIT_USER_ERROR
+    assert "states its shapes; they can be given for .onnx networks only" in capsys.readouterr().err

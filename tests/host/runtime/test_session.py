@@ -1,5 +1,7 @@
 """Sessions on the golden device with a program written by hand: two chip steps that copy through the scratchpad."""
 
+import dataclasses
+
 import lepton.device
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from lepton.arch import COUNTERS, PRESETS, ErrorCode, Region
 from lepton.arch.registers import SNAPSHOT_COUNTERS
 from lepton.driver import AllocationError, ChipError, Completion, Driver, DriverError
 from lepton.runtime import CAUSES, FINISH, InputError, RuntimeModelError, Session, program_hash
+from lepton.runtime.costs import LAYOUT, HostCost
 from lepton.runtime.report import Report, job_rows
 from lepton.runtime.session import UNWRITTEN
 
@@ -122,7 +125,34 @@ def test_without_timing_there_are_rows_but_no_cycles(driver):
         report = session.run(image()).report
     assert [row.name for row in report.rows] == ["copy 0", FINISH, "copy 1", FINISH]
     assert not report.timed and report.utilization is None and report.images_per_second is None
-    assert report.macs == 200 and report.seconds > 0
+    assert report.macs == 200 and report.seconds > 0 and report.latency_ms is None
+    assert "copy 1  Copy      3x5x6    100" in str(report)
+    assert "unknown: this device does not count cycles" in str(report)
+
+
+def test_many_inputs_at_once(driver):
+    images = np.concatenate([image(seed) for seed in range(5)])
+    calls = []
+    with Session(copy_model(), driver) as session:
+        for given in (images, {"x": images}, list(images)):
+            made = session.predict(given, progress=lambda done, total: calls.append((done, total)))
+            assert np.array_equal(made, images)
+        assert calls == 3 * [(i, 5) for i in range(1, 6)]
+        assert np.array_equal(session.predict(image(7)), image(7))
+        results = list(session.each(images))
+        assert [np.array_equal(r.outputs["y"], images[i:i + 1]) for i, r in enumerate(results)] == [True] * 5
+        with pytest.raises(InputError, match=r"input 'x' must have shape \(1, 3, 5, 6\), not \(5, 3, 5, 5\)"):
+            session.predict(images[..., :5])
+        with pytest.raises(InputError, match="must have type int8, not float64"):
+            session.predict(images.astype(float))
+        with pytest.raises(InputError, match=r"must have shape \(1, 3, 5, 6\), not \(0, 3, 5, 6\)"):
+            session.predict(images[:0])
+
+
+def test_a_model_is_printed_as_a_table():
+    text = str(copy_model())
+    assert "network  copies: 2 layers, 200 MACs" in text and "input    x 1x3x5x6 int8" in text
+    assert "copy 1  Copy      3x5x6    100" in text
 
 
 def test_rows_are_differences_and_their_causes_add_up():
@@ -149,7 +179,16 @@ def test_totals():
     counters = {name: 0 for name, _ in COUNTERS} | {"CYCLES": 50_000, "COMPUTE": 50_000}
     rows = job_rows(Completion("job", 50_000, counters, {0: counters}), copy_model().layers[:1], CONFIG)
     report = Report(CONFIG, tuple(rows), counters, 1.0)
-    assert report.latency_ms == 0.5 and report.images_per_second == 2000
+    assert report.chip_ms == report.latency_ms == 0.5 and report.images_per_second == 2000
+    both = dataclasses.replace(report, host=(HostCost(0, "jobs", LAYOUT, 0, 10, 0.5e-3),
+                                             HostCost(1, "softmax", "Softmax", 0, 20, 1e-3)))
+    assert both.chip_ms == 0.5 and both.latency_ms == 2.0 and both.images_per_second == 500
+    assert both.facts() == [
+        ("latency", "2.000 ms an image, 500 images a second, host included"),
+        ("chip", "0.500 ms: 50 000 cycles at an assumed 100 MHz"),
+        ("host", "1.5 ms on this machine's CPU, 1 operator and layout changes; 75 % of the latency")]
+    assert both.facts(both.host[:1])[2] == ("host", "0.5 ms on this machine's CPU, layout changes; 50 % of the latency")
+    assert "copy 0  Copy      3x5x6    100  50 000" in str(both) and str(both).endswith("75 % of the latency")
     assert report.utilization == 100 / (16 * 50_000)
     assert report.causes == {c: 50_000 if c == "COMPUTE" else 0 for c in CAUSES}
     assert [row.cycles for row in report.rows] == [50_000, 0]

@@ -57,6 +57,13 @@ def batches(calibration: Calibration, names: list[str]) -> Iterator[tuple[torch.
         yield inputs
 
 
+def count(calibration: Calibration) -> int | None:
+    """How many inputs there are; None for a file that has not been read, and for an iterable."""
+    if isinstance(calibration, Mapping):
+        calibration = next(iter(calibration.values()), calibration)
+    return len(calibration) if isinstance(calibration, np.ndarray | torch.Tensor) and calibration.ndim else None
+
+
 def _tensor(value: object) -> torch.Tensor:
     tensor = torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) and (
         value.dtype.name in _TYPES) else value

@@ -20,8 +20,9 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e, 
 
 from lepton.graph import Graph, GraphError
 
+from ..calibration import load_calibration
 from ..logs import quiet
-from .batches import Calibration, batches, input_names, shapes
+from .batches import Calibration, batches, count, input_names, shapes
 from .decompose import decomposed
 from .functional import functional
 from .importer import import_converted
@@ -30,6 +31,8 @@ from .operators import WITH_WEIGHTS, Kind, kind
 from .qdq import DEQUANTIZE, DEQUANTIZE_CHANNELS, is_quantized
 from .quantizer import LeptonQuantizer
 from .writes import functionalized
+
+Progress = Callable[[int, int | None], None]
 
 # What training puts between a layer and its normalization: weights are scaled before, sums divided and the bias added
 # behind (torchao.quantization.pt2e.qat_utils).
@@ -40,7 +43,7 @@ _LONGEST = 300  # characters of torch's errors, which may repeat a whole file
 
 
 def quantize(module: torch.nn.Module, calibration: Calibration, input_shape: tuple[int, ...] | None = None, *,
-             quantizer: LeptonQuantizer | None = None, progress: Callable[[int], None] | None = None,
+             quantizer: LeptonQuantizer | None = None, progress: Progress | None = None,
              name: str = "") -> Graph:
     """An int8 graph that computes what the float `module` does, as nearly as 8 bits allow.
 
@@ -50,7 +53,7 @@ def quantize(module: torch.nn.Module, calibration: Calibration, input_shape: tup
         images are enough. For a trained module only the first is used, for its shape.
     input_shape: of the first input with its batch of 1, to be checked against the first batch.
     quantizer: how ranges are found; `LeptonQuantizer()` by default.
-    progress: called after each example with the number of examples done.
+    progress: called after each example with the number of examples done, and of all, None where that is not known.
 
     The graph has the module's own inputs and outputs: float32, in PyTorch's layout, quantized at the edges.
     It computes what PyTorch's own converted graph does to within one step of each layer's scale, rounding apart
@@ -66,7 +69,7 @@ def quantize(module: torch.nn.Module, calibration: Calibration, input_shape: tup
 
 def convert(module: torch.nn.Module, calibration: Calibration, input_shape: tuple[int, ...] | None = None, *,
             quantizer: LeptonQuantizer | None = None,
-            progress: Callable[[int], None] | None = None
+            progress: Progress | None = None
             ) -> tuple[GraphModule, torch.Tensor | tuple[torch.Tensor, ...]]:
     """PyTorch's own quantized module, which `import_converted` reads, and an example: an input (1, ...) or a tuple.
 
@@ -86,7 +89,7 @@ def convert(module: torch.nn.Module, calibration: Calibration, input_shape: tupl
         module.apply(disable_observer)
         return _converted(module), example
     prepared = _prepared(export_module(module, *examples), quantizer or LeptonQuantizer())
-    return _ready(prepared, examples, chain([first], rest), progress), example
+    return _ready(prepared, examples, chain([first], rest), progress, count(calibration)), example
 
 
 def prepare_qat(module: torch.nn.Module, example: torch.Tensor,
@@ -119,7 +122,7 @@ def export_module(module: torch.nn.Module, *examples: torch.Tensor) -> GraphModu
 
 
 def load_pt2(path: str | PathLike, calibration: Calibration | None = None, *,
-             progress: Callable[[int], None] | None = None) -> Graph:
+             progress: Progress | None = None) -> Graph:
     """The graph of a program that torch.export.save wrote: converted by PT2E, or float with `calibration` data
     (as for `quantize`; a .npz file has the names of the program's inputs).
 
@@ -149,7 +152,9 @@ def load_pt2(path: str | PathLike, calibration: Calibration | None = None, *,
     with _named(f"read the program {path}"):
         module = functional(decomposed(program).module())
     prepared = _prepared(module, LeptonQuantizer())
-    ready = _ready(prepared, examples, batches(calibration, input_names(module)), progress)
+    if isinstance(calibration, str | PathLike):
+        calibration = load_calibration(Path(calibration))
+    ready = _ready(prepared, examples, batches(calibration, input_names(module)), progress, count(calibration))
     return import_converted(ready, examples, path.stem)
 
 
@@ -209,7 +214,7 @@ def _named(what: str) -> Iterator[None]:
 
 
 def _ready(prepared: GraphModule, examples: tuple[torch.Tensor, ...], given: Iterable[tuple[torch.Tensor, ...]],
-           progress: Callable[[int], None] | None) -> GraphModule:
+           progress: Progress | None, total: int | None) -> GraphModule:
     """Calibrates one example at a time: the exported program has their batch."""
     prepared.apply(disable_fake_quant)
     seen = 0
@@ -224,7 +229,7 @@ def _ready(prepared: GraphModule, examples: tuple[torch.Tensor, ...], given: Ite
                 _keep_weights(prepared)
             seen += len(examples[0])
             if progress is not None:
-                progress(seen)
+                progress(seen, total)
     if not seen:
         raise GraphError("calibration needs at least one batch")
     prepared.apply(enable_fake_quant)

@@ -13,6 +13,7 @@ from ..core import Graph
 from ..verify import verify
 from .channels_last import channels_last
 from .collapse_moves import collapse_moves
+from .edge_types import edge_types
 from .fold_constants import fold_constants
 from .fold_pads import fold_pads
 from .int8_edges import int8_edges
@@ -68,4 +69,4 @@ def apply(graph: Graph, *names: str) -> Graph:
     return graph if verified else verify(graph)
 
 
-__all__ = ["COMPILER", "PASSES", "Observer", "apply", "observed"]
+__all__ = ["COMPILER", "PASSES", "Observer", "apply", "edge_types", "observed"]

@@ -128,7 +128,7 @@ def test_weights_are_observed_once_and_examples_counted():
     calls = []
     module = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1)).eval()
     data = [torch.randn(3, *SHAPE), torch.randn(2, *SHAPE)]
-    once, _ = convert(module, data, progress=calls.append)
+    once, _ = convert(module, data, progress=lambda done, total: calls.append(done))
     assert calls == [1, 2, 3, 4, 5]
     again, _ = convert(module, [one for batch in data for one in batch.split(1)])
     x = torch.randn(1, *SHAPE)

@@ -200,7 +200,8 @@ def test_features_only():
 
 def test_progress_and_loader_tuples():
     seen = []
-    quantize(nn.Conv2d(3, 4, 1).eval(), [(x, torch.zeros(8)) for x in batches(count=3)], progress=seen.append)
+    quantize(nn.Conv2d(3, 4, 1).eval(), [(x, torch.zeros(8)) for x in batches(count=3)],
+             progress=lambda done, total: seen.append(done))
     assert seen == list(range(1, 25))
 
 

@@ -1,0 +1,121 @@
+"""Accuracy of a network's file in float, in int8 and on a device, and its noise by layer."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from ..device import Device
+from ..graph import Graph, Quantize
+from ..graph.interpret import evaluate as interpret
+from ..program import CompiledModel
+from ..runtime import Session
+from ..runtime.batches import single_inputs
+from ..text import table
+from .accuracy import Accuracy, checked_labels, classes_of
+from .noise import ValueNoise, layer_noise
+from .reference import ReferenceMissing, open_reference
+
+NOISE_INPUTS = 16  # inputs for the noise by layer: power sums over all pixels of so many no longer change much
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(eq=False)
+class Evaluation:
+    """`accuracies`: float and int8 as far as they are known, then the device. `print` shows tables."""
+
+    accuracies: list[Accuracy] = field(default_factory=list)
+    noise: list[ValueNoise] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def on_device(self) -> Accuracy:
+        return self.accuracies[-1]
+
+    def __str__(self) -> str:
+        rows = [[a.name, f"{100 * a.share:.2f}", f"{a.correct} of {len(a.labels)}"] for a in self.accuracies]
+        parts = [table(("computed by", "accuracy %", "correct"), rows)]
+        matrix = self.on_device.confusion
+        parts.append(f"confusion of the {self.on_device.name}: labels in rows, predictions in columns\n" + table(
+            ("", *map(str, range(len(matrix)))), [[str(i), *map(str, row)] for i, row in enumerate(matrix)]))
+        if self.noise:
+            rows = [[n.name, n.operator, f"{n.decibels:.1f}"] for n in self.noise]
+            parts.append("signal-to-noise of int8 against float\n" + table(("value", "operator", "dB"), rows, 2))
+        return "\n\n".join([*parts, *(f"note: {note}" for note in self.notes)])
+
+    def to_json(self) -> dict[str, object]:
+        """The same as plain data."""
+        noise = [{"value": n.name, "operator": n.operator, "db": n.decibels if math.isfinite(n.decibels) else None}
+                 for n in self.noise]
+        return {"accuracy": {a.name: a.share for a in self.accuracies}, "inputs": len(self.on_device.labels),
+                "confusion": self.on_device.confusion.tolist(), "notes": self.notes, "noise_db": noise}
+
+
+def evaluate(model: CompiledModel, device: Device, inputs: np.ndarray | Mapping[str, np.ndarray], labels: np.ndarray, *,
+             graph: Graph | None = None, source: str | PathLike | None = None,
+             shapes: Mapping[str, tuple[int, ...]] | None = None, device_name: str = "device",
+             progress: Progress | None = None) -> Evaluation:
+    """Runs labelled inputs in every way that there is.
+
+    inputs: as for `Session.predict`. labels: whole numbers (N,), compared with the largest value of the first output.
+    graph: the quantized network, for int8 on the CPU and the noise. source: the network's file, for its framework.
+    progress: called with what runs, and the number of inputs done and of all.
+    Raises `GraphError` for labels that do not fit, and what `Session.run` raises.
+    """
+    with Session(model, device) as session:
+        feeds = [session.checked(feed) for feed in single_inputs(inputs, model.inputs)]
+        wanted = checked_labels(labels, len(feeds))
+        return _evaluated(session, feeds, wanted, graph, source, shapes, device_name, progress)
+
+
+def _evaluated(session: Session, feeds: list[dict[str, np.ndarray]], wanted: np.ndarray, graph: Graph | None,
+               source: str | PathLike | None, shapes: Mapping[str, tuple[int, ...]] | None, device_name: str,
+               progress: Progress | None) -> Evaluation:
+    found = Evaluation()
+
+    def outputs(name: str, run: Callable[[dict[str, np.ndarray]], np.ndarray]) -> np.ndarray:
+        made = []
+        for i, feed in enumerate(feeds):
+            made.append(run(feed))
+            if progress is not None:
+                progress(name, i + 1, len(feeds))
+        return np.concatenate([value.reshape(1, -1) for value in made])
+
+    is_float = graph is not None and any(isinstance(node.op, Quantize) for node in graph.nodes)
+    if source is not None:
+        try:
+            reference = open_reference(source, shapes)
+            name = f"float, {reference.framework}" if is_float else reference.framework
+            made = outputs(name, lambda feed: reference.run(feed)[0])
+            found.accuracies.append(Accuracy(name, classes_of(made), wanted))
+            if is_float and graph is not None:
+                found.noise = layer_noise(graph, reference, feeds[:NOISE_INPUTS])
+        except ReferenceMissing as error:
+            found.notes.append(f"without the framework's own results: {error}")
+    if graph is not None:
+        name = "int8, on the CPU"
+        first = graph.outputs[0]
+        made = outputs(name, lambda feed: interpret(graph, feed)[first])
+        found.accuracies.append(Accuracy(name, classes_of(made), wanted))
+    output = session.model.outputs[0].name
+    name = f"chip, device {device_name}"
+    on_chip = outputs(name, lambda feed: session.run(feed).outputs[output])
+    if graph is not None:
+        same = int((on_chip == made).all(1).sum())
+        found.notes.append(f"{same} of {len(feeds)} outputs of the chip equal those of int8 on the CPU in every bit")
+    found.accuracies.append(Accuracy(name, classes_of(on_chip), wanted))
+    return found
+
+
+def load_array(path: str | PathLike) -> np.ndarray:
+    """The array of a .npy file, or the only one of a .npz file. Raises ValueError for other files."""
+    loaded = np.load(Path(path), allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    arrays = dict(loaded)
+    if len(arrays) != 1:
+        raise ValueError(f"{path}: must hold one array, not {len(arrays)} ({', '.join(arrays)})")
+    return next(iter(arrays.values()))
