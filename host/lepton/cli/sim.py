@@ -152,7 +152,7 @@ def _show(console: Console, arguments: Namespace, compiled: CompiledModel, tally
     if report.timed:
         cycles = {r.cycles for r in tally.reports}
         if len(cycles) > 1:
-            lines.append(("cycles", f"between {grouped(min(cycles))} and {grouped(max(cycles))} cycles over all images"))
+            lines.append(("cycles", f"between {grouped(min(cycles))} and {grouped(max(cycles))} over all images"))
         lines.append(("simulation", f"{scaled(tally.simulated_hz or tally.cycles / tally.seconds)} cycles a second; "
                                     f"{grouped(tally.cycles)} cycles took {tally.seconds:.1f} s with the Python code "
                                     "around them"))
