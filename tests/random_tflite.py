@@ -16,7 +16,8 @@ class RandomNetwork:
     """`model` is the file, `inputs` the arrays for it."""
 
     def __init__(self, seed: int, dtype, operators: int = 5):
-        self.random, self.dtype = np.random.default_rng(seed), np.dtype(dtype)
+        self.random = np.random.default_rng(seed)
+        self.dtype = np.dtype(dtype)
         self.info = np.iinfo(dtype)
         self.legacy = self.dtype == np.uint8
         self.operators: list[Operator] = []

@@ -45,7 +45,9 @@ def bias(outputs: int) -> Tensor:
 
 
 def elementwise(shape: Shape) -> dict[str, Model]:
-    x, y, other = q(*shape), q(*shape, scale=0.1), q(*shape, scale=CHANNEL_SCALE)
+    x = q(*shape)
+    y = q(*shape, scale=0.1)
+    other = q(*shape, scale=CHANNEL_SCALE)
     channel = (1, 1, 1, shape[-1])
 
     def two(name: str, b: Tensor = other, made: Tensor = y, options: str = "") -> Model:
@@ -94,7 +96,8 @@ def moves(shape: Shape) -> dict[str, Model]:
     n, h, w, c = shape
     half = constant([h // 2, w // 2])
     double = constant([2 * h, 2 * w])
-    x, same = q(*shape), q(*shape)
+    x = q(*shape)
+    same = q(*shape)
     spots = np.random.default_rng(2).integers(0, h, (h, 1)).astype(np.int32)  # places along the height
 
     def resize(kind: str, target: Tensor, made: Shape, **options: bool) -> Model:
@@ -175,7 +178,8 @@ def layers(shape: Shape) -> dict[str, Model]:
     x = q(n, h, w, c)
     window = {"Padding": 0, "StrideH": 1, "StrideW": 1}
     dilation = {"DilationHFactor": 1, "DilationWFactor": 1}
-    left, right = q(4, h, c), q(4, c, h)
+    left = q(4, h, c)
+    right = q(4, c, h)
 
     def made() -> Tensor:
         return q(n, h, w, c, scale=2.0)

@@ -76,7 +76,8 @@ def build(system: BoardSystem, progress: Progress = quiet) -> Path:
 
 def _load(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
-    u64, handle = ctypes.c_uint64, ctypes.c_void_p
+    u64 = ctypes.c_uint64
+    handle = ctypes.c_void_p
     for name, result, arguments in (
         ("open", handle, [ctypes.POINTER(_Figures), u64]),
         ("close", None, [handle]),

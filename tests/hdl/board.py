@@ -15,7 +15,8 @@ BASE = {Region.PROGRAM: 0x1000, Region.INPUT: 0x4F80, Region.OUTPUT: 0x8000}  # 
 SIZE = {Region.PROGRAM: 0x1000, Region.INPUT: 0x400, Region.OUTPUT: 0x400}
 STREAMS = {Engine.LOAD: 0x000, Engine.TENSOR: 0x400, Engine.STORE: 0x800}
 WEIGHTS_AT = 0xC00  # in region PROGRAM
-PIXELS, BLOCKS = 30, 2
+PIXELS = 30
+BLOCKS = 2
 OUT = 0x800  # on chip
 
 

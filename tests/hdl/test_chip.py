@@ -31,7 +31,8 @@ async def access_right_after_reset(dut):
     Pin by pin: cocotbext's manager would begin a cycle too late to meet that case.
     """
     pins = Pins(dut)
-    offset, value = REGISTERS["TIMEOUT"].offset, 0xA5A5_1234
+    offset = REGISTERS["TIMEOUT"].offset
+    value = 0xA5A5_1234
     for early in (("aw",), ("w",), ("aw", "w")):
         todo = ["aw", "w"]
         pins.set(host__awaddr=offset, host__wdata=value, host__wstrb=15, host__araddr=offset, host__bready=1,

@@ -39,17 +39,22 @@ async def counters_go_on_after_16_bits(dut):
     phases += [(Activity.IDLE, 1 << semaphore, name) for semaphore, name in (
         (0, "WAIT_READ"), (10, "WAIT_WRITE"))] + [(Activity.IDLE, 0, "IDLE")]
     for activity, blocked, name in phases:
-        dut.activity.value, dut.blocked.value = activity.value, blocked
+        dut.activity.value = activity.value
+        dut.blocked.value = blocked
         await ClockCycles(dut.clk, CYCLES, FallingEdge)
         for counter in ("CYCLES", "READ_BEATS", "WRITE_BEATS", name):
             expected[counter] += CYCLES
-    dut.snapshot.value, dut.snapshot_slot.value, dut.running.value = 1, 5, 0
+    dut.snapshot.value = 1
+    dut.snapshot_slot.value = 5
+    dut.running.value = 0
     await FallingEdge(dut.clk)
     dut.snapshot.value = 0
     values = int(dut.values.value)
     assert {name: values >> 32 * i & 0xFFFF_FFFF for i, name in enumerate(NAMES)} == expected
     for i, (name, _) in enumerate(SNAPSHOT_COUNTERS):
-        dut.read.value, dut.read_slot.value, dut.read_counter.value = 1, 5, i
+        dut.read.value = 1
+        dut.read_slot.value = 5
+        dut.read_counter.value = i
         await FallingEdge(dut.clk)
         assert int(dut.read_data.value) == expected[name], name
 
@@ -59,9 +64,12 @@ async def limits_above_16_bits_expire_in_their_cycle(dut):
     """Not when their lower 16 bits are reached; and never when only their upper half is."""
     await begin(dut, "limit", "waiting", "progress", "violation", "restart", "address")
     for limit in (CYCLES, 1 << 16, (1 << 16) - 1, 0xFFFF_FFFF):
-        dut.restart.value, dut.waiting.value = 1, 0
+        dut.restart.value = 1
+        dut.waiting.value = 0
         await FallingEdge(dut.clk)
-        dut.restart.value, dut.waiting.value, dut.limit.value = 0, 1, limit
+        dut.restart.value = 0
+        dut.waiting.value = 1
+        dut.limit.value = limit
         dut.address.value = 0xFEDC_BA98_7654_3210
         await ClockCycles(dut.clk, min(limit - 1, CYCLES), FallingEdge)
         assert not dut.expired.value, limit

@@ -9,7 +9,10 @@ from lepton_sim.board import open_component
 from tests.sim import copier
 from tests.sim.copier import Copier
 
-HEADER, WAVES, HIERARCHY = 0, 8, 6  # block types of FST ("fst_file.h" of the format's author)
+# block types of FST ("fst_file.h" of the format's author)
+HEADER = 0
+WAVES = 8
+HIERARCHY = 6
 
 
 def lz4_decode(data: bytes) -> bytes:

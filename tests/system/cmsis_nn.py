@@ -49,7 +49,10 @@ class Case:
 
 class _Builder:
     def __init__(self, name: str, data, config: dict):
-        self.data, self.config, self.graph, self.inputs = data, config, Graph(name), []
+        self.data = data
+        self.config = config
+        self.graph = Graph(name)
+        self.inputs = []
 
     def quantization(self, scale=1.0, zero=0, axis=None) -> Quantization:
         scale = np.atleast_1d(np.asarray(scale, np.float64))

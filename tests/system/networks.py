@@ -35,7 +35,8 @@ def litert(path, samples):
     interpreter = module.Interpreter(model_path=str(path),
                                      experimental_op_resolver_type=module.OpResolverType.BUILTIN_REF)
     interpreter.allocate_tensors()
-    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    (taken,) = interpreter.get_input_details()
+    (given,) = interpreter.get_output_details()
     outputs = []
     for sample in samples:
         interpreter.set_tensor(taken["index"], sample[None])

@@ -11,7 +11,11 @@ from lepton_sim.memory_profile import Fault, FaultKind
 from tests.system.programs import Bench, Program, bits, fill, load, run_good_program, store, tensor
 
 LOAD, TENSOR, STORE = Engine
-SCRATCHPAD, WEIGHTS, WEIGHT_WORDS, ROWS = 32 << 10, 16 << 10, 4 << 10, 256  # of "tiny"
+# Of the configuration tiny: bytes, bytes, words, rows.
+SCRATCHPAD = 32 << 10
+WEIGHTS = 16 << 10
+WEIGHT_WORDS = 4 << 10
+ROWS = 256
 
 
 @pytest.fixture

@@ -16,7 +16,11 @@ from tests.seeds import seeds
 from tests.system.programs import LANES, Bench, Program, bits, fill, load, run_good_program, store, tensor
 
 CHAINS = 25  # of each seed
-IMAGE, RESULTS, RESIDUAL, WEIGHTS = 1024, 8192, 16384, 1024  # where they are on chip (bytes; WEIGHTS: words)
+# On-chip addresses in bytes; WEIGHTS in words.
+IMAGE = 1024
+RESULTS = 8192
+RESIDUAL = 16384
+WEIGHTS = 1024
 FIXED_SEEDS = range(2)
 
 

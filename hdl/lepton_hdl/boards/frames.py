@@ -32,7 +32,8 @@ class FrameReceiver(wiring.Component):
         m = Module()
         m.submodules.frame = frame = Memory(shape=8, depth=MAX_FRAME, init=[])
         m.submodules.crc = check = _CRC32.create()
-        write, read = frame.write_port(), frame.read_port()
+        write = frame.write_port()
+        read = frame.read_port()
         m.d.comb += [read.addr.eq(self.address), self.data.eq(read.data)]
 
         escaped = Signal()

@@ -67,7 +67,8 @@ class Sdram(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        chip, cycles = self.chip, self.cycles
+        chip = self.chip
+        cycles = self.cycles
         pins = self.pins
         request = self.memory.request.payload
         # ACTIVATE to ACTIVATE of a bank (rc) is kept by a later PRECHARGE.
@@ -108,7 +109,9 @@ class Sdram(wiring.Component):
 
         wait = Signal(range(max(cycles.power_up, cycles.rfc) + 1), init=cycles.power_up)
         refreshes = Signal(range(_REFRESHES_AT_START + 1), init=_REFRESHES_AT_START)
-        writes, reads = Signal(), Signal()  # a WRITE or READ is issued
+        # a WRITE or READ is issued
+        writes = Signal()
+        reads = Signal()
 
         def issue(command, spacing: int, address=0, to_bank=0):
             """The command, and at least `spacing` cycles to the one after it."""

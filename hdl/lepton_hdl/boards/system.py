@@ -62,7 +62,8 @@ class BoardSystem(wiring.Component):
                 m.d.comb += side.forget.eq(chip.memory_reset)
             for name, member in side.signature.members.items():
                 if name not in ("forget", "memory"):
-                    inner, outer = getattr(side, name), getattr(chip.memory, name)
+                    inner = getattr(side, name)
+                    outer = getattr(chip.memory, name)
                     m.d.comb += inner.eq(outer) if member.flow == In else outer.eq(inner)
         m.d.comb += [bridge.irq.eq(chip.irq), self.irq.eq(chip.irq)]
 

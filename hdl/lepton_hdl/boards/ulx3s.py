@@ -60,7 +60,8 @@ class Ulx3s(Elaboratable):
         m.submodules.pll = pll = Ecp5Pll(self.pll)
         m.domains.sync = ClockDomain()
         m.domains.late = ClockDomain(reset_less=True)
-        clock, late = Signal(name="clock"), Signal(name="late_clock")
+        clock = Signal(name="clock")
+        late = Signal(name="late_clock")
         m.d.comb += [pll.i.eq(oscillator.i), clock.eq(pll.o), late.eq(pll.late), ClockSignal().eq(clock),
                      ClockSignal("late").eq(late)]
         platform.add_clock_constraint(clock, self.pll.clock_hz)

@@ -11,7 +11,8 @@ def walk(layer: ChipLayer, tile: Tile, blocks: tuple[int, int], box: Box, source
 
     blocks: output blocks [start, stop). first: it starts the accumulators.
     """
-    (ky0, ky1), (kx0, kx1) = box.rows, box.columns
+    ky0, ky1 = box.rows
+    kx0, kx1 = box.columns
     width = tile.columns[1] - tile.columns[0]
     row = tile.rows[0] * layer.stride[0] - layer.origin[0] + ky0 * layer.dilation[0]
     column = tile.columns[0] * layer.stride[1] - layer.origin[1]

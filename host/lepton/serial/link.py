@@ -170,7 +170,8 @@ class Link:
         self._port.write(encode(header + request.data))
 
     def _judged(self, request: LineRequest, answer: bytes) -> bytes:
-        status, data = answer[1], answer[2:]
+        status = answer[1]
+        data = answer[2:]
         if status == Status.OK:
             return data
         what = f"{request.operation.name} at {request.address:#x}, {request.length} bytes,"

@@ -48,7 +48,8 @@ class Bench(wiring.Component):
             m.d.comb += side.forget.eq(self.forget)
             for name, member in side.signature.members.items():
                 if name not in ("memory", "forget"):
-                    inner, outer = getattr(side, name), getattr(self, f"s_{name}")
+                    inner = getattr(side, name)
+                    outer = getattr(self, f"s_{name}")
                     m.d.comb += inner.eq(outer) if member.flow == In else outer.eq(inner)
         return m
 
@@ -132,7 +133,8 @@ async def forgets(dut):
         dut.forget.value = 1
         await cycles(dut, 1)
         dut.forget.value = 0
-        word, beats = random.randrange(WORDS - 4), random.randrange(1, 5)
+        word = random.randrange(WORDS - 4)
+        beats = random.randrange(1, 5)
         dut.s_rready.value = 1
         await cycles(dut, 1)
         await ask(word, beats)

@@ -124,7 +124,8 @@ async def memory(dut, pause):
 async def registers(dut, pause):
     host = await start(dut, pause)
     for _ in range(10):
-        address, value = random.randrange(0, 0x800, 4), random.getrandbits(32)
+        address = random.randrange(0, 0x800, 4)
+        value = random.getrandbits(32)
         assert await host.ask(RequestKind.WRITE_REGISTER, address, 4, value.to_bytes(4, "little")) == (Status.OK, b"")
         assert await host.ask(RequestKind.READ_REGISTER, address, 4) == (Status.OK, value.to_bytes(4, "little"))
     assert (await host.ask(RequestKind.WRITE_REGISTER, 0xFFC, 4, bytes(4)))[0] == Status.DECERR

@@ -43,14 +43,17 @@ def test_a_backlog_leaves_for_a_real_s3_server(tmp_path, monkeypatch):
 
 def test_the_stores_own_rate_is_that_of_all_its_writers(tmp_path):
     """As many as the uploader has lanes, each object once; what the store raises is raised."""
+    writers = set()
+    keys = []
+
     class Watched(Store):
-        writers, keys, down = set(), [], False
+        down = False
 
         def put_new(self, key, data):
             if self.down:
                 raise Unavailable("away")
-            self.writers.add(threading.get_ident())
-            self.keys.append(key)
+            writers.add(threading.get_ident())
+            keys.append(key)
             barrier.wait(20)  # none goes on before all have come
             return True
 
@@ -58,7 +61,7 @@ def test_the_stores_own_rate_is_that_of_all_its_writers(tmp_path):
     objects = [(f"key{n}", b"") for n in range(3 * store.lanes)]
     barrier = threading.Barrier(store.lanes)
     assert drain._put_all(store, objects) > 0
-    assert len(store.writers) == store.lanes and sorted(store.keys) == [key for key, _ in objects]
+    assert len(writers) == store.lanes and sorted(keys) == [key for key, _ in objects]
     store.down = True
     with pytest.raises(Unavailable, match="away"):
         drain._put_all(store, objects)

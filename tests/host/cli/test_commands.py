@@ -148,7 +148,8 @@ def test_compile_says_what_runs_where_and_why(capsys, tmp_path):
 def test_open_dimensions_get_their_shape_from_the_command_line(capsys):
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
-    value, kind = onnx.helper.make_tensor_value_info, onnx.TensorProto.UINT8
+    value = onnx.helper.make_tensor_value_info
+    kind = onnx.TensorProto.UINT8
     pool = onnx.helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])
     q = [onnx.numpy_helper.from_array(v, n) for n, v in (("s", np.float32(0.5)), ("z", np.uint8(3)))]
     last = onnx.helper.make_node("DequantizeLinear", ["y", "s", "z"], ["real"])

@@ -21,7 +21,8 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     shutil.copy(MODEL.path, folder / "net.tflite")
     assert main(["compile", str(folder / "net.tflite"), "-o", str(folder / "net.lepton"), "--config", "tiny"]) == 0
-    good, image = (folder / "net.lepton").read_bytes(), MODEL.inputs[:1]
+    good = (folder / "net.lepton").read_bytes()
+    image = MODEL.inputs[:1]
     for suffix in ("tflite", "onnx", "pt2", "lepton", "npy", "npz", "db"):
         (folder / f"folder.{suffix}").mkdir()
         (folder / f"junk.{suffix}").write_bytes(b"PK\3\4junk" * 50)

@@ -18,7 +18,8 @@ def service(tmp_path_factory):
 
 
 def test_life_of_a_device(service, tmp_path, capsys):
-    home, keys = ["--home", str(service.home.folder)], ["--keys", str(tmp_path / "keys")]
+    home = ["--home", str(service.home.folder)]
+    keys = ["--keys", str(tmp_path / "keys")]
 
     def lepton(*arguments):
         status = main(["cloud", *arguments])

@@ -178,8 +178,8 @@ class Hardware:
 
     def _start(self):
         if self.launch & LaunchStatus.STAGED and not self.running and not self.launch & LaunchStatus.HELD:
-            self.running, self.launch = self.staged, (self.launch & ~(
-                LaunchStatus.STAGED | LaunchStatus.EXPIRED)) | LaunchStatus.RUNNING
+            self.running = self.staged
+            self.launch = (self.launch & ~(LaunchStatus.STAGED | LaunchStatus.EXPIRED)) | LaunchStatus.RUNNING
             self.starts += 1
             self.started.append(self.running[0])
 
@@ -226,7 +226,8 @@ class Model:
         self.passed = [0] * CLIENTS
         self.staged = self.running = None
         self.last = CLIENTS - 1
-        self.started, self.answers = [], [[] for _ in range(CLIENTS)]
+        self.started = []
+        self.answers = [[] for _ in range(CLIENTS)]
 
     def settle(self):
         """The firmware works in rounds: see what became of jobs, then look at every client once, then stage."""

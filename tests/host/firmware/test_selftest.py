@@ -18,7 +18,10 @@ from lepton.arch.registers import State
 
 from tests.host.firmware.units import WINDOW, Controller, record
 
-JOB, OUTPUT, SIZE = 0x3000, 0x4004, 36  # of the image's test
+# The test that the image carries: addresses of its job and output, size of the output in bytes.
+JOB = 0x3000
+OUTPUT = 0x4004
+SIZE = 36
 
 
 class SelfTest(Controller):

@@ -23,15 +23,18 @@ class Disk(apsw.VFS):
     """Registered as the default while it is used as a context manager. Counts operations that reach the disk."""
 
     def __init__(self, rng: random.Random):
-        self.rng, self.files = rng, {}
-        self.operations, self.fails_at = 0, None
+        self.rng = rng
+        self.files = {}
+        self.operations = 0
+        self.fails_at = None
         self.full = False
         super().__init__("power-loss", "unix", makedefault=True)
 
     def __enter__(self) -> "Disk":
         # its files have no shared memory, so the log's index must be in the connection's own, and there can be one only
         apsw.connection_hooks.append(self._exclusive)
-        self._snapshot, SpoolDatabase.snapshot = SpoolDatabase.snapshot, SpoolDatabase.reading
+        self._snapshot = SpoolDatabase.snapshot
+        SpoolDatabase.snapshot = SpoolDatabase.reading
         return self
 
     def __exit__(self, *exc) -> None:
@@ -68,7 +71,8 @@ class Disk(apsw.VFS):
                         del content[offset:]
                     continue
                 for start in range(offset - offset % SECTOR, offset + len(data), SECTOR):
-                    first, last = max(start, offset), min(start + SECTOR, offset + len(data))
+                    first = max(start, offset)
+                    last = min(start + SECTOR, offset + len(data))
                     if self.rng.random() < 0.5:
                         content.extend(bytes(max(0, last - len(content))))
                         content[first:last] = data[first - offset:last - offset]

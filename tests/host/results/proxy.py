@@ -16,8 +16,13 @@ class Proxy:
     """
 
     def __init__(self, port: int, seed: int = 0):
-        self._port, self._rng = port, random.Random(seed)
-        self.down, self.cut_after, self.delay, self.lossy, self.answers_lost = False, None, 0.0, 0.0, False
+        self._port = port
+        self._rng = random.Random(seed)
+        self.down = False
+        self.cut_after = None
+        self.delay = 0.0
+        self.lossy = 0.0
+        self.answers_lost = False
         self.cuts = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]

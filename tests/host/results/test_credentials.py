@@ -71,7 +71,8 @@ def test_rotated_device_uploads(service, enrolled, keys):
 
 def test_answer_that_got_lost(service, credentials, keys, monkeypatch):
     """The device crashes when the certificate is issued and not yet on its disk: the same code serves again."""
-    code, original = service.invite(CAMERA), module.durable.replace
+    code = service.invite(CAMERA)
+    original = module.durable.replace
 
     def crash(path, content):
         if path == credentials.client:
@@ -104,7 +105,8 @@ def test_lost_answer_to_a_rotation(service, enrolled, keys, monkeypatch):
 
 def test_uploader_rotates_in_time(service, enrolled, keys, monkeypatch):
     """In the middle of uploading, and without a pause in it."""
-    spool, before = Spool(CAMERA.name, keys), certificate(enrolled)
+    spool = Spool(CAMERA.name, keys)
+    before = certificate(enrolled)
     target = IngestTarget(service.url, credentials=enrolled)
     monkeypatch.setattr(ingest, "CHECK_SECONDS", 0.0)
     assert target.put_new((segment := spool.next()).key, segment.data)
@@ -118,7 +120,8 @@ def test_uploader_rotates_in_time(service, enrolled, keys, monkeypatch):
 
 
 def test_uploader_takes_what_another_process_has_rotated(service, enrolled, keys, monkeypatch):
-    spool, target = Spool(CAMERA.name, keys), IngestTarget(service.url, credentials=enrolled)
+    spool = Spool(CAMERA.name, keys)
+    target = IngestTarget(service.url, credentials=enrolled)
     first = target._version
     enrolled.rotate(service.url)
     target._next_check = 0.0
@@ -128,7 +131,8 @@ def test_uploader_takes_what_another_process_has_rotated(service, enrolled, keys
 
 
 def test_rotation_that_fails_does_not_stop_uploads(service, enrolled, keys, monkeypatch):
-    spool, target = Spool(CAMERA.name, keys), IngestTarget(service.url, credentials=enrolled)
+    spool = Spool(CAMERA.name, keys)
+    target = IngestTarget(service.url, credentials=enrolled)
     monkeypatch.setattr(module, "RENEW_AT", 0.0)
 
     def refuse(*_):

@@ -76,7 +76,8 @@ def drained(path, device_keys, numbers=None):
 
 def check(path, device_keys):
     """Open and drain; where that ends in an error, salvage and drain. Returns what was done."""
-    said, numbers = "fine", []
+    said = "fine"
+    numbers = []
     try:
         _, counters = drained(path, device_keys, numbers)
     except CloudError as error:
@@ -101,7 +102,8 @@ def test_an_intact_copy_is_whole(copy, device_keys):
 
 @pytest.mark.parametrize("suffix", ["", "-wal"])
 def test_altered_bits(original, tmp_path, device_keys, suffix):
-    rng, said = random.Random(f"bits{suffix}"), []
+    rng = random.Random(f"bits{suffix}")
+    said = []
     for round_ in range(40):
         path = tmp_path / str(round_) / "spool.db"
         path.parent.mkdir()
@@ -211,7 +213,8 @@ def test_nothing_to_salvage(tmp_path):
 
 
 def test_encrypted_spools(tmp_path, device_keys):
-    path, key = tmp_path / "spool.db", bytes(range(32))
+    path = tmp_path / "spool.db"
+    key = bytes(range(32))
     with Spool(path, device="alpha", key=key) as spool:
         spool.append("run", {"secret": "a word that is not to be found"})
         for file in tmp_path.iterdir():

@@ -18,8 +18,13 @@ class Target:
     place = "memory"
 
     def __init__(self, lanes=1, group=1, before=lambda key: None):
-        self.lanes, self.group, self.before = lanes, group, before
-        self.objects, self.groups, self.inside, self.most = {}, [], 0, 0
+        self.lanes = lanes
+        self.group = group
+        self.before = before
+        self.objects = {}
+        self.groups = []
+        self.inside = 0
+        self.most = 0
         self.lock = threading.Lock()
 
     def put_new(self, key, data):
@@ -62,7 +67,8 @@ def filled(spool, keys, count):
 
 def deliver(outbox, target, *, stopping=lambda: False, probe=False):
     """(whether there was something, sequences stored, texts of refusals); raises what the target raises."""
-    stored, refused = [], []
+    stored = []
+    refused = []
     try:
         ran = Delivery(outbox, target, stored=lambda some: stored.extend(s.sequence for s in some),
                        refused=refused.append, stopping=stopping, probe=probe).run()
@@ -117,7 +123,8 @@ def test_the_target_has_what_is_offered_only(spool, keys):
 
 
 def test_a_probe_is_one_segment_until_it_is_known_how_it_went(spool, keys):
-    outbox, started = filled(spool, keys, 20), []
+    outbox = filled(spool, keys, 20)
+    started = []
 
     def away(key):
         started.append(sequence(key))
@@ -134,7 +141,8 @@ def test_a_probe_is_one_segment_until_it_is_known_how_it_went(spool, keys):
 
 
 def test_a_probe_that_turns_out_to_be_damaged_is_none(spool, keys):
-    outbox, started = filled(spool, keys, 20), []
+    outbox = filled(spool, keys, 20)
+    started = []
     spool.database.db.execute("UPDATE segments SET data = x'00' WHERE sequence < 3")
 
     def away(key):
@@ -148,7 +156,8 @@ def test_a_probe_that_turns_out_to_be_damaged_is_none(spool, keys):
 
 @pytest.mark.parametrize("group", [1, 8])
 def test_what_was_stored_before_a_failure_is_confirmed_and_the_rest_stays(spool, keys, group):
-    outbox, rng = filled(spool, keys, 150), random.Random(5)
+    outbox = filled(spool, keys, 150)
+    rng = random.Random(5)
     target = Target(4, group)
 
     def fails(key):
@@ -191,7 +200,9 @@ def test_damaged_segments_are_left_out_even_if_all_of_a_group_are(spool, keys):
 
 
 def test_who_stops_waits_for_what_is_under_way_only(spool, keys):
-    outbox, stop, late = filled(spool, keys, 100), threading.Event(), []
+    outbox = filled(spool, keys, 100)
+    stop = threading.Event()
+    late = []
 
     def before(key):
         if stop.is_set():
@@ -207,7 +218,8 @@ def test_who_stops_waits_for_what_is_under_way_only(spool, keys):
 def test_few_that_take_long_are_confirmed_after_a_while(spool, keys, monkeypatch):
     """A slow target: what it has is confirmed while others are under way, not only when a window is full."""
     monkeypatch.setattr(deliveries, "CONFIRM_SECONDS", 0.05)
-    outbox, seen = filled(spool, keys, 3), []
+    outbox = filled(spool, keys, 3)
+    seen = []
 
     def slow(key):
         if sequence(key) == 2:
@@ -221,7 +233,8 @@ def test_few_that_take_long_are_confirmed_after_a_while(spool, keys, monkeypatch
 
 
 def test_a_folder_gets_groups(spool, keys, tmp_path, monkeypatch):
-    store, sizes = Store(tmp_path / "store"), []
+    store = Store(tmp_path / "store")
+    sizes = []
     put_all = store.put_all
 
     def counted(objects):

@@ -20,7 +20,8 @@ def test_create_and_replace(tmp_path):
 
 @pytest.mark.parametrize("write", [durable.create, durable.replace])
 def test_content_is_synced_before_it_has_a_name_and_the_name_after(tmp_path, monkeypatch, write):
-    path, synced = tmp_path / "file", []
+    path = tmp_path / "file"
+    synced = []
     fsync = os.fsync
 
     def watched(handle):
@@ -33,7 +34,9 @@ def test_content_is_synced_before_it_has_a_name_and_the_name_after(tmp_path, mon
 
 
 def test_of_a_group_all_are_synced_before_any_has_a_name_and_folders_once_after(tmp_path, monkeypatch):
-    keys, synced, fsync = ["a/1", "a/2", "b/1"], [], os.fsync
+    keys = ["a/1", "a/2", "b/1"]
+    synced = []
+    fsync = os.fsync
     folder = Folder(tmp_path)
     folder.create("a/2", b"there")
     folder.create("b/0", b"")

@@ -86,7 +86,8 @@ def test_rotation_of_recipients(tmp_path):
     after = a_segment(keys=DeviceKeys.load(device))
     assert [made.envelope.recipients for made in (before, after)] == [(first,), (second,)]
     assert set(both.envelope.recipients) == {first, second}
-    old, new = load_keyring([device]), load_keyring([device, tmp_path / "new.pem"])
+    old = load_keyring([device])
+    new = load_keyring([device, tmp_path / "new.pem"])
     assert before.open(old) == both.open(old) == RECORDS
     with pytest.raises(SegmentError, match="none of these keys is given"):
         after.open(old)

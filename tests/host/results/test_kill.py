@@ -20,7 +20,9 @@ ROUNDS = 10
 @pytest.mark.parametrize("seed", [1, 2])
 def test_nothing_lost_nothing_twice(tmp_path, seed):
     rng = random.Random(seed)
-    path, store, ledger = tmp_path / "spool.db", tmp_path / "store", tmp_path / "ledger"
+    path = tmp_path / "spool.db"
+    store = tmp_path / "store"
+    ledger = tmp_path / "ledger"
     Spool(path, device="alpha", max_bytes=8 << 20).close()
 
     def start_producer():
@@ -30,7 +32,8 @@ def test_nothing_lost_nothing_twice(tmp_path, seed):
     def start_uploader():
         return start("uploader", path, store, tmp_path / "keys")
 
-    producer, uploader = start_producer(), start_uploader()
+    producer = start_producer()
+    uploader = start_uploader()
     for _ in range(ROUNDS):
         time.sleep(rng.uniform(0, 0.15))
         if rng.random() < 0.5:

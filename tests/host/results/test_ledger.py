@@ -62,7 +62,8 @@ def wait_until(reached):
 
 
 def test_every_process_is_killed_and_the_store_is_away_for_a_minute(tmp_path, monkeypatch):
-    rng, spool = random.Random(11), tmp_path / "spool.db"
+    rng = random.Random(11)
+    spool = tmp_path / "spool.db"
     Spool(spool, device="ledger", max_bytes=CAP).close()
     with seaweed(tmp_path / "server") as s3, Proxy(s3.ports["s3"]) as proxy:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -81,7 +82,8 @@ def test_every_process_is_killed_and_the_store_is_away_for_a_minute(tmp_path, mo
             wait_until(lambda: stored(spool)["stored"] > 0 and workers.read.read_text())
 
             kill_server(tmp_path / "server")
-            away, before = time.monotonic(), stored(spool)
+            away = time.monotonic()
+            before = stored(spool)
             for victim in ("reader", "patient", "producer", *rng.choices(list(workers.running), k=100)):
                 time.sleep(rng.uniform(0, KILL_EVERY))
                 workers.restart(victim)
@@ -102,7 +104,8 @@ def test_every_process_is_killed_and_the_store_is_away_for_a_minute(tmp_path, mo
         finally:
             for name in list(workers.running):
                 workers.kill(name)
-        counters, found = stored(spool), read_numbers(workers.read)
+        counters = stored(spool)
+        found = read_numbers(workers.read)
         report = verify(store(s3, prefix="ledger"), DeviceKeys.load(tmp_path / "keys").keyring())
     assert proxy.cuts > 3
     assert report.good, report

@@ -63,7 +63,8 @@ def test_a_sealed_segment_keeps_its_bytes_until_it_is_confirmed(tmp_path, keys):
 def test_two_outboxes_on_one_file_seal_each_record_once(tmp_path, keys):
     with Spool(tmp_path / "s.db") as a, Spool(tmp_path / "s.db") as b:
         a.append_many("run", [{"i": i} for i in range(2000)])
-        out, lock = [], threading.Lock()
+        out = []
+        lock = threading.Lock()
 
         def work(spool):
             for sealed in seal_all(Outbox(spool, keys), 10):
@@ -131,7 +132,8 @@ def test_refused_segments_stand_aside_until_they_are_offered_again(spool, outbox
 def test_segments_are_read_while_another_writes(spool, outbox):
     spool.append_many("run", [{}] * 3)
     first, second, third = seal_all(outbox, 1)
-    found, release = [], threading.Event()
+    found = []
+    release = threading.Event()
 
     def write():
         with spool.database.transaction():
@@ -155,7 +157,8 @@ def test_what_two_uploaders_confirm_is_counted_once(spool, outbox):
     sealed = seal_all(outbox, 2)
     outbox.confirm(sealed[:2])
     outbox.exchange(sealed[1:4], sealed[4].sequence)
-    counters, state = spool.status().counters, spool.database.state()
+    counters = spool.status().counters
+    state = spool.database.state()
     assert (counters["stored"], counters["segments"], state.offered) == (8, 4, 4)
     assert outbox.next(9) == [sealed[4]]
 

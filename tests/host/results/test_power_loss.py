@@ -17,8 +17,12 @@ class World:
     """A spool, a target that never fails, and the ledger of what was acknowledged."""
 
     def __init__(self, path, disk, keys, synchronous):
-        self.path, self.disk, self.keys, self.synchronous = path, disk, keys, synchronous
-        self.target, self.acknowledged = {}, -1
+        self.path = path
+        self.disk = disk
+        self.keys = keys
+        self.synchronous = synchronous
+        self.target = {}
+        self.acknowledged = -1
 
     def open(self):
         spool = Spool(self.path, device="alpha", max_bytes=CAP)
@@ -68,7 +72,8 @@ class World:
 
 def crashes(tmp_path, keys, synchronous, count):
     """Numbers of records that each crash lost."""
-    rng, losses = random.Random(2026), []
+    rng = random.Random(2026)
+    losses = []
     with Disk(rng) as disk:
         for i in range(0, count, CRASHES_PER_SPOOL):
             world = World(tmp_path / f"{i}.db", disk, keys, synchronous)

@@ -139,7 +139,8 @@ def test_shapes_of_outputs_are_kept(tmp_path, keys):
 
 def test_a_batch_takes_what_is_good(tmp_path, keys):
     with Spool(tmp_path / "spool.db") as spool:
-        good, bad = {"x": 1}, {"x": b""}
+        good = {"x": 1}
+        bad = {"x": b""}
         with pytest.raises(RecordError, match=r"record 1 of 4 was refused: field 'x' .* \(2 records were refused\); "
                                               "2 others are stored"):
             spool.append_many("compact", [good, bad, bad, good])

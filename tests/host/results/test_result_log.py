@@ -39,7 +39,8 @@ def test_a_full_spool_does_not_stop_inference_but_is_counted(tmp_path):
 
 def test_inference_does_not_wait_for_the_disk(tmp_path, monkeypatch):
     with Spool(tmp_path / "spool.db") as spool:
-        free, entered = threading.Event(), threading.Event()
+        free = threading.Event()
+        entered = threading.Event()
         append_encoded = spool.append_encoded
 
         def slow(*arguments, **options):

@@ -39,14 +39,16 @@ def an_object(size, seed=0):
 
 
 def test_each_object_once(s3):
-    found, (key, data) = store(s3, prefix="once"), an_object(1000)
+    found = store(s3, prefix="once")
+    key, data = an_object(1000)
     assert found.put_new(key, data) is True
     assert found.put_new(key, data) is False
     assert found.get(key) == data and found.keys("alpha") == [key] and found.keys("beta") == []
 
 
 def test_one_of_sixteen_writers_wins(s3):
-    found, (key, data) = store(s3, prefix="race"), an_object(50_000, 1)
+    found = store(s3, prefix="race")
+    key, data = an_object(50_000, 1)
     with ThreadPoolExecutor(16) as pool:
         assert sum(pool.map(lambda _: found.put_new(key, data), range(16))) == 1
 

@@ -100,7 +100,8 @@ def test_an_object_has_one_form_only():
 
 
 def test_who_signed_and_who_may_read():
-    made, other = a_segment(), DeviceKeys.generate()
+    made = a_segment()
+    other = DeviceKeys.generate()
     with pytest.raises(SegmentError, match="which is not trusted"):
         made.open(other.keyring())
     with pytest.raises(SegmentError, match=f"encrypted for {recipient_id(KEYS.recipients[0])}, and none of these keys"):
@@ -131,7 +132,8 @@ def test_several_recipients_each_read_alone_and_devices_do_not():
 
 
 def test_a_body_fits_only_its_own_segment():
-    made, moved = a_segment(), a_segment(sequence=4)
+    made = a_segment()
+    moved = a_segment(sequence=4)
     data = envelope.sign(KEYS, moved.envelope.header, segments.CONTENT_TYPE, made.envelope.payload)
     with pytest.raises(SegmentError, match="cannot be decrypted: it is altered, or the key is wrong"):
         segments.parse(data).open(KEYS.keyring())

@@ -19,7 +19,8 @@ def path(tmp_path):
 
 def drain(spool):
     """Seal and confirm everything; the records that came out, in order."""
-    outbox, records = Outbox(spool, KEYS), []
+    outbox = Outbox(spool, KEYS)
+    records = []
     while window := outbox.next() or [outbox.seal(1000, 1 << 20)]:
         if window == [None]:
             return records

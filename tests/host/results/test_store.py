@@ -41,7 +41,8 @@ def objects(count):
 
 def test_put_all_stores_what_is_new_and_leaves_the_rest_to_put_new(tmp_path):
     """New ones, one that is there, and one that is there but torn."""
-    store, some = Store(tmp_path), objects(5)
+    store = Store(tmp_path)
+    some = objects(5)
     first, there, torn = list(some)[:3]
     assert store.put_all(some.items()) == list(some)  # a folder that is not there yet is not its affair either
     store.put_new(first, some[first])
@@ -57,7 +58,8 @@ def test_put_all_stores_what_is_new_and_leaves_the_rest_to_put_new(tmp_path):
 
 
 def test_other_stores_know_put_all(made):
-    store, some = Store("memory:///"), objects(3)
+    store = Store("memory:///")
+    some = objects(3)
     assert store.group == 1
     store.put_new(made.key, made.data)
     assert store.put_all({**some, made.key: made.data}.items()) == [made.key]
@@ -65,7 +67,8 @@ def test_other_stores_know_put_all(made):
 
 
 def test_a_group_that_cannot_be_stored_is_unavailable(tmp_path, monkeypatch):
-    store, some = Store(tmp_path), objects(4)
+    store = Store(tmp_path)
+    some = objects(4)
     first = next(iter(some))
     store.put_new(first, some.pop(first))
 

@@ -56,7 +56,8 @@ def process(where, barrier, firsts):
 
 def test_processes(tmp_path):
     spawn = multiprocessing.get_context("spawn")
-    barrier, firsts = spawn.Barrier(3), spawn.Queue()
+    barrier = spawn.Barrier(3)
+    firsts = spawn.Queue()
     processes = [spawn.Process(target=process, args=(tmp_path, barrier, firsts)) for _ in range(3)]
     for one in processes:
         one.start()
@@ -125,7 +126,8 @@ def test_remains_are_looked_for_again_after_a_day(tmp_path, killed, monkeypatch)
 
 def vanishing(monkeypatch, times):
     """What is written aside is cleared away `times` times before it gets its name."""
-    link, vanished = os.link, []
+    link = os.link
+    vanished = []
 
     def late(source, target):
         if len(vanished) < times:
@@ -156,7 +158,8 @@ def test_a_folder_that_loses_every_file_is_unavailable(tmp_path, monkeypatch):
 
 def test_groups_of_threads_at_once(tmp_path):
     """Overlapping groups: each object is stored whole, whoever came first, and no one fails."""
-    store, rng = Store(tmp_path), random.Random(3)
+    store = Store(tmp_path)
+    rng = random.Random(3)
 
     def put(_):
         for seeds in [rng.sample(range(ROUNDS), 8) for _ in range(10)] + [range(ROUNDS)]:
@@ -170,7 +173,8 @@ def test_groups_of_threads_at_once(tmp_path):
 
 
 def test_of_a_group_what_was_cleared_away_is_left_to_put_new(tmp_path, monkeypatch):
-    store, some = Store(tmp_path), dict(map(an_object, range(5)))
+    store = Store(tmp_path)
+    some = dict(map(an_object, range(5)))
     store.put_new(*an_object(9))
     vanished = vanishing(monkeypatch, 2)
     assert store.put_all(some.items()) == list(some)[:2]

@@ -153,7 +153,8 @@ def test_a_store_may_move_and_be_reached_by_other_names(tmp_path, spool, keys, m
 
 
 def test_a_new_store_is_accepted_by_command(tmp_path, keys, capsys):
-    path, where = tmp_path / "spool.db", tmp_path / "store"
+    path = tmp_path / "spool.db"
+    where = tmp_path / "store"
     with Spool(path, device="cam") as spool, uploader(spool, where, keys) as running:
         append(spool)
         assert running.flush(20)
@@ -171,7 +172,8 @@ def test_a_new_store_is_accepted_by_command(tmp_path, keys, capsys):
 
 
 def test_salvage_keeps_what_the_spool_knows_of_its_targets(tmp_path, keys):
-    path, where = tmp_path / "spool.db", tmp_path / "store"
+    path = tmp_path / "spool.db"
+    where = tmp_path / "store"
     with Spool(path, device="cam") as spool, uploader(spool, where, keys) as running:
         append(spool)
         assert running.flush(20)

@@ -32,7 +32,9 @@ class FailingStore(Store):
     def __init__(self, where, failures, *, answer_lost=False):
         super().__init__(where)
         self.group = 1  # all go through `put_new`
-        self.failures, self.answer_lost, self.calls = failures, answer_lost, []
+        self.failures = failures
+        self.answer_lost = answer_lost
+        self.calls = []
 
     def put_new(self, key, body):
         self.calls.append(time.monotonic())

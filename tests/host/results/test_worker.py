@@ -72,7 +72,8 @@ def test_a_thread_that_ended_is_started_again(tmp_path):
         ended = threading.Thread(target=lambda: None)
         ended.start()
         ended.join()
-        stuck, running._workers[0]._thread = running._workers[0]._thread, ended
+        stuck = running._workers[0]._thread
+        running._workers[0]._thread = ended
         spool.append("run", {})
         assert running.flush(20)
         assert running._workers[0].alive and stuck.is_alive()

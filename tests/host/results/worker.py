@@ -18,7 +18,8 @@ CAP = 8 << 20
 
 
 def producer(path, run, first, ledger, pause):
-    rng, number = random.Random(int(first)), int(first)
+    rng = random.Random(int(first))
+    number = int(first)
     log = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     with Spool(path, max_bytes=CAP, policy="block") as spool:
         while True:
@@ -49,7 +50,8 @@ def patient(path, store, keys):
 
 def reader(where, keys, ledger):
     """A line of the ledger is `key numbers...`; one that a kill cut off is not there, and its segment read again."""
-    keyring, store = DeviceKeys.load(keys).keyring(), Store(where)
+    keyring = DeviceKeys.load(keys).keyring()
+    store = Store(where)
     log = os.open(ledger, os.O_RDWR | os.O_APPEND | os.O_CREAT)
     written = os.pread(log, 1 << 30, 0)
     os.ftruncate(log, written.rfind(b"\n") + 1)

@@ -39,7 +39,8 @@ class Server:
     """`new_database` gives URLs of empty databases."""
 
     def __init__(self, folder: str):
-        self._folder, self._numbers = folder, itertools.count()
+        self._folder = folder
+        self._numbers = itertools.count()
 
     def url(self, name: str) -> str:
         return f"postgresql://lepton@/{name}?host={self._folder}"
@@ -53,7 +54,9 @@ class Server:
 
 @contextmanager
 def running() -> Iterator[Server]:
-    initdb, pg_ctl, user = _program("initdb"), _program("pg_ctl"), _user()
+    initdb = _program("initdb")
+    pg_ctl = _program("pg_ctl")
+    user = _user()
     folder = tempfile.mkdtemp(prefix="lepton-pg-")  # short for the socket's name, and open to its user
     try:
         if user:

@@ -36,7 +36,9 @@ class Service:
 
     def __init__(self, folder: Path, database: str | None = None, limits: str = "", store: str | None = None,
                  environment: dict[str, str] | None = None):
-        self.folder, self._limits, self._environment = folder, limits, {**os.environ, **(environment or {})}
+        self.folder = folder
+        self._limits = limits
+        self._environment = {**os.environ, **(environment or {})}
         self._options = [part for option, value in (("--database", database), ("--store", store)) if value
                          for part in (option, value)]
         self.home = Home(folder / "home", database)
@@ -101,7 +103,8 @@ class Service:
 
     def enrol(self, role: str, tenant: str, name: str) -> "Client":
         identity = Identity(role, tenant, name)
-        keys, credentials = DeviceKeys.generate(), Credentials(self.folder / "clients" / role / tenant / name)
+        keys = DeviceKeys.generate()
+        credentials = Credentials(self.folder / "clients" / role / tenant / name)
         credentials.enrol(self.url, self.invite(identity), self.authority, keys)
         return Client(self, identity, keys, credentials)
 
@@ -121,7 +124,9 @@ class Client(httpx.Client):
 
     def __init__(self, service: Service, identity: Identity, keys: DeviceKeys, credentials: Credentials):
         super().__init__(base_url=service.url, verify=service.context(credentials.client), timeout=30, trust_env=False)
-        self.identity, self.keys, self.credentials = identity, keys, credentials
+        self.identity = identity
+        self.keys = keys
+        self.credentials = credentials
 
     def spool(self, first: int = 0) -> Spool:
         return Spool(self.identity.name, self.keys, first, self.identity.tenant)

@@ -42,7 +42,8 @@ class Spool:
         self.device = device
         self.keys = keys
         self.identity = secrets.token_hex(16)
-        self.sequence, self.previous = first, ""
+        self.sequence = first
+        self.previous = ""
 
     def next(self, *, model: str = "mnist", at_ms: int = 1_700_000_000_000, records: int = 2, **about
              ) -> segments.Segment:

@@ -11,7 +11,8 @@ from lepton.service.refusal import RequestRefused
 from sqlalchemy import func, select
 from sqlalchemy.exc import DataError, OperationalError
 
-ACME, OTHER = Identity("device", "acme", "cam"), Identity("device", "other", "cam")
+ACME = Identity("device", "acme", "cam")
+OTHER = Identity("device", "other", "cam")
 WHY = RequestRefused(403, "not_yours", "it is not")
 
 
@@ -74,14 +75,16 @@ def test_close_writes_what_waits(database):
 
 
 def test_flood_is_counted(database, monkeypatch):
-    free, original = threading.Event(), Audit._write
+    free = threading.Event()
+    original = Audit._write
 
     def blocked(self, rows):
         free.wait(60)
         original(self, rows)
 
     monkeypatch.setattr(Audit, "_write", blocked)
-    audit, sent = Audit(database), 3 * audits.QUEUE
+    audit = Audit(database)
+    sent = 3 * audits.QUEUE
     for i in range(sent):
         audit.put("TLS handshake", RequestRefused(401, "certificate_refused", str(i)))
     free.set()
@@ -94,7 +97,8 @@ def test_flood_is_counted(database, monkeypatch):
 
 
 def test_outlasts_a_database_that_fails(database, monkeypatch):
-    failures, original = iter([True, True]), Audit._write
+    failures = iter([True, True])
+    original = Audit._write
 
     def failing(self, rows):
         if next(failures, False):
@@ -123,7 +127,8 @@ def test_tells_the_writer_of_a_database_that_fails(database, monkeypatch):
 
 def test_unexpected_errors_do_not_end_the_audit(database, monkeypatch):
     """Neither those of the system, nor a row that the database can never take: that one alone is lost, to the log."""
-    original, errors = Audit._write, [OSError("no"), MemoryError(), RuntimeError("?"), ZeroDivisionError()]
+    original = Audit._write
+    errors = [OSError("no"), MemoryError(), RuntimeError("?"), ZeroDivisionError()]
 
     def failing(self, rows):
         if errors:

@@ -9,7 +9,8 @@ from lepton.service.errors import ServiceError
 
 
 def test_made_once(tmp_path):
-    first, again = Authority(tmp_path / "a"), Authority(tmp_path / "a")
+    first = Authority(tmp_path / "a")
+    again = Authority(tmp_path / "a")
     assert first.root == again.root
     assert {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "a").iterdir()} == {
         "authority.pem": 0o644, "authority.key": 0o600}

@@ -29,8 +29,11 @@ class Device:
     """Spool, keys and certificate of a device, and its two processes."""
 
     def __init__(self, folder: Path, service: Service):
-        self.spool, self.ledger, self.keys = folder / "spool.db", folder / "ledger", folder / "keys"
-        self._service, self._credentials = service, Credentials(self.keys)
+        self.spool = folder / "spool.db"
+        self.ledger = folder / "ledger"
+        self.keys = folder / "keys"
+        self._service = service
+        self._credentials = Credentials(self.keys)
         self._credentials.enrol(service.url, service.invite(CAMERA), service.authority,
                                 DeviceKeys.load_or_create(self.keys))
         Spool(self.spool, device=CAMERA.name, max_bytes=CAP).close()
@@ -72,7 +75,8 @@ def test_nothing_lost_nothing_twice(tmp_path):
     rng = random.Random(3)
     with Service(tmp_path) as service:
         device = Device(tmp_path, service)
-        producer, uploader = device.produce(), device.upload()
+        producer = device.produce()
+        uploader = device.upload()
         for round_ in range(ROUNDS):
             time.sleep(rng.uniform(0.05, 0.3))
             victim = ("producer", "uploader", "service")[round_ % 3]
@@ -90,7 +94,8 @@ def test_nothing_lost_nothing_twice(tmp_path):
         device.drain()
 
         view = TenantView(service.open_database(), "acme")
-        rows, devices = view.segments(limit=100_000), view.devices()
+        rows = view.segments(limit=100_000)
+        devices = view.devices()
         view.database.close()
     store = Store(service.home.folder / "objects" / "acme")
     keys = store.keys()

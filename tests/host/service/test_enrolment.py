@@ -68,7 +68,8 @@ def test_code_gives_a_certificate(enrolment, authority):
 
 
 def test_code_serves_one_key(enrolment):
-    code, request = enrolment.invite(CAMERA), new_request()
+    code = enrolment.invite(CAMERA)
+    request = new_request()
     first = enrol(enrolment, code, request)
     again = enrol(enrolment, code, request)  # the answer was lost
     assert first.certificate.serial_number != again.certificate.serial_number
@@ -122,7 +123,8 @@ def test_refused_request_does_not_spend_the_code(enrolment):
 
 def test_proof_of_another_request(enrolment):
     """A signing key cannot be taken over with a proof that was seen elsewhere."""
-    theirs, mine = new_request(), new_request()
+    theirs = new_request()
+    mine = new_request()
     stolen = signing(DeviceKeys.generate(), theirs)
     assert refusal(enrolment.enrol, enrolment.invite(CAMERA), pem(mine), *stolen) == (422, "invalid")
 

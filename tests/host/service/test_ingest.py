@@ -31,7 +31,8 @@ def authority(tmp_path_factory):
 
 
 def enrol(database, authority, identity=CAMERA):
-    keys, request = DeviceKeys.generate(), new_request()
+    keys = DeviceKeys.generate()
+    request = new_request()
     enrolment = Enrolment(database, authority)
     enrolment.enrol(enrolment.invite(identity), pem(request), *signing(keys, request))
     return keys
@@ -85,7 +86,8 @@ def test_stored_and_indexed(ingest, spool, database, objects):
 
 
 def test_replay_stores_nothing_twice(ingest, spool, database, objects):
-    first, second = spool.next(), spool.next()
+    first = spool.next()
+    second = spool.next()
     send(ingest, first)
     send(ingest, second)
     for segment in (first, second, first):
@@ -97,7 +99,8 @@ def test_replay_stores_nothing_twice(ingest, spool, database, objects):
 def test_another_segment_with_a_stored_number(ingest, spool, database, objects):
     first = spool.next()
     send(ingest, first)
-    spool.sequence, spool.previous = 0, ""
+    spool.sequence = 0
+    spool.previous = ""
     refused = refusal(ingest, spool.next(records=3))
     assert (refused.status, refused.reason) == (409, "conflict")
     assert "segment 0 is stored with the digest" in refused.detail
@@ -110,7 +113,9 @@ def test_first_segment_may_have_any_number(ingest, spool):
 
 
 def test_order(ingest, spool, objects):
-    first, second, third = spool.next(), spool.next(), spool.next()
+    first = spool.next()
+    second = spool.next()
+    third = spool.next()
     send(ingest, first)
     for lost_from in (None, 0, 2, 99):
         refused = refusal(ingest, third, lost_from=lost_from)
@@ -238,13 +243,16 @@ def test_torn_object_is_replaced(ingest, spool, objects):
 def test_races(where, database, authority, objects):
     """Several processes' worth of services get each segment at once, some with one that claims the same number."""
     keys = enrol(database, authority)
-    spool, rounds = Spool(CAMERA.name, keys), 6
+    spool = Spool(CAMERA.name, keys)
+    rounds = 6
     services = [Ingest(IndexDatabase(where), str(objects)) for _ in range(4)]
     with ThreadPoolExecutor(len(services)) as pool:
         for _ in range(rounds):
-            sequence, previous = spool.sequence, spool.previous
+            sequence = spool.sequence
+            previous = spool.previous
             rival = spool.next(records=5)
-            spool.sequence, spool.previous = sequence, previous
+            spool.sequence = sequence
+            spool.previous = previous
             segment = spool.next()
             barrier = threading.Barrier(len(services))
 

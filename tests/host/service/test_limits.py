@@ -31,7 +31,8 @@ def connect(service, client):
 
 def refused(service, detail):
     """Waits for the audit's row."""
-    database, deadline = service.open_database(), time.monotonic() + PATIENCE
+    database = service.open_database()
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with database.read() as connection:
             row = connection.execute(select(tables.refusals).where(tables.refusals.c.detail == detail)).first()

@@ -37,9 +37,11 @@ def test_document_says_who_may_do_what():
 @pytest.fixture(scope="module")
 def peers(service):
     """The certificate of whom each operation is for."""
-    camera, reader = service.enrol("device", "acme", "cam7"), service.enrol("reader", "acme", "alice")
+    camera = service.enrol("device", "acme", "cam7")
+    reader = service.enrol("reader", "acme", "alice")
     camera.upload(camera.spool().next())
-    device, user = str(camera.credentials.client), str(reader.credentials.client)
+    device = str(camera.credentials.client)
+    user = str(reader.credentials.client)
     own = {("POST", "/v1/enrolment"): None, ("POST", "/v1/certificate"): device, ("GET", "/v1/position"): device,
            ("PUT", f"/v1{SEGMENT_PATH}"): device, ("PUT", f"/v1{HEAD_PATH}"): device}
     operations = [operation.ok() for operation in schema.get_all_operations()]
@@ -62,7 +64,8 @@ def test_service_is_as_documented(case, service, peers):
     before = refused(service)
     answer = case.call_and_validate(base_url=service.url, cert=peers[case.method, case.path],
                                     verify=str(service.authority), checks=CHECKS)
-    expected, deadline = before + (answer.status_code >= 400), time.monotonic() + PATIENCE
+    expected = before + (answer.status_code >= 400)
+    deadline = time.monotonic() + PATIENCE
     while refused(service) < expected and time.monotonic() < deadline:  # strangers' rows follow the answer
         time.sleep(0.01)
     assert refused(service) == expected

@@ -31,7 +31,9 @@ class Device:
     """An enrolled device of tenant acme, with the organisation as its only recipient."""
 
     def __init__(self, service, folder, name, organisation):
-        self.name, self.folder, self.url = name, folder / name, service.url
+        self.name = name
+        self.folder = folder / name
+        self.url = service.url
         keys.add_recipient(self.folder, pem.read_recipient(organisation.with_suffix(".pub.pem")))
         self.credentials = Credentials(self.folder)
         self.credentials.enrol(service.url, service.invite(Identity("device", "acme", name)), service.authority,

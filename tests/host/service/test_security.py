@@ -186,7 +186,8 @@ def test_device_writes_only_its_own(service, camera, audit):
 
 def test_other_tenants_data(service, camera, reader):
     """Same device name, other tenant: nothing of one shows to the other."""
-    namesake, stranger = service.enrol("device", "other", "cam7"), service.enrol("reader", "other", "eve")
+    namesake = service.enrol("device", "other", "cam7")
+    stranger = service.enrol("reader", "other", "eve")
     spool = camera.spool()
     segment = spool.next()
     assert camera.upload(segment).status_code == 201
@@ -212,7 +213,9 @@ def test_altered_segment(camera, audit):
 
 def test_replayed_and_reordered_segments(camera, audit):
     spool = camera.spool()
-    first, second, third = spool.next(), spool.next(), spool.next()
+    first = spool.next()
+    second = spool.next()
+    third = spool.next()
     assert [camera.upload(s).status_code for s in (first, first, second, first)] == [201, 200, 201, 200]
     fourth = spool.next()
     answer = camera.upload(fourth)
@@ -300,7 +303,8 @@ def test_one_large_body_of_a_device_at_a_time(service, camera, audit):
     large = camera.spool().next(records=1)
     head = f"PUT /v1/{large.key} HTTP/1.1\r\nHost: x\r\nContent-Length: {MAX_BODY + 1}\r\n"
     head += "Expect: 100-continue\r\n\r\n"  # answered when the service begins to read the body
-    other, body = service.enrol("device", "acme", "cam9"), b"x" * (MAX_BODY + 1)
+    other = service.enrol("device", "acme", "cam9")
+    body = b"x" * (MAX_BODY + 1)
     with socket.create_connection(("127.0.0.1", service.port)) as plain, \
             service.context(camera.credentials.client).wrap_socket(plain, server_hostname="127.0.0.1") as tls:
         tls.sendall(head.encode())

@@ -27,7 +27,9 @@ class Sender(threading.Thread):
 
     def __init__(self, client):
         super().__init__(daemon=True)
-        self.spool, self.acknowledged, self.errors = client.spool(), [], []
+        self.spool = client.spool()
+        self.acknowledged = []
+        self.errors = []
         self.enough = threading.Event()
         self._target = IngestTarget(str(client.base_url), credentials=client.credentials)
 

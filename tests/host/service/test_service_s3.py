@@ -19,9 +19,11 @@ def test_segments_in_a_bucket(s3, tmp_path):
     environment = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key,
                    "AWS_ENDPOINT_URL": s3.endpoint}
     with Service(tmp_path, store=where, environment=environment) as service:
-        camera, reader = service.enrol("device", "acme", "cam7"), service.enrol("reader", "acme", "alice")
+        camera = service.enrol("device", "acme", "cam7")
+        reader = service.enrol("reader", "acme", "alice")
         spool = camera.spool()
-        first, second = spool.next(), spool.next()
+        first = spool.next()
+        second = spool.next()
         assert [camera.upload(first).status_code for _ in range(2)] == [201, 200]
         assert reader.get(f"/v1/{first.key}").content == first.data
 

@@ -33,7 +33,8 @@ def reader(service):
 
 def query(reader, **parameters):
     """All rows of all pages."""
-    rows, after = [], {}
+    rows = []
+    after = {}
     while True:
         answer = reader.get("/v1/results", params=parameters | after)
         assert answer.status_code == 200, answer.text

@@ -8,9 +8,11 @@ from tests.host.service.running import Service, members
 def test_two_services(postgres, tmp_path):
     url = postgres.new_database()
     with Service(tmp_path, url) as first, Service(tmp_path, url) as second:
-        camera, reader = first.enrol("device", "acme", "cam7"), second.enrol("reader", "acme", "alice")
+        camera = first.enrol("device", "acme", "cam7")
+        reader = second.enrol("reader", "acme", "alice")
         through_second = httpx.Client(base_url=second.url, verify=second.context(camera.credentials.client))
-        spool, statuses = camera.spool(), []
+        spool = camera.spool()
+        statuses = []
         for i in range(6):
             segment = spool.next()
             for client in (camera, through_second) if i % 2 else (through_second, camera):

@@ -211,7 +211,9 @@ def test_a_walk_may_feed_on_itself(opcode, residual):
     chip = _random_chip(np.random.default_rng(8))
     record = chip.weights[:PARAM_WORDS * K].reshape(PARAM_WORDS, K)
     record[:] = 0
-    record[7], record[8] = 0x40, 1  # multiplier 2**30, left shift 1: unchanged
+    # multiplier 2**30, left shift 1: unchanged
+    record[7] = 0x40
+    record[8] = 1
     walk = dict(nx=10, in_w=10, out_x=K, out_addr=K)
     if residual:  # the sum is the residual alone
         walk |= dict(add=1, res_x=K, in_addr=400, add_mult_b=1 << 30, add_mult_o=1 << 30, add_shift_o=18)

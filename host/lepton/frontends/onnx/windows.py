@@ -152,7 +152,8 @@ def _pooled(node: OnnxNode, extent: int, sizes: tuple[int, int, int], stated: Pa
     before, after = stated
     automatic = node.given.get("auto_pad", "NOTSET")
     if automatic == "VALID":
-        before, after = 0, 0
+        before = 0
+        after = 0
     elif automatic in ("SAME_UPPER", "SAME_LOWER"):
         total = (-(-extent // stride) - 1) * stride + kernel - extent
         before = _quotient(total + (automatic == "SAME_LOWER"), 2)

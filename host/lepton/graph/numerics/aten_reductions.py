@@ -35,7 +35,8 @@ def variance(x: Array, dim: Any = None, unbiased: bool = True, keepdim: bool = F
              correction: float | None = 1) -> Array:
     """Overloads have `unbiased` as second or third argument, or `correction`."""
     if isinstance(dim, bool):
-        dim, unbiased = None, dim
+        unbiased = dim
+        dim = None
     correction = correction if unbiased else 0
     axes = _axes(dim, x.ndim)
     count = math.prod(x.shape[a] for a in axes)

@@ -28,7 +28,8 @@ def quantize_multiplier(scale: float) -> tuple[int, int]:
     fraction, shift = math.frexp(scale)
     multiplier = math.floor(fraction * 2**31 + 0.5)
     if multiplier == 2**31:
-        multiplier, shift = multiplier // 2, shift + 1
+        multiplier = multiplier // 2
+        shift = shift + 1
     if shift < -31:
         return 0, 0
     return multiplier, shift

@@ -59,7 +59,8 @@ def logarithm(x: np.ndarray, integer_bits: int, result_bits: int) -> np.ndarray:
 
 def quotient(a: np.ndarray, b: np.ndarray, multiplier: int, shift: int) -> np.ndarray:
     """a / b * multiplier / 2**31 * 2**shift for integers of 9 bits, b not 0 (DivElementwise)."""
-    a, b = np.where(b < 0, -a, a), np.abs(b)
+    a = np.where(b < 0, -a, a)
+    b = np.abs(b)
     above = 32 - bit_length(b)
     inverse = one_over_one_plus_x((b << above) - (1 << 31))
     # CountLeadingSignBits: of a negative number as many as its complement has, of 0 all but the sign

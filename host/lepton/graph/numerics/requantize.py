@@ -227,7 +227,8 @@ def add_parameters(scale_a: float, scale_b: float, scale_o: float) -> dict[str, 
         if shift > 0:
             raise GraphError(f"an addition whose output scale {o} is less than 2**-20 of its inputs' ({a}, {b}) "
                              "cannot be computed, in TFLite either")
-        fields[f"add_mult_{name}"], fields[f"add_shift_{name}"] = multiplier, -shift
+        fields[f"add_mult_{name}"] = multiplier
+        fields[f"add_shift_{name}"] = -shift
     return fields
 
 

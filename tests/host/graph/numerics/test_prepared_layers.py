@@ -46,7 +46,8 @@ def test_layers(monkeypatch, seed, arithmetic):
     weights(ops.DepthwiseConv2D(**window, multiplier=multiplier), (1, *kernel, channels * multiplier), 3,
             channels * multiplier)
     weights(ops.FullyConnected(clamp=(low, high)), (outputs, channels), 0, outputs)
-    a, b = (2, 3, 5, 4), (2, 3, 4, 7)
+    a = (2, 3, 5, 4)
+    b = (2, 3, 4, 7)
     inputs = [tensor("a", a, 0.1, 5), tensor("b", b, 0.02, -7)]
     same(monkeypatch, ops.MatMul(), arithmetic, inputs, tensor("y", (2, 3, 5, 7), random.choice(SCALES), 3),
          [integers(random, a), integers(random, b)])
@@ -225,7 +226,8 @@ def test_boxes_of_detectors(monkeypatch, seed):
 
 def test_threads_share_what_is_prepared():
     random = np.random.default_rng(800)
-    op, shape = ops.Conv2D(), (1, 9, 9, 8)
+    op = ops.Conv2D()
+    shape = (1, 9, 9, 8)
     w = tensor("w", (8, 3, 3, 8), 0.02, data=integers(random, (8, 3, 3, 8)))
     inputs = [tensor("x", shape, 0.1, 3), w]
     kernel = interpret.prepare(op, Arithmetic.FIXED, inputs, tensor("y", (1, 7, 7, 8), 0.5, -3))
