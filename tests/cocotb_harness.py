@@ -13,9 +13,11 @@
     def test_align(lanes):
         run_cocotb(Aligner(lanes), "align", __name__, parameters={"lanes": lanes})
 
-The block is Verilated once for every Verilog text; pytest-xdist workers share the
-result. `LEPTON_SEED` sets the random seed (cocotb seeds `random`; see `tests.seeds`), `WAVES=1` keeps a VCD,
-`LEPTON_OPTIMIZE=-O0` builds in half the time models that are used once, as `tools/mutants.py` does.
+The block is Verilated once for every Verilog text; pytest-xdist workers share the result. Tests see the signals of the
+top module, its ports among them, and those of all modules with `internals=True`: Verilator cannot simplify what a test
+may read, so such a model takes four times as long to compile. `LEPTON_SEED` sets the random seed (cocotb seeds
+`random`; see `tests.seeds`), `WAVES=1` keeps a VCD, `LEPTON_OPTIMIZE=-O0` builds models that are used once faster, as
+`tools/mutants.py` does.
 """
 
 import json
@@ -48,16 +50,17 @@ def parameters() -> dict:
 
 def run_cocotb(component: wiring.Component, name: str, test_module: str, *, parameters: dict | None = None,
                env: dict[str, str] | None = None, waves: bool = False, seed: int | None = None,
-               testcase: str | None = None) -> int:
+               testcase: str | None = None, internals: bool = False) -> int:
     """Run the cocotb tests of a module on `component`; the number of tests that passed.
 
     `name` becomes the Verilog module. `test_module` is a dotted name ("tests.hdl.dma.cocotb_align")
     or `__name__` of the calling test file. `parameters` (JSON values) reach the tests through
-    `parameters()`, `env` through the environment. `testcase` runs only tests with that name.
+    `parameters()`, `env` through the environment. `testcase` runs only tests with that name. With `internals`
+    the tests may access signals below the top module.
 
     Fails the pytest test where any cocotb test fails or none ran.
     """
-    run = _simulate(component, name, test_module, parameters, env, waves, seed, testcase)
+    run = _simulate(component, name, test_module, parameters, env, waves, seed, testcase, internals)
     if run.problems or run.stopped is not None or not run.passed:
         reasons = [f"{case}: {message}" for case, message in run.problems.items()] or [run.why_nothing_ran()]
         print(run.text[-20_000:])
@@ -71,7 +74,7 @@ def failing_cocotb(component: wiring.Component, name: str, test_module: str, *, 
 
     Arguments as for `run_cocotb`. Fails the pytest test where any cocotb test passes or none ran.
     """
-    run = _simulate(component, name, test_module, parameters, None, False, None, testcase)
+    run = _simulate(component, name, test_module, parameters, None, False, None, testcase, False)
     if run.passed or not run.problems:
         print(run.text[-20_000:])
         pytest.fail(f"cocotb {test_module} on {name}, seed {run.seed}: of {run.passed + len(run.problems)} planted "
@@ -101,11 +104,12 @@ class _Run:
 
 
 def _simulate(component: wiring.Component, name: str, test_module: str, parameters: dict | None,
-              env: dict[str, str] | None, waves: bool, seed: int | None, testcase: str | None) -> _Run:
+              env: dict[str, str] | None, waves: bool, seed: int | None, testcase: str | None,
+              internals: bool) -> _Run:
     """Build the model if it is not there, and run the tests on it."""
     waves = waves or os.environ.get("WAVES", "0") not in ("", "0")
     seed = base_seed() if seed is None else seed
-    model = build_model(component, name, waves=waves)
+    model = build_model(component, name, waves=waves, internals=internals)
     runs = model.parent / "runs"
     runs.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{model.name}-{test_module.rpartition('.')[2]}-", dir=runs))
@@ -168,13 +172,17 @@ def _importable(module: str) -> str:
     return ".".join(matches[0].relative_to(_ROOT).with_suffix("").parts)
 
 
-def build_model(component: wiring.Component, name: str, *, waves: bool = False) -> Path:
-    """The folder with the simulator program of `component`, named `name`; built if it is not there."""
+def build_model(component: wiring.Component, name: str, *, waves: bool = False, internals: bool = False) -> Path:
+    """The folder with the simulator program of `component`, named `name`; built if it is not there.
+
+    `internals`: tests may access the signals of all modules, not only those of the top module.
+    """
     verilog = generate(component, name)
     share = cocotb_tools.config.share_dir
     libraries = cocotb_tools.config.libs_dir
     optimize = os.environ.get("LEPTON_OPTIMIZE", "-O1")
-    flags = Flags(verilator=("--vpi", "--public-flat-rw", *(["--trace"] if waves else [])), optimize=(optimize,))
+    public = ["--public-flat-rw"] if internals else ["--public-depth", "1"]
+    flags = Flags(verilator=("--vpi", *public, *(["--trace"] if waves else [])), optimize=(optimize,))
     main = share / "lib" / "verilator" / "verilator.cpp"
     key = digest(verilog, flags.key, cocotb.__version__, main.read_bytes())
     final = build_root() / "cocotb" / f"{name}-{key}"

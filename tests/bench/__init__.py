@@ -10,5 +10,5 @@ A test of a block is put together from four kinds of parts, as in cocotb's matri
 - A checker compares what the monitors report with what the model expects: `InOrder`, `Outputs`.
 
 `stalls` has the patterns in which drivers pause. `tests/bench/test_*.py` show that every monitor and every checker
-notices a planted error; `damaged` and `disturbed` plant one between a sound block and its bench.
+notices a planted error; `disturbed` plants one between a sound block and its bench.
 """

@@ -71,4 +71,4 @@ async def clocks_stop_when_nothing_is_to_do(dut):
 
 
 def test_clock_enable():
-    run_cocotb(Chip(CONFIG, rom()), "chip_tiny_controller", __name__)
+    run_cocotb(Chip(CONFIG, rom()), "chip_tiny_controller", __name__, internals=True)

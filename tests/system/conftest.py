@@ -8,7 +8,10 @@ from pathlib import Path
 
 import lepton.device
 import pytest
+from lepton.driver import BoardController
 from lepton_sim.rtl_device import RtlDevice
+
+from tests.system.controller_jobs import BOARD_BYTES, CONFIG
 
 HERE = Path(__file__).parent
 
@@ -63,3 +66,18 @@ class Boards:
     def close(self):
         for device in self._open.values():
             device.close()
+
+
+@pytest.fixture(scope="module")
+def board():
+    """A board whose chip has the controller, for all tests of a module."""
+    with lepton.device.open("rtl", config=CONFIG, memory_bytes=BOARD_BYTES) as device:
+        yield device
+
+
+@pytest.fixture
+def controller(board):
+    """The controller at work, without faults of memory; only the first test boots it, the others take it over."""
+    board.clear_faults()
+    with BoardController(board) as controller:
+        yield controller

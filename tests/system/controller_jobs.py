@@ -1,8 +1,12 @@
-"""Jobs for tests of the controller."""
+"""The chip with its controller, and jobs for its tests."""
 
 import numpy as np
-from lepton.arch import Dma, DmaOpcode, Engine, Region
+from lepton.arch import PRESETS, Dma, DmaOpcode, Engine, Region
 from lepton.driver import Job, Stream
+
+CONFIG = PRESETS["tiny"].with_(controller=True)
+BOARD_BYTES = 1 << 22  # memory of the board
+WINDOW = 1 << 18  # bytes of a client's window
 
 
 def dma(opcode, region, size, **fields):

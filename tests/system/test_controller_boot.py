@@ -2,7 +2,7 @@
 
 import lepton.device
 import pytest
-from lepton.arch import PRESETS, REGISTERS
+from lepton.arch import REGISTERS
 from lepton.arch.controller import (
     IMAGE_OFFSET,
     BootError,
@@ -15,7 +15,8 @@ from lepton.driver import BoardController, DriverError
 from lepton.firmware.image import FIRMWARE_VERSION, build_image, development_key
 from lepton_sim.memory_profile import Fault, FaultKind
 
-CONFIG = PRESETS["tiny"].with_(controller=True)
+from tests.system.controller_jobs import CONFIG
+
 BOOT_CYCLES = 300_000
 
 
@@ -31,12 +32,6 @@ class Untrusting(BoardController):
             super()._boot(image, trusted)
         finally:
             module.verify_image = verify
-
-
-@pytest.fixture(scope="module")
-def board():
-    with lepton.device.open("rtl", config=CONFIG, memory_bytes=1 << 22) as device:
-        yield device
 
 
 @pytest.fixture(scope="module")

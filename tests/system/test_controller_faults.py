@@ -6,10 +6,9 @@ After every one of them another client's job must run and be right.
 import random
 import zlib
 
-import lepton.device
 import numpy as np
 import pytest
-from lepton.arch import PRESETS, Engine, ErrorCode, Region
+from lepton.arch import Engine, ErrorCode, Region
 from lepton.arch.controller import (
     CLIENTS,
     COMPLETION_BYTES,
@@ -24,26 +23,10 @@ from lepton.arch.controller import (
     JobStatus,
     Refusal,
 )
-from lepton.driver import BoardController, ChipError, Driver, JobRefused, JobTimeout
+from lepton.driver import ChipError, Driver, JobRefused, JobTimeout
 from lepton_sim.memory_profile import Fault, FaultKind
 
-from tests.system.controller_jobs import check, copy_job, endless_job
-
-CONFIG = PRESETS["tiny"].with_(controller=True)
-WINDOW = 1 << 18
-
-
-@pytest.fixture(scope="module")
-def board():
-    with lepton.device.open("rtl", config=CONFIG, memory_bytes=1 << 22) as device:
-        yield device
-
-
-@pytest.fixture
-def controller(board):
-    board.clear_faults()
-    with BoardController(board) as controller:
-        yield controller
+from tests.system.controller_jobs import CONFIG, WINDOW, check, copy_job, endless_job
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import zlib
 import lepton.device
 import numpy as np
 import pytest
-from lepton.arch import PRESETS
 from lepton.arch.controller import (
     COMPLETION_BYTES,
     COMPLETION_RING,
@@ -22,10 +21,8 @@ from lepton.arch.controller import (
 from lepton.driver import BoardController, Driver
 
 from tests.seeds import seeds
-from tests.system.controller_jobs import check, copy_job
+from tests.system.controller_jobs import BOARD_BYTES, CONFIG, WINDOW, check, copy_job
 
-CONFIG = PRESETS["tiny"].with_(controller=True)
-WINDOW = 1 << 18
 LIMIT = 3_000  # cycles that a job of the fuzzed client may take
 ROUNDS = 40
 FIXED = 20261124  # with this seed, every kind of end is known to come
@@ -63,7 +60,8 @@ def mutate_program(rng, board, job):
 def test_fuzz(seed):
     rng = random.Random(seed)
     rounds = ROUNDS if seed == FIXED else ROUNDS // 2
-    with lepton.device.open("rtl", config=CONFIG, memory_bytes=1 << 22) as board, BoardController(board) as controller:
+    with lepton.device.open("rtl", config=CONFIG, memory_bytes=BOARD_BYTES) as board, \
+            BoardController(board) as controller:
         bad = controller.client(WINDOW, limit=LIMIT)
         other = controller.client(WINDOW)
         with Driver(board, bad) as fuzzed, Driver(board, other) as victim:

@@ -5,7 +5,7 @@ import zlib
 import lepton.device
 import numpy as np
 import pytest
-from lepton.arch import PRESETS, REGISTERS, DmaOpcode, Engine, ErrorCode, Region
+from lepton.arch import REGISTERS, DmaOpcode, Engine, ErrorCode, Region
 from lepton.arch.controller import (
     CLIENTS,
     COMPLETION_RING,
@@ -21,32 +21,7 @@ from lepton.bench.controller import submission_cycles
 from lepton.driver import BoardController, ChipError, Driver, DriverError, Job, JobRefused, JobTimeout
 from lepton_sim.memory_profile import Fault, FaultKind
 
-from tests.system.controller_jobs import check, copy_job, dma, endless_job
-
-CONFIG = PRESETS["tiny"].with_(controller=True)
-WINDOW = 1 << 18
-
-
-@pytest.fixture(scope="module")
-def board():
-    with lepton.device.open("rtl", config=CONFIG, memory_bytes=1 << 22) as device:
-        yield device
-
-
-@pytest.fixture
-def controller(board):
-    """A controller that serves; only the first test boots it, the others take it over."""
-    board.clear_faults()
-    with BoardController(board) as controller:
-        yield controller
-
-
-
-
-
-
-
-
+from tests.system.controller_jobs import WINDOW, check, copy_job, dma, endless_job
 
 
 def test_more_jobs_than_the_ring_holds(board, controller):

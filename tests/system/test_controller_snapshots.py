@@ -2,13 +2,13 @@
 
 import lepton.device
 import numpy as np
-from lepton.arch import PRESETS, Dma, DmaOpcode, Engine, Region, TensorOpcode
+from lepton.arch import Dma, DmaOpcode, Engine, Region, TensorOpcode
 from lepton.arch.registers import SNAPSHOT_COUNTERS, snapshot_offset
 from lepton.driver import BoardController, Driver, Job, Stream
 
+from tests.system.controller_jobs import BOARD_BYTES, CONFIG, WINDOW
 from tests.system.programs import LANES, tensor
 
-CONFIG = PRESETS["tiny"].with_(controller=True)
 LAYERS = (0, 3, 200)
 
 
@@ -25,8 +25,8 @@ def layered_job(driver: Driver) -> Job:
 
 
 def test_every_counter_of_every_layer_has_the_chip_s_value():
-    with lepton.device.open("rtl", config=CONFIG, memory_bytes=1 << 22) as board, \
-            BoardController(board) as controller, Driver(board, controller.client(1 << 18)) as driver:
+    with lepton.device.open("rtl", config=CONFIG, memory_bytes=BOARD_BYTES) as board, \
+            BoardController(board) as controller, Driver(board, controller.client(WINDOW)) as driver:
         for _ in range(3):  # in another slot of the ring each time
             completion = driver.run(layered_job(driver))
             chip = {layer: {name: board.read_register(snapshot_offset(layer, name)) for name, _ in SNAPSHOT_COUNTERS}

@@ -9,19 +9,18 @@ import random
 import lepton.device
 import numpy as np
 import pytest
-from lepton.arch import PRESETS, REGISTERS, Engine, ErrorCode, Region
+from lepton.arch import REGISTERS, Engine, ErrorCode, Region
 from lepton.arch.registers import DRAIN_LIMIT, Control, State
 from lepton.driver import BoardController, ChipError, Driver, JobTimeout
 from lepton_sim.memory_profile import Fault, FaultKind
 
-from tests.system.controller_jobs import check, copy_job
+from tests.system.controller_jobs import WINDOW, check, copy_job
 from tests.system.programs import Bench, Program, bits, load, run_good_program, store
 
 CONTROL = REGISTERS["CONTROL"].offset
 STATUS = REGISTERS["STATUS"].offset
 MEMORY_STATUS = REGISTERS["MEMORY_STATUS"].offset
 ROW = 1024  # bytes of a transfer: several bursts of the tiny chip's bus
-WINDOW = 1 << 18
 ENDS = ("timeout", "illegal command", "memory error", "deadlock", "abort")
 
 
@@ -148,13 +147,6 @@ def test_memory_out_of_step_by_a_beat_ends_the_job(device, bench, kind, region):
     device.clear_faults()
     for _ in range(2):
         run_good_program(bench)
-
-
-@pytest.fixture(scope="module")
-def board():
-    config = PRESETS["tiny"].with_(controller=True)
-    with lepton.device.open("rtl", config=config, memory_bytes=1 << 22) as board:
-        yield board
 
 
 @pytest.mark.parametrize("delay", [40, 3000, None])

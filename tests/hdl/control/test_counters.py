@@ -10,7 +10,7 @@ from lepton.arch.registers import SNAPSHOT_COUNTERS
 from lepton_hdl.control.counters import Activity, Counters
 
 from tests.bench.checker import Outputs
-from tests.bench.damaged import DamagedPins
+from tests.bench.disturbed import DamagedPins
 from tests.bench.pins import Pins
 from tests.cocotb_harness import run_cocotb
 

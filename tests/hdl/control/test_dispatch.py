@@ -11,8 +11,8 @@ from lepton_hdl.control.dispatch import Dispatcher
 from lepton_hdl.control.faults import FAULT
 from lepton_hdl.interfaces import DONE
 
-from tests.bench.checker import Outputs
-from tests.bench.damaged import DamagedPins
+from tests.bench.cycles import CycleBench
+from tests.bench.disturbed import DamagedPins
 from tests.bench.layouts import encode
 from tests.bench.pins import Pins
 from tests.cocotb_harness import run_cocotb
@@ -116,15 +116,11 @@ class Model:
         self.shown = bool(inputs.grant) or (self.shown and not inputs.ready)
 
 
-class Bench:
-    """Driver, model and checker of one run. `seen`: some outputs in the last cycle."""
+class Bench(CycleBench[Inputs, Model]):
+    """Driver, model and checker of one run, which may be reset."""
 
     def __init__(self, pins: Pins) -> None:
-        self.pins = pins
-        self.driver = Driver(pins)
-        self.checker = Outputs(pins)
-        self.model = Model()
-        self.seen: dict[str, int] = {}
+        super().__init__(pins, Driver(pins), Model(), WATCHED)
 
     async def again(self) -> None:
         """Reset."""
@@ -132,18 +128,6 @@ class Bench:
         await self.pins.tick()
         self.pins.set(rst=0)
         self.model = Model()
-
-    async def cycle(self, inputs: Inputs) -> None:
-        self.driver.drive(inputs)
-        await self.pins.settle()
-        self.checker.check(self.model.outputs(inputs), inputs)
-        self.seen = {name: self.pins.get(name) for name in WATCHED}
-        self.model.step(inputs)
-        await self.pins.tick()
-
-    async def cycles(self, count: int, inputs: Inputs) -> None:
-        for _ in range(count):
-            await self.cycle(inputs)
 
 
 async def open_bench(pins: Pins) -> Bench:

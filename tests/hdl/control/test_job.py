@@ -12,8 +12,8 @@ from lepton_hdl.control.control import SOURCES
 from lepton_hdl.control.faults import FAULT
 from lepton_hdl.control.job import SETTLE_CYCLES, JobController, Phase
 
-from tests.bench.checker import Outputs
-from tests.bench.damaged import DamagedPins
+from tests.bench.cycles import CycleBench
+from tests.bench.disturbed import DamagedPins
 from tests.bench.layouts import encode
 from tests.bench.pins import Pins
 from tests.cocotb_harness import run_cocotb
@@ -43,6 +43,9 @@ class Inputs:
     dead: bool = False
     irq_clear: int = 0
     faults: Mapping[str, Fault] = field(default_factory=dict)  # by source
+
+
+NOTHING = Inputs()
 
 
 class Driver:
@@ -122,28 +125,15 @@ class Model:
             self.pending |= Interrupt.DONE
 
 
-class Bench:
-    """Driver, model and checker of one run. `seen`: the outputs in the last cycle."""
+class Bench(CycleBench[Inputs, Model]):
+    """Driver, model and checker of one run."""
 
     def __init__(self, pins: Pins) -> None:
-        self.pins = pins
-        self.driver = Driver(pins)
-        self.checker = Outputs(pins)
-        self.model = Model()
-        self.seen: dict[str, int] = {}
+        super().__init__(pins, Driver(pins), Model(), OUTPUTS)
 
-    async def cycle(self, inputs: Inputs | None = None) -> None:
-        inputs = inputs or Inputs()
-        self.driver.drive(inputs)
-        await self.pins.settle()
-        self.checker.check(self.model.outputs(inputs), inputs)
-        self.seen = {name: self.pins.get(name) for name in OUTPUTS}
-        self.model.step(inputs)
-        await self.pins.tick()
-
-    async def cycles(self, count: int, inputs: Inputs) -> None:
-        for _ in range(count):
-            await self.cycle(inputs)
+    async def cycle(self, inputs: Inputs = NOTHING) -> None:
+        """One cycle, without events if none are given."""
+        await super().cycle(inputs)
 
     async def begin(self) -> None:
         """A doorbell."""

@@ -10,7 +10,7 @@ from lepton.arch import PRESETS, REGISTERS
 from lepton.arch.registers import ADDRESS_BITS, SNAPSHOT_BASE
 from lepton_hdl.control.registers import SLOT_BYTES, RegisterFile
 
-from tests.bench.damaged import DamagedPins
+from tests.bench.disturbed import DamagedPins
 from tests.bench.pins import Pins
 from tests.cocotb_harness import run_cocotb
 from tests.hdl.control.registers_bench import (

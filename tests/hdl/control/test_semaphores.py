@@ -9,7 +9,7 @@ from lepton_hdl.control.faults import FAULT
 from lepton_hdl.control.semaphores import LIMIT, Semaphores
 
 from tests.bench.checker import Outputs
-from tests.bench.damaged import DamagedPins
+from tests.bench.disturbed import DamagedPins
 from tests.bench.layouts import encode
 from tests.bench.pins import Pins
 from tests.cocotb_harness import run_cocotb

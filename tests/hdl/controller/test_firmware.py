@@ -174,4 +174,4 @@ async def a_stuck_bit_is_found_at_boot(dut, which):
 
 
 def test_firmware():
-    run_cocotb(Chip(CONFIG, rom()), "chip_tiny_controller", __name__)
+    run_cocotb(Chip(CONFIG, rom()), "chip_tiny_controller", __name__, internals=True)

@@ -5,28 +5,17 @@ import random
 import cocotb
 import pytest
 from cocotbext.axi import AxiRamRead, AxiReadBus
-from lepton.arch import ChipConfig, DmaOpcode
+from lepton.arch import DmaOpcode
 
 from tests.bench.stalls import BURSTS, SOME, STALLS, stall
-from tests.cocotb_harness import parameters, run_cocotb
+from tests.cocotb_harness import run_cocotb
 from tests.hdl.dma.bench import CONFIGS, LoadBench
-from tests.hdl.dma.commands import Fields, Region, command, random_walk
+from tests.hdl.dma.commands import Fields, command, random_walk
 from tests.hdl.dma.engine_bench import NO_PAUSES, LoadTester, Pauses
+from tests.hdl.dma.large_memory import BASE, LATENCY, MEMORY, REGIONS, SIZE, configuration
 
 LOAD = DmaOpcode.LOAD
 FILL = DmaOpcode.FILL
-SIZE = 0x10000
-BASE = 0x1_0000_0000
-MEMORY = 0x60000  # bytes from BASE on
-# At odd addresses, also above 4 GiB; the last region begins in the middle of a word.
-REGIONS = [Region(BASE, SIZE), Region(BASE + 0x1_0000, SIZE), Region(BASE + 0x2_0FF0, SIZE),
-           Region(BASE + 0x4_0003, SIZE)]
-LATENCY = 64
-
-
-def configuration() -> ChipConfig:
-    """Of the engine under test."""
-    return CONFIGS[parameters()["config"]]
 
 
 async def opened(dut, pauses: Pauses = NO_PAUSES, latency: int = LATENCY) -> LoadTester:

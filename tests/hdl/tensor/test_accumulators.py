@@ -8,7 +8,7 @@ from amaranth.hdl import signed as signed_shape
 from lepton_hdl.tensor.accumulators import Accumulators
 
 from tests.bench.checker import Outputs
-from tests.bench.damaged import DamagedPins
+from tests.bench.disturbed import DamagedPins
 from tests.bench.pins import Pins, signed
 from tests.bench.stalls import NONE, STALLS, Stall, stall
 from tests.cocotb_harness import run_cocotb

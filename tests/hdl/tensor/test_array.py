@@ -9,7 +9,7 @@ from amaranth.back import rtlil
 from lepton_hdl.tensor.array import DotArray
 from lepton_hdl.views import View
 
-from tests.bench.damaged import DamagedPins
+from tests.bench.disturbed import DamagedPins
 from tests.bench.pins import Pins
 from tests.cocotb_harness import parameters, run_cocotb
 from tests.hdl.tensor.array_bench import Bench, Cycle, Lanes

@@ -12,7 +12,7 @@ from lepton_sim.golden.commands import walk
 from lepton_sim.golden.state import ChipState
 
 from tests.bench.clock import cycles
-from tests.bench.damaged import DamagedPins
+from tests.bench.disturbed import DamagedPins
 from tests.bench.pins import Pins
 from tests.bench.stalls import MOST, NONE
 from tests.cocotb_harness import run_cocotb

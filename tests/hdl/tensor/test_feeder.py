@@ -9,7 +9,7 @@ import pytest
 from lepton.arch.commands import PARAM_WORDS, TABLE_BYTES, UNIFORM_PARAM_WORDS
 from lepton_hdl.tensor.feeder import Feeder
 
-from tests.bench.damaged import DamagedPins
+from tests.bench.disturbed import DamagedPins
 from tests.bench.pins import Pins
 from tests.cocotb_harness import parameters, run_cocotb
 from tests.hdl.tensor.commands import SMALL

@@ -8,7 +8,7 @@ import cocotb
 from lepton_hdl.tensor.residual import DEPTH, WALK, ResidualReader
 
 from tests.bench.checker import Outputs
-from tests.bench.damaged import DamagedPins
+from tests.bench.disturbed import DamagedPins
 from tests.bench.layouts import encode
 from tests.bench.pins import Pins
 from tests.bench.stalls import BURSTS, MOST, NONE, STALLS, stall

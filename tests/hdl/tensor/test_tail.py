@@ -11,7 +11,7 @@ from lepton_hdl.tensor.table import BEAT_BYTES, BEATS
 from lepton_hdl.tensor.tail import STAGES, Tail
 
 from tests.bench.checker import InOrder
-from tests.bench.damaged import DamagedPins
+from tests.bench.disturbed import DamagedPins
 from tests.bench.layouts import encode
 from tests.bench.pins import Pins
 from tests.bench.pipeline import Stages

@@ -10,7 +10,7 @@ from lepton.arch.commands import WINDOW_COLUMNS, WINDOW_ROWS
 from lepton_hdl.tensor.window import WindowUnit, tap_lanes
 
 from tests.bench.checker import Outputs
-from tests.bench.damaged import DamagedPins
+from tests.bench.disturbed import DamagedPins
 from tests.bench.pins import Pins
 from tests.bench.stalls import NONE, STALLS, Stall, stall
 from tests.cocotb_harness import parameters, run_cocotb

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from tests.host.firmware import units
+from tests.host.firmware.unit_controller import Controller
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +17,6 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 
 @pytest.fixture
-def chip(library: ctypes.CDLL) -> units.Controller:
+def chip(library: ctypes.CDLL) -> Controller:
     """The scheduler with registers, rings and memory of its own."""
-    return units.Controller(library)
+    return Controller(library)

@@ -7,7 +7,8 @@ from lepton.arch import ErrorCode
 from lepton.arch.controller import JobStatus, LaunchStatus
 from lepton.arch.registers import DRAIN_LIMIT, MemoryStatus, State
 
-from tests.host.firmware.firmware_host import Hardware, record
+from tests.host.firmware.firmware_host import Hardware
+from tests.host.firmware.job_records import record
 
 
 def doorbells_beyond_the_ring(hardware: Hardware) -> None:

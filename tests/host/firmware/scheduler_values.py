@@ -9,7 +9,7 @@ from lepton.arch.controller import (
 )
 from lepton.arch.registers import SNAPSHOT_COUNTERS
 
-from tests.host.firmware.units import Controller
+from tests.host.firmware.unit_controller import Controller
 
 TOP = (1 << 32) - 1
 

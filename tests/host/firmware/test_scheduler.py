@@ -29,7 +29,7 @@ def run(*arguments):
 @pytest.mark.parametrize("seed", seeds(0))
 def test_random_streams_of_eight_clients_agree_with_the_model(library, seed):
     count = 12 if seed == 0 else 4
-    done = run("-m", "tests.host.firmware.firmware_host", str(library), str(seed), str(seed + count))
+    done = run("-m", "tests.host.firmware.random_streams", str(library), str(seed), str(seed + count))
     assert done.returncode == 0 and "streams agree" in done.stdout, done.stderr[-3000:]
 
 

@@ -15,8 +15,8 @@ from lepton.arch.controller import (
 )
 from lepton.arch.registers import State
 
+from tests.host.firmware.job_records import record
 from tests.host.firmware.scheduler_values import arguments, errors, results
-from tests.host.firmware.units import record
 
 
 def test_the_start(chip):

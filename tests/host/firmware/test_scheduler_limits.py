@@ -10,8 +10,9 @@ from lepton.arch.controller import (
 )
 from lepton.arch.registers import State
 
+from tests.host.firmware.job_records import record
 from tests.host.firmware.scheduler_values import TOP, arguments, errors, reset
-from tests.host.firmware.units import TIMER, record
+from tests.host.firmware.unit_controller import TIMER
 
 
 @pytest.mark.parametrize(("wanted", "highest", "limit"), [

@@ -17,8 +17,8 @@ from lepton.arch.controller import (
 )
 from lepton.arch.registers import DRAIN_LIMIT, MemoryStatus, State
 
+from tests.host.firmware.job_records import record
 from tests.host.firmware.scheduler_values import SLOT, arguments, errors, results
-from tests.host.firmware.units import record
 
 
 @pytest.mark.parametrize(("status", "drains", "reset"), [

@@ -16,8 +16,8 @@ from lepton.arch.controller import (
 )
 from lepton.arch.registers import State
 
+from tests.host.firmware.job_records import record
 from tests.host.firmware.scheduler_values import SLOT, errors, results
-from tests.host.firmware.units import record
 
 
 def test_every_counter_of_every_snapshot(chip):

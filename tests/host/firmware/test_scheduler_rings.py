@@ -15,8 +15,8 @@ from lepton.arch.controller import (
     EventKind,
 )
 
+from tests.host.firmware.job_records import record
 from tests.host.firmware.scheduler_values import TOP, arguments, results
-from tests.host.firmware.units import record
 
 
 def test_more_jobs_than_a_ring_holds_and_more_events_than_the_log_holds(chip):

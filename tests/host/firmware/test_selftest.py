@@ -16,7 +16,8 @@ from lepton.arch.controller import (
 )
 from lepton.arch.registers import State
 
-from tests.host.firmware.units import WINDOW, Controller, record
+from tests.host.firmware.job_records import record
+from tests.host.firmware.unit_controller import WINDOW, Controller
 
 # The test that the image carries: addresses of its job and output, size of the output in bytes.
 JOB = 0x3000

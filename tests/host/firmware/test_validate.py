@@ -10,7 +10,7 @@ from lepton.arch.commands import ENGINE_RECORDS
 from lepton.arch.controller import JOB_MAGIC, PRIORITIES, RINGS_BYTES, JobFlag, JobRecord, Refusal
 from lepton.arch.registers import SNAPSHOT_COUNTERS
 
-from tests.host.firmware.units import record
+from tests.host.firmware.job_records import record
 
 WINDOW = 0x4_0000
 TOP = (1 << 32) - 1
