@@ -1,17 +1,17 @@
 """Runs cocotb tests of one Amaranth block inside a pytest function.
 
-    # tests/hdl/dma/test_align.py
+    # tests/hdl/tensor/test_window.py
     from tests.cocotb_harness import parameters, run_cocotb
 
     @cocotb.test(timeout_time=100, timeout_unit="us")
-    async def aligns_every_offset(dut):        # not named test_..., so that pytest leaves it alone
+    async def every_width(dut):                # not named test_..., so that pytest leaves it alone
         Clock(dut.clk, 10, unit="ns").start()
         lanes = parameters()["lanes"]
         ...
 
     @pytest.mark.parametrize("lanes", [4, 16])
-    def test_align(lanes):
-        run_cocotb(Aligner(lanes), "align", __name__, parameters={"lanes": lanes})
+    def test_window(lanes):
+        run_cocotb(WindowUnit(SMALL[lanes]), f"window{lanes}", __name__, parameters={"lanes": lanes})
 
 The block is Verilated once for every Verilog text; pytest-xdist workers share the result. Tests see the signals of the
 top module, its ports among them, and those of all modules with `internals=True`: Verilator cannot simplify what a test
