@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: sim test bench bitstream lint firmware lock mutants docs clean help
+.PHONY: sim test bench bitstream lint firmware lock mutants campaign docs clean help
 
 sim: $(VENV)/.sim  ## run the shipped network on the simulated chip
 	@$(BIN)/lepton sim $(ARGS)
@@ -26,6 +26,9 @@ lint: $(VENV)/.test  ## check style and types
 
 mutants: $(VENV)/.test  ## plant faults one by one; the tests must notice each (ARGS="word ...": in these files)
 	@$(BIN)/python tools/mutants.py $(ARGS)
+
+campaign: $(VENV)/.test  ## kill every process and every power supply on the way of results; continues where it stopped
+	@$(BIN)/python -m tests.campaign $(ARGS)
 
 docs: $(VENV)/.test  ## rewrite the generated reference pages
 	@$(BIN)/python -m lepton.arch.docs

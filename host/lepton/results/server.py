@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import obstore
 from obstore.exceptions import BaseError
@@ -114,11 +115,9 @@ def up(folder: str | Path | None = None) -> Server:
 
 def _start(program: str, folder: Path, known: Server | None) -> Server:
     with open(folder / "server.log", "ab") as log, open(folder / "alive.lock", "ab") as alive:
-        try:
-            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:  # `up` was killed before it wrote the new process into the file
+        if not _locked(alive):  # `up` was killed before it wrote the new process into the file
             raise StoreError(f"a server that is not in {folder / _FILE} is running in {folder}; find its process with: "
-                             f"pgrep -f -- -dir={folder / 'data'}, and end it") from error
+                             f"pgrep -f -- -dir={folder / 'data'}, and end it")
         server = Server(str(folder), BUCKET, known.access_key if known else secrets.token_hex(10),
                         known.secret_key if known else secrets.token_urlsafe(30), _ports(known.ports if known else {}))
         _write(folder / "identities.json", {"identities": [{
@@ -135,6 +134,19 @@ def _start(program: str, folder: Path, known: Server | None) -> Server:
         _stop(server, folder)
         raise
     return server
+
+
+def _locked(file: IO[bytes]) -> bool:
+    """Take the lock; False if another process keeps it. A killed one may keep it until its last thread has ended."""
+    deadline = time.monotonic() + KILL_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
 
 
 def down(folder: str | Path | None = None) -> bool:

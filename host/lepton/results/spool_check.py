@@ -145,7 +145,8 @@ class SpoolCheck:
 
     def _count(self, header: segments.Header, key: str) -> None:
         found = self._runs.setdefault(header.run, _Run(header.first, header.last))
-        overlapping = [part for part in found.parts if part[0] <= header.last and part[1] >= header.first]
+        overlapping = [part for part in found.parts if part[0] <= header.last and part[1] >= header.first] \
+            if header.first <= found.highest else []
         if overlapping:
             repeated = sum(min(last, header.last) - max(first, header.first) + 1 for first, last, _ in overlapping)
             self._repeated += min(repeated, header.records)

@@ -142,7 +142,9 @@ class Uploader:
                 self._note_refusal(error)
             if self._status.failures:
                 self._note_stored(())
-        self._head_due = False
+        with self._changed:
+            self._head_due = False
+            self._changed.notify_all()  # `flush`, which also waits for the head
 
     def _seal(self) -> bool:
         """Make a segment if there are enough records, or if it can be sent at once; True if one was made."""

@@ -4,10 +4,12 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -23,6 +25,13 @@ def _program(name: str) -> str:
     return found
 
 
+def _runs(pid: int) -> bool:
+    """Whether a process exists and is no zombie, which a container without an init process may keep."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
 def _user() -> str | None:
     """Whom the server runs as: PostgreSQL refuses to be root."""
     if os.getuid():
@@ -36,11 +45,24 @@ def _user() -> str | None:
 
 
 class Server:
-    """`new_database` gives URLs of empty databases."""
+    """`new_database` gives URLs of empty databases. `kill` and `start` are for a server that is `durable`."""
 
-    def __init__(self, folder: str):
+    def __init__(self, folder: str, start: Callable[[], None]):
         self._folder = folder
         self._numbers = itertools.count()
+        self.start = start
+
+    def kill(self) -> None:
+        """SIGKILL of all its processes, and return when they have ended."""
+        pid = int(Path(self._folder, "data", "postmaster.pid").read_text().split()[0])
+        family = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+        for one in family:
+            with suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
+        while any(_runs(one) for one in family):
+            time.sleep(0.02)
+        for lock in (Path(self._folder, "data", "postmaster.pid"), *Path(self._folder).glob(".s.PGSQL.*")):
+            lock.unlink()  # PostgreSQL takes a zombie for a running process
 
     def url(self, name: str) -> str:
         return f"postgresql://lepton@/{name}?host={self._folder}"
@@ -53,7 +75,8 @@ class Server:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
+def running(*, durable: bool = False) -> Iterator[Server]:
+    """A server; with `durable` it syncs, so that it keeps what it has committed when it is killed."""
     initdb = _program("initdb")
     pg_ctl = _program("pg_ctl")
     user = _user()
@@ -66,14 +89,17 @@ def running() -> Iterator[Server]:
         def call(*command):
             done = subprocess.run(command, user=user, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True,
                                   text=True, timeout=120)
-            assert done.returncode == 0, done.stdout + done.stderr
+            log = Path(folder, "log").read_text()[-2000:] if Path(folder, "log").exists() else ""
+            assert done.returncode == 0, done.stdout + done.stderr + log
 
         call(initdb, "-D", data, "-U", "lepton", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-        # the tests kill our service, never this server, so that it need not sync
-        call(pg_ctl, "-D", data, "-l", f"{folder}/log", "-w", "-o", f"-c listen_addresses= -k {folder} -c fsync=off",
-             "start")
+        def start():
+            options = f"-c listen_addresses= -k {folder} -c fsync={'on' if durable else 'off'}"
+            call(pg_ctl, "-D", data, "-l", f"{folder}/log", "-w", "-o", options, "start")
+
+        start()
         try:
-            yield Server(folder)
+            yield Server(folder, start)
         finally:
             call(pg_ctl, "-D", data, "-m", "immediate", "-w", "stop")
     finally:
