@@ -14,10 +14,11 @@ ALLOWED = {
     "arch": set(),
     "text": set(),
     "graph": set(),
+    "array_files": set(),
     "firmware": {"arch"},
     "device": {"arch"},
     "serial": {"arch", "device"},
-    "frontends": {"graph"},
+    "frontends": {"graph", "array_files"},
     "program": {"arch", "graph", "text"},
     "compiler": {"arch", "graph", "program"},
     "driver": {"arch", "device", "firmware"},
@@ -29,7 +30,7 @@ ALLOWED = {
     "lepton": {"arch", "frontends", "compiler", "graph", "program"},
     "bench": {"arch", "graph", "frontends", "compiler", "program", "driver", "device", "runtime", "models", "results"},
     "cli": {"arch", "graph", "frontends", "compiler", "program", "driver", "device", "runtime", "models", "results",
-            "service", "bench", "evaluation", "text", "__version__"},
+            "service", "bench", "evaluation", "text", "array_files", "__version__"},
 }
 
 # `lepton chip` is the command line of these, and imports them when it is used.

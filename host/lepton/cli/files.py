@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..array_files import load_arrays
 from ..program import TensorInfo
 from ..runtime import InputError
 from ..runtime.batches import joined, single_inputs
@@ -66,9 +67,8 @@ def read_inputs(path: str | Path, infos: Iterable[TensorInfo]) -> list[dict[str,
     """
     infos = list(infos)
     try:
-        loaded = np.load(path, allow_pickle=False)
-        arrays = dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        arrays = load_arrays(path)
+    except ValueError as error:
         raise FileError(f"{path}: not a .npy or .npz file that can be read ({error})") from error
     if not isinstance(arrays, dict) and len(infos) != 1:
         raise FileError(f"{path}: the model has {len(infos)} inputs ({', '.join(i.name for i in infos)}); "

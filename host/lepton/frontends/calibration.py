@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lepton.array_files import load_arrays
 from lepton.graph import GraphError
 
 Calibration = str | PathLike | np.ndarray | Mapping[str, np.ndarray] | Iterable
@@ -19,9 +20,8 @@ def load_calibration(path: Path) -> np.ndarray | dict[str, np.ndarray]:
     Raises GraphError for what is neither, OSError where the file cannot be read.
     """
     try:
-        loaded = np.load(path, allow_pickle=False)
-        return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (ValueError, EOFError, OSError) as error:
+        return load_arrays(path)
+    except (ValueError, OSError) as error:
         if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
             raise
         raise GraphError(f"{path}: not a .npy or .npz file of calibration data ({error})") from None

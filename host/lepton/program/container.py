@@ -195,6 +195,8 @@ def read(data: bytes, source: str) -> ModelParts:
     """What the bytes of a file hold; `source` names it in errors. Raises `ModelFileError`."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("it has compressed entries, which could unpack to any size")
         manifest = json.loads(archive.read("manifest.json"))
     except (LookupError, ValueError, *_UNREADABLE) as error:
         raise ModelFileError(f"{source}: not a compiled model, or damaged ({error}); "

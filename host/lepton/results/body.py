@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from . import alike
+from . import alike, pages
 from .columns import (
     LIMIT,
     TEXTS,
@@ -102,13 +102,13 @@ def _struct(members: list[Column]) -> pa.Array:
 
 
 def _paths(name: str, kind: pa.DataType) -> Iterator[str]:
-    """Parquet's paths of a column's leaves."""
+    """Parquet's paths of the leaves that get a dictionary; plain texts get none, see `pages.unpacked_bytes`."""
     if pa.types.is_struct(kind):
         for child in kind:
             yield from _paths(f"{name}.{child.name}", child.type)
     elif pa.types.is_list(kind):
         yield from _paths(f"{name}.list.element", kind.value_type)
-    else:
+    elif not pa.types.is_string(kind):
         yield name
 
 
@@ -116,10 +116,11 @@ def read(data: bytes, header: "Header") -> pa.Table:
     """The table of a body, checked against the segment's header. Raises `SegmentError`."""
     try:
         file = pq.ParquetFile(io.BytesIO(data), thrift_string_size_limit=1 << 20, thrift_container_size_limit=1 << 16)
-        size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-        if file.metadata.num_rows != header.records or size > MAX_PLAIN_BYTES:
-            raise SegmentError(f"its body has {file.metadata.num_rows} records of {size} bytes; its header says "
-                               f"{header.records} records, and at most {MAX_PLAIN_BYTES} bytes are read")
+        if file.metadata.num_rows != header.records:
+            raise SegmentError(f"its body has {file.metadata.num_rows} records, its header says {header.records}")
+        if (size := pages.unpacked_bytes(data, file)) > MAX_PLAIN_BYTES:
+            raise SegmentError(f"its body of {len(data)} bytes unpacks to up to {size} bytes, and at most "
+                               f"{MAX_PLAIN_BYTES} are read")
         version = (file.schema_arrow.metadata or {}).get(VERSION_KEY, b"").decode("ascii", "replace")
         if version != VERSION:
             raise SegmentError(f"its records have the schema {version!r}; this version reads {VERSION!r}")
