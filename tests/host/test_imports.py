@@ -28,7 +28,8 @@ ALLOWED = {
     "results": set(),
     "service": {"results", "__version__"},
     "lepton": {"arch", "frontends", "compiler", "graph", "program"},
-    "bench": {"arch", "graph", "frontends", "compiler", "program", "driver", "device", "runtime", "models", "results"},
+    "bench": {"arch", "graph", "frontends", "compiler", "program", "driver", "device", "runtime", "models", "results",
+              "service"},
     "cli": {"arch", "graph", "frontends", "compiler", "program", "driver", "device", "runtime", "models", "results",
             "service", "bench", "evaluation", "text", "array_files", "__version__"},
 }

@@ -14,7 +14,7 @@ from .upload import user_place
 if TYPE_CHECKING:
     from ..results.credentials import Credentials
     from ..service.identity import Identity
-    from ..service.server import Home
+    from ..service.options import Home
 
 ACTIONS = ("serve", "invite", "revoke", "enroll", "rotate")
 
@@ -31,6 +31,21 @@ def add_actions(actions: "_SubParsersAction[ArgumentParser]") -> None:
     serve.add_argument("--store", metavar="PATH", help="folder or URL (s3://...) for segments (default: in --home)")
     serve.add_argument("--days", type=_days, default=90.0, metavar="N",
                        help="validity of the certificates that it issues (default: %(default)g)")
+    serve.add_argument("--workers", type=_workers, default=1, metavar="N",
+                       help="processes; use PostgreSQL with more than one (default: %(default)d)")
+    serve.add_argument("--probe", type=_address, metavar="HOST:PORT",
+                       help="serve /metrics, /healthz and /readyz here over plain HTTP; not for clients")
+    serve.add_argument("--cert", metavar="FILE", help="certificate chain of the service in PEM, instead of one that it "
+                       "issues itself")
+    serve.add_argument("--key", metavar="FILE", help="the key of --cert, if it is in another file")
+    serve.add_argument("--client-ca", metavar="FILE", help="accept also clients' certificates of this authority, with "
+                       "urn:lepton:ROLE:TENANT:NAME as URI in the subject alternative name")
+    serve.add_argument("--proxy", action="append", default=[], metavar="ADDRESS", type=_host,
+                       help="address of a proxy that ends TLS and gives the client's certificate in the header "
+                       "Client-Cert; only such addresses can connect, without TLS; may be repeated")
+    serve.add_argument("--log-format", choices=["text", "json"], default="text", help="(default: %(default)s)")
+    serve.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="warning",
+                       help="info has a line for each request (default: %(default)s)")
 
     invite = actions.add_parser("invite", help="make a one-time code for the enrolment of a device or reader")
     _add_home(invite)
@@ -72,16 +87,24 @@ def accept_store(arguments: Namespace, place: str) -> int:
 
 
 def _serve(arguments: Namespace) -> int:
-    from ..service.gate import Limits
-    from ..service.server import Address, serve
+    from ..service.limits import Limits
+    from ..service.options import Address, Certificates, Options
+    from ..service.server import end_process, serve
+    from ..service.workers import serve_with_workers
     host, port = arguments.listen
     home = _home(arguments, arguments.store)
+    options = Options(
+        Address(host, port, arguments.name), Limits(), arguments.days,
+        Certificates(*(Path(path) if path else None for path in (arguments.cert, arguments.key, arguments.client_ca))),
+        frozenset(arguments.proxy), arguments.probe, arguments.workers, arguments.log_format, arguments.log_level)
+    scheme = "http" if options.proxies else "https"
 
     def ready(port: int) -> None:
-        print(f"listening on https://{host}:{port}, segments in {home.objects}", flush=True)
+        print(f"listening on {scheme}://{host}:{port}, segments in {home.objects}", flush=True)
 
-    with contextlib.suppress(KeyboardInterrupt):
-        serve(home, Address(host, port, arguments.name), Limits(), days=arguments.days, ready=ready)
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):
+        (serve_with_workers if options.workers > 1 else serve)(home, options, ready=ready)
+    end_process(0)
     return 0
 
 
@@ -134,7 +157,7 @@ def _show(credentials: "Credentials", answer: dict[str, Any]) -> int:
 
 
 def _home(arguments: Namespace, store: str | None = None) -> "Home":
-    from ..service.server import Home
+    from ..service.options import Home
     return Home(Path(arguments.home) if arguments.home else user_place().spool.parent / "service",
                 arguments.database, store)
 
@@ -178,6 +201,12 @@ def _host(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,253}", text):
         raise ArgumentTypeError(f"must be a host name or IP address, not {text!r}")
     return text
+
+
+def _workers(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 64:
+        raise ArgumentTypeError(f"must be 1 to 64 processes, not {text!r}")
+    return int(text)
 
 
 def _days(text: str) -> float:

@@ -118,6 +118,11 @@ class Store:
             except FileNotFoundError as error:
                 raise StoreError(f"the store {self.where!r} has no object {key!r}") from error
 
+    def delete(self, key: str) -> None:
+        """Delete an object."""
+        with self._unavailable():
+            obstore.delete(self._store, key)
+
     def keys(self, device: str | None = None, since: str = "", until: str = "") -> list[str]:
         """Keys of the stored objects under `results/` in order; optionally of one device, or of dates like 2026-11-30.
 

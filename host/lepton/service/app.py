@@ -16,9 +16,11 @@ from .audit import Audit
 from .authority import Authority
 from .database import IndexDatabase
 from .enrolment import Enrolment
-from .gate import Gate, Limits, refuse, unavailable
+from .gate import Gate, refuse, unavailable
 from .ingest import Ingest
+from .limits import Limits
 from .messages import Problem
+from .metrics import Metrics
 from .refusal import RequestRefused
 from .routes import router
 
@@ -51,15 +53,19 @@ def bare_app() -> FastAPI:
 
 
 def make_app(database: IndexDatabase, authority: Authority, enrolment: Enrolment, ingest: Ingest, audit: Audit,
-             limits: Limits) -> FastAPI:
-    """The service as an ASGI application. It must run in the server of `server`, which passes the client's certificate.
+             limits: Limits, metrics: Metrics, proxies: frozenset[str] = frozenset()) -> FastAPI:
+    """The service as an ASGI application. It must run in the server of `server`, which passes the client's certificate,
+    and sets `state.pools` when its event loop runs.
     """
     app = bare_app()
     app.state.database = database
     app.state.authority = authority
     app.state.enrolment = enrolment
     app.state.ingest = ingest
-    app.add_middleware(Gate, enrolment=enrolment, audit=audit, limits=limits)
+    app.state.metrics = metrics
+    app.state.pools = None
+    app.add_middleware(Gate, enrolment=enrolment, audit=audit, limits=limits, metrics=metrics,
+                       pools=lambda: app.state.pools, proxies=proxies)
 
     @app.exception_handler(RequestRefused)
     async def refused(request: Request, error: RequestRefused) -> Response:

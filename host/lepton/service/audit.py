@@ -57,20 +57,25 @@ class Audit:
         """Record that a `request` (method and path) of `identity` was refused; durable on return."""
         self._write([self._row(request, refused, identity, address)])
 
-    def put(self, request: str, refused: RequestRefused, address: str | None = None) -> None:
-        """Record a refused `request`, or other bytes, of an unidentified client. Never waits; for one thread only."""
+    def put(self, request: str, refused: RequestRefused, address: str | None = None,
+            identity: Identity | None = None) -> None:
+        """Record a refused `request`, or other bytes, mostly of an unidentified client. Never waits; for one thread
+        only."""
         try:
-            self._waiting.put_nowait(self._row(request, refused, None, address))
+            self._waiting.put_nowait(self._row(request, refused, identity or refused.identity, address))
         except queue.Full:
             self._beyond += 1
 
-    def close(self) -> None:
-        """Write the waiting rows, and end. Rows that cannot be written within `CLOSE_SECONDS` are logged as lost."""
-        self._give_up = time.monotonic() + CLOSE_SECONDS
+    def close(self, patience: float = CLOSE_SECONDS, longest: float = JOIN_SECONDS) -> None:
+        """Write the waiting rows, and end. Rows that cannot be written are logged as lost.
+
+        `patience`: seconds for a failing database to recover; `longest`: for a slow one to take the rows.
+        """
+        self._give_up = time.monotonic() + patience
         self._stopping.set()
         with contextlib.suppress(queue.Full):  # a full queue wakes the thread as well
             self._waiting.put_nowait(None)
-        self._writer.join(JOIN_SECONDS)
+        self._writer.join(longest)
 
     def _row(self, request: str, refused: RequestRefused, identity: Identity | None, address: str | None
              ) -> dict[str, Any]:

@@ -1,49 +1,61 @@
 """The database: an SQLite file by default, PostgreSQL by URL.
 
-SQLite runs with a rollback journal and `synchronous=FULL`, so that commits are durable. It does not use a write-ahead
-log: SQLite before 3.51.3, as many Python versions have it, can corrupt a log that two processes write
-(docs/decisions/12-ingest.md), and here the service and the operator's commands do. Transactions that write begin with
-`BEGIN IMMEDIATE`: SQLite would otherwise refuse the first write if another process wrote after the transaction's first
-read (SQLITE_BUSY_SNAPSHOT, sqlite.org/rescode.html).
+SQLite runs with a write-ahead log and `synchronous=FULL`, so commits are durable and readers do not delay them. SQLite
+before 3.51.3, as many Python versions have it, can corrupt a log if two connections write or checkpoint at the same
+time (sqlite.org/wal.html, the WAL-reset bug). So everything that writes, checkpoints or closes holds a lock, of the
+threads of this process and, with a lock file, of other processes (docs/decisions/12-ingest.md).
 """
 
+import contextlib
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, Table, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import QueuePool
 
-from . import tables
 from .errors import ServiceError
+from .migrations import MigrationError, migrate
 
 _LOCK = 0x4C455054  # "LEPT": PostgreSQL's advisory lock with which one process at a time makes the tables
 _BUSY_SECONDS = 10  # that a transaction of SQLite waits for the lock; each holds it for one or two syncs of the disk
 _POOL = 8  # connections: more threads than that wait for the disk in any case
+_READERS = 2  # connections for queries of readers
 
 
 class IndexDatabase:
-    """Transactions on the database at `where`: a file name, or a URL like postgresql://user@host/name."""
+    """Transactions on the database at `where`: a file name, or a URL like postgresql://user@host/name.
+
+    `read` and `write` are for uploads and rights, `query` is for readers, which have a few connections of their own.
+    """
 
     def __init__(self, where: str | Path):
         try:
-            self._engine = _sqlite(Path(where)) if "://" not in str(where) else _postgresql(str(where))
+            if "://" in str(where):
+                self._writer: WriterLock | None = None
+                self._engine = _postgresql(str(where), _POOL)
+                self._reader = _postgresql(str(where), _READERS)
+            else:
+                path = Path(where)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._writer = WriterLock(path)
+                self._engine = _sqlite(path, _POOL)
+                self._reader = _sqlite(path, _READERS)
             with self.write() as connection:
                 if connection.dialect.name == "postgresql":
                     connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-                tables.metadata.create_all(connection)
-                insert_new(connection, tables.schema, [{"version": tables.SCHEMA_VERSION}])
-                versions = connection.scalars(select(tables.schema.c.version)).all()
+                migrate(connection)
         except (DBAPIError, OSError) as error:
             cause = getattr(error, "orig", None) or error
             raise ServiceError(f"cannot open the database {_shown(where)}: {cause}") from error
-        if versions != [tables.SCHEMA_VERSION]:
-            raise ServiceError(f"the database {_shown(where)} has tables of version {max(versions)}, this program "
-                               f"knows version {tables.SCHEMA_VERSION}; use the version of Lepton that made it")
+        except MigrationError as error:
+            raise ServiceError(f"the database {_shown(where)} {error}") from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -52,15 +64,57 @@ class IndexDatabase:
             yield connection
 
     @contextmanager
+    def query(self) -> Iterator[Connection]:
+        """`read` for the queries of readers, which must not take the connections of uploads."""
+        with self._reader.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction; if the block ends without an error, its changes are durable."""
-        with self._engine.connect() as connection:
+        with self._writer or nullcontext(), self._engine.connect() as connection:
             connection = connection.execution_options(lepton_begin="BEGIN IMMEDIATE")
             with connection.begin():
                 yield connection
 
+    def backup(self, target: Path) -> None:
+        """Copy an SQLite database in one state, while the service runs. Raises `ServiceError` for PostgreSQL."""
+        if self._writer is None:
+            raise ServiceError("a PostgreSQL database is backed up with pg_dump, see docs/operating.md")
+        with self._reader.connect() as connection, contextlib.closing(sqlite3.connect(target)) as copy:
+            driver = connection.connection.driver_connection
+            if isinstance(driver, sqlite3.Connection):
+                driver.backup(copy)
+
     def close(self) -> None:
-        self._engine.dispose()
+        with self._writer or nullcontext():  # the last connection of a log checkpoints it
+            self._reader.dispose()
+            self._engine.dispose()
+
+
+class WriterLock:
+    """Held by the one thread of one process that may write to an SQLite file."""
+
+    def __init__(self, path: Path):
+        self._thread = threading.Lock()
+        self._process = FileLock(f"{path}.lock", timeout=_BUSY_SECONDS, thread_local=False)
+        self._path = path
+
+    def __enter__(self) -> None:
+        if not self._thread.acquire(timeout=_BUSY_SECONDS):
+            raise OSError(f"{self._path} has been locked for more than {_BUSY_SECONDS} s")
+        try:
+            self._process.acquire()
+        except Timeout as error:
+            self._thread.release()
+            raise OSError(f"another process has locked {self._path} for more than {_BUSY_SECONDS} s") from error
+        except BaseException:
+            self._thread.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._process.release()
+        self._thread.release()
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
@@ -81,15 +135,14 @@ def _shown(where: str | Path) -> str:
     return make_url(text).render_as_string() if "://" in text else text
 
 
-def _sqlite(path: Path) -> Engine:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(f"sqlite:///{path}", poolclass=QueuePool, pool_size=_POOL, max_overflow=0,
+def _sqlite(path: Path, size: int) -> Engine:
+    engine = create_engine(f"sqlite:///{path}", poolclass=QueuePool, pool_size=size, max_overflow=0,
                            connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # otherwise sqlite3 would begin transactions by itself
-        for pragma in ("journal_mode=TRUNCATE", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")
@@ -99,11 +152,11 @@ def _sqlite(path: Path) -> Engine:
     return engine
 
 
-def _postgresql(url: str) -> Engine:
+def _postgresql(url: str, size: int) -> Engine:
     scheme, _, rest = url.partition("://")
     if scheme not in ("postgresql", "postgres"):
         raise ServiceError(f"a database must be a file or a postgresql:// URL, not {scheme}://")
     try:
-        return create_engine(f"postgresql+psycopg://{rest}", pool_size=_POOL, max_overflow=0, pool_pre_ping=True)
+        return create_engine(f"postgresql+psycopg://{rest}", pool_size=size, max_overflow=0, pool_pre_ping=True)
     except (ArgumentError, ValueError) as error:
         raise ServiceError(f"the database URL cannot be read: {error}") from error

@@ -19,6 +19,7 @@ from .authority import CLIENT_DAYS, Authority, read_request
 from .database import IndexDatabase, insert_new
 from .errors import ServiceError
 from .identity import Identity
+from .quotas import check_devices
 from .refusal import RequestRefused
 
 CODE_HOURS = 24.0
@@ -55,11 +56,13 @@ class Enrolment:
     """Codes and certificates in `database`; certificates are signed by `authority` and valid for `days`.
 
     Every request looks up its certificate in the database, so a revocation is effective at once, also on open
-    connections. `clock` returns the seconds since 1970.
+    connections. `clock` returns the seconds since 1970. `client_ca` (PEM) are authorities of the operator: one of their
+    certificates, with the identity in its subject alternative name, is accepted while that identity has a code.
     """
 
     def __init__(self, database: IndexDatabase, authority: Authority, days: float = CLIENT_DAYS,
-                 clock: Callable[[], float] = time.time):
+                 clock: Callable[[], float] = time.time, client_ca: bytes | None = None):
+        self._client_cas = x509.load_pem_x509_certificates(client_ca) if client_ca else []
         self._database = database
         self._authority = authority
         self._days = days
@@ -100,6 +103,7 @@ class Enrolment:
             if identity.role != "device":
                 return self._issue(connection, digest, identity, request)
             proven = _proven_key(request, signing_key, signing_proof)
+            check_devices(connection, identity.tenant, identity.name)
             insert_new(connection, tables.devices, [{"tenant": identity.tenant, "device": identity.name,
                                                      "enrolled": now}])
             return self._issue(connection, digest, identity, request, proven)
@@ -126,6 +130,8 @@ class Enrolment:
                 select(codes.digest, codes.role, codes.tenant, codes.name, codes.revoked, certificates.expires)
                 .where(certificates.fingerprint == _digest(certificate_der))
                 .join_from(tables.certificates, tables.codes)).one_or_none()
+        if row is None and (peer := self._foreign(certificate_der)):
+            return peer
         if row is None:
             raise RequestRefused(401, "certificate_unknown",
                                  "this service has not issued the certificate; enrol again")
@@ -138,6 +144,22 @@ class Enrolment:
             raise RequestRefused(401, "certificate_expired", "the certificate has expired; enrol again with a new code",
                                  identity=peer.identity)
         return peer
+
+    def _foreign(self, certificate_der: bytes) -> Peer | None:
+        """The owner of a certificate of one of `client_ca` whose identity has a code that is not revoked."""
+        if not self._client_cas:
+            return None
+        certificate = x509.load_der_x509_certificate(certificate_der)
+        identity = Identity.of(certificate)
+        expired = certificate.not_valid_after_utc.timestamp() <= self._clock()
+        if identity is None or expired or not any(_issued_by(certificate, ca) for ca in self._client_cas):
+            return None
+        codes = tables.codes.c
+        with self._database.read() as connection:
+            code = connection.scalar(
+                select(codes.digest).filter_by(tenant=identity.tenant, role=identity.role, name=identity.name)
+                .where(codes.revoked.is_(None)).order_by(codes.expires.desc()).limit(1))
+        return Peer(identity, code) if code else None
 
     def revoke(self, identity: Identity) -> int:
         """Revoke the codes of `identity`, and so all its certificates and signing keys; the number of codes."""
@@ -165,6 +187,14 @@ class Enrolment:
             fingerprint=_digest(certificate.public_bytes(Encoding.DER)), code=code, issued=self._clock(),
             expires=certificate.not_valid_after_utc.timestamp()))
         return Issued(identity, certificate, signing)
+
+
+def _issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def _digest(content: bytes) -> str:

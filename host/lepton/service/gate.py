@@ -1,8 +1,10 @@
-"""The checks of every request before the application: sender and length; and the form of refusals."""
+"""The checks of every request before the application: sender, rate and length; and the form of refusals."""
 
-import asyncio
 import logging
-from dataclasses import dataclass
+import math
+import secrets
+import time
+from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
@@ -10,88 +12,120 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..results.segment import MAX_OBJECT_BYTES
 from .audit import Audit
+from .bodies import LARGE_BYTES, Body, Incoming
 from .enrolment import Enrolment, Peer
-from .identity import Identity
-from .peer import CERTIFICATE
+from .forwarded import forwarded
+from .limits import Buckets, Limits
+from .metrics import Metrics
+from .peer import CERTIFICATE, DOOR, Door
 from .refusal import RequestRefused
+from .turns import Pools, Turns
 
 PEER = "peer"  # key in a request's state: a `Peer`, or None for an unidentified client
+REQUEST_ID = "request_id"  # key in a request's state; also in the answer's header and in the log
 OPEN_PATHS = frozenset({"/v1/enrolment"})  # paths that need no certificate
 MAX_BODY = 64 << 10  # bytes, of all requests except uploads: an enrolment has at most some 9 KiB
-LARGE_BODIES = 8  # in memory at the same time, at most 8 x 64 MiB; further ones wait in their sockets
-_RETRY = {"Retry-After": "5"}  # seconds
+RETRY_SECONDS = 5
 
 logger = logging.getLogger("lepton.service")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Largest upload in bytes; seconds in which the head and the body of a request must arrive."""
-
-    segment_bytes: int = MAX_OBJECT_BYTES
-    head_seconds: float = 15.0
-    body_seconds: float = 60.0  # the largest segment then needs 9 Mbit/s; the usual one of 100 KB needs 13 kbit/s
 
 
 class Gate:
     """ASGI middleware. A request is passed on with its peer in the state and its whole body, or it is refused."""
 
-    def __init__(self, app: ASGIApp, enrolment: Enrolment, audit: Audit, limits: Limits):
+    def __init__(self, app: ASGIApp, enrolment: Enrolment, audit: Audit, limits: Limits, metrics: Metrics,
+                 pools: Callable[[], Pools], proxies: frozenset[str]):
         self._app = app
+        self._proxies = proxies
         self._enrolment = enrolment
         self._audit = audit
         self._limits = limits
-        self._large = asyncio.Semaphore(LARGE_BODIES)
-        # senders of large bodies, one body each, so that no sender takes all of `LARGE_BODIES`
-        self._sending: set[Identity] = set()
+        self._metrics = metrics
+        self._pools = pools
+        self._incoming = Incoming(limits)
+        self._turns = Turns(limits.requests)
+        self._large = Turns(limits.large_requests)
+        self._devices = Buckets(limits.device_rate)
+        self._tenants = Buckets(limits.tenant_rate)
+        self._readers = Buckets(limits.reader_rate)
+        self._tenant_readers = Buckets(limits.tenant_reader_rate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         scope["state"][PEER] = None
+        if self._proxies:
+            forwarded(scope)
+        scope["state"][REQUEST_ID] = secrets.token_hex(8)
+        begun = time.monotonic()
+        status = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()),
+                                      (b"x-request-id", scope["state"][REQUEST_ID].encode())]
+            await send(message)
+
+        try:
+            await self._pass(scope, receive, answer)
+        finally:
+            self._record(scope, status, time.monotonic() - begun)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = Body(self._limits)
         try:
             peer = await self._identify(scope)
             scope["state"][PEER] = peer
+            self._check_rate(peer)
             length = self._length(scope)
-            sender = peer.identity if peer and length > MAX_BODY else None
-            if sender in self._sending:
-                raise RequestRefused(429, "busy", f"{sender} is sending another segment; send one after the other")
+            sender = peer.identity if peer else None
+            with self._incoming.announced(sender, length):
+                if not await body.read(receive):
+                    return
+            group = sender.tenant if sender else ""
+            if length > LARGE_BYTES:
+                async with self._large.turn(group), self._turns.turn(group):
+                    await self._app(scope, _replay(body.take, receive), send)
+            else:
+                async with self._turns.turn(group):
+                    await self._app(scope, _replay(body.take, receive), send)
         except RequestRefused as refused:
+            self._metrics.refusal(refused.reason)
             answer = await refuse(self._audit, scope, refused)
-            return await answer(scope, receive, send)
+            await answer(scope, receive, send)
         except SQLAlchemyError as error:
-            return await unavailable(error)(scope, receive, send)
-        if sender is None:
-            return await self._pass_on(scope, receive, send)
-        self._sending.add(sender)
-        try:
-            async with self._large:
-                await self._pass_on(scope, receive, send)
+            await unavailable(error)(scope, receive, send)
         finally:
-            self._sending.remove(sender)
-
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                body = await _read(receive)
-        except TimeoutError:
-            answer = await refuse(self._audit, scope, RequestRefused(
-                408, "slow", f"the body did not arrive within {self._limits.body_seconds:g} seconds"))
-            return await answer(scope, receive, send)
-        if body is not None:
-            await self._app(scope, _replay(body, receive), send)
+            body.drop()
 
     async def _identify(self, scope: Scope) -> Peer | None:
         """The sender; None for one without a certificate on an open path. Raises `RequestRefused`."""
         certificate = scope["state"].get(CERTIFICATE)
         if certificate:
-            return await run_in_threadpool(self._enrolment.identify, certificate)
+            return await self._pools().index.run(self._enrolment.identify, certificate)
+        door: Door | None = scope["state"].get(DOOR)
+        client = scope.get("client")
+        if door and client and (seconds := door.erring(client[0])):
+            raise too_many(f"{client[0]} has been refused too often", seconds)
         if scope["path"] not in OPEN_PATHS:
             raise RequestRefused(401, "certificate_missing", "this request needs a client certificate; "
                                  "POST a one-time code to /v1/enrolment to get one")
         return None
+
+    def _check_rate(self, peer: Peer | None) -> None:
+        """Raises `RequestRefused` if the sender, or its tenant, sends too many requests."""
+        if peer is None:
+            return
+        identity = peer.identity
+        device = identity.role == "device"
+        for bucket, key, who in ((self._devices if device else self._readers, identity, str(identity)),
+                                 (self._tenants if device else self._tenant_readers, identity.tenant,
+                                  f"tenant {identity.tenant}")):
+            if seconds := bucket.take(key):
+                raise too_many(f"{who} sends too many requests", seconds)
 
     def _length(self, scope: Scope) -> int:
         """Content-Length of the body; uvicorn passes no further bytes. Raises `RequestRefused`."""
@@ -105,6 +139,20 @@ class Gate:
             raise RequestRefused(413, "too_large", f"the body has {length} bytes; the limit is {limit}")
         return length
 
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        peer: Peer | None = scope["state"][PEER]
+        client = scope.get("client")
+        self._metrics.request(scope["method"], scope["path"], status, seconds)
+        logger.info("%s %s: %d", scope["method"], scope["path"], status, extra={
+            "request_id": scope["state"][REQUEST_ID], "status": status, "milliseconds": round(1000 * seconds, 1),
+            "client": str(peer.identity) if peer else None, "address": client[0] if client else None})
+
+
+def too_many(detail: str, seconds: float) -> RequestRefused:
+    """The refusal of a request that may be repeated after `seconds`."""
+    seconds = max(1, math.ceil(seconds))
+    return RequestRefused(429, "rate", f"{detail}; try again in {seconds} s", retry_after=seconds)
+
 
 async def refuse(audit: Audit, scope: Scope, refused: RequestRefused) -> JSONResponse:
     """Record the refusal, then make its answer (RFC 9457)."""
@@ -113,14 +161,24 @@ async def refuse(audit: Audit, scope: Scope, refused: RequestRefused) -> JSONRes
     identity = peer.identity if peer else refused.identity
     request = f"{scope['method']} {scope['path']}"
     address = client and client[0]
+    door: Door | None = scope["state"].get(DOOR)
+    headers = {}
     if identity is None:
-        audit.put(request, refused, address)
+        if door and address and refused.status != 429:
+            door.mistake(address)
+        if refused.status == 429:
+            headers["Connection"] = "close"
+        else:
+            audit.put(request, refused, address)
+    elif refused.reason == "rate":
+        audit.put(request, refused, address, identity)  # a flood of requests must not wait for as many commits
     else:
         try:
             await run_in_threadpool(audit.write, request, refused, identity, address)
         except SQLAlchemyError as error:
             return unavailable(error)
-    headers = _RETRY if refused.status == 429 else None
+    if refused.status in (429, 507):
+        headers["Retry-After"] = str(refused.retry_after or RETRY_SECONDS)
     return problem(refused.status, refused.reason, refused.detail, headers, **refused.members)
 
 
@@ -128,32 +186,25 @@ def unavailable(error: Exception) -> JSONResponse:
     """The answer while database or store fail. The reason is logged; the client does not get it."""
     logger.error("unavailable: %s", error)
     return problem(503, "unavailable", "the service cannot reach its database or store; try again later",
-                   _RETRY)
+                   {"Retry-After": str(RETRY_SECONDS)})
 
 
-def problem(status: int, reason: str, detail: str, headers: dict[str, str] | None = None, **members) -> JSONResponse:
+def problem(status: int, reason: str, detail: str, headers: dict[str, str] | None = None, **members: object
+            ) -> JSONResponse:
     """A problem document (RFC 9457)."""
     return JSONResponse({"title": reason.replace("_", " "), "status": status, "reason": reason, "detail": detail}
                         | members, status_code=status, headers=headers, media_type="application/problem+json")
 
 
-async def _read(receive: Receive) -> bytes | None:
-    """The body; None if the client has disconnected."""
-    parts = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(parts)
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
+def _replay(take: Callable[[], bytes], receive: Receive) -> Receive:
     """`receive` for a request whose body has been read already."""
-    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+    done = False
 
     async def replay() -> Message:
-        return first.pop() if first else await receive()
+        nonlocal done
+        if done:
+            return await receive()
+        done = True
+        return {"type": "http.request", "body": take(), "more_body": False}
 
     return replay

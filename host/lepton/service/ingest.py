@@ -8,10 +8,12 @@ one starts again.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal, NamedTuple, TypeVar, cast
 
-from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
 
 from ..results import Keyring, SegmentError, Store
 from ..results import head as heads
@@ -20,6 +22,7 @@ from ..results.segment import Header, Segment
 from . import tables
 from .database import IndexDatabase, insert_new
 from .identity import Identity
+from .quotas import Quotas
 from .refusal import RequestRefused
 from .text import printable
 
@@ -37,6 +40,17 @@ class Accepted:
     sequence: int
     digest: str
     expected: int
+
+
+PoolName = Literal["index", "put"]
+T = TypeVar("T")
+
+
+class Step(NamedTuple):
+    """A part of the work for a segment: a call that waits for the database (`index`) or for the store (`put`)."""
+
+    pool: PoolName
+    call: Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -59,31 +73,55 @@ class Ingest:
         self._stores: dict[str, Store] = {}
         self._identified: dict[str, float] = {}  # time of the last check of a tenant's store's identity
         self._lock = threading.Lock()
+        self._quotas = Quotas(database)
 
     def accept(self, device: Identity, key: str, body: bytes, lost_from: int | None = None) -> Accepted:
         """Make `body` durable under `key`. Raises `RequestRefused`, or the errors of store and database.
 
         `lost_from`: the device has lost the segments from this number up to the one that it sends.
         """
+        steps = self.steps(device, key, body, lost_from)
+        try:
+            step = next(steps)
+            while True:
+                step = steps.send(step.call())
+        except StopIteration as end:
+            return end.value
+
+    def steps(self, device: Identity, key: str, body: bytes, lost_from: int | None = None
+              ) -> Generator[Step, object, Accepted]:
+        """`accept` in steps, each to be called in a thread of its own pool; `send` takes the result of a step.
+
+        Raises the errors of `accept`; those of a step may be raised where it is called.
+        """
+        segment, standing = yield from _step("index", lambda: self._examine(device, key, body))
+        header = segment.header
+        digest = segment.digest
+        while True:
+            following = max(header.sequence + 1, standing.expected or 0)
+            if standing.stored == digest:
+                return Accepted(False, header.sequence, digest, following)
+            _check_order(standing, segment, lost_from)
+            yield from _step("put", lambda: self._put(device.tenant, key, body))
+            if (yield from _step("index", partial(self._index, device, standing, segment))):
+                return Accepted(True, header.sequence, digest, following)
+            standing = yield from _step("index", lambda: self._look(device, header))
+
+    def _examine(self, device: Identity, key: str, body: bytes) -> tuple[Segment, _Standing]:
+        """The segment of a body, which its device has signed, and the state of its spool. Raises `RequestRefused`."""
         try:
             segment = segments.parse(body, key)
-            segment.check_signature(Keyring(signers=self._signers(device)))
+            signers, standing = self._signers_and_standing(device, segment.header)
+            segment.check_signature(Keyring(signers=signers))
         except SegmentError as error:
             raise RequestRefused(422, "segment", str(error)) from error
         header = segment.header
         if (header.tenant, header.device) != (device.tenant, device.name):
             raise RequestRefused(403, "not_yours", f"the segment is that of device {header.device} of tenant "
                                  f"{header.tenant}")
-        digest = segment.digest
-        while True:
-            standing = self._look(device, header)
-            following = max(header.sequence + 1, standing.expected or 0)
-            if standing.stored == digest:
-                return Accepted(False, header.sequence, digest, following)
-            _check_order(standing, segment, lost_from)
-            self._put(device.tenant, key, body)
-            if self._index(device, standing, segment):
-                return Accepted(True, header.sequence, digest, following)
+        if standing.stored is None:
+            self._quotas.check(device.tenant, len(body))
+        return segment, standing
 
     def accept_head(self, device: Identity, key: str, body: bytes) -> None:
         """Make the signed head of a spool durable. Raises `RequestRefused`, or the errors of the store."""
@@ -104,28 +142,16 @@ class Ingest:
         return self._store(tenant).get(key)
 
     def _signers(self, device: Identity) -> frozenset[str]:
-        """The public keys (hex) with which the device has enrolled, except revoked ones."""
-        keys = tables.signing_keys.c
-        codes = tables.codes.c
         with self._database.read() as connection:
-            return frozenset(connection.scalars(
-                select(keys.key).join_from(tables.signing_keys, tables.codes)
-                .where(keys.tenant == device.tenant, keys.device == device.name, codes.revoked.is_(None))))
+            return _signers_of(connection, device)
+
+    def _signers_and_standing(self, device: Identity, header: Header) -> tuple[frozenset[str], _Standing]:
+        with self._database.read() as connection:
+            return _signers_of(connection, device), _standing(connection, _spool(device, header), header.sequence)
 
     def _look(self, device: Identity, header: Header) -> _Standing:
-        spool = _spool(device, header)
-        gaps = tables.gaps.c
         with self._database.read() as connection:
-            position = connection.execute(
-                select(tables.spools.c.expected, tables.spools.c.last_digest).filter_by(**spool)).one_or_none()
-            if position is None:
-                return _Standing()
-            stored = connection.scalar(
-                select(tables.segments.c.digest).filter_by(**spool, sequence=header.sequence))
-            gap = connection.scalar(
-                select(gaps.first).filter_by(**spool)
-                .where(gaps.first <= header.sequence, gaps.last >= header.sequence))
-        return _Standing(*position, stored, gap is not None)
+            return _standing(connection, _spool(device, header), header.sequence)
 
     def _index(self, device: Identity, standing: _Standing, segment: Segment) -> bool:
         """Write the segment's row and advance the spool's position; False if another request has advanced it."""
@@ -134,10 +160,11 @@ class Ingest:
         spool = _spool(device, header)
         with self._database.write() as connection:
             if standing.expected is not None and header.sequence < standing.expected:  # a segment of a gap
-                return insert_new(connection, tables.segments, [_row(spool, segment, now)]) == 1
-            if not _advance(connection, spool, standing.expected, {
-                    "expected": header.sequence + 1, "last_digest": segment.digest, "last_received": now,
-                    "lost_records": min(sum(header.counters.get(name, 0) for name in LOST), MAX_COUNT)}):
+                if insert_new(connection, tables.segments, [_row(spool, segment, now)]) != 1:
+                    return False
+                connection.execute(update(tables.spools).filter_by(**spool).values(_more(segment)))
+                return True
+            if not _advance(connection, spool, standing.expected, segment, now):
                 return False
             connection.execute(tables.segments.insert().values(_row(spool, segment, now)))
             if header.sequence > (first := standing.expected or 0):
@@ -189,6 +216,34 @@ class Ingest:
             return self._stores[tenant]
 
 
+def _step(pool: PoolName, call: Callable[[], T]) -> Generator[Step, object, T]:
+    """One step, and its result."""
+    result = yield Step(pool, call)
+    return cast(T, result)  # `send` gives what `call` has returned
+
+
+def _signers_of(connection: Connection, device: Identity) -> frozenset[str]:
+    """The public keys (hex) with which the device has enrolled, except revoked ones."""
+    keys = tables.signing_keys.c
+    codes = tables.codes.c
+    return frozenset(connection.scalars(
+        select(keys.key).join_from(tables.signing_keys, tables.codes)
+        .where(keys.tenant == device.tenant, keys.device == device.name, codes.revoked.is_(None))))
+
+
+def _standing(connection: Connection, spool: dict[str, str], sequence: int) -> _Standing:
+    gaps = tables.gaps.c
+    position = connection.execute(
+        select(tables.spools.c.expected, tables.spools.c.last_digest).filter_by(**spool)).one_or_none()
+    if position is None:
+        return _Standing()
+    if sequence >= position.expected:  # nothing of this number can be stored, or in a gap
+        return _Standing(*position)
+    stored = connection.scalar(select(tables.segments.c.digest).filter_by(**spool, sequence=sequence))
+    gap = connection.scalar(select(gaps.first).filter_by(**spool).where(gaps.first <= sequence, gaps.last >= sequence))
+    return _Standing(*position, stored, gap is not None)
+
+
 def _spool(device: Identity, header: Header) -> dict[str, str]:
     return {"tenant": device.tenant, "device": device.name, "spool": header.spool}
 
@@ -203,12 +258,23 @@ def _row(spool: dict, segment: Segment, now: float) -> dict:
         **{name: printable(header.origin.get(name, ""), 256) for name in tables.ORIGIN}}
 
 
-def _advance(connection: Connection, spool: dict, expected: int | None, new: dict) -> bool:
+def _more(segment: Segment) -> dict[str, ColumnElement[int]]:
+    """The totals of a spool with one more segment."""
+    spools = tables.spools.c
+    return {"segments": spools.segments + 1, "records": spools.records + segment.header.records,
+            "bytes": spools.bytes + len(segment.data)}
+
+
+def _advance(connection: Connection, spool: dict[str, str], expected: int | None, segment: Segment, now: float) -> bool:
     """Compare-and-swap: update the spool's row if it still expects `expected`."""
+    header = segment.header
+    new = {"expected": header.sequence + 1, "last_digest": segment.digest, "last_received": now,
+           "lost_records": min(sum(header.counters.get(name, 0) for name in LOST), MAX_COUNT)}
     if expected is None:
-        return insert_new(connection, tables.spools, [spool | new]) == 1
+        return insert_new(connection, tables.spools, [
+            spool | new | {"segments": 1, "records": header.records, "bytes": len(segment.data)}]) == 1
     return connection.execute(
-        update(tables.spools).filter_by(**spool, expected=expected).values(**new)).rowcount == 1
+        update(tables.spools).filter_by(**spool, expected=expected).values(new | _more(segment))).rowcount == 1
 
 
 def _check_order(standing: _Standing, segment: Segment, lost_from: int | None) -> None:

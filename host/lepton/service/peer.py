@@ -8,15 +8,19 @@ before the application sees it.
 import asyncio
 import ssl
 import tempfile
-from pathlib import Path
 from typing import ClassVar, Protocol
 
 import h11
+from cryptography import x509
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from .connections import Connections
+from .errors import ServiceError
+from .identity import Identity
 from .refusal import RequestRefused
 
 CERTIFICATE = "peer_certificate"  # key in the state: DER, or None
+DOOR = "door"  # key in the state: `Door`
 # At shutdown an idle connection is aborted after this time: long enough for TLS's close_notify to arrive.
 FAREWELL_SECONDS = 0.5
 
@@ -28,17 +32,39 @@ class RefusalReport(Protocol):
         ...
 
 
+class Door(Protocol):
+    """Counts connections, and the refusals of unidentified clients by address."""
+
+    def mistake(self, address: str) -> None:
+        """A client at `address` was refused."""
+
+    def erring(self, address: str) -> float:
+        """0, or the seconds for which an address that was refused too often must wait."""
+
+    def released(self) -> None:
+        """A connection has ended."""
+
+
 class PeerProtocol(H11Protocol):
     """HTTP/1.1 with the client's certificate, and a time limit for requests and for the rest of a refused one."""
 
     report: ClassVar[RefusalReport]
     patience: ClassVar[float]  # seconds
+    registry: ClassVar[Connections]
     _deadline: asyncio.TimerHandle | None = None
+    _answers = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in H11Protocol
         super().connection_made(transport)
         tls = transport.get_extra_info("ssl_object")
-        self.app_state = {**self.app_state, CERTIFICATE: tls.getpeercert(binary_form=True)}
+        certificate = tls.getpeercert(binary_form=True) if tls else None
+        self.app_state = {**self.app_state, CERTIFICATE: certificate}
+        identity = Identity.of(x509.load_der_x509_certificate(certificate)) if certificate else None
+        if tls and not self.registry.admit(self, identity, self._address or ""):
+            self.report("connection", RequestRefused(
+                429, "busy", f"the tenant of {identity} has too many connections", identity=identity), self._address)
+            transport.abort()
+            return
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -47,11 +73,27 @@ class PeerProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._answers += 1
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
+        self.registry.remove(self)
+        self.app_state[DOOR].released()
         super().connection_lost(exc)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is under way."""
+        return self._answered and not self.conn.trailing_data[0]
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self.transport.abort()
+
+    def unsent(self) -> tuple[int, int]:
+        """Number of the answer, and bytes of it that the client has not taken."""
+        return self._answers, self.transport.get_write_buffer_size()
 
     def shutdown(self) -> None:
         """Abort idle connections: otherwise TLS would wait for the client to agree to the end."""
@@ -92,13 +134,14 @@ class PeerProtocol(H11Protocol):
             self.transport.close()
 
 
-def protocol(report: RefusalReport, patience: float) -> type[PeerProtocol]:
+def protocol(report: RefusalReport, patience: float, registry: Connections) -> type[PeerProtocol]:
     """A subclass of `PeerProtocol` for uvicorn, which creates the objects itself."""
-    return type("ReportingPeerProtocol", (PeerProtocol,), {"report": staticmethod(report), "patience": patience})
+    return type("ReportingPeerProtocol", (PeerProtocol,), {
+        "report": staticmethod(report), "patience": patience, "registry": registry})
 
 
-def make_context(server_pem: bytes, root: Path, report: RefusalReport) -> ssl.SSLContext:
-    """TLS 1.3 with the server's key and certificate; clients' certificates must be signed by `root`.
+def make_context(server_pem: bytes, roots: bytes, report: RefusalReport) -> ssl.SSLContext:
+    """TLS 1.3 with the server's key and certificate; clients' certificates must be signed by one of `roots` (PEM).
 
     A client may have no certificate, since enrolment is done without one: the gate refuses all its other requests.
     """
@@ -107,8 +150,11 @@ def make_context(server_pem: bytes, root: Path, report: RefusalReport) -> ssl.SS
     with tempfile.NamedTemporaryFile() as file:  # Python's ssl reads keys only from files
         file.write(server_pem)
         file.flush()
-        context.load_cert_chain(file.name)
-    context.load_verify_locations(root)
+        try:
+            context.load_cert_chain(file.name)
+            context.load_verify_locations(cadata=roots.decode())
+        except (ssl.SSLError, ValueError) as error:
+            raise ServiceError(f"the certificates for TLS cannot be used: {error}") from error
     context.verify_mode = ssl.CERT_OPTIONAL
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     context.num_tickets = 0  # no resumption: every connection must prove that it has the key

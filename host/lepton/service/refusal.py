@@ -8,12 +8,15 @@ class RequestRefused(Exception):
 
     `reason` is a word for programs, `detail` a sentence for people, `members` are further members of the answer.
     `identity` is the sender, for the audit, if the request was refused before it was identified otherwise.
+    `retry_after` is the value of the header of this name, in seconds.
     """
 
-    def __init__(self, status: int, reason: str, detail: str, *, identity: Identity | None = None, **members):
+    def __init__(self, status: int, reason: str, detail: str, *, identity: Identity | None = None,
+                 retry_after: int | None = None, **members: object):
         super().__init__(detail)
         self.status = status
         self.reason = reason
         self.detail = detail
         self.identity = identity
+        self.retry_after = retry_after
         self.members = members

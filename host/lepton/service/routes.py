@@ -1,11 +1,11 @@
 """The endpoints. The signature shows who may use each: a `Device`, a reader (`View`), either (`AnyPeer`), or anyone."""
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from pydantic import AwareDatetime
-from starlette.concurrency import run_in_threadpool
 
 from ..results import StoreError
 from . import messages
@@ -13,9 +13,11 @@ from .authority import Authority
 from .enrolment import Issued, Peer
 from .gate import PEER
 from .identity import NAME, Identity
-from .ingest import Ingest
+from .ingest import Accepted, Step
+from .metrics import Metrics
 from .refusal import RequestRefused
 from .tenant import TenantView
+from .turns import Pools
 
 
 async def _peer(request: Request) -> Peer:
@@ -57,9 +59,10 @@ def refusals(*statuses: int) -> dict:
     """Responses of an OpenAPI operation: those of every operation, and `statuses`."""
     meanings = {400: "malformed", 401: "no valid certificate", 403: "not permitted", 404: "not found",
                 408: "too slow", 409: "out of order, or another segment has the number", 411: "no length",
-                413: "too large", 422: "invalid", 429: "busy", 503: "database or store cannot be reached"}
+                413: "too large", 422: "invalid", 429: "too many requests", 503: "database or store cannot be reached",
+                507: "the tenant's quota is used up"}
     return {status: {"description": meanings[status], "content": _PROBLEM}
-            for status in sorted({400, 401, 403, 408, 411, 413, 422, 503} | set(statuses))}
+            for status in sorted({400, 401, 403, 408, 411, 413, 422, 429, 503} | set(statuses))}
 
 
 router = APIRouter(prefix="/v1", responses=refusals())
@@ -85,10 +88,11 @@ def rotate(body: messages.RotationRequest, request: Request, peer: AnyPeer) -> m
 
 
 @router.get("/position")
-def position(request: Request, device: Device, spool: Spool) -> messages.SpoolPosition:
+async def position(request: Request, device: Device, spool: Spool) -> messages.SpoolPosition:
     """The next segment that the service expects of a spool of the device."""
     view = TenantView(request.app.state.database, device.tenant)
-    return messages.SpoolPosition(device=device.name, spool=spool, expected=view.expected(device.name, spool))
+    expected = await _pools(request).index.run(view.expected, device.name, spool)
+    return messages.SpoolPosition(device=device.name, spool=spool, expected=expected)
 
 
 SEGMENT_PATH = "/results/tenant={tenant}/device={device}/date={date}/{name}"
@@ -96,7 +100,7 @@ HEAD_PATH = "/heads/tenant={tenant}/device={device}/{name}"
 
 
 @router.put(SEGMENT_PATH, status_code=201, responses={
-    200: {"model": messages.Stored, "description": "It was stored already"}, **refusals(409, 429)},
+    200: {"model": messages.Stored, "description": "It was stored already"}, **refusals(409, 507)},
     openapi_extra={"requestBody": {"required": True, "content": _BYTES}})
 async def upload(request: Request, response: Response, tenant: TenantName, device: DeviceName, date: Date,
                  name: SegmentName, sender: Device,
@@ -106,38 +110,40 @@ async def upload(request: Request, response: Response, tenant: TenantName, devic
                  ) -> messages.Stored:
     """Store a segment under its key. After an answer of 200 or 201 it is durable; sending it again is safe."""
     _check_sender(sender, tenant, device)
-    ingest: Ingest = request.app.state.ingest
     body = await request.body()
     key = f"results/tenant={tenant}/device={device}/date={date}/{name}"
-    accepted = await run_in_threadpool(ingest.accept, sender, key, body, lost_from)
+    accepted = await _accept(request, sender, key, body, lost_from)
     response.status_code = 201 if accepted.new else 200
     return messages.Stored(device=device, sequence=accepted.sequence, digest=accepted.digest,
                            expected=accepted.expected)
 
 
 @router.get("/results")
-def list_segments(view: View, device: Annotated[str | None, Query(pattern=f"^{NAME}$")] = None,
+async def list_segments(request: Request, view: View, device: Annotated[str | None, Query(pattern=f"^{NAME}$")] = None,
                   model: Annotated[str | None, Query(pattern="^[ -~]{1,256}$")] = None,
                   since: AwareDatetime | None = None, until: AwareDatetime | None = None,
                   after: Annotated[str | None, Query(pattern=f"^{NAME}:{SPOOL}:[0-9]{{1,12}}$")] = None,
                   limit: Limit = 100) -> messages.SegmentPage:
     """The tenant's segments; optionally of one device, of one model (by its hash), or with records in a period."""
-    rows = view.segments(device=device, model=model, since=_seconds(since), until=_seconds(until),
-                         after=_cursor(after), limit=limit + 1)
+    query = partial(view.segments, device=device, model=model, since=_seconds(since), until=_seconds(until),
+                    after=_cursor(after), limit=limit + 1)
+    rows = await _pools(request).readers.run(query)
     page = [messages.SegmentRow(**row) for row in rows[:limit]]
     return messages.SegmentPage(segments=page, next=_after(page[-1]) if len(rows) > limit else None)
 
 
 @router.get(SEGMENT_PATH, response_class=Response, responses={
     200: {"content": _BYTES, "description": "The segment as the device sent it"}, **refusals(404)})
-def download(request: Request, view: View, tenant: TenantName, device: DeviceName, date: Date, name: SegmentName
+async def download(request: Request, view: View, tenant: TenantName, device: DeviceName, date: Date, name: SegmentName
              ) -> Response:
     """The bytes of a segment."""
     spool, sequence, digest = name.removesuffix(".cose").split("-")
     key = f"results/tenant={tenant}/device={device}/date={date}/{name}"
-    if tenant != view.tenant or not view.holds(device, spool, int(sequence), digest):
+    pools = _pools(request)
+    if tenant != view.tenant or not await pools.readers.run(view.holds, device, spool, int(sequence), digest):
         raise RequestRefused(404, "not_found", f"there is no segment {key}")
-    return Response(request.app.state.ingest.read(view.tenant, key), media_type="application/octet-stream")
+    body = await pools.get.run(request.app.state.ingest.read, view.tenant, key)
+    return Response(body, media_type="application/octet-stream")
 
 
 @router.put(HEAD_PATH, status_code=200, openapi_extra={"requestBody": {"required": True, "content": _BYTES}})
@@ -146,50 +152,78 @@ async def put_head(request: Request, tenant: TenantName, device: DeviceName, nam
     """Store the signed head of a spool, or replace it. After the answer it is durable."""
     _check_sender(sender, tenant, device)
     key = f"heads/tenant={tenant}/device={device}/{name}"
-    await run_in_threadpool(request.app.state.ingest.accept_head, sender, key, await request.body())
+    await _pools(request).put.run(request.app.state.ingest.accept_head, sender, key, await request.body())
     return messages.StoredHead(key=key)
 
 
 @router.get("/heads")
-def list_heads(request: Request, view: View, after: Annotated[str | None, Query(max_length=256)] = None,
+async def list_heads(request: Request, view: View, after: Annotated[str | None, Query(max_length=256)] = None,
                limit: Limit = 100) -> messages.HeadPage:
     """Keys of the signed heads of the tenant's spools, in order."""
-    if not view.segments(limit=1):  # the tenant's store is made with its first segment
+    pools = _pools(request)
+    if not await pools.readers.run(partial(view.segments, limit=1)):  # the tenant's store is made with its first one
         return messages.HeadPage(heads=[], next=None)
-    keys = [key for key in request.app.state.ingest.heads(view.tenant) if after is None or key > after][:limit + 1]
+    found = await pools.get.run(request.app.state.ingest.heads, view.tenant)
+    keys = [key for key in found if after is None or key > after][:limit + 1]
     return messages.HeadPage(heads=keys[:limit], next=keys[limit - 1] if len(keys) > limit else None)
 
 
 @router.get(HEAD_PATH, response_class=Response, responses={
     200: {"content": _BYTES, "description": "The head as the device sent it"}, **refusals(404)})
-def get_head(request: Request, view: View, tenant: TenantName, device: DeviceName, name: HeadName) -> Response:
+async def get_head(request: Request, view: View, tenant: TenantName, device: DeviceName, name: HeadName) -> Response:
     """The bytes of a head."""
     key = f"heads/tenant={tenant}/device={device}/{name}"
     if tenant != view.tenant:
         raise RequestRefused(404, "not_found", f"there is no head {key}")
     try:
-        body = request.app.state.ingest.read(view.tenant, key)
+        body = await _pools(request).get.run(request.app.state.ingest.read, view.tenant, key)
     except StoreError as error:
         raise RequestRefused(404, "not_found", f"there is no head {key}") from error
     return Response(body, media_type="application/octet-stream")
 
 
 @router.get("/devices")
-def list_devices(view: View, after: Annotated[str | None, Query(pattern=f"^{NAME}$")] = None,
+async def list_devices(request: Request, view: View, after: Annotated[str | None, Query(pattern=f"^{NAME}$")] = None,
                  limit: Limit = 100) -> messages.DevicePage:
     """The tenant's devices, and the totals of their segments."""
-    rows = view.devices(after=after, limit=limit + 1)
+    rows = await _pools(request).readers.run(partial(view.devices, after=after, limit=limit + 1))
     page = [messages.DeviceRow(**row) for row in rows[:limit]]
     return messages.DevicePage(devices=page, next=page[-1].device if len(rows) > limit else None)
 
 
 @router.get("/refusals")
-def list_refusals(view: View, before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+async def list_refusals(request: Request, view: View, before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
                   limit: Limit = 100) -> messages.RefusalPage:
     """Refused requests of the tenant's devices and readers, the newest first."""
-    rows = view.refusals(before=before, limit=limit + 1)
+    rows = await _pools(request).readers.run(partial(view.refusals, before=before, limit=limit + 1))
     page = [messages.RefusalRow(**row) for row in rows[:limit]]
     return messages.RefusalPage(refusals=page, next=page[-1].id if len(rows) > limit else None)
+
+
+def _pools(request: Request) -> Pools:
+    state = request.app.state
+    if state.pools is None:
+        raise RuntimeError("the service has no threads before its start")
+    return state.pools
+
+
+async def _accept(request: Request, sender: Identity, key: str, body: bytes, lost_from: int | None) -> Accepted:
+    """`Ingest.accept` with each step in the threads for it."""
+    metrics: Metrics = request.app.state.metrics
+    pools = _pools(request)
+    steps = request.app.state.ingest.steps(sender, key, body, lost_from)
+    try:
+        step: Step = next(steps)
+        while True:
+            pool = pools.put if step.pool == "put" else pools.index
+            step = steps.send(await pool.run(step.call))
+    except StopIteration as end:
+        accepted: Accepted = end.value
+    except RequestRefused:
+        metrics.segment("refused")
+        raise
+    metrics.segment("stored" if accepted.new else "repeated", len(body) if accepted.new else 0)
+    return accepted
 
 
 def _check_sender(sender: Identity, tenant: str, device: str) -> None:

@@ -1,106 +1,184 @@
-"""The service's process: its folder, socket and threads."""
+"""A process of the service: its sockets, event loop and threads."""
 
+import asyncio
 import os
+import resource
+import signal
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import uvicorn
+from fastapi import FastAPI
 
+from . import logs
 from .app import make_app
 from .audit import Audit
-from .authority import CLIENT_DAYS, Authority
-from .database import IndexDatabase
+from .connections import Connections
+from .door import Door
 from .enrolment import Enrolment
 from .errors import ServiceError
-from .gate import Limits
 from .ingest import Ingest
-from .peer import make_context, protocol
+from .metrics import Metrics
+from .options import Address, Home, Options
+from .peer import DOOR, make_context, protocol
+from .probe import Probe, ProbeServer
+from .turns import Pools
 
-DATABASE_VARIABLE = "LEPTON_DATABASE"  # a URL may have a password, which other users could read in an argument
-CONNECTIONS = 1000  # below Linux's usual limit of 1024 open files for a process
-BACKLOG = 256  # connections that wait to be accepted; further ones are refused by the system
-GRACE_SECONDS = 10  # at the end: time in which open requests may finish
-
-
-@dataclass(frozen=True)
-class Home:
-    """The folder of a service's authority and, by default, of its index and objects."""
-
-    folder: Path
-    database: str | None = None
-    store: str | None = None
-
-    def open_database(self) -> IndexDatabase:
-        """Raises `ServiceError`."""
-        return IndexDatabase(self.database or os.environ.get(DATABASE_VARIABLE) or self.folder / "index.db")
-
-    def open_authority(self) -> Authority:
-        """Raises `ServiceError`."""
-        return Authority(self.folder / "authority")
-
-    @property
-    def objects(self) -> str:
-        return self.store or str(self.folder / "objects")
+BACKLOG = 1024  # connections that wait to be accepted; Linux allows 4096 (net.core.somaxconn)
+GRACE_SECONDS = 1  # at the end: time in which open requests may finish
+AUDIT_SECONDS = 0.6  # then: for the audit's waiting rows; the whole end takes less than 2 s
+REFRESH_SECONDS = 5.0  # between updates of the gauges
 
 
-@dataclass(frozen=True)
-class Address:
-    """Address to listen on (port 0: any free one), and the names by which devices reach it."""
-
-    host: str = "127.0.0.1"
-    port: int = 8443
-    names: Sequence[str] = field(default=())
-
-    def all_names(self) -> list[str]:
-        return list(dict.fromkeys(["localhost", "127.0.0.1", socket.gethostname(), *self.names]))
-
-
-def serve(home: Home, address: Address, limits: Limits, *, days: float = CLIENT_DAYS,
-          ready: Callable[[int], None] = lambda port: None) -> None:
+def serve(home: Home, options: Options, *, ready: Callable[[int], None] = lambda port: None) -> None:
     """Answer requests until SIGINT or SIGTERM. `ready` is called with the port when the service is ready."""
-    listener = _listen(address)
+    logs.set_up(options.log_format, options.log_level)
+    # uvicorn raises the signal again when it has stopped; the default action would end the process at once
+    signal.signal(signal.SIGTERM, _end)
+    files = _raise_file_limit()
+    listener = listen(options.address, shared=options.workers > 1)
+    probe = listen(Address(*options.probe), shared=options.workers > 1) if options.probe else None
     database = home.open_database()
     authority = home.open_authority()
     audit = Audit(database)
     try:
-        enrolment = Enrolment(database, authority, days)
-        app = make_app(database, authority, enrolment, Ingest(database, home.objects), audit, limits)
-        context = make_context(authority.server_pem(address.all_names()), authority.root_file, audit.put)
-        config = uvicorn.Config(
-            app, http=protocol(audit.put, limits.head_seconds), ws="none", lifespan="off",
-            ssl_context_factory=lambda _config, _default: context, limit_concurrency=CONNECTIONS,
-            log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-            timeout_graceful_shutdown=GRACE_SECONDS)
-        _Server(config, lambda: ready(listener.getsockname()[1])).run([listener])
+        enrolment = Enrolment(database, authority, options.days, client_ca=options.certificates.client_pem())
+        metrics = Metrics()
+        limits = options.limits
+        app = make_app(database, authority, enrolment, Ingest(database, home.objects), audit, limits, metrics,
+                       options.proxies)
+        registry = Connections(limits)
+        config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None,
+                                access_log=False, server_header=False, proxy_headers=False,
+                                timeout_graceful_shutdown=GRACE_SECONDS)
+        make_protocol = protocol(audit.put, limits.head_seconds, registry)
+        context = None
+        if not options.proxies:
+            pem = options.certificates.server_pem() or authority.server_pem(options.address.all_names())
+            context = make_context(pem, authority.root_pem.encode() + (options.certificates.client_pem() or b""),
+                                   audit.put)
+
+        def make_door(server: uvicorn.Server) -> Door:
+            return Door(listener, lambda: protocol_of(server), context, limits, limits.shared_by(files), audit.put,
+                        proxies=options.proxies)
+
+        def protocol_of(server: uvicorn.Server) -> asyncio.Protocol:
+            return make_protocol(config=config, server_state=server.server_state,
+                                 app_state=server.lifespan.state)
+
+        def make_probe(pools: Pools, refresh: Callable[[], None]) -> ProbeServer | None:
+            return ProbeServer(Probe(database, metrics, pools, refresh), probe) if probe else None
+
+        parts = Parts(make_door, make_probe, app, registry, metrics, options)
+        _Server(config, parts, lambda: ready(listener.getsockname()[1])).run()
     finally:
-        audit.close()
+        audit.close(AUDIT_SECONDS / 2, AUDIT_SECONDS)
         database.close()
         listener.close()
 
 
-def _listen(address: Address) -> socket.socket:
+def _end(_number: int, _frame: object) -> None:
+    raise SystemExit(0)
+
+
+def end_process(status: int) -> None:
+    """End at once if threads still wait for a store that does not answer: devices repeat what was not confirmed."""
+    if any(not thread.daemon and thread is not threading.main_thread() for thread in threading.enumerate()):
+        os._exit(status)
+
+
+def bind(address: Address, *, shared: bool = False) -> socket.socket:
+    """A socket that does not listen yet. `shared`: other processes listen on the same address. Raises `ServiceError`.
+    """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     # asyncio sets TCP_NODELAY only if the socket names its protocol; without it Nagle's algorithm (RFC 896) and the
     # client's delayed acknowledgement (40 ms on Linux) delay each answer
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited by accepted sockets
         listener.bind((address.host, address.port))
-        listener.listen(BACKLOG)
         return listener
     except OSError as error:
         listener.close()
         raise ServiceError(f"cannot listen on {address.host}:{address.port}: {error.strerror or error}") from error
 
 
+def listen(address: Address, *, shared: bool = False) -> socket.socket:
+    """`bind`, and listen."""
+    listener = bind(address, shared=shared)
+    listener.listen(BACKLOG)
+    return listener
+
+
+def _raise_file_limit() -> int:
+    """As many open files as the system permits; their number."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else 1 << 20
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What `_Server` starts within its event loop."""
+
+    make_door: Callable[[uvicorn.Server], Door]
+    make_probe: Callable[[Pools, Callable[[], None]], ProbeServer | None]
+    app: FastAPI
+    registry: Connections
+    metrics: Metrics
+    options: Options
+
+
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]):
+    def __init__(self, config: uvicorn.Config, parts: Parts, ready: Callable[[], None]):
         super().__init__(config)
+        self._parts = parts
         self._ready = ready
+        self._door: Door | None = None
+        self._probe: ProbeServer | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._ready()
+        parts = self._parts
+        self.servers = []
+        self._pools = parts.app.state.pools = Pools(parts.options.limits.store_seconds)
+        self._door = parts.make_door(self)
+        self.lifespan.state[DOOR] = self._door
+        self._probe = parts.make_probe(self._pools, self._refresh)
+        if self._probe:
+            await self._probe.start()
+        self._door.open()
+        self._background = asyncio.create_task(self._tend())
+        self.started = True
+        self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._background.cancel()
+        if self._door:
+            self._door.close()
+        if self._probe:
+            await self._probe.stop()
+        await super().shutdown(sockets)
+
+    async def _tend(self) -> None:
+        """Update the gauges, and end connections whose clients do not take their answers."""
+        limits = self._parts.options.limits
+        due = time.monotonic() + limits.answer_seconds
+        while True:
+            await asyncio.sleep(min(REFRESH_SECONDS, limits.answer_seconds))
+            self._refresh()
+            if time.monotonic() >= due:
+                due += limits.answer_seconds
+                self._parts.metrics.closed("answer", self._parts.registry.abort_stalled(
+                    limits.body_rate * limits.answer_seconds))
+
+    def _refresh(self) -> None:
+        if self._door:
+            self._parts.metrics.state(self._door.counts | self._parts.registry.counts, {
+                "put": self._pools.put_breaker.broken, "get": self._pools.get_breaker.broken})

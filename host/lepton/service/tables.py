@@ -5,7 +5,6 @@ Rows of a tenant have it in the column `tenant`, which is the first one of their
 
 from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
-SCHEMA_VERSION = 1
 ORIGIN = ("model_hash", "program_hash", "config_hash")  # of a segment's results; empty if unknown
 
 metadata = MetaData()
@@ -13,8 +12,6 @@ metadata = MetaData()
 _Name = String(64)  # `identity.NAME`
 _Digest = String(64)  # SHA-256 in hexadecimal
 _Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER PRIMARY KEY (sqlite.org/autoinc.html)
-
-schema = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
 
 codes = Table(  # one-time codes, by their SHA-256; revoking one revokes all certificates and keys issued for it
     "codes", metadata,
@@ -34,6 +31,7 @@ certificates = Table(  # all issued certificates
     Column("code", ForeignKey("codes.digest"), nullable=False),
     Column("issued", Double, nullable=False),
     Column("expires", Double, nullable=False),
+    Index("certificates_of", "code"),
 )
 
 signing_keys = Table(  # Ed25519 public keys of a device's segments
@@ -52,6 +50,14 @@ devices = Table(
     Column("enrolled", Double, nullable=False),
 )
 
+tenants = Table(  # limits of a tenant; null: none
+    "tenants", metadata,
+    Column("tenant", _Name, primary_key=True),
+    Column("max_bytes", BigInteger),  # of stored segments
+    Column("max_devices", BigInteger),
+    Column("keep_days", Double),  # after which `lepton cloud expire` deletes segments
+)
+
 stores = Table(  # identities of the stores with a tenant's objects, as they were at the first use
     "stores", metadata,
     Column("tenant", _Name, primary_key=True),
@@ -68,6 +74,9 @@ spools = Table(  # the position of each spool of a device; a device that loses i
     Column("last_digest", _Digest, nullable=False),
     Column("last_received", Double, nullable=False),
     Column("lost_records", BigInteger, nullable=False),  # records that the full spool has rejected or dropped
+    Column("segments", BigInteger, nullable=False, server_default="0"),  # totals of the spool's stored segments
+    Column("records", BigInteger, nullable=False, server_default="0"),
+    Column("bytes", BigInteger, nullable=False, server_default="0"),
 )
 
 segments = Table(
@@ -87,7 +96,9 @@ segments = Table(
     Column("received", Double, nullable=False),  # by the service's clock
     *(Column(name, String(256), nullable=False) for name in ORIGIN),
     Index("segments_by_time", "tenant", "first_time"),
-    Index("segments_by_model", "tenant", "model_hash"),
+    Index("segments_by_end", "tenant", "last_time"),
+    Index("segments_by_model", "tenant", "model_hash", "device", "spool", "sequence"),  # the order of a page
+    Index("segments_by_arrival", "tenant", "received"),  # for retention
 )
 
 gaps = Table(  # segments that had not arrived when a later one was stored
@@ -113,4 +124,15 @@ refusals = Table(  # the audit: refused requests
     Column("reason", _Name, nullable=False),
     Column("detail", Text, nullable=False),
     Index("refusals_of", "tenant", "id"),
+)
+
+changes = Table(  # the log of everything that changes rights; each row has the digest of the one before it
+    "changes", metadata,
+    Column("id", _Id, primary_key=True, autoincrement=False),  # 1, 2, 3, ...
+    Column("time", Double, nullable=False),
+    Column("actor", String(256), nullable=False),
+    Column("action", _Name, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("previous", _Digest, nullable=False),
+    Column("digest", _Digest, nullable=False),
 )

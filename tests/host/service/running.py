@@ -14,7 +14,7 @@ from lepton.results.keys import DeviceKeys
 from lepton.service.database import IndexDatabase
 from lepton.service.enrolment import Enrolment
 from lepton.service.identity import Identity
-from lepton.service.server import Home
+from lepton.service.options import Home
 
 from tests.host.service.senders import Spool
 
@@ -22,8 +22,9 @@ START_SECONDS = 60
 SERVE = """
 import functools
 from lepton.cli import main
-from lepton.service import gate
-gate.Limits = functools.partial(gate.Limits, {limits})
+from lepton.service import limits
+from lepton.service.limits import Rate
+limits.Limits = functools.partial(limits.Limits, **{{**dict(mistakes=Rate(100, 1000)), **dict({limits})}})
 raise SystemExit(main())
 """
 
@@ -31,16 +32,17 @@ raise SystemExit(main())
 class Service:
     """`lepton cloud serve` with its home in `folder`, on any free port. Survives `kill` and `start`.
 
-    `limits` are arguments of `Limits` in place of its defaults.
+    `limits` are arguments of `Limits` in place of its defaults; by default clients may make many mistakes, since all
+    tests have one address. `options` are further arguments of the command.
     """
 
     def __init__(self, folder: Path, database: str | None = None, limits: str = "", store: str | None = None,
-                 environment: dict[str, str] | None = None):
+                 environment: dict[str, str] | None = None, options: tuple[str, ...] = ()):
         self.folder = folder
         self._limits = limits
         self._environment = {**os.environ, **(environment or {})}
         self._options = [part for option, value in (("--database", database), ("--store", store)) if value
-                         for part in (option, value)]
+                         for part in (option, value)] + list(options)
         self.home = Home(folder / "home", database)
         self.process: subprocess.Popen | None = None
         self.url = ""
@@ -70,7 +72,7 @@ class Service:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             assert selector.select(START_SECONDS), "the service does not start"
         line = self.process.stdout.readline()
-        assert line.startswith("listening on https://"), f"the service said {line!r}"
+        assert line.startswith(("listening on https://", "listening on http://")), f"the service said {line!r}"
         self.url = line.split()[2].rstrip(",")
 
     def kill(self) -> None:
@@ -124,6 +126,7 @@ class Client(httpx.Client):
 
     def __init__(self, service: Service, identity: Identity, keys: DeviceKeys, credentials: Credentials):
         super().__init__(base_url=service.url, verify=service.context(credentials.client), timeout=30, trust_env=False)
+        self.service = service
         self.identity = identity
         self.keys = keys
         self.credentials = credentials

@@ -4,7 +4,8 @@ import pytest
 from lepton.service import tables
 from lepton.service.database import IndexDatabase, insert_new
 from lepton.service.errors import ServiceError
-from sqlalchemy import select, update
+from lepton.service.migrations import HEAD
+from sqlalchemy import select, text
 
 
 def test_sqlite_is_durable(tmp_path):
@@ -12,13 +13,13 @@ def test_sqlite_is_durable(tmp_path):
     with database.read() as connection:
         pragmas = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
                    for name in ("journal_mode", "synchronous", "foreign_keys")}
-    assert pragmas == {"journal_mode": "truncate", "synchronous": 2, "foreign_keys": 1}
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 
 def test_opened_again(where):
     IndexDatabase(where).close()
     with IndexDatabase(where).read() as connection:
-        assert connection.scalars(select(tables.schema.c.version)).all() == [tables.SCHEMA_VERSION]
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == HEAD
 
 
 def test_insert_new(database):
@@ -41,19 +42,19 @@ def test_failed_transaction_leaves_nothing(database):
 def test_other_version(where):
     database = IndexDatabase(where)
     with database.write() as connection:
-        connection.execute(update(tables.schema).values(version=99))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0099'"))
     database.close()
-    with pytest.raises(ServiceError, match="has tables of version 99, this program knows version 1"):
+    with pytest.raises(ServiceError, match="has tables of version 0099, this program knows version 0002"):
         IndexDatabase(where)
 
 
-@pytest.mark.parametrize("where, text", [
+@pytest.mark.parametrize("where, message", [
     ("mysql://x/y", "must be a file or a postgresql:// URL, not mysql://"),
     ("postgresql://x:port/y", "the database URL cannot be read"),
     ("postgresql://lepton@/x?host=/nowhere", "cannot open the database"),
     ("/dev/null/index.db", "cannot open the database")])
-def test_cannot_be_opened(where, text):
-    with pytest.raises(ServiceError, match=text):
+def test_cannot_be_opened(where, message):
+    with pytest.raises(ServiceError, match=message):
         IndexDatabase(where)
 
 

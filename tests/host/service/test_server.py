@@ -5,14 +5,15 @@ import socket
 
 import pytest
 from lepton.service.errors import ServiceError
-from lepton.service.server import Address, _listen
+from lepton.service.options import Address
+from lepton.service.server import listen
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_answers_do_not_wait_for_acknowledgements(host):
     """Headers and body of an answer are two writes: without TCP_NODELAY the second waits for the peer."""
     try:
-        listener = _listen(Address(host, 0))
+        listener = listen(Address(host, 0))
     except ServiceError as error:
         pytest.skip(str(error))
 

@@ -1,0 +1,245 @@
+"""Accepts connections, with limits by address before TLS.
+
+asyncio's own server makes a TLS object of 300 KB for every connection, also for one that never sends a byte. Here a
+connection passes three stages:
+
+1. *Silent*: only a file descriptor, until the first byte arrives. An address has a limited number of them; if it opens
+   more, its oldest one is closed.
+2. *Queued*: the first byte is there, but the address has as many handshakes under way as it may, or too many a second.
+   Addresses are served in turn.
+3. *Handshake*, with a time limit. Then the connection belongs to its protocol.
+"""
+
+import asyncio
+import asyncio.sslproto
+import contextlib
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Protocol
+
+from .limits import Buckets, Limits, address_key
+from .refusal import RequestRefused
+
+SWEEP_SECONDS = 0.25  # between looks at time limits and rates
+FULL_SECONDS = 0.1  # pause if the system has no file descriptor left
+# asyncio.sslproto reads into a buffer of this size, 256 KiB by default, which it fills with zeros for each connection.
+# A TLS record has at most 16 KiB (RFC 8446, section 5.1).
+TLS_BUFFER = 32 << 10
+
+
+class Report(Protocol):
+    """Called with what was requested, the refusal, and the client's address if it is known."""
+
+    def __call__(self, request: str, refused: RequestRefused, address: str | None, /) -> None:
+        ...
+
+
+class Waiting:
+    """A connection before its handshake."""
+
+    def __init__(self, plain: socket.socket, address: str, key: str, since: float):
+        self.plain = plain
+        self.address = address
+        self.key = key
+        self.since = since
+        self.speaks = False
+
+
+class Door:
+    """Takes connections of `listener`. Behind proxies that end TLS, `context` is None; `proxies` are their addresses."""
+
+    def __init__(self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol],
+                 context: ssl.SSLContext | None, limits: Limits, connections: int, report: Report, *,
+                 proxies: frozenset[str] = frozenset()):
+        self._listener = listener
+        self._protocol = protocol
+        self._context = context
+        self._limits = limits
+        self._connections = connections
+        self._report = report
+        self._proxies = proxies
+        self._loop = asyncio.get_running_loop()
+        self._open = 0  # connections of all stages
+        self._waiting: dict[str, dict[Waiting, None]] = {}  # by address, the oldest first
+        self._queued: dict[str, deque[Waiting]] = {}  # by address; the first address is served next
+        self._handshakes: dict[str, int] = {}
+        self._rates = Buckets(limits.handshake_rate)
+        self._strangers = Buckets(limits.stranger_rate)
+        self.mistakes = Buckets(limits.mistakes)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.silent_closed = 0
+
+    def open(self) -> None:
+        """Begin to accept."""
+        asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER
+        self._listener.setblocking(False)
+        self._start(self._accept())
+        self._start(self._sweep())
+
+    def close(self) -> None:
+        """Accept nothing more, and close what has not finished its handshake."""
+        for task in list(self._tasks):
+            task.cancel()
+        for waiting in [w for group in self._waiting.values() for w in group]:
+            self._drop(waiting)
+        self._listener.close()
+
+    def released(self) -> None:
+        """A connection that passed the handshake has ended."""
+        self._open -= 1
+
+    def mistake(self, address: str) -> None:
+        """An unidentified client at `address` was refused. Many such refusals slow its further handshakes."""
+        self.mistakes.take(address_key(address))
+
+    def erring(self, address: str) -> float:
+        """0, or the seconds for which an address that has made too many mistakes must wait."""
+        level = self.mistakes.level(address_key(address))
+        return 0.0 if level >= 1 else (1 - level) / self._limits.mistakes.per_second
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Connections by stage."""
+        waiting = sum(map(len, self._waiting.values()))
+        queued = sum(map(len, self._queued.values()))
+        shaking = sum(self._handshakes.values())
+        return {"silent": waiting - queued, "queued": queued, "handshake": shaking,
+                "open": self._open - waiting - shaking}
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept(self) -> None:
+        while True:
+            try:
+                plain, name = await self._loop.sock_accept(self._listener)
+            except OSError:  # no descriptor left, or the client has gone
+                self._drop_oldest()
+                await asyncio.sleep(FULL_SECONDS)
+                continue
+            self._take(plain, name[0])
+
+    def _take(self, plain: socket.socket, address: str) -> None:
+        plain.setblocking(False)
+        if self._context is None and address not in self._proxies:
+            self._report("connection", RequestRefused(403, "not_yours", "only the proxy may connect"), address)
+            plain.close()
+            return
+        key = address_key(address)
+        if self._open >= self._connections and not self._drop_oldest():
+            plain.close()  # every connection is one with a certificate, or in a handshake that will end soon
+            return
+        group = self._waiting.setdefault(key, {})
+        if len(group) >= self._limits.address_silent and address not in self._proxies:
+            self._drop(next((w for w in group if not w.speaks), next(iter(group))))
+            group = self._waiting.setdefault(key, {})
+        waiting = Waiting(plain, address, key, self._loop.time())
+        group[waiting] = None
+        self._open += 1
+        self._loop.add_reader(plain, self._speaks, waiting)
+
+    def _speaks(self, waiting: Waiting) -> None:
+        """The first byte has arrived, or the client has closed the connection."""
+        try:
+            first = waiting.plain.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        except OSError:
+            first = b""
+        if not first:
+            self._drop(waiting)
+            return
+        self._loop.remove_reader(waiting.plain)
+        waiting.speaks = True
+        self._queued.setdefault(waiting.key, deque()).append(waiting)
+        self._serve()
+
+    def _serve(self) -> None:
+        """Start the handshakes that the limits permit, one of each address in turn."""
+        for key in list(self._queued):
+            if sum(self._handshakes.values()) >= self._limits.handshakes:
+                return
+            queue = self._queued[key]
+            started = False
+            while queue and self._may_start(key):
+                waiting = queue.popleft()
+                self._forget(waiting)
+                self._handshakes[key] = self._handshakes.get(key, 0) + 1
+                self._start(self._shake_hands(waiting))
+                started = True
+                if len(self._queued) > 1:
+                    break
+            if started or not queue:  # to the end of the order
+                del self._queued[key]
+                if queue:
+                    self._queued[key] = queue
+
+    def _may_start(self, key: str) -> bool:
+        if key in self._proxies:
+            return True
+        if self._handshakes.get(key, 0) >= self._limits.address_handshakes:
+            return False
+        rates = self._rates if self.mistakes.level(key) >= 1 else self._strangers
+        return rates.take(key) == 0
+
+    async def _shake_hands(self, waiting: Waiting) -> None:
+        try:
+            if self._context is None:
+                await self._loop.connect_accepted_socket(self._protocol, waiting.plain)
+            else:
+                await self._loop.connect_accepted_socket(
+                    self._protocol, waiting.plain, ssl=self._context, ssl_shutdown_timeout=2.0,
+                    ssl_handshake_timeout=self._limits.handshake_seconds)
+        except (OSError, asyncio.CancelledError):  # ssl.SSLError and ConnectionError are OSError
+            self._open -= 1
+            self.mistake(waiting.address)
+            waiting.plain.close()
+        finally:
+            self._handshakes[waiting.key] -= 1
+            if not self._handshakes[waiting.key]:
+                del self._handshakes[waiting.key]
+            if self._queued:
+                self._loop.call_soon(self._serve)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = self._loop.time()
+            patience = self._limits.silent_seconds
+            for group in list(self._waiting.values()):
+                for waiting in list(group):
+                    if waiting.since + (patience if not waiting.speaks else 3 * patience) > now:
+                        continue
+                    self._drop(waiting)
+                    self.silent_closed += 1
+            self._serve()
+
+    def _drop_oldest(self) -> bool:
+        """Close the oldest connection of the address that has most before their handshake; False if there is none."""
+        if not self._waiting:
+            return False
+        group = max(self._waiting.values(), key=len)
+        self._drop(next((w for w in group if not w.speaks), next(iter(group))))
+        return True
+
+    def _drop(self, waiting: Waiting) -> None:
+        self._open -= 1
+        if waiting.speaks:
+            queue = self._queued[waiting.key]
+            queue.remove(waiting)
+            if not queue:
+                del self._queued[waiting.key]
+        self._loop.remove_reader(waiting.plain)
+        self._forget(waiting)
+        with contextlib.suppress(OSError):
+            waiting.plain.close()
+
+    def _forget(self, waiting: Waiting) -> None:
+        group = self._waiting[waiting.key]
+        del group[waiting]
+        if not group:
+            del self._waiting[waiting.key]

@@ -1,0 +1,1 @@
+"""Scripts of Alembic, one for each version of the tables."""
