@@ -80,7 +80,7 @@ class IndexDatabase:
     def backup(self, target: Path) -> None:
         """Copy an SQLite database in one state, while the service runs. Raises `ServiceError` for PostgreSQL."""
         if self._writer is None:
-            raise ServiceError("a PostgreSQL database is backed up with pg_dump, see docs/operating.md")
+            raise ServiceError("a PostgreSQL database is backed up with pg_dump, see docs/cloud-service.md")
         with self._reader.connect() as connection, contextlib.closing(sqlite3.connect(target)) as copy:
             driver = connection.connection.driver_connection
             if isinstance(driver, sqlite3.Connection):

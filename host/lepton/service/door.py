@@ -48,7 +48,8 @@ class Waiting:
 
 
 class Door:
-    """Takes connections of `listener`. Behind proxies that end TLS, `context` is None; `proxies` are their addresses."""
+    """Takes connections of `listener`. Behind proxies that end TLS, `context` is None, and `proxies` has their addresses.
+    """
 
     def __init__(self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol],
                  context: ssl.SSLContext | None, limits: Limits, connections: int, report: Report, *,
