@@ -48,7 +48,9 @@ class Waiting:
 
 
 class Door:
-    """Takes connections of `listener`. Behind proxies that end TLS, `context` is None, and `proxies` has their addresses.
+    """Takes connections of `listener`.
+
+    Behind proxies that end TLS, `context` is None, and `proxies` has their addresses.
     """
 
     def __init__(self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol],
