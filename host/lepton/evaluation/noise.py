@@ -38,7 +38,7 @@ def layer_noise(graph: Graph, reference: Reference, inputs: Iterable[Mapping[str
             tensor = graph.result(node)
             real = _real(ours[tensor.name], tensor)
             value = theirs.get(_ADDED.sub("", tensor.name))
-            wanted = None if value is None or real is None else _like(value, real.shape)
+            wanted = None if value is None or real is None else _like(value, real)
             if real is None or wanted is None:
                 continue
             signal[tensor.name] = signal.get(tensor.name, 0) + float(np.square(wanted).sum())
@@ -56,13 +56,18 @@ def _real(values: np.ndarray, tensor: Tensor) -> np.ndarray | None:
     return (values.astype(np.float64) - tensor.zero_point) * float(tensor.scale)
 
 
-def _like(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The framework's value in the graph's layout; None where it has other elements."""
+def _like(value: np.ndarray, real: np.ndarray) -> np.ndarray | None:
+    """The framework's value in the graph's layout; None where it has other elements.
+
+    Channels are first or last. Where the shape leaves that open (8 channels of 8 x 8 pixels), the nearer one is meant.
+    """
     if value.dtype.kind != "f" or not value.size:
         return None
-    if value.shape != shape and value.ndim == len(shape) > 2 and np.moveaxis(value, 1, -1).shape == shape:
-        value = np.moveaxis(value, 1, -1)
-    return value.astype(np.float64) if value.shape == shape else None
+    forms = [value.astype(np.float64)]
+    if value.ndim > 2:
+        forms.append(np.moveaxis(forms[0], 1, -1))
+    fitting = [form for form in forms if form.shape == real.shape]
+    return min(fitting, key=lambda form: float(np.square(form - real).sum()), default=None)
 
 
 def _decibels(signal: float, noise: float) -> float:

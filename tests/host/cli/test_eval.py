@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 from lepton.cli import main
 from lepton.cli.main import EXIT_USER_ERROR
+from lepton.evaluation import Reference, layer_noise
+from lepton.graph import Graph, MaxPool2D, Quantization, Quantize
+from lepton.graph.builder import GraphBuilder
 
 MODEL = lepton.models.load("mnist")
 COUNT = 6
@@ -91,3 +94,27 @@ def test_files_that_are_no_arrays(capsys, tmp_path):
     np.savez("y.npz", a=np.zeros(2), b=np.zeros(2))
     assert main(["eval", str(MODEL.path), "--input", "x.npy", "--labels", "y.npz"]) == EXIT_USER_ERROR
     assert "must hold one array, not 2 (a, b)" in capsys.readouterr().err
+
+
+class Swapped(Reference):
+    """A framework whose channels come first, and as many as there are rows and columns."""
+
+    framework = "swapped"
+
+    def run(self, inputs):
+        raise NotImplementedError
+
+    def values(self, inputs):
+        return {"relu": np.moveaxis(np.maximum(inputs["x"], 0), -1, 1), "x": inputs["x"]}
+
+
+def test_the_layout_of_a_value_is_found_where_its_shape_does_not_say():
+    b = GraphBuilder(Graph("net"))
+    q = Quantization(np.float32([0.05]), np.int32([0]))
+    codes = b.emit(Quantize(), [b.input("x", (1, 4, 4, 4), np.float32)], "x/int8", q)
+    positive = b.emit(MaxPool2D(kernel=(1, 1), stride=(1, 1), clamp=(0, 127)), [codes], "relu/nhwc")
+    b.output(positive, "y")
+    x = np.random.default_rng(8).normal(0, 1, (1, 4, 4, 4)).astype(np.float32)
+    found = layer_noise(b.graph, Swapped(), [{"x": x}])
+    assert [noise.operator for noise in found] == ["Quantize", "MaxPool2D"]
+    assert all(30 < noise.decibels < 50 for noise in found)

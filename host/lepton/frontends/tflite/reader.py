@@ -66,6 +66,23 @@ class RawModel:
     outputs: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class RawSignature:
+    """The names by which a file's users know the inputs and outputs of one of its networks."""
+
+    subgraph: int
+    inputs: dict[str, int]  # index of the tensor
+    outputs: dict[str, int]
+
+
+def read_signatures(data: bytes) -> dict[str, RawSignature]:
+    """The signatures of a TFLite file by their keys. Raises GraphError where the file cannot be read."""
+    try:
+        return _Reader(data).signatures()
+    except _DECODE_ERRORS as error:
+        raise GraphError(f"the TFLite file is corrupt or truncated ({len(data)} bytes): {error}") from error
+
+
 def read_tflite(data: bytes, signature: str | None = None) -> RawModel:
     """The records of one network of a TFLite file: the first, as LiteRT's interpreter runs it, or that of a signature.
 
@@ -114,6 +131,18 @@ class _Reader:
         return RawModel(self.text(graph.Name()), tensors, operators,
                         self.indices(graph.InputsAsNumpy(), len(tensors), "the network's inputs"),
                         self.indices(graph.OutputsAsNumpy(), len(tensors), "the network's outputs"))
+
+    def signatures(self) -> dict[str, RawSignature]:
+        model = self.tflite.Model.GetRootAs(self.data, 0)
+        found = {}
+        for i in range(self.count(model.SignatureDefsLength(), "signatures")):
+            entry = model.SignatureDefs(i)
+            inputs = [entry.Inputs(k) for k in range(self.count(entry.InputsLength(), "inputs of a signature"))]
+            outputs = [entry.Outputs(k) for k in range(self.count(entry.OutputsLength(), "outputs of a signature"))]
+            found[self.text(entry.SignatureKey())] = RawSignature(
+                entry.SubgraphIndex(), {self.text(m.Name()): m.TensorIndex() for m in inputs},
+                {self.text(m.Name()): m.TensorIndex() for m in outputs})
+        return found
 
     def subgraph(self, model: Any, signature: str | None) -> Any:
         """The subgraph of a signature, or the first."""
