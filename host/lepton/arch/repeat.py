@@ -44,11 +44,10 @@ def repetition(record: Record, fields: dict[str, int], index: int) -> dict[str, 
     if count == 1:
         return single
     single[COUNT[record.name]] = 1
-    for name, step in STEPS[record.name]:
-        single[name] = fields[name] + index * fields[step]
+    moved = {name: fields[name] + index * fields[step] for name, step in STEPS[record.name]}
     if record is Tensor:
         unit = fields["params"] + record_words(fields) - fields["weights"]
-        single |= {"weights": fields["weights"] + index * unit, "params": fields["params"] + index * unit,
-                   "fence": fields["fence"] if index == 0 else 0,
+        moved |= {"weights": fields["weights"] + index * unit, "params": fields["params"] + index * unit}
+        single |= {"fence": fields["fence"] if index == 0 else 0,
                    "snapshot": fields["snapshot"] if index == count - 1 else 0}
-    return {field.name: field.wrap(single[field.name]) for field in record.fields}
+    return single | {name: record.find(name).wrap(value) for name, value in moved.items()}

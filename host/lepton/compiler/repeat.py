@@ -28,15 +28,13 @@ def _extend(record: Record, run: dict[str, int], count: int, fields: dict[str, i
     """`run`, which stands for `count` commands, with one more; None where `fields` are not what would follow."""
     outer = COUNT[record.name]
     steps = STEPS[record.name]
-    if (fields[outer], run[outer]) != (1, count) or count == record.find(outer).maximum:
+    if (fields[outer], run[outer]) != (1, count) or count == record.find(outer).maximum or run["last_post"]:
         return None
     longer = run | {"repeat": 1, outer: count + 1}
     if count == 1:
         longer |= {step: record.find(step).wrap(fields[name] - run[name]) for name, step in steps}
     extra_wait = run["wait"] & ~fields["wait"]
     extra_post = fields["post"] & ~run["post"]
-    if run["last_post"]:
-        return None
     if count == 1 and extra_wait:
         longer |= {"wait": fields["wait"], "first_wait": extra_wait.bit_length() - 1}
     if extra_post:
