@@ -9,7 +9,7 @@
 - `keys`: the keys of a device; `keyring`: what a reader trusts and can decrypt, loaded by `keyring_files`; `pem`: files
   of keys
 - `uploader`, `delivery`: the threads that send segments to the target
-- `target`: the interface of targets; `store` (a folder or an S3 bucket, with `folder`, `s3_multipart`, `s3_config`,
+- `target`: the interface of targets; `store` (a folder or an S3 bucket, with `folder`, `s3_config`,
   `store_identity`) and `ingest` (the ingest service, with `credentials`) implement it
 - `durable`: writes files completely or not at all
 - `reading`: results from a store or the service (`service_source`), as `tables` and answers to SQL

@@ -4,10 +4,15 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import urlsplit
 
 from . import server
 from .errors import StoreError
+
+ANSWER = timedelta(seconds=60)  # SeaweedFS answers in milliseconds, a loaded one or a remote one in seconds
+SMALL = 64 << 10  # bytes; a usual segment has half of them
+SLOWEST = 1000  # bytes a second of one of the uploader's 8 lanes over a link of 64 kbit/s
 
 _VARIABLES = {"access_key_id": ("AWS_ACCESS_KEY_ID",), "secret_access_key": ("AWS_SECRET_ACCESS_KEY",),
               "session_token": ("AWS_SESSION_TOKEN",), "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
@@ -36,5 +41,18 @@ def options(where: str, given: Mapping = MappingProxyType({})) -> dict:
     found.setdefault("region", "us-east-1")
     plain = found.get("endpoint", "").startswith("http://")
     return {**found, "retry_config": {"max_retries": 1, "retry_timeout": timedelta(seconds=10)},
-            "client_options": {"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=10),
-                               "allow_http": plain}}
+            "client_options": {"timeout": ANSWER, "connect_timeout": timedelta(seconds=10), "allow_http": plain}}
+
+
+def client_options_for(size: int, given: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    """The class of an object's size, and the client's options to send objects of that class.
+
+    The client's time limit is for a whole request. Over a slow link that must be longer for a larger object: all of its
+    `ANSWER` is for the server, and the body has the time that it takes at `SLOWEST`.
+    """
+    doublings = max(0, (max(1, size) - 1) // SMALL).bit_length()
+    options = dict(given.get("client_options") or {})
+    usual = options.get("timeout", ANSWER)
+    if isinstance(usual, timedelta):
+        options["timeout"] = usual + timedelta(seconds=(SMALL << doublings) / SLOWEST)
+    return doublings, {**given, "client_options": options}

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
@@ -14,7 +15,6 @@ from . import segment as segments
 from .errors import StoreError, Unavailable
 from .folder import Folder
 
-MULTIPART_BYTES = 8 << 20  # larger objects are uploaded in parts (of 5 MiB): only a part is repeated after a failure
 # Threads that send, and segments that one sends together (docs/cloud.md, Figures): to S3, 8 requests keep the server
 # busy while answers are on their way; in a folder, more than 3 threads only wait for its lock in the kernel, and groups
 # share the wait for the disk.
@@ -39,10 +39,13 @@ class Store:
         self.where = str(where)
         self._folder: Folder | None = None
         self._objects: ObjectStore | None = None
+        self._options: dict[str, Any] = {}
+        self._senders: dict[int, ObjectStore] = {}  # by class of size
         self._identity: str | None = None
         try:
             if "://" in self.where:
-                self._objects = from_url(self.where, **{**s3_config.options(self.where, options), **options})
+                self._options = {**s3_config.options(self.where, options), **options}
+                self._objects = from_url(self.where, **self._options)
                 if isinstance(self._objects, HTTPStore):
                     raise ValueError("a web server cannot guarantee to store an object only once")
             else:
@@ -171,17 +174,23 @@ class Store:
     def _create(self, key: str, data: bytes) -> None:
         if self._folder is not None:
             self._folder.create(key, data)
-        elif len(data) > MULTIPART_BYTES and isinstance(self._store, S3Store):
-            from .s3_multipart import S3Multipart  # imports httpx, which nothing else here needs
-            S3Multipart.of(self._store).create(key, data)
         else:
-            obstore.put(self._store, key, data, mode="create", use_multipart=False)
+            obstore.put(self._sender(len(data)), key, data, mode="create", use_multipart=False)
 
     def _replace(self, key: str, data: bytes) -> None:
         if self._folder is not None:
             self._folder.replace(key, data)
         else:
-            obstore.put(self._store, key, data, mode="overwrite")
+            obstore.put(self._sender(len(data)), key, data, mode="overwrite", use_multipart=False)
+
+    def _sender(self, size: int) -> ObjectStore:
+        """The store with a time limit for objects of this size."""
+        if not isinstance(self._objects, S3Store):
+            return self._store
+        doublings, options = s3_config.client_options_for(size, self._options)
+        if doublings not in self._senders:
+            self._senders[doublings] = from_url(self.where, **options)
+        return self._senders[doublings]
 
     @contextlib.contextmanager
     def _unavailable(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ class Proxy:
 
     `down`: connections are refused at once. `cut_after`: a connection breaks after so many bytes towards the server.
     `delay`: seconds before each piece. `lossy`: the share of pieces at which a connection breaks.
-    `answers_lost`: what the server says is thrown away, and the connection cut.
+    `rate`: bytes a second towards the server. `answers_lost`: what the server says is thrown away, and the connection cut.
     """
 
     def __init__(self, port: int, seed: int = 0):
@@ -24,6 +24,7 @@ class Proxy:
         self.lossy = 0.0
         self.answers_lost = False
         self.cuts = 0
+        self.rate: float | None = None
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._open = True
@@ -50,14 +51,18 @@ class Proxy:
             except OSError:
                 client.close()
                 continue
+            for end in (client, server):  # small buffers: a sender of a slow link waits for it
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 << 10)
             for source, sink, upward in ((client, server, True), (server, client, False)):
                 threading.Thread(target=self._carry, args=(source, sink, upward), daemon=True).start()
 
     def _carry(self, source: socket.socket, sink: socket.socket, upward: bool) -> None:
         passed = 0
         with contextlib.suppress(OSError):
-            while piece := source.recv(16 << 10):
+            while piece := source.recv(16 << 10 if self.rate is None else max(1, int(self.rate / 20))):
                 time.sleep(self.delay)
+                if upward and self.rate is not None:
+                    time.sleep(len(piece) / self.rate)
                 broken = self.down or self._rng.random() < self.lossy or (not upward and self.answers_lost)
                 if upward and self.cut_after is not None and passed + len(piece) > self.cut_after:
                     sink.sendall(piece[:self.cut_after - passed])
