@@ -22,6 +22,7 @@ from .errors import CredentialsError
 from .keys import DeviceKeys
 
 PROOF_CONTEXT = b"lepton-enrolment/1\0"
+RENEWAL_CONTEXT = b"lepton-renewal/1\0"
 RENEW_AT = 2 / 3  # of a certificate's lifetime, as Let's Encrypt advises: a third is left for attempts that fail
 TIMEOUT_SECONDS = 30.0  # of a request; the service answers within milliseconds, over slow links within seconds
 
@@ -64,6 +65,27 @@ class Credentials:
         """Replace the certificate by one for a new key; returns the service's answer."""
         key, request = self._request()
         return self._obtain(self.context(), service, "/v1/certificate", key, {"request": _pem(request)})
+
+    def renew(self, service: str) -> dict:
+        """Replace a certificate that has expired, with its own key; returns the service's answer.
+
+        The service does so for 180 days after the certificate's end.
+        """
+        certificate = self._certificate()
+        old = serialization.load_pem_private_key(self.client.read_bytes(), None)
+        if not isinstance(old, ec.EllipticCurvePrivateKey):
+            raise CredentialsError(f"{self.client} must have an elliptic-curve key, not {type(old).__name__}; get a "
+                                   "certificate with: lepton cloud enroll")
+        key, request = self._request()
+        proof = old.sign(RENEWAL_CONTEXT + request.public_bytes(serialization.Encoding.DER), ec.ECDSA(hashes.SHA256()))
+        return self._obtain(self._context(), service, "/v1/renewal", key, {
+            "certificate": certificate.public_bytes(serialization.Encoding.PEM).decode(), "request": _pem(request),
+            "proof": base64.b64encode(proof).decode()})
+
+    def expired(self, now: datetime | None = None) -> datetime | None:
+        """The end of the certificate, if it has passed by this machine's clock."""
+        end = self._certificate().not_valid_after_utc
+        return end if (now or datetime.now(UTC)) >= end else None
 
     def rotate_signing(self, service: str) -> dict:
         """Replace the certificate, and the key that signs segments; returns the service's answer.

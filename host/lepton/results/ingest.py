@@ -1,5 +1,6 @@
 """The ingest service as a target: one PUT over mutual TLS 1.3 for each segment (docs/cloud-service.md)."""
 
+import socket
 import time
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
@@ -14,6 +15,10 @@ from .errors import CredentialsError, TargetRefused, Unavailable
 # Answers that a repetition cannot change (docs/cloud-service.md, Refusals): malformed, conflict or wrong order, no
 # length, too large, invalid.
 _PERMANENT = {400, 409, 411, 413, 422}
+RENEWAL_SECONDS = 30.0  # between attempts to renew an expired certificate, which nothing can be sent with
+# Of the socket. The time limit is for each write and for the answer, and what is in the buffer counts as written. Over
+# a link of 10 kB/s the kernel's usual buffer of 2.5 MB would take minutes; this one, which Linux doubles, takes 13 s.
+SEND_BUFFER = 64 << 10
 CHECK_SECONDS = 600.0  # between checks of the certificate's age; certificates are valid for days
 
 
@@ -32,6 +37,8 @@ class IngestTarget:
         self._credentials = credentials
         self.tenant = credentials.tenant()
         self._timeout = timeout
+        self._next_check = 0.0  # before the first segment: the device may have been off for months
+        self._trouble = ""  # what is wrong with the certificate
         self._client = self._connect()
 
     @property
@@ -57,23 +64,30 @@ class IngestTarget:
 
     def _connect(self) -> httpx.Client:
         self._version = self._credentials.version()
-        self._next_check = time.monotonic() + CHECK_SECONDS
-        return httpx.Client(base_url=self.where, verify=self._credentials.context(), timeout=self._timeout,
-                            trust_env=False)
+        return httpx.Client(base_url=self.where, timeout=self._timeout, transport=httpx.HTTPTransport(
+            verify=self._credentials.context(), trust_env=False, socket_options=[
+                (socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)]))
 
     def _renew(self) -> None:
         """Rotate the certificate if it is due. On an error the present one is used until it expires."""
         if time.monotonic() < self._next_check:
             return
         self._next_check = time.monotonic() + CHECK_SECONDS
+        self._trouble = ""
         try:
-            if self._credentials.due():
+            if end := self._credentials.expired():
+                self._trouble = f"; the certificate {self._credentials.client} expired on {end:%Y-%m-%d %H:%M} UTC"
+                self._next_check = time.monotonic() + RENEWAL_SECONDS
+                self._credentials.renew(self.where)
+            elif self._credentials.due():
                 self._credentials.rotate(self.where)
             if self._credentials.version() != self._version:
                 self._client.close()
                 self._client = self._connect()
-        except CredentialsError:
-            return
+            self._trouble = ""
+        except CredentialsError as error:
+            if self._trouble:
+                self._trouble += f" and was not renewed ({error}); get a new one with: lepton cloud enroll"
 
     def put_new(self, key: str, data: bytes) -> bool:
         """See `Target`. Segments of a spool must be sent oldest first.
@@ -101,7 +115,8 @@ class IngestTarget:
             return self._client.put(f"/v1/{key}", content=data,
                                     headers={"Content-Type": "application/octet-stream", **(more or {})})
         except httpx.HTTPError as error:
-            raise Unavailable(f"{self.where} does not answer: {error or type(error).__name__}") from error
+            raise Unavailable(f"{self.where} does not answer: {error or type(error).__name__}{self._trouble}"
+                              ) from error
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -2,9 +2,9 @@
 
 It never gives up, also after unexpected errors (`worker`), and does not delay inference. One thread seals: it makes
 segments, also while the target does not answer, so that a backlog is compressed and ready. The other one sends
-(`delivery`). After a failure it waits for the time that the target asked for, or for a random time that grows ("full
-jitter": uniform in 0..min(cap, base * 2^failures); M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog,
-2015). Times are measured by the monotonic clock, so the device's clock may jump.
+(`delivery`). After a failure it waits for at least the time that the target asked for, or for a random time that grows
+("full jitter": uniform in 0..min(cap, base * 2^failures); M. Brooker, "Exponential Backoff And Jitter", AWS
+Architecture Blog, 2015). Times are measured by the monotonic clock, so the device's clock may jump.
 """
 
 import contextlib
@@ -22,6 +22,8 @@ from .outbox import Outbox, Sealed
 from .spool import Spool
 from .target import Target
 from .worker import Worker
+
+RETRY_JITTER = 0.5  # of the time that a target asks to wait: 1000 devices told to wait 10 s return over 5 s
 
 
 @dataclass(frozen=True)
@@ -221,8 +223,8 @@ class Uploader:
         with contextlib.suppress(CloudError):  # the spool itself may have failed
             self.spool.note(error=text, failures=str(failures))
         asked = error.retry_after if isinstance(error, Unavailable) else None
-        if asked is not None:
-            return min(asked, self._backoff_cap)
+        if asked is not None:  # a floor, since a target may ask for 0 s, and jitter, since it asks all devices
+            return min(max(asked, self._backoff_base) * self._rng.uniform(1, 1 + RETRY_JITTER), self._backoff_cap)
         delay = self._rng.uniform(0, min(self._backoff_cap, self._backoff_base * 2 ** min(failures - 1, 60)))
         return min(delay, 1.0) if self._flushing() else delay  # a caller of `flush` is waiting
 

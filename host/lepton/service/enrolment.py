@@ -21,6 +21,7 @@ from .errors import ServiceError
 from .identity import Identity
 from .quotas import check_devices
 from .refusal import RequestRefused
+from .renewal import GRACE_DAYS, check_proof, read_certificate
 
 CODE_HOURS = 24.0
 CODE_BYTES = 20  # 160 random bits cannot be guessed, and their digest needs no slow hash
@@ -121,8 +122,20 @@ class Enrolment:
         with self._database.write() as connection:
             return self._issue(connection, peer.code, peer.identity, request, proven)
 
-    def identify(self, certificate_der: bytes) -> Peer:
-        """The owner of a certificate that is valid now. Raises `RequestRefused` for any other certificate."""
+    def renew(self, certificate_pem: str, request_pem: str, proof: str) -> Issued:
+        """Another certificate for a client whose own one has expired, at most `GRACE_DAYS` ago."""
+        request = read_request(request_pem)
+        certificate = read_certificate(certificate_pem)
+        peer = self.identify(certificate.public_bytes(Encoding.DER), grace_days=GRACE_DAYS)
+        check_proof(certificate, request, proof)
+        with self._database.write() as connection:
+            return self._issue(connection, peer.code, peer.identity, request)
+
+    def identify(self, certificate_der: bytes, grace_days: float = 0.0) -> Peer:
+        """The owner of a certificate that is valid now, or was `grace_days` ago.
+
+        Raises `RequestRefused` for any other certificate.
+        """
         certificates = tables.certificates.c
         codes = tables.codes.c
         with self._database.read() as connection:
@@ -140,7 +153,7 @@ class Enrolment:
             raise RequestRefused(401, "certificate_revoked",
                                  "the certificate has been revoked; ask the operator for a code",
                                  identity=peer.identity)
-        if row.expires <= self._clock():  # a connection may last longer than its certificate
+        if row.expires + 86_400 * grace_days <= self._clock():  # a connection may last longer than its certificate
             raise RequestRefused(401, "certificate_expired", "the certificate has expired; enrol again with a new code",
                                  identity=peer.identity)
         return peer

@@ -24,7 +24,7 @@ from .turns import Pools, Turns
 
 PEER = "peer"  # key in a request's state: a `Peer`, or None for an unidentified client
 REQUEST_ID = "request_id"  # key in a request's state; also in the answer's header and in the log
-OPEN_PATHS = frozenset({"/v1/enrolment"})  # paths that need no certificate
+OPEN_PATHS = frozenset({"/v1/enrolment", "/v1/renewal"})  # paths that need no certificate
 MAX_BODY = 64 << 10  # bytes, of all requests except uploads: an enrolment has at most some 9 KiB
 RETRY_SECONDS = 5
 

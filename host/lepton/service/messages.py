@@ -40,6 +40,15 @@ class RotationRequest(_Strict):
     signing_proof: str | None = Field(None, max_length=128, description="as for enrolment")
 
 
+class RenewalRequest(_Strict):
+    """The certificate that has expired, and the next key for TLS."""
+
+    certificate: str = Field(max_length=8192, description="the present certificate in PEM")
+    request: str = Field(max_length=8192, description="PKCS#10 in PEM, signed by the new key for TLS")
+    proof: str = Field(max_length=256, description="signature by the present certificate's key in base64, over "
+                       "`lepton-renewal/1`, a zero byte and the request in DER (ECDSA with SHA-256, or Ed25519)")
+
+
 class Certificate(BaseModel):
     """A certificate that the service has issued."""
 

@@ -87,6 +87,13 @@ def rotate(body: messages.RotationRequest, request: Request, peer: AnyPeer) -> m
                                                                     body.signing_proof))
 
 
+@router.post("/renewal", status_code=201, openapi_extra={"security": []})
+def renew(body: messages.RenewalRequest, request: Request) -> messages.Certificate:
+    """Get a certificate with the key of one that has expired, at most 180 days ago."""
+    service = request.app.state
+    return _certificate(service.authority, service.enrolment.renew(body.certificate, body.request, body.proof))
+
+
 @router.get("/position")
 async def position(request: Request, device: Device, spool: Spool) -> messages.SpoolPosition:
     """The next segment that the service expects of a spool of the device."""

@@ -12,7 +12,8 @@ class Proxy:
 
     `down`: connections are refused at once. `cut_after`: a connection breaks after so many bytes towards the server.
     `delay`: seconds before each piece. `lossy`: the share of pieces at which a connection breaks.
-    `rate`: bytes a second towards the server. `answers_lost`: what the server says is thrown away, and the connection cut.
+    `rate`: bytes a second towards the server. `answers_lost`: what the server says is thrown away, and the connection
+    cut.
     """
 
     def __init__(self, port: int, seed: int = 0):

@@ -1,15 +1,18 @@
 """A device's side of enrolment and rotation, against the real service."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from lepton.results import credentials as module
 from lepton.results import ingest
 from lepton.results.credentials import Credentials
-from lepton.results.errors import CredentialsError
+from lepton.results.errors import CredentialsError, Unavailable
 from lepton.results.ingest import IngestTarget
 from lepton.results.keys import DeviceKeys
+from lepton.service.enrolment import Enrolment
 from lepton.service.identity import Identity
 
 from tests.host.service.running import Service
@@ -117,6 +120,40 @@ def test_uploader_rotates_in_time(service, enrolled, keys, monkeypatch):
         assert target.put_new((segment := spool.next()).key, segment.data)
     assert certificate(enrolled).public_key() != before.public_key()
     target.close()
+
+
+def expire(service, credentials):
+    """Give the device a certificate of one second, and wait until it has expired."""
+    database = service.home.open_database()
+    enrolment = Enrolment(database, service.home.open_authority(), days=1 / 86_400)
+    key, request = credentials._request()
+    issued = enrolment.rotate(enrolment.identify(certificate(credentials).public_bytes(Encoding.DER)),
+                              request.public_bytes(Encoding.PEM).decode())
+    database.close()
+    credentials.client.write_bytes(key + issued.certificate.public_bytes(Encoding.PEM))
+    (credentials.folder / "next.key").unlink()
+    while not credentials.expired():
+        time.sleep(0.1)
+
+
+def test_a_device_that_was_off_for_too_long_renews_with_its_old_key(service, enrolled, keys):
+    expire(service, enrolled)
+    before = certificate(enrolled)
+    assert put(service, enrolled, Spool(CAMERA.name, keys).next())
+    assert certificate(enrolled).public_key() != before.public_key()
+    assert enrolled.expired() is None
+
+
+def test_an_expired_certificate_says_so(service, enrolled, keys, monkeypatch):
+    expire(service, enrolled)
+
+    def refuse(*_):
+        raise CredentialsError("too late")
+
+    monkeypatch.setattr(Credentials, "renew", refuse)
+    with pytest.raises(Unavailable, match=r"certificate .*client.pem expired on \d{4}-\d\d-\d\d \d\d:\d\d UTC and was "
+                       r"not renewed \(too late\); get a new one with: lepton cloud enroll"):
+        put(service, enrolled, Spool(CAMERA.name, keys).next())
 
 
 def test_uploader_takes_what_another_process_has_rotated(service, enrolled, keys, monkeypatch):

@@ -7,7 +7,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from lepton.results.credentials import RENEWAL_CONTEXT
 from lepton.results.keys import DeviceKeys
 from lepton.service.authority import Authority
 from lepton.service.enrolment import Enrolment
@@ -173,6 +175,32 @@ def test_certificate_expires(enrolment, clock):
     enrolment.identify(der(certificate))
     clock.now += 1
     assert refusal(enrolment.identify, der(certificate)) == (401, "certificate_expired")
+
+
+def renewal(certificate, key):
+    """The arguments of `renew` for another key."""
+    request = new_request()
+    proof = key.sign(RENEWAL_CONTEXT + request.public_bytes(Encoding.DER), ec.ECDSA(hashes.SHA256()))
+    return certificate.public_bytes(Encoding.PEM).decode(), pem(request), base64.b64encode(proof).decode()
+
+
+def test_an_expired_certificate_is_renewed_with_its_key(enrolment, clock):
+    peer = enrolment.identify(der(enrol(enrolment, enrolment.invite(CAMERA)).certificate))
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = enrolment.rotate(peer, pem(new_request(key))).certificate
+    clock.now = certificate.not_valid_after_utc.timestamp() + 90 * 24 * HOUR
+    assert refusal(enrolment.identify, der(certificate)) == (401, "certificate_expired")
+    stranger = ec.generate_private_key(ec.SECP256R1())
+    assert refusal(enrolment.renew, *renewal(certificate, stranger)) == (401, "certificate_unknown")
+    good = renewal(certificate, key)
+    assert refusal(enrolment.renew, good[0], pem(new_request()), good[2]) == (401, "certificate_unknown")
+    assert refusal(enrolment.renew, good[0], good[1], "?") == (401, "certificate_unknown")
+    assert enrolment.renew(*good).identity == CAMERA
+    clock.now += 91 * 24 * HOUR  # beyond the grace of 180 days
+    assert refusal(enrolment.renew, *renewal(certificate, key)) == (401, "certificate_expired")
+    clock.now = certificate.not_valid_after_utc.timestamp() + HOUR
+    enrolment.revoke(CAMERA)
+    assert refusal(enrolment.renew, *renewal(certificate, key)) == (401, "certificate_revoked")
 
 
 def test_revocation_ends_all_that_a_code_began(enrolment):

@@ -31,7 +31,7 @@ def test_document_says_who_may_do_what():
     assert document["security"] == [{"certificate": []}]
     open_to_all = [path for path, operations in document["paths"].items() for operation in operations.values()
                    if operation.get("security") == []]
-    assert open_to_all == ["/v1/enrolment"]
+    assert open_to_all == ["/v1/enrolment", "/v1/renewal"]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,8 @@ def peers(service):
     camera.upload(camera.spool().next())
     device = str(camera.credentials.client)
     user = str(reader.credentials.client)
-    own = {("POST", "/v1/enrolment"): None, ("POST", "/v1/certificate"): device, ("GET", "/v1/position"): device,
+    own = {("POST", "/v1/enrolment"): None, ("POST", "/v1/renewal"): None, ("POST", "/v1/certificate"): device,
+           ("GET", "/v1/position"): device,
            ("PUT", f"/v1{SEGMENT_PATH}"): device, ("PUT", f"/v1{HEAD_PATH}"): device}
     operations = [operation.ok() for operation in schema.get_all_operations()]
     return {(operation.method.upper(), operation.path): user for operation in operations} | own
