@@ -20,6 +20,7 @@ The schema's metadata has `lepton.schema`, its version. Columns may be added wit
 """
 
 
+import contextlib
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -112,29 +113,54 @@ def _paths(name: str, kind: pa.DataType) -> Iterator[str]:
         yield name
 
 
-def read(data: bytes, header: "Header") -> pa.Table:
-    """The table of a body, checked against the segment's header. Raises `SegmentError`."""
-    try:
-        file = pq.ParquetFile(io.BytesIO(data), thrift_string_size_limit=1 << 20, thrift_container_size_limit=1 << 16)
-        if file.metadata.num_rows != header.records:
-            raise SegmentError(f"its body has {file.metadata.num_rows} records, its header says {header.records}")
-        if (size := pages.unpacked_bytes(data, file)) > MAX_PLAIN_BYTES:
+class Body:
+    """The body of a segment, unpacked by `read`. Raises `SegmentError` unless it fits the segment's header."""
+
+    def __init__(self, data: bytes, header: "Header"):
+        self._header = header
+        self.bytes = len(data)  # packed
+        with _readable():
+            self._file = pq.ParquetFile(io.BytesIO(data), thrift_string_size_limit=1 << 20,
+                                        thrift_container_size_limit=1 << 16)
+            self.schema: pa.Schema = self._file.schema_arrow
+            version = (self.schema.metadata or {}).get(VERSION_KEY, b"").decode("ascii", "replace")
+        if self._file.metadata.num_rows != header.records:
+            raise SegmentError(f"its body has {self._file.metadata.num_rows} records, its header says "
+                               f"{header.records}")
+        if (size := pages.unpacked_bytes(data, self._file)) > MAX_PLAIN_BYTES:
             raise SegmentError(f"its body of {len(data)} bytes unpacks to up to {size} bytes, and at most "
                                f"{MAX_PLAIN_BYTES} are read")
-        version = (file.schema_arrow.metadata or {}).get(VERSION_KEY, b"").decode("ascii", "replace")
         if version != VERSION:
             raise SegmentError(f"its records have the schema {version!r}; this version reads {VERSION!r}")
-        table = file.read()
-        table.validate(full=True)
-        numbers = table["number"].to_numpy()
-        runs = pc.unique(table["run"]).to_pylist()
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The table, or some of its columns, checked against the segment's header. Raises `SegmentError`."""
+        header = self._header
+        checked = ["run", "number"]
+        with _readable():
+            names = None if columns is None else [name for name in self.schema.names if name in {*columns, *checked}]
+            table = self._file.read(names, use_threads=False)  # segments are read by several threads
+            table.validate(full=True)
+            numbers = table["number"].to_numpy()
+            runs = pc.unique(table["run"]).to_pylist()
+        if header.records and (runs != [header.run] or (numbers[0], numbers[-1]) != (header.first, header.last)
+                               or (np.diff(numbers) <= 0).any()):
+            raise SegmentError(f"it has records {numbers[0]} to {numbers[-1]} of runs {runs}, its header says "
+                               f"{header.first} to {header.last} of run {header.run!r}")
+        return table if columns is None else table.select([name for name in names or () if name in columns])
+
+
+def read(data: bytes, header: "Header") -> pa.Table:
+    """The table of a body, checked against the segment's header. Raises `SegmentError`."""
+    return Body(data, header).read()
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise SegmentError(f"its body cannot be read: {str(error)[:200]}") from error
-    if header.records and (runs != [header.run] or (numbers[0], numbers[-1]) != (header.first, header.last)
-                           or (np.diff(numbers) <= 0).any()):
-        raise SegmentError(f"it has records {numbers[0]} to {numbers[-1]} of runs {runs}, its header says "
-                           f"{header.first} to {header.last} of run {header.run!r}")
-    return table
 
 
 def records(table: pa.Table) -> list[dict[str, Any]]:

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from .body import Body
+
 WORKERS = 4  # threads that read, decrypt and unpack; most of it releases Python's lock
+
+CACHE_BYTES = 64 << 20  # of packed bodies, which `query` keeps for the next question: 10 million results of 6 bytes
+KEY_BYTES = 250  # of a key in memory
 
 _Out = TypeVar("_Out")
 
@@ -76,6 +81,8 @@ class Results:
         self._run = run
         self._since = since
         self._until = until
+        self._cache: dict[str, Body | None] = {}  # of keys, whose objects never change; None: not selected
+        self._cached_bytes = 0
 
     def runs(self) -> list[RunSummary]:
         """The runs in order of time. Signatures are checked, contents are not decrypted."""
@@ -97,8 +104,10 @@ class Results:
 
     def table(self) -> "pa.Table":
         """All results. Columns that segments do not have are null there. Raises `ResultsError` if there are none."""
+        return self._concatenated(tables.agreed(list(self._opened())))
+
+    def _concatenated(self, parts: "list[pa.Table]") -> "pa.Table":
         import pyarrow as pa
-        parts = tables.agreed(list(self._opened()))
         if not parts:
             raise ResultsError(f"{self._source.where} has no results{self._selection()}; `lepton results list` shows "
                                "what there is")
@@ -119,8 +128,20 @@ class Results:
             yield from body.records(table)
 
     def query(self, sql: str) -> "pa.Table":
-        """The answer to a question in SQL (DuckDB) about the table `results`."""
-        return tables.query(self.table(), sql)
+        """The answer to a question in SQL (DuckDB) about the table `results`.
+
+        Only the columns that the question needs are unpacked, if all segments have the same ones. Further questions
+        read only segments that are new, up to `CACHE_BYTES`.
+        """
+        bodies = list(self._bodies())
+        if not bodies or any(body.schema != bodies[0].schema for body in bodies):
+            return tables.query(self.table(), sql)
+
+        def read(columns: list[str] | None) -> "pa.Table":
+            with ThreadPoolExecutor(WORKERS) as pool:
+                return self._concatenated(list(pool.map(lambda body: body.read(columns), bodies)))
+
+        return tables.query_columns(bodies[0].schema, read, sql)
 
     def export(self, path: str | Path, form: str = "") -> int:
         """Write all results to a Parquet or CSV file, by the file's name or `form`; returns their number."""
@@ -144,12 +165,28 @@ class Results:
 
     def _opened(self) -> "Iterator[pa.Table]":
         def load(key: str) -> "pa.Table | None":
-            segment = segments.parse(self._source.get(key), key)
-            if not segment.header.records or self._run not in (None, segment.header.run):
-                return None
-            return segment.table(self._keyring)
+            segment = self._wanted(key)
+            return None if segment is None else segment.table(self._keyring)
 
         return (table for table in self._map(load) if table is not None)
+
+    def _bodies(self) -> "Iterator[Body]":
+        def load(key: str) -> "Body | None":
+            if key not in self._cache:
+                segment = self._wanted(key)
+                body = None if segment is None else segment.body(self._keyring)
+                if self._cached_bytes < CACHE_BYTES:
+                    self._cache[key] = body
+                    self._cached_bytes += KEY_BYTES if body is None else body.bytes
+                return body
+            return self._cache[key]
+
+        return (body for body in self._map(load) if body is not None)
+
+    def _wanted(self, key: str) -> segments.Segment | None:
+        """A segment of the selected run; None for others and for those without records."""
+        segment = segments.parse(self._source.get(key), key)
+        return segment if segment.header.records and self._run in (None, segment.header.run) else None
 
     def _map(self, work: Callable[[str], _Out]) -> Iterator[_Out]:
         """Results of `work` for each key in order, a few of them in advance."""

@@ -24,6 +24,8 @@ from .keys import DeviceKeys
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from .body import Body
+
 FORMAT = "lepton-segment/3"
 CONTENT_TYPE = "application/vnd.apache.parquet"
 ROOT = "results"
@@ -105,13 +107,18 @@ class Segment:
             raise UnknownSignerError(f"segment {self.key} is signed by the key {self.signer}, which is not trusted",
                                      self.signer)
 
-    def table(self, keyring: Keyring) -> "pa.Table":
-        """The records as an Arrow table (`body`), after all checks. Raises `SegmentError`."""
-        from . import body
+    def body(self, keyring: Keyring) -> "Body":
+        """The decrypted body, after the check of the signature. Raises `SegmentError`."""
+        from .body import Body
         self.check_signature(keyring)
         with _named(self.key):
-            plain = self.envelope.decrypt(keyring.readers)
-            return body.read(plain, self.header)
+            return Body(self.envelope.decrypt(keyring.readers), self.header)
+
+    def table(self, keyring: Keyring, columns: Sequence[str] | None = None) -> "pa.Table":
+        """The records as an Arrow table (`body`), or some of its columns, after all checks. Raises `SegmentError`."""
+        found = self.body(keyring)
+        with _named(self.key):
+            return found.read(columns)
 
     def open(self, keyring: Keyring) -> list[dict[str, Any]]:
         """The records as they were spooled, after all checks. Raises `SegmentError`."""

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import obstore
 from obstore.exceptions import BaseError
@@ -234,13 +234,14 @@ def _make_bucket(server: Server) -> None:
         raise OSError(f"the bucket could not be made: {status}")
 
 
-def call_bucket(server: Server, method: str) -> int:
+def call_bucket(server: Server, method: Literal["PUT", "DELETE"]) -> int:
     """Make (PUT) or delete (DELETE) the server's bucket, which obstore has no call for; returns the HTTP status.
 
     Raises `OSError` if the server does not answer.
     """
     import httpx  # here because `store` imports this module for credentials only, and httpx takes 0.1 s to load
-    store = S3Store(server.bucket, **server.options(), client_options={"allow_http": True})
+    store = S3Store(server.bucket, access_key_id=server.access_key, secret_access_key=server.secret_key,
+                    endpoint=server.endpoint, region=REGION, client_options={"allow_http": True})
     try:
         return httpx.request(method, obstore.sign(store, method, "", SIGNED_FOR), timeout=5.0,
                              trust_env=False).status_code

@@ -4,13 +4,16 @@ pyarrow and DuckDB are imported by the functions that need them.
 """
 
 import contextlib
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import ResultsError
 
 if TYPE_CHECKING:
+    import duckdb
     import numpy as np
     import pyarrow as pa
 
@@ -52,17 +55,53 @@ def without_empty(table: "pa.Table") -> "pa.Table":
 
 def query(table: "pa.Table", sql: str) -> "pa.Table":
     """The answer to a question in SQL (DuckDB) about `table`, which is named `results` there."""
+    with _connected() as connection:
+        return _answer(connection, table, sql)
+
+
+def query_columns(schema: "pa.Schema", read: "Callable[[list[str] | None], pa.Table]", sql: str) -> "pa.Table":
+    """`query` about a table of a schema, of which `read` gets the columns that the question needs; None means all."""
+    with _connected() as connection:
+        connection.register(TABLE, _without_halves(schema.empty_table()))
+        table = read(_needed(connection, schema.names, sql))
+        return _answer(connection, table, sql)
+
+
+def _answer(connection: "duckdb.DuckDBPyConnection", table: "pa.Table", sql: str) -> "pa.Table":
+    import duckdb
+    connection.register(TABLE, _without_halves(table))
+    try:
+        answer = connection.sql(sql)
+        if answer is None:
+            raise ResultsError("the SQL is no question: give a SELECT")
+        return answer.to_arrow_table()
+    except duckdb.Error as error:
+        raise ResultsError(f"SQL: {' '.join(str(error).split())}") from error
+
+
+def _needed(connection: "duckdb.DuckDBPyConnection", names: list[str], sql: str) -> list[str] | None:
+    """The columns that DuckDB's plan of a question has; None if that does not tell."""
+    import duckdb
+    with contextlib.suppress(duckdb.Error, LookupError, ValueError):
+        scans: list[dict[str, Any]] = []
+        waiting = list(json.loads(connection.execute(f"EXPLAIN (FORMAT json) {sql}").fetchall()[0][1]))
+        while waiting:
+            node = waiting.pop()
+            waiting += node["children"]
+            if not node["children"]:
+                scans.append(node["extra_info"])
+        if scans and all(scan.get("Function") == "PYTHON_ARROW_SCAN" for scan in scans):
+            text = json.dumps(scans)
+            return [name for name in names if re.search(rf"\b{re.escape(name)}\b", text)]
+    return None
+
+
+@contextlib.contextmanager
+def _connected() -> "Iterator[duckdb.DuckDBPyConnection]":
     import duckdb
     with contextlib.closing(duckdb.connect(config={"autoinstall_known_extensions": False,
                                                    "autoload_known_extensions": False})) as connection:
-        connection.register(TABLE, _without_halves(table))
-        try:
-            answer = connection.sql(sql)
-            if answer is None:
-                raise ResultsError("the SQL is no question: give a SELECT")
-            return answer.to_arrow_table()
-        except duckdb.Error as error:
-            raise ResultsError(f"SQL: {' '.join(str(error).split())}") from error
+        yield connection
 
 
 def export(table: "pa.Table", path: str | Path, form: str = "") -> None:

@@ -261,3 +261,30 @@ def test_the_commands_for_keys(capsys, tmp_path, monkeypatch):
     assert "signed before with" in capsys.readouterr().out
     assert main(["results", "keys", "--signers", "signers.pem"]) == 0
     assert len(pem.read_signers("signers.pem")) == 2
+
+
+@pytest.mark.parametrize("sql", [
+    "SELECT fields.label, count(*) FROM results GROUP BY ALL ORDER BY ALL", "SELECT count(*) FROM results",
+    "FROM results ORDER BY run, number", "SELECT results FROM results ORDER BY run, number", "DESCRIBE results",
+    "SELECT run FROM results WHERE number = 3 AND cycles > 0", "SUMMARIZE results",
+    "SELECT COLUMNS('^c.*') FROM results ORDER BY cycles", "SELECT 1",
+    "WITH a AS (SELECT run, number FROM results) SELECT max(outputs.classes.values[1]) FROM results JOIN a USING (run)",
+    "SELECT (SELECT max(cycles) FROM results r WHERE r.run = s.run) m FROM results s ORDER BY m",
+    "SELECT * EXCLUDE (outputs) FROM results ORDER BY run, number"])
+def test_a_question_reads_only_what_it_needs_and_answers_the_same(opened, sql):
+    found = opened(device="alpha")
+    expected = results.tables.query(found.table(), sql)
+    assert found.query(sql).to_pylist() == expected.to_pylist()
+    assert found.query(sql).to_pylist() == expected.to_pylist()  # from what it has kept
+
+
+def test_a_question_about_one_column_does_not_unpack_the_others(opened, monkeypatch):
+    read = []
+    original = pq.ParquetFile.read
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda self, columns=None, **options: read.append(columns) or original(
+        self, columns, **options))
+    found = opened()
+    found.query("SELECT avg(cycles) FROM results")
+    assert read and all(columns == ["run", "number", "cycles"] for columns in read)
+    monkeypatch.setattr(found._source, "get", None)  # the second question needs no object again
+    assert found.query("SELECT count(fields.label) AS n FROM results").to_pylist() == [{"n": 200}]
