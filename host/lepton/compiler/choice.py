@@ -19,9 +19,9 @@ def _even_splits(extent: int) -> list[int]:
     return sorted({-(-extent // n) for n in range(1, extent + 1)}, reverse=True)
 
 
-def choose(layer: ChipLayer, config: ChipConfig, streams: Streams, budget: int) -> Tiling | None:
+def choose(layer: ChipLayer, config: ChipConfig, streams: Streams, budget: int, buffers: int = 2) -> Tiling | None:
     """The tiling with the least estimated cycles that fits `budget` scratchpad bytes, the accumulators and the weight
-    memory; None if there is none."""
+    memory; None if there is none. `buffers`: of each streamed tensor."""
     if fixed_weight_bytes(layer, config) > config.weight_bytes // 2:
         return None
     dot = layer.weighted
@@ -37,7 +37,7 @@ def choose(layer: ChipLayer, config: ChipConfig, streams: Streams, budget: int) 
             for rows in _even_splits(layer.output.height):
                 if rows * columns * (1 if dot else blocks) > config.accumulator_rows:
                     continue
-                tiling = Tiling(layer, config, streams, rows, columns, blocks)
+                tiling = Tiling(layer, config, streams, rows, columns, blocks, buffers)
                 if tiling.bytes > budget:
                     continue
                 tried += 1
@@ -62,4 +62,4 @@ def fixed_weight_bytes(layer: ChipLayer, config: ChipConfig) -> int:
 
 def smallest(layer: ChipLayer, config: ChipConfig, streams: Streams) -> int:
     """Scratchpad bytes of the smallest tiles, for error messages."""
-    return Tiling(layer, config, streams, 1, 1, 1).bytes
+    return Tiling(layer, config, streams, 1, 1, 1, buffers=1).bytes

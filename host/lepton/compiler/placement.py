@@ -133,7 +133,10 @@ class Placer:
             layer = self.layers[position]
             alive = self._alive(position)
             room = self.config.scratchpad_bytes - sum(self.buffers[name].size for name in alive)
-            tiling = choose(layer, self.config, self._streams(layer), room) if room >= 0 else None
+            streams = self._streams(layer)
+            tiling = choose(layer, self.config, streams, room) if room >= 0 else None
+            if tiling is None and not alive:
+                tiling = choose(layer, self.config, streams, room, buffers=1)
             if tiling is not None and (self._reasonable(tiling) or not alive):
                 tilings.append(tiling)
                 position += 1

@@ -62,16 +62,19 @@ def _spans(span: tuple[int, int], size: int) -> list[tuple[int, int]]:
 class Tiling:
     """A layer cut to tiles of at most `rows` x `columns` output pixels and `blocks` channel blocks.
 
-    `blocks` counts the input blocks of one command for DOT, and its output blocks (nz) for SUM and MAX.
+    `blocks` counts the input blocks of one command for DOT, and its output blocks (nz) for SUM and MAX. `buffers`:
+    how many tiles of a streamed tensor are in the scratchpad at once. With one, array and transfers take turns.
     """
 
-    def __init__(self, layer: ChipLayer, config: ChipConfig, streams: Streams, rows: int, columns: int, blocks: int):
+    def __init__(self, layer: ChipLayer, config: ChipConfig, streams: Streams, rows: int, columns: int, blocks: int,
+                 buffers: int = 2):
         self.layer = layer
         self.config = config
         self.streams = streams
         self.rows = rows
         self.columns = columns
         self.blocks = blocks
+        self.buffers = buffers
         self.dot = layer.weighted
         self.tried = 1  # tilings that fitted, of which this was the best
 
@@ -191,12 +194,12 @@ class Tiling:
 
     @property
     def slots(self) -> tuple[int, int, int]:
-        """Tile buffers of source, output and residual: two of each streamed one, or one if it is filled only once."""
+        """Tile buffers of source, output and residual: `buffers` of a streamed one, one if it is filled only once."""
         commands = self.tile_count * len(self.block_groups)
         parts = len(self._reductions[0][1]) if self.dot else 1
         fills = self.tile_count if self.source_loads_once else commands * parts
-        source = 2 if fills > 1 else 1
-        others = 2 if commands > 1 else 1
+        source = self.buffers if fills > 1 else 1
+        others = self.buffers if commands > 1 else 1
         return source * self.streams.source, others * self.streams.output, others * self.streams.residual
 
     @property

@@ -2,20 +2,25 @@ import lepton.device
 import numpy as np
 import pytest
 from lepton.compiler import compile_graph
+from lepton.graph import interpret
 from lepton.models import topologies
 from lepton.runtime import Session
 
-# Multiply-accumulates, exactly; rounded they are the published 1.81 G, 4.09 G, 569 M and 300 M, and MLPerf Tiny's
-# 12.5 M, 2.7 M, 7.5 M and 0.26 M.
+# Multiply-accumulates, exactly; rounded they are the published 1.81 G, 4.09 G, 569 M and 300 M, MLPerf Tiny's
+# 12.5 M, 2.7 M, 7.5 M and 0.26 M, and torchvision's 0.22 G, 0.06 G and 0.39 G.
 MACS = {
     "resnet18": 1_814_073_344, "resnet50": 4_089_184_256, "mobilenet_v1": 568_740_352, "mobilenet_v2": 300_774_272,
     "tiny_ic": 12_501_632, "tiny_kws": 2_656_768, "tiny_vww": 7_489_664, "tiny_ad": 264_192,
+    "mobilenet_v3_large": 216_589_760, "mobilenet_v3_small": 56_510_400, "efficientnet_b0": 385_814_752,
+    "efficientnet_lite0": 385_187_552,
     "gemm_64x512x64": 2_097_152, "gemm_1x256x256": 65_536, "conv_3x3_14x14x128_128": 28_901_376,
     "conv_1x1_28x28x64_64": 3_211_264,
 }
-# (activation's shape at the classifier, parameters with weights) as published; weights: 11.7 M less norms and biases.
+# Published parameters less norms and biases: torchvision counts 11 689 512, 5 483 032, 2 542 856 and 5 288 548 for
+# ResNet-18, MobileNetV3 and EfficientNet-B0.
 WEIGHTS = {"resnet18": 11_678_912, "resnet50": 25_502_912, "mobilenet_v1": 4_209_088, "mobilenet_v2": 3_469_760,
-           "tiny_ad": 264_192}
+           "tiny_ad": 264_192, "mobilenet_v3_large": 5_451_272, "mobilenet_v3_small": 2_525_832,
+           "efficientnet_b0": 5_236_192, "efficientnet_lite0": 4_608_992}
 
 
 @pytest.mark.parametrize("name", MACS)
@@ -28,6 +33,13 @@ def test_networks_have_as_many_weights_as_published(name):
     graph = topologies.build(name)
     assert sum(t.data.size for t in graph.tensors.values() if t.data is not None and t.data.dtype == np.int8) \
         == WEIGHTS[name]
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_large", "mobilenet_v3_small", "efficientnet_b0", "efficientnet_lite0"])
+def test_networks_with_gates_are_one_job(name):
+    """From the first tensor to the last, nothing is left to the host."""
+    model = compile_graph(topologies.build(name), "base")
+    assert [type(step).__name__ for step in model.steps] == ["ChipStep"]
 
 
 def test_compiler_counts_the_same_macs():
@@ -73,6 +85,15 @@ def test_outputs_are_those_of_litert(name):
     with lepton.device.open("golden", config="base") as device, \
             Session(compile_graph(graph, "base"), device) as session:
         assert np.array_equal(session.run(inputs).outputs[graph.outputs[0]], expected)
+
+
+def test_outputs_with_gates_are_those_of_the_hosts_kernels():
+    graph = topologies.build("mobilenet_v3_small")
+    inputs = topologies.random_inputs(graph)
+    with lepton.device.open("golden", config="base") as device, \
+            Session(compile_graph(graph, "base"), device) as session:
+        assert np.array_equal(session.run(inputs).outputs[graph.outputs[0]],
+                              interpret.evaluate(graph, inputs)[graph.outputs[0]])
 
 
 def all_activations(graph):

@@ -14,6 +14,7 @@ import numpy as np
 
 from lepton.graph import Graph
 
+from .gated import efficientnet_b0, efficientnet_lite0, mobilenet_v3_large, mobilenet_v3_small
 from .layers import conv, gemm
 from .mlperf_tiny import anomaly_detection, image_classification, keyword_spotting, visual_wake_words
 from .mobilenet import mobilenet_v1, mobilenet_v2
@@ -22,7 +23,8 @@ from .resnet import resnet18, resnet50
 NETWORKS = {
     "resnet18": resnet18, "resnet50": resnet50, "mobilenet_v1": mobilenet_v1, "mobilenet_v2": mobilenet_v2,
     "tiny_ic": image_classification, "tiny_kws": keyword_spotting, "tiny_vww": visual_wake_words,
-    "tiny_ad": anomaly_detection,
+    "tiny_ad": anomaly_detection, "mobilenet_v3_large": mobilenet_v3_large, "mobilenet_v3_small": mobilenet_v3_small,
+    "efficientnet_b0": efficientnet_b0, "efficientnet_lite0": efficientnet_lite0,
 }
 _GEMM = re.compile(r"gemm_(\d+)x(\d+)x(\d+)")
 _CONV = re.compile(r"conv_(\d+)x(\d+)_(\d+)x(\d+)x(\d+)_(\d+)")

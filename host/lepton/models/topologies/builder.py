@@ -7,6 +7,7 @@ output is `REACH` standard deviations.
 
 import math
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,8 +21,10 @@ from lepton.graph import (
     FullyConnected,
     Graph,
     MaxPool2D,
+    Mul,
     Op,
     Quantization,
+    Table,
 )
 from lepton.graph.builder import GraphBuilder, Value
 from lepton.graph.core import Shape
@@ -128,6 +131,25 @@ class TopologyBuilder:
         """The sum of two activations of the same shape."""
         moments = Moments(a.moments.mean + b.moments.mean, a.moments.variance + b.moments.variance)
         return self._activation(Add(clamp=INT8), [a.value, b.value], moments, name, relu)
+
+    def multiply(self, a: Activation, b: Activation, *, name: str) -> Activation:
+        """The product of two activations; `b` may have a single pixel, as a gate has."""
+        mean = a.moments.mean * b.moments.mean
+        moments = Moments(mean, a.moments.power * b.moments.power - mean**2)
+        return self._activation(Mul(clamp=INT8), [a.value, b.value], moments, name, False)
+
+    def function(self, x: Activation, function: Callable[[np.ndarray], np.ndarray], *, name: str) -> Activation:
+        """A function of each value, as a table. Its range is what it makes of the range of `x`."""
+        reals = (np.arange(-128, 128) - x.quantization.zero_point[0]) * float(x.quantization.scale[0])
+        made = function(reals)
+        likely = np.exp(-((reals - x.moments.mean) ** 2) / (2 * x.moments.variance))
+        mean = float(np.average(made, weights=likely))
+        moments = Moments(mean, float(np.average((made - mean) ** 2, weights=likely)))
+        low = min(float(made.min()), 0.0)
+        scale = (max(float(made.max()), 0.0) - low) / 255
+        quantization = _quantization(scale, -128 - round(low / scale))
+        values = np.clip(np.rint(made / scale) + quantization.zero_point[0], *INT8).astype(np.int8).tobytes()
+        return Activation(self._builder.emit(Table(values), [x.value], name, quantization), moments)
 
     def max_pool(self, x: Activation, kernel: int, stride: int, *, name: str, padding: int | None = None) -> Activation:
         """A maximum pool with a square window."""
