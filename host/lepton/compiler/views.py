@@ -1,4 +1,5 @@
-"""Tensors that are channels of other buffers: results of Concat and Slice, without cost where lanes do not matter.
+"""Tensors that are channels of other buffers: results of Concat, Slice and Gather, without cost where lanes do not
+matter.
 
 A concatenation's operands are one after the other in one buffer, each from a whole block on; their producers write
 them there. Operators that multiply by weights read channels from any lanes; for others, and for the host, a layer of
@@ -24,8 +25,8 @@ class ChannelView:
         """True where channels are one after the other from the first lane on."""
         return np.array_equal(self.lanes, np.arange(len(self.lanes)))
 
-    def part(self, which: slice) -> "ChannelView":
-        """The view of some of the channels; of the blocks between the first and the last of them."""
+    def part(self, which: slice | np.ndarray) -> "ChannelView":
+        """The view of some of the channels, in any order; of the blocks between the first and the last of them."""
         lanes = self.lanes[which]
         width = self.image.lane_count
         low = int(lanes.min()) // width

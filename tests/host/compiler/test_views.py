@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from lepton.arch import PRESETS
 from lepton.compiler import compile_graph
-from lepton.graph import Arithmetic, Concat, interpret
+from lepton.graph import Arithmetic, Concat, Gather, Tensor, interpret
 
-from tests.host.compiler.compiler_graphs import CRAMPED, golden, random_inputs
+from tests.host.compiler.compiler_graphs import CRAMPED, Builder, golden, random_inputs
 from tests.host.compiler.compiler_moves import builder, concat, conv, random_moves, take
 
 
@@ -53,7 +53,7 @@ def test_channels_are_moved_for_lane_wise_work_and_for_the_host():
     assert kinds(exact(graph, "tiny")) == ["Conv2D", "Conv2D", "Select", "MaxPool2D", "Select"]
 
 
-def test_operands_from_outside_and_twice_the_same():
+def test_operands_from_outside_and_twice_the_exact():
     b = builder((1, 4, 4, 20), 1)
     x = conv(b, "image", 12)
     y = concat(b, x, "image", x)
@@ -95,3 +95,41 @@ def test_other_axes_run_on_the_host():
     x = b.node(Concat(1), ["image", "image"], (1, 8, 4, 8), same=True)
     row = compile_graph(b.done(x), PRESETS["tiny"]).placement[0]
     assert (row.where, row.reason) == ("host", "axis 1 is not the last, that of channels")
+
+
+def gathered(b, x, places):
+    """`x` with its channels at constant places."""
+    name = f"places{len(b.graph.nodes)}"
+    b.graph.tensors[name] = Tensor(name, places.shape, places.dtype, None, places)
+    return b.node(Gather(3), [x, name], (*b.shape(x)[:3], len(places)), same=True)
+
+
+@pytest.mark.parametrize("config", ["tiny", "base", *CRAMPED])
+@pytest.mark.parametrize("groups", [2, 3])
+def test_a_channel_shuffle_is_only_another_order_of_lanes(config, groups):
+    """Read by a convolution, it takes no layer."""
+    b = Builder((1, 6, 5, 8), 4)
+    x = b.conv("image", 42, (1, 1))
+    y = gathered(b, x, np.arange(42).reshape(groups, -1).T.ravel())
+    model = exact(b.done(b.conv(y, 20)), config)
+    assert kinds(model) == ["Conv2D", "Conv2D"]
+
+
+@pytest.mark.parametrize("arithmetic", Arithmetic)
+@pytest.mark.parametrize("seed", range(8))
+def test_channels_at_any_places(seed, arithmetic):
+    """Permuted, some left out, some taken twice, counted from the end; read by every kind of layer, and an output."""
+    random = np.random.default_rng([seed, 5])
+    channels = int(random.choice([5, 16, 37, 50]))
+    b = Builder((1, 5, 7, 9), seed)
+    x = b.conv("image", channels)
+    places = random.permutation(channels) if seed % 2 else random.integers(0, channels, int(random.integers(1, 60)))
+    if arithmetic is not Arithmetic.FIXED:
+        places = np.where(random.random(len(places)) < 0.3, places - channels, places)
+    y = gathered(b, x, places.astype(np.int64))
+    reader = [lambda: b.conv(y, 12, (1, 1)), lambda: b.depthwise(y), lambda: b.add(y, y),
+              lambda: b.dense(y, 9), lambda: gathered(b, y, np.arange(len(places))[::-1].copy())][seed % 5]
+    graph = b.done(*([reader(), y] if seed % 3 == 0 else [reader()]))
+    graph.arithmetic = arithmetic
+    model = exact(graph, ["tiny", "cramped16"][seed % 2])
+    assert not [row for row in model.placement if row.where == "host"]

@@ -1,4 +1,4 @@
-"""Concatenations, slices and paddings of channels, and tensors with other channels.
+"""Concatenations, slices, permutations and paddings of channels, and tensors with other channels.
 
 Operators that multiply by weights read channels from any lanes; for others, channels are copied to their own lanes.
 """
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...arch import Rounding, TensorOpcode
-from ...graph import Concat, Graph, Node, Op, Pad, Reshape, Slice
+from ...graph import Concat, Gather, Graph, Node, Op, Pad, Reshape, Slice
 from .. import quantize
 from ..chip_node import ChipJob, ChipNode
 from ..images import ImageShape, Operand, image_of
@@ -57,13 +57,32 @@ def join(context: Context, node: ChipNode, index: int, op: Concat) -> list[ChipL
 
 def take_channels(context: Context, node: ChipNode, index: int, op: Slice) -> list[ChipLayer]:
     """A view of some channels."""
+    return _taken(context, node, index, op.index[-1])
+
+
+def permute_channels(context: Context, node: ChipNode, index: int, op: Gather) -> list[ChipLayer]:
+    """A view of channels in another order, as a channel shuffle makes; a buffer where a channel is there twice, since a
+    layer has one weight for each lane."""
+    places = _indices(context.graph, node.node) % node.source.image[2]
+    layers = _taken(context, node, index, places)
+    if len(np.unique(places)) < len(places) and node.output in context.views:
+        layers.append(gather(context, node.output, node.written, index + len(layers)))
+    return layers
+
+
+def _indices(graph: Graph, node: Node) -> np.ndarray:
+    """The constant indices of a Gather."""
+    return np.asarray(graph.tensors[node.inputs[1]].data)
+
+
+def _taken(context: Context, node: ChipNode, index: int, which: slice | np.ndarray) -> list[ChipLayer]:
     layers: list[ChipLayer] = []
     source = context.view(node.source)
     if source.image.channels:  # packed: a view cannot begin within a pixel
         image = context.new_image(context.name(node.source.tensor, node.source.image[2]), node.image)
         layers.append(select(context, node.source.values, source, image, index))
         source = ChannelView(image, source.lanes)
-    return layers + _viewed(context, node, source.part(op.index[-1]), index + len(layers))
+    return layers + _viewed(context, node, source.part(which), index + len(layers))
 
 
 def _viewed(context: Context, node: ChipNode, view: ChannelView, index: int) -> list[ChipLayer]:
@@ -193,6 +212,19 @@ def refuse_slice(graph: Graph, node: Node, op: Slice) -> str | None:
     return constants(graph, node)
 
 
+def refuse_gather(graph: Graph, node: Node, op: Gather) -> str | None:
+    """Of channels, at constant places: it only renames lanes."""
+    data = graph.tensors[node.inputs[1]].data
+    rank = len(graph.tensors[node.inputs[0]].shape)
+    if data is None:
+        return "its indices are computed"
+    if op.axis % rank != rank - 1 or data.ndim != 1:
+        return f"it takes along axis {op.axis} with indices of shape {data.shape}; the chip permutes channels"
+    if graph.tensors[node.inputs[0]].data is not None:
+        return "an operand of it is constant"
+    return None
+
+
 def refuse_pad(graph: Graph, node: Node, op: Pad) -> str | None:
     rank = len(op.widths)
     if op.mode != "constant":
@@ -216,6 +248,7 @@ def always(graph: Graph, node: Node, op: Op) -> bool:
 RULES: dict[type[Op], Rule] = {
     Concat: Rule(refuse_concat, moves=always, move=join, operand_places=operand_places),
     Slice: Rule(refuse_slice, cut, moves=slice_moves, move=take_channels),
+    Gather: Rule(refuse_gather, moves=always, move=permute_channels),
     Pad: Rule(refuse_pad, pad),
     Reshape: Rule(refuse_reshape),
 }
