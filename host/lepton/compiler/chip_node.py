@@ -68,8 +68,8 @@ class ChipNode:
         return [self.source, *self.others] + ([self.residual] if self.residual else [])
 
     def reads(self) -> list[str]:
-        """The tensors that it needs."""
-        return [operand.tensor for operand in self.operands()]
+        """The tensors that it needs, without constants."""
+        return [operand.tensor for operand in self.operands() if not operand.constant]
 
 
 @dataclass(eq=False)

@@ -165,11 +165,11 @@ def _chip_step(graph: Graph, segment: ChipJob, model: CompiledModel) -> ChipStep
         raise TooManyLayers(counts)
     layers[-1].finishes = True
     try:
-        placement = Placer(layers, config, list(context.inputs), segment.outputs).place()
+        placement = Placer(layers, config, list(context.inputs), segment.outputs, context.constants).place()
     except LayerDoesNotFit as error:
         raise NotOnChip((owners[error.position].node, str(error))) from error
     check_sizes(graph.name, placement.sizes)
-    program = schedule(layers, placement, config, list(context.inputs), segment.outputs)
+    program = schedule(layers, placement, config, [*context.inputs, *context.constants], segment.outputs)
     SemaphoreAllocator(config.lanes, {
         Memory.SCRATCHPAD: config.scratchpad_bytes, Memory.WEIGHTS: config.weight_bytes,
         Memory.SCRATCH: placement.sizes[Region.SCRATCH], Memory.OUTPUT: placement.sizes[Region.OUTPUT],

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..graph import Graph, GraphError
+from ..graph import Graph, GraphError, Node
 
 ImageShape = tuple[int, int, int]  # (height, width, channels)
 
@@ -16,6 +16,7 @@ class Operand:
     values: the tensor of the graph whose values these are. It differs from `tensor` only where the host sends each
         byte through `table` (indexed by the unsigned byte) while it changes the tensor's layout.
     packed: the chip computes `tensor` with another number of channels.
+    constant: its values are in the program.
     """
 
     tensor: str
@@ -23,6 +24,7 @@ class Operand:
     values: str
     table: bytes | None = None
     packed: bool = False
+    constant: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,14 @@ def image_shape(shape: tuple[int, ...], where: str) -> ImageShape:
         raise GraphError(f"{where}: the batch must be 1, not {shape[0]}; import the network with batch 1")
     height, width, channels = (1, 1, 1, *(shape[1:] if len(shape) == 4 else shape))[-3:]
     return height, width, channels
+
+
+def repeated_image(graph: Graph, node: Node, index: int) -> ImageShape:
+    """The image of operand `index` of an operator of two tensors; a constant with one channel is repeated over all."""
+    tensor = graph.tensors[node.inputs[index]]
+    image = image_shape(tuple(map(int, tensor.shape)) or (1,), f"tensor {tensor.name!r}")
+    channels = image_of(graph, node.outputs[0])[2]
+    return (*image[:2], channels) if tensor.data is not None and image[2] == 1 else image
 
 
 def image_of(graph: Graph, name: str) -> ImageShape:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..arch.commands import Tensor as TensorCommand
 from ..graph import Graph, Node
-from .images import Alias, ImageShape, Operand, image_of
+from .images import Alias, ImageShape, Operand, image_of, repeated_image
 from .lowering.rules import RULES
 
 _SAME = bytes(range(256))  # the byte map that changes nothing
@@ -85,6 +85,8 @@ class Operands:
         """Operand `index` of a node that the chip computes."""
         rule = RULES[type(node.op)]
         name = node.inputs[index]
+        if self.graph.tensors[name].data is not None:
+            return Operand(name, repeated_image(self.graph, node, index), name, constant=True)
         image = rule.read_image(self.graph, node, index)
         units = rule.units(self.graph, node)
         if name in self.outside:

@@ -44,7 +44,8 @@ class Placement:
     slots: list[Slots]
     resident: dict[str, int]  # buffer -> scratchpad address
     memory: dict[str, Place]  # buffer -> place in memory, for what travels
-    sizes: dict[Region, int]
+    sizes: dict[Region, int]  # of INPUT, OUTPUT and SCRATCH
+    constants: bytes  # activations that are constant, from the beginning of region PROGRAM on
 
 
 @dataclass(eq=False)
@@ -86,11 +87,13 @@ class Placer:
     """Decides for the layers of one job. What does not fit the scratchpad passes through memory: one resident tensor
     after the other is given up until every layer has room for its tiles."""
 
-    def __init__(self, layers: list[ChipLayer], config: ChipConfig, inputs: list[str], outputs: list[str]):
+    def __init__(self, layers: list[ChipLayer], config: ChipConfig, inputs: list[str], outputs: list[str],
+                 constants: dict[str, bytes]):
         self.layers = layers
         self.config = config
         self.inputs = inputs
         self.outputs = outputs
+        self.constants = constants
         self.buffers: dict[str, _Buffer] = {}
         for position, layer in enumerate(layers):
             for image in (layer.source, layer.residual):
@@ -115,7 +118,13 @@ class Placer:
                 break
         slots = [self._slots(tiling, addresses.get(position, 0)) for position, tiling in enumerate(tilings)]
         memory, sizes = self._memory()
-        return Placement(tilings, slots, {name: addresses[name] for name in self.resident}, memory, sizes)
+        constants = bytearray()
+        for name, data in self.constants.items():
+            constants += bytes(-len(constants) % MEMORY_ALIGNMENT)
+            memory[name] = Place(Region.PROGRAM, len(constants))
+            constants += data
+        return Placement(tilings, slots, {name: addresses[name] for name in self.resident}, memory, sizes,
+                         bytes(constants))
 
     def _streams(self, layer: ChipLayer) -> Streams:
         return Streams(layer.source.name not in self.resident, layer.output.name not in self.resident,
@@ -208,7 +217,7 @@ class Placer:
                 end = sizes[region] + self.buffers[name].size
                 sizes[region] = -(-end // MEMORY_ALIGNMENT) * MEMORY_ALIGNMENT
         spilled = [_Item(name, b.size, b.first, b.last) for name, b in self.buffers.items()
-                   if name not in self.resident and name not in memory]
+                   if name not in self.resident and name not in memory and name not in self.constants]
         for key, offset in _first_fit(spilled, MEMORY_ALIGNMENT).items():
             name = str(key)
             memory[name] = Place(Region.SCRATCH, offset)

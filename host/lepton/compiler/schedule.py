@@ -29,8 +29,9 @@ from .weights import LayerWeights, WeightRing
 
 def schedule(layers: list[ChipLayer], placement: Placement, config: ChipConfig, inputs: list[str],
              outputs: list[str]) -> CommandSequence:
-    """The program of one job. `inputs` and `outputs` name the buffers that cross to and from the host."""
-    program = CommandSequence()
+    """The program of one job. `inputs` name the buffers that are in memory before it starts, `outputs` those that the
+    host reads."""
+    program = CommandSequence(constants=bytearray(placement.constants))
     state = _State(placement, config, program, set(inputs), set(outputs))
     for position, layer in enumerate(layers):
         _LayerScheduler(state, position, layer, last=position == len(layers) - 1).run()

@@ -25,13 +25,17 @@ class Segmenter:
         self.operands = Operands(graph, set(refused), config.lanes)
         work = [n for n in graph.nodes
                 if not (self._on_host(n) or renames(n) or self.operands.at_the_edge(n))]
-        reads = {id(n): [self.operands.operand(n, i) for i, name in enumerate(n.inputs) if self._computed(name)]
-                 for n in work}
+        reads = {id(n): self._operands_of(n) for n in work}
         self.hosts = self._host_nodes({o.tensor for operands in reads.values() for o in operands})
         # what the caller and host operators read of the chip, once for each of them
         wanted = [*graph.outputs, *(n for node in self.hosts.values() for n in node.inputs if self._computed(n))]
         self.aliases = [alias for name in wanted if (alias := self.operands.alias(name)) is not None]
         self.chips = {chip.output: chip for chip in self._chip_nodes(work, reads)}
+
+    def _operands_of(self, node: Node) -> list[Operand]:
+        """What a layer reads of activations; a constant only where it meets results in the tail."""
+        meets = RULES[type(node.op)].fusion is Fusion.RESIDUAL
+        return [self.operands.operand(node, i) for i, name in enumerate(node.inputs) if meets or self._computed(name)]
 
     def _on_host(self, node: Node) -> bool:
         return id(node) in self.refused
@@ -72,7 +76,8 @@ class Segmenter:
             operands = reads[id(node)]
             rule = RULES[type(node.op)]
             if rule.fusion is Fusion.RESIDUAL:
-                whole = [i for i in (0, 1) if operands[i].image == rule.written_image(self.graph, node)]
+                image = rule.written_image(self.graph, node)
+                whole = [i for i in (0, 1) if operands[i].image == image and not operands[i].constant]
                 found = next(((c, i) for c in reversed(result) for i in whole
                               if fits(c, operands[i]) and not c.scatters), None)
                 if found is not None:

@@ -6,7 +6,7 @@ Golden against the host's kernels, which are the frameworks' (`tests/system/test
 import numpy as np
 import pytest
 from lepton.compiler import compile_graph
-from lepton.graph import Add, Arithmetic, Mul, Sub, Table, interpret
+from lepton.graph import Add, Arithmetic, Mul, Sub, Table, Tensor, interpret
 
 from tests.host.compiler.compiler_graphs import CRAMPED, Builder, golden, quantization, random_inputs
 
@@ -93,6 +93,33 @@ def test_every_broadcast_of_rows_and_columns(seed, op, arithmetic):
     else:
         b.graph.tensors[result].quantization = quantization(0.09, 3)
     exact(b.done(result), ["tiny", "cramped4", "cramped16"][seed % 3], arithmetic)
+
+
+@pytest.mark.parametrize("arithmetic", Arithmetic)
+@pytest.mark.parametrize("op", [Add, Sub, Mul])
+@pytest.mark.parametrize("seed", range(10))
+def test_constant_operands(seed, op, arithmetic):
+    """For every channel, row, column, pixel or element; one value for all; fused into a layer or not."""
+    random = np.random.default_rng([seed, 78])
+    height, width = (int(n) for n in random.integers(2, 12, 2))
+    channels = int(random.choice([3, 16, 20, 50]))
+    b = Builder((1, height, width, 6), seed)
+    x = b.conv("image", channels, padding=PADDED)
+    b.graph.tensors[x].quantization = quantization(random.uniform(0.04, 0.06), int(random.integers(-99, 99)))
+    shape = [(channels,), (1, 1, channels), (height, 1, channels), (1, 1, width, channels),
+             (1, height, width, channels),
+             (1, height, width, 1), (height, 1, 1), (1,), (), (1, 1, 1, channels)][seed]
+    data = random.integers(-128, 128, shape).astype(np.int8)
+    b.graph.tensors["constant"] = Tensor("constant", data.shape, data.dtype,
+                                         quantization(random.uniform(0.04, 0.06), int(random.integers(-99, 99))), data)
+    operands = [x, "constant"] if random.random() < 0.5 else ["constant", x]
+    result = b.node(op(), operands, b.shape(x))
+    if op is Mul:
+        scaled_like(b, result, x, "constant")
+    else:
+        b.graph.tensors[result].quantization = quantization(0.09, 3)
+    outputs = [result, b.max_pool(x, kernel=(2, 2))] if seed % 2 else [result]
+    exact(b.done(*outputs), ["tiny", "cramped4", "cramped16"][seed % 3], arithmetic)
 
 
 def test_products_of_a_tensor_with_itself():

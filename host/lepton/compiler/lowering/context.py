@@ -32,7 +32,8 @@ class Input:
 class Context:
     """The job that is being lowered.
 
-    `inputs` collects the buffers that the host fills, `views` the tensors that have no buffer of their own.
+    `inputs` collects the buffers that the host fills, `constants` those that are in the program, `views` the tensors
+    that have no buffer of their own.
     """
 
     def __init__(self, graph: Graph, config: ChipConfig, segment: ChipJob):
@@ -43,6 +44,7 @@ class Context:
         self.outside = set(segment.inputs)
         self.wanted = set(segment.outputs)
         self.inputs: dict[str, Input] = {}  # by buffer
+        self.constants: dict[str, bytes] = {}  # by buffer
         self.views: dict[str, ChannelView] = {}
         self._names: dict[object, str] = {}
 
@@ -73,6 +75,8 @@ class Context:
         channels = operand.image[2]
         shape = height, width, channels
         tensor = operand.tensor
+        if operand.constant:
+            return self._constant(operand, shape)
         if tensor in self.outside:
             self._fits(tensor, prod(shape), prod(self.shape(tensor)))
             name = operand.values if operand.values == tensor and channels == self._own_channels(tensor) else \
@@ -86,6 +90,16 @@ class Context:
             return replace(self.new_image(self.name(tensor, "packed"), shape), channels=channels)
         self._fits(tensor, (height * width, channels), self._pixels(tensor))
         return self._computed(tensor, shape)
+
+    def _constant(self, operand: Operand, shape: ImageShape) -> Image:
+        """A constant of the graph in blocks, as activations are."""
+        name = self.name(operand.tensor, "constant", shape)
+        if name not in self.constants:
+            data = np.asarray(self.graph.tensors[operand.tensor].data)
+            pixels = np.broadcast_to(data.reshape(-1, data.shape[-1] if data.ndim else 1),
+                                     (shape[0] * shape[1], shape[2]))
+            self.constants[name] = Blocked(pixels.shape, *shape, self.lanes).to_device(pixels)
+        return self.new_image(name, shape)
 
     def write(self, node: ChipNode) -> Image:
         """Where the results of a node go."""

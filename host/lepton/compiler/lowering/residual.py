@@ -10,11 +10,12 @@ from ...graph.interpret import compute
 from ...graph.numerics.requantize import add_parameters
 from .. import residual_fit
 from ..chip_node import ChipNode
-from ..images import image_of
+from ..images import image_of, repeated_image
 from ..layers import ChipLayer
 from ..rule import Fusion, Rule
 from .context import Context, scale_of
-from .lanewise import read_and_write, refuse_lanewise
+from .lanewise import read_and_write
+from .limits import window
 
 _BYTES = np.arange(-128, 128).astype(np.int8)
 Scales = tuple[float, float, float]  # of the layer's own value, of the residual, of the output
@@ -23,14 +24,22 @@ Zeros = tuple[int, int, int]
 
 def refuse(graph: Graph, node: Node, op: Add | Sub | Mul) -> str | None:
     """One operand has the shape of the result; the other has it too, or one row or column that serves all."""
-    a, b = (image_of(graph, name) for name in node.inputs)
+    try:
+        a, b = (repeated_image(graph, node, i) for i in (0, 1))
+    except GraphError as error:
+        return str(error)
+    constant = [graph.tensors[name].data is not None for name in node.inputs]
     result = image_of(graph, node.outputs[0])
     if result not in (a, b):
         return f"neither operand, {a} and {b} as (height, width, channels), has the result's shape {result}"
+    if all(constant):
+        return "both operands are constant"
+    if result not in [image for image, known in zip((a, b), constant, strict=True) if not known]:
+        return "the computed operand is repeated over the constant one"
     other = b if a == result else a
     if other[2] != result[2]:
         return f"one channel of {other} for {result[2]} channels"
-    return refuse_lanewise(graph, node, op)
+    return window(result)
 
 
 def add(context: Context, layer: ChipLayer, node: ChipNode, op: Add) -> None:
