@@ -67,6 +67,8 @@ ROWS: tuple[Entry, ...] = (
     Entry("tiny_ad", 18_000, "GAP9 65 k", quick=True),
     Entry("mobilenet_v1", 2_780_000, "NE16 silicon 21 %"),
     Entry("mobilenet_v2", 1_810_000, "Gemmini about 5 %"),
+    Entry("mobilenet_v3_large", 1_350_000),
+    Entry("efficientnet_lite0", 2_000_000),
     Entry("resnet18", 7_540_000, "VTA 86 %, body only"),
     Entry("resnet50", 16_800_000, "Gemmini 54 %, batch 4"),
     Entry("tiny_ic_file", 56_000, file="ic/resnet8_int8.tflite"),
