@@ -40,6 +40,7 @@ class Liar:
         self.lanes = 2
         self.group = 1
         self.honest = False
+        self._stored: set[str] = set()
         self.dropped: dict[str, segments.Header] = {}
 
     def identify(self, expected: str | None = None) -> str:
@@ -54,10 +55,11 @@ class Liar:
             self._result.events[lie] = self._result.events.get(lie, 0) + 1
         if lie == "no answers":
             raise Unavailable("no answer", 0.01)
-        if lie == "dropped segments":
+        if lie == "dropped segments" and key not in self._stored:  # it may be there, if an answer was lost
             self.dropped[key] = segments.parse(data, key).header
             return self._rng.random() < 0.5
         new = self._store.put_new(key, data)
+        self._stored.add(key)
         self.dropped.pop(key, None)
         if lie == "lost answers":
             raise Unavailable("the answer is lost", 0.01)

@@ -273,8 +273,14 @@ def _ports(known: dict[str, int]) -> dict[str, int]:
 
     From 10000 to 21999, so that the gRPC ports end below 32768, where Linux's ports for outgoing connections begin.
     """
-    if set(known) >= set(_PORTS) and all(_free(p) and _free(p + 10000) for p in known.values()):
-        return known
+    if set(known) >= set(_PORTS):
+        deadline = time.monotonic() + KILL_SECONDS
+        while not all(_free(p) and _free(p + 10000) for p in known.values()):  # of a killed server they are freed late
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        else:
+            return known
     found: dict[str, int] = {}
     while len(found) < len(_PORTS):
         port = 10000 + secrets.randbelow(12000)

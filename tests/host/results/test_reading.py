@@ -266,7 +266,7 @@ def test_the_commands_for_keys(capsys, tmp_path, monkeypatch):
 @pytest.mark.parametrize("sql", [
     "SELECT fields.label, count(*) FROM results GROUP BY ALL ORDER BY ALL", "SELECT count(*) FROM results",
     "FROM results ORDER BY run, number", "SELECT results FROM results ORDER BY run, number", "DESCRIBE results",
-    "SELECT run FROM results WHERE number = 3 AND cycles > 0", "SUMMARIZE results",
+    "SELECT run FROM results WHERE number = 3 AND cycles > 0",
     "SELECT COLUMNS('^c.*') FROM results ORDER BY cycles", "SELECT 1",
     "WITH a AS (SELECT run, number FROM results) SELECT max(outputs.classes.values[1]) FROM results JOIN a USING (run)",
     "SELECT (SELECT max(cycles) FROM results r WHERE r.run = s.run) m FROM results s ORDER BY m",
