@@ -35,12 +35,23 @@ import pytest
 from amaranth.lib import wiring
 from cocotb_tools.runner import get_runner
 from lepton_sim.cache import build_root, digest, making_folder
-from lepton_sim.compile import Flags, compile_objects, include_options, link, model_objects, runtime_objects, verilate
+from lepton_sim.compile import (
+    Flags,
+    compile_objects,
+    include_options,
+    link,
+    model_objects,
+    runtime_objects,
+    single_object,
+    verilate,
+)
 from lepton_sim.verilog import generate
 
 from tests.seeds import base_seed
 
 _ROOT = Path(__file__).resolve().parents[1]
+# pytest's assertions with the values of both sides, in the tests only: cocotb would read all of numpy and Amaranth so.
+_ASSERTIONS = {"COCOTB_REWRITE_ASSERTION_FILES": os.environ.get("COCOTB_REWRITE_ASSERTION_FILES", "tests/*.py")}
 
 
 def parameters() -> dict:
@@ -119,7 +130,8 @@ def _simulate(component: wiring.Component, name: str, test_module: str, paramete
 
     # By the environment rather than by a path in the program: checkouts with environments of their own share models.
     libraries = os.pathsep.join(filter(None, [str(cocotb_tools.config.libs_dir), os.environ.get("LD_LIBRARY_PATH")]))
-    extra = {**(env or {}), "LEPTON_TEST_PARAMETERS": json.dumps(parameters or {}), "LD_LIBRARY_PATH": libraries}
+    extra = {**_ASSERTIONS, **(env or {}), "LEPTON_TEST_PARAMETERS": json.dumps(parameters or {}),
+             "LD_LIBRARY_PATH": libraries}
     if str(_ROOT) not in sys.path:  # the runner hands our sys.path to the simulator's Python
         sys.path.append(str(_ROOT))
     stopped: Exception | SystemExit | None = None
@@ -189,11 +201,14 @@ def build_model(component: wiring.Component, name: str, *, waves: bool = False, 
     with making_folder(final) as folder:
         if folder is not None:
             generated = verilate(verilog, name, folder, flags)
-            objects = model_objects(generated, flags)
-            # cocotb's main program is the same for all, but it includes the model's header.
-            options = [*flags.compile, optimize, *generated.defines, f"-I{folder}"]
-            compile_objects([(main, folder / "cocotb_main.o", [*options, *include_options()])])
-            link([*objects, folder / "cocotb_main.o", *runtime_objects(generated, flags)], folder / name,
+            if optimize == "-O0":
+                objects = [single_object(generated, flags, [main], ("verilated.h", "verilated_vpi.h"))]
+            else:
+                objects = [*model_objects(generated, flags), folder / "cocotb_main.o"]
+                # cocotb's main program is the same for all, but it includes the model's header.
+                options = [*flags.compile, optimize, *generated.defines, f"-I{folder}"]
+                compile_objects([(main, folder / "cocotb_main.o", [*options, *include_options()])])
+            link([*objects, *runtime_objects(generated, flags)], folder / name,
                  [f"-L{libraries}", "-lcocotbvpi_verilator"])
             for leftover in [*folder.glob("*.o"), *folder.glob("*.cpp"), *folder.glob("*.gch")]:
                 leftover.unlink()
