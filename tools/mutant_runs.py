@@ -37,7 +37,7 @@ def copy_sources(folder: Path) -> None:
 
 def _pytest(folder: Path, output: Path, environment: dict[str, str], tests: tuple[str, ...]) -> None:
     """The process of one run: pytest in `folder`, all output in the file `output`."""
-    os.setsid()  # so that one signal ends the simulators, too
+    os.setpgrp()  # so that one signal ends the simulators, too
     with output.open("wb") as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)

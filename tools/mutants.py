@@ -72,6 +72,7 @@ class Campaign:
 
 def report(mutants: list[Mutant], results: dict[Mutant, Result]) -> int:
     """Print faults by file and outcome, then each that is not killed; 1 if there is any, or one without a result."""
+    killers = known_killers()
     for file in dict.fromkeys(mutant.file for mutant in mutants):
         own = [mutant for mutant in mutants if mutant.file == file]
         killed = sum(mutant in results and results[mutant].outcome == "killed" for mutant in own)
@@ -79,7 +80,8 @@ def report(mutants: list[Mutant], results: dict[Mutant, Result]) -> int:
     open_faults = [mutant for mutant in mutants if mutant not in results or results[mutant].outcome != "killed"]
     print(f"{len(mutants) - len(open_faults)} of {len(mutants)} planted faults were killed")
     for mutant in open_faults:
-        print(f"{results[mutant].outcome if mutant in results else 'not tried'}: {mutant}")
+        untried = "not tried since a change" if str(mutant) in killers else "not tried"
+        print(f"{results[mutant].outcome if mutant in results else untried}: {mutant}")
     return int(bool(open_faults))
 
 

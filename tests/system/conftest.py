@@ -21,9 +21,13 @@ CYCLES_OF_A_TEST = 60_000_000
 
 
 @pytest.fixture(autouse=True)
-def cycle_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fails a test once its boards have run for `CYCLES_OF_A_TEST` cycles, even in the middle of a wait."""
-    left = CYCLES_OF_A_TEST
+def cycle_budget(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Fails a test once its boards have run for `CYCLES_OF_A_TEST` cycles, even in the middle of a wait.
+
+    A test file may have a `CYCLES_OF_A_TEST` of its own.
+    """
+    budget = getattr(request.module, "CYCLES_OF_A_TEST", CYCLES_OF_A_TEST)
+    left = budget
     run = RtlDevice._run
 
     def limited(device: RtlDevice, cycles: int, **options) -> int:
@@ -31,7 +35,7 @@ def cycle_budget(monkeypatch: pytest.MonkeyPatch) -> None:
         done = run(device, min(cycles, left), **options)
         left -= done
         if left <= 0:
-            pytest.fail(f"the boards of this test have run for {CYCLES_OF_A_TEST} cycles: something hangs")
+            pytest.fail(f"the boards of this test have run for {budget} cycles: something hangs")
         return done
 
     monkeypatch.setattr(RtlDevice, "_run", limited)
