@@ -1,4 +1,4 @@
-"""The contracts between the chip's blocks: what flows, and who may stall whom.
+"""The contracts between the chip's blocks: what is transferred, and which side may stall.
 
     control ── command ──► engine ── done, error ──► control
     engine ── segment ──► memory port ── beats ──► engine

@@ -48,7 +48,7 @@ def lock(path: Path, waiting: Callable[[str], None] = lambda message: None) -> I
 
 @contextmanager
 def making_folder(final: Path, waiting: Callable[[str], None] = lambda message: None) -> Iterator[Path | None]:
-    """Make the folder `final` once, whoever comes first.
+    """Make the folder `final` once, in the first process that asks for it.
 
     Yields a temporary folder that becomes `final` when the body succeeds, or None
     where `final` is already there. When the body fails the temporary folder is removed.

@@ -255,7 +255,7 @@ class RtlDevice:
             raise ProtocolError("the chip broke the rules of AXI: " + "; ".join(fresh))
 
     def _run(self, cycles: int, until_interrupt: bool) -> int:
-        """In pieces short enough for Ctrl-C to be heard and progress to be seen."""
+        """In parts short enough for Ctrl-C and for reports of progress."""
         done = 0
         while done < cycles and not (until_interrupt and self.interrupt):
             piece = int(min(cycles - done, max(1000, self.simulated_hz * _CHUNK_SECONDS or 10_000)))

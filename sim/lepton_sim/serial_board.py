@@ -140,7 +140,7 @@ class SerialBoardModel:
         return [self._library.lepton_violation(self._board, i).decode() for i in range(count)]
 
     def close(self) -> None:
-        """End the simulation; `memory` is gone afterwards."""
+        """End the simulation; `memory` may not be used afterwards."""
         if self._board:
             self.memory = np.zeros(0, np.uint8)
             self._library.lepton_close(self._board)

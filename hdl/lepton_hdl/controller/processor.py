@@ -1,6 +1,6 @@
 """The processor: PicoRV32 (RV32I) from PyPI's pythondata-cpu-picorv32, with its memories.
 
-The core's Verilog stays in its package: `platform.add_file` hands it to whoever converts the design.
+The core's Verilog stays in its package: `platform.add_file` hands it to the program that converts the design.
 """
 
 import importlib.util

@@ -33,7 +33,7 @@ _CONSTANTS = ("CLIENTS", "CONTROLLER_WINDOW", "RING_ENTRIES", "PRIORITIES", "PAT
 
 
 def path() -> Path:
-    """The header in the source tree that this module lies in."""
+    """The header in the source tree of this module."""
     return Path(__file__).resolve().parents[3] / "firmware" / "include" / "lepton_arch.h"
 
 

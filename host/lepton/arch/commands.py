@@ -146,8 +146,8 @@ Dma = Record("Dma", 64, (*_header(DmaOpcode),
         STORE: memory[0 : row_bytes] = on_chip[0 : row_bytes]
 
 where words = ceil(row_bytes / K). With `repeat`, every k is a command. Offsets are
-taken modulo 2**32 and every row must lie
-inside the region; every on-chip row must lie inside its memory. Weight memory addresses are
+taken modulo 2**32 and every row must be
+inside the region; every on-chip row must be inside its memory. Weight memory addresses are
 bytes here (word address times K).""")
 
 Tensor = Record("Tensor", 128, (*_header(TensorOpcode),
@@ -172,7 +172,7 @@ Tensor = Record("Tensor", 128, (*_header(TensorOpcode),
     Field("nz", 16, "output pixels along z (channel blocks, for lane-wise work), at least 1"),
     Field("acc", 16, "first accumulator row"),
     # input walk
-    Field("in_addr", 32, "byte address of the pixel at x=y=z=0, pass 0; may lie outside where that is padding",
+    Field("in_addr", 32, "byte address of the pixel at x=y=z=0, pass 0; may be outside where that is padding",
           signed=True),
     Field("in_x", 32, "bytes per x", signed=True),
     Field("in_y", 32, "bytes per y", signed=True),
@@ -256,7 +256,7 @@ of the next one begin where this one's parameter record ends (or would end), its
 `acc` goes on by `acc_z`. `fence` belongs to the first of them and `snapshot` to the last.
 
 The input address need not be a multiple of K. Accumulators hold int32 and wrap; the contents of
-rows that have gone through the tail are undefined afterwards. Output and residual addresses and
+rows that have passed the tail are undefined afterwards. Output and residual addresses and
 steps must be multiples of K. The tail, per lane n (see `tail` in
 the golden model, and TFLite's reference kernels for the rounding):
 

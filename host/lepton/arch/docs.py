@@ -44,7 +44,7 @@ _NOTICE = f"<!-- Generated from host/lepton/arch by `{COMMAND}`; do not edit. --
 
 
 def folder() -> Path:
-    """docs/reference of the source tree that this module lies in."""
+    """docs/reference of the source tree of this module."""
     return Path(__file__).resolve().parents[3] / "docs" / "reference"
 
 

@@ -1,26 +1,17 @@
 """`lepton chip`: the chip's blocks, its Verilog, its area, and bitstreams for boards."""
 
-import json
-import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from ..arch import ChipConfig
-from .console import columns, facts, grouped, make_console, working
+from .chip_output import print_json, reporting
+from .console import columns, facts, grouped
 from .files import FileError
 
 if TYPE_CHECKING:
     from lepton_hdl.flow.blocks import Block
     from lepton_hdl.flow.verilog import Sources
-
-Say = Callable[[str], None]
-
 
 def run(arguments: Namespace) -> int:
     """One action of `lepton chip`. With --json progress goes to stderr, and stdout holds one JSON object."""
@@ -33,35 +24,6 @@ def run(arguments: Namespace) -> int:
         return area(arguments)
     from .chip_build import run as build
     return build(arguments)
-
-
-def config_facts(config: ChipConfig) -> list[tuple[str, str]]:
-    """The configuration in words."""
-    return [
-        ("chip", f"{config.name}: {config.lanes}x{config.columns} int8 multipliers in the array, "
-                 f"{config.macs_per_cycle} MACs a cycle"),
-        ("memories", f"scratchpad {config.scratchpad_kib} KiB in {config.scratchpad_banks} banks, weights "
-                     f"{config.weight_kib} KiB, {grouped(config.accumulator_rows)} accumulator rows"),
-        ("bus", f"AXI4, {config.bus_bytes} bytes a cycle, {config.outstanding} bursts outstanding each way"),
-        ("window unit", f"images of up to {config.window_columns} columns" if config.window_columns else "none"),
-        ("controller", "yes" if config.controller else "no"),
-    ]
-
-
-@contextmanager
-def reporting(arguments: Namespace, what: str) -> Iterator[tuple[Console, Say]]:
-    """A console, and a function that tells how far the work is; with --json both write to stderr."""
-    console = make_console(stderr=arguments.json)
-    console.print(facts(config_facts(arguments.config)))
-    console.file.flush()
-    with working(console, what) as say:
-        yield console, say
-
-
-def print_json(value: object) -> None:
-    """One JSON object on stdout."""
-    json.dump(value, sys.stdout, indent=2)
-    print()
 
 
 def _info(arguments: Namespace) -> int:

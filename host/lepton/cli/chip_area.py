@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from .chip import print_json, reporting
+from .chip_output import print_json, reporting
 from .console import columns, grouped
 from .files import check_writable, write_text_atomically
 

@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from ..arch import ConfigError
-from .chip import print_json, reporting
+from .chip_output import print_json, reporting
 from .console import facts, grouped
 from .files import FileError
 

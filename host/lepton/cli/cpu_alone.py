@@ -20,7 +20,7 @@ class CpuTime:
 
 
 def measure(source: Path, shapes: dict[str, tuple[int, ...]]) -> CpuTime | None:
-    """The time for a .tflite, .onnx or .pt2 file with made-up inputs; None if its framework cannot run it here.
+    """The time for a .tflite, .onnx or .pt2 file with arbitrary inputs; None if its framework cannot run it here.
 
     `shapes`: by name, the shapes of inputs that an ONNX file leaves open.
     """

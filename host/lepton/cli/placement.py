@@ -55,7 +55,7 @@ def host_table(model: CompiledModel, costs: Sequence[HostCost]) -> Table:
         if row.where == "host":
             table.add_row(shortened(row.name, 20), row.op, scaled(row.macs) if row.macs else "", scaled(row.bytes),
                           f"{1000 * seconds[row.step]:.3f}", " " + row.reason)
-    table.caption = "ms: measured now on this machine with made-up values, the least of several runs."
+    table.caption = "ms: measured now on this machine with arbitrary values, the least of several runs."
     table.caption_justify = "left"
     return table
 

@@ -79,7 +79,7 @@ class Upload:
         self.place = place
         self.summary = ""
         self.complete = False
-        self.failed = False  # whether nothing at all was sent
+        self.failed = False  # whether nothing was sent
 
     def __enter__(self) -> "Upload":
         from ..results import DeviceKeys, Spool, Uploader

@@ -83,7 +83,7 @@ class WeightRing:
         return self._held.get(batch)
 
     def take(self, batch: Batch) -> int:
-        """Byte address for a batch; batches that it overlaps are gone."""
+        """Byte address for a batch; batches that it overlaps are no longer held."""
         if self._next + batch.size > self.size:
             self._next = 0
         start = self._next

@@ -151,7 +151,7 @@ def verify_image(image: bytes, trusted: "list[Ed25519PublicKey]") -> None:
 
 def _default_image(config: ChipConfig, image: bytes | None,
                    trusted: "list[Ed25519PublicKey] | None") -> "tuple[bytes, list[Ed25519PublicKey]]":
-    """What to boot and whom to trust where the caller does not say."""
+    """The image to boot and the public keys to trust, with defaults for what the caller leaves out."""
     if image is not None and trusted is not None:
         return image, trusted
     from ..firmware import build, image as images  # noqa: I001

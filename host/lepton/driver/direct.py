@@ -49,7 +49,7 @@ class DirectPort:
         return self._device.wait_interrupt(max_cycles)
 
     def collect(self, handle: JobHandle) -> None:
-        """Record what became of a job that has ended; after an error, wait for its open transactions."""
+        """Record the outcome of a job that has ended; after an error, wait for its open transactions."""
         status = self._read("STATUS")
         if status == State.DONE:
             handle.completion = self._completion(handle.job)

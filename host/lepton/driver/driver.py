@@ -199,7 +199,7 @@ class Driver:
         return limit
 
     def _finish(self, handle: JobHandle, cycle_limit: int, progress: Callable[[int], None] | None) -> None:
-        """Run the first job of the queue to its end, record what became of it, start the next."""
+        """Run the first job of the queue to its end, record its outcome, start the next."""
         try:
             self._port.feed(self._queue)
             waited = 0
@@ -226,7 +226,7 @@ class Driver:
             if handle.started:
                 self._port.abort(self._queue)
         except (DeviceError, OSError):
-            pass  # the board itself is gone; the first error is the one to show
+            pass  # the board no longer answers; the first error is the one to show
         finally:
             handle.error = DriverError(f"job {handle.job.name!r} was abandoned because waiting for it was interrupted")
             self._retire(handle)

@@ -23,7 +23,7 @@ class Job:
     access to it stops the job. An engine without a stream has nothing to do.
     `layers` are the snapshot slots that the program fills (its commands with
     `snapshot` set), in order of execution. `timeout` is in cycles without an answer from
-    memory (0: wait for ever).
+    memory (0: without limit).
 
     With a controller, `priority` (0..3, higher first) decides between clients, and a job that takes more than
     `time_limit` cycles (0: the client's limit) is stopped by the chip, whatever the host does. Without one,
@@ -129,7 +129,7 @@ class Port(Protocol):
         """Let the board run until the job has ended; False if it has not within `max_cycles`."""
 
     def collect(self, handle: JobHandle) -> None:
-        """Record what became of a job that has ended; the chip is ready for the next one then."""
+        """Record the outcome of a job that has ended; the chip is ready for the next one then."""
 
     def abort(self, queue: deque[JobHandle]) -> None:
         """Stop the first job; the chip is ready for the next one then."""

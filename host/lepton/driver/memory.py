@@ -2,7 +2,7 @@
 
 First fit over a sorted list of free extents, which are merged with their
 neighbours when a buffer is freed. The list is short (a handful of buffers per
-loaded network), so nothing cleverer is needed.
+loaded network), so a better strategy would gain nothing.
 """
 
 import threading
@@ -67,7 +67,7 @@ class Allocator:
 class DeviceMemory:
     """The memory of one driver: an allocator over a range of a device, and the buffers in it.
 
-    `lock` makes jobs and the contents of buffers one: who holds it sees no buffer change or become busy.
+    While `lock` is held, no buffer changes and none becomes busy.
     `check_process` raises `DriverError` in a fork of the driver's process, `check_open` when the driver is closed.
     """
 

@@ -89,7 +89,7 @@ class Client:
                 controller.check_running()
 
     def collect(self, handle: JobHandle) -> None:
-        """Record what became of a job that has ended."""
+        """Record the outcome of a job that has ended."""
         job = handle.job
         slot = handle.sequence % RING_ENTRIES
         values = CompletionRecord.unpack(bytes(self.controller.device.read_memory(

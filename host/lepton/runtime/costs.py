@@ -41,7 +41,7 @@ def cost_of(index: int, step: HostStep | ChipStep, seconds: float) -> HostCost:
 
 
 def measured(model: CompiledModel) -> list[HostCost]:
-    """Every step's cost on this machine: the host's work of one inference on made-up values.
+    """Every step's cost on this machine: the host's work of one inference on arbitrary values.
 
     It is done several times and the least counts, since other work on the machine only adds. No kernel's time depends
     on the values.
@@ -74,7 +74,7 @@ def _once(model: CompiledModel) -> list[HostCost]:
 
 
 def prepare(step: HostStep) -> None:
-    """Computes the step once on made-up values, which makes and loads what all of its executions share."""
+    """Computes the step once on arbitrary values, which makes and loads what all of its executions share."""
     with suppress(GraphError):  # for values that it does not take, such as a divisor 0
         step.run(_made_up_operands(step))
 

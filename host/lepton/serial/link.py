@@ -100,7 +100,7 @@ class Link:
 
     `silence`: seconds without a byte from the board after which requests without an answer are sent again. A board
     that has been slow (a simulated one) gets twice the time that it took for as many bytes before. After `TRIES` times
-    it counts as gone (`DeviceError`). `clock` gives the seconds.
+    it counts as disconnected (`DeviceError`). `clock` gives the seconds.
     """
 
     def __init__(self, port: SerialPort, name: str, silence: float = 1.0, clock: Callable[[], float] = time.monotonic):

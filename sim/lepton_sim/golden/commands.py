@@ -140,7 +140,7 @@ def walk(fields: dict[str, int], chip: ChipState, log: AccessLog | None = None) 
             start = fields["table_at"] * lanes
             chip.table = chip.weights[start:start + TABLE_BYTES].view(np.int8).copy()
         if log is not None:
-            # The bytes of an unaligned pixel lie in two words.
+            # The bytes of an unaligned pixel are in two words.
             log.read("scratchpad", address[inside] // lanes)
             log.read("scratchpad", (address[inside] + lanes - 1) // lanes)
         overlap = emits and _find_overlap(fields, path, address[:, -1], inside[:, -1], lanes)

@@ -77,7 +77,7 @@ def _half_to_even(scaled: np.ndarray) -> np.ndarray:
 
 
 def _int32(planes: np.ndarray) -> np.ndarray:
-    """Values whose bytes lie in four rows, the lowest first."""
+    """Values whose bytes are in four rows, the lowest first."""
     return np.ascontiguousarray(planes.T).view("<i4")[:, 0]
 
 

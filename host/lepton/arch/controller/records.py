@@ -35,7 +35,7 @@ JobRecord = Record("JobRecord", JOB_BYTES, (
 
 CompletionRecord = Record("CompletionRecord", COMPLETION_BYTES, (
     Field("sequence", 32, "of the job"),
-    Field("status", 8, "what became of it", enum=JobStatus),
+    Field("status", 8, "its outcome", enum=JobStatus),
     Field("reason", 8, "why it was refused", enum=Refusal),
     Field("error_code", 8, "`ErrorCode`, where the chip stopped it"),
     Field("error_engine", 8, "`Engine`"),

@@ -49,7 +49,7 @@ def quantize(module: torch.nn.Module, calibration: Calibration, input_shape: tup
 
     module: in eval mode, on the CPU; or a module that `prepare_qat` made, after its training.
     calibration: batches like the real inputs: float tensors or arrays (N, ...), or tuples that start with as many as
-        the module has inputs (a DataLoader will do); or one array, or the path of a .npy or .npz file. A few hundred
+        the module has inputs (such as a DataLoader); or one array, or the path of a .npy or .npz file. A few hundred
         images are enough. For a trained module only the first is used, for its shape.
     input_shape: of the first input with its batch of 1, to be checked against the first batch.
     quantizer: how ranges are found; `LeptonQuantizer()` by default.
@@ -244,7 +244,7 @@ def _observe(prepared: GraphModule, inputs: tuple[torch.Tensor, ...], batch: int
 
 
 def _keep_weights(prepared: GraphModule) -> None:
-    """Weights are the same for every example: once observed, they need no more looking at (half of the time)."""
+    """Weights are the same for every example: they are observed once, which halves the time."""
     for node in prepared.graph.nodes:
         source = node.args[0] if node.op == "call_module" and node.args else None
         if isinstance(source, Node) and source.op == "get_attr":

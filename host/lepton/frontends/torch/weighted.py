@@ -49,7 +49,7 @@ def _bias(context: ImportContext, node: Node, bias: Node, x: Value, layer: Const
     # The scale of the bias is a product that torchao rounds to float32: a few units in its last place (6e-8) away.
     if stored is not None and np.allclose(stored.scale, scale, rtol=1e-5, atol=0):
         steps = stored.data
-    else:  # a float bias, of a normalization that training kept apart, or one that several layers share
+    else:  # a float bias, of a normalization that training left unfolded, or one that several layers share
         values = context.execution.parameter(bias)
         if values is None:
             return None

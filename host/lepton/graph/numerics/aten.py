@@ -50,7 +50,7 @@ def divide(a: Array, b: Any, *, rounding_mode: str | None = None) -> Array:
 
 
 def unfold(x: Array, dim: int, size: int, step: int) -> Array:
-    """Windows of `size` elements along one axis; those of one window lie along a new last axis."""
+    """Windows of `size` elements along one axis; those of one window are along a new last axis."""
     view = np.lib.stride_tricks.sliding_window_view(x, size, axis=dim)
     return view[(*[slice(None)] * (dim % x.ndim), slice(None, None, step))].copy()
 

@@ -26,7 +26,7 @@ _loading = threading.Lock()
 
 
 def _in_child() -> None:
-    """After a fork while another thread loaded: numba's locks are held for ever, so no further loop is loaded."""
+    """After a fork while another thread loaded: numba's locks are never released, so no further loop is loaded."""
     global _loading
     if _loading.locked():
         _loading = threading.Lock()

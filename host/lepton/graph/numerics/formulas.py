@@ -1,6 +1,6 @@
 """Formulas that vector instructions compute, for operators on two int8 operands.
 
-Each is a guess: the caller compares it with all 65 536 results of the operator.
+Each is a candidate: the caller compares it with all 65 536 results of the operator.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """ONNX Runtime's own kernels for operators on floats.
 
-Sums of floats, exponentials and the like are not the same from one implementation to the next; whoever wants the last
+Sums of floats, exponentials and the like are not the same from one implementation to the next; who needs the last
 bit of ONNX Runtime's results must compute with its kernels. They are used for networks that come from ONNX where the
 package is installed (extra `onnx`); elsewhere the operators' own arithmetic in numpy gives the same to a few units in
 the last place. `LEPTON_ONNXRUNTIME=0` in the environment turns them off.

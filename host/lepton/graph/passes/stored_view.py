@@ -63,7 +63,7 @@ class StoredView:
 def split_reshape(view: StoredView) -> tuple[Shape, Order] | None:
     """(extents, order): the view as a transpose by `order` of the stored elements reshaped to `extents`.
 
-    Dimensions of 1 come first. None where elements of a joined dimension do not lie one after the other in the stored
+    Dimensions of 1 come first. None where elements of a joined dimension do not follow one another in the stored
     tensor.
     """
     runs = _matching_runs(view.transposed, view.shape)
