@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MODEL = "mnist"
 SHOWN_DIFFERENCES = 8
-DEFAULT_WINDOW = (0, 20_000)  # cycles in the waveforms: the first image takes 12 274 on `base`
+DEFAULT_WINDOW = (0, 20_000)  # cycles in the waveforms: all of the first image on `base`
 
 
 @dataclass
