@@ -19,7 +19,8 @@ CELL = 60  # characters of a value that is shown
 
 
 def run(arguments: Namespace) -> int:
-    actions = {"list": _list, "show": _show, "query": _query, "export": _export, "keys": _keys}
+    actions = {"list": _list, "show": _show, "query": _query, "export": _export, "grant": _grant,
+               "keys": _keys}
     return actions[arguments.action](arguments)
 
 
@@ -81,6 +82,15 @@ def _query(arguments: Namespace) -> int:
 def _export(arguments: Namespace) -> int:
     count = _open(arguments).export(arguments.output)
     make_console().print(f"{grouped(count)} results in {arguments.output}")
+    return 0
+
+
+def _grant(arguments: Namespace) -> int:
+    from ..results import durable, pem
+    content, count = _open(arguments).grant(pem.read_recipient(arguments.to))
+    durable.replace(Path(arguments.output), content)
+    make_console().print(f"{grouped(count)} segments can be read with the private key of {arguments.to} and "
+                         f"--keys {arguments.output}", soft_wrap=True)
     return 0
 
 

@@ -21,6 +21,10 @@ def add_parser(commands: "_SubParsersAction[ArgumentParser]") -> None:
     export = actions.add_parser("export", help="write results to a Parquet or CSV file")
     export.add_argument("output", metavar="FILE", help="a .parquet or .csv file")
     _add_selection(export)
+    grant = actions.add_parser("grant", help="let a further recipient read stored results, without writing them again")
+    grant.add_argument("output", metavar="FILE", help="the file of grants, which the recipient gives with --keys FILE")
+    grant.add_argument("--to", metavar="FILE.pem", required=True, help="the recipient's public key")
+    _add_selection(grant)
     keys = actions.add_parser("keys", help="show and change who signs and who can read a device's results")
     keys.add_argument("folder", nargs="?", metavar="FOLDER",
                       help="the device's keys (default: keys/ in the user's data folder)")
@@ -38,8 +42,8 @@ def add_keys(parser: ArgumentParser) -> None:
     """The option `--keys` of commands that read or verify."""
     parser.add_argument("--keys", metavar="PATH", action="append", default=[],
                         help="a PEM file with a private key to read with, with public signing keys or an authority's "
-                        "certificate to trust, or a device's folder of keys; may be repeated (default: keys/ in the "
-                        "user's data folder)")
+                        "certificate to trust, a file of grants, or a device's folder of keys; may be repeated "
+                        "(default: keys/ in the user's data folder)")
     parser.add_argument("--credentials", metavar="FOLDER", help="for an ingest service: a reader's certificate from "
                         "`lepton cloud enroll --keys FOLDER` (default: keys/ in the user's data folder)")
 

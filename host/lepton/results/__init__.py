@@ -7,7 +7,7 @@
 - `segment`: the objects that leave the device; `body` is their Parquet file (with `columns`), `envelope` their
   encryption and signature (COSE), `head` the signed list of what a store was given
 - `keys`: the keys of a device; `keyring`: what a reader trusts and can decrypt, loaded by `keyring_files`; `pem`: files
-  of keys
+  of keys; `grants`: old segments for new recipients
 - `uploader`, `delivery`: the threads that send segments to the target
 - `target`: the interface of targets; `store` (a folder or an S3 bucket, with `folder`, `s3_config`,
   `store_identity`) and `ingest` (the ingest service, with `credentials`) implement it

@@ -4,7 +4,7 @@ A segment is `COSE_Sign1(COSE_Encrypt(body))`, a head `COSE_Sign1(body)`:
 
     COSE_Sign1     protected: 1 alg EdDSA · 3 content type · 4 kid: the Ed25519 public key ·
                               33 x5chain: its certificate, if there is one (RFC 9360) · "lepton": a map, the header
-    COSE_Encrypt   protected: 1 alg A256GCM · 5 IV; external AAD: the header
+    COSE_Encrypt   protected: 1 alg A256GCM; unprotected: 5 IV; external AAD: the header
       recipients   1 alg ECDH-ES+A256KW (RFC 9053) on P-256 · 4 kid: identity of the recipient's key
 
 The signature covers the ciphertext, so it can be checked without a secret key. The header is in the clear, for whoever
@@ -12,14 +12,16 @@ stores and indexes the object. Nothing in the clear depends on the plain text bu
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import cbor2
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cwt import COSE, COSEKey, Recipient
 from cwt.exceptions import CWTError
 
@@ -72,18 +74,63 @@ class Envelope:
         """Identities of the recipients' keys."""
         return tuple(_text(part[1].get(_KID)) for part in _encrypted(self.payload)[3])
 
-    def decrypt(self, readers: Mapping[str, ec.EllipticCurvePrivateKey]) -> bytes:
-        """The body. Raises `SegmentError` if none of the private keys is a recipient's, or the object is altered."""
-        for name in self.recipients:
-            if name in readers:
-                break
-        else:
-            raise SegmentError(f"it is encrypted for {', '.join(self.recipients)}, and none of these keys is given")
-        key = COSEKey.from_pem(private_pem(readers[name]), kid=name.encode(), alg="ECDH-ES+A256KW")
+    def decrypt(self, readers: Mapping[str, ec.EllipticCurvePrivateKey], data_key: bytes | None = None) -> bytes:
+        """The body, with a recipient's private key or with the data key itself.
+
+        Raises `SegmentError` if none of the private keys is a recipient's, or the object is altered.
+        """
+        if data_key is None:
+            return decrypt(self.payload, readers, canonical(self.header))
+        protected, unprotected, ciphertext, _ = _encrypted(self.payload)
+        described = _loads(_bytes(protected))
+        nonce = unprotected.get(_IV) if isinstance(unprotected, dict) else None
+        if described != {_ALG: _A256GCM} or not isinstance(nonce, bytes) or len(nonce) != _NONCE_BYTES:
+            raise SegmentError("it is not encrypted with AES-256-GCM")
+        try:  # the associated data are COSE's Enc_structure (RFC 9052, section 5.3)
+            return AESGCM(data_key).decrypt(nonce, _bytes(ciphertext), cbor2.dumps(
+                ["Encrypt", protected, canonical(self.header)]))
+        except InvalidTag as error:
+            raise SegmentError("it cannot be decrypted: it is altered, or the granted key is wrong") from error
+
+    def data_key(self, readers: Mapping[str, ec.EllipticCurvePrivateKey]) -> bytes:
+        """The key of the cipher, unwrapped with a recipient's private key. Raises `SegmentError`."""
+        name = _reader(self.recipients, readers)
+        part = _encrypted(self.payload)[3][self.recipients.index(name)]
         try:
-            return _COSE.decode(self.payload, key, context=_CONTEXT, external_aad=canonical(self.header))
+            key = Recipient.from_list(part, _CONTEXT).decode(_private(name, readers))
         except (CWTError, ValueError, TypeError, KeyError) as error:
-            raise SegmentError("it cannot be decrypted: it is altered, or the key is wrong") from error
+            raise SegmentError("its data key cannot be unwrapped: it is altered, or the key is wrong") from error
+        return _bytes(key)
+
+
+def decrypt(data: bytes, readers: Mapping[str, ec.EllipticCurvePrivateKey], aad: bytes) -> bytes:
+    """The content of a COSE_Encrypt. Raises `SegmentError`."""
+    name = _reader([_text(part[1].get(_KID)) for part in _encrypted(data)[3]], readers)
+    try:
+        return _COSE.decode(data, _private(name, readers), context=_CONTEXT, external_aad=aad)
+    except (CWTError, ValueError, TypeError, KeyError) as error:
+        raise SegmentError("it cannot be decrypted: it is altered, or the key is wrong") from error
+
+
+def encrypt(content: bytes, recipients: Sequence[ec.EllipticCurvePublicKey], aad: bytes) -> bytes:
+    """A COSE_Encrypt of some content with a new data key, wrapped for the recipients."""
+    protected: dict[str | int, Any] = {_ALG: _A256GCM}
+    unprotected: dict[str | int, Any] = {_IV: secrets.token_bytes(_NONCE_BYTES)}
+    return _COSE.encode_and_encrypt(
+        content, COSEKey.generate_symmetric_key(alg="A256GCM"), protected=protected, unprotected=unprotected,
+        recipients=[_recipient(key) for key in recipients], external_aad=aad)
+
+
+def _reader(recipients: Sequence[str], readers: Mapping[str, ec.EllipticCurvePrivateKey]) -> str:
+    """The first recipient whose private key is given."""
+    for name in recipients:
+        if name in readers:
+            return name
+    raise SegmentError(f"it is encrypted for {', '.join(recipients)}, and none of these keys is given")
+
+
+def _private(name: str, readers: Mapping[str, ec.EllipticCurvePrivateKey]) -> Any:
+    return COSEKey.from_pem(private_pem(readers[name]), kid=name.encode(), alg="ECDH-ES+A256KW")
 
 
 def sign(keys: DeviceKeys, header: Mapping[str, Any], content_type: str, payload: bytes) -> bytes:
@@ -98,10 +145,7 @@ def sign(keys: DeviceKeys, header: Mapping[str, Any], content_type: str, payload
 
 def seal(keys: DeviceKeys, header: Mapping[str, Any], content_type: str, body: bytes) -> bytes:
     """An object with the body encrypted for the recipients, then signed."""
-    protected: dict[str | int, Any] = {_ALG: _A256GCM, _IV: secrets.token_bytes(_NONCE_BYTES)}
-    payload = _COSE.encode_and_encrypt(
-        body, COSEKey.generate_symmetric_key(alg="A256GCM"), protected=protected, unprotected={},
-        recipients=[_recipient(key) for key in keys.recipients], external_aad=canonical(header))
+    payload = encrypt(body, keys.recipients, canonical(header))
     return sign(keys, header, content_type, payload)
 
 

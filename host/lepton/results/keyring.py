@@ -29,16 +29,18 @@ class Keyring:
 
     `signers`: public signing keys (hex). `authorities`: certificates that vouch for signing keys of a whole fleet.
     `readers`: recipients' private keys by identity; without them signatures can be checked, but nothing be read.
+    `data_keys`: those of single segments, by the SHA-256 (hex) of the segment (`grants`).
     """
 
     signers: frozenset[str] = frozenset()
     authorities: tuple[x509.Certificate, ...] = ()
     readers: Mapping[str, ec.EllipticCurvePrivateKey] = field(default_factory=dict)
+    data_keys: Mapping[str, bytes] = field(default_factory=dict)
 
     def __or__(self, other: "Keyring") -> "Keyring":
         """A keyring with the keys of both."""
         return Keyring(self.signers | other.signers, (*self.authorities, *other.authorities),
-                       {**self.readers, **other.readers})
+                       {**self.readers, **other.readers}, {**self.data_keys, **other.data_keys})
 
     def trusts(self, signer: str, tenant: str, device: str, certificate: bytes) -> bool:
         """Whether `signer` (hex) may sign for a device: it is one of `signers`, or has an authority's certificate.

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from . import grants, tables
 from . import segment as segments
-from . import tables
 from .errors import ResultsError
 from .keyring import Keyring
 from .keyring_files import load_keyring
@@ -24,6 +24,7 @@ from .keyring_files import load_keyring
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    from cryptography.hazmat.primitives.asymmetric import ec
 
     from .body import Body
 
@@ -142,6 +143,17 @@ class Results:
                 return self._concatenated(list(pool.map(lambda body: body.read(columns), bodies)))
 
         return tables.query_columns(bodies[0].schema, read, sql)
+
+    def grant(self, recipient: "ec.EllipticCurvePublicKey") -> tuple[bytes, int]:
+        """The data keys of the segments, wrapped for a further recipient (`grants`), and their number."""
+        def load(key: str) -> tuple[str, bytes] | None:
+            segment = self._wanted(key)
+            return None if segment is None else (segment.digest, grants.data_key(segment, self._keyring))
+
+        keys = dict(found for found in self._map(load) if found is not None)
+        if not keys:
+            raise ResultsError(f"{self._source.where} has no results{self._selection()} to grant")
+        return grants.make(keys, recipient), len(keys)
 
     def export(self, path: str | Path, form: str = "") -> int:
         """Write all results to a Parquet or CSV file, by the file's name or `form`; returns their number."""

@@ -112,7 +112,7 @@ class Segment:
         from .body import Body
         self.check_signature(keyring)
         with _named(self.key):
-            return Body(self.envelope.decrypt(keyring.readers), self.header)
+            return Body(self.envelope.decrypt(keyring.readers, keyring.data_keys.get(self.digest)), self.header)
 
     def table(self, keyring: Keyring, columns: Sequence[str] | None = None) -> "pa.Table":
         """The records as an Arrow table (`body`), or some of its columns, after all checks. Raises `SegmentError`."""

@@ -34,7 +34,8 @@ class SegmentReader:
             return key, None, error if isinstance(error, SegmentError) else SegmentError(str(error))
         try:
             segment.check_signature(self._keyring)
-            if set(segment.envelope.recipients) & set(self._keyring.readers):
+            if segment.digest in self._keyring.data_keys \
+                    or set(segment.envelope.recipients) & set(self._keyring.readers):
                 segment.table(self._keyring)
         except UnknownSignerError as error:
             return key, segment, error

@@ -9,7 +9,19 @@ import pyarrow.parquet as pq
 import pytest
 from lepton import results
 from lepton.cli import main
-from lepton.results import DeviceKeys, ResultLog, ResultsError, Scale, SegmentError, Spool, Store, Uploader, keys, pem
+from lepton.results import (
+    DeviceKeys,
+    KeyFileError,
+    ResultLog,
+    ResultsError,
+    Scale,
+    SegmentError,
+    Spool,
+    Store,
+    Uploader,
+    keys,
+    pem,
+)
 
 COMMON = {"model": "net", "model_hash": "1" * 64, "program_hash": "2" * 64, "config_hash": "3" * 16, "device": "rtl"}
 SCALES = {"classes": Scale(0.25, -3)}
@@ -288,3 +300,35 @@ def test_a_question_about_one_column_does_not_unpack_the_others(opened, monkeypa
     assert read and all(columns == ["run", "number", "cycles"] for columns in read)
     monkeypatch.setattr(found._source, "get", None)  # the second question needs no object again
     assert found.query("SELECT count(fields.label) AS n FROM results").to_pylist() == [{"n": 200}]
+
+
+def test_old_segments_for_a_new_recipient(fleet, organisation, tmp_path, capsys):
+    """By a file of wrapped data keys: no object of the store is written again."""
+    pem.make_reader(tmp_path / "new.pem")
+    pem.make_reader(tmp_path / "other.pem")
+    before = {path: path.read_bytes() for path in (fleet / "store").rglob("*") if path.is_file()}
+    common = ["--store", str(fleet / "store"), "--keys", str(fleet / "signers.pem")]
+    assert main(["results", "show", *common, "--keys", str(tmp_path / "new.pem")]) == 2
+    assert "none of these keys is given" in capsys.readouterr().err
+    assert main(["results", "grant", str(tmp_path / "grants.cose"), *common, "--keys", str(organisation),
+                 "--run", "one", "--to", str(tmp_path / "new.pub.pem")]) == 0
+    assert {path: path.read_bytes() for path in (fleet / "store").rglob("*") if path.is_file()} == before
+    given = [tmp_path / "grants.cose", tmp_path / "new.pem", fleet / "signers.pem"]
+    one = results.open(fleet / "store", keys=given, run="one").table()
+    assert one.equals(results.open(fleet / "store", keys=[organisation, fleet / "signers.pem"], run="one").table())
+    with pytest.raises(SegmentError, match="none of these keys is given"):  # another run was not granted
+        results.open(fleet / "store", keys=given, run="two").table()
+    with pytest.raises(KeyFileError, match=r"grants .* cannot be read: they are encrypted for .*; give the "):
+        results.open(fleet / "store", keys=[tmp_path / "grants.cose", tmp_path / "other.pem"])
+    # who was granted something can pass it on, and no one else is trusted for it
+    granted, count = results.open(fleet / "store", keys=given, run="one").grant(
+        pem.read_recipient(tmp_path / "other.pub.pem"))
+    assert count == 4
+    (tmp_path / "passed.cose").write_bytes(granted)
+    with pytest.raises(SegmentError, match="which is not trusted"):
+        results.open(fleet / "store", keys=[tmp_path / "passed.cose", tmp_path / "other.pem"], run="one").table()
+    altered = bytearray(granted)
+    altered[40] ^= 1
+    (tmp_path / "passed.cose").write_bytes(altered)
+    with pytest.raises(KeyFileError, match=r"the grants .* cannot be read"):
+        results.open(fleet / "store", keys=[tmp_path / "passed.cose", tmp_path / "other.pem"])
