@@ -14,13 +14,9 @@ from .limits import constants, window
 
 
 def refuse_pool(graph: Graph, node: Node, op: MaxPool2D | AveragePool2D) -> str | None:
-    return constants(graph, node) or window(image_of(graph, node.inputs[0]), op.kernel, op.stride, (1, 1), op.padding)
-
-
-def refuse_max_pool(graph: Graph, node: Node, op: MaxPool2D) -> str | None:
     if op.dilation != (1, 1):
         return f"a pool with dilation {op.dilation}"
-    return refuse_pool(graph, node, op)
+    return constants(graph, node) or window(image_of(graph, node.inputs[0]), op.kernel, op.stride, (1, 1), op.padding)
 
 
 def refuse_average(graph: Graph, node: Node, op: AveragePool2D) -> str | None:
@@ -88,7 +84,7 @@ def look_up(context: Context, layer: ChipLayer, node: ChipNode, op: Table) -> No
 
 
 RULES: dict[type[Op], Rule] = {
-    MaxPool2D: Rule(refuse_max_pool, max_pool),
+    MaxPool2D: Rule(refuse_pool, max_pool),
     AveragePool2D: Rule(refuse_average, average_pool),
     Mean: Rule(refuse_mean, mean),
     Table: Rule(refuse_lanewise, table, fusion=Fusion.TABLE, fuse=look_up),

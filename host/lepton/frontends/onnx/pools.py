@@ -61,17 +61,10 @@ def max_pool(node: OnnxNode) -> None:
     _picking(node, emit)
 
 
-def _checked_average(node: OnnxNode, x: Value) -> Pooling:
-    pool = _pooling(node, x)
-    if pool.window.dilation != (1, 1):
-        raise node.error(f"averages with dilations {pool.window.dilation} are not supported")
-    return pool
-
-
 def average_pool(node: OnnxNode) -> None:
     """What windows reach beyond the padding counts with it in MlasPool, and not where pixels are added in order."""
     x = node.host()
-    pool = _checked_average(node, x)
+    pool = _pooling(node, x)
     w = pool.window
     padding = w.padding
     counted = node.flag("count_include_pad")
@@ -82,7 +75,7 @@ def average_pool(node: OnnxNode) -> None:
         x = x.apply(Pad(((0, 0), (0, 0), *pool.padding)))
         (_, bottom), (_, right) = of_image(pool.padding, (0, 0))
         padding = (0, padding[0][1] - bottom), (0, padding[1][1] - right)
-    op = AveragePool2D(w.kernel, w.stride, padding, count_padding=counted, in_order=in_order)
+    op = AveragePool2D(w.kernel, w.stride, padding, dilation=w.dilation, count_padding=counted, in_order=in_order)
     node.set_host(from_image(node.emit(op, image(x)), x.rank))
 
 
@@ -93,8 +86,10 @@ def qlinear_average_pool(node: OnnxNode) -> None:
     dtype = node.value().dtype
     _channels_first(node)
     x = node.codes_as_stated()
-    pool = _checked_average(node, x)
+    pool = _pooling(node, x)
     w = pool.window
+    if w.dilation != (1, 1):
+        raise node.error(f"averages of 8-bit values with dilations {w.dilation} are not supported")
     whole = w.kernel == of_image(x.shape[2:], 1) and w.padding == NONE and not any(pool.cut)
     op = Mean() if whole else AveragePool2D(w.kernel, w.stride, w.padding, unsigned=dtype == UINT8,
                                             count_padding=node.flag("count_include_pad"))

@@ -225,6 +225,8 @@ def _depthwise(writer: _Writer, node: Node, op: DepthwiseConv2D, x: Tensor, inpu
 
 
 def _pool(writer: _Writer, node: Node, op: MaxPool2D | AveragePool2D, x: Tensor, inputs: list[int]) -> Fields:
+    if op.dilation != (1, 1):
+        raise GraphError(f"{node.label}: TFLite has no pooling with dilation, here {op.dilation}")
     name, same = _padding_name(op.padding, x, op.kernel, op.stride, op.dilation)
     if not name:
         raise GraphError(f"{node.label}: TFLite cannot express the padding {op.padding} of a pooling; it must "

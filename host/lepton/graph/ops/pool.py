@@ -42,8 +42,7 @@ class _Pool(Op):
     stride: Pair = (2, 2)
     padding: Padding = NONE
     clamp: Pair = FULL
-
-    dilation = (1, 1)
+    dilation: Pair = (1, 1)
 
     def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         x = inputs[0]
@@ -76,8 +75,6 @@ class MaxPool2D(_Pool):
 
     Input and output have the same quantization; with `Arithmetic.FIXED` scales may differ by 1e-6, as in TFLite.
     """
-
-    dilation: Pair = (1, 1)
 
     def check(self, signature: Signature) -> None:
         self._check(signature, same=True)
@@ -154,7 +151,7 @@ class AveragePool2D(_Pool):
         FLOAT: sums of float32 in the order of the window's pixels (ONNX Runtime's QLinearAveragePool).
         """
         def taps(values: np.ndarray) -> np.ndarray:
-            return windows(values, self.kernel, self.stride, (1, 1), self.padding)
+            return windows(values, self.kernel, self.stride, self.dilation, self.padding)
 
         kernel = call.once("loop", lambda: self._loop(call))
         if kernel is not None:
@@ -163,11 +160,11 @@ class AveragePool2D(_Pool):
         if self.count_padding:
             count = np.full((1, 1, 1), self.kernel[0] * self.kernel[1])
         else:
-            count = folded(np.add, np.ones((*x.shape[:2], 1), np.int64), self.kernel, self.stride, (1, 1), self.padding)
+            count = self._sums(np.ones((*x.shape[:2], 1), np.int64))
         if call.quantized and call.fixed:
-            total = folded(np.add, x.astype(np.int32), self.kernel, self.stride, (1, 1), self.padding)
+            total = self._sums(x.astype(np.int32))
             return _divided(total, count, self.unsigned, self.limits(x.dtype)).astype(x.dtype)[None]
-        if not call.quantized and not self.in_order:
+        if not call.quantized and not self.in_order and self.dilation == (1, 1):
             own = self._own(call, call.x)
             if own is not None:
                 return own
@@ -177,6 +174,10 @@ class AveragePool2D(_Pool):
             total += view[..., ky, kx]
         mean = total / count.astype(np.float32)
         return (from_reals(call.arithmetic, mean, call.output, self) if call.quantized else mean)[None]
+
+    def _sums(self, x: np.ndarray) -> np.ndarray:
+        """Integers of an image (H,W,C), added in each window."""
+        return folded(np.add, x, self.kernel, self.stride, self.dilation, self.padding)
 
     def _own(self, call: Call, x: np.ndarray) -> np.ndarray | None:
         """ONNX Runtime's average of an image (1,H,W,C) of floats."""
@@ -188,6 +189,8 @@ class AveragePool2D(_Pool):
 
     def _loop(self, call: Call) -> Image | None:
         """From one image (H,W,C) to (1,H,W,C)."""
+        if self.dilation != (1, 1):
+            return None
         dtype = call.x.dtype
         shape = tuple(call.output.shape)
         (top, _), (left, _) = self.padding
