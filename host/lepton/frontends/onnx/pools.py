@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from math import prod
 
-from lepton.graph import AveragePool2D, MaxPool2D, Mean, Pad, Reduce, Softmax
+import numpy as np
+
+from lepton.graph import AveragePool2D, MaxPool2D, Mean, Pad, Pair, Reduce, Softmax
 from lepton.graph.builder import Value
 from lepton.graph.ops.windows import NONE
 
@@ -43,10 +45,10 @@ def _pooling(node: OnnxNode, x: Value) -> Pooling:
     return pool
 
 
-def _without(x: Value, cut: Sequence[int]) -> Value:
-    """`x` less its first `cut` elements along each axis of the image."""
-    for axis, first in enumerate(cut, 2):
-        x = x.slice(axis, first, x.shape[axis])
+def _without(x: Value, cut: Sequence[Pair]) -> Value:
+    """`x` less its first and last elements along each axis of the image."""
+    for axis, (first, last) in enumerate(cut, 2):
+        x = x.slice(axis, first, x.shape[axis] - last)
     return x
 
 
@@ -90,7 +92,7 @@ def qlinear_average_pool(node: OnnxNode) -> None:
     w = pool.window
     if w.dilation != (1, 1):
         raise node.error(f"averages of 8-bit values with dilations {w.dilation} are not supported")
-    whole = w.kernel == of_image(x.shape[2:], 1) and w.padding == NONE and not any(pool.cut)
+    whole = w.kernel == of_image(x.shape[2:], 1) and w.padding == NONE and not np.any(pool.cut)
     op = Mean() if whole else AveragePool2D(w.kernel, w.stride, w.padding, unsigned=dtype == UINT8,
                                             count_padding=node.flag("count_include_pad"))
     x = _without(x, pool.cut)

@@ -35,13 +35,13 @@ class Window:
 
 @dataclass(frozen=True)
 class Pooling:
-    """The windows of a pool: `window` on the image without its first `cut` elements along each axis.
+    """The windows of a pool: `window` on the image without its first and last elements along each axis (`cut`).
 
     The window's padding is `padding` and what windows reach beyond that, where any does (`overhangs`).
     """
 
     window: Window
-    cut: tuple[int, ...]
+    cut: tuple[Pair, ...]
     padding: tuple[Pair, ...]
     overhangs: bool
 
@@ -143,10 +143,12 @@ def pooling(node: OnnxNode, kernel: Sequence[int], extents: Sequence[int]) -> Po
     return Pooling(w, cut, padding, max(overhang) > 0)
 
 
-def _pooled(node: OnnxNode, extent: int, sizes: tuple[int, int, int], stated: Pair) -> tuple[int, Pair, int] | None:
-    """Along one axis: elements before the first window, the padding, and how far the last window reaches beyond it.
+def _pooled(node: OnnxNode, extent: int, sizes: tuple[int, int, int], stated: Pair) -> tuple[Pair, Pair, int] | None:
+    """Along one axis: elements before the first window and behind the last one, the padding, and how far the last
+    window reaches beyond it.
 
-    None where there is no window. One that starts in the padding behind the image does not count.
+    None where there is no window. One that starts in the padding behind the image does not count. Averages with
+    dilations take nothing from where a padding below 0 begins; maxima do.
     """
     kernel, stride, dilation = sizes
     before, after = stated
@@ -172,9 +174,9 @@ def _pooled(node: OnnxNode, extent: int, sizes: tuple[int, int, int], stated: Pa
         raise node.error(f"a window of kernel {kernel} and dilation {dilation} would see nothing but padding "
                          f"{(before, after)}")
     reach = (outputs - 1) * stride + span
-    cut = max(-before, 0)
+    cut = max(-before, 0), max(-after, 0) if node.kind == "AveragePool" and dilation > 1 else 0
     padding = max(before, 0), max(after, 0)
-    return cut, padding, max(reach - extent - before - padding[1], 0)
+    return cut, padding, max(reach - (extent - cut[1]) - before - padding[1], 0)
 
 
 def _misses(start: int, sizes: tuple[int, int, int], extent: int) -> bool:

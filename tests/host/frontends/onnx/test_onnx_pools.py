@@ -57,6 +57,12 @@ def test_automatic_padding_does_not_know_of_dilations(kind):
         assert difference(model, np.random.default_rng(2)) == 0
 
 
+def test_averages_take_nothing_behind_a_padding_below_0():
+    model = pool("float", "AveragePool", (1, 3, 4, 3), 21, kernel_shape=[3, 2], strides=[3, 3], dilations=[1, 2],
+                 auto_pad="SAME_UPPER")
+    assert difference(model, np.random.default_rng(6)) == 0
+
+
 def test_one_window_over_the_whole_image_is_a_global_average():
     """Whose rounding is not that of smaller windows."""
     model = pool("whole", "AveragePool", (1, 8, 7, 7), kernel_shape=[7, 7])
