@@ -5,6 +5,7 @@ import numpy as np
 from lepton.graph import ArgMax, Function, OneHot, Reduce
 from lepton.graph.builder import Value
 from lepton.graph.composites import scaled
+from lepton.graph.ops import LocalResponse
 
 from .elementwise import function, function_named
 from .node import Converter, OnnxNode
@@ -64,6 +65,20 @@ def group_normalization(node: OnnxNode) -> None:
     if node.state.opset < _GROUPS_BY_CHANNEL:
         raise node.error(f"supported from opset {_GROUPS_BY_CHANNEL}, where scales are those of channels")
     node.set_host(function(node))
+
+
+def local_response(node: OnnxNode) -> None:
+    """LRN. ONNX Runtime takes images only, and an odd number of channels."""
+    x = _float_input(node, 1)
+    size = node.given.get("size", 0)
+    if x.rank != 4 or size < 1 or size % 2 == 0:
+        raise node.error("size must be odd and above 0, and the input (batch, channels, height, width), not "
+                         f"{size} and {tuple(x.shape)}")
+    # The defaults of ONNX's operator specification (LRN-13).
+    alpha = float(node.given.get("alpha", 1e-4))
+    beta = float(node.given.get("beta", 0.75))
+    bias = float(node.given.get("bias", 1.0))
+    node.set_host(node.emit(LocalResponse(size, alpha, beta, bias, axis=1, mean=True), x))
 
 
 def log_softmax(node: OnnxNode) -> None:

@@ -117,6 +117,7 @@ CONVERTERS: Mapping[str, Converter] = {
     "BatchNormalization": normalizations.batch_norm,
     "GroupNormalization": normalizations.group_normalization,
     "InstanceNormalization": normalizations.normalization,
+    "LRN": normalizations.local_response,
     "LayerNormalization": normalizations.normalization,
     "Hardmax": normalizations.hardmax,
     "LogSoftmax": normalizations.log_softmax,

@@ -25,7 +25,7 @@ from lepton.graph import (
     Sub,
     Table,
 )
-from lepton.graph.ops import Compare, L2Normalize
+from lepton.graph.ops import Compare, L2Normalize, LocalResponse
 
 from . import tables
 from .operation import Convert, Entry, Operation
@@ -86,6 +86,16 @@ def _sum_of_all(op: Operation) -> None:
     op.result(first)
 
 
+def _local_response(op: Operation) -> None:
+    """As LiteRT's optimized kernels compute it; its reference ones leave out the last channel of each sum."""
+    x = op.x(0, "FLOAT32")
+    radius = op.option("radius")
+    if x.rank != 4 or radius < 0:
+        raise GraphError(f"the radius must be at least 0, and the input have 4 dimensions (NHWC), not {radius} and "
+                         f"{tuple(x.shape)}")
+    op.emit(LocalResponse(2 * radius + 1, op.option("alpha"), op.option("beta"), op.option("bias")), x)
+
+
 def _quantize(op: Operation) -> None:
     x = op.x()
     output = op.int8_output()
@@ -117,6 +127,7 @@ CONVERT: dict[str, Entry] = {
     "SELECT": ((3,), 1, _select), "SELECT_V2": ((3,), 1, _select),
     "SOFTMAX": ((1,), 1, lambda op: op.emit(Softmax(float(op.option("beta"))), op.x())),
     "LOG_SOFTMAX": ((1,), 1, plain(LogSoftmax())),
+    "LOCAL_RESPONSE_NORMALIZATION": ((1,), 1, _local_response),
     "L2_NORMALIZATION": ((1,), 1, lambda op: op.emit(L2Normalize(op.legacy()), op.x())),
     "QUANTIZE": ((1,), 1, _quantize), "DEQUANTIZE": ((1,), 1, _dequantize),
     "CAST": ((1,), 1, lambda op: op.emit(Cast(op.output().dtype.name), op.x())),

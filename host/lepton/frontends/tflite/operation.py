@@ -1,6 +1,7 @@
 """One operator of a file, as its conversion sees it: operands as values, attributes, results."""
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from .tensors import DTYPES, SMALLEST, Tensors, is_legacy
 # Elements of a constant that holds attributes: axes, a shape, paddings. Real ones have at most 16, two for each of 8
 # axes; a larger one is damage, and slow to read one by one.
 MAX_CONSTANT = 4096
+_PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL", "MUL", "PRELU")
+_RATIOS = ("MEAN", "SUM")
+LARGEST_FACTOR = 2.0**30  # from here on QuantizeMultiplier's shift is 31 or more, by which C can shift no int32
 _NO_ZERO_SCALES = ("ADD", "SUB", "SOFTMAX")  # whose kernels in LiteRT abort where an input's scale is 0
 
 
@@ -121,7 +125,9 @@ class Operation:
     def emit(self, op: Op, *operands: Value | None, position: int = 0) -> None:
         """The operator's result is that of `op`, with the quantization that the file declares."""
         output = self.output(position)
-        _check_zero_scales(self.name, [v.tensor for v in operands if v is not None], output)
+        tensors = [v.tensor for v in operands if v is not None]
+        _check_zero_scales(self.name, tensors, output)
+        _check_factor(self.name, tensors, output)
         self.result(self.builder.emit(op, list(operands), quantization=output.quantization), position)
 
     def known(self, data: np.ndarray) -> None:
@@ -144,6 +150,18 @@ def _check_zero_scales(operator: str, operands: Sequence[Tensor], result: Tensor
         raise GraphError(f"output {result.name!r} has the scale 0, in which no value can be expressed")
     if operator in _NO_ZERO_SCALES and any(map(is_zero, operands)):
         raise GraphError("an input has the scale 0, which LiteRT does not compute either")
+
+
+def _check_factor(operator: str, operands: Sequence[Tensor], result: Tensor) -> None:
+    """LiteRT's kernels multiply sums by a factor of the scales, as 31 bits and a shift of an int32 to the left."""
+    if operator not in (*_PRODUCTS, *_RATIOS) or result.dtype != np.int8 or result.quantization is None:
+        return
+    scales = [float(t.quantization.scale.max()) for t in operands if t.dtype == np.int8 and t.quantization is not None]
+    total = prod(scales) if operator in _PRODUCTS else max(scales, default=0.0)
+    if total >= LARGEST_FACTOR * float(result.quantization.scale.min()):
+        raise GraphError(f"the scales of the inputs ({', '.join(f'{scale:.6g}' for scale in scales)}) are 2**30 times "
+                         f"that of the output ({float(result.scale):.6g}) or more, for which LiteRT has no defined "
+                         "result: it shifts an int32 beyond its bits")
 
 
 Convert = Callable[[Operation], None]

@@ -29,6 +29,8 @@ OPTIONS = {
     "DIV": ("DivOptions", _ACTIVATION),
     "ONE_HOT": ("OneHotOptions", {"axis": "Axis"}),
     "L2_NORMALIZATION": ("L2NormOptions", _ACTIVATION),
+    "LOCAL_RESPONSE_NORMALIZATION": ("LocalResponseNormalizationOptions", {
+        "radius": "Radius", "bias": "Bias", "alpha": "Alpha", "beta": "Beta"}),
     "MAXIMUM": ("MaximumMinimumOptions", {}),
     "MINIMUM": ("MaximumMinimumOptions", {}),
     "SOFTMAX": ("SoftmaxOptions", {"beta": "Beta"}),

@@ -39,7 +39,8 @@ def _bytes(values: np.ndarray, clamp: tuple[int, int] = (-128, 127)) -> bytes:
 def _multiplier(real: float) -> tuple[int, int]:
     multiplier, shift = fixedpoint.quantize_multiplier(real)
     if shift > 30:  # what int32 can be shifted by
-        raise ValueError(f"a scale must be below 2**30, not {real}")
+        raise GraphError(f"the factor between the scales must be below 2**30, not {real:.6g}: LiteRT has no defined "
+                         "result for more, since it shifts an int32 beyond its bits")
     return multiplier, shift
 
 
@@ -106,6 +107,9 @@ def root(x: Tensor, y: Tensor) -> bytes:
 def inverse_root(x: Tensor, y: Tensor) -> bytes:
     """RSQRT (RsqrtEvalQuantized): 1 / sqrt(q - zero point), 20 bits finer, then to the output's scale."""
     last, last_shift = _multiplier(1 / float(np.sqrt(_scale(x)) * _scale(y)))
+    if last_shift - 20 < -31:  # as to the right
+        raise GraphError(f"the output's scale {_scale(y)} is too large for the input's {_scale(x)}: LiteRT has no "
+                         "defined result, since it shifts an int32 beyond its bits")
     values = [127]
     for value in range(1, 256):
         multiplier, shift = inverse_square_root(value)

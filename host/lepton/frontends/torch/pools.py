@@ -41,7 +41,7 @@ def _average_pool(arguments: Arguments, x: Value, output: Tensor, clamp: Pair) -
     divisor = arguments.optional_integer("divisor_override") if arguments.has("divisor_override") else None
     if divisor is not None or (counted and hanging):
         return None
-    return AveragePool2D(kernel, stride, padding, clamp, counted)
+    return AveragePool2D(kernel, stride, padding, clamp, count_padding=counted)
 
 
 def _window(arguments: Arguments, x: Value, output: Tensor) -> tuple[Pair, Pair, Padding]:

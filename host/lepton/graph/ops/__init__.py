@@ -30,6 +30,7 @@ from .float_layers import *  # noqa: F403
 from .functions import *  # noqa: F403
 from .gather import *  # noqa: F403
 from .integers import *  # noqa: F403
+from .interpolate import *  # noqa: F403
 from .logic import *  # noqa: F403
 from .move import *  # noqa: F403
 from .normalize import *  # noqa: F403

@@ -170,7 +170,8 @@ class Function(Op):
                 f"the function must be one of {', '.join(FUNCTIONS)}, not {self.operator!r}")
         x = inputs[0]
         if self.operator in _PER_CHANNEL:
-            require(len(x.shape) >= 3 and all(dims(t.shape) == (int(x.shape[1]),) for t in inputs.given[1:]),
+            least = 2 if self.operator == "GroupNormalization" else 3  # as ONNX Runtime demands
+            require(len(x.shape) >= least and all(dims(t.shape) == (int(x.shape[1]),) for t in inputs.given[1:]),
                     f"parameters must have shape ({x.shape[1] if len(x.shape) > 1 else '?'},)")
             return dims(x.shape), np.dtype(np.float32)
         shape = broadcast(*inputs.given)

@@ -145,8 +145,8 @@ def float_weights(shape: Shape, grid: Grid) -> Weights:
         at, low, high = _neighbours(grid, axis, shape[axis])
         lows.append(low)
         highs.append(high)
-        near = np.abs(at - low)
-        far = np.abs(at - high)
+        near = np.abs(at - low.astype(np.float32))
+        far = np.abs(at - high.astype(np.float32))  # rounded, as in ONNX Runtime
         same = low == high
         weights.append((np.where(same, np.float32(0.5), far), np.where(same, np.float32(0.5), near)))
     return Weights(lows, highs, [far for far, _ in weights], [near for _, near in weights])

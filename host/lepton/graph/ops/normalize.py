@@ -1,4 +1,4 @@
-"""Vectors scaled to length 1."""
+"""Vectors scaled to length 1, and values divided by those of channels around them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core import Call, Op, OperandList, Shape, Signature, Tensor
-from ..numerics import compiled
+from ..numerics import compiled, onnxruntime_kernels
 from ..numerics.fixedpoint import multiply_by_quantized_multiplier, rounding_divide, saturating_doubling_high_multiply
 from ..numerics.functions import inverse_square_roots
 from .conditions import axis_of, dims, int8, of_type, require, same_type
 
-__all__ = ["L2Normalize"]
+__all__ = ["L2Normalize", "LocalResponse"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,54 @@ class L2Normalize(Op):
         squares = np.add.accumulate(x * x, axis=-1, dtype=np.float32)[..., -1:]
         # 1e-6 keeps the result finite where all elements are 0 (epsilon in kernels/l2norm.cc).
         return x / np.maximum(np.sqrt(squares), np.float32(1e-6))
+
+
+@dataclass(frozen=True)
+class LocalResponse(Op):
+    """input: x float32, divided by (bias + alpha * s) ** beta, where s is the sum of the squares of `size` channels.
+
+    Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", section 3.3.
+    Channels along `axis`; (size - 1) / 2 on both sides, an odd number in all, and those that are outside count as 0.
+    `mean`: alpha is divided by `size`, as in ONNX (LRN-13) and PyTorch, not in TFLite.
+    """
+
+    size: int
+    alpha: float
+    beta: float
+    bias: float
+    axis: int = -1
+    mean: bool = False
+
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
+        axis_of(self.axis, len(inputs[0].shape))
+        require(self.size >= 1 and self.size % 2 == 1, f"size must be odd and at least 1, not {self.size}")
+        return dims(inputs[0].shape), np.dtype(np.float32)
+
+    def check(self, signature: Signature) -> None:
+        of_type(signature.inputs[0], np.float32)
+
+    def compute(self, call: Call) -> np.ndarray:
+        if self.mean and self.axis == 1:
+            attributes = (("size", self.size), ("alpha", self.alpha), ("beta", self.beta), ("bias", self.bias))
+            own = onnxruntime_kernels.run(call, "LRN", attributes)
+            if own is not None:
+                return own
+        return call.through(self._reals)
+
+    def _reals(self, x: np.ndarray) -> np.ndarray:
+        """Squares are added from the first channel to the last, in float32; the power is rounded once (as the C
+        library's powf is)."""
+        channels = x.shape[self.axis]
+        squares = np.moveaxis(x * x, self.axis, -1)
+        total = np.zeros(squares.shape, np.float32)
+        reach = self.size // 2
+        for step in range(-min(reach, channels - 1), min(reach, channels - 1) + 1):
+            total[..., max(-step, 0):channels - max(step, 0)] += squares[..., max(step, 0):channels + min(step, 0)]
+        alpha = np.float32(self.alpha / self.size if self.mean else self.alpha)
+        base = np.float32(self.bias) + alpha * total
+        with np.errstate(all="ignore"):  # infinities and NaN are results here, as in the framework
+            factor = np.power(base.astype(np.float64), -float(np.float32(self.beta))).astype(np.float32)
+        return x * np.moveaxis(factor, -1, self.axis)
 
 
 def _by_rows(loop: compiled.Loop, length: int, dtype: type[np.generic], *arguments: object

@@ -13,6 +13,9 @@ import pytest
 
 pytest.importorskip("ai_edge_litert")
 
+from lepton.frontends import import_tflite
+from lepton.graph import GraphError
+
 from tests.host.frontends.tflite.random_scales import CASES, Draw, check, fused
 from tests.litert_models import Tensor, build
 
@@ -224,3 +227,20 @@ def test_between_reals_and_integers(dtype):
         values = (draw.random.integers(-300, 300, (1, 256)) + draw.random.choice([0, 0.5, 0.25])) * x.scale[0]
         models.append((build("QUANTIZE", [reals], x, 1, "QuantizeOptions"), [values.astype(np.float32)]))
     check(models)
+
+
+@pytest.mark.parametrize("operator,options,other", [
+    ("MUL", "MulOptions", (1, 4)), ("FULLY_CONNECTED", "FullyConnectedOptions", (4, 4)),
+    ("BATCH_MATMUL", "BatchMatMulOptions", (4, 4)), ("PRELU", "", (4,))])
+def test_factors_that_no_int32_can_be_shifted_by(operator, options, other):
+    """C leaves such shifts undefined; LiteRT's results come of what the processor makes of them."""
+    for scale, defined in ((1e-5, False), (1e-2, True)):
+        x = Tensor(1e3, 3, shape=(4, 4))
+        factor = Tensor(100.0, 0, data=np.arange(np.prod(other), dtype=np.int8).reshape(other) - 3)
+        model = build(operator, [x, factor], Tensor(scale, 1, shape=(4, 4)), 2, options)
+        if defined:
+            import_tflite(model)
+        else:
+            with pytest.raises(GraphError, match=r"\(1000, 100\) are 2\*\*30 times that of the output \(1e-05\) or "
+                                                 r"more, for which LiteRT has no defined result"):
+                import_tflite(model)
