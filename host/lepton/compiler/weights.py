@@ -22,7 +22,7 @@ class Unit:
 
 
 @dataclass(eq=False)
-class Batch:
+class WeightBatch:
     """What one LOAD brings: `size` bytes at `offset` of the constants."""
 
     layer: int
@@ -38,14 +38,14 @@ class LayerWeights:
 
     def __init__(self, layer_position: int, tiling: Tiling, config: ChipConfig, constants: bytearray,
                  table: bytes | None = None):
-        self.batches: list[Batch] = []
+        self.batches: list[WeightBatch] = []
         self.units: dict[tuple[int, int], Unit] = {}  # (output block, box index) -> unit; (0, 0) for SUM and MAX
         lanes = config.lanes
         layer = tiling.layer
 
         def add(data: bytes) -> int:
             constants.extend(bytes(-len(constants) % _ALIGNMENT))
-            self.batches.append(Batch(layer_position, len(constants), len(data)))
+            self.batches.append(WeightBatch(layer_position, len(constants), len(data)))
             constants.extend(data)
             return len(self.batches) - 1
 
@@ -76,13 +76,13 @@ class WeightRing:
     def __init__(self, config: ChipConfig):
         self.size = config.weight_bytes
         self._next = 0
-        self._held: dict[Batch, int] = {}
+        self._held: dict[WeightBatch, int] = {}
 
-    def find(self, batch: Batch) -> int | None:
+    def find(self, batch: WeightBatch) -> int | None:
         """Byte address of a batch that is there."""
         return self._held.get(batch)
 
-    def take(self, batch: Batch) -> int:
+    def take(self, batch: WeightBatch) -> int:
         """Byte address for a batch; batches that it overlaps are no longer held."""
         if self._next + batch.size > self.size:
             self._next = 0
@@ -93,7 +93,7 @@ class WeightRing:
         self._next = stop
         return start
 
-    def make_room(self, batches: list[Batch]) -> None:
+    def make_room(self, batches: list[WeightBatch]) -> None:
         """Start again at address 0 where a layer's batches fit together only then, not with a gap at the end."""
         size = sum(b.size for b in batches)
         gap = max(b.size for b in batches)  # at most, at the memory's end

@@ -19,7 +19,7 @@ from .accuracy import Accuracy, checked_labels, classes_of
 from .noise import ValueNoise, layer_noise
 from .reference import ReferenceMissing, open_reference
 
-NOISE_INPUTS = 16  # inputs for the noise by layer: power sums over all pixels of so many no longer change much
+NOISE_INPUTS = 16  # inputs for the noise by layer: with more of them, power sums over all pixels hardly change
 Progress = Callable[[str, int, int], None]
 
 

@@ -1,8 +1,8 @@
 """What a Parquet file unpacks to, from the headers of its pages.
 
 A file's footer may say anything, and a few bytes can stand for any number of values: by zstd, by run lengths, or by a
-dictionary with one long text. So before a body of somebody else is read, each page's header is (Apache Parquet Format,
-"Data Pages"; parquet.thrift): it has the size to which the page is unpacked, the number of its values and their
+dictionary with one long text. So before the body of an unknown sender is read, each page's header is (Apache Parquet
+Format, "Data Pages"; parquet.thrift): it has the size to which the page is unpacked, the number of its values and their
 encoding. The headers are in Thrift's compact protocol (Apache Thrift, "Thrift compact protocol encoding").
 """
 

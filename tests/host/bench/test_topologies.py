@@ -37,7 +37,7 @@ def test_networks_have_as_many_weights_as_published(name):
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_large", "mobilenet_v3_small", "efficientnet_b0", "efficientnet_lite0"])
 def test_networks_with_gates_are_one_job(name):
-    """From the first tensor to the last, nothing is left to the host."""
+    """The chip computes everything from the first tensor to the last."""
     model = compile_graph(topologies.build(name), "base")
     assert [type(step).__name__ for step in model.steps] == ["ChipStep"]
 

@@ -21,7 +21,7 @@ def test_verify_takes_keys_from_stated_places_only(capsys, tmp_path, monkeypatch
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    DeviceKeys.load_or_create(tmp_path / "build" / "keys")  # of the working directory, and somebody else's
+    DeviceKeys.load_or_create(tmp_path / "build" / "keys")  # of the working directory, which are another device's
     store = tmp_path / "store"
     made(store, "cam", tmp_path / "cam")
     status, text = verified(store)

@@ -30,7 +30,7 @@ def test_key_files(tmp_path):
 
 
 def test_keys_that_are_lost_are_not_made_anew(tmp_path):
-    """A new recipient with the old signing key would hide that nobody can read what is stored."""
+    """A new recipient with the old signing key would hide that no one can read what is stored."""
     DeviceKeys.load_or_create(tmp_path)
     [recipient] = (tmp_path / "recipients").iterdir()
     recipient.unlink()

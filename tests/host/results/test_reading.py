@@ -148,7 +148,7 @@ def test_selection(opened):
 
 
 def test_who_cannot_read(fleet, organisation, tmp_path):
-    """A device's neighbour, who has all public keys; a stranger with a reader's key; and one who trusts nobody."""
+    """A neighbouring device with all public keys, a stranger with a reader's key, a reader without trusted keys."""
     with pytest.raises(SegmentError, match="none of these keys is given"):
         results.open(fleet / "store", keys=[fleet / "beta", fleet / "signers.pem"]).table()
     pem.make_reader(tmp_path / "stranger.pem")

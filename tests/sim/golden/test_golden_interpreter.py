@@ -93,7 +93,7 @@ def test_semaphore_overflow():
 
 
 def test_an_engine_fails_only_when_its_turn_comes():
-    """An engine's earlier commands finish first. Its opcode and header are looked at before its semaphores, as in
+    """An engine's earlier commands finish first. Its opcode and header are checked before its semaphores, as in
     hardware; the other fields when it has them, so that a command that nobody lets start is a deadlock."""
     program = _program([dma(opcode=STORE, wait=bits(1))])
     assert program.fail()["code"] == ErrorCode.ILLEGAL_OPCODE

@@ -30,7 +30,7 @@ def hard_swish(x: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Block:
+class GatedBlock:
     """An inverted residual: `expanded` channels between a 1 x 1 layer, which is left out where it would not expand, and
     a depthwise one; `squeezed`: channels in the middle of the gate, 0 without one; `function`: None for ReLU."""
 
@@ -48,7 +48,7 @@ def _activated(net: TopologyBuilder, x: Activation, function: Function | None, n
     return x if function is None else net.function(x, function, name=f"{name}.function")
 
 
-def inverted_residual(net: TopologyBuilder, x: Activation, block: Block, name: str) -> Activation:
+def inverted_residual(net: TopologyBuilder, x: Activation, block: GatedBlock, name: str) -> Activation:
     rectified = block.function is None
     y = x
     if block.expanded != x.channels:
@@ -92,7 +92,7 @@ def _mobilenet_v3(name: str, rows: tuple[tuple[int, ...], ...], last: int, hidde
     x = net.function(net.conv(net.input, 16, 3, 2, relu=False, name="conv0"), hard_swish, name="conv0.function")
     for i, (kernel, expanded, channels, gated, swish, stride) in enumerate(rows, 1):
         squeezed = _eighth(expanded / 4) if gated else 0
-        block = Block(kernel, expanded, channels, stride, squeezed, hard_swish if swish else None)
+        block = GatedBlock(kernel, expanded, channels, stride, squeezed, hard_swish if swish else None)
         x = inverted_residual(net, x, block, f"b{i}")
     x = net.function(net.conv(x, last, 1, relu=False, name="last"), hard_swish, name="last.function")
     x = net.conv(net.global_average(x, name="average"), hidden, 1, relu=False, name="hidden")
@@ -115,8 +115,8 @@ def _efficientnet(name: str, function: Function | None, gated: bool) -> Graph:
         for i in range(repetitions):
             number += 1
             squeezed = x.channels // 4 if gated else 0  # of the block's input, not of its expanded channels
-            block = Block(kernel, x.channels * expansion, channels, 1 if i else stride, squeezed, function, sigmoid,
-                          function)
+            block = GatedBlock(kernel, x.channels * expansion, channels, 1 if i else stride, squeezed, function,
+                               sigmoid, function)
             x = inverted_residual(net, x, block, f"b{number}")
     x = _activated(net, net.conv(x, 1280, 1, relu=function is None, name="last"), function, "last")
     return net.done(net.dense(net.global_average(x, name="average"), 1000, name="fc"))
