@@ -7,6 +7,7 @@ The section on steps on the host stays as it is.
 Every figure is exact against the golden model while it is measured; a row that is not ends the program.
 """
 
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +25,10 @@ RATES = (8, 16, 32)
 
 HEAD = """# Cycles by size and memory
 
-Written by `tools/performance.py`, except the last section. Every run is equal to the golden model byte for byte. Cycles
-from doorbell to completion, batch 1. Utilization is MACs / (MACs a cycle x cycles). Memory: the default profile (64
-cycles to the first data, 16 bursts in flight, 32 of 1024 cycles of refresh), at the rate of the bus in both directions.
+Written by `tools/performance.py` with the RTL of commit `{commit}`, except the last section. Every run is equal to the
+golden model byte for byte. Cycles from doorbell to completion, batch 1. Utilization is MACs / (MACs a cycle x cycles).
+Memory: the default profile (64 cycles to the first data, 16 bursts in flight, 32 of 1024 cycles of refresh), at the
+rate of the bus in both directions.
 
 How to read it: the MACs a cycle grow with the square of the array's side, the memory traffic does not shrink. `large`
 is well used by layers of at least 32 channels and a few hundred pixels, `small` by nearly all layers. Matrix-vector
@@ -52,6 +54,13 @@ def cell(entry: Entry, config, memory) -> str:
     return f"{m.cycles:,} ({m.utilization:.1%})".replace(",", " ")
 
 
+def rtl_commit() -> str:
+    """The last commit that changed the chip."""
+    done = subprocess.run(["git", "log", "-1", "--format=%h", "--", "hdl"], cwd=PAGE.parent, capture_output=True,
+                          text=True, check=True)
+    return done.stdout.strip()
+
+
 def main() -> None:
     wanted = sys.argv[1:]
     entries = [row for row in ROWS if (row.name in wanted if wanted else row.quick)]
@@ -70,7 +79,8 @@ def main() -> None:
             for rate in RATES)])
     sizes_title = ", ".join(f"`{name}` {PRESETS[name].lanes} x {PRESETS[name].columns}" for name in SIZES)
     _, _, host = PAGE.read_text().partition(HOST)
-    PAGE.write_text(HEAD + table(f"Sizes: {sizes_title}", [f"`{name}`" for name in SIZES], sizes)
+    PAGE.write_text(HEAD.format(commit=rtl_commit())
+                    + table(f"Sizes: {sizes_title}", [f"`{name}`" for name in SIZES], sizes)
                     + table("`base` with 8, 16 and 32 bytes a cycle", [f"{rate} bytes" for rate in RATES], rates)
                     + HOST + host)
     print(f"wrote {PAGE}")
