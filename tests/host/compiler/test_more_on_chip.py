@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from lepton.compiler.averaging import float_averages, unsigned_average
 from lepton.compiler.tiling import Tiling
-from lepton.graph import Arithmetic, AveragePool2D, GraphError, Pad, Slice, Sub, interpret
+from lepton.graph import Arithmetic, AveragePool2D, GraphError, Pad, Reduce, Slice, Sub, interpret
 
 from tests.host.compiler.compiler_graphs import CRAMPED, Builder, golden, quantization, random_inputs
 from tests.host.compiler.compiler_moves import take, transposed
@@ -206,3 +206,17 @@ def test_every_size_of_window():
         float_averages((0.5, 0), (0.5, 0), [9, 8193], AveragePool2D(), Arithmetic.FLOAT)
 
 
+
+
+@pytest.mark.parametrize("arithmetic", Arithmetic)
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("axes", [(1, 2), (1,), (-2,), (2, 1)])
+def test_maxima_over_rows_and_columns(axes, keep, arithmetic):
+    b = Builder((1, 7, 9, 6), 3)
+    x = b.conv("image", 21)
+    shape = [1 if axis in [a % 4 for a in axes] else n for axis, n in enumerate(b.shape(x))]
+    kept = shape if keep else [n for axis, n in enumerate(shape) if axis not in [a % 4 for a in axes]]
+    y = b.node(Reduce("max", axes, keep), [x], kept, same=True)
+    z = b.dense(y, 8) if len(axes) == 2 else y
+    exact(b.done(z), "tiny", arithmetic)
+    exact(b.done(y), "cramped16", arithmetic)

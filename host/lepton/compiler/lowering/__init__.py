@@ -56,6 +56,8 @@ class Lowering:
             view = None if operand.packed else context.views.get(operand.tensor)
             if view is not None and not view.plain and not (node.rule.any_lanes and operand is node.source):
                 made.append(channels.gather(context, operand.tensor, operand.image, index + len(made)))
+        if node.residual is not None and node.residual.image[2] < node.written[2] and not node.residual.constant:
+            made.append(channels.repeat(context, node.residual, node.written[2], index + len(made)))
         return made
 
     def _layer(self, node: ChipNode, index: int, phase: Phase) -> ChipLayer:

@@ -101,6 +101,18 @@ def gather(context: Context, tensor: str, image: ImageShape, index: int) -> Chip
     return select(context, tensor, context.views.pop(tensor), context.new_image(tensor, image), index)
 
 
+def repeat(context: Context, operand: Operand, channels: int, index: int) -> ChipLayer:
+    """A layer that gives all of `channels` the one channel of an operand, in the buffer `repeated` names."""
+    lanes = np.repeat(context.lanes_of(operand), channels)
+    source = ChannelView(context.view(operand).image, lanes)
+    image = context.new_image(repeated(context, operand, channels), (*operand.image[:2], channels))
+    return select(context, operand.values, source, image, index)
+
+
+def repeated(context: Context, operand: Operand, channels: int) -> str:
+    return context.name(operand.tensor, "repeated", channels)
+
+
 def pack(context: Context, operand: Operand, index: int) -> ChipLayer:
     """A layer that writes a tensor to memory without unused lanes, so that it can be read with other channels."""
     shape = image_of(context.graph, operand.tensor)

@@ -1,11 +1,11 @@
-"""Pools, means and tables: each lane by itself, with maximum or sum in place of products."""
+"""Pools, means, maxima over the image and tables: each lane by itself, with maximum or sum in place of products."""
 
 import numpy as np
 
 from ...arch import Rounding, TensorOpcode
-from ...graph import Arithmetic, AveragePool2D, Graph, MaxPool2D, Mean, Node, Op, Table
+from ...graph import Arithmetic, AveragePool2D, Graph, MaxPool2D, Mean, Node, Op, Reduce, Table
 from ..chip_node import ChipNode
-from ..images import image_of
+from ..images import ImageShape, image_of
 from ..layers import ChipLayer, Part
 from ..rule import Fusion, Phase, Rule
 from . import averages
@@ -28,6 +28,43 @@ def refuse_average(graph: Graph, node: Node, op: AveragePool2D) -> str | None:
 def refuse_mean(graph: Graph, node: Node, op: Mean) -> str | None:
     image = image_of(graph, node.inputs[0])
     return constants(graph, node) or window(image, image[:2])
+
+
+def refuse_reduce(graph: Graph, node: Node, op: Reduce) -> str | None:
+    """A maximum over rows, columns or both."""
+    if op.kind != "max":
+        return f"the chip has no {op.kind} over rows and columns"
+    axes = _image_axes(graph, node, op)
+    if axes is None:
+        return f"it reduces the axes {op.axes}; the chip reduces rows and columns"
+    return constants(graph, node) or window(image_of(graph, node.inputs[0]), reduced_kernel(graph, node, op))
+
+
+def _image_axes(graph: Graph, node: Node, op: Reduce) -> set[int] | None:
+    """The axes of the image that are reduced, of (height, width, channels); None where others are."""
+    rank = len(graph.tensors[node.inputs[0]].shape)
+    axes = {axis % rank + 3 - rank for axis in op.axes}
+    return axes if axes and axes <= {0, 1} else None
+
+
+def reduced_kernel(graph: Graph, node: Node, op: Reduce) -> tuple[int, int]:
+    height, width, _ = image_of(graph, node.inputs[0])
+    axes = _image_axes(graph, node, op) or set()
+    return height if 0 in axes else 1, width if 1 in axes else 1
+
+
+def reduced_image(graph: Graph, node: Node) -> ImageShape:
+    """The image of the result with the reduced axes kept."""
+    height, width, channels = image_of(graph, node.inputs[0])
+    assert isinstance(node.op, Reduce)
+    kernel = reduced_kernel(graph, node, node.op)
+    return height // kernel[0], width // kernel[1], channels
+
+
+def reduce(context: Context, node: ChipNode, index: int, phase: Phase, op: Reduce) -> ChipLayer:
+    layer = read_and_write(context, node, index, phase, op)
+    layer.kernel = reduced_kernel(context.graph, node.node, op)
+    return layer
 
 
 def refuse_lanewise(graph: Graph, node: Node, op: Op) -> str | None:
@@ -87,5 +124,6 @@ RULES: dict[type[Op], Rule] = {
     MaxPool2D: Rule(refuse_pool, max_pool),
     AveragePool2D: Rule(refuse_average, average_pool),
     Mean: Rule(refuse_mean, mean),
+    Reduce: Rule(refuse_reduce, reduce, written_image=reduced_image),
     Table: Rule(refuse_lanewise, table, fusion=Fusion.TABLE, fuse=look_up),
 }

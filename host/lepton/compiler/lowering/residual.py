@@ -13,6 +13,7 @@ from ..chip_node import ChipNode
 from ..images import image_of, repeated_image
 from ..layers import ChipLayer
 from ..rule import Fusion, Rule
+from .channels import repeated
 from .context import Context, scale_of
 from .lanewise import read_and_write
 from .limits import window
@@ -23,7 +24,7 @@ Zeros = tuple[int, int, int]
 
 
 def refuse(graph: Graph, node: Node, op: Add | Sub | Mul) -> str | None:
-    """One operand has the shape of the result; the other has it too, or one row or column that serves all."""
+    """One operand has the shape of the result; the other has it too, or one row, column or channel that serves all."""
     try:
         a, b = (repeated_image(graph, node, i) for i in (0, 1))
     except GraphError as error:
@@ -36,9 +37,6 @@ def refuse(graph: Graph, node: Node, op: Add | Sub | Mul) -> str | None:
         return "both operands are constant"
     if result not in [image for image, known in zip((a, b), constant, strict=True) if not known]:
         return "the computed operand is repeated over the constant one"
-    other = b if a == result else a
-    if other[2] != result[2]:
-        return f"one channel of {other} for {result[2]} channels"
     return window(result)
 
 
@@ -77,7 +75,12 @@ def _read(context: Context, layer: ChipLayer, node: ChipNode) -> tuple[Scales, Z
     own = tensors[node.own]
     residual = tensors[node.other]
     output = tensors[fused.outputs[0]]
-    layer.residual = context.read(operand, _rows(context, layer, node))
+    rows = _rows(context, layer, node)
+    channels = node.written[2]
+    if operand.image[2] < channels and not operand.constant:  # `Lowering` has made a copy with all channels
+        layer.residual = context.new_image(repeated(context, operand, channels), (*rows, channels))
+    else:
+        layer.residual = context.read(operand, rows)
     if fused is not node.node:
         layer.op += f"+{type(fused.op).__name__}"
         layer.output_shape = tuple(output.shape)
