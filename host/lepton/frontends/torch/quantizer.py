@@ -98,7 +98,7 @@ class LeptonQuantizer(Quantizer):
 
     def _operands(self, node: Node) -> dict[Node, QuantizationSpec]:
         return {operand: self.activation for operand in node.args if isinstance(operand, Node) and _is_float(operand)
-                and (operand.op != "get_attr" or (kind(node) is Kind.SUM and operand.meta["val"].numel() > 1))}
+                and (operand.op != "get_attr" or (_quantizes_constants(node) and operand.meta["val"].numel() > 1))}
 
     def _chain(self, node: Node, operands: dict[Node, QuantizationSpec], normalized: bool = False) -> None:
         """`node`, the normalization (in QAT) and the clamp behind it are one: quantized at their ends only."""
@@ -193,10 +193,18 @@ def _is_constant(node: Node) -> bool:
 
 
 def _is_product(node: Node) -> bool:
-    """Whether the node multiplies two computed int8 tensors, as gates do."""
-    return node.target is torch.ops.aten.mul.Tensor and all(
-        isinstance(factor, Node) and not _is_constant(factor) and _is_float(factor) and _is_int8(factor)
-        for factor in node.args[:2])
+    """Whether the node multiplies int8 tensors, as gates do; one may be constant, with several elements."""
+    factors = [factor for factor in node.args[:2] if isinstance(factor, Node) and _is_float(factor)]
+    if node.target is not torch.ops.aten.mul.Tensor or len(factors) < 2:
+        return False
+    known = [factor.op == "get_attr" and factor.meta["val"].numel() > 1 for factor in factors]
+    return not all(known) and all(constant or (not _is_constant(factor) and _is_int8(factor))
+                                  for factor, constant in zip(factors, known, strict=True))
+
+
+def _quantizes_constants(node: Node) -> bool:
+    """Whether constants of several elements are int8 operands; a scale for each channel is a layer's weights."""
+    return kind(node) is Kind.SUM or (_is_product(node) and not _scales_channels(node))
 
 
 def _scales_channels(node: Node) -> bool:

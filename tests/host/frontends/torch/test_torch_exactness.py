@@ -39,6 +39,17 @@ class Call(nn.Module):
         return self.function(self.parts, x)
 
 
+class LastAxis(nn.Module):
+    """A factor for each element of the last axis, as ConvNeXt's layer scale."""
+
+    def __init__(self):
+        super().__init__()
+        self.factors = nn.Parameter(torch.rand(10) + 0.5)
+
+    def forward(self, x):
+        return x * self.factors
+
+
 def conv(outputs=8, kernel=3, **options):
     return nn.Conv2d(8, outputs, kernel, padding=kernel // 2, **options)
 
@@ -59,6 +70,7 @@ ALWAYS = {
     "a value with itself": (IMAGE, lambda: Call(lambda p, x: torch.cat([
         torch.maximum(x, x), torch.minimum(F.relu(x), F.relu(x)), x + x, x * x], 1))),
     "gate": (IMAGE, lambda: Call(lambda p, x: x * torch.sigmoid(F.max_pool2d(x, (12, 10))))),
+    "factors of the last axis": (IMAGE, LastAxis),
     "product of a column": (IMAGE, lambda: Call(lambda p, x: F.relu6(torch.tanh(F.max_pool2d(x, (1, 10))) * x))),
     "maximum pool": (IMAGE, lambda: nn.MaxPool2d(3, 2, 1)),
     "tables": (IMAGE, lambda: nn.Sequential(nn.SiLU(), nn.GELU(), nn.Hardswish(), nn.LeakyReLU(), nn.Tanh())),
