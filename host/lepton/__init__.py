@@ -9,6 +9,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
+def __getattr__(name: str) -> Any:
+    if name in ("LeptonChip", "LeptonCloud", "LeptonToolkit"):  # on demand: `import lepton` stays quick
+        from . import toolkit
+
+        return getattr(toolkit, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def compile(network: Any, calibration: Any = None, config: "str | ChipConfig" = "base", *, progress: Any = None,
             shapes: dict[str, tuple[int, ...]] | None = None, input_type: str | None = None,
             output_type: str | None = None) -> "CompiledModel":

@@ -32,11 +32,14 @@ ALLOWED = {
     "models": {"frontends", "graph"},
     "results": set(),
     "service": {"results", "__version__"},
-    "lepton": {"arch", "frontends", "compiler", "graph", "program"},
+    "lepton": {"arch", "frontends", "compiler", "graph", "program", "toolkit"},
+    "upload": {"results", "runtime", "program"},
+    "toolkit": {"arch", "graph", "frontends", "compiler", "program", "device", "runtime", "results", "deployment",
+                "estimators", "text", "upload"},
     "bench": {"arch", "graph", "frontends", "compiler", "program", "driver", "device", "runtime", "models", "results",
               "service"},
     "cli": {"arch", "graph", "frontends", "compiler", "program", "driver", "device", "runtime", "models", "results",
-            "service", "bench", "evaluation", "text", "array_files", "__version__"},
+            "service", "bench", "evaluation", "text", "upload", "array_files", "__version__"},
 }
 
 # `lepton chip` is the command line of these, and imports them when it is used.

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..upload import project_place, spool_key, user_place
 from . import service
 from .console import columns, facts, grouped, make_console, shortened
 from .results import credentials_of, default_store
-from .upload import project_place, spool_key, user_place
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -65,8 +65,8 @@ def _accept(arguments: Namespace) -> int:
 
 def _drain(arguments: Namespace) -> int:
     from ..results import CloudError, DeviceKeys, Spool, Uploader
+    from ..upload import open_upload_target
     from .main import EXIT_DIFFERENT
-    from .upload import open_upload_target
     path, *others = _spools(arguments.spool)
     if others:
         raise CloudError(f"there are several spools ({path}, {', '.join(map(str, others))}); give one with --spool")

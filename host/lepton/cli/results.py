@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..upload import project_place, user_place
 from .console import columns, facts, grouped, make_console
-from .upload import project_place, user_place
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,13 +6,13 @@ from contextlib import ExitStack
 from ..program import CompiledModel
 from ..runtime import Result, Session
 from ..runtime.costs import measured
+from ..upload import Upload, user_place
 from .console import facts, grouped, make_console, progress
 from .devices import opened
 from .files import FileError, check_writable, is_network, read_inputs, write_outputs
 from .host_work import host_work_table, operators, typical
 from .main import EXIT_DIFFERENT
 from .tables import chip_facts, layer_table, network_facts
-from .upload import Upload, user_place
 
 
 def run(arguments: Namespace) -> int:

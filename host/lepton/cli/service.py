@@ -9,7 +9,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace, _SubParsersAc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .upload import user_place
+from ..upload import user_place
 
 if TYPE_CHECKING:
     from ..results.credentials import Credentials

@@ -15,13 +15,13 @@ from ..models import LeptonModel
 from ..program import CompiledModel
 from ..runtime import ComparingSession, Difference, Report, Result, Session, difference
 from ..runtime.costs import measured
+from ..upload import Upload, project_place
 from .console import facts, grouped, make_console, progress, scaled, working
 from .devices import opened
 from .files import FileError, check_writable
 from .host_work import typical
 from .main import EXIT_DIFFERENT
 from .tables import chip_facts, layer_table, network_facts
-from .upload import Upload, project_place
 
 if TYPE_CHECKING:
     from ..results import ResultLog

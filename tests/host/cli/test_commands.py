@@ -89,7 +89,7 @@ def test_sim_keeps_the_results_when_the_store_is_down(capsys, monkeypatch, tmp_p
         raise OSError("no route to host")
 
     monkeypatch.setattr(Store, "put_new", down)
-    monkeypatch.setattr("lepton.cli.upload.FLUSH_SECONDS", 4)  # the first try fails within them on any machine
+    monkeypatch.setattr("lepton.upload.FLUSH_SECONDS", 4)  # the first try fails within them on any machine
     assert main(["sim", "--device", "golden", "--images", "1"]) == 0  # every comparison held
     assert "1 results wait in build/spool.db (no route to host); the next run uploads them" in \
         " ".join(capsys.readouterr().out.split())
@@ -103,7 +103,7 @@ def test_sim_keeps_the_results_when_the_store_is_down(capsys, monkeypatch, tmp_p
 def test_a_run_that_sends_nothing_fails_and_drain_sends_it_later(compiled, capsys, monkeypatch, tmp_path):
     np.save("x.npy", MODEL.inputs[:2])
     with monkeypatch.context() as patch:
-        patch.setattr("lepton.cli.upload.FLUSH_SECONDS", 3)
+        patch.setattr("lepton.upload.FLUSH_SECONDS", 3)
         patch.setattr(Store, "put_new", lambda self, key, data: 1 // 0)
         assert run("--input", "x.npy", "--upload", "store") == EXIT_DIFFERENT
         assert "2 results wait in" in " ".join(capsys.readouterr().out.split())

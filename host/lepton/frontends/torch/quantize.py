@@ -24,6 +24,7 @@ from ..calibration import load_calibration
 from ..logs import quiet
 from .batches import Calibration, batches, count, input_names, shapes
 from .decompose import decomposed
+from .dense import with_linear_layers
 from .functional import functional
 from .importer import import_converted
 from .nodes import Arguments
@@ -193,6 +194,11 @@ def _attribute(module: torch.nn.Module, path: str) -> torch.Tensor:
 
 
 def _prepared(module: GraphModule, quantizer: LeptonQuantizer) -> GraphModule:
+    # A view needs the strides of the value before it, and PT2E makes contiguous values of permuted ones.
+    for node in module.graph.nodes:
+        if node.op == "call_function" and node.target is torch.ops.aten.view.default:
+            node.target = torch.ops.aten.reshape.default
+    with_linear_layers(module)
     with _named("prepare the module for quantization"):
         return prepare_pt2e(module, quantizer)
 

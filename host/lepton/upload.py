@@ -1,4 +1,4 @@
-"""The command line's spool and store, and the upload of results."""
+"""Spool and store of commands and of the toolkit, and the upload of results."""
 
 import os
 from contextlib import ExitStack
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..program import CompiledModel
-    from ..results import ResultLog, Target
+    from .program import CompiledModel
+    from .results import ResultLog, Target
 
 FLUSH_SECONDS = 30.0  # a command waits this long for its results to arrive; the next command sends the rest
 RESULTS_CAP = 256 << 20  # bytes of the spool's files, as `Spool`'s default
@@ -42,7 +42,7 @@ def user_place(target: str | None = None) -> UploadPlace:
 
 def spool_key() -> bytes | None:
     """The key of encrypted spools: 64 hexadecimal digits in the file named by $LEPTON_SPOOL_KEY."""
-    from ..results import SpoolError
+    from .results import SpoolError
     path = os.environ.get(KEY_VARIABLE)
     if not path:
         return None
@@ -54,13 +54,13 @@ def spool_key() -> bytes | None:
 
 
 def _user_folder() -> Path:
-    from ..results.keyring_files import user_folder
+    from .results.keyring_files import user_folder
     return user_folder()
 
 
 def _service_place(target: str) -> UploadPlace:
     """For the ingest service: the enrolled device's keys and name, and a spool of its own."""
-    from ..results.credentials import Credentials
+    from .results.credentials import Credentials
     base = _user_folder()
     name = Credentials(base / "keys").name()
     return UploadPlace(base / f"service-{name}.db", target, base / "keys", name)
@@ -82,7 +82,7 @@ class Upload:
         self.failed = False  # whether nothing was sent
 
     def __enter__(self) -> "Upload":
-        from ..results import DeviceKeys, Spool, Uploader
+        from .results import DeviceKeys, Spool, Uploader
         with ExitStack() as stack:
             self._spool = stack.enter_context(Spool(self.place.spool, device=self.place.device, max_bytes=RESULTS_CAP,
                                                     key=spool_key()))
@@ -96,8 +96,8 @@ class Upload:
 
     def log(self, model: "CompiledModel", device: str, keep: str) -> "ResultLog":
         """A `ResultLog` of this spool for a model on a device; `keep`: what is kept of the outputs."""
-        from ..results import ResultLog, Scale
-        from ..runtime import program_hash
+        from .results import ResultLog, Scale
+        from .runtime import program_hash
         return ResultLog(self._spool, model=model.name, model_hash=model.source_hash,
                          program_hash=program_hash(model), config_hash=model.config_hash, device=device, keep=keep,
                          scales={output.name: Scale(output.scale, output.zero_point) for output in model.outputs})
@@ -129,8 +129,8 @@ class Upload:
 
 def open_upload_target(where: str) -> "Target":
     """The target of a URL; for the ingest service with the certificate in the user's data folder."""
-    from ..results import open_target
+    from .results import open_target
     if not where.startswith("https://"):
         return open_target(where)
-    from ..results.credentials import Credentials
+    from .results.credentials import Credentials
     return open_target(where, credentials=Credentials(_user_folder() / "keys"))

@@ -1,0 +1,381 @@
+"""`LeptonNetwork`: layers, training, compression, deployment of one network."""
+
+import weakref
+from os import PathLike
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..compiler import compile_graph
+from ..deployment import Deployment
+from ..estimators import real, stored
+from ..graph import Graph
+from ..program import CompiledModel
+from ..results import ResultLog
+from ..runtime import Report
+from ..text import dimensions, grouped, table
+from ..upload import Upload
+from . import layers as shapes
+from .chip import LeptonChip
+from .cloud import LeptonCloud
+from .data import DataError, inputs_as_tensor, labels_as_tensor
+from .layers import LayerError
+from .pruning import flattened, pruned
+from .report import Figures, OptimizationReport
+from .training import LOSSES, History, Settings, Trainer, is_classification, make_optimizer
+
+CALIBRATION = 256  # inputs of the training data with which ranges are found; more change them little
+CHECKED = 512  # inputs on which accuracies before and after are measured: 0.2 points a step
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh,
+                                            "hardswish": nn.Hardswish, "silu": nn.SiLU}
+
+
+class ToolkitError(RuntimeError):
+    """A step was asked for before the one that it needs; the text says which."""
+
+
+class LeptonNetwork:
+    """One network from its layers to the chip. `LeptonToolkit` makes it.
+
+        network.add_dense_layer(None, 10)
+        network.compile(chip, optimizer="adam", loss="categorical_crossentropy")
+        network.fit(images, labels, epochs=10)
+        network.optimize()
+        network.deploy(chip)
+        network.predict(images)
+
+    `print` shows its layers. `module` is the torch module, `graph` the int8 network, `model` the compiled one.
+    """
+
+    def __init__(self, module: nn.Module, shape: tuple[int, ...], *, input_shape: tuple[int, ...],
+                 name: str = "network") -> None:
+        self.name = name
+        self.module = module
+        self.input_shape = input_shape
+        self.output_shape = shape
+        self.graph: Graph | None = None
+        self.history: History | None = None
+        self.report: Report | None = None  # of the last inference on the chip
+        self._chip: LeptonChip | None = None
+        self._optimizer = ""
+        self._loss = ""
+        self._trained: nn.Module | None = None  # by quantization-aware training: what `quantize` converts
+        self._data: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._validation = 0.0
+        self._deployment: Deployment | None = None
+        self._log: ResultLog | None = None
+        self._upload: Upload | None = None
+
+    # Layers
+
+    def add_conv_layer(self, in_channels: int | None, out_channels: int, kernel_size: int, *, stride: int = 1,
+                       padding: str | int = "same", activation: str | None = "relu") -> "LeptonNetwork":
+        """Add a square convolution. in_channels: those of what precedes it, or None. Raises `LayerError`."""
+        made = shapes.convolution(self.output_shape, in_channels, out_channels, kernel_size, stride, padding)
+        return self._add(made.shape, nn.Conv2d(made.inputs, made.outputs, made.kernel, made.stride, made.padding),
+                         *_activation(activation))
+
+    def add_pooling_layer(self, kernel_size: int, stride: int | None = None) -> "LeptonNetwork":
+        """Add a maximum pool; the stride is the kernel's size where it is None. Raises `LayerError`."""
+        step, shape = shapes.pooling(self.output_shape, kernel_size, stride)
+        return self._add(shape, nn.MaxPool2d(kernel_size, step))
+
+    def add_dense_layer(self, in_features: int | None, out_features: int, *,
+                        activation: str | None = None) -> "LeptonNetwork":
+        """Add a dense layer behind all values, or behind the averages of all channels where in_features is their
+        number. None stands for all values. Raises `LayerError`."""
+        count, averaged = shapes.dense(self.output_shape, in_features)
+        if not isinstance(out_features, int) or out_features < 1:
+            raise LayerError(f"add_dense_layer: out_features must be a whole number of at least 1, not "
+                             f"{out_features!r}")
+        before: list[nn.Module] = [nn.AdaptiveAvgPool2d(1)] if averaged else []
+        if len(self.output_shape) > 1:
+            before.append(nn.Flatten())
+        return self._add((out_features,), *before, nn.Linear(count, out_features), *_activation(activation))
+
+    def _add(self, shape: tuple[int, ...], *added: nn.Module) -> "LeptonNetwork":
+        self.module = nn.Sequential(*flattened(self.module), *added)
+        self.output_shape = shape
+        self._forget()
+        return self
+
+    def _forget(self) -> None:
+        """What was made of the network before it changed."""
+        self.graph = None
+        self._trained = None
+        if self._deployment is not None:
+            self.close()
+
+    def __str__(self) -> str:
+        rows = []
+        value = torch.zeros(2, *self.input_shape)
+        self.module.eval()
+        with torch.no_grad():
+            for i, layer in enumerate(flattened(self.module)):
+                value = layer(value)
+                rows.append([str(i), type(layer).__name__, dimensions(value.shape[1:]),
+                             grouped(sum(p.numel() for p in layer.parameters()))])
+        rows.append(["total", "", "", grouped(sum(p.numel() for p in self.module.parameters()))])
+        return f"{self.name}: input {dimensions(self.input_shape)}\n" + table(
+            ("layer", "kind", "output", "parameters"), rows, 3, total=True)
+
+    # Training
+
+    def compile(self, chip: LeptonChip, optimizer: str = "adam", loss: str = "categorical_crossentropy"
+                ) -> "LeptonNetwork":
+        """Say how to train, and for which chip. Raises `DataError` for an unknown optimizer or loss."""
+        if not isinstance(chip, LeptonChip):
+            raise DataError(f"compile needs a LeptonChip, not {type(chip).__name__}")
+        if loss not in LOSSES:
+            raise DataError(f"loss must be one of {', '.join(LOSSES)}, not {loss!r}")
+        make_optimizer(optimizer, [nn.Parameter(torch.zeros(1))], None)
+        if is_classification(loss) and (len(self.output_shape) != 1 or self.output_shape[0] < 2):
+            raise LayerError(f"loss {loss!r} needs one output for each class, and two at least, not "
+                             f"{dimensions(self.output_shape)}; add a dense layer")
+        self._chip = chip
+        self._optimizer = optimizer
+        self._loss = loss
+        return self
+
+    def fit(self, x: np.ndarray, y: np.ndarray, epochs: int = 10, batch_size: int = 32, *,
+            learning_rate: float | None = None, validation: float = 0.1, patience: int | None = None,
+            checkpoint: str | PathLike | None = None, metrics: str | PathLike | None = None, seed: int = 0,
+            quantization_aware: bool = False, verbose: bool = True) -> History:
+        """Train, and keep the weights of the epoch with the lowest validation loss.
+
+        x: numbers (N, ...) in the network's shape, channels first or last, or as rows. y: classes from 0, rows of
+        shares, or real targets. quantization_aware: the forward pass rounds as the int8 network does; begin with
+        trained weights. The other options are those of `training.Settings`. Ends early after `patience` epochs without
+        improvement. Raises `ToolkitError` before `compile`, `DataError` for data that do not fit.
+        """
+        if not self._loss:
+            raise ToolkitError("fit: say first how to train: compile(chip, optimizer='adam', "
+                               "loss='categorical_crossentropy')")
+        inputs = inputs_as_tensor(x, self.input_shape)
+        labels = labels_as_tensor(y, len(inputs), self.output_shape[0] if is_classification(self._loss) else None)
+        settings = Settings(epochs, batch_size, learning_rate, validation, patience, checkpoint, metrics, seed, verbose)
+        self._forget()
+        self._data = inputs, labels
+        self._validation = validation
+        if quantization_aware:
+            from ..frontends.torch import prepare_qat
+
+            self.module.train()
+            prepared = prepare_qat(self.module, inputs[:2])
+            trainer = Trainer(prepared, inputs, labels, self._optimizer, self._loss, settings)
+            self.history = trainer.run()
+            self._trained = prepared
+        else:
+            torch.manual_seed(seed)
+            self.history = Trainer(self.module, inputs, labels, self._optimizer, self._loss, settings).run()
+        return self.history
+
+    # Compression
+
+    def optimize(self, prune: float = 0.5, *, epochs: int = 3, max_drop: float = 0.01, verbose: bool = True
+                 ) -> OptimizationReport:
+        """Prune channels, train again, and quantize; what it gained and cost.
+
+        prune: the share of each convolution's channels that goes, in blocks of the chip's columns; 0 for none. Where
+        the int8 network loses more than `max_drop` of its accuracy, the share is halved, and at last nothing is pruned.
+        A network after quantization-aware training, or one that is no chain of layers, is quantized only. Raises
+        `ToolkitError` before `fit`.
+        """
+        chip = self._needed_chip("optimize")
+        if self._data is None:
+            raise ToolkitError("optimize: train the network first (fit): pruning needs its data")
+        if not 0 <= prune < 1:
+            raise DataError(f"prune must be a share from 0 to below 1, not {prune}")
+        notes: list[str] = []
+        original = self.module
+        before = self._figures(chip)
+        graph = self.graph
+        after = before
+        if self._trained is not None and prune:
+            notes.append("not pruned: quantization-aware training has fixed the layers; prune before it")
+        elif prune and not isinstance(original, nn.Sequential):
+            notes.append("not pruned: the network is no chain of layers")
+        else:
+            share = prune
+            while share >= 0.1:  # a smaller share than a tenth takes no block of channels away
+                candidate, found = pruned(original, share, chip.config.columns)
+                if not found:
+                    notes.append(f"not pruned: no convolution has more than the {chip.config.columns} channels of one "
+                                 "block of the chip that can go")
+                    break
+                self._replace(candidate)
+                x, y = self._data
+                settings = Settings(epochs, validation=self._validation, verbose=verbose)
+                Trainer(candidate, x, y, self._optimizer, self._loss, settings).run()
+                after = self._figures(chip)
+                if before.int8_accuracy is None or after.int8_accuracy is None or (
+                        after.int8_accuracy >= before.int8_accuracy - max_drop):
+                    notes += found
+                    break
+                lost = 100 * (before.int8_accuracy - after.int8_accuracy)
+                notes.append(f"a share of {share:g} loses {lost:.1f} points of accuracy")
+                self._replace(original)
+                self.graph = graph
+                after = before
+                share /= 2
+        return OptimizationReport(before, after, notes)
+
+    def _replace(self, module: nn.Module) -> None:
+        self.module = module
+        self.graph = None
+
+    def quantize(self, calibration: np.ndarray | None = None) -> Graph:
+        """The int8 network, with ranges from `calibration`, by default from the training data."""
+        from ..frontends.torch import quantize
+
+        if calibration is not None:
+            data = inputs_as_tensor(calibration, self.input_shape)
+        elif self._data is not None:
+            data = self._data[0][:CALIBRATION]
+        else:
+            raise ToolkitError("quantize: give calibration data, or train the network first (fit)")
+        if self._trained is None:
+            self.module.eval()
+        self.graph = quantize(self.module if self._trained is None else self._trained, data, name=self.name)
+        return self.graph
+
+    def _figures(self, chip: LeptonChip) -> Figures:
+        """Of the present module; leaves `graph`."""
+        assert self._data is not None
+        model = compile_graph(self.quantize(), chip.config)
+        held = round(len(self._data[0]) * self._validation) or len(self._data[0])
+        x = self._data[0][-held:][:CHECKED]
+        y = self._data[1][-held:][:CHECKED]
+        accuracy: float | None = None
+        int8: float | None = None
+        if is_classification(self._loss):
+            module = self.module if self._trained is None else self._trained
+            module.eval()
+            with torch.no_grad():
+                accuracy = float((module(x).argmax(1) == y).float().mean())
+            with Deployment(model, "golden") as golden:
+                made = golden.session.predict(x.numpy())
+            assert isinstance(made, np.ndarray)
+            int8 = float((made.argmax(1) == y.numpy()).mean())
+        measured: int | None = None
+        if chip.name != "golden":
+            with Deployment(model, chip.device) as board:
+                measured = board.run(x[:1].numpy()).report.cycles or None
+        return Figures(sum(layer.weight_bytes for layer in model.layers), accuracy, int8, round(model.cycles), measured)
+
+    # Use
+
+    def deploy(self, chip: LeptonChip | None = None, *, file: str | PathLike | None = None) -> CompiledModel:
+        """Compile the int8 network and load it into the chip's memory; `predict` runs there from now on.
+
+        chip: by default that of `compile`. file: where the compiled network is stored as well. Raises `ToolkitError`
+        before `fit` or `optimize`.
+        """
+        target = chip or self._needed_chip("deploy")
+        if self.graph is None and self._data is None:
+            raise ToolkitError("deploy: train the network first (fit), or quantize it with calibration data (quantize)")
+        self.close()
+        model = compile_graph(self.graph or self.quantize(), target.config)
+        if file is not None:
+            model.save(str(file))
+        self._chip = target
+        self._deployment = Deployment(model, target.device)
+        return model
+
+    @property
+    def model(self) -> CompiledModel:
+        """The compiled network. Raises `ToolkitError` before `deploy`."""
+        if self._deployment is None:
+            raise ToolkitError("the network is not deployed yet: deploy(chip)")
+        return self._deployment.model
+
+    def decision_function(self, x: np.ndarray) -> np.ndarray:
+        """float64 (N, outputs): on the chip after `deploy`, in float on the CPU before it."""
+        inputs = inputs_as_tensor(x, self.input_shape)
+        if self._deployment is None:
+            self.module.eval()
+            with torch.no_grad():
+                return self.module(inputs).reshape(len(inputs), -1).double().numpy()
+        found = []
+        model = self._deployment.model
+        for index, result in enumerate(self._deployment.session.each(stored(inputs.numpy(), model.inputs[0]))):
+            self.report = result.report
+            found.append(real(result.outputs[model.outputs[0].name], model.outputs[0]).reshape(1, -1))
+            if self._log is not None:
+                self._log.add(result.outputs, cycles=result.report.cycles, input=index)
+        return np.concatenate(found)
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """The class of each input, int64 (N,); real outputs, float64 (N, outputs), of a network trained for them."""
+        outputs = self.decision_function(x)
+        return outputs.argmax(1) if is_classification(self._loss or LOSSES[0]) else outputs
+
+    def score(self, x: np.ndarray, y: np.ndarray) -> float:
+        """The share of inputs whose class is predicted."""
+        labels = labels_as_tensor(y, len(x), self.output_shape[0]).numpy()
+        return float((self.predict(x) == labels).mean())
+
+    def cloud_integrate(self, cloud: LeptonCloud | str | PathLike) -> ResultLog:
+        """Send the results of `predict` to the cloud from now on; `close`, or the end of the program, sends the rest.
+
+        Raises `ToolkitError` before `deploy`, and the errors of the spool.
+        """
+        model = self.model
+        self._end_log()
+        place = cloud if isinstance(cloud, LeptonCloud) else LeptonCloud(str(cloud))
+        upload = place.upload().__enter__()
+        self._upload = upload
+        self._log = upload.log(model, self._needed_chip("cloud_integrate").name, "full")
+        self._finish = weakref.finalize(self, _finish, upload, self._log)
+        return self._log
+
+    def close(self) -> str:
+        """Send what is left to the cloud, and free the chip's memory. What became of the results, in a line."""
+        summary = self._end_log()
+        if self._deployment is not None:
+            self._deployment.close()
+            self._deployment = None
+        return summary
+
+    def _end_log(self) -> str:
+        if self._log is None or self._upload is None:
+            return ""
+        self._finish()
+        summary = self._upload.summary
+        self._log = None
+        self._upload = None
+        return summary
+
+    def save(self, path: str | PathLike) -> None:
+        """The weights of the float network, for `load_weights`."""
+        torch.save(self.module.state_dict(), path)
+
+    def load_weights(self, path: str | PathLike) -> None:
+        """Raises `DataError` for a file of another network."""
+        try:
+            self.module.load_state_dict(torch.load(path, weights_only=True))
+        except Exception as error:  # the loader raises whatever the damage leads to
+            raise DataError(f"{path}: does not hold weights of this network ({type(error).__name__})") from None
+        self._forget()
+
+    def _needed_chip(self, what: str) -> LeptonChip:
+        if self._chip is None:
+            raise ToolkitError(f"{what}: there is no chip yet: compile(chip, ...)")
+        return self._chip
+
+
+def _finish(upload: Upload, log: ResultLog) -> None:
+    try:
+        upload.finish(log)
+    finally:
+        upload.__exit__()
+
+
+def _activation(name: str | None) -> list[nn.Module]:
+    if name is None or name == "linear":
+        return []
+    if name not in _ACTIVATIONS:
+        raise LayerError(f"activation must be one of {', '.join(_ACTIVATIONS)} or None, not {name!r}")
+    return [_ACTIVATIONS[name]()]
+
