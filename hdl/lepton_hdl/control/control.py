@@ -204,7 +204,7 @@ class ControlBlock(wiring.Component):
             counters.read.eq(registers.snapshot_read),
             counters.read_slot.eq(registers.snapshot_slot),
             counters.read_counter.eq(registers.snapshot_counter),
-            registers.snapshot_data.eq(counters.read_data),
+            registers.snapshot_data.eq(counters.read_data), registers.snapshot_written.eq(counters.snapshot),
         ]
         for name, _ in COUNTERS:
             m.d.comb += getattr(registers, name.lower()).eq(counters.values[name])

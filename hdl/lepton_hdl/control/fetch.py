@@ -1,6 +1,6 @@
 """The program fetcher: three command streams from memory, through one read client."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 from lepton.arch import ChipConfig, Engine, ErrorCode
@@ -61,8 +61,12 @@ class ProgramFetcher(wiring.Component):
         # are as many entries as commands in the queues.
         m.submodules.order = order = fifo.SyncFIFO(width=len(Engine).bit_length(), depth=QUEUE_DEPTH * len(Engine))
 
-        address = Array(Signal(64, name=f"address_{e.name.lower()}") for e in Engine)
-        remaining = Array(Signal(32, name=f"remaining_{e.name.lower()}") for e in Engine)
+        # By engine: commands that have been asked for, and those of them whose last beat has not come.
+        asked = [Signal(32, name=f"asked_{engine.name.lower()}") for engine in Engine]
+        on_way = [Signal(range(QUEUE_DEPTH + 1), name=f"on_way_{engine.name.lower()}") for engine in Engine]
+        # Bytes from the region's base to what is asked for, or to what is wrong. With the base it is added behind a
+        # register: both additions in one cycle would be a long path.
+        place = Signal(32)
         faulty = Signal()
         with m.If(self.fault.valid):
             m.d.sync += faulty.eq(1)
@@ -73,14 +77,27 @@ class ProgramFetcher(wiring.Component):
             with m.State("WAIT"), m.If(self.active):
                 m.next = "CHECK"
             with m.State("CHECK"):
-                self._check(m, turn, address[turn], remaining[turn])
+                code, fits = self._check(m, turn, place)
                 m.d.sync += turn.eq(_after(turn))
                 with m.If(turn == max(Engine)):
                     m.next = "RUN"
+                with m.If(code != ErrorCode.NONE):
+                    m.d.sync += turn.eq(turn)
+                    m.next = "WRONG"
+            with m.State("WRONG"):
+                m.d.comb += self.fault.p.engine.eq(turn)
+                self._raise(m, code, self.region.base + place)
+                with m.If(code == ErrorCode.MEMORY_BOUNDS):
+                    m.d.comb += self.fault.p.index.eq(fits)
+                m.next = "STOPPED"
+            with m.State("STOPPED"):
+                pass
             with m.State("RUN"):
                 m.d.comb += running.eq(~faulty & ~self.halt)
-        self._request(m, running, turn, queues, order, address, remaining)
-        self._receive(m, faulty, queues, order)
+        chosen, choose = self._request(m, running, turn, queues, order, asked, place)
+        ended = self._receive(m, faulty, queues, order, asked, on_way)
+        for engine, count in zip(Engine, on_way, strict=True):
+            m.d.sync += count.eq(count + (choose & (chosen == engine)) - ended[engine])
         m.d.comb += self.quiet.eq(~self.read.segment.valid & (order.level == 0))
         return m
 
@@ -88,8 +105,11 @@ class ProgramFetcher(wiring.Component):
         """Words of a command."""
         return record.size // self._config.bus_bytes
 
-    def _check(self, m, engine, address, remaining):
-        """The stream of `engine` must be aligned and end inside the region."""
+    def _check(self, m, engine, place):
+        """The stream of `engine` must be aligned and end inside the region.
+
+        Gives the error code and the commands that fit; `place` becomes that of the first that does not.
+        """
         program = Signal(PROGRAM_TABLE.elem_shape)
         shift = Signal(range(8))  # log2 of the command's bytes
         with m.Switch(engine):  # not an index: that would be a wide shift, in every simulated cycle
@@ -98,37 +118,35 @@ class ProgramFetcher(wiring.Component):
                     m.d.comb += [program.eq(self.programs[e]), shift.eq(record.size.bit_length() - 1)]
         room = Signal(signed(33))
         fits = Signal(32)
-        start = Signal(64)
-        m.d.comb += [
-            room.eq(self.region.size - program.offset),
-            fits.eq(Mux(room < 0, 0, room[:32] >> shift)),
-            start.eq(self.region.base + program.offset),
-        ]
-        m.d.sync += [address.eq(start), remaining.eq(program.count)]
-        m.d.comb += self.fault.p.engine.eq(engine)
+        code = Signal(ErrorCode)
+        m.d.comb += [room.eq(self.region.size - program.offset), fits.eq(Mux(room < 0, 0, room[:32] >> shift))]
+        m.d.sync += place.eq(program.offset)
         low = ALIGNMENT.bit_length() - 1
         with m.If((program.count != 0) & Cat(program.offset[:low], self.region.base[:low]).any()):
-            self._raise(m, ErrorCode.ILLEGAL_FIELD, start)
+            m.d.comb += code.eq(ErrorCode.ILLEGAL_FIELD)
         with m.Elif(program.count > fits):
-            self._raise(m, ErrorCode.MEMORY_BOUNDS, start + (fits << shift))
-            m.d.comb += self.fault.p.index.eq(fits)
+            m.d.comb += code.eq(ErrorCode.MEMORY_BOUNDS)
+            m.d.sync += place.eq(program.offset + (fits << shift))
+        return code, fits
 
     def _raise(self, m, code, address):
         m.d.comb += [self.fault.valid.eq(1), self.fault.p.code.eq(code), self.fault.p.address.eq(address)]
 
-    def _request(self, m, running, turn, queues, order, address, remaining):
-        """One segment per command, the engines in turn as far as they want one."""
+    def _request(self, m, running, turn, queues, order, asked, place):
+        """One segment per command, the engines in turn as far as they want one. Gives the engine whose command is asked
+        for, and whether one is.
+        """
         segment = self.read.segment
         wants = []
         chosen = Signal(Engine)
         choose = Signal()
-        for (engine, record), queue in zip(ENGINE_RECORDS.items(), queues, strict=True):
+        for (engine, record), queue, number in zip(ENGINE_RECORDS.items(), queues, asked, strict=True):
             words = self._words(record)
             # Words for which there is room, less those that have been asked for.
             room = Signal(range(queue.depth + 1), init=queue.depth, name=f"room_{engine.name.lower()}")
             taken = queue.r_rdy & queue.r_en
             m.d.sync += room.eq(room + taken - Mux(choose & (chosen == engine), words, 0))
-            wants.append((room >= words) & (remaining[engine] != 0))
+            wants.append((room >= words) & (number != self.programs[engine].count))
         with m.Switch(turn):
             for first in Engine:
                 with m.Case(first):
@@ -137,40 +155,46 @@ class ProgramFetcher(wiring.Component):
                             m.d.comb += chosen.eq(engine)
 
         m.d.comb += [choose.eq(running & Cat(wants).any() & (~segment.valid | segment.ready)),
-                     order.w_data.eq(chosen), order.w_en.eq(choose)]
+                     order.w_data.eq(chosen), order.w_en.eq(choose),
+                     segment.p.address.eq(self.region.base + place)]
         with m.If(segment.ready):
             m.d.sync += segment.valid.eq(0)
         with m.If(choose):
             m.d.sync += [segment.valid.eq(1), turn.eq(_after(chosen))]
             with m.Switch(chosen):
-                for engine, record in ENGINE_RECORDS.items():
+                for (engine, record), number in zip(ENGINE_RECORDS.items(), asked, strict=True):
                     with m.Case(engine):
                         m.d.sync += [
-                            segment.p.address.eq(address[engine]), segment.p.length.eq(record.size),
-                            address[engine].eq(address[engine] + record.size),
-                            remaining[engine].eq(remaining[engine] - 1),
+                            place.eq(self.programs[engine].offset + number * record.size),
+                            segment.p.length.eq(record.size),
+                            number.eq(number + 1),
                         ]
+        return chosen, choose
 
-    def _receive(self, m, faulty, queues, order):
-        """Beats go to the queue of the segment's engine; from the first bad one on they go nowhere."""
+    def _receive(self, m, faulty, queues, order, asked, on_way):
+        """Beats go to the queue of the segment's engine; from the first bad one on they go nowhere. Gives, by engine,
+        whether the last beat of a command comes.
+        """
         beat = self.read.beat
         bad = Signal()
+        ended = Signal(len(Engine))
         m.d.comb += [
             beat.ready.eq(order.r_rdy),
             order.r_en.eq(beat.valid & beat.p.last),
             bad.eq(beat.valid & beat.ready & beat.p.resp[1] & ~faulty),
         ]
-        fetched = Array(Signal(32, name=f"fetched_{engine.name.lower()}") for engine in Engine)
         for engine, queue in zip(Engine, queues, strict=True):
-            m.d.comb += [
-                queue.w_data.eq(beat.p.data),
-                queue.w_en.eq(beat.valid & order.r_rdy & (order.r_data == engine) & ~faulty & ~bad),
-            ]
-            with m.If(queue.w_en & beat.p.last):
-                m.d.sync += fetched[engine].eq(fetched[engine] + 1)
+            mine = beat.valid & order.r_rdy & (order.r_data == engine)
+            m.d.comb += [queue.w_data.eq(beat.p.data), queue.w_en.eq(mine & ~faulty & ~bad),
+                         ended[engine].eq(mine & beat.p.last)]
         with m.If(bad):
             self._raise(m, Mux(beat.p.resp == Resp.DECERR, ErrorCode.AXI_DECERR, ErrorCode.AXI_SLVERR), beat.p.address)
-            m.d.comb += [self.fault.p.engine.eq(order.r_data), self.fault.p.index.eq(fetched[order.r_data])]
+            m.d.comb += self.fault.p.engine.eq(order.r_data)
+            with m.Switch(order.r_data):
+                for engine in Engine:
+                    with m.Case(engine):
+                        m.d.comb += self.fault.p.index.eq(asked[engine] - on_way[engine])
+        return ended
 
 
 def _from(first):

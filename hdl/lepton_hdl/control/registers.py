@@ -41,7 +41,8 @@ class RegisterFile(wiring.Component):
     - "wo": `name_write` Out(1), high for one cycle with the value on `write_data`
 
     `locked` refuses writes to job registers. `snapshot_read` asks for counter `snapshot_counter`
-    of slot `snapshot_slot`; `snapshot_data` must hold it from the next cycle until the next request.
+    of slot `snapshot_slot`; `snapshot_data` must hold it from the next cycle until the next request. With
+    `snapshot_written` it does not ask: the slot may be the one that is written.
     """
 
     def __init__(self, config: ChipConfig):
@@ -55,6 +56,7 @@ class RegisterFile(wiring.Component):
             "snapshot_slot": Out(range(max(config.layer_slots, 2))),
             "snapshot_counter": Out(range(len(SNAPSHOT_COUNTERS))),
             "snapshot_data": In(32),
+            "snapshot_written": In(1),
         }
         for register in REGISTERS.values():
             name = register.name.lower()
@@ -136,9 +138,11 @@ class RegisterFile(wiring.Component):
                 m.next = "RESPOND"
                 m.d.sync += [bus.rdata.eq(0), bus.rresp.eq(Resp.SLVERR), bus.rvalid.eq(1)]
                 with m.If(in_window):
-                    m.d.comb += self.snapshot_read.eq(1)
+                    m.d.comb += self.snapshot_read.eq(~self.snapshot_written)
                     m.d.sync += bus.rvalid.eq(0)
                     m.next = "SNAPSHOT"
+                    with m.If(self.snapshot_written):
+                        m.next = "READ"
                 with m.Switch(address):
                     for register in REGISTERS.values():
                         with m.Case(register.offset):

@@ -9,7 +9,6 @@ from lepton.arch.commands import SEMAPHORES
 from .faults import fault_stream
 
 COUNT_BITS = 8  # a post to a semaphore that is at 255 ends the job with SEMAPHORE_OVERFLOW
-LIMIT = (1 << COUNT_BITS) - 1
 
 
 class SemaphoreSignature(wiring.Signature):
@@ -68,13 +67,24 @@ class Semaphores(wiring.Component):
         for post, port in zip(posts, ports, strict=True):
             m.d.comb += post.eq(Mux(port.post_valid, port.post, 0))
         overflow = Signal(SEMAPHORES)
+        # What a count changes by, -1 to 3, in bits: three posts less what is taken. One addition a count, not four.
+        load, tensor, store = posts
+        odd = Signal(SEMAPHORES)
+        several = Signal(SEMAPHORES)
+        less = Signal(SEMAPHORES)  # the change is negative
+        m.d.comb += [
+            odd.eq(load ^ tensor ^ store),
+            several.eq((load & tensor) | (load & store) | (tensor & store)),
+            less.eq(taken & ~odd & ~several),
+        ]
         with m.If(Cat(taken, posts).any()):
             for i, count in enumerate(counts):
-                total = Signal(COUNT_BITS + 2, name=f"total_{i}")
+                change = Cat(odd[i] ^ taken[i], several[i] ^ (taken[i] & ~odd[i]), less[i]).as_signed()
+                total = Signal(COUNT_BITS + 1, name=f"total_{i}")
                 # A count is taken only where it is above zero, so the sum is never negative.
-                m.d.comb += total.eq(count + sum(post[i] for post in posts) - taken[i])
-                m.d.comb += overflow[i].eq(total > LIMIT)
-                m.d.sync += count.eq(Mux(overflow[i], LIMIT, total))
+                m.d.comb += total.eq(count + change)
+                m.d.comb += overflow[i].eq(total[COUNT_BITS])
+                m.d.sync += count.eq(total[:COUNT_BITS] | overflow[i].replicate(COUNT_BITS))
 
         m.d.comb += [self.fault.p.code.eq(ErrorCode.SEMAPHORE_OVERFLOW), self.fault.p.address.eq(overflow)]
         for engine in reversed(Engine):  # the last assignment wins: the first engine is named

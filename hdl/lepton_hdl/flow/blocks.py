@@ -12,6 +12,7 @@ _KIND = re.compile(r"^  (cell|process|connect) ", re.MULTILINE)
 _PRODUCT = re.compile(r"^  cell \$mul .*?A_WIDTH (\d+).*?B_WIDTH (\d+).*?\n +connect \\A (\S+).*?\n +connect \\B (\S+)",
                       re.MULTILINE | re.DOTALL)
 _CONSTANT = re.compile(r"\d+'")
+_PORT_WIRE = re.compile(r"^  wire [^\n]*(?:input|output|inout) \d+ [^\n]*\n", re.MULTILINE)
 _PORT = re.compile(r"\\(port\$\d+\$\d+)(?=\s)")  # of a signal that crosses modules and has no name
 
 
@@ -29,6 +30,15 @@ class Block:
     def is_memory(self) -> bool:
         """True for a block that holds a memory's wrapper and nothing else."""
         return set(_KIND.findall(self.body)) == {"cell"} and "\\lepton_memory_" in self.body
+
+    def cells(self) -> set[str]:
+        """The kinds of its cells, without those of Yosys."""
+        return {match[2] for match in _CELL.finditer(self.body)}
+
+    def black_box(self) -> str:
+        """RTLIL text of its ports alone."""
+        ports = "".join(_PORT_WIRE.findall(self.body))
+        return f"attribute \\blackbox 1\n{self.header}module \\{self.name}\n{ports}end\n"
 
     def products(self) -> list[tuple[int, int]]:
         """Widths of the operands of each multiplier, in bits; products with a constant are sums and do not count."""

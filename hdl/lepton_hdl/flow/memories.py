@@ -7,6 +7,8 @@ from amaranth.hdl import ClockSignal, Const, Instance, Module, Shape, ShapeCasta
 from amaranth.lib.memory import Memory, ReadPort, WritePort
 
 MACROS = "LEPTON_MEMORY_MACROS"  # defined: the wrappers hold macros instead of models
+# Defined: models give the inverted word where it is written and read in one cycle, to show that it does not matter.
+COLLISIONS = "LEPTON_MEMORY_COLLISIONS"
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def _listed(items: list[str]) -> list[str]:
 def _access(shape: MemoryShape) -> str:
     if any(read.transparent for read in shape.reads):
         return "A word that is written and read in one cycle must be read as written."
-    return "A word that is written and read in one cycle must be read as it was before."
+    return "What is read from a word in the cycle in which it is written does not matter."
 
 
 def _model(shape: MemoryShape) -> list[str]:
@@ -159,11 +161,19 @@ def _model(shape: MemoryShape) -> list[str]:
             continue
         lines += [f"  always @(posedge {shape.clock_pin(read.clock)})", f"    if (r{i}_en) begin",
                   f"      r{i}_data <= cells[r{i}_addr];"]
+        if shape.writes and not read.transparent:
+            written = " || ".join(f"({_enabled(shape, k)} && w{k}_addr == r{i}_addr)" for k in range(len(shape.writes)))
+            lines += [f"`ifdef {COLLISIONS}", f"      if ({written}) r{i}_data <= ~cells[r{i}_addr];", "`endif"]
         for write in read.transparent:
             lines += [f"      if ({enable} && w{write}_addr == r{i}_addr) r{i}_data{bits} <= w{write}_data{bits};"
                       for enable, bits in _parts(shape, write)]
         lines.append("    end")
     return lines
+
+
+def _enabled(shape: MemoryShape, write: int) -> str:
+    """Whether any part of a word is written."""
+    return f"w{write}_en" if shape.writes[write].granularity == shape.width else f"(|w{write}_en)"
 
 
 def _parts(shape: MemoryShape, write: int) -> list[tuple[str, str]]:

@@ -1,5 +1,7 @@
 """The bench of the register file: a model of every register, drivers of the bus, and monitors of what writes do."""
 
+import random
+
 import cocotb
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiResp
@@ -90,7 +92,10 @@ class PulseMonitor:
 
 
 class Slots:
-    """The snapshots: each counter shows its slot and number, from the cycle behind its request to the next."""
+    """The snapshots: each counter shows its slot and number, from the cycle behind its request to the next.
+
+    In some cycles one is written; no request may come then.
+    """
 
     def __init__(self, pins: Pins) -> None:
         self.pins = pins
@@ -100,7 +105,10 @@ class Slots:
         dut = self.pins.dut
         while True:
             await RisingEdge(dut.clk)
+            written = int(dut.snapshot_written.value)
+            dut.snapshot_written.value = random.random() < 0.3
             if dut.snapshot_read.value:
+                assert not written, "a snapshot is read while one is written"
                 dut.snapshot_data.value = int(dut.snapshot_slot.value) << 8 | int(dut.snapshot_counter.value)
 
 
@@ -117,7 +125,7 @@ class Registers:
     async def start(self, **inputs: int) -> None:
         shown = {register.name.lower(): STATUS + register.offset for register in REGISTERS.values()
                  if register.access == "ro" and register.name not in constants(chip_config())}
-        await self.pins.start(locked=0, irq_status=INTERRUPTS, **shown, **inputs)
+        await self.pins.start(locked=0, irq_status=INTERRUPTS, snapshot_written=0, **shown, **inputs)
         await self.pins.tick()
 
     def lock(self, locked: bool = True) -> None:

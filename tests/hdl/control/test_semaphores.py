@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cocotb
 from lepton.arch import Engine, ErrorCode
 from lepton_hdl.control.faults import FAULT
-from lepton_hdl.control.semaphores import LIMIT, Semaphores
+from lepton_hdl.control.semaphores import COUNT_BITS, Semaphores
 
 from tests.bench.checker import Outputs
 from tests.bench.disturbed import DamagedPins
@@ -20,6 +20,7 @@ SEMAPHORES = 16
 NOBODY = (None,) * len(Engine)
 FIRST_INDEX = 100  # of the posting commands: LOAD's; that of the next engine is one more, so that they differ
 FIRST_LAYER = 7
+LIMIT = (1 << COUNT_BITS) - 1
 
 Masks = tuple[int | None, ...]
 """A mask of semaphores for each engine, or None."""

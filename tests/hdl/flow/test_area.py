@@ -134,3 +134,9 @@ def test_the_picture_shows_every_share():
     assert "b0" in texts and "2 x b1" in texts and "all others" in texts and "b39" not in texts
     shares = [float(text.split("(")[1].split(" ")[0]) for text in texts if text.endswith("%)")]
     assert sum(shares) == pytest.approx(100, abs=2)
+
+
+def test_a_memory_of_an_fpga_takes_no_registers():
+    """Those of Yosys for reading the old word where it is written in the same cycle: 38 for these 32 bits of 128 words."""
+    (top,) = (block for block in fpga_area(Design(), "design", "ecp5").blocks if block.name == "lepton_chip")
+    assert (top.block_rams, top.flip_flops) == (1, 24 + 8), "the product, and the memory of 32 bits"

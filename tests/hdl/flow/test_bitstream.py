@@ -64,7 +64,7 @@ def test_the_board_with_a_copier_for_a_chip(tmp_path):
     """All of the board's pins, and what synthesis makes of its own blocks; placing it takes minutes."""
     top, made_for, baud = board_top("ulx3s", PRESETS["tiny"], 40e6, Copier(16))
     assert baud == pytest.approx(2_000_000)
-    commands = prepare(top, made_for, tmp_path)
+    commands = prepare(top, made_for, tmp_path, 40)
     constraints = (tmp_path / "lepton.lpf").read_text()
     for text in ('LOCATE COMP "sdram_0__clk__io" SITE "F19"', 'LOCATE COMP "sdram_0__dq__io[15]" SITE "J17"',
                  'LOCATE COMP "uart_0__rx__io" SITE "M1"', 'LOCATE COMP "uart_0__tx__io" SITE "L4"',
