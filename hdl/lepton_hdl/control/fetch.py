@@ -72,12 +72,23 @@ class ProgramFetcher(wiring.Component):
             m.d.sync += faulty.eq(1)
 
         turn = Signal(Engine)
+        chosen = Signal(Engine)
         running = Signal()
+        # The stream that is checked, or whose command is asked for; the commands asked for before, and their bytes.
+        program = Signal(PROGRAM_TABLE.elem_shape)
+        number = Signal(32)
+        passed = Signal(32)
+        with m.Switch(Mux(running, chosen, turn)):  # not an index: that would be a wide shift, in every simulated cycle
+            for engine, record in ENGINE_RECORDS.items():
+                with m.Case(engine):
+                    m.d.comb += [program.eq(self.programs[engine]), number.eq(asked[engine]),
+                                 passed.eq(asked[engine] << record.size.bit_length() - 1)]
+        code, fits, skipped = self._check(m, turn, program)
         with m.FSM():
             with m.State("WAIT"), m.If(self.active):
                 m.next = "CHECK"
             with m.State("CHECK"):
-                code, fits = self._check(m, turn, place)
+                m.d.sync += place.eq(program.offset + skipped)
                 m.d.sync += turn.eq(_after(turn))
                 with m.If(turn == max(Engine)):
                     m.next = "RUN"
@@ -93,8 +104,15 @@ class ProgramFetcher(wiring.Component):
             with m.State("STOPPED"):
                 pass
             with m.State("RUN"):
-                m.d.comb += running.eq(~faulty & ~self.halt)
-        chosen, choose = self._request(m, running, turn, queues, order, asked, place)
+                # After a job its registers may change, and must not start anything.
+                m.d.comb += running.eq(self.active & ~faulty & ~self.halt)
+        choose = self._request(m, running, turn, chosen, queues, order, asked, place)
+        with m.If(choose):
+            m.d.sync += place.eq(program.offset + passed)
+            with m.Switch(chosen):
+                for engine in Engine:
+                    with m.Case(engine):
+                        m.d.sync += asked[engine].eq(number + 1)
         ended = self._receive(m, faulty, queues, order, asked, on_way)
         for engine, count in zip(Engine, on_way, strict=True):
             m.d.sync += count.eq(count + (choose & (chosen == engine)) - ended[engine])
@@ -105,40 +123,40 @@ class ProgramFetcher(wiring.Component):
         """Words of a command."""
         return record.size // self._config.bus_bytes
 
-    def _check(self, m, engine, place):
+    def _check(self, m, engine, program):
         """The stream of `engine` must be aligned and end inside the region.
 
-        Gives the error code and the commands that fit; `place` becomes that of the first that does not.
+        Gives the error code, the commands that fit where some do not, and their bytes.
         """
-        program = Signal(PROGRAM_TABLE.elem_shape)
-        shift = Signal(range(8))  # log2 of the command's bytes
-        with m.Switch(engine):  # not an index: that would be a wide shift, in every simulated cycle
-            for e, record in ENGINE_RECORDS.items():
-                with m.Case(e):
-                    m.d.comb += [program.eq(self.programs[e]), shift.eq(record.size.bit_length() - 1)]
         room = Signal(signed(33))
         fits = Signal(32)
+        skipped = Signal(32)
         code = Signal(ErrorCode)
-        m.d.comb += [room.eq(self.region.size - program.offset), fits.eq(Mux(room < 0, 0, room[:32] >> shift))]
-        m.d.sync += place.eq(program.offset)
+        m.d.comb += room.eq(self.region.size - program.offset)
+        with m.If(room >= 0), m.Switch(engine):
+            for e, record in ENGINE_RECORDS.items():
+                with m.Case(e):
+                    m.d.comb += fits.eq(room >> record.size.bit_length() - 1)
         low = ALIGNMENT.bit_length() - 1
         with m.If((program.count != 0) & Cat(program.offset[:low], self.region.base[:low]).any()):
             m.d.comb += code.eq(ErrorCode.ILLEGAL_FIELD)
         with m.Elif(program.count > fits):
             m.d.comb += code.eq(ErrorCode.MEMORY_BOUNDS)
-            m.d.sync += place.eq(program.offset + (fits << shift))
-        return code, fits
+            with m.Switch(engine):
+                for e, record in ENGINE_RECORDS.items():
+                    with m.Case(e):
+                        m.d.comb += skipped.eq(fits << record.size.bit_length() - 1)
+        return code, fits, skipped
 
     def _raise(self, m, code, address):
         m.d.comb += [self.fault.valid.eq(1), self.fault.p.code.eq(code), self.fault.p.address.eq(address)]
 
-    def _request(self, m, running, turn, queues, order, asked, place):
-        """One segment per command, the engines in turn as far as they want one. Gives the engine whose command is asked
-        for, and whether one is.
+    def _request(self, m, running, turn, chosen, queues, order, asked, place):
+        """One segment per command, the engines in turn as far as they want one: `chosen` is next. High when it is asked
+        for.
         """
         segment = self.read.segment
         wants = []
-        chosen = Signal(Engine)
         choose = Signal()
         for (engine, record), queue, number in zip(ENGINE_RECORDS.items(), queues, asked, strict=True):
             words = self._words(record)
@@ -162,14 +180,10 @@ class ProgramFetcher(wiring.Component):
         with m.If(choose):
             m.d.sync += [segment.valid.eq(1), turn.eq(_after(chosen))]
             with m.Switch(chosen):
-                for (engine, record), number in zip(ENGINE_RECORDS.items(), asked, strict=True):
+                for engine, record in ENGINE_RECORDS.items():
                     with m.Case(engine):
-                        m.d.sync += [
-                            place.eq(self.programs[engine].offset + number * record.size),
-                            segment.p.length.eq(record.size),
-                            number.eq(number + 1),
-                        ]
-        return chosen, choose
+                        m.d.sync += segment.p.length.eq(record.size)
+        return choose
 
     def _receive(self, m, faulty, queues, order, asked, on_way):
         """Beats go to the queue of the segment's engine; from the first bad one on they go nowhere. Gives, by engine,
@@ -190,10 +204,13 @@ class ProgramFetcher(wiring.Component):
         with m.If(bad):
             self._raise(m, Mux(beat.p.resp == Resp.DECERR, ErrorCode.AXI_DECERR, ErrorCode.AXI_SLVERR), beat.p.address)
             m.d.comb += self.fault.p.engine.eq(order.r_data)
+            first = Signal(32)
+            late = Signal.like(on_way[0])
             with m.Switch(order.r_data):
                 for engine in Engine:
                     with m.Case(engine):
-                        m.d.comb += self.fault.p.index.eq(asked[engine] - on_way[engine])
+                        m.d.comb += [first.eq(asked[engine]), late.eq(on_way[engine])]
+            m.d.comb += self.fault.p.index.eq(first - late)
         return ended
 
 

@@ -7,7 +7,7 @@ from lepton.arch import ChipConfig, Dma, ErrorCode
 
 from ..axi import Resp
 from ..interfaces import REGION_TABLE, EngineSignature, ReadClientSignature, word_write_layout
-from .queue import Queue
+from .queue import LongQueue
 from .realign import Realign
 from .rows import CheckedRows
 from .units import Units
@@ -53,7 +53,7 @@ class LoadEngine(wiring.Component):
         # Twice the bursts in flight, so that rows of one burst each never run out of entries.
         depth = 2 * max(4, self.config.outstanding)
         m.submodules.rows = rows = CheckedRows(self.config, store=False)
-        m.submodules.queue = queue = Queue(row_layout, depth)
+        m.submodules.queue = queue = LongQueue(row_layout, depth)
         m.submodules.realign = realign = Realign(units.unit, units.count_bits)
         wiring.connect(m, control=wiring.flipped(control.command), rows=rows.command)
 
@@ -122,7 +122,8 @@ class LoadEngine(wiring.Component):
 
         waiting = self._count_segments(m, issue, depth)
         m.d.comb += control.busy.eq(
-            write.valid | waiting | done.valid | error.valid | (~stop & (rows.busy | queue.o.valid | realign.busy)))
+            write.valid | waiting | done.valid | error.valid
+            | (~stop & (rows.busy | (queue.level != 0) | realign.busy)))
         return m
 
     def _take_rows(self, m, rows, queue):
@@ -277,7 +278,7 @@ class LoadEngine(wiring.Component):
     def _count_segments(self, m, issue, depth):
         """High while the last beat of some segment has not come. Each has its row in the queue or at hand."""
         beat = self.read.beat
-        open_ = Signal(range(depth + 4))
+        open_ = Signal(range(depth + 5))
         closed = Signal()
         m.d.comb += closed.eq(beat.valid & beat.ready & beat.p.last)
         with m.If(issue & ~closed):

@@ -1,7 +1,7 @@
-"""A short FIFO between two streams, with its payload readable without a cycle of delay."""
+"""FIFOs between two streams: a short one without a cycle of delay, and a long one in a memory with clocked ports."""
 
-from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Module, Mux, Shape, Signal, Value
+from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -55,4 +55,33 @@ class Queue(wiring.Component):
             m.d.sync += self.level.eq(self.level + 1)
         with m.If(get & ~put):
             m.d.sync += self.level.eq(self.level - 1)
+        return m
+
+
+class LongQueue(wiring.Component):
+    """As `Queue`, but a payload put in is at the output in the second cycle after; it may be wide and long, and holds
+    one more: that at the output.
+
+    Its memory is read with the clock: block RAM on an FPGA, a macro in standard cells, where that of a `Queue` becomes
+    look-up tables or flip-flops.
+    """
+
+    def __init__(self, shape, depth: int):
+        self.shape = shape
+        self.depth = depth
+        super().__init__({
+            "i": In(stream.Signature(shape)),
+            "o": Out(stream.Signature(shape)),
+            "level": Out(range(depth + 2)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        width = Shape.cast(self.shape).width
+        m.submodules.words = words = fifo.SyncFIFOBuffered(width=width, depth=self.depth + 1)
+        m.d.comb += [
+            words.w_data.eq(self.i.p), words.w_en.eq(self.i.valid), self.i.ready.eq(words.w_rdy),
+            Value.cast(self.o.p).eq(words.r_data), self.o.valid.eq(words.r_rdy), words.r_en.eq(self.o.ready),
+            self.level.eq(words.level),
+        ]
         return m

@@ -3,9 +3,11 @@
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 from lepton.arch import ChipConfig, Dma, DmaOpcode, ErrorCode, Space
 from lepton.arch.commands import REGIONS
 
+from ..bounds import above_power
 from ..interfaces import REGION_TABLE, command_layout
 from .walk import Walk
 
@@ -71,6 +73,7 @@ class CheckedRows(wiring.Component):
 
         # What stays the same for all rows of a command.
         held = Signal(data.StructLayout({"is_fill": 1, "fill": 8, "space": 1, "index": 32, "layer": 16, "post": 16}))
+        region = Signal(ceil_log2(REGIONS))
         base = Signal(64)
         size = Signal(32)
         illegal = Signal()
@@ -81,10 +84,7 @@ class CheckedRows(wiring.Component):
                 held.space.eq(record.space), held.index.eq(command.index),
                 held.layer.eq(record.layer), held.post.eq(record.post),
             ]
-            with m.Switch(record.region):
-                for i in range(REGIONS):
-                    with m.Case(i):
-                        m.d.sync += [base.eq(self.regions[i].base), size.eq(self.regions[i].size)]
+            m.d.sync += region.eq(record.region)
             # The first that applies is reported, in the order of the record, region and space at the end.
             checks = [(getattr(record, name) != 0, getattr(record, name)) if name.startswith("reserved") else
                       (getattr(record, name) == 0, 0) for name in CHECKED_FIELDS]
@@ -97,29 +97,32 @@ class CheckedRows(wiring.Component):
                 with m.If(wrong):
                     m.d.sync += [illegal.eq(1), illegal_value.eq(value)]
         m.d.comb += [getattr(row, name).eq(getattr(held, name)) for name, _ in held.shape()]
+        with m.Switch(region):
+            for i in range(REGIONS):
+                with m.Case(i):
+                    m.d.comb += [base.eq(self.regions[i].base), size.eq(self.regions[i].size)]
 
-        # The row's end on chip, rounded up to words; sums are wide enough not to wrap.
+        # The row's ends; sums are wide enough not to wrap. On chip a row takes whole words, but as it begins at a word
+        # and the memory ends with one, its bytes leave the memory exactly where its last word does.
         lanes = self.config.lanes
-        local_end = Signal(34)
+        local_end = Signal(33)
         memory_end = Signal(33)
-        whole = Signal(34)
-        local_limit = self.config.scratchpad_bytes
+        beyond = above_power(local_end, self.config.scratchpad_bytes)
         if not self.store:
-            local_limit = Mux(row.space, self.config.weight_bytes, self.config.scratchpad_bytes)
+            beyond = Mux(row.space, above_power(local_end, self.config.weight_bytes), beyond)
         m.d.comb += [
             row.address.eq(base + walk.row.p.offset),
             row.local.eq(walk.row.p.local),
             row.bytes.eq(walk.row.p.bytes),
             row.last.eq(walk.row.p.last),
-            whole.eq((walk.row.p.bytes + lanes - 1) & ~(lanes - 1)),
-            local_end.eq(row.local + whole),
+            local_end.eq(row.local + row.bytes),
             memory_end.eq(walk.row.p.offset + row.bytes),
         ]
         with m.If(illegal):
             m.d.comb += [row.error.eq(ErrorCode.ILLEGAL_FIELD), row.error_address.eq(illegal_value)]
         with m.Elif((row.local & (lanes - 1)).any()):
             m.d.comb += [row.error.eq(ErrorCode.LOCAL_ALIGNMENT), row.error_address.eq(row.local)]
-        with m.Elif(local_end > local_limit):
+        with m.Elif(beyond):
             m.d.comb += [row.error.eq(ErrorCode.LOCAL_BOUNDS), row.error_address.eq(row.local)]
         with m.Elif(~row.is_fill & (memory_end > size)):
             m.d.comb += [row.error.eq(ErrorCode.MEMORY_BOUNDS), row.error_address.eq(walk.row.p.offset)]

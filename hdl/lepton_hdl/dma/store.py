@@ -7,7 +7,7 @@ from lepton.arch import ChipConfig, Dma, ErrorCode
 
 from ..axi import Resp
 from ..interfaces import REGION_TABLE, EngineSignature, WordReadSignature, WriteClientSignature
-from .queue import Queue
+from .queue import LongQueue, Queue
 from .realign import Realign
 from .rows import CheckedRows
 from .units import Units
@@ -57,7 +57,7 @@ class StoreEngine(wiring.Component):
         depth = 2 * max(4, config.outstanding)
         m.submodules.rows = rows = CheckedRows(config, store=True)
         m.submodules.starts = starts = Queue(row_layout, ROWS_AHEAD)
-        m.submodules.pending = pending = Queue(pending_layout, depth)
+        m.submodules.pending = pending = LongQueue(pending_layout, depth)
         m.submodules.words = words = Queue(data.StructLayout({"data": 8 * config.lanes, "last": 1}), WORDS_AHEAD)
         m.submodules.realign = realign = Realign(units.unit, units.count_bits)
         wiring.connect(m, control=wiring.flipped(control.command), rows=rows.command)
@@ -94,13 +94,13 @@ class StoreEngine(wiring.Component):
 
         # Segments without a response.
         response = self.write.response
-        open_ = Signal(range(depth + 2))
+        open_ = Signal(range(depth + 3))
         with m.If(issue & ~response.valid):
             m.d.sync += open_.eq(open_ + 1)
         with m.If(response.valid & ~issue):
             m.d.sync += open_.eq(open_ - 1)
         m.d.comb += control.busy.eq(
-            (open_ != 0) | control.done.valid | control.error.valid | (~stop & (rows.busy | pending.o.valid)))
+            (open_ != 0) | control.done.valid | control.error.valid | (~stop & (rows.busy | (pending.level != 0))))
         return m
 
     def _start_rows(self, m, rows, starts, pending, before_end, may_read):

@@ -13,6 +13,7 @@ from amaranth.utils import ceil_log2, exact_log2
 from lepton.arch import ChipConfig, ErrorCode, Tensor, TensorOpcode
 from lepton.arch.commands import WINDOW_COLUMNS, WINDOW_ROWS
 
+from ..bounds import word_outside
 from ..control.counters import Activity
 from ..interfaces import command_layout
 from ..layouts import layout
@@ -189,8 +190,8 @@ class Issue(wiring.Component):
             faults.padding.eq(Mux(
                 window, raster.outside, (at.ix < 0) | (at.iy < 0) | (at.ix >= c.in_w) | (at.iy >= c.in_h))),
             faults.row_bad.eq(at.row >= config.accumulator_rows),
-            faults.in_bad.eq(~faults.padding & (at.address > config.scratchpad_bytes - config.lanes)),
-            faults.out_bad.eq(emits & (at.out > config.scratchpad_bytes - config.lanes)),
+            faults.in_bad.eq(~faults.padding & word_outside(at.address, config.scratchpad_bytes, config.lanes)),
+            faults.out_bad.eq(emits & word_outside(at.out, config.scratchpad_bytes, config.lanes)),
             faults.bad.eq(faults.row_bad | faults.in_bad | faults.out_bad | raster.missed),
         ]
 

@@ -11,6 +11,8 @@ from amaranth.hdl import Cat, Mux, Signal, signed
 from lepton.arch import TensorOpcode
 from lepton.arch.commands import WINDOW_COLUMNS, WINDOW_ROWS
 
+from ..bounds import below
+
 
 class Raster:
     """Position in the image and what it means for the output at (iy, ix), the window's first row and column.
@@ -28,6 +30,8 @@ class Raster:
         self.column = Signal(16, name="raster_column")
         bottom = Signal(signed(27), name="bottom")
         self.right = Signal(signed(27), name="right")
+        past_bottom = Signal(signed(28), name="past_bottom")  # from the image's end on
+        past_right = Signal(signed(28), name="past_right")
         wrapped = Signal(name="wrapped")
         target_row = Signal(signed(28), name="target_row")
         target_column = Signal(signed(28), name="target_column")
@@ -47,9 +51,10 @@ class Raster:
         with m.If(window):
             m.d.comb += [
                 bottom.eq(iy + command.tap_rows - 1), self.right.eq(ix + command.kernel_x - 1),
-                wrapped.eq(self.right >= command.in_w),
+                past_bottom.eq(bottom - command.in_h), past_right.eq(self.right - command.in_w),
+                wrapped.eq(past_right >= 0),
                 target_row.eq(bottom + wrapped),
-                target_column.eq(self.right - Mux(wrapped, command.in_w, 0)),
+                target_column.eq(Mux(wrapped, past_right, self.right)),
                 self.counts.eq((row == target_row) & (column == target_column)),
                 self.missed.eq((row > target_row) | ((row == target_row) & (column > target_column))
                                | (self.right < 0) | (ix >= command.in_w)),
@@ -58,9 +63,12 @@ class Raster:
                 self.last_column.eq(column == command.in_w - 1),
                 self.rows_used.eq(Cat(command.tap_rows > a for a in range(WINDOW_ROWS))),
                 self.columns_used.eq(Cat(command.kernel_x > k for k in range(WINDOW_COLUMNS))),
-                self.rows_inside.eq(Cat((bottom - a >= 0) & (bottom - a < command.in_h) for a in range(WINDOW_ROWS))),
-                self.columns_inside.eq(Cat((self.right - k >= 0) & (self.right - k < command.in_w)
-                                           for k in range(WINDOW_COLUMNS))),
+                # A row or column `above` or `left` of the last one is inside if the last is that far, and not farther
+                # than that beyond the image.
+                self.rows_inside.eq(Cat(~below(bottom, above) & below(past_bottom, above)
+                                        for above in range(WINDOW_ROWS))),
+                self.columns_inside.eq(Cat(~below(self.right, left) & below(past_right, left)
+                                           for left in range(WINDOW_COLUMNS))),
             ]
 
     def restart(self, m, row) -> None:
@@ -78,7 +86,9 @@ class Raster:
 def window_checks(command, config) -> list:
     """What is illegal about a WINDOW command, as (condition, offending value) in the order of reporting."""
     is_window = command.opcode == TensorOpcode.WINDOW
-    last_lane = WINDOW_COLUMNS * (command.tap_rows - 1) + command.kernel_x
+    # Five times the rows before the last, as a sum: an FPGA has no multiplier to spare for it.
+    before = command.tap_rows - 1
+    last_lane = sum(before << bit for bit in range(8) if WINDOW_COLUMNS >> bit & 1) + command.kernel_x
     return [(is_window & wrong, value) for wrong, value in (
         ((command.tap_rows == 0) | (command.tap_rows > WINDOW_ROWS), command.tap_rows),
         ((command.kernel_x > WINDOW_COLUMNS) | (last_lane > config.lanes), command.kernel_x),

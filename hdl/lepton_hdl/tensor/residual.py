@@ -10,6 +10,7 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 from lepton.arch import ChipConfig
 
+from ..bounds import word_outside
 from ..interfaces import WordReadSignature
 
 # Rows between issue and residual add, plus the latency of a scratchpad read.
@@ -62,7 +63,7 @@ class ResidualReader(wiring.Component):
         requested = Signal()
         arrived = Signal()
         m.d.comb += [
-            in_bounds.eq(address <= self.config.scratchpad_bytes - self.config.lanes),
+            in_bounds.eq(~word_outside(address, self.config.scratchpad_bytes, self.config.lanes)),
             self.read.request.valid.eq(running & in_bounds & (room != 0)),
             self.read.request.p.eq(address // self.config.lanes),
             requested.eq(self.read.request.valid & self.read.request.ready),

@@ -3,7 +3,7 @@
 import cocotb
 from lepton.arch import PRESETS, Engine, ErrorCode
 from lepton_hdl.axi import Resp
-from lepton_hdl.control.fetch import ProgramFetcher
+from lepton_hdl.control.fetch import PROGRAM_TABLE, ProgramFetcher
 
 from tests.bench.clock import cycles
 from tests.cocotb_harness import parameters, run_cocotb
@@ -44,6 +44,22 @@ async def bounds_of_programs_in_all_of_their_bits(dut, engine):
         await cycles(dut, 8)
         address = (base + offset + fits * size) % (1 << 64)
         assert bench.faults[:1] == [Fault(ErrorCode.MEMORY_BOUNDS, engine, fits, 0, address)]
+
+
+@cocotb.test(timeout_time=200, timeout_unit="us")
+async def longer_programs_behind_a_job_start_nothing(dut):
+    """The host writes the registers of the next job while the fetcher still has the state of the last one."""
+    bench = Bench(dut, latency=5)
+    await bench.open(counts=(3, 2, 4))
+    await bench.settle()
+    asked = len(bench.memory.segments)
+    assert asked == 9
+    dut.active.value = 0
+    await cycles(dut, 1)
+    table = [{"offset": stream.offset, "count": 2 * stream.count} for stream in bench.streams]
+    dut.programs.value = PROGRAM_TABLE.const(table).as_value().value
+    await cycles(dut, 50)
+    assert len(bench.memory.segments) == asked and not bench.faults
 
 
 def test_fetch_ends():

@@ -137,6 +137,6 @@ def test_the_picture_shows_every_share():
 
 
 def test_a_memory_of_an_fpga_takes_no_registers():
-    """Those of Yosys for reading the old word where it is written in the same cycle: 38 for these 32 bits of 128 words."""
+    """Yosys makes 78 for the old word of 32 bits where it is written in the same cycle, if it must."""
     (top,) = (block for block in fpga_area(Design(), "design", "ecp5").blocks if block.name == "lepton_chip")
     assert (top.block_rams, top.flip_flops) == (1, 24 + 8), "the product, and the memory of 32 bits"
