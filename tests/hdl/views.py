@@ -8,15 +8,15 @@ from lepton_hdl.views import View
 
 
 class InView(wiring.Component):
-    """`block`, written for `view`; the same ports."""
+    """`block`, written for `view`, of a device with so many `multipliers`; the same ports."""
 
-    def __init__(self, block: wiring.Component, view: View) -> None:
+    def __init__(self, block: wiring.Component, view: View, multipliers: int | None = None) -> None:
         self._block = block
-        self._view = view
+        self._platform = SimpleNamespace(view=view, multipliers=multipliers)
         super().__init__(block.signature)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.block = Fragment.get(self._block, SimpleNamespace(view=self._view))
+        m.submodules.block = Fragment.get(self._block, self._platform)
         wiring.connect(m, outside=wiring.flipped(self), block=self._block)
         return m

@@ -4,6 +4,7 @@ from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, Signal
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 
+from ..multipliers import ECP5_85
 from .ecp5_pll import Ecp5Pll, PllSettings, settings
 from .sdram import SdramPins
 from .sdram_timing import ULX3S_SDRAM
@@ -109,4 +110,6 @@ def platform(device: str = "85F"):
 
     if device != "85F":
         raise ValueError(f"the ULX3S must carry an ECP5-85F, not {device!r}: smaller ones do not hold a chip")
-    return ULX3S_85F_Platform()
+    board = ULX3S_85F_Platform()
+    board.multipliers = ECP5_85
+    return board

@@ -14,6 +14,7 @@ from amaranth.lib import wiring
 from lepton.arch import ChipConfig
 
 from ..chip import Chip
+from ..multipliers import ECP5_85
 from ..views import View
 from . import memories
 from .block_ram import MACRO_BITS, SYNTHESIS, relaxed, with_block_rams
@@ -105,7 +106,7 @@ def fpga_area(component: wiring.Component, name: str, target: str,
     Raises `FlowError` where Yosys is missing or fails.
     """
     progress("elaborating")
-    blocks = split(with_block_rams(rtlil.convert(component, name=TOP, platform=_Plain())), TOP)
+    blocks = split(with_block_rams(rtlil.convert(component, name=TOP, platform=_Plain(target))), TOP)
     names = {block.name: block for block in blocks}
 
     def measure(block: Block) -> BlockArea:
@@ -220,7 +221,10 @@ def _modules(path: Path) -> dict:
 
 
 class _Plain:
-    """A platform that keeps Amaranth's own memories, for mapping to those of an FPGA."""
+    """A platform that keeps Amaranth's own memories, for mapping to those of an FPGA. ECP5's is that of the board."""
+
+    def __init__(self, target: str):
+        self.multipliers = ECP5_85 if target == "ecp5" else None
 
     def add_file(self, name: str, text: str) -> None:
         raise FlowError(f"the area of a chip with {name} is not counted: it brings its own Verilog; "

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 from lepton.arch import ChipConfig
 
+from ..multipliers import columns_of_tables
 from ..views import View, sum_of_products, view_of
 from .window import tap_lanes
 
@@ -65,9 +66,11 @@ class DotArray(wiring.Component):
             weights = self._delayed_weights(m)
         else:
             weights = self._weights(m, self.load, self.load_column, self.load_data, self.swap)
+        of_tables = columns_of_tables(self.config, platform)
         for n, active in enumerate(weights):
             dot = self.dot[n]
-            partial = [] if view is View.SIMULATION else self._partial_sums(m, n, active, view)
+            partial = [] if view is View.SIMULATION else self._partial_sums(
+                m, n, active, View.GATES if n < of_tables else view)
             with m.If(enable):
                 with m.If(bypass):
                     m.d.sync += dot.eq(x[n])

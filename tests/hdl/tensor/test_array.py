@@ -1,11 +1,13 @@
 """The dot-product array against numpy's matrix product, with weights that change under way."""
 
 import random
+from types import SimpleNamespace
 
 import cocotb
 import numpy as np
 import pytest
 from amaranth.back import rtlil
+from lepton_hdl.multipliers import columns_of_tables
 from lepton_hdl.tensor.array import DotArray
 from lepton_hdl.views import View
 
@@ -17,6 +19,7 @@ from tests.hdl.tensor.commands import SMALL
 from tests.hdl.views import InView
 
 CYCLES = 1500
+FEW = 56  # multipliers, with which two of four columns are tables
 
 
 async def open_bench(pins: Pins) -> Bench:
@@ -124,12 +127,23 @@ async def a_wrong_bit_of_a_result_is_reported(dut, bit):
         await random_cycles(bench, CYCLES)
 
 
-@pytest.mark.parametrize("lanes, view", [
-    (4, View.SIMULATION), (16, View.SIMULATION), (16, View.MULTIPLIERS), (4, View.GATES)])
-def test_array(lanes, view):
+@pytest.mark.parametrize("lanes, view, multipliers", [
+    (4, View.SIMULATION, None), (16, View.SIMULATION, None), (16, View.MULTIPLIERS, None), (4, View.GATES, None),
+    (4, View.MULTIPLIERS, FEW)])
+def test_array(lanes, view, multipliers):
     array = DotArray(SMALL[lanes])
-    run_cocotb(InView(array, view), f"array{lanes}_{view.name.lower()}", __name__,
+    run_cocotb(InView(array, view, multipliers), f"array{lanes}_{view.name.lower()}{multipliers or ''}", __name__,
                parameters={"lanes": lanes, "taps": array.taps_count})
+
+
+def test_products_are_tables_where_multipliers_are_few():
+    """4 columns with 4 products and 12 blocks of the tail each: 64 blocks."""
+    assert [columns_of_tables(SMALL[4], SimpleNamespace(multipliers=count)) for count in (64, 63, 60, 59, FEW, 0)] == [
+        0, 1, 1, 2, 2, 4]
+    array = DotArray(SMALL[4])
+    written = rtlil.convert(InView(array, View.MULTIPLIERS, FEW),
+                            ports=[value for _, _, value in array.signature.flatten(array)])
+    assert written.count("cell $mul ") == 2 * 4
 
 
 def test_there_is_one_multiplier_for_each_weight():
