@@ -31,9 +31,12 @@ class ChipNode:
     @property
     def own(self) -> str:
         """The tensor whose quantization the layer's own value has, before it meets the residual."""
-        if self.rule.fusion is Fusion.RESIDUAL:
-            return self.node.inputs[not self.own_first]
-        return (self.table or self.node).outputs[0]
+        return self.read if self.rule.fusion is Fusion.RESIDUAL else (self.table or self.node).outputs[0]
+
+    @property
+    def read(self) -> str:
+        """The tensor that the layer reads: the first operand, or that of a sum or product that is its own value."""
+        return self.node.inputs[self.rule.fusion is Fusion.RESIDUAL and not self.own_first]
 
     @property
     def other(self) -> str:

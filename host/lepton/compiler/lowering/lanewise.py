@@ -80,7 +80,7 @@ def read_and_write(context: Context, node: ChipNode, index: int, phase: Phase, o
         context.write(node), kernel=(1, 1), stride=(1, 1), dilation=(1, 1), origin=(0, 0),
         column_bytes=context.lanes, checks_columns=True, pad=-128, params=[context.identity()], out_zero=0,
         out_min=-128, out_max=127, rounding=Rounding.DOUBLE, parts=[Part((0, height), (0, width))],
-        input_shape=tuple(tensors[node.node.inputs[not node.own_first]].shape),
+        input_shape=tuple(tensors[node.read].shape),
         output_shape=tuple(tensors[node.node.outputs[0]].shape))
 
 

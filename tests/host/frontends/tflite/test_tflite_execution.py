@@ -10,7 +10,7 @@ from lepton.compiler import compile_graph
 from lepton.frontends import import_tflite
 from lepton.runtime import Session
 
-from tests.litert_models import Tensor, build, references
+from tests.litert_models import Operator, Tensor, build, build_network, references
 
 SAME = 0
 VALID = 1
@@ -289,3 +289,19 @@ def test_joins(dtype):
     whole = case.like(x, 2, 6)
     halves = [case.like(x, 2, 3) for _ in range(2)]
     compare(build("SPLIT", [integers(1), whole], halves, 2, "SplitOptions", NumSplits=2), case.values(whole))
+
+
+@pytest.mark.parametrize("operator", ["ADD", "SUB", "MUL"])
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 5), (), (1, 4, 3, 5)])
+def test_small_constants_next_to_what_a_table_made(operator, first, shape):
+    """The layer of the table computes the sum or product in its tail; the constant may be the first operand."""
+    case = Case(len(shape))
+    x = case.activation(1, 4, 3, 5)
+    looked_up = case.activation(1, 4, 3, 5)
+    constant = Tensor(case.scale(), 7, data=case.random.integers(-128, 128, shape).astype(np.int8))
+    operands = [constant, looked_up] if first else [looked_up, constant]
+    y = case.activation(1, 4, 3, 5)
+    model = build_network([Operator("RELU", 2, [x], [looked_up]),
+                           Operator(operator, 2, operands, [y], f"{operator.title()}Options", {})], [x], [y])
+    compare(model, case.random.integers(-128, 128, x.shape).astype(np.int8))
