@@ -133,6 +133,20 @@ def make_parser() -> argparse.ArgumentParser:
     evaluation.add_argument("--json", action="store_true", help="print the figures as JSON")
     _add_quantization(evaluation, types=False)
 
+    models = commands.add_parser("models", help="networks that ship with Lepton: list them, take one, run one")
+    actions = models.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", help="their names, with size and accuracy")
+    info = actions.add_parser("info", help="one network's card: task, figures, data and licence")
+    get = actions.add_parser("get", help="write a network's TFLite file")
+    get.add_argument("-o", "--output", metavar="FILE.tflite", help="default: NAME.tflite")
+    run_model = actions.add_parser("run", help="run a network on its labelled samples")
+    run_model.add_argument("--config", type=_config, default="base", metavar="CHIP", help=_CONFIG_HELP)
+    run_model.add_argument("--device", choices=DEVICES, default="golden", help=_DEVICE_HELP)
+    run_model.add_argument("--images", type=_count, default=100, metavar="N",
+                           help="number of samples, at most those that ship (default: %(default)s)")
+    for action in (info, get, run_model):
+        action.add_argument("name", metavar="NAME", help="as lepton models list names it")
+
     bench = commands.add_parser("bench", help="measure networks and single layers, and compare with their goals")
     bench.add_argument("names", nargs="*", metavar="NAME", help="rows to measure (default: all), like resnet50, "
                        "gemm_64x64x64, conv_3x3_16x16x32_32, or controller (its costs)")

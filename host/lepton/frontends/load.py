@@ -15,7 +15,8 @@ LOADERS = {
     ".pt2": (".torch", "load_pt2", False),
 }
 
-_KERAS = ("convert it first: tf.lite.TFLiteConverter.from_keras_model(model) with optimizations and a "
+_KERAS = ("load it in Python with KERAS_BACKEND=torch and call lepton.compile(keras.models.load_model(path).eval(), "
+          "calibration=...), or convert it: tf.lite.TFLiteConverter.from_keras_model(model) with optimizations and a "
           "representative_dataset makes an int8 .tflite")
 _TORCH = ("it holds weights or a TorchScript program, not the network's graph; load the module in Python and call "
           "lepton.compile(module, calibration=...), or save torch.export.export(module, (example,)) as .pt2")

@@ -14,7 +14,7 @@ import numpy as np
 from lepton.graph import Graph
 
 FOLDER = Path(__file__).parent
-NAMES = ("mnist",)
+NAMES = ("digits", "mnist")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +28,11 @@ class LeptonModel:
     inputs: np.ndarray  # int8 (N, height, width, 1), the network's inputs
     outputs: np.ndarray  # int8 (N, classes), of LiteRT's BUILTIN_REF kernels for `inputs`
     classes: tuple[str, ...]
+
+    @property
+    def card(self) -> str:
+        """What there is to know of it, in Markdown: task, figures, how it was made, data and their licence."""
+        return (FOLDER / self.name / "README.md").read_text(encoding="utf-8")
 
     def graph(self) -> Graph:
         """The network; needs the extra `tflite` (ModuleNotFoundError says how to get it)."""

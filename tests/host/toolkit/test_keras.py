@@ -21,6 +21,8 @@ keras.utils.set_random_seed(3)
 model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(8, 3, padding="same", activation="relu"),
                           keras.layers.MaxPooling2D(), keras.layers.Conv2D(16, 3, activation="relu"),
                           keras.layers.Flatten(), keras.layers.Dense(10)])
+model.save("net.keras")
+model = keras.models.load_model("net.keras")
 x = np.random.default_rng(0).random((30, 8, 8, 1)).astype(np.float32)
 compiled = lepton.compile(model.eval(), calibration=x, config="tiny")
 on_chip = [placed.op for placed in compiled.placement if placed.where == "chip"]

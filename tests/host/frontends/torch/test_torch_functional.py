@@ -136,7 +136,7 @@ def test_weights_are_observed_once_and_examples_counted():
 
 
 @pytest.mark.parametrize(("name", "text"), [
-    ("net.h5", "not '.h5'; convert it first: tf.lite.TFLiteConverter.from_keras_model"),
+    ("net.h5", "not '.h5'; load it in Python with KERAS_BACKEND=torch and call lepton.compile"),
     ("net.keras", "from_keras_model"), ("net.pb", "from_saved_model"),
     ("net.pt", r"lepton.compile\(module, calibration=...\), or save torch.export.export"),
     ("net.safetensors", "it holds weights or a TorchScript program"),
