@@ -9,7 +9,7 @@ from amaranth.utils import ceil_log2
 from lepton.arch import ChipConfig
 
 from ..multipliers import columns_of_tables
-from ..views import View, sum_of_products, view_of
+from ..views import View, add, split_sum_of_products, sum_of_products, view_of
 from .window import tap_lanes
 
 STAGES = 2  # from a pixel at `x` to its sums at `dot`
@@ -70,19 +70,19 @@ class DotArray(wiring.Component):
         for n, active in enumerate(weights):
             dot = self.dot[n]
             partial = [] if view is View.SIMULATION else self._partial_sums(
-                m, n, active, View.GATES if n < of_tables else view)
+                m, n, active, View.GATES if n < of_tables else view, view is View.GATES)
             with m.If(enable):
                 with m.If(bypass):
                     m.d.sync += dot.eq(x[n])
                 if view is not View.SIMULATION:
                     with m.Else():
-                        m.d.sync += dot.eq(sum(partial))
+                        m.d.sync += dot.eq(add(partial, len(dot)))
                     continue
                 if taps:
                     with m.Elif(window):
-                        m.d.sync += dot.eq(_dot(_lane(taps, n), active, _SUM, view))
+                        m.d.sync += dot.eq(_dot(m, _lane(taps, n), active))
                 with m.Else():
-                    m.d.sync += dot.eq(_dot(x, active, _SUM, view))
+                    m.d.sync += dot.eq(_dot(m, x, active))
         return m
 
     def _weights(self, m, load, column, word, swap):
@@ -120,15 +120,23 @@ class DotArray(wiring.Component):
                 m.d.sync += [late.eq(now) for late, now in zip(taps, self.taps, strict=True)]
         return window, taps
 
-    def _partial_sums(self, m, n, active, view):
-        """Registered sums of _GROUP products of column n. They need no enable: `dot` has one."""
-        operands = list(self._operands(m, n))
-        bits = 16 + ceil_log2(_GROUP)
+    def _partial_sums(self, m, n, active, view, carry_save):
+        """Registered sums of _GROUP products of column n, each as one value or with `carry_save` as two.
+
+        They need no enable: `dot` has one. Two values are modulo the range of `dot`, as they have no sign to extend. An
+        FPGA has carry chains, and adds at once.
+        """
+        bits = len(self.dot[n])
+        pairs = list(zip(self._operands(m, n), active, strict=False))
         partial = []
-        for first in range(0, len(operands), _GROUP):
-            group = Signal(signed(bits), name=f"partial_{n}_{first}")
-            m.d.sync += group.eq(_dot(operands[first:first + _GROUP], active[first:first + _GROUP], bits, view))
-            partial.append(group)
+        for first in range(0, len(pairs), _GROUP):
+            group = pairs[first:first + _GROUP]
+            terms = split_sum_of_products(m, group, bits, view) if carry_save else [
+                sum_of_products(m, group, 16 + ceil_log2(_GROUP), view)]
+            for i, term in enumerate(terms):
+                part = Signal.like(term, name=f"partial_{n}_{first}_{i}")
+                m.d.sync += part.eq(term)
+                partial.append(part)
         return partial
 
     def _operands(self, m, n):
@@ -146,6 +154,6 @@ def _lane(words, n):
     return [word.word_select(n, 8).as_signed() for word in words]
 
 
-def _dot(x, w, bits, view):
-    """Sum of the products of two sequences of int8, the shorter one's length."""
-    return sum_of_products(list(zip(x, w, strict=False)), bits, view)
+def _dot(m, x, w):
+    """Sum of the products of two sequences of int8, the shorter one's length, for a simulation."""
+    return sum_of_products(m, list(zip(x, w, strict=False)), _SUM, View.SIMULATION)

@@ -1,14 +1,15 @@
 """The TENSOR engine: the pipeline's stages wired one after the other.
 
-    cycle 0    issue: address to the scratchpad, out address into a queue
-          1    align: the word from the scratchpad, shifted to its first byte
-          2    products
-          3    their sums; accumulator row fetched
-          4    accumulate
-          5-9  requantize; the table is read with the clock edge after 9
-         10-16 residual add
-         17    word to the scratchpad
-         18    done
+    cycle 0      issue: address to the scratchpad, out address into a queue
+          1      align: the word from the scratchpad, shifted to its first byte
+          2      products
+          3      their sums; accumulator row fetched
+          4      accumulate
+          5-11   requantize; the table is read with the clock edge after 11
+          12     the table's entry
+          13     word to the scratchpad; or, with a residual, the residual add until 22, and
+          23     word to the scratchpad
+          14, 24 done
 
 Nothing in it stalls but the issue stage.
 """
@@ -28,7 +29,7 @@ from .array import DotArray
 from .feeder import Feeder
 from .issue import Issue, pixel_layout
 from .residual import ResidualReader
-from .tail import STAGES, Tail
+from .tail import SHORT_STAGES, STAGES, Tail
 from .window import WindowUnit
 
 _FRONT = 2 + ARRAY_STAGES  # cycles from issue to accumulate
@@ -106,8 +107,10 @@ class TensorEngine(wiring.Component):
         connect(m, residual=residual.read, scratchpad=flipped(self.residual_read))
 
         # The last pixel of every command is followed to the end, also where it does not emit.
+        leaves = issue.pixel.valid & issue.pixel.p.final
         final = Signal(_FRONT + 1 + STAGES + 1)
-        m.d.sync += final.eq(Cat(issue.pixel.valid & issue.pixel.p.final, final))
+        m.d.sync += final.eq(Cat(leaves & issue.pixel.p.residual, final)
+                             | (leaves & ~issue.pixel.p.residual) << STAGES - SHORT_STAGES)
         m.d.comb += [
             completions.r_en.eq(final[-1]),
             self.control.done.valid.eq(final[-1]),

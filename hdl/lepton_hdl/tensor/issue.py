@@ -6,7 +6,7 @@ Whatever a pixel will need later is secured here, because nothing behind this
 stage can wait: the weight tile, the parameters, the residual.
 """
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
@@ -17,7 +17,7 @@ from ..bounds import word_outside
 from ..control.counters import Activity
 from ..interfaces import command_layout
 from ..layouts import layout
-from . import legality
+from . import legality, residual_add
 from .position import Position
 from .raster import Raster
 from .residual import WALK
@@ -35,6 +35,7 @@ def pixel_layout(config: ChipConfig) -> data.StructLayout:
         "start": 1,  # the accumulator row starts anew
         "emit": 1,  # the row leaves through the tail
         "fresh": 1,  # and is the first of its command to do so
+        "residual": 1,  # and takes a residual on its way
         "final": 1,  # last of its command
         "row": ceil_log2(config.accumulator_rows),
         "counts": 1,  # it has dot products; otherwise it only fills the window
@@ -117,6 +118,9 @@ class Issue(wiring.Component):
         # What it waits for.
         recent = Signal()  # a pixel was issued in the last cycle
         recent_row = Signal.like(at.row)  # and this was its accumulator row
+        recent_residuals = Signal(residual_add.STAGES)  # bit s: a pixel with a residual was issued s + 1 cycles ago
+        has_residual = Signal()
+        overtakes = Signal()
         waiting_fence = Signal()
         waiting_residual = Signal()
         need_tile = at.first_word & uses_tiles
@@ -127,16 +131,21 @@ class Issue(wiring.Component):
         issue = Signal()
         m.d.comb += [
             wait_weights.eq((need_tile & ~self.tile_ready) | (need_params & ~self.params_ready)),
+            has_residual.eq(emits & counts & c.add),
+            # The tail is longer for rows with a residual, and results leave the engine in order.
+            overtakes.eq((emits | final) & counts & ~has_residual & recent_residuals.any()),
             # An accumulator row may be used again after two cycles, not in the very next one.
-            wait_sync.eq(waiting_fence | (recent & (at.row == recent_row)) | raster.skip
-                         | (emits & counts & c.add & ~self.residual_available)),
+            wait_sync.eq(waiting_fence | (recent & (at.row == recent_row)) | raster.skip | overtakes
+                         | (has_residual & ~self.residual_available)),
             ready.eq(active & ~wait_weights & ~wait_sync & ~self.halt & ~self.failed),
             issue.eq(ready & ~faults.bad),
             self.tile_take.eq(issue & need_tile),
             self.params_take.eq(issue & need_params),
-            self.residual_claim.eq(issue & emits & counts & c.add),
+            self.residual_claim.eq(issue & has_residual),
+            self.pixel.p.residual.eq(has_residual),
         ]
-        m.d.sync += [recent.eq(issue & counts), recent_row.eq(at.row)]
+        m.d.sync += [recent.eq(issue & counts), recent_row.eq(at.row),
+                     recent_residuals.eq(Cat(issue & has_residual, recent_residuals))]
         self._count(m, active, issue, wait_sync, wait_weights)
 
         m.d.comb += [

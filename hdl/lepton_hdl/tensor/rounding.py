@@ -22,6 +22,11 @@ from amaranth.hdl import Cat, Const, Mux
 POINT = 31  # fraction bits of a shifted product
 _SIGNIFICAND = 24  # bits of a float32
 _INTEGER_BITS = 8  # of a result that an int8 zero point can bring back into int8
+# Bits of a fraction that decide how a product of floats is rounded: the smallest d of `float_round_up` is their unit.
+FLOAT_FRACTION = _SIGNIFICAND + 1
+# Bits of a whole number that is limited to them before an int8 zero point and a rounding are added: what is limited
+# lies at least 512 - 129 from zero then, outside int8.
+NEAR_BITS = 10
 
 
 def away_from_zero(value, bit: int, enable):
@@ -31,6 +36,46 @@ def away_from_zero(value, bit: int, enable):
     """
     high = value[bit:].as_signed()
     return Cat(value[:bit], (high + Cat(enable, enable & (value < 0)).as_signed())[:len(high)]).as_signed()
+
+
+def nudge(bit: int, enable, negative):
+    """What `away_from_zero` adds, as (place, value) for a sum of more than `bit` + 1 bits, up to 64.
+
+    `negative` may come from the signs of a product's operands instead of the product: they differ where it is 0, and
+    there -1 and 0 give the same (above).
+    """
+    return bit, Cat(enable, (enable & negative).replicate(63 - bit))
+
+
+def shift_right(value, shift, low: int, width: int):
+    """(window, outside, below) of the signed `value` shifted right by `shift`.
+
+    window: `width` bits from `low` on. outside: some bit above the window or its last differs from the sign of
+    `value`. below: some bit under the window is not 0, those that the shift drops among them. Each level keeps the
+    bits that later ones can bring into the window: a third of a whole shifter for a window of few bits.
+    """
+    sign = value[-1]
+    outside = Const(0, 1)
+    below = Const(0, 1)
+    for level in reversed(range(len(shift))):
+        by = 1 << level
+        size = low + width + by - 1  # what later levels can bring down to the window or below it
+        value = Cat(value, sign.replicate(max(size + by - len(value), 0)))
+        differs = value ^ sign.replicate(len(value))
+        outside = outside | Mux(shift[level], _any(differs[size + by:]), _any(differs[size:]))
+        below = below | (shift[level] & value[:by].any())
+        value = Mux(shift[level], value[by:by + size], value[:size])
+    window = value[low:low + width]
+    return window, outside | (window[-1] != sign), below | _any(value[:low])
+
+
+def _any(value):
+    return value.any() if len(value) else Const(0, 1)
+
+
+def near(value, outside, sign):
+    """`value` of NEAR_BITS bits, or the end of their range on the side of `sign` where it is `outside` of it."""
+    return Mux(outside, Cat((~sign).replicate(NEAR_BITS - 1), sign), value).as_signed()
 
 
 def round_half_up(value, fraction: int):
@@ -80,6 +125,21 @@ def float_round_up(value, more):
         d = Mux(n[bit], Const(1 << unit + 1 + bit, unit + _INTEGER_BITS + 1), d)
     half = 1 << POINT - 1
     return value[:POINT] >= Mux(value[POINT], (half - d)[:POINT], (half + d + ~more)[:POINT])
+
+
+def float_round_up_window(window, below):
+    """`float_round_up` for a `window` of the value: FLOAT_FRACTION bits of fraction, and NEAR_BITS of its whole part.
+
+    In units of the window d is 2**k, k being the bits of n. `below`: something above 0 was cut off under the window.
+    """
+    fraction = window[:FLOAT_FRACTION - 1]  # without the half
+    half = window[FLOAT_FRACTION - 1]
+    odd = window[FLOAT_FRACTION]
+    n = window[FLOAT_FRACTION:FLOAT_FRACTION + _INTEGER_BITS] ^ window[-1].replicate(_INTEGER_BITS)
+    at_least = Cat(*(~n[k:].any() for k in range(_INTEGER_BITS)),
+                   Const(-1, len(fraction) - _INTEGER_BITS))  # bit j: j >= k
+    just_d = fraction == (at_least & ~(at_least << 1))[:len(fraction)]
+    return Mux(odd, half | (fraction | ~at_least).all(), half & (fraction & at_least).any() & (below | ~just_d))
 
 
 def clamp(value, low, high):

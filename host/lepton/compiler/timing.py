@@ -29,7 +29,8 @@ _REFILL = 76  # from the time a record leaves the queue to the arrival of the on
 _READ = (4, 8)  # from a LOAD's start to its first address, and from its last data to `done`
 _WRITE = (0, 6)  # the same for a STORE
 _FEED = 0  # from a TENSOR command's start to the first column of its weights
-_PIPELINE = 13  # from the last pixel's issue to `done`
+_PIPELINE = 9  # from the last pixel's issue to `done`
+_RESIDUAL = 10  # the same, in addition for a row with a residual (`tensor.residual_add.STAGES`)
 _SAME_ROW = 2  # between two passes over a single accumulator row
 _TABLE = 61  # to bring a table into the tail
 _DONE = 14  # from the last command's end to the counters' stop
@@ -168,7 +169,7 @@ class _Tensor:
         last = max(last, fed)
         self._feeder = max(fed, last if tiles else fed)
         self._issue = last + pixels + 1
-        self._done = self._issue + _PIPELINE
+        self._done = self._issue + _PIPELINE + (_RESIDUAL if fields.get("last") and fields.get("add") else 0)
         return self._feeder, self._done
 
 

@@ -11,6 +11,7 @@ from itertools import product
 from lepton.arch import ChipConfig, ErrorCode, Tensor, TensorOpcode
 from lepton.arch.commands import WINDOW_COLUMNS, WINDOW_ROWS
 from lepton_hdl.control.counters import Activity
+from lepton_hdl.tensor import residual_add
 
 Command = dict[str, int]
 Fault = tuple[ErrorCode, int]
@@ -70,7 +71,7 @@ def _walk_image(config: ChipConfig, c: Command) -> tuple[list[Word], Fault | Non
                 return words, (ErrorCode.LOCAL_BOUNDS, out)
             tile = dot and i == 0
             fresh = emit and i == 0
-            payload = dict(padding=not inside, pad=c["pad"], swap=tile, bypass=not dot,
+            payload = dict(padding=not inside, pad=c["pad"], swap=tile, bypass=not dot, residual=emit and c["add"],
                            maximum=c["opcode"] == TensorOpcode.MAX, start=c["first"] and p == 0, emit=emit,
                            fresh=fresh, final=last_pass and i == len(image) - 1, row=row, counts=1, window=0)
             payload |= ({"address": address} if inside else {}) | ({"out": out // config.lanes} if emit else {})
@@ -108,7 +109,7 @@ def _walk_window(config: ChipConfig, c: Command) -> list[Word]:
                 final = counts and last_pass and n == len(outputs) - 1
                 payload = dict(padding=not inside, pad=c["pad"], swap=first, bypass=0, maximum=0,
                                start=c["first"] and group == 0, emit=emit, fresh=fresh, final=final, counts=counts,
-                               window=1, column=column)
+                               residual=emit and c["add"], window=1, column=column)
                 if inside:
                     offset = group * c["in_ky"] + (row - top) * c["in_y"] + column * c["in_x"]
                     payload["address"] = (c["in_addr"] + offset) % (1 << 32)
@@ -160,6 +161,7 @@ class Model:
         self._command = complete()
         self._fence = False
         self._last_row: int | None = None  # fetched in the last cycle, not to be fetched in this one
+        self._since_residual = residual_add.STAGES  # cycles between the last word with a residual and this one
         self.residual_due = False  # the walk of the residual has yet to be handed over
 
     def expect(self, gates: dict[str, int], halt: int) -> Expected:
@@ -168,7 +170,9 @@ class Model:
         weights = sync = False
         if word is not None:
             weights = bool(word.tile and not gates["tile_ready"]) or bool(word.params and not gates["params_ready"])
-            sync = (self._fence or word.skip or word.row == self._last_row
+            overtakes = (not word.residual and bool(word.payload.get("emit") or word.payload.get("final"))
+                         and self._since_residual < residual_add.STAGES)
+            sync = (self._fence or word.skip or word.row == self._last_row or overtakes
                     or bool(word.residual and not gates["residual_available"]))
         issued = None if weights or sync or halt else word
         due = word is not None and self.residual_due and not self._fence
@@ -190,6 +194,7 @@ class Model:
         """Go over the clock edge that ends a cycle; whether the command that was offered is accepted."""
         if expected.word is not None or (self.words and self.words[0].skip):
             self.words.popleft()
+        self._since_residual = 0 if expected.word is not None and expected.word.residual else self._since_residual + 1
         self._last_row = expected.word.row if expected.word is not None and expected.word.counts else None
         if expected.walk is not None and gates["residual__ready"]:
             self.residual_due = False

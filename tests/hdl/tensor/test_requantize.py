@@ -9,14 +9,14 @@ import cocotb
 import numpy as np
 import pytest
 from lepton.arch import Rounding
-from lepton_hdl.tensor.requantize import BIAS, CLAMP, ROUND, SHIFT, STAGES, Requantizer
+from lepton_hdl.tensor.requantize import STAGES, Requantizer, Schedule, schedule_of
 from lepton_hdl.views import View
 
 from tests.bench.checker import InOrder
 from tests.bench.pins import Pins
 from tests.bench.pipeline import Stages
 from tests.bench.stalls import NONE, STALLS, Stall, stall
-from tests.cocotb_harness import run_cocotb
+from tests.cocotb_harness import parameters, run_cocotb
 from tests.float_cases import float_cases
 from tests.hdl.tensor.bench import INT_MAX, INT_MIN, pick, random_params, requantized
 from tests.hdl.views import InView
@@ -64,8 +64,9 @@ class Driver:
     use in a cycle is noise.
     """
 
-    def __init__(self, pins: Pins, commands: list[Command], pause: Stall) -> None:
+    def __init__(self, pins: Pins, commands: list[Command], pause: Stall, schedule: Schedule) -> None:
         self.pins = pins
+        self.schedule = schedule
         self.stages = Stages[Row](STAGES + 1)  # stage s of the block is at s + 1: a row is announced a cycle before
         self._records = [c.record() for c in commands]
         self._rows = deque(Row(value, c, n, i == 0) for n, c in enumerate(commands) for i, value in enumerate(c.rows))
@@ -94,7 +95,7 @@ class Driver:
             fresh=sum(1 << s for s in stages if (row := next_rows[s]) is not None and row.first),
             valid=sum(1 << s for s in stages if rows[s] is not None), **self._scalars())
         self._written += writing
-        last = at(STAGES - 1)
+        last = at(self.schedule.count - 1)
         self._in_use += last is not None and last.first
 
     def _next_row(self) -> Row | None:
@@ -111,22 +112,25 @@ class Driver:
             row = self.stages.at(stage + 1)
             return int(value(row.command)) if row is not None else random.getrandbits(bits)
 
-        return dict(double=of(SHIFT, lambda c: c.rounding == Rounding.DOUBLE, 1),
+        on = self.schedule
+        return dict(double=of(on.nudge, lambda c: c.rounding == Rounding.DOUBLE, 1),
                     as_float=sum(of(stage, lambda c: c.rounding == Rounding.FLOAT, 1) << stage
-                                 for stage in (BIAS, SHIFT, ROUND)),
-                    zero=of(ROUND, lambda c: c.params["out_zero"], 8),
-                    low=of(CLAMP, lambda c: c.params["out_min"], 8), high=of(CLAMP, lambda c: c.params["out_max"], 8))
+                                 for stage in (on.convert, on.shift, on.round)),
+                    zero=of(on.zero, lambda c: c.params["out_zero"], 8),
+                    low=of(on.clamp, lambda c: c.params["out_min"], 8),
+                    high=of(on.clamp, lambda c: c.params["out_max"], 8))
 
 
 async def run(dut, commands: list[Command], pause: str = NONE) -> None:
-    """Every row of the commands comes out as the model says, STAGES cycles after it went in."""
+    """Every row of the commands comes out as the model says, `Schedule.count` cycles after it went in."""
+    schedule = schedule_of(View[parameters()["view"]])
     pins = Pins(dut)
     await pins.start(valid=0, fresh=0, param_write=0)
-    driver = Driver(pins, commands, stall(pause))
+    driver = Driver(pins, commands, stall(pause), schedule)
     checker = InOrder("y", [c.expected(row) for c in commands for row in c.rows])
     while driver.busy:
         driver.drive()
-        if driver.stages.leaving is not None:
+        if driver.stages.at(schedule.count + 1) is not None:
             checker.receive(pins.signed("y"))
         await pins.tick()
     checker.finish()
@@ -222,6 +226,7 @@ def test_float_oracle():
     assert got == y.astype(np.int64).tolist()
 
 
-@pytest.mark.parametrize("view", [View.SIMULATION, View.GATES])
+@pytest.mark.parametrize("view", [*View])
 def test_requantize(view):
-    run_cocotb(InView(Requantizer(), view), f"requantizer_{view.name.lower()}", __name__)
+    run_cocotb(InView(Requantizer(), view), f"requantizer_{view.name.lower()}", __name__,
+               parameters={"view": view.name})

@@ -8,44 +8,48 @@ from collections.abc import Callable
 import cocotb
 import pytest
 from lepton.arch import Rounding
-from lepton_hdl.tensor.residual_add import (
-    CLAMP,
-    ROUND,
-    SCALE,
-    SCALE_SUM,
-    SHIFT,
-    SHIFT_SUM,
-    STAGES,
-    SUM,
-    ResidualAdd,
-)
+from lepton_hdl.tensor.residual_add import STAGES, ResidualAdd, Schedule, schedule_of
 from lepton_hdl.views import View
 
 from tests.bench.checker import InOrder
 from tests.bench.pins import Pins
 from tests.bench.pipeline import Stages
 from tests.bench.stalls import BURSTS, NONE, SOME, Stall, stall
-from tests.cocotb_harness import run_cocotb
+from tests.cocotb_harness import parameters, run_cocotb
 from tests.hdl.tensor.bench import INT_MAX, INT_MIN, pick, residual_added
 from tests.hdl.views import InView
 
-# The stage that uses each port; in other cycles, and for other rows, it is noise.
-_USED = {
-    **dict.fromkeys(("zero_a", "zero_b", "mult_a", "mult_b"), SCALE), **dict.fromkeys(("shift_a", "shift_b"), SHIFT),
-    "mult_o": SCALE_SUM, "shift_o": SHIFT_SUM, "zero_o": ROUND,
-    **dict.fromkeys(("low", "high"), CLAMP),
-}
-Row = dict[str, int]
-"""The operands of one row, its parameters, `add`: whether it adds, and `multiply`: whether it multiplies instead."""
+_USED = {f"{kind}_{operand}": bits for kind, bits in (("zero", 8), ("mult", 32), ("shift", 5)) for operand in "abo"} | {
+    "low": 8, "high": 8}
+"""The ports of parameters, and their bits."""
 
-_BITS = {name: {"zero": 8, "mult": 32, "shift": 5, "low": 8, "high": 8}[name.split("_")[0]]
-         for name in _USED}
+Row = dict[str, int]
+"""The operands of one row, its parameters, and `multiply`: whether it is a product instead of a sum."""
+
+
+def stage_of(on: Schedule, name: str) -> int:
+    """The stage that uses a port; in other cycles, and for other rows, it is noise."""
+    kind, _, operand = name.partition("_")
+    if kind in ("low", "high"):
+        return on.clamp
+    if operand == "o":
+        return {"zero": on.zero_o, "mult": on.scale_sum, "shift": on.shift_sum, "nudge": on.nudge_sum}[kind]
+    return {"zero": on.zero, "mult": on.scale, "shift": on.shift, "nudge": on.nudge}[kind]
+
+
+def recode(mult: int) -> int:
+    """(once, twice, negative) of each of Booth's digits of an int32: 2 or -2, 1 or -1, or 0."""
+    bits = (mult & 0xFFFFFFFF) << 1
+    packed = 0
+    for i in range(16):
+        digit = (0, 1, 1, 2, -2, -1, -1, 0)[bits >> 2 * i & 7]
+        negative = bits >> 2 * i + 2 & 1
+        packed |= ((abs(digit) == 1) | (abs(digit) == 2) << 1 | negative << 2) << 3 * i
+    return packed
 
 
 def expected(row: Row) -> int:
     """The model."""
-    if not row["add"]:
-        return row["y"]
     p = {f"add_{name}": row[name] for name in _USED} | {
         "add_min": row["low"], "add_max": row["high"], "rounding": row["rounding"], "multiply": row["multiply"]}
     return residual_added(row["y"], row["residual"], p)
@@ -54,8 +58,9 @@ def expected(row: Row) -> int:
 class Driver:
     """Streams rows; each port gets the value of the row that is at the stage which uses it, or noise."""
 
-    def __init__(self, pins: Pins, rows: list[Row], pause: Stall) -> None:
+    def __init__(self, pins: Pins, rows: list[Row], pause: Stall, schedule: Schedule) -> None:
         self.pins = pins
+        self.schedule = schedule
         self.stages = Stages[Row](STAGES)
         self._rows = deque(rows)
         self._pause = pause
@@ -67,14 +72,18 @@ class Driver:
     def drive(self) -> None:
         """The inputs of one cycle."""
         self.stages.advance(self._rows.popleft() if self._rows and not self._pause() else None)
+        on = self.schedule
         self.pins.set(
             valid=sum(1 << s for s in range(STAGES) if self.stages.at(s) is not None),
             y=self._of(0, "y", 8), residual=self._of(0, "residual", 8),
-            **{name: self._of(stage, name, _BITS[name]) for name, stage in _USED.items()},
+            **{name: self._of(stage_of(on, name), name, bits) for name, bits in _USED.items()},
+            **{f"nudge_{operand}": self._flag(stage_of(on, f"nudge_{operand}"), lambda row, shift=f"shift_{operand}": (
+                row[shift] != 0 and row["rounding"] != Rounding.FLOAT)) for operand in "abo"},
+            digits_o=recode(self._of(on.scale_sum, "mult_o", 32)), offset_o=self._of(on.scale_sum + 1, "mult_o", 32),
             as_float=sum(self._flag(s, lambda row: row["rounding"] == Rounding.FLOAT) << s
-                         for s in (SHIFT, SUM, SCALE_SUM, SHIFT_SUM, ROUND)),
-            adds=sum(self._flag(s, lambda row: bool(row["add"])) << s for s in range(STAGES)),
-            multiplies=sum(self._flag(s, lambda row: bool(row["multiply"])) << s for s in (SCALE, SUM, SCALE_SUM)))
+                         for s in {on.shift, on.sum, on.scale_sum, on.scale_sum + 1, on.round}),
+            multiplies=sum(self._flag(s, lambda row: bool(row["multiply"])) << s
+                           for s in {on.scale, on.shift, on.sum, on.scale_sum, on.scale_sum + 1}))
 
     def _of(self, stage: int, name: str, bits: int) -> int:
         row = self.stages.at(stage)
@@ -86,21 +95,22 @@ class Driver:
 
 
 async def run(dut, rows: list[Row], pause: str = NONE) -> None:
-    """Every row comes out STAGES cycles after it went in, whether it adds or not."""
+    """Every row comes out `Schedule.count` cycles after it went in."""
+    schedule = schedule_of(View[parameters()["view"]])
     pins = Pins(dut)
     await pins.start(valid=0)
-    driver = Driver(pins, rows, stall(pause))
+    driver = Driver(pins, rows, stall(pause), schedule)
     checker = InOrder("out", [expected(row) for row in rows])
     while driver.busy:
         driver.drive()
-        if driver.stages.leaving is not None:
+        if driver.stages.at(schedule.count) is not None:
             checker.receive(pins.signed("out"))
         await pins.tick()
     checker.finish()
 
 
 def row(**values: int) -> Row:
-    return dict(dict(y=0, residual=0, add=1, zero_a=0, zero_b=0, zero_o=0, mult_a=1 << 30, mult_b=1 << 30,
+    return dict(dict(y=0, residual=0, zero_a=0, zero_b=0, zero_o=0, mult_a=1 << 30, mult_b=1 << 30,
                      mult_o=1 << 30, shift_a=0, shift_b=0, shift_o=19, low=-128, high=127,
                      rounding=Rounding.DOUBLE, multiply=0), **values)
 
@@ -158,12 +168,10 @@ async def products(dut):
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 @cocotb.parametrize(pause=[NONE, SOME, BURSTS])
 async def random_rows(dut, pause):
-    """Half plausible, half anything; a quarter does not add and goes through unchanged, a third of the others are
-    products."""
+    """Half plausible, half anything; a third are products."""
     rows = []
     for _ in range(5000):
-        values = dict(rounding=random.choice([*Rounding]), add=random.random() < 0.75,
-                      multiply=random.random() < 0.33)
+        values = dict(rounding=random.choice([*Rounding]), multiply=random.random() < 0.33)
         values |= {name: pick(random, -128, 127) for name in ("low", "high")}
         values |= {name: pick(random, -128, 127) for name in ("y", "residual", "zero_a", "zero_b", "zero_o")}
         if random.random() < 0.5:
@@ -189,7 +197,6 @@ def test_oracle():
     assert expected(row(y=100, residual=100, **one)) == 127
     assert expected(row(y=-3, residual=4, zero_b=4, zero_o=10, **one)) == 7
     assert [expected(row(y=y, residual=0, shift_o=19)) for y in (-3, -1, 1, 3)] == [-2, -1, 1, 2]
-    assert expected(row(y=-77, add=0)) == -77
     assert [expected(row(y=y, residual=3, shift_o=0, multiply=1)) for y in (-3, -1, 1, 3)] == [-4, -1, 2, 5]
     assert [expected(row(y=y, residual=1, shift_o=0, rounding=Rounding.FLOAT, multiply=1)) for y in (-3, -1, 1, 3)
             ] == [-2, 0, 0, 2]
@@ -198,6 +205,7 @@ def test_oracle():
     assert [expected(row(y=y, residual=1, **half)) for y in (-4, -2, -1, 0, 1, 2, 4)] == [-2, 0, 0, 0, 1, 2, 2]
 
 
-@pytest.mark.parametrize("view", [View.SIMULATION, View.GATES])
+@pytest.mark.parametrize("view", [*View])
 def test_residual_add(view):
-    run_cocotb(InView(ResidualAdd(), view), f"residual_add_{view.name.lower()}", __name__)
+    run_cocotb(InView(ResidualAdd(), view), f"residual_add_{view.name.lower()}", __name__,
+               parameters={"view": view.name})
