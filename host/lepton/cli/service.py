@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..upload import user_place
+from . import service_admin
 
 if TYPE_CHECKING:
     from ..results.credentials import Credentials
+    from ..service.enrolment import Enrolment
     from ..service.identity import Identity
     from ..service.options import Home
 
-ACTIONS = ("serve", "invite", "revoke", "enroll", "rotate")
+ACTIONS = ("serve", "invite", "revoke", "enroll", "rotate", *service_admin.ACTIONS)
 
 
 def add_actions(actions: "_SubParsersAction[ArgumentParser]") -> None:
@@ -50,6 +52,8 @@ def add_actions(actions: "_SubParsersAction[ArgumentParser]") -> None:
     invite = actions.add_parser("invite", help="make a one-time code for the enrolment of a device or reader")
     _add_home(invite)
     _add_identity(invite)
+    invite.add_argument("--file", metavar="FILE", help="make a code for each name in this file, one a line, in place "
+                        "of NAME; prints name and code, separated by a tab")
     invite.add_argument("--hours", type=float, default=24.0, metavar="N",
                         help="validity of the code (default: %(default)g)")
 
@@ -66,10 +70,13 @@ def add_actions(actions: "_SubParsersAction[ArgumentParser]") -> None:
     rotate = actions.add_parser("rotate", help="replace this device's certificate by one for a new key")
     rotate.add_argument("service", metavar="URL", help="the service's address")
     _add_keys(rotate)
+    service_admin.add_actions(actions, _add_home)
 
 
 def run(arguments: Namespace) -> int:
     """Run one of `ACTIONS`."""
+    if arguments.action in service_admin.ACTIONS:
+        return service_admin.run(arguments, _home(arguments, arguments.store))
     actions = {"serve": _serve, "invite": _invite, "revoke": _revoke, "enroll": _enroll, "rotate": _rotate}
     return actions[arguments.action](arguments)
 
@@ -112,8 +119,10 @@ def _invite(arguments: Namespace) -> int:
     from ..service.enrolment import Enrolment
     from .console import facts, make_console
     home = _home(arguments)
-    identity = _identity(arguments)
     authority = home.open_authority()
+    if arguments.file:
+        return _invite_all(arguments, Enrolment(home.open_database(), authority))
+    identity = _identity(arguments)
     code = Enrolment(home.open_database(), authority).invite(identity, arguments.hours)
     make_console().print(facts([
         ("for", str(identity)),
@@ -121,6 +130,24 @@ def _invite(arguments: Namespace) -> int:
         ("authority", str(authority.root_file)),
     ]))
     print(code)  # on a line of its own, for scripts
+    return 0
+
+
+def _invite_all(arguments: Namespace, enrolment: "Enrolment") -> int:
+    from ..service.errors import ServiceError
+    from ..service.identity import Identity, Role
+    try:
+        names = [line.strip() for line in Path(arguments.file).read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ServiceError(f"cannot read the names in {arguments.file}: {error}") from error
+    if arguments.name:
+        raise ServiceError(f"give names in the file {arguments.file} or NAME, not both")
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ServiceError(f"{arguments.file} has the name {repeated[0]} more than once")
+    role: Role = "reader" if arguments.reader else "device"
+    identities = [Identity(role, arguments.tenant, name) for name in names]
+    for identity, code in zip(identities, enrolment.invite_all(identities, arguments.hours), strict=True):
+        print(f"{identity.name}\t{code}")
     return 0
 
 
@@ -163,7 +190,10 @@ def _home(arguments: Namespace, store: str | None = None) -> "Home":
 
 
 def _identity(arguments: Namespace) -> "Identity":
+    from ..service.errors import ServiceError
     from ..service.identity import Identity
+    if not arguments.name:
+        raise ServiceError("give the NAME of a device or reader, or names with --file")
     return Identity("reader" if arguments.reader else "device", arguments.tenant, arguments.name)
 
 
@@ -181,7 +211,7 @@ def _add_home(parser: ArgumentParser) -> None:
 
 def _add_identity(parser: ArgumentParser) -> None:
     parser.add_argument("tenant", metavar="TENANT", help="name of the tenant (customer), whose data are separate")
-    parser.add_argument("name", metavar="NAME", help="name of the device or reader")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="name of the device or reader")
     parser.add_argument("--reader", action="store_true", help="for a person or program that queries, not for a device")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import HTTPStore, LocalStore, ObjectStore, S3Store, from_url
 
 from . import head as heads
@@ -122,8 +122,8 @@ class Store:
                 raise StoreError(f"the store {self.where!r} has no object {key!r}") from error
 
     def delete(self, key: str) -> None:
-        """Delete an object."""
-        with self._unavailable():
+        """Delete an object, if there is one."""
+        with self._unavailable(), contextlib.suppress(FileNotFoundError, NotFoundError):
             obstore.delete(self._store, key)
 
     def keys(self, device: str | None = None, since: str = "", until: str = "") -> list[str]:

@@ -77,6 +77,11 @@ class IndexDatabase:
             with connection.begin():
                 yield connection
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is an SQLite file."""
+        return self._writer is not None
+
     def backup(self, target: Path) -> None:
         """Copy an SQLite database in one state, while the service runs. Raises `ServiceError` for PostgreSQL."""
         if self._writer is None:

@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import Connection, select, update
 
-from . import tables
+from . import changes, tables
 from .authority import CLIENT_DAYS, Authority, read_request
 from .database import IndexDatabase, insert_new
 from .errors import ServiceError
@@ -71,14 +71,21 @@ class Enrolment:
 
     def invite(self, identity: Identity, hours: float = CODE_HOURS) -> str:
         """A code with which `identity` can enrol once, within `hours`. The database has only its digest."""
+        return self.invite_all([identity], hours)[0]
+
+    def invite_all(self, identities: Sequence[Identity], hours: float = CODE_HOURS) -> list[str]:
+        """A code for each of `identities`, all or none."""
         if not hours > 0:
             raise ServiceError(f"a code must be valid for more than 0 hours, not {hours}")
-        code = secrets.token_hex(CODE_BYTES)
+        made = [secrets.token_hex(CODE_BYTES) for _ in identities]
         with self._database.write() as connection:
-            connection.execute(tables.codes.insert().values(
-                digest=_digest(code.encode()), role=identity.role, tenant=identity.tenant, name=identity.name,
-                expires=self._clock() + 3600 * hours))
-        return code
+            for identity, code in zip(identities, made, strict=True):
+                connection.execute(tables.codes.insert().values(
+                    digest=_digest(code.encode()), role=identity.role, tenant=identity.tenant, name=identity.name,
+                    expires=self._clock() + 3600 * hours))
+                changes.add(connection, self._clock(), changes.operator(), "invite", **_about(identity),
+                            code=_digest(code.encode()), hours=hours)
+        return made
 
     def enrol(self, code: str, request_pem: str, signing_key: str | None, signing_proof: str | None) -> Issued:
         """Exchange `code` for a certificate. Raises `RequestRefused`; the code is then not used.
@@ -182,6 +189,8 @@ class Enrolment:
                 update(tables.codes).values(revoked=self._clock())
                 .where(codes.tenant == identity.tenant, codes.role == identity.role, codes.name == identity.name,
                        codes.revoked.is_(None))).rowcount
+            if count:
+                changes.add(connection, self._clock(), changes.operator(), "revoke", **_about(identity), codes=count)
         if not count:
             raise ServiceError(f"there is nothing to revoke: {identity} has no valid code or certificate")
         return count
@@ -190,7 +199,9 @@ class Enrolment:
                signing_key: str | None = None) -> Issued:
         """`signing_key`: a proven one (hex) to be registered."""
         signing = None
+        actor = f"code {code}"
         if signing_key is not None:
+            changes.add(connection, self._clock(), actor, "signing_key", **_about(identity), key=signing_key)
             insert_new(connection, tables.signing_keys, [{
                 "tenant": identity.tenant, "device": identity.name, "key": signing_key, "code": code,
                 "since": self._clock()}])
@@ -199,7 +210,15 @@ class Enrolment:
         connection.execute(tables.certificates.insert().values(
             fingerprint=_digest(certificate.public_bytes(Encoding.DER)), code=code, issued=self._clock(),
             expires=certificate.not_valid_after_utc.timestamp()))
+        changes.add(connection, self._clock(), actor, "certificate", **_about(identity),
+                    fingerprint=_digest(certificate.public_bytes(Encoding.DER)),
+                    expires=certificate.not_valid_after_utc.isoformat())
         return Issued(identity, certificate, signing)
+
+
+def _about(identity: Identity) -> dict[str, str]:
+    """The subject of a change."""
+    return {"role": identity.role, "tenant": identity.tenant, "name": identity.name}
 
 
 def _issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from ..results import Store, StoreError
+from ..results import Store
 from ..results.segment import Key, date_of, join_key
 from . import changes, tables
 from .database import IndexDatabase, insert_new
@@ -100,7 +100,7 @@ class Fleet:
                 select(spools.tenant, func.sum(spools.segments).label("segments"),
                        func.sum(spools.bytes).label("bytes")).group_by(spools.tenant))}
             count = {tenant: number for tenant, number in connection.execute(
-                select(devices.tenant, func.count()).group_by(devices.tenant)).tuples()}
+                select(devices.tenant, func.count()).group_by(devices.tenant))}
         return [{"tenant": name, "devices": count.get(name, 0),
                  "segments": used[name].segments if name in used else 0,
                  "bytes": used[name].bytes if name in used else 0,
@@ -122,7 +122,7 @@ class Fleet:
         """
         with self._database.query() as connection:
             rows = connection.execute(select(tables.tenants.c.tenant, tables.tenants.c.keep_days)
-                                      .where(tables.tenants.c.keep_days.is_not(None))).tuples().all()
+                                      .where(tables.tenants.c.keep_days.is_not(None))).all()
         deleted = {}
         for name, days in rows:
             if tenant in (None, name):
@@ -149,7 +149,7 @@ class Fleet:
         count = self._delete_before(tenant, float("inf"))
         store = self._open(tenant)
         for key in store.heads() if count else []:  # without a segment there may be no store
-            _delete_object(store, key)
+            store.delete(key)
         with self._database.write() as connection:
             of_tenant = select(codes.c.digest).filter_by(tenant=tenant)
             connection.execute(delete(tables.certificates).where(tables.certificates.c.code.in_(of_tenant)))
@@ -169,7 +169,7 @@ class Fleet:
         count = 0
         while keys := self._oldest(tenant, end):
             for key in keys:
-                _delete_object(store, join_key(key))
+                store.delete(join_key(key))
             with self._database.write() as connection:
                 for key in keys:
                     _delete_row(connection, key)
@@ -196,15 +196,6 @@ class Fleet:
         if expected is not None:
             store.identify(expected)
         return store
-
-
-def _delete_object(store: Store, key: str) -> None:
-    """Delete an object, which may have been deleted already."""
-    try:
-        store.delete(key)
-    except StoreError as error:
-        if not isinstance(error.__cause__, FileNotFoundError):
-            raise
 
 
 def _delete_row(connection: Connection, key: Key) -> None:

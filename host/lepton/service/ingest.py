@@ -13,23 +13,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
+from sqlalchemy import delete, or_, select, update
 
 from ..results import Keyring, SegmentError, Store
 from ..results import head as heads
 from ..results import segment as segments
 from ..results.segment import Header, Segment
-from . import tables
+from . import changes, tables
 from .database import IndexDatabase, insert_new
 from .identity import Identity
 from .quotas import Quotas
 from .refusal import RequestRefused
-from .text import printable
+from .reindex import Reindexer
+from .rows import Standing, advance, more, row_of, signers_of, spool_of, standing_of
 
-LOST = ("rejected", "dropped")  # a spool's counters of records that never were in a segment
 IDENTIFY_SECONDS = 10.0  # between checks of an S3 store's identity; that of a folder is checked with every object
-MAX_COUNT = 2**63 - 1  # of a column of type BIGINT
-MAX_TIME = 253402300799.0  # 9999-12-31 23:59:59 UTC, the end of `datetime`; a device's clock may be later
+RECOVER_SECONDS = 60.0  # between two listings of the store for one spool
+MOST_RECOVERED = 10_000  # spools for which the time of the last listing is kept
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,6 @@ class Step(NamedTuple):
     call: Callable[[], object]
 
 
-@dataclass(frozen=True)
-class _Standing:
-    """The state of a spool, and of one sequence number in it. `expected` is None before the spool's first segment."""
-
-    expected: int | None = None
-    last_digest: str | None = None
-    stored: str | None = None  # digest of the stored segment with this number
-    missing: bool = False  # the number is in a gap
-
-
 class Ingest:
     """Stores segments as objects under `objects`, a folder or URL with a folder per tenant, and rows in `database`."""
 
@@ -72,6 +62,7 @@ class Ingest:
         self._clock = clock
         self._stores: dict[str, Store] = {}
         self._identified: dict[str, float] = {}  # time of the last check of a tenant's store's identity
+        self._recovered: dict[tuple[Identity, str], float] = {}  # when lost segments of a spool were looked for
         self._lock = threading.Lock()
         self._quotas = Quotas(database)
 
@@ -101,13 +92,18 @@ class Ingest:
             following = max(header.sequence + 1, standing.expected or 0)
             if standing.stored == digest:
                 return Accepted(False, header.sequence, digest, following)
+            if lost_from == standing.expected and lost_from is not None and header.sequence > lost_from and (
+                    yield from _step("put", partial(self._recover, device, header.spool, lost_from, header.sequence))):
+                standing = yield from _step("index", lambda: self._look(device, header))
+                lost_from = standing.expected  # what the store has is not lost; the device has the right to the rest
+                continue
             _check_order(standing, segment, lost_from)
             yield from _step("put", lambda: self._put(device.tenant, key, body))
             if (yield from _step("index", partial(self._index, device, standing, segment))):
                 return Accepted(True, header.sequence, digest, following)
             standing = yield from _step("index", lambda: self._look(device, header))
 
-    def _examine(self, device: Identity, key: str, body: bytes) -> tuple[Segment, _Standing]:
+    def _examine(self, device: Identity, key: str, body: bytes) -> tuple[Segment, Standing]:
         """The segment of a body, which its device has signed, and the state of its spool. Raises `RequestRefused`."""
         try:
             segment = segments.parse(body, key)
@@ -122,6 +118,21 @@ class Ingest:
         if standing.stored is None:
             self._quotas.check(device.tenant, len(body))
         return segment, standing
+
+    def _recover(self, device: Identity, spool: str, first: int, end: int) -> int:
+        """Index the segments that a device declares lost and the store has: then the database is an old backup.
+
+        The store is listed for this, so it is done once within `RECOVER_SECONDS` for each spool.
+        """
+        now = time.monotonic()
+        with self._lock:
+            if self._recovered.get((device, spool), -RECOVER_SECONDS) + RECOVER_SECONDS > now:
+                return 0
+            self._recovered[device, spool] = now
+            while len(self._recovered) > MOST_RECOVERED:
+                del self._recovered[next(iter(self._recovered))]
+        reindexer = Reindexer(self._database, self._objects, clock=self._clock)
+        return reindexer.recover(self._store(device.tenant), device, spool, first, end)
 
     def accept_head(self, device: Identity, key: str, body: bytes) -> None:
         """Make the signed head of a spool durable. Raises `RequestRefused`, or the errors of the store."""
@@ -143,30 +154,30 @@ class Ingest:
 
     def _signers(self, device: Identity) -> frozenset[str]:
         with self._database.read() as connection:
-            return _signers_of(connection, device)
+            return signers_of(connection, device)
 
-    def _signers_and_standing(self, device: Identity, header: Header) -> tuple[frozenset[str], _Standing]:
+    def _signers_and_standing(self, device: Identity, header: Header) -> tuple[frozenset[str], Standing]:
         with self._database.read() as connection:
-            return _signers_of(connection, device), _standing(connection, _spool(device, header), header.sequence)
+            return signers_of(connection, device), standing_of(connection, spool_of(device, header), header.sequence)
 
-    def _look(self, device: Identity, header: Header) -> _Standing:
+    def _look(self, device: Identity, header: Header) -> Standing:
         with self._database.read() as connection:
-            return _standing(connection, _spool(device, header), header.sequence)
+            return standing_of(connection, spool_of(device, header), header.sequence)
 
-    def _index(self, device: Identity, standing: _Standing, segment: Segment) -> bool:
+    def _index(self, device: Identity, standing: Standing, segment: Segment) -> bool:
         """Write the segment's row and advance the spool's position; False if another request has advanced it."""
         header = segment.header
         now = self._clock()
-        spool = _spool(device, header)
+        spool = spool_of(device, header)
         with self._database.write() as connection:
             if standing.expected is not None and header.sequence < standing.expected:  # a segment of a gap
-                if insert_new(connection, tables.segments, [_row(spool, segment, now)]) != 1:
+                if insert_new(connection, tables.segments, [row_of(spool, segment, now)]) != 1:
                     return False
-                connection.execute(update(tables.spools).filter_by(**spool).values(_more(segment)))
+                connection.execute(update(tables.spools).filter_by(**spool).values(more(segment)))
                 return True
-            if not _advance(connection, spool, standing.expected, segment, now):
+            if not advance(connection, spool, standing.expected, segment, now):
                 return False
-            connection.execute(tables.segments.insert().values(_row(spool, segment, now)))
+            connection.execute(tables.segments.insert().values(row_of(spool, segment, now)))
             if header.sequence > (first := standing.expected or 0):
                 connection.execute(tables.gaps.insert().values(
                     **spool, first=first, last=header.sequence - 1, received=now))
@@ -193,8 +204,11 @@ class Ingest:
         """Accept any store at `place`, or below it, from the next check on; the number of stores known there."""
         stores = tables.stores
         with self._database.write() as connection:
-            return connection.execute(delete(stores).where(
+            count = connection.execute(delete(stores).where(
                 or_(stores.c.place == place, stores.c.place.startswith(f"{place}/", autoescape=True)))).rowcount
+            if count:
+                changes.add(connection, self._clock(), changes.operator(), "accept_store", place=place, stores=count)
+            return count
 
     def _identify(self, tenant: str, store: Store) -> None:
         row = {"tenant": tenant, "place": store.place}
@@ -222,62 +236,7 @@ def _step(pool: PoolName, call: Callable[[], T]) -> Generator[Step, object, T]:
     return cast(T, result)  # `send` gives what `call` has returned
 
 
-def _signers_of(connection: Connection, device: Identity) -> frozenset[str]:
-    """The public keys (hex) with which the device has enrolled, except revoked ones."""
-    keys = tables.signing_keys.c
-    codes = tables.codes.c
-    return frozenset(connection.scalars(
-        select(keys.key).join_from(tables.signing_keys, tables.codes)
-        .where(keys.tenant == device.tenant, keys.device == device.name, codes.revoked.is_(None))))
-
-
-def _standing(connection: Connection, spool: dict[str, str], sequence: int) -> _Standing:
-    gaps = tables.gaps.c
-    position = connection.execute(
-        select(tables.spools.c.expected, tables.spools.c.last_digest).filter_by(**spool)).one_or_none()
-    if position is None:
-        return _Standing()
-    if sequence >= position.expected:  # nothing of this number can be stored, or in a gap
-        return _Standing(*position)
-    stored = connection.scalar(select(tables.segments.c.digest).filter_by(**spool, sequence=sequence))
-    gap = connection.scalar(select(gaps.first).filter_by(**spool).where(gaps.first <= sequence, gaps.last >= sequence))
-    return _Standing(*position, stored, gap is not None)
-
-
-def _spool(device: Identity, header: Header) -> dict[str, str]:
-    return {"tenant": device.tenant, "device": device.name, "spool": header.spool}
-
-
-def _row(spool: dict, segment: Segment, now: float) -> dict:
-    """A row of the table `segments`."""
-    header = segment.header
-    return spool | {
-        "sequence": header.sequence, "digest": segment.digest, "bytes": len(segment.data), "run": header.run,
-        "first": header.first, "last": header.last, "records": header.records, "received": now,
-        "first_time": min(header.from_ms / 1000, MAX_TIME), "last_time": min(header.to_ms / 1000, MAX_TIME),
-        **{name: printable(header.origin.get(name, ""), 256) for name in tables.ORIGIN}}
-
-
-def _more(segment: Segment) -> dict[str, ColumnElement[int]]:
-    """The totals of a spool with one more segment."""
-    spools = tables.spools.c
-    return {"segments": spools.segments + 1, "records": spools.records + segment.header.records,
-            "bytes": spools.bytes + len(segment.data)}
-
-
-def _advance(connection: Connection, spool: dict[str, str], expected: int | None, segment: Segment, now: float) -> bool:
-    """Compare-and-swap: update the spool's row if it still expects `expected`."""
-    header = segment.header
-    new = {"expected": header.sequence + 1, "last_digest": segment.digest, "last_received": now,
-           "lost_records": min(sum(header.counters.get(name, 0) for name in LOST), MAX_COUNT)}
-    if expected is None:
-        return insert_new(connection, tables.spools, [
-            spool | new | {"segments": 1, "records": header.records, "bytes": len(segment.data)}]) == 1
-    return connection.execute(
-        update(tables.spools).filter_by(**spool, expected=expected).values(new | _more(segment))).rowcount == 1
-
-
-def _check_order(standing: _Standing, segment: Segment, lost_from: int | None) -> None:
+def _check_order(standing: Standing, segment: Segment, lost_from: int | None) -> None:
     """Raise `RequestRefused` unless the segment is the first, the next, the next after a loss, or one of a gap."""
     header = segment.header
     expected = standing.expected
