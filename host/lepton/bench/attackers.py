@@ -103,9 +103,12 @@ class Attack:
                     local_addr=(address, 0))
                 writer.write(head)
                 answer = asyncio.ensure_future(reader.read(4096))
-                while not answer.done():
-                    writer.write(b"x")
-                    await asyncio.wait([answer], timeout=1)
+                try:
+                    while not answer.done():
+                        writer.write(b"x")
+                        await asyncio.wait([answer], timeout=1)
+                finally:
+                    answer.cancel()
                 self.events.append(answer.result().split(b"\r\n")[0].decode())
                 writer.close()
             await asyncio.sleep(0.1)

@@ -4,6 +4,7 @@ Service, attackers and devices share this machine, so the figures are lower boun
 """
 
 import contextlib
+import multiprocessing
 import os
 import shutil
 import statistics
@@ -13,8 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
+from ..results.credentials import Credentials
 from ..results.segment import Segment
 from .attackers import Attack
 from .service_process import Device, ServiceProcess, closing
@@ -22,6 +25,8 @@ from .service_process import Device, ServiceProcess, closing
 FLEET = 1000  # devices that connect at once
 SENDERS = 16  # devices that send without a pause, for the throughput
 LOAD_SECONDS = 10.0
+SETTLE_SECONDS = 3.0  # until the attackers are connected
+RECONNECT_EVERY = 3  # uploads of the honest device over one connection: a new one needs a handshake
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Attacked:
     refused: int
     memory_bytes: int
     events: dict[str, int]
+    processor: float  # of one processor, that the service used under attack
 
     @property
     def ratio(self) -> float:
@@ -63,30 +69,71 @@ def measure_attacks(folder: Path, scale: Scale) -> Attacked:
         for _ in range(10):
             honest.upload(honest.segment())
         quiet, refused_quiet = _uploads(honest, scale.pairs)
-        with Attack(service.port, service.authority) as attack:
-            attack.silent("127.0.1.1", scale.silent)
-            for number in range(8):
-                attack.half_open(f"127.0.2.{number + 1}", scale.half_open // 8)
-            for number in range(scale.strangers):
-                attack.wrong_codes(f"127.0.3.{number + 1}", 1)
-            for number, device in enumerate(tricklers):
-                attack.trickle(device.context, device.segment().key, f"127.0.4.{number + 1}")
-            for reader in readers:
-                attack.read_pages(reader.context, "/v1/results?limit=300")
-            time.sleep(3)  # until all attackers are connected
+        plan = Plan(service.port, service.authority, scale,
+                    [(device.credentials.folder, device.segment().key) for device in tricklers],
+                    [reader.credentials.folder for reader in readers])
+        with _attacking(plan) as events:
+            time.sleep(SETTLE_SECONDS)
+            before = (service.processor_seconds(), time.monotonic())
             attacked, refused = _uploads(honest, scale.pairs)
+            processor = (service.processor_seconds() - before[0]) / (time.monotonic() - before[1])
             memory = service.memory_bytes()
-        events: dict[str, int] = {}
-        for event in attack.events:
-            events[event] = events.get(event, 0) + 1
-        return Attacked(statistics.median(quiet), statistics.median(attacked), refused + refused_quiet, memory, events)
+        return Attacked(statistics.median(quiet), statistics.median(attacked), refused + refused_quiet, memory, events,
+                        processor)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What attackers in another process do: folders of credentials, and the keys to which tricklers upload."""
+
+    port: int
+    authority: Path
+    scale: Scale
+    tricklers: list[tuple[Path, str]]
+    readers: list[Path]
+
+
+@contextlib.contextmanager
+def _attacking(plan: Plan) -> Iterator[dict[str, int]]:
+    """Attackers in a process of their own, since they would hold this one's interpreter. Yields what will have happened
+    to them, which is known at the end of the block."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_attack, args=(plan, theirs), daemon=True)
+    process.start()
+    events: dict[str, int] = {}
+    try:
+        ours.recv()
+        yield events
+    finally:
+        ours.send("stop")
+        events.update(ours.recv())
+        process.join(10)
+
+
+def _attack(plan: Plan, pipe: Connection) -> None:
+    with Attack(plan.port, plan.authority) as attack:
+        attack.silent("127.0.1.1", plan.scale.silent)
+        for number in range(8):
+            attack.half_open(f"127.0.2.{number + 1}", plan.scale.half_open // 8)
+        for number in range(plan.scale.strangers):
+            attack.wrong_codes(f"127.0.3.{number + 1}", 1)
+        for number, (folder, key) in enumerate(plan.tricklers):
+            attack.trickle(Credentials(folder).context(), key, f"127.0.4.{number + 1}")
+        for folder in plan.readers:
+            attack.read_pages(Credentials(folder).context(), "/v1/results?limit=300")
+        pipe.send("started")
+        pipe.recv()
+    pipe.send({event: attack.events.count(event) for event in set(attack.events)})
 
 
 def _uploads(device: Device, count: int) -> tuple[list[float], int]:
     """Seconds of each upload, and how many were refused."""
     times = []
     refused = 0
-    for _ in range(count):
+    for number in range(count):
+        if number % RECONNECT_EVERY == 0:
+            device.close()
         status, seconds = device.upload(device.segment())
         times.append(seconds)
         refused += status != 201

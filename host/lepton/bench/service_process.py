@@ -4,10 +4,10 @@ import base64
 import contextlib
 import http.client
 import json
+import os
 import secrets
 import selectors
 import socket
-import ssl
 import subprocess
 import sys
 import time
@@ -68,6 +68,14 @@ class ServiceProcess:
         """Resident memory of the process and those that it has started."""
         return sum(resident_bytes(pid) for pid in [self.process.pid, *_children(self.process.pid)])
 
+    def processor_seconds(self) -> float:
+        """Processor time of the process and those that it has started."""
+        ticks = 0
+        for pid in [self.process.pid, *_children(self.process.pid)]:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])  # utime and stime, proc(5)
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def enrol(self, role: Role, tenant: str, names: list[str]) -> list["Device"]:
         """Devices or readers with certificates. They are enrolled without TLS: that is not what is measured."""
         database = self.home.open_database()
@@ -91,15 +99,16 @@ class ServiceProcess:
         credentials.client.write_bytes(issued.pem.encode() + key.private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         credentials.authority.write_bytes(self.authority.read_bytes())
-        return Device(self.port, identity, keys, credentials.context())
+        return Device(self.port, identity, keys, credentials)
 
 
 class Device:
     """A device that makes segments and uploads them over a connection of its own."""
 
-    def __init__(self, port: int, identity: Identity, keys: DeviceKeys, context: ssl.SSLContext):
+    def __init__(self, port: int, identity: Identity, keys: DeviceKeys, credentials: Credentials):
         self.identity = identity
-        self.context = context
+        self.credentials = credentials
+        self._context = credentials.context()
         self._port = port
         self._keys = keys
         self._spool = secrets.token_hex(16)
@@ -134,7 +143,7 @@ class Device:
 
     def _send(self, segment: Segment) -> int:
         if self._client is None:
-            self._client = http.client.HTTPSConnection("127.0.0.1", self._port, context=self.context,
+            self._client = http.client.HTTPSConnection("127.0.0.1", self._port, context=self._context,
                                                        timeout=TIMEOUT_SECONDS)
             self._client.connect()
             self._client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -200,10 +200,15 @@ def _show(rows: list[dict[str, object]], what: str, as_json: bool) -> None:
         return
     from .console import columns, make_console
     names = _COLUMNS[what]
+    console = make_console()
+    if not console.is_terminal:  # whole values for programs and files
+        for line in (names, *([_text(name, row[name]) for name in names] for row in rows)):
+            print("\t".join(line))
+        return
     table = columns(*names, left=len(names))
     for row in rows:
         table.add_row(*(_text(name, row[name]) for name in names))
-    make_console().print(table)
+    console.print(table)
 
 
 def _text(name: str, value: object) -> str:

@@ -25,7 +25,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from . import durable
+from . import durable, server_security
 from .errors import StoreError
 
 BUCKET = "lepton"
@@ -126,6 +126,7 @@ def _start(program: str, folder: Path, known: Server | None) -> Server:
             "name": "lepton", "credentials": [{"accessKey": server.access_key, "secretKey": server.secret_key}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]})
         _write(folder / _FILE, asdict(server))
+        server_security.write(folder)
         process = subprocess.Popen(_command(program, folder, server), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                    start_new_session=True, cwd=folder, pass_fds=[alive.fileno()])  # keeps the lock
     server = replace(server, pid=process.pid, started=_start_time(process.pid))

@@ -37,12 +37,15 @@ logger = logging.getLogger("lepton.service")
 
 
 class Audit:
-    """Writes to `database` until `close`. `clock` returns the seconds since 1970."""
+    """Writes to `database` until `close`. `clock` returns the seconds since 1970; `linger`: seconds in which rows of
+    unidentified clients are collected for one transaction."""
 
-    def __init__(self, database: IndexDatabase, kept: int = KEPT, clock: Callable[[], float] = time.time):
+    def __init__(self, database: IndexDatabase, kept: int = KEPT, clock: Callable[[], float] = time.time,
+                 linger: float = 0.0):
         self._database = database
         self._kept = kept
         self._clock = clock
+        self._linger = linger
         self._waiting: queue.Queue[dict[str, Any] | None] = queue.Queue(QUEUE)
         self._beyond = 0  # refusals for which the queue had no room
         self._reported = 0  # those of them that are included in a row
@@ -97,6 +100,7 @@ class Audit:
     def _write_waiting(self) -> None:
         """Wait for rows, and write them in one transaction."""
         rows = [self._waiting.get()]
+        self._stopping.wait(self._linger)  # commits of SQLite delay those of uploads, so there are few
         while len(rows) < QUEUE and not self._waiting.empty():
             rows.append(self._waiting.get())
         beyond = self._beyond

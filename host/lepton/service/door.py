@@ -17,11 +17,13 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Protocol
 
 from .limits import Buckets, Limits, address_key
 from .refusal import RequestRefused
 
+USUAL_SECONDS = 2.0  # a handshake takes two round trips, and longer only over the worst links
 SWEEP_SECONDS = 0.25  # between looks at time limits and rates
 FULL_SECONDS = 0.1  # pause if the system has no file descriptor left
 # asyncio.sslproto reads into a buffer of this size, 256 KiB by default, which it fills with zeros for each connection.
@@ -67,7 +69,7 @@ class Door:
         self._open = 0  # connections of all stages
         self._waiting: dict[str, dict[Waiting, None]] = {}  # by address, the oldest first
         self._queued: dict[str, deque[Waiting]] = {}  # by address; the first address is served next
-        self._handshakes: dict[str, int] = {}
+        self._handshakes: dict[str, dict[asyncio.Task[None], float]] = {}  # by address: when each began
         self._rates = Buckets(limits.handshake_rate)
         self._strangers = Buckets(limits.stranger_rate)
         self.mistakes = Buckets(limits.mistakes)
@@ -107,14 +109,15 @@ class Door:
         """Connections by stage."""
         waiting = sum(map(len, self._waiting.values()))
         queued = sum(map(len, self._queued.values()))
-        shaking = sum(self._handshakes.values())
+        shaking = sum(map(len, self._handshakes.values()))
         return {"silent": waiting - queued, "queued": queued, "handshake": shaking,
                 "open": self._open - waiting - shaking}
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _accept(self) -> None:
         while True:
@@ -164,15 +167,17 @@ class Door:
     def _serve(self) -> None:
         """Start the handshakes that the limits permit, one of each address in turn."""
         for key in list(self._queued):
-            if sum(self._handshakes.values()) >= self._limits.handshakes:
-                return
+            if sum(map(len, self._handshakes.values())) >= self._limits.handshakes:
+                self._make_room(key)
+                continue
             queue = self._queued[key]
             started = False
             while queue and self._may_start(key):
                 waiting = queue.popleft()
                 self._forget(waiting)
-                self._handshakes[key] = self._handshakes.get(key, 0) + 1
-                self._start(self._shake_hands(waiting))
+                task = self._start(self._shake_hands(waiting))
+                self._handshakes.setdefault(key, {})[task] = self._loop.time()
+                task.add_done_callback(partial(self._handshake_ended, key))
                 started = True
                 if len(self._queued) > 1:
                     break
@@ -184,7 +189,7 @@ class Door:
     def _may_start(self, key: str) -> bool:
         if key in self._proxies:
             return True
-        if self._handshakes.get(key, 0) >= self._limits.address_handshakes:
+        if len(self._handshakes.get(key, ())) >= self._limits.address_handshakes:
             return False
         rates = self._rates if self.mistakes.level(key) >= 1 else self._strangers
         return rates.take(key) == 0
@@ -201,12 +206,26 @@ class Door:
             self._open -= 1
             self.mistake(waiting.address)
             waiting.plain.close()
-        finally:
-            self._handshakes[waiting.key] -= 1
-            if not self._handshakes[waiting.key]:
-                del self._handshakes[waiting.key]
-            if self._queued:
-                self._loop.call_soon(self._serve)
+
+    def _handshake_ended(self, key: str, task: asyncio.Task[None]) -> None:
+        group = self._handshakes[key]
+        del group[task]
+        if not group:
+            del self._handshakes[key]
+        if self._queued:
+            self._loop.call_soon(self._serve)
+
+    def _make_room(self, key: str) -> None:
+        """All handshakes are taken, and `key` has one to do: end the oldest one of an address that has more, or any
+        that takes much longer than usual."""
+        most = max(self._handshakes, key=lambda address: len(self._handshakes[address]))
+        if len(self._handshakes[most]) > len(self._handshakes.get(key, ())) + 1:
+            next(iter(self._handshakes[most])).cancel()
+            return
+        oldest = (next(iter(group.items())) for group in self._handshakes.values())
+        task, since = min(oldest, key=lambda item: item[1])
+        if since + USUAL_SECONDS < self._loop.time():
+            task.cancel()
 
     async def _sweep(self) -> None:
         while True:

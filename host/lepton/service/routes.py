@@ -1,11 +1,12 @@
 """The endpoints. The signature shows who may use each: a `Device`, a reader (`View`), either (`AnyPeer`), or anyone."""
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BaseModel
 
 from ..results import StoreError
 from . import messages
@@ -125,18 +126,21 @@ async def upload(request: Request, response: Response, tenant: TenantName, devic
                            expected=accepted.expected)
 
 
-@router.get("/results")
+@router.get("/results", response_model=messages.SegmentPage)
 async def list_segments(request: Request, view: View, device: Annotated[str | None, Query(pattern=f"^{NAME}$")] = None,
                   model: Annotated[str | None, Query(pattern="^[ -~]{1,256}$")] = None,
                   since: AwareDatetime | None = None, until: AwareDatetime | None = None,
                   after: Annotated[str | None, Query(pattern=f"^{NAME}:{SPOOL}:[0-9]{{1,12}}$")] = None,
-                  limit: Limit = 100) -> messages.SegmentPage:
+                  limit: Limit = 100) -> Response:
     """The tenant's segments; optionally of one device, of one model (by its hash), or with records in a period."""
     query = partial(view.segments, device=device, model=model, since=_seconds(since), until=_seconds(until),
                     after=_cursor(after), limit=limit + 1)
-    rows = await _pools(request).readers.run(query)
-    page = [messages.SegmentRow(**row) for row in rows[:limit]]
-    return messages.SegmentPage(segments=page, next=_after(page[-1]) if len(rows) > limit else None)
+    def page() -> bytes:
+        rows = query()
+        found = [messages.SegmentRow(**row) for row in rows[:limit]]
+        return _json(messages.SegmentPage(segments=found, next=_after(found[-1]) if len(rows) > limit else None))
+
+    return await _page(request, page)
 
 
 @router.get(SEGMENT_PATH, response_class=Response, responses={
@@ -189,22 +193,37 @@ async def get_head(request: Request, view: View, tenant: TenantName, device: Dev
     return Response(body, media_type="application/octet-stream")
 
 
-@router.get("/devices")
+@router.get("/devices", response_model=messages.DevicePage)
 async def list_devices(request: Request, view: View, after: Annotated[str | None, Query(pattern=f"^{NAME}$")] = None,
-                 limit: Limit = 100) -> messages.DevicePage:
+                 limit: Limit = 100) -> Response:
     """The tenant's devices, and the totals of their segments."""
-    rows = await _pools(request).readers.run(partial(view.devices, after=after, limit=limit + 1))
-    page = [messages.DeviceRow(**row) for row in rows[:limit]]
-    return messages.DevicePage(devices=page, next=page[-1].device if len(rows) > limit else None)
+    def page() -> bytes:
+        rows = view.devices(after=after, limit=limit + 1)
+        found = [messages.DeviceRow(**row) for row in rows[:limit]]
+        return _json(messages.DevicePage(devices=found, next=found[-1].device if len(rows) > limit else None))
+
+    return await _page(request, page)
 
 
-@router.get("/refusals")
+@router.get("/refusals", response_model=messages.RefusalPage)
 async def list_refusals(request: Request, view: View, before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
-                  limit: Limit = 100) -> messages.RefusalPage:
+                  limit: Limit = 100) -> Response:
     """Refused requests of the tenant's devices and readers, the newest first."""
-    rows = await _pools(request).readers.run(partial(view.refusals, before=before, limit=limit + 1))
-    page = [messages.RefusalRow(**row) for row in rows[:limit]]
-    return messages.RefusalPage(refusals=page, next=page[-1].id if len(rows) > limit else None)
+    def page() -> bytes:
+        rows = view.refusals(before=before, limit=limit + 1)
+        found = [messages.RefusalRow(**row) for row in rows[:limit]]
+        return _json(messages.RefusalPage(refusals=found, next=found[-1].id if len(rows) > limit else None))
+
+    return await _page(request, page)
+
+
+async def _page(request: Request, page: Callable[[], bytes]) -> Response:
+    """A page that a thread for readers makes, JSON included, so that the event loop does not wait for it."""
+    return Response(await _pools(request).readers.run(page), media_type="application/json")
+
+
+def _json(page: BaseModel) -> bytes:
+    return page.model_dump_json().encode()
 
 
 def _pools(request: Request) -> Pools:

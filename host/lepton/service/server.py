@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -30,6 +31,9 @@ from .turns import Pools
 BACKLOG = 1024  # connections that wait to be accepted; Linux allows 4096 (net.core.somaxconn)
 GRACE_SECONDS = 1  # at the end: time in which open requests may finish
 AUDIT_SECONDS = 0.6  # then: for the audit's waiting rows; the whole end takes less than 2 s
+AUDIT_LINGER = 1.0  # seconds in which refusals of unidentified clients are collected
+# Python switches between threads every 5 ms by default: so long the event loop would wait for each query's thread.
+SWITCH_SECONDS = 0.0005
 REFRESH_SECONDS = 5.0  # between updates of the gauges
 
 
@@ -43,7 +47,8 @@ def serve(home: Home, options: Options, *, ready: Callable[[int], None] = lambda
     probe = listen(Address(*options.probe), shared=options.workers > 1) if options.probe else None
     database = home.open_database()
     authority = home.open_authority()
-    audit = Audit(database)
+    audit = Audit(database, linger=AUDIT_LINGER)
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         enrolment = Enrolment(database, authority, options.days, client_ca=options.certificates.client_pem())
         metrics = Metrics()

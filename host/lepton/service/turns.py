@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 INDEX_THREADS = 8  # as many as connections to the database
 STORE_THREADS = 16  # for uploads, and as many for reading; each waits for the store most of the time
-READER_THREADS = 2  # queries of readers: they use the processor, which uploads need
+READER_THREADS = 1  # queries of readers: they use the processor, which uploads need
 SLOW_SECONDS = 1.0  # a call that fails later than this counts as a failure for the breaker
 FAILURES = 5  # of the store one after the other, after which it is not asked for `PAUSE_SECONDS`
 PAUSE_SECONDS = 5.0

@@ -20,11 +20,12 @@ from tests.host.service.senders import Spool
 
 START_SECONDS = 60
 SERVE = """
-import functools
+from dataclasses import fields
 from lepton.cli import main
-from lepton.service import limits
-from lepton.service.limits import Rate
-limits.Limits = functools.partial(limits.Limits, **{{**dict(mistakes=Rate(100, 1000)), **dict({limits})}})
+from lepton.service.limits import Limits, Rate
+given = {{**dict(mistakes=Rate(100, 1000)), **dict({limits})}}
+Limits.__init__.__defaults__ = tuple(
+    given.get(field.name, default) for field, default in zip(fields(Limits), Limits.__init__.__defaults__))
 raise SystemExit(main())
 """
 
@@ -33,12 +34,16 @@ class Service:
     """`lepton cloud serve` with its home in `folder`, on any free port. Survives `kill` and `start`.
 
     `limits` are arguments of `Limits` in place of its defaults; by default clients may make many mistakes, since all
-    tests have one address. `options` are further arguments of the command.
+    tests have one address. `options` are further arguments of the command, `errors` is a file for what
+    it logs, and `authority` has signed its certificate, if it is not its own.
     """
 
     def __init__(self, folder: Path, database: str | None = None, limits: str = "", store: str | None = None,
-                 environment: dict[str, str] | None = None, options: tuple[str, ...] = ()):
+                 environment: dict[str, str] | None = None, options: tuple[str, ...] = (), errors=None,
+                 authority: Path | None = None):
         self.folder = folder
+        self._errors = errors
+        self._authority = authority
         self._limits = limits
         self._environment = {**os.environ, **(environment or {})}
         self._options = [part for option, value in (("--database", database), ("--store", store)) if value
@@ -56,7 +61,7 @@ class Service:
 
     @property
     def authority(self) -> Path:
-        return self.home.folder / "authority" / "authority.pem"
+        return self._authority or self.home.folder / "authority" / "authority.pem"
 
     @property
     def port(self) -> int:
@@ -67,7 +72,7 @@ class Service:
         self.process = subprocess.Popen(
             [sys.executable, "-c", SERVE.format(limits=self._limits), "cloud", "serve",
              "--home", str(self.home.folder), "--listen", listen, *self._options],
-            stdout=subprocess.PIPE, text=True, env=self._environment)
+            stdout=subprocess.PIPE, stderr=self._errors, text=True, env=self._environment)
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             assert selector.select(START_SECONDS), "the service does not start"
