@@ -57,11 +57,12 @@ def run_tests(folder: Path, tests: tuple[str, ...], build: Path, quick: bool = T
     environment = {"PYTHONPATH": os.pathsep.join(paths), "LEPTON_BUILD": str(build), "PYTHONDONTWRITEBYTECODE": "",
                    "PYTHONPYCACHEPREFIX": str(folder.parent / "bytecode"),
                    "COLUMNS": "400",  # of pytest's summary, which names the failure
-                   "ASAN_OPTIONS": f"exitcode={SANITIZER}", "UBSAN_OPTIONS": f"exitcode={SANITIZER}",
                    **(QUICK if quick else {})}
     output = folder.parent / "output.txt"
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
+    # Sanitizers read the environment with which a process began: that of the server, which the first run starts.
+    os.environ.update({f"{name}_OPTIONS": f"exitcode={SANITIZER}" for name in ("ASAN", "UBSAN")})
     process = context.Process(target=_pytest, args=(folder, output, environment, tests))
     began = time.monotonic()
     process.start()

@@ -209,6 +209,21 @@ async def it_has_finished_when_all_have_and_says_what_it_waits_for(dut):
     assert bench.seen["finished"] and not bench.seen["outstanding"]
 
 
+@cocotb.test(timeout_time=10, timeout_unit="us")
+async def an_engine_has_no_more_commands_than_can_be_remembered(dut):
+    """With IN_FLIGHT commands under way the next asks for no semaphore and is not checked, until one has finished."""
+    bench = await open_bench(Pins(dut))
+    for _ in range(IN_FLIGHT):
+        await bench.cycle(GRANTED)
+        await bench.cycle(replace(OFFERED, ready=1))
+    for _ in range(3):
+        await bench.cycle(replace(OFFERED, ready=1))
+        assert not bench.seen["semaphores__request"] and bench.seen["issued"] == IN_FLIGHT
+    await bench.cycle(replace(OFFERED, done=(0, 0)))
+    await bench.cycle(OFFERED)
+    assert bench.seen["semaphores__request"] and bench.seen["semaphores__post_index"] == 1
+
+
 def random_command(illegal: float) -> Fields:
     fields = {f.name: random.randint(f.minimum, f.maximum) for f in Dma.fields}
     fields |= {"opcode": int(random.choice(ENGINE_OPCODES[ENGINE])), "reserved_header": 0}

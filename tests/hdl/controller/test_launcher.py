@@ -4,13 +4,14 @@ import random
 
 import cocotb
 from lepton.arch import Region
+from lepton.arch.controller import RESULT_COUNTERS
 from lepton.arch.registers import State
 from lepton_hdl.controller.launcher import Launcher
 
 from tests.bench.clock import cycles, until
 from tests.bench.disturbed import PlantedError, check_messages
 from tests.cocotb_harness import failing_cocotb, parameters, run_cocotb
-from tests.hdl.controller.launcher_bench import SIZE, LauncherBench, random_job
+from tests.hdl.controller.launcher_bench import SIZE, LauncherBench, check_values, random_job, results_of, word
 
 PLANTED = parameters().get("planted", False)
 SLACK = 12  # cycles: between the start of a job and where a test notices it, and of the event
@@ -128,6 +129,52 @@ async def a_cancelled_job_has_started_or_never_will(dut):
             await bench.end(State.DONE)
             await bench.pulse("acknowledge")
     assert outcomes == {True, False}
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms", skip=PLANTED)
+async def a_cancel_of_nothing_forgets_nothing(dut):
+    """Neither the job that runs nor one staged later, also while results are saved."""
+    bench = await LauncherBench.open(dut)
+    for n in range(1, 12):
+        await bench.stage(random_job())
+        await bench.started(n)
+        bench.chip.registers["STATUS"] = State.DONE
+        dut.job_running.value = 0
+        await cycles(dut, 3 * n)
+        await bench.pulse("cancel")
+        job = random_job()
+        if n % 2:
+            await bench.stage(job)
+            assert dut.staged.value
+        await until(dut, lambda: dut.result.value, 2000, lambda: "no result")
+        await bench.pulse("acknowledge")
+        if n % 2:
+            await until(dut, lambda rings=n + 1: bench.chip.rings == rings, 2000, lambda: "the job was forgotten")
+            bench.check_started(job)
+            await bench.end(State.DONE)
+            await bench.pulse("acknowledge")
+            bench.chip.rings = n
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms", skip=PLANTED)
+async def results_stay_until_they_are_acknowledged(dut):
+    """The next job runs and ends meanwhile; its results follow."""
+    bench = await LauncherBench.open(dut)
+    await bench.stage(random_job())
+    await bench.started(1)
+    await bench.stage(random_job())
+    await bench.end(State.DONE)
+    await bench.started(2)
+    expected = results_of(bench.chip.registers)
+    bench.chip.registers |= {name: random.getrandbits(32) for name in RESULT_COUNTERS}
+    dut.job_running.value = 0
+    await cycles(dut, 500)
+    assert dut.result.value and dut.running.value and bench.events.count == 1
+    check_values("RESULT", {name: bench.stored.words[word(f"RESULT_{name}")] for name in expected}, expected)
+    await bench.pulse("acknowledge")
+    await bench.end(State.DONE)
+    await cycles(dut, 2)
+    assert bench.events.count == 2 and not dut.running.value
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms", skip=PLANTED)

@@ -46,6 +46,7 @@ async def errors_of_fields(dut):
     cases += [({name: 0}, ErrorCode.ILLEGAL_FIELD, 0) for name in ("kernel_x", "kernel_y", "blocks", "nx", "ny", "nz")]
     cases += [({f"add_shift_{n}": v}, ErrorCode.ILLEGAL_FIELD, v) for n in "abo" for v in (32, 255)]
     cases.append(({"rounding": 3}, ErrorCode.ILLEGAL_FIELD, 3))
+    cases.append(({"uniform": 1, "add": 1}, ErrorCode.ILLEGAL_FIELD, 1))
     cases.append(({"add": 1, "multiply": 1, "add_shift_a": 1}, ErrorCode.ILLEGAL_FIELD, 1))
     cases += [({name: lanes + 1, "add": 1}, ErrorCode.LOCAL_ALIGNMENT, lanes + 1)
               for name in ("out_addr", "out_x", "out_y", "out_z", "res_addr", "res_x", "res_y", "res_z")]
