@@ -19,9 +19,9 @@ TAIL = 2000  # characters of output that are shown where tests cannot run
 # may import a module of this repository, which is read from the copy with the fault.
 PRELOADED = ["pytest", "_pytest.assertion.rewrite", "hypothesis", "numpy", "amaranth.hdl", "amaranth.lib.wiring",
              "amaranth.lib.memory", "amaranth.back.verilog", "cocotb", "cocotb_tools.runner", "cocotb.triggers"]
-# Half of what the tests of a block would take otherwise: a test bench ends with the first failure, its messages do
-# without the values of both sides, and the model is compiled as one file.
-QUICK = {"COCOTB_MAX_FAILURES": "1", "COCOTB_REWRITE_ASSERTION_FILES": "", "LEPTON_OPTIMIZE": "-O0"}
+# Half of what the tests of a block would take otherwise: the messages of benches do without the values of both sides,
+# and the model is compiled as one file.
+QUICK = {"COCOTB_REWRITE_ASSERTION_FILES": "", "LEPTON_OPTIMIZE": "-O0"}
 
 
 def copy_sources(folder: Path) -> None:
@@ -51,13 +51,13 @@ def _pytest(folder: Path, output: Path, environment: dict[str, str], tests: tupl
     sys.exit(pytest.main(["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]))
 
 
-def run_tests(folder: Path, tests: tuple[str, ...], build: Path, quick: bool = True) -> Result:
-    """Run the tests on the sources in `folder`; models are built under `build`, `quick` ones as `QUICK` says."""
+def run_tests(folder: Path, tests: tuple[str, ...], build: Path) -> Result:
+    """Run the tests on the sources in `folder`; models are built under `build`."""
     paths = [str(folder / part) for part in ("host", "hdl", "sim")]
     environment = {"PYTHONPATH": os.pathsep.join(paths), "LEPTON_BUILD": str(build), "PYTHONDONTWRITEBYTECODE": "",
                    "PYTHONPYCACHEPREFIX": str(folder.parent / "bytecode"),
                    "COLUMNS": "400",  # of pytest's summary, which names the failure
-                   **(QUICK if quick else {})}
+                   **QUICK}
     output = folder.parent / "output.txt"
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
@@ -104,8 +104,8 @@ class Workshop:
         copy_sources(self.tree)
 
     def check(self, tests: tuple[str, ...]) -> Result:
-        """Run tests without a fault, as `make test` does, on its models."""
-        return run_tests(self.tree, tests, ROOT / "build", quick=False)
+        """Run tests without a fault; the models are kept, as later runs need them again."""
+        return run_tests(self.tree, tests, ROOT / "build")
 
     def plant(self, mutant: Mutant, killer: str = "") -> Result:
         """Plant the fault, run its tests (first `killer`, which has noticed it before), take the fault out again."""

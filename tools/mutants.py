@@ -97,10 +97,15 @@ def run(mutants: list[Mutant], workers: int, fresh: bool) -> int:
             if keys[mutant] in known:
                 campaign.note(mutant, known[keys[mutant]], "(known)")
         waiting = [mutant for mutant in mutants if mutant not in campaign.results]
+        checked: dict[tuple[str, ...], Result] = {}  # by the tests, which several files may share
         for file, tests in dict.fromkeys((mutant.file, mutant.tests) for mutant in waiting):
             nothing = Mutant(file, "", "", tests)
             key = key_of(tree, nothing)
-            sound = known[key] if key in known else campaign.check_sound(tests)
+            if key in known:
+                checked[tests] = known[key]
+            elif tests not in checked:
+                checked[tests] = campaign.check_sound(tests)
+            sound = checked[tests]
             if sound.outcome != "survives":
                 print(f"{' '.join(tests)} must pass without a fault, but: {sound.outcome} {sound.text}", flush=True)
                 return 1

@@ -1,0 +1,42 @@
+"""What the scheduler does and leaves undone while it waits: for a copy, or for the end of a job."""
+
+from lepton.arch import ErrorCode
+from lepton.arch.controller import CONTROLLER_WINDOW, EventKind, JobStatus, LaunchStatus
+from lepton.arch.registers import State
+
+from tests.host.firmware.job_records import record
+from tests.host.firmware.scheduler_values import arguments, errors, reset
+
+
+def test_nothing_of_a_client_is_taken_while_its_reset_waits_for_its_job(chip):
+    for sequence in range(6):
+        chip.submit(0, record(sequence))
+    chip.settle()
+    head = chip.values["CLIENT0_HEAD"]
+    copied = len(chip.copies)
+    reset(chip, 0)
+    chip.settle()
+    chip.settle()
+    assert chip.values["CLIENT_RESET"] == 1 and chip.values["CLIENT0_HEAD"] == head
+    assert all(window == CONTROLLER_WINDOW for _, window, _, _ in chip.copies[copied:]), "only the log is written"
+    assert not chip.launch & LaunchStatus.STAGED
+
+
+def test_a_limit_that_passes_while_a_copy_waits_aborts_once(chip):
+    """Memory that a job blocks is waited for no longer than the job may run; its answer comes before the job's end."""
+    chip.submit(0, record(0, time_limit=50))
+    chip.settle()
+    chip.latency = 100
+    chip.submit(1, record(0))
+    chip.expire()
+    # As the doorbell is seen before the limit, the copy of the record is begun first.
+    status = chip.launch
+    chip.answers["LAUNCH_STATUS"] = lambda: status & ~LaunchStatus.EXPIRED
+    chip.answers["DOORBELLS"] = lambda: chip.answers.pop("LAUNCH_STATUS", None) and chip.answers.pop("DOORBELLS") and 2
+    chip.settle()
+    assert (chip.aborts, chip.writes.count(("TIMER", 100_000))) == (1, 1)
+    assert [arguments(e) for e in chip.events(EventKind.TIME_LIMIT)] == [(0, 50, 0, 0)]
+    chip.end(State.ERROR, **errors(ErrorCode.ABORTED))
+    chip.settle()
+    assert chip.completion(0, 0)["status"] == JobStatus.TIME_LIMIT
+    assert chip.running["LAUNCH_WINDOW"] == 1
