@@ -40,3 +40,37 @@ def test_a_limit_that_passes_while_a_copy_waits_aborts_once(chip):
     chip.settle()
     assert chip.completion(0, 0)["status"] == JobStatus.TIME_LIMIT
     assert chip.running["LAUNCH_WINDOW"] == 1
+
+
+def test_a_reset_of_a_client_whose_job_is_aborted_already(chip):
+    """One abort, one grace; the event is that of the limit."""
+    chip.submit(0, record(0, time_limit=50))
+    chip.settle()
+    chip.expire()
+    chip.settle()
+    reset(chip, 0)
+    chip.settle()
+    assert (chip.aborts, chip.writes.count(("TIMER", 100_000))) == (1, 1)
+    assert not chip.events(EventKind.ABORT) and len(chip.events(EventKind.TIME_LIMIT)) == 1
+    chip.end(State.ERROR, **errors(ErrorCode.ABORTED))
+    chip.settle()
+    assert chip.values["CLIENT_RESET"] == chip.values["CLIENT0_DONE"] == 0 and not chip.interrupts
+
+
+def test_a_record_announced_before_a_reset_is_taken_behind_it(chip):
+    """Its doorbell was answered while HEAD was still that of the old ring."""
+    for sequence in range(3):
+        chip.submit(0, record(sequence))
+        chip.settle()
+        chip.end()
+        chip.settle()
+    chip.tails[0] = 0
+    chip.submit(0, record(0, tag=9))
+    chip.settle()
+    assert len(chip.events(EventKind.BAD_DOORBELL)) == 1 and len(chip.started) == 3
+    chip.values["CLIENT_RESET"] = 1
+    chip.settle()
+    assert len(chip.started) == 4
+    chip.end()
+    chip.settle()
+    assert chip.completion(0, 0)["tag"] == 9
