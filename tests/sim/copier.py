@@ -39,6 +39,24 @@ class Mode(enum.IntEnum):
     NO_ANSWER = 10  # register reads are never answered
 
 
+class _State:
+    """The registers of a copier."""
+
+    def __init__(self):
+        self.source = Signal(32)
+        self.target = Signal(32)
+        self.beats = Signal(32)
+        self.bursts = Signal(32)
+        self.mode = Signal(32)
+        self.strobe = Signal(32)
+        self.status_done = Signal()
+        self.worst = Signal(2)
+        self.started = Signal()
+        self.read_cycles = Signal(32)
+        self.first_data = Signal(32)
+        self.first_response = Signal(32)
+
+
 class Copier(wiring.Component):
     """Copies BURSTS bursts of BEATS beats from SOURCE to TARGET, one at a time; raises `irq` when done.
 
@@ -53,19 +71,16 @@ class Copier(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        host = self.host
-        bus = self.memory
-        names = ("source", "target", "beats", "bursts", "mode", "strobe")
-        registers = {name: Signal(32, name=name) for name in names}
-        source, target, beats, bursts, mode, strobe = registers.values()
-        status_done = Signal()
-        worst = Signal(2)
-        started = Signal()
-        read_cycles = Signal(32)
-        first_data = Signal(32)
-        first_response = Signal(32)
+        state = _State()
+        self._host_writes(m, state)
+        self._host_reads(m, state)
+        m.d.comb += self.irq.eq(state.status_done)
+        self._copy(m, state)
+        return m
 
-        # Host port: one access at a time, address and data in any order.
+    def _host_writes(self, m, state):
+        """One access at a time, address and data in any order."""
+        host = self.host
         address = Signal(14)
         data = Signal(32)
         have_address = Signal()
@@ -79,38 +94,42 @@ class Copier(wiring.Component):
             m.d.sync += [data.eq(host.wdata), have_data.eq(1)]
         with m.If(host.bvalid & host.bready):
             m.d.sync += [host.bvalid.eq(0), have_address.eq(0), have_data.eq(0)]
-        m.d.sync += started.eq(0)
+        m.d.sync += state.started.eq(0)
         with m.If(write_now):
             m.d.sync += [host.bvalid.eq(1), host.bresp.eq(Resp.OKAY)]
             with m.Switch(address):
                 for offset, name in ((SOURCE, "source"), (TARGET, "target"), (BEATS, "beats"), (BURSTS, "bursts"),
                                      (MODE, "mode"), (STROBE, "strobe")):
                     with m.Case(offset):
-                        m.d.sync += registers[name].eq(data)
+                        m.d.sync += getattr(state, name).eq(data)
                 with m.Case(START):
-                    m.d.sync += [started.eq(1), status_done.eq(0), worst.eq(0)]
+                    m.d.sync += [state.started.eq(1), state.status_done.eq(0), state.worst.eq(0)]
                 with m.Case(CONTROL):
                     pass
                 with m.Default():
                     m.d.sync += host.bresp.eq(Resp.SLVERR)
-        with m.If((mode == Mode.SPURIOUS_BVALID) & started):
+        with m.If((state.mode == Mode.SPURIOUS_BVALID) & state.started):
             m.d.sync += host.bvalid.eq(1)
+
+    def _host_reads(self, m, state):
+        host = self.host
         m.d.comb += host.arready.eq(~host.rvalid)
-        with m.If(host.arvalid & host.arready & (mode != Mode.NO_ANSWER)):
+        with m.If(host.arvalid & host.arready & (state.mode != Mode.NO_ANSWER)):
             m.d.sync += [host.rvalid.eq(1), host.rresp.eq(Resp.OKAY), host.rdata.eq(0)]
             with m.Switch(host.araddr):
-                for offset, value in ((ID, IDENTITY), (SOURCE, source), (TARGET, target),
-                                      (STATUS, Cat(status_done, worst)), (READ_CYCLES, read_cycles),
-                                      (FIRST_DATA, first_data), (FIRST_RESPONSE, first_response)):
+                for offset, value in ((ID, IDENTITY), (SOURCE, state.source), (TARGET, state.target),
+                                      (STATUS, Cat(state.status_done, state.worst)), (READ_CYCLES, state.read_cycles),
+                                      (FIRST_DATA, state.first_data), (FIRST_RESPONSE, state.first_response)):
                     with m.Case(offset):
                         m.d.sync += host.rdata.eq(value)
                 with m.Default():
                     m.d.sync += host.rresp.eq(Resp.SLVERR)
         with m.If(host.rvalid & host.rready):
             m.d.sync += host.rvalid.eq(0)
-        m.d.comb += self.irq.eq(status_done)
 
-        # The copy: a burst is read into a buffer, then written from it.
+    def _copy(self, m, state):
+        """A burst is read into a buffer, then written from it."""
+        bus = self.memory
         m.submodules.buffer = buffer = Memory(shape=8 * self.bus_bytes, depth=256, init=[])
         fill = buffer.write_port()
         drain = buffer.read_port(domain="comb")
@@ -122,76 +141,75 @@ class Copier(wiring.Component):
         first_seen = Signal()
         response_timer = Signal(32)
         address_sent = Signal()
-        step = beats * self.bus_bytes
+        step = state.beats * self.bus_bytes
         full = Signal(self.bus_bytes)
         m.d.comb += [
-            full.eq(Mux(strobe == 0, ~0, strobe)),
-            bus.arsize.eq(exact_log2(self.bus_bytes)), bus.arburst.eq(1), bus.arlen.eq(beats - 1),
-            bus.awsize.eq(exact_log2(self.bus_bytes) - (mode == Mode.BAD_SIZE)),
-            bus.awburst.eq(Mux(mode == Mode.BAD_BURST, 2, 1)), bus.awlen.eq(beats - 1),
+            full.eq(Mux(state.strobe == 0, ~0, state.strobe)),
+            bus.arsize.eq(exact_log2(self.bus_bytes)), bus.arburst.eq(1), bus.arlen.eq(state.beats - 1),
+            bus.awsize.eq(exact_log2(self.bus_bytes) - (state.mode == Mode.BAD_SIZE)),
+            bus.awburst.eq(Mux(state.mode == Mode.BAD_BURST, 2, 1)), bus.awlen.eq(state.beats - 1),
             bus.rready.eq(1), bus.bready.eq(1),
             fill.addr.eq(index), fill.data.eq(bus.rdata), fill.en.eq(bus.rvalid),
             drain.addr.eq(index), bus.wdata.eq(drain.data), bus.wstrb.eq(full),
-            bus.wlast.eq(index == beats - 1 - (mode == Mode.EARLY_LAST)),
+            bus.wlast.eq(index == state.beats - 1 - (state.mode == Mode.EARLY_LAST)),
         ]
         waited = Signal()  # a cycle with VALID and without READY has passed
         m.d.sync += waited.eq((bus.awvalid & ~bus.awready) | (bus.wvalid & ~bus.wready))
         with m.If(timing):
-            m.d.sync += read_cycles.eq(read_cycles + 1)
+            m.d.sync += state.read_cycles.eq(state.read_cycles + 1)
         with m.If(bus.rvalid & bus.rready):
-            m.d.sync += [index.eq(index + 1), worst.eq(Mux(bus.rresp > worst, bus.rresp, worst))]
+            m.d.sync += [index.eq(index + 1), state.worst.eq(Mux(bus.rresp > state.worst, bus.rresp, state.worst))]
             with m.If(~first_seen):
-                m.d.sync += [first_seen.eq(1), first_data.eq(read_cycles + 1)]
+                m.d.sync += [first_seen.eq(1), state.first_data.eq(state.read_cycles + 1)]
             with m.If(bus.rlast):
                 m.d.sync += [index.eq(0), returned.eq(returned + 1)]
-                with m.If((mode != Mode.READ_ONLY) | (returned == bursts - 1)):
+                with m.If((state.mode != Mode.READ_ONLY) | (returned == state.bursts - 1)):
                     m.d.sync += timing.eq(0)
         m.d.sync += response_timer.eq(response_timer + 1)
         with m.FSM():
-            with m.State("IDLE"), m.If(started):
-                m.d.sync += [issued.eq(0), returned.eq(0), written.eq(0), index.eq(0), read_cycles.eq(0),
+            with m.State("IDLE"), m.If(state.started):
+                m.d.sync += [issued.eq(0), returned.eq(0), written.eq(0), index.eq(0), state.read_cycles.eq(0),
                              first_seen.eq(0), timing.eq(0)]
                 m.next = "READ"
             with m.State("READ"):
-                m.d.comb += [bus.arvalid.eq(1), bus.araddr.eq(source + issued * step)]
+                m.d.comb += [bus.arvalid.eq(1), bus.araddr.eq(state.source + issued * step)]
                 with m.If(bus.arready):
                     m.d.sync += issued.eq(issued + 1)
                     with m.If(~timing):
                         m.d.sync += timing.eq(1)
-                    with m.If((mode != Mode.READ_ONLY) | (issued == bursts - 1)):
+                    with m.If((state.mode != Mode.READ_ONLY) | (issued == state.bursts - 1)):
                         m.next = "COLLECT"
             with m.State("COLLECT"), m.If(returned == issued):
                 m.d.sync += [index.eq(0), address_sent.eq(0)]
                 m.next = "WRITE"
-                with m.If(mode == Mode.READ_ONLY):
-                    m.d.sync += status_done.eq(1)
+                with m.If(state.mode == Mode.READ_ONLY):
+                    m.d.sync += state.status_done.eq(1)
                     m.next = "IDLE"
-                with m.If(mode == Mode.DATA_FIRST):
+                with m.If(state.mode == Mode.DATA_FIRST):
                     m.next = "DATA"
             with m.State("WRITE"):
-                m.d.comb += [bus.awvalid.eq(~((mode == Mode.DROP_VALID) & waited)),
-                             bus.awaddr.eq(target + written * step
-                                           + Mux((mode == Mode.CHANGE_ADDRESS) & waited, 64, 0))]
+                m.d.comb += [bus.awvalid.eq(~((state.mode == Mode.DROP_VALID) & waited)),
+                             bus.awaddr.eq(state.target + written * step
+                                           + Mux((state.mode == Mode.CHANGE_ADDRESS) & waited, 64, 0))]
                 with m.If(bus.awvalid & bus.awready):
                     m.next = "DATA"
-                    with m.If(mode == Mode.DATA_FIRST):
+                    with m.If(state.mode == Mode.DATA_FIRST):
                         m.next = "RESPONSE"
             with m.State("DATA"):
                 m.d.comb += bus.wvalid.eq(1)
-                with m.If((mode == Mode.CHANGE_DATA) & waited):
+                with m.If((state.mode == Mode.CHANGE_DATA) & waited):
                     m.d.comb += bus.wdata.eq(~drain.data)
                 with m.If(bus.wready):
                     m.d.sync += index.eq(index + 1)
-                    with m.If(index == beats - 1):
+                    with m.If(index == state.beats - 1):
                         m.d.sync += response_timer.eq(1)
                         m.next = "RESPONSE"
-                        with m.If(mode == Mode.DATA_FIRST):
+                        with m.If(state.mode == Mode.DATA_FIRST):
                             m.next = "WRITE"
             with m.State("RESPONSE"), m.If(bus.bvalid):
-                m.d.sync += [index.eq(0), written.eq(written + 1), worst.eq(Mux(bus.bresp > worst, bus.bresp, worst)),
-                             first_response.eq(response_timer)]
+                m.d.sync += [index.eq(0), written.eq(written + 1), state.first_response.eq(response_timer),
+                             state.worst.eq(Mux(bus.bresp > state.worst, bus.bresp, state.worst))]
                 m.next = "READ"
-                with m.If(written == bursts - 1):
-                    m.d.sync += status_done.eq(1)
+                with m.If(written == state.bursts - 1):
+                    m.d.sync += state.status_done.eq(1)
                     m.next = "IDLE"
-        return m

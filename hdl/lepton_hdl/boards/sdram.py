@@ -100,18 +100,11 @@ class Sdram(wiring.Component):
         column_free = Signal()
         m.d.comb += column_free.eq(Mux(request.write, write_slot == 0, read_slot == 0))
 
-        refresh_in = Signal(range(cycles.refresh), init=cycles.refresh - 1)
-        refresh_due = Signal()
-        with m.If(refresh_in == 0):
-            m.d.sync += [refresh_in.eq(cycles.refresh - 1), refresh_due.eq(1)]
-        with m.Else():
-            m.d.sync += refresh_in.eq(refresh_in - 1)
-
+        refresh_due = self._refresh_due(m)
         wait = Signal(range(max(cycles.power_up, cycles.rfc) + 1), init=cycles.power_up)
         refreshes = Signal(range(_REFRESHES_AT_START + 1), init=_REFRESHES_AT_START)
-        # a WRITE or READ is issued
-        writes = Signal()
-        reads = Signal()
+        writes = Signal()  # a WRITE is issued
+        reads = Signal()  # a READ is issued
 
         def issue(command, spacing: int, address=0, to_bank=0):
             """The command, and at least `spacing` cycles to the one after it."""
@@ -169,6 +162,17 @@ class Sdram(wiring.Component):
         self._write(m, writes)
         self._read(m, reads)
         return m
+
+    def _refresh_due(self, m):
+        """Set whenever the time between two refreshes has passed; the refresh clears it."""
+        interval = self.cycles.refresh
+        refresh_in = Signal(range(interval), init=interval - 1)
+        refresh_due = Signal()
+        with m.If(refresh_in == 0):
+            m.d.sync += [refresh_in.eq(interval - 1), refresh_due.eq(1)]
+        with m.Else():
+            m.d.sync += refresh_in.eq(refresh_in - 1)
+        return refresh_due
 
     def _write(self, m, start):
         """The halves of a word to the data pins, the first with the command."""
