@@ -7,6 +7,7 @@ from lepton.arch import PRESETS
 from lepton.compiler import compile_graph
 from lepton.graph import (
     Add,
+    Arithmetic,
     AveragePool2D,
     Conv2D,
     DepthwiseConv2D,
@@ -20,6 +21,7 @@ from lepton.graph import (
     Reshape,
     Softmax,
     Tensor,
+    interpret,
 )
 from lepton.runtime import Session
 
@@ -28,6 +30,7 @@ CRAMPED = {
     "cramped4": PRESETS["tiny"].with_(name="cramped4", scratchpad_kib=4, weight_kib=1, accumulator_rows=16),
     "cramped16": PRESETS["base"].with_(name="cramped16", scratchpad_kib=16, weight_kib=4, accumulator_rows=64),
 }
+CONFIGS = ["tiny", "base", *CRAMPED]
 
 
 def quantization(scale, zero_point=0, axis=None) -> Quantization:
@@ -177,3 +180,19 @@ def litert_file(content, inputs, graph, interpreter_module):
     interpreter.invoke()
     return {name: interpreter.get_tensor(detail["index"])
             for name, detail in zip(graph.outputs, interpreter.get_output_details(), strict=True)}
+
+
+def exact(graph, config="tiny", arithmetic=Arithmetic.FIXED, on_host=()):
+    """The compiled model, after its results on the golden model have been found equal to the kernels'.
+
+    `on_host`: the operators that the host computes, in order; None for any.
+    """
+    graph.arithmetic = arithmetic
+    for seed in (1, 3):  # random, and extremes
+        inputs = random_inputs(graph, seed)
+        outputs, model = golden(graph, CRAMPED.get(config, config), inputs, seed)
+        wanted = interpret.evaluate(graph, inputs)
+        for name in graph.outputs:
+            np.testing.assert_array_equal(outputs[name], wanted[name], err_msg=name)
+    assert on_host is None or [row.op for row in model.placement if row.where == "host"] == list(on_host)
+    return model

@@ -7,26 +7,10 @@ import numpy as np
 import pytest
 from lepton.compiler.averaging import float_averages, unsigned_average
 from lepton.compiler.tiling import Tiling
-from lepton.graph import Arithmetic, AveragePool2D, GraphError, Pad, Reduce, Slice, Sub, interpret
+from lepton.graph import Arithmetic, AveragePool2D, GraphError, Pad, Reduce, Slice, Sub
 
-from tests.host.compiler.compiler_graphs import CRAMPED, Builder, golden, quantization, random_inputs
+from tests.host.compiler.compiler_graphs import CONFIGS, Builder, exact, quantization
 from tests.host.compiler.compiler_moves import take, transposed
-
-CONFIGS = ["tiny", "base", *CRAMPED]
-
-
-def exact(graph, config="tiny", arithmetic=Arithmetic.FIXED, on_host=()):
-    """The compiled model, after its results have been found equal; operators on the host must be `on_host` (None: may
-    be any)."""
-    graph.arithmetic = arithmetic
-    for seed in (1, 3):  # random, and extremes
-        inputs = random_inputs(graph, seed)
-        outputs, model = golden(graph, CRAMPED.get(config, config), inputs, seed)
-        wanted = interpret.evaluate(graph, inputs)
-        for name in graph.outputs:
-            np.testing.assert_array_equal(outputs[name], wanted[name], err_msg=name)
-    assert on_host is None or [row.op for row in model.placement if row.where == "host"] == list(on_host)
-    return model
 
 
 def wide(b, *names, zero=-120):

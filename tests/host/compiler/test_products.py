@@ -6,26 +6,12 @@ Golden against the host's kernels, which are the frameworks' (`tests/system/test
 import numpy as np
 import pytest
 from lepton.compiler import compile_graph
-from lepton.graph import Add, Arithmetic, Mul, Sub, Table, Tensor, interpret
+from lepton.graph import Add, Arithmetic, Mul, Sub, Table, Tensor
 
-from tests.host.compiler.compiler_graphs import CRAMPED, Builder, golden, quantization, random_inputs
+from tests.host.compiler.compiler_graphs import CONFIGS, Builder, exact, quantization
 from tests.host.compiler.compiler_moves import take
 
-CONFIGS = ["tiny", "base", *CRAMPED]
 PADDED = ((1, 1), (1, 1))
-
-
-def exact(graph, config, arithmetic=Arithmetic.FIXED, on_host=()):
-    """The compiled model; golden gives the kernels' bytes, and the operators `on_host` are the host's."""
-    graph.arithmetic = arithmetic
-    for seed in (1, 3):  # random, and extremes
-        inputs = random_inputs(graph, seed)
-        outputs, model = golden(graph, CRAMPED.get(config, config), inputs, seed)
-        wanted = interpret.evaluate(graph, inputs)
-        for name in graph.outputs:
-            np.testing.assert_array_equal(outputs[name], wanted[name], err_msg=name)
-    assert [row.op for row in model.placement if row.where == "host"] == list(on_host)
-    return model
 
 
 def scaled_like(b, name, *operands, factor=None):
