@@ -87,9 +87,9 @@ def resolves(dotted: str) -> bool:
 
 
 def missing_modules(text: str) -> list[str]:
-    """Dotted names in backquotes, and modules that `python -m` runs."""
+    """Dotted names in backquotes, and modules that `python -m` runs; not the beginnings of names."""
     names = [*re.findall(r"`((?:lepton|lepton_hdl|lepton_sim|tests)(?:\.\w+)+)`", text),
-             *re.findall(r"python -m ((?:lepton|lepton_hdl|lepton_sim|tests)[\w.]*+)(?!\{)", text)]
+             *re.findall(r"python -m ((?:lepton|lepton_hdl|lepton_sim|tests)[\w.]*+)(?<!_)(?!\{)", text)]
     return [name for name in names if not resolves(name)]
 
 
