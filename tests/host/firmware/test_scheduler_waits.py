@@ -1,8 +1,8 @@
 """What the scheduler does and leaves undone while it waits: for a copy, or for the end of a job."""
 
 from lepton.arch import ErrorCode
-from lepton.arch.controller import CONTROLLER_WINDOW, EventKind, JobStatus, LaunchStatus
-from lepton.arch.registers import State
+from lepton.arch.controller import CONTROLLER_WINDOW, CopyStatus, EventKind, JobStatus, LaunchStatus
+from lepton.arch.registers import DRAIN_LIMIT, MemoryStatus, State
 
 from tests.host.firmware.job_records import record
 from tests.host.firmware.scheduler_values import arguments, errors, reset
@@ -74,3 +74,33 @@ def test_a_record_announced_before_a_reset_is_taken_behind_it(chip):
     chip.end()
     chip.settle()
     assert chip.completion(0, 0)["tag"] == 9
+
+
+def test_a_copy_waits_no_longer_than_the_drain_limit_for_what_an_ended_job_left_open(chip):
+    """The job ends with an error while the next record is being read, and memory never answers what it has asked."""
+    chip.submit(0, record(0))
+    chip.settle()
+    chip.tick = 500
+    chip.values["chip.MEMORY_STATUS"] = MemoryStatus.READS_OPEN
+    chip.submit(1, record(0))
+    looks = 0
+    began = 0
+
+    def look():
+        nonlocal looks, began
+        status = chip.values.get("COPY_STATUS", 0)
+        looks += status == CopyStatus.BUSY
+        if looks == 5 and not began:
+            chip.end(State.ERROR, **errors(ErrorCode.ILLEGAL_FIELD))
+            began = chip.time
+        if chip.memory_resets:
+            del chip.answers["COPY_STATUS"]
+            return chip.read("COPY_STATUS")
+        return status
+
+    chip.answers["COPY_STATUS"] = look
+    chip.settle()
+    assert chip.memory_resets == 1 and len(chip.events(EventKind.ENGINE_RESET)) == 1
+    assert DRAIN_LIMIT <= chip.time - began <= DRAIN_LIMIT * 3 // 2
+    assert [job["LAUNCH_WINDOW"] for job in chip.started] == [0, 1]
+    assert chip.completion(0, 0)["status"] == JobStatus.ERROR
