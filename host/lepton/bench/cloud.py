@@ -17,7 +17,7 @@ from .. import models
 from ..arch import PRESETS
 from ..compiler import compile_graph
 from ..runtime import Session, program_hash
-from .drain import drain_folder, drain_s3
+from .drain import Drained, drain_folder, drain_s3
 from .records import record
 
 SECONDS = 2.0  # duration of the measurement of a rate
@@ -36,6 +36,7 @@ class CloudMeasurement:
     least: bool = True
     disk_syncs: float | None = None  # synced writes a second that the disk did at the time: the limit of single commits
     error: str | None = None
+    bound: str | None = None  # what bounds the figure
 
     @property
     def reached(self) -> bool:
@@ -46,7 +47,8 @@ class CloudMeasurement:
         row = {"name": self.name, "value": self.value and round(self.value, 3), "unit": self.unit,
                "goal": self.goal, "reached": self.reached,
                "disk_syncs": self.disk_syncs and round(self.disk_syncs)}
-        return {**row, "error": self.error} if self.error else row
+        more = {"bound": self.bound, "error": self.error}
+        return {**row, **{name: text for name, text in more.items() if text}}
 
 
 def measure_cloud(name: str, folder: Path) -> CloudMeasurement:
@@ -55,8 +57,10 @@ def measure_cloud(name: str, folder: Path) -> CloudMeasurement:
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=f"{name}-") as place:
             before = _disk_syncs(Path(place))
-            value = measure(Path(place))
-            return CloudMeasurement(name, value, unit, goal, least, (before + _disk_syncs(Path(place))) / 2)
+            found = measure(Path(place))
+            value = found.percent if isinstance(found, Drained) else found
+            return CloudMeasurement(name, value, unit, goal, least, (before + _disk_syncs(Path(place))) / 2,
+                                    bound=found.bound if isinstance(found, Drained) else None)
     except Exception as error:
         return CloudMeasurement(name, None, unit, goal, least, error=f"{type(error).__name__}: {error}")
 
@@ -131,7 +135,7 @@ def _slowdown(place: Path) -> float:
         return 100 * (statistics.mean(sorted(ratios)[cut:PAIRS - cut]) - 1)
 
 
-CLOUD_ROWS: dict[str, tuple[str, float, bool, Callable[[Path], float]]] = {
+CLOUD_ROWS: dict[str, tuple[str, float, bool, Callable[[Path], float | Drained]]] = {
     "spool_batched": ("results/s", 20_000.0, True, _batched),
     "spool_single": ("results/s", 2_000.0, True, _single),
     "upload_slowdown": ("%", 3.0, False, _slowdown),

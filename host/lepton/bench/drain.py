@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .records import record
 
@@ -24,17 +24,31 @@ if TYPE_CHECKING:  # needs the extra `cloud`, which other rows do not
 BACKLOG = 1_200_000  # records of one minute at 20 000 results/s
 SEGMENT_RECORDS = 5000  # the defaults of `Uploader`
 SEGMENT_BYTES = 4 << 20
-OUTAGES = 9  # the median of nine varies by a few percent between runs (docs/cloud.md, Figures)
+OUTAGES = 15  # each takes below 1 s; the ratio of medians of 15 varies by a few percent between runs (docs/cloud.md)
 PATIENCE = 120.0  # seconds until the measurement fails; it usually takes below 1
 
 
-def drain_folder(place: Path) -> float:
+class Drained(NamedTuple):
+    """`percent` of the store's own rate, and what bounds it: milliseconds of a segment, and of that of a processor."""
+
+    percent: float
+    bound: str
+
+
+class _Time(NamedTuple):
+    """Seconds by the clock, and of all this process's threads on processors."""
+
+    clock: float
+    processor: float
+
+
+def drain_folder(place: Path) -> Drained:
     """The rate to a folder on the same disk as the spool, in percent of the store's own rate."""
     from ..results import Store
     return _drain(place, lambda name: Store(place / name))
 
 
-def drain_s3(place: Path) -> float:
+def drain_s3(place: Path) -> Drained:
     """The same to a SeaweedFS on this machine. Server and uploader run on different processors, like two machines."""
     from ..results import Store, server
     with _half_of_the_processors(0):
@@ -101,8 +115,11 @@ class Outage:
             raise Unavailable("the store does not answer", 0.2)
 
 
-def _drain(place: Path, open_store: Callable[[str], "Store"]) -> float:
-    """The median of `OUTAGES` with the same backlog; the store's own rate is measured before and after each."""
+def _drain(place: Path, open_store: Callable[[str], "Store"]) -> Drained:
+    """The store's own rate and `OUTAGES` with the same backlog alternate, so that other load affects both alike.
+
+    The result is the ratio of the medians: a single ratio varies by some 20 % with what else the machine does.
+    """
     from ..results import DeviceKeys, Outbox, Spool
     from ..results.segment import join_key, sha256, split_key
     keys = DeviceKeys.generate()
@@ -117,16 +134,31 @@ def _drain(place: Path, open_store: Callable[[str], "Store"]) -> float:
         store.put_new(before, b"")  # the store has had an object of this device before, so its folder exists
         return store
 
-    ratios = []
+    own: list[_Time] = []
+    uploads: list[_Time] = []
     for outage in range(OUTAGES):
         copy = place / f"{outage}.db"
-        stores = [opened(f"{outage}{use}") for use in ("before", "uploaded", "after")]
+        stores = [opened(f"{outage}{use}") for use in ("own", "uploaded")]
         shutil.copy(backlog, copy)
         os.sync()  # otherwise the system would write the copy during the measurement
-        own = _put_all(stores[0], objects)
-        taken = _upload(copy, keys, stores[1])
-        ratios.append(100 * (own + _put_all(stores[2], objects)) / 2 / taken)
-    return statistics.median(ratios)
+        own.append(_timed(_put_all, stores[0], objects))
+        uploads.append(_timed(_upload, copy, keys, stores[1]))
+        copy.unlink()
+    percent = 100 * statistics.median(one.clock for one in own) / statistics.median(one.clock for one in uploads)
+    return Drained(percent, f"writers {_described(own, len(objects))}, uploader {_described(uploads, len(objects))}")
+
+
+def _timed(work: Callable[..., float], *arguments: object) -> _Time:
+    """`work` returns the seconds that count."""
+    started = time.process_time()
+    clock = work(*arguments)
+    return _Time(clock, time.process_time() - started)
+
+
+def _described(times: Sequence[_Time], segments: int) -> str:
+    clock = 1000 * statistics.median(one.clock for one in times) / segments
+    processor = 1000 * statistics.median(one.processor for one in times) / segments
+    return f"{clock:.2f} ms a segment, {processor:.2f} of a processor"
 
 
 def _make_backlog(path: Path, keys: "DeviceKeys") -> None:

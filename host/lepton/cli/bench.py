@@ -156,8 +156,8 @@ def _cloud_line(m: CloudMeasurement) -> Text:
         return Text(f"{m.name}: {m.error}", style="bold red")
     goal = f"goal {'at least' if m.least else 'at most'} {m.goal:g}, {'reached' if m.reached else 'missed'}"
     value = f"{m.value:.1f}" if m.value < 1000 else grouped(round(m.value))
-    return Text(f"{m.name}: {value} {m.unit}, {goal}; the disk did {grouped(round(m.disk_syncs))} syncs a second",
-                style="" if m.reached else "yellow")
+    return Text(f"{m.name}: {value} {m.unit}, {goal}; the disk did {grouped(round(m.disk_syncs))} syncs a second"
+                f"{'; ' + m.bound if m.bound else ''}", style="" if m.reached else "yellow")
 
 
 def controller_facts(cost: ControllerMeasurement) -> list[tuple[str, str]]:

@@ -133,8 +133,8 @@ def _keys(arguments: Namespace) -> int:
                              ("public key", f"{public}; for `lepton results keys --add-recipient` on each device")]))
         return 0
     if arguments.add_recipient:
-        DeviceKeys.load_or_create(folder)
         keys.add_recipient(folder, pem.read_recipient(arguments.add_recipient))
+        DeviceKeys.load_or_create(folder)  # now: a new device with a recipient needs no key of its own to read with
     elif arguments.remove_recipient:
         keys.remove_recipient(folder, arguments.remove_recipient)
     elif arguments.rotate_signing and arguments.service:

@@ -135,13 +135,14 @@ class SpoolDatabase:
                     self._close_readers()
 
     @contextlib.contextmanager
-    def transaction(self, *, grows: int = 0) -> Iterator[SpoolState]:
+    def transaction(self, *, grows: int = 0, durable: bool = True) -> Iterator[SpoolState]:
         """One transaction on the state, durable at the end of the block. Raises `NoRoom` if it does not fit.
 
-        `grows`: bytes that it appends; a transaction that appends leaves `RESERVE_BYTES` of the disk free.
+        `grows`: bytes that it appends; a transaction that appends leaves `RESERVE_BYTES` of the disk free. One that is
+        not `durable` waits for no disk: it is kept with the next one that is, or lost as a whole.
         """
         self.check_process()
-        with self.lock, self.translated():
+        with self.lock, self.translated(), self._synced(durable):
             try:
                 self._write_back(grows)
                 self.db.execute("BEGIN IMMEDIATE")
@@ -159,6 +160,19 @@ class SpoolDatabase:
                     raise NoRoom(self.path, ON_DISK) from error
                 raise
             self._mark.write(state)
+
+    @contextlib.contextmanager
+    def _synced(self, durable: bool) -> Iterator[None]:
+        """With `durable` as the file is opened; otherwise commits are not synced (sqlite.org/pragma.html)."""
+        if durable:
+            yield
+            return
+        usual = self.db.pragma("synchronous")
+        self.db.pragma("synchronous", "NORMAL")
+        try:
+            yield
+        finally:
+            self.db.pragma("synchronous", usual)
 
     def pages_used(self) -> int:
         return int(self.db.pragma("page_count")) - int(self.db.pragma("freelist_count"))

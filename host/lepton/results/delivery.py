@@ -14,8 +14,8 @@ from .errors import TargetRefused
 from .outbox import Outbox, Sealed
 from .target import Target
 
-# A transaction waits for the disk; for 64 segments at a time that wait is small against sending them (decision 15).
-LOW = 64  # offer more segments when fewer than this are left for the lanes; confirm when this many are stored
+# A transaction waits for the disk; for 128 segments at a time that wait is small against sending them (decision 15).
+LOW = 128  # offer more segments when fewer than this are left for the lanes; confirm when this many are stored
 WINDOW = 2 * LOW  # segments that are offered together, so that the lanes have work while the next ones are offered
 CONFIRM_SECONDS = 0.5  # stored segments wait at most this long for others to be confirmed with them
 

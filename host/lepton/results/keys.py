@@ -133,7 +133,8 @@ def add_recipient(folder: str | Path, key: ec.EllipticCurvePublicKey) -> str:
     if len(_recipient_files(folder)) >= MAX_RECIPIENTS:
         raise KeyFileError(f"a device may have at most {MAX_RECIPIENTS} recipients; remove one with: lepton results "
                            f"keys {folder} --remove-recipient ID")
-    (folder / _RECIPIENTS).mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / _RECIPIENTS).mkdir(mode=0o700, exist_ok=True)
     name = recipient_id(key)
     _create(folder / _RECIPIENTS / f"{name}.pem", public_pem(key))
     return name

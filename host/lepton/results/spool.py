@@ -156,9 +156,9 @@ class Spool:
                     + self.database.value("SELECT coalesce(sum(records), 0) FROM segments WHERE first_record <= ?",
                                           record))
 
-    def note(self, **values: str) -> None:
-        """Store the uploader's state, for `status` in any process."""
-        with self.database.transaction():
+    def note(self, *, durable: bool = False, **values: str) -> None:
+        """Store the uploader's state, for `status` in any process; after a loss of power it may be an older one."""
+        with self.database.transaction(durable=durable):
             self.database.db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", values.items())
 
     def target_identity(self, place: str) -> str | None:
@@ -167,7 +167,7 @@ class Spool:
             return self.database.value("SELECT value FROM notes WHERE name = ?", TARGET_NOTE + place)
 
     def remember_target(self, place: str, identity: str) -> None:
-        self.note(**{TARGET_NOTE + place: identity})
+        self.note(durable=True, **{TARGET_NOTE + place: identity})
 
     def forget_target(self, place: str) -> bool:
         """Accept any target at `place` from the next upload on; False if the spool has not used `place`."""

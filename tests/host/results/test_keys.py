@@ -2,6 +2,7 @@
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from lepton.cli import main
 from lepton.results import durable, keys, pem
 from lepton.results.errors import KeyFileError, SegmentError
 from lepton.results.keyring import recipient_id
@@ -140,3 +141,15 @@ def test_no_keys_are_taken_from_the_working_directory(tmp_path, monkeypatch):
         load_keyring()
     own = DeviceKeys.load_or_create(tmp_path / "data" / "lepton" / "keys")
     assert load_keyring().signers == {own.public_hex}
+
+
+def test_a_new_device_that_gets_a_recipient_makes_no_key_to_read_with(tmp_path, capsys):
+    pem.make_reader(tmp_path / "reader.pem")
+    folder = tmp_path / "data" / "keys"
+    assert main(["results", "keys", str(folder), "--add-recipient", str(tmp_path / "reader.pub.pem")]) == 0
+    assert "the key is here" not in capsys.readouterr().out
+    assert {path.name for path in folder.iterdir()} == {"signing.pem", "recipients"}
+    assert folder.stat().st_mode & 0o777 == 0o700
+    found = DeviceKeys.load(folder)
+    assert found.reader is None
+    assert found.recipients == (pem.read_recipient(tmp_path / "reader.pub.pem"),)
