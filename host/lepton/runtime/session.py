@@ -13,8 +13,8 @@ from ..arch import COUNTERS, Region
 from ..device import Device
 from ..driver import Buffer, Completion, Driver, Job
 from ..graph import GraphError
-from ..program import ChipStep, CompiledModel, HostStep, TensorInfo
-from .batches import joined, single_inputs
+from ..program import ChipStep, CompiledModel, HostStep
+from .batches import checked_array, joined, single_inputs
 from .costs import HostCost, cost_of, prepare
 from .errors import InputError, RuntimeModelError
 from .report import Report, Row, job_rows
@@ -274,7 +274,7 @@ class Session:
         if inputs.keys() != expected.keys():
             raise InputError(f"the inputs of model {self.model.name!r} must be {', '.join(sorted(expected))}, "
                              f"not {', '.join(map(str, sorted(inputs))) or 'none'}")
-        return {name: _check_array(inputs[name], info) for name, info in expected.items()}
+        return {name: checked_array(inputs[name], info) for name, info in expected.items()}
 
 
 def _run_on_host(step: HostStep, values: dict[str, np.ndarray]) -> None:
@@ -294,15 +294,3 @@ def _release(driver: Driver, buffers: list[Buffer], own_driver: bool) -> None:
     buffers.clear()
     if own_driver:
         driver.leave()
-
-
-def _check_array(array: np.ndarray, info: TensorInfo) -> np.ndarray:
-    array = np.asarray(array)
-    if array.dtype != np.dtype(info.dtype):
-        how = ""
-        if info.scale is not None and info.dtype == "int8":
-            how = f"; quantize it: round(x / {info.scale:.9g}) + {info.zero_point}, clamped to -128..127"
-        raise InputError(f"input {info.name!r} must have type {info.dtype}, not {array.dtype}{how}")
-    if array.shape != tuple(info.shape):
-        raise InputError(f"input {info.name!r} must have shape {tuple(info.shape)}, not {array.shape}")
-    return array

@@ -5,7 +5,8 @@
 - `network`: `LeptonNetwork`: layers, training, compression, deployment
 - `layers`: shapes of layers that are added, checked against what precedes them
 - `training`: the training loop with checkpoints; `data`: arrays as its tensors
-- `pruning`: fewer channels; `report`: a network before and after
+- `pruning`: fewer channels; `optimize`: as far as accuracy allows; `report`: a network before and after
+- `serving`: a deployed network, whose results go to the cloud
 - `zoo`: networks with weights, the scripts that train them, and their cards
 
 Needs the extra `lepton-chip[toolkit]`. torch is imported with the first network.

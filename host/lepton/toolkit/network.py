@@ -1,6 +1,5 @@
 """`LeptonNetwork`: layers, training, compression, deployment of one network."""
 
-import weakref
 from os import PathLike
 
 import numpy as np
@@ -8,26 +7,23 @@ import torch
 from torch import nn
 
 from ..compiler import compile_graph
-from ..deployment import Deployment
-from ..estimators import real, stored
 from ..graph import Graph
 from ..program import CompiledModel
 from ..results import ResultLog
 from ..runtime import Report
 from ..text import dimensions, grouped, table
-from ..upload import Upload
 from . import layers as shapes
 from .chip import LeptonChip
 from .cloud import LeptonCloud
 from .data import DataError, inputs_as_tensor, labels_as_tensor
 from .layers import LayerError
-from .pruning import flattened, pruned
-from .report import Figures, OptimizationReport
+from .optimize import optimized
+from .pruning import flattened
+from .report import OptimizationReport
+from .serving import Serving
 from .training import LOSSES, History, Settings, Trainer, is_classification, make_optimizer
 
 CALIBRATION = 256  # inputs of the training data with which ranges are found; more change them little
-CHECKED = 512  # inputs on which accuracies before and after are measured: 0.2 points a step
-_ROUNDING = 1e-9  # of differences of shares
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh,
                                             "hardswish": nn.Hardswish, "silu": nn.SiLU}
 
@@ -59,14 +55,12 @@ class LeptonNetwork:
         self.history: History | None = None
         self.report: Report | None = None  # of the last inference on the chip
         self._chip: LeptonChip | None = None
-        self._optimizer = ""
-        self._loss = ""
+        self.optimizer = ""
+        self.loss = ""
         self._trained: nn.Module | None = None  # by quantization-aware training: what `quantize` converts
         self._data: tuple[torch.Tensor, torch.Tensor] | None = None
-        self._validation = 0.0
-        self._deployment: Deployment | None = None
-        self._log: ResultLog | None = None
-        self._upload: Upload | None = None
+        self.validation = 0.0
+        self._serving: Serving | None = None
 
     # Layers
 
@@ -105,8 +99,7 @@ class LeptonNetwork:
         """What was made of the network before it changed."""
         self.graph = None
         self._trained = None
-        if self._deployment is not None:
-            self.close()
+        self.close()
 
     def __str__(self) -> str:
         rows = []
@@ -135,8 +128,8 @@ class LeptonNetwork:
             raise LayerError(f"loss {loss!r} needs one output for each class, and two at least, not "
                              f"{dimensions(self.output_shape)}; add a dense layer")
         self._chip = chip
-        self._optimizer = optimizer
-        self._loss = loss
+        self.optimizer = optimizer
+        self.loss = loss
         return self
 
     def fit(self, x: np.ndarray, y: np.ndarray, epochs: int = 10, batch_size: int = 32, *,
@@ -150,26 +143,26 @@ class LeptonNetwork:
         trained weights. The other options are those of `training.Settings`. Ends early after `patience` epochs without
         improvement. Raises `ToolkitError` before `compile`, `DataError` for data that do not fit.
         """
-        if not self._loss:
+        if not self.loss:
             raise ToolkitError("fit: say first how to train: compile(chip, optimizer='adam', "
                                "loss='categorical_crossentropy')")
         inputs = inputs_as_tensor(x, self.input_shape)
-        labels = labels_as_tensor(y, len(inputs), self.output_shape[0] if is_classification(self._loss) else None)
+        labels = labels_as_tensor(y, len(inputs), self.output_shape[0] if is_classification(self.loss) else None)
         settings = Settings(epochs, batch_size, learning_rate, validation, patience, checkpoint, metrics, seed, verbose)
         self._forget()
         self._data = inputs, labels
-        self._validation = validation
+        self.validation = validation
         if quantization_aware:
             from ..frontends.torch import prepare_qat
 
             self.module.train()
             prepared = prepare_qat(self.module, inputs[:2])
-            trainer = Trainer(prepared, inputs, labels, self._optimizer, self._loss, settings)
+            trainer = Trainer(prepared, inputs, labels, self.optimizer, self.loss, settings)
             self.history = trainer.run()
             self._trained = prepared
         else:
             torch.manual_seed(seed)
-            self.history = Trainer(self.module, inputs, labels, self._optimizer, self._loss, settings).run()
+            self.history = Trainer(self.module, inputs, labels, self.optimizer, self.loss, settings).run()
         return self.history
 
     # Compression
@@ -184,48 +177,23 @@ class LeptonNetwork:
         A network after quantization-aware training, or one that is no chain of layers, is quantized only. Raises
         `ToolkitError` before `fit`.
         """
+        if not 0 <= prune < 1:
+            raise DataError(f"prune must be a share from 0 to below 1, not {prune}")
         chip = self._needed_chip("optimize")
         if self._data is None:
             raise ToolkitError("optimize: train the network first (fit): pruning needs its data")
-        if not 0 <= prune < 1:
-            raise DataError(f"prune must be a share from 0 to below 1, not {prune}")
-        notes: list[str] = []
-        original = self.module
-        before = self._figures(chip)
-        graph = self.graph
-        after = before
-        if self._trained is not None and prune:
-            notes.append("not pruned: quantization-aware training has fixed the layers; prune before it")
-        elif prune and not isinstance(original, nn.Sequential):
-            notes.append("not pruned: the network is no chain of layers")
-        else:
-            share = prune
-            while share >= 0.1:  # a smaller share than a tenth takes no block of channels away
-                candidate, found = pruned(original, share, chip.config.columns)
-                if not found:
-                    notes.append(f"not pruned: no convolution has more than the {chip.config.columns} channels of one "
-                                 "block of the chip that can go")
-                    break
-                self._replace(candidate)
-                x, y = self._data
-                settings = Settings(epochs, validation=self._validation, verbose=verbose)
-                Trainer(candidate, x, y, self._optimizer, self._loss, settings).run()
-                after = self._figures(chip)
-                if before.int8_accuracy is None or after.int8_accuracy is None or (
-                        after.int8_accuracy >= before.int8_accuracy - max_drop - _ROUNDING):
-                    notes += found
-                    break
-                lost = 100 * (before.int8_accuracy - after.int8_accuracy)
-                notes.append(f"a share of {share:g} loses {lost:.1f} points of accuracy")
-                self._replace(original)
-                self.graph = graph
-                after = before
-                share /= 2
-        return OptimizationReport(before, after, notes)
+        return optimized(self, chip, *self._data, prune, epochs, max_drop, verbose)
 
-    def _replace(self, module: nn.Module) -> None:
-        self.module = module
-        self.graph = None
+    @property
+    def quantization_aware(self) -> bool:
+        """Whether the last training rounded as the int8 network does."""
+        return self._trained is not None
+
+    def float_module(self) -> nn.Module:
+        """What is quantized, ready to compute."""
+        module = self.module if self._trained is None else self._trained
+        module.eval()
+        return module
 
     def quantize(self, calibration: np.ndarray | None = None) -> Graph:
         """The int8 network, with ranges from `calibration`, by default from the training data."""
@@ -237,34 +205,8 @@ class LeptonNetwork:
             data = self._data[0][:CALIBRATION]
         else:
             raise ToolkitError("quantize: give calibration data, or train the network first (fit)")
-        if self._trained is None:
-            self.module.eval()
-        self.graph = quantize(self.module if self._trained is None else self._trained, data, name=self.name)
+        self.graph = quantize(self.float_module(), data, name=self.name)
         return self.graph
-
-    def _figures(self, chip: LeptonChip) -> Figures:
-        """Of the present module; leaves `graph`."""
-        assert self._data is not None
-        model = compile_graph(self.quantize(), chip.config)
-        held = round(len(self._data[0]) * self._validation) or len(self._data[0])
-        x = self._data[0][-held:][:CHECKED]
-        y = self._data[1][-held:][:CHECKED]
-        accuracy: float | None = None
-        int8: float | None = None
-        if is_classification(self._loss):
-            module = self.module if self._trained is None else self._trained
-            module.eval()
-            with torch.no_grad():
-                accuracy = float((module(x).argmax(1) == y).float().mean())
-            with Deployment(model, "golden") as golden:
-                made = golden.session.predict(x.numpy())
-            assert isinstance(made, np.ndarray)
-            int8 = float((made.argmax(1) == y.numpy()).mean())
-        measured: int | None = None
-        if chip.name != "golden":
-            with Deployment(model, chip.device) as board:
-                measured = board.run(x[:1].numpy()).report.cycles or None
-        return Figures(sum(layer.weight_bytes for layer in model.layers), accuracy, int8, round(model.cycles), measured)
 
     # Use
 
@@ -282,36 +224,34 @@ class LeptonNetwork:
         if file is not None:
             model.save(str(file))
         self._chip = target
-        self._deployment = Deployment(model, target.device)
+        self._serving = Serving(model, target)
         return model
 
     @property
     def model(self) -> CompiledModel:
         """The compiled network. Raises `ToolkitError` before `deploy`."""
-        if self._deployment is None:
+        return self._deployed().model
+
+    def _deployed(self) -> Serving:
+        if self._serving is None:
             raise ToolkitError("the network is not deployed yet: deploy(chip)")
-        return self._deployment.model
+        return self._serving
 
     def decision_function(self, x: np.ndarray) -> np.ndarray:
         """float64 (N, outputs): on the chip after `deploy`, in float on the CPU before it."""
         inputs = inputs_as_tensor(x, self.input_shape)
-        if self._deployment is None:
+        if self._serving is None:
             self.module.eval()
             with torch.no_grad():
                 return self.module(inputs).reshape(len(inputs), -1).double().numpy()
-        found = []
-        model = self._deployment.model
-        for index, result in enumerate(self._deployment.session.each(stored(inputs.numpy(), model.inputs[0]))):
-            self.report = result.report
-            found.append(real(result.outputs[model.outputs[0].name], model.outputs[0]).reshape(1, -1))
-            if self._log is not None:
-                self._log.add(result.outputs, cycles=result.report.cycles, input=index)
-        return np.concatenate(found)
+        made = self._serving.outputs(inputs.numpy())
+        self.report = self._serving.report
+        return made
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """The class of each input, int64 (N,); real outputs, float64 (N, outputs), of a network trained for them."""
         outputs = self.decision_function(x)
-        return outputs.argmax(1) if is_classification(self._loss or LOSSES[0]) else outputs
+        return outputs.argmax(1) if is_classification(self.loss or LOSSES[0]) else outputs
 
     def score(self, x: np.ndarray, y: np.ndarray) -> float:
         """The share of inputs whose class is predicted."""
@@ -323,30 +263,15 @@ class LeptonNetwork:
 
         Raises `ToolkitError` before `deploy`, and the errors of the spool.
         """
-        model = self.model
-        self._end_log()
         place = cloud if isinstance(cloud, LeptonCloud) else LeptonCloud(str(cloud))
-        upload = place.upload().__enter__()
-        self._upload = upload
-        self._log = upload.log(model, self._needed_chip("cloud_integrate").name, "full")
-        self._finish = weakref.finalize(self, _finish, upload, self._log)
-        return self._log
+        return self._deployed().connect(place)
 
     def close(self) -> str:
         """Send what is left to the cloud, and free the chip's memory. What became of the results, in a line."""
-        summary = self._end_log()
-        if self._deployment is not None:
-            self._deployment.close()
-            self._deployment = None
-        return summary
-
-    def _end_log(self) -> str:
-        if self._log is None or self._upload is None:
+        if self._serving is None:
             return ""
-        self._finish()
-        summary = self._upload.summary
-        self._log = None
-        self._upload = None
+        summary = self._serving.close()
+        self._serving = None
         return summary
 
     def save(self, path: str | PathLike) -> None:
@@ -365,13 +290,6 @@ class LeptonNetwork:
         if self._chip is None:
             raise ToolkitError(f"{what}: there is no chip yet: compile(chip, ...)")
         return self._chip
-
-
-def _finish(upload: Upload, log: ResultLog) -> None:
-    try:
-        upload.finish(log)
-    finally:
-        upload.__exit__()
 
 
 def _activation(name: str | None) -> list[nn.Module]:

@@ -24,7 +24,7 @@ def test_the_list_has_every_network(capsys):
 def test_every_network_has_a_card_a_file_and_runs(name, capsys, tmp_path):
     assert main(["models", "info", name]) == 0
     card = capsys.readouterr().out
-    for text in (f"# {name}", "accuracy", "license", "python -m lepton.models.train_"):
+    for text in (f"# {name}", "accuracy", "license", f"python -m lepton.models.train_{name}"):
         assert text in card
     assert main(["models", "get", name]) == 0
     assert (tmp_path / f"{name}.tflite").read_bytes() == lepton.models.load(name).path.read_bytes()

@@ -42,7 +42,7 @@ def _replace(module: GraphModule, product: Node, weight: torch.Tensor) -> None:
 
 
 def _constant(module: GraphModule, node: object, dimensions: int) -> torch.Tensor | None:
-    """The float tensor of a node that stands for a parameter or buffer with so many dimensions; None for others."""
+    """The float tensor of a node that is a parameter or buffer with this number of dimensions; None for others."""
     if not isinstance(node, Node) or node.op != "get_attr":
         return None
     value: object = module
