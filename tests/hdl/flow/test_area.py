@@ -8,13 +8,17 @@ from amaranth.hdl import Module, signed
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+from lepton.arch import PRESETS
 from lepton.cli import main
 from lepton.cli.chip_area import picture
 from lepton.cli.main import EXIT_USER_ERROR
+from lepton_hdl.control.semaphores import Semaphores
 from lepton_hdl.flow import area
 from lepton_hdl.flow.area import BlockArea, ChipArea, cell_area, fpga_area
 from lepton_hdl.flow.yosys import FlowError
+from lepton_hdl.memory.weights import WeightMemory
 
+from tests.hdl.control.expose import Exposed
 from tests.hdl.flow.cells import AREAS, GATE_PS, liberty
 
 
@@ -140,3 +144,13 @@ def test_a_memory_of_an_fpga_takes_no_registers():
     """Yosys makes 78 for the old word of 32 bits where it is written in the same cycle, if it must."""
     (top,) = (block for block in fpga_area(Design(), "design", "ecp5").blocks if block.name == "lepton_chip")
     assert (top.block_rams, top.flip_flops) == (1, 24 + 8), "the product, and the memory of 32 bits"
+
+
+@pytest.mark.parametrize("block, luts, flip_flops, block_rams", [
+    (Exposed(Semaphores()), 760, 128, 0),  # 732 LUTs when this was written; 1 471 with four additions a count
+    (Exposed(WeightMemory(PRESETS["tiny"])), 0, 0, 8),
+])
+def test_blocks_of_the_chip_stay_small(block, luts, flip_flops, block_rams):
+    found = fpga_area(block, "block", "ecp5")
+    assert found.total("luts") <= luts
+    assert (found.total("flip_flops"), found.total("block_rams")) == (flip_flops, block_rams)
