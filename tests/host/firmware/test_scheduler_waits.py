@@ -20,6 +20,7 @@ def test_nothing_of_a_client_is_taken_while_its_reset_waits_for_its_job(chip):
     assert chip.values["CLIENT_RESET"] == 1 and chip.values["CLIENT0_HEAD"] == head
     assert all(window == CONTROLLER_WINDOW for _, window, _, _ in chip.copies[copied:]), "only the log is written"
     assert not chip.launch & LaunchStatus.STAGED
+    assert not chip.events(EventKind.BAD_DOORBELL), "its ring is not looked at"
 
 
 def test_a_limit_that_passes_while_a_copy_waits_aborts_once(chip):
