@@ -198,7 +198,7 @@ def read(data: bytes, source: str) -> ModelParts:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise ValueError("it has compressed entries, which could unpack to any size")
         manifest = json.loads(archive.read("manifest.json"))
-    except (LookupError, ValueError, *_UNREADABLE) as error:
+    except (LookupError, ValueError, RecursionError, *_UNREADABLE) as error:
         raise ModelFileError(f"{source}: not a compiled model, or damaged ({error}); "
                              "compile the network again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
@@ -219,7 +219,7 @@ def read(data: bytes, source: str) -> ModelParts:
             [Placed(**row) for row in manifest["placement"]])
     except ModelFileError:
         raise
-    except (LookupError, TypeError, AttributeError, ValueError, *_UNREADABLE) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError, *_UNREADABLE) as error:
         raise ModelFileError(f"{source}: damaged ({error}); compile the network again") from error
     for step in model.steps:
         if isinstance(step, ChipStep):

@@ -42,7 +42,7 @@ def test_round_trip(tmp_path, data):
     assert chip.program == model.steps[0].program and chip.streams == model.steps[0].streams
     assert host.op == model.steps[1].op
     image = np.arange(147, dtype=np.int8).reshape(1, 7, 7, 3)
-    assert chip.inputs[0].layout.to_device(image) == model.steps[0].inputs[0].layout.to_device(image)
+    assert bytes(chip.inputs[0].layout.to_device(image)) == bytes(model.steps[0].inputs[0].layout.to_device(image))
 
 
 def test_host_steps_keep_their_constants_and_tables():
@@ -108,6 +108,16 @@ def changed(data, change):
 def test_inconsistent_manifests_are_refused(data, change, text):
     with pytest.raises(ModelFileError, match=text):
         parse(changed(data, change))
+
+
+def test_a_manifest_that_nests_without_end_and_entries_that_unpack_to_any_size():
+    for compression, text in ((zipfile.ZIP_STORED, "damaged .*recursion"),
+                              (zipfile.ZIP_DEFLATED, "compressed entries")):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", compression) as archive:
+            archive.writestr("manifest.json", "[" * 200_000)
+        with pytest.raises(ModelFileError, match=text):
+            parse(out.getvalue())
 
 
 def test_a_file_that_is_not_there(tmp_path):
