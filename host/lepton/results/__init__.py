@@ -15,7 +15,7 @@
 - `reading`: results from a store or the service (`service_source`), as `tables` and answers to SQL
 - `verify`: checks stored segments, each spool by `spool_check`; `verify_report` is the outcome
 - `salvage`: recovers records from a damaged spool
-- `server`: runs a local SeaweedFS
+- `server`: runs a local SeaweedFS, on ports from `server_ports`
 
 Needs the extra `lepton-chip[cloud]` (apsw-sqlite3mc, obstore, pyarrow, cwt, cryptography, httpx). SQL and data frames
 need `lepton-chip[results]` (duckdb, pandas).

