@@ -12,7 +12,8 @@ def above_power(value, power: int) -> ValueLike:
 
 def word_outside(address, size: int, lanes: int) -> ValueLike:
     """Whether a word of `lanes` bytes at byte `address` leaves a memory of `size` bytes; both are powers of two."""
-    first, end = exact_log2(lanes), exact_log2(size)
+    first = exact_log2(lanes)
+    end = exact_log2(size)
     return address[end:].any() | (address[first:end].all() & address[:first].any())
 
 

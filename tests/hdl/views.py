@@ -8,7 +8,7 @@ from lepton_hdl.views import View
 
 
 class InView(wiring.Component):
-    """`block`, written for `view`, of a device with so many `multipliers`; the same ports."""
+    """`block`, written for `view`, of a device with this number of `multipliers`; the same ports."""
 
     def __init__(self, block: wiring.Component, view: View, multipliers: int | None = None) -> None:
         self._block = block

@@ -71,7 +71,7 @@ class Buckets:
     def __init__(self, rate: Rate, clock: Callable[[], float] = time.monotonic):
         self._rate = rate
         self._clock = clock
-        self._levels: dict[Hashable, tuple[float, float]] = {}  # tokens, and when there were so many
+        self._levels: dict[Hashable, tuple[float, float]] = {}  # number of tokens, and when it was counted
 
     def take(self, key: Hashable, tokens: float = 1.0) -> float:
         """Take tokens if there are enough. Returns 0, or the seconds until there will be."""

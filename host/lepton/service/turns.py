@@ -109,7 +109,7 @@ class Pool:
 
     def __init__(self, threads: int, seconds: float | None = None, breaker: Breaker | None = None):
         self._threads = threads
-        self._running = 0  # calls, also those that nobody waits for any more
+        self._running = 0  # calls, also those whose caller has stopped waiting
         self._lock = threading.Lock()
         self._limiter = anyio.CapacityLimiter(threads)
         self._seconds = seconds

@@ -10,7 +10,7 @@ import time
 class Proxy:
     """Passes connections to `port` on the loopback interface.
 
-    `down`: connections are refused at once. `cut_after`: a connection breaks after so many bytes towards the server.
+    `down`: connections are refused at once. `cut_after`: bytes towards the server after which a connection breaks.
     `delay`: seconds before each piece. `lossy`: the share of pieces at which a connection breaks.
     `rate`: bytes a second towards the server. `answers_lost`: what the server says is thrown away, and the connection
     cut.

@@ -141,7 +141,8 @@ def test_retention_leaves_no_false_gap(world):
     camera, spool = world.device("acme", "cam7")
     world.fleet.limit("acme", TenantLimits(keep_days=1))
     world.send(camera, spool.next())
-    late, after = spool.next(), spool.next()
+    late = spool.next()
+    after = spool.next()
     world.send(camera, after, lost_from=1)
     world.now += 3600
     world.send(camera, late)

@@ -1,75 +1,13 @@
-"""Every operator, imported, compiled and run on the golden device, against LiteRT's reference kernels."""
+"""Operators that compute, imported, compiled and run on the golden device, against LiteRT's reference kernels."""
 
 import numpy as np
 import pytest
 
 pytest.importorskip("ai_edge_litert")
 
-import lepton.device
-from lepton.compiler import compile_graph
-from lepton.frontends import import_tflite
-from lepton.runtime import Session
 
-from tests.litert_models import Operator, Tensor, build, build_network, references
-
-SAME = 0
-VALID = 1
-RELU = 1
-RELU6 = 3
-
-
-def compare(model: bytes, *inputs: np.ndarray, config="tiny") -> None:
-    """All outputs, byte for byte."""
-    graph = import_tflite(model)
-    compiled = compile_graph(graph, config)
-    with lepton.device.open("golden", config=config) as device, Session(compiled, device) as session:
-        got = session.run(dict(zip(graph.inputs, inputs, strict=True))).outputs
-    for name, expected in zip(graph.outputs, references(model, *inputs), strict=True):
-        assert got[name].dtype == expected.dtype
-        np.testing.assert_array_equal(got[name], expected, name)
-
-
-class Case:
-    """Random tensors of one model."""
-
-    def __init__(self, seed: int):
-        self.random = np.random.default_rng(seed)
-
-    def scale(self, low=-2.5, high=-0.5) -> float:
-        return float(np.float32(10 ** self.random.uniform(low, high)))
-
-    def activation(self, *shape, scale=None, zero=None, dtype=np.int8) -> Tensor:
-        info = np.iinfo(dtype)
-        zero = int(self.random.integers(info.min, info.max + 1)) if zero is None else zero
-        return Tensor(self.scale() if scale is None else scale, zero, shape=shape, dtype=dtype)
-
-    def like(self, tensor: Tensor, *shape) -> Tensor:
-        return Tensor(tensor.scale, int(tensor.zero[0]), shape=shape, dtype=tensor.dtype)
-
-    def values(self, tensor: Tensor) -> np.ndarray:
-        if tensor.dtype == np.float32:
-            return self.random.normal(0, 2, tensor.shape).astype(np.float32)
-        info = np.iinfo(tensor.dtype)
-        data = self.random.integers(info.min, info.max + 1, tensor.shape).astype(tensor.dtype)
-        data.flat[:2] = info.min, info.max
-        return data
-
-    def weights(self, x: Tensor, shape, axis=None, outputs=0, dtype=np.int8, zero=0) -> tuple[Tensor, Tensor]:
-        scale = self.random.uniform(0.002, 0.02, shape[axis]) if axis is not None else self.scale(-3, -1.5)
-        info = np.iinfo(dtype)
-        data = self.random.integers(info.min + (dtype == np.int8), info.max + 1, shape).astype(dtype)
-        count = shape[axis] if axis is not None else outputs
-        bias = self.random.integers(-3000, 3000, count, dtype=np.int32)
-        return (Tensor(scale, zero, data=data, axis=axis or 0),
-                Tensor(np.float32(scale) * x.scale[0], data=bias))
-
-
-def integers(*values) -> Tensor:
-    return Tensor(data=np.array(values, np.int32))
-
-
-def size(n: int, kernel: int, stride: int, padding: int, dilation: int = 1) -> int:
-    return -(-n // stride) if padding == SAME else (n - (kernel - 1) * dilation - 1) // stride + 1
+from tests.host.frontends.tflite.execution import RELU, RELU6, SAME, Case, compare, integers, size
+from tests.litert_models import Tensor, build
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -239,69 +177,3 @@ def test_resizing(operator, align, half, target, dtype):
     options = "ResizeBilinearOptions" if operator == "RESIZE_BILINEAR" else "ResizeNearestNeighborOptions"
     compare(build(operator, [x, integers(*target)], case.like(x, 1, *target, 5), 2 if "BI" in operator else 3, options,
                   AlignCorners=align, HalfPixelCenters=half), case.values(x))
-
-
-MOVES = [
-    ("RESHAPE", (2, 3, 4), [(4, 6)], [[4, 6]], 1, "", {}),
-    ("TRANSPOSE", (2, 3, 4), [(4, 2, 3)], [[2, 0, 1]], 2, "TransposeOptions", {}),
-    ("SLICE", (2, 5, 4), [(1, 3, 4)], [[1, 2, 0], [1, 3, -1]], 2, "SliceOptions", {}),
-    ("STRIDED_SLICE", (2, 9, 4), [(2, 3, 4)], [[0, 7, 0], [2, -10, 4], [1, -3, 1]], 2, "StridedSliceOptions", {}),
-    ("STRIDED_SLICE", (2, 9, 4), [(9, 2)], [[1, 0, 1], [2, 0, 3], [1, 1, 1]], 2, "StridedSliceOptions",
-     {"ShrinkAxisMask": 1, "EndMask": 2}),
-    ("PAD", (1, 3, 4, 2), [(1, 5, 4, 3)], [[[0, 0], [1, 1], [0, 0], [0, 1]]], 2, "PadOptions", {}),
-    ("MIRROR_PAD", (3, 4), [(5, 7)], [[[1, 1], [2, 1]]], 2, "MirrorPadOptions", {"Mode": 0}),
-    ("MIRROR_PAD", (3, 4), [(5, 7)], [[[1, 1], [2, 1]]], 2, "MirrorPadOptions", {"Mode": 1}),
-    ("EXPAND_DIMS", (3, 4), [(3, 1, 4)], [1], 1, "ExpandDimsOptions", {}),
-    ("SQUEEZE", (3, 1, 4), [(3, 4)], [], 1, "SqueezeOptions", {}),
-    ("TILE", (2, 3), [(4, 9)], [[2, 3]], 2, "TileOptions", {}),
-    ("BROADCAST_TO", (3, 1), [(2, 3, 4)], [[2, 3, 4]], 2, "BroadcastToOptions", {}),
-    ("SPACE_TO_DEPTH", (1, 4, 6, 3), [(1, 2, 3, 12)], [], 2, "SpaceToDepthOptions", {"BlockSize": 2}),
-    ("DEPTH_TO_SPACE", (1, 2, 3, 12), [(1, 4, 6, 3)], [], 1, "DepthToSpaceOptions", {"BlockSize": 2}),
-    ("SPACE_TO_BATCH_ND", (1, 5, 6, 3), [(4, 3, 3, 3)], [[2, 2], [[1, 0], [0, 0]]], 2, "SpaceToBatchNDOptions", {}),
-    ("BATCH_TO_SPACE_ND", (4, 3, 3, 3), [(1, 5, 6, 3)], [[2, 2], [[1, 0], [0, 0]]], 2, "BatchToSpaceNDOptions", {}),
-    ("GATHER", (5, 4), [(5, 3)], [[3, 0, 3]], 2, "GatherOptions", {"Axis": 1}),
-    ("UNPACK", (2, 3, 2), [(2, 3), (2, 3)], [], 2, "UnpackOptions", {"Axis": 2, "Num": 2}),
-    ("SPLIT_V", (2, 6), [(2, 1), (2, 3), (2, 2)], [[1, 3, 2], [1]], 2, "SplitVOptions", {"NumSplits": 3}),
-]
-
-
-@pytest.mark.parametrize(("operator", "shape", "made", "constants", "version", "options", "fields"), MOVES)
-def test_moves(operator, shape, made, constants, version, options, fields):
-    case = Case(1)
-    x = case.activation(*shape)
-    inputs = [x, *(Tensor(data=np.array(c, np.int32)) for c in constants)]
-    model = build(operator, inputs, [case.like(x, *m) for m in made], version, options, **fields)
-    compare(model, case.values(x))
-
-
-@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
-def test_joins(dtype):
-    case = Case(2)
-    x = case.activation(1, 3, 4, 5, dtype=dtype)
-    legacy = dtype == np.uint8  # whose operands may have scales of their own
-    b = case.activation(1, 3, 4, 2, dtype=dtype) if legacy else case.like(x, 1, 3, 4, 2)
-    joined = build("CONCATENATION", [x, b], case.like(x, 1, 3, 4, 7), 1 if legacy else 2, "ConcatenationOptions",
-                   Axis=-1)
-    compare(joined, case.values(x), case.values(b))
-    parts = [case.like(x, 3, 2) for _ in range(3)]
-    compare(build("PACK", parts, case.like(x, 3, 3, 2), 2, "PackOptions", Axis=1, ValuesCount=3),
-            *map(case.values, parts))
-    whole = case.like(x, 2, 6)
-    halves = [case.like(x, 2, 3) for _ in range(2)]
-    compare(build("SPLIT", [integers(1), whole], halves, 2, "SplitOptions", NumSplits=2), case.values(whole))
-
-
-@pytest.mark.parametrize("operator", ["ADD", "SUB", "MUL"])
-@pytest.mark.parametrize("first", [True, False])
-@pytest.mark.parametrize("shape", [(1, 1, 1, 5), (), (1, 4, 3, 5)])
-def test_small_constants_next_to_what_a_table_made(operator, first, shape):
-    """The layer of the table computes the sum or product in its tail; the constant may be the first operand."""
-    case = Case(len(shape))
-    x = case.activation(1, 4, 3, 5)
-    looked_up = case.activation(1, 4, 3, 5)
-    constant = Tensor(case.scale(), 7, data=case.random.integers(-128, 128, shape).astype(np.int8))
-    operands = [constant, looked_up] if first else [looked_up, constant]
-    y = case.activation(1, 4, 3, 5)
-    model = build_network([Operator("RELU", 2, [x], [looked_up]),
-                           Operator(operator, 2, operands, [y], f"{operator.title()}Options", {})], [x], [y])
-    compare(model, case.random.integers(-128, 128, x.shape).astype(np.int8))
