@@ -13,7 +13,7 @@ from lepton.graph.builder import GraphBuilder, Value
 
 from .execution import Execution
 from .images import Images
-from .nodes import Arguments, described, module_of
+from .nodes import Arguments, described, module_of, name_of
 from .qdq import QDQ
 
 
@@ -50,9 +50,14 @@ class ImportContext(ABC):
     # Names
 
     def label(self, node: Node) -> str:
-        """What to call the node's operator: its module's path where the module has no other, else its own name."""
+        """What to call the node's operator: its module's path where the module has no other, else its own name.
+
+        The number that a layer of a Sequential has for a name is followed by the operator: "0.conv2d".
+        """
         path = module_of(node)
-        return path if path and self._members[path] == 1 else node.name
+        if not path or self._members[path] != 1:
+            return node.name
+        return f"{path}.{name_of(node)}" if path.rpartition(".")[2].isdigit() else path
 
     def at(self, node: Node, label: str = "") -> GraphBuilder:
         """The builder, which names what it emits after `label`, or the node, and says of errors that they are its."""

@@ -95,16 +95,16 @@ class Everything(nn.Module):
 def test_network_with_everything():
     graph = check(Everything(), steps=8)
     assert [node.name for node in graph.nodes] == [
-        "stem.0", "depthwise", "project", "add", "wide", "max_pool2d", "avg_pool2d", "dense", "dense"]
+        "stem.0.conv2d", "depthwise", "project", "add", "wide", "max_pool2d", "avg_pool2d", "dense", "dense"]
     assert ops(graph)[0] == Conv2D(padding=((1, 1), (1, 1)))
     assert ops(graph)[1] == DepthwiseConv2D(stride=(2, 2), padding=((1, 1), (1, 1)), multiplier=2)
     assert ops(graph)[4] == Conv2D(dilation=(1, 2), groups=2)
-    weights = graph.tensors["stem.0.weight"]
+    weights = graph.tensors["stem.0.conv2d.weight"]
     assert weights.shape == (8, 3, 3, 3) and weights.quantization.scale.shape == (8,)
     assert weights.data.min() >= -127 and np.abs(weights.data).reshape(8, -1).max(1).tolist() == [127] * 8
     assert graph.tensors[graph.nodes[-1].inputs[1]].quantization.scale.shape == (1,)
     scale = graph.tensors["x"].quantization.scale * weights.quantization.scale
-    assert np.array_equal(graph.tensors["stem.0.bias"].quantization.scale, scale)
+    assert np.array_equal(graph.tensors["stem.0.conv2d.bias"].quantization.scale, scale)
     wide, pooled = (graph.tensors[graph.nodes[i].outputs[0]].quantization for i in (4, 5))
     assert wide.scale == pooled.scale and wide.zero_point == pooled.zero_point
 
@@ -122,7 +122,7 @@ def test_class_decisions_survive_quantization():
 def test_linear_after_flatten_has_its_columns_in_nhwc_order():
     module = settled(nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten(), nn.Linear(5 * 10 * 8, 7)))
     graph = check(module)
-    weights = graph.tensors["2.weight.t"]
+    weights = graph.tensors["2.linear.weight.t"]
     expected = module[2].weight.detach().reshape(7, 5, 10, 8).permute(0, 2, 3, 1).reshape(7, -1).numpy()
     assert np.abs(weights.data * weights.quantization.scale[0] - expected).max() <= weights.quantization.scale[0]
 
