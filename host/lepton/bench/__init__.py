@@ -6,6 +6,7 @@
 - `roofline`: the chart
 - `controller`: the cost of the controller
 - `cloud`, `drain`: spooling and uploading of results
+- `service_load`, `service_process`, `attackers`: the ingest service under attack and load
 - `trace`, `bursts`: one inference as a timeline for Perfetto
 - `board`: the interface of boards that can be measured
 """

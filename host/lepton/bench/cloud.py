@@ -21,6 +21,8 @@ from .drain import Drained, drain_folder, drain_s3
 from .records import record
 
 SECONDS = 2.0  # duration of the measurement of a rate
+SERVICE = "service"  # the name of all `SERVICE_NAMES`, which are measured only if they are named
+SERVICE_NAMES = ("service_attacks", "service_reconnect", "service_throughput")
 PAIRS = 24  # pairs of blocks, one with and one without uploading
 BLOCK = 40  # inferences of a block
 
@@ -53,7 +55,7 @@ class CloudMeasurement:
 
 def measure_cloud(name: str, folder: Path) -> CloudMeasurement:
     """One of `CLOUD_ROWS`, with its files in a temporary folder under `folder`."""
-    unit, goal, least, measure = CLOUD_ROWS[name]
+    unit, goal, least, measure = _row(name)
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=f"{name}-") as place:
             before = _disk_syncs(Path(place))
@@ -63,6 +65,13 @@ def measure_cloud(name: str, folder: Path) -> CloudMeasurement:
                                     bound=found.bound if isinstance(found, Drained) else None)
     except Exception as error:
         return CloudMeasurement(name, None, unit, goal, least, error=f"{type(error).__name__}: {error}")
+
+
+def _row(name: str) -> tuple[str, float, bool, Callable[[Path], float]]:
+    if name in CLOUD_ROWS:
+        return CLOUD_ROWS[name]
+    from .service_load import SERVICE_ROWS  # needs the extra `service`
+    return SERVICE_ROWS[name]
 
 
 def _disk_syncs(place: Path) -> float:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..bench import Measurement, run_rows, select
-from ..bench.cloud import CLOUD_ROWS, CloudMeasurement, measure_rows
+from ..bench.cloud import CLOUD_ROWS, SERVICE, SERVICE_NAMES, CloudMeasurement, measure_rows
 from ..bench.controller import ControllerMeasurement, measure_controller
 from ..bench.roofline import chart
 from ..runtime import CAUSES
@@ -39,7 +39,9 @@ class RowError(ValueError):
 def run(arguments: Namespace) -> int:
     console = make_console()
     cloud = [name for name in CLOUD_ROWS if name in arguments.names or not arguments.names]
-    names = [name for name in arguments.names if name not in CLOUD_ROWS and name != CONTROLLER]
+    cloud += [name for name in SERVICE_NAMES if name in arguments.names or SERVICE in arguments.names]
+    names = [name for name in arguments.names
+             if name not in (*CLOUD_ROWS, *SERVICE_NAMES, SERVICE, CONTROLLER)]
     with_controller = CONTROLLER in arguments.names or not (arguments.names or arguments.quick)
     try:
         entries = select(names, arguments.quick) if names or not arguments.names else []

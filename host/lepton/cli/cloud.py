@@ -88,12 +88,26 @@ def _drain(arguments: Namespace) -> int:
 def _status(arguments: Namespace) -> int:
     console = make_console()
     paths = _spools(arguments.spool)
+    if arguments.metrics:
+        print(_metrics(paths), end="")
+        return 0
     if arguments.watch:
         _watch(console, paths)
         return 0
     for path in paths:
         console.print(_shown(path))
     return 0
+
+
+def _metrics(paths: list[Path]) -> str:
+    from ..results import Spool
+    from ..results.spool_metrics import SpoolState, text
+    states = []
+    for path in paths:
+        with Spool(path, key=spool_key()) as spool:
+            oldest = spool.oldest_waiting()
+            states.append(SpoolState(spool.status(), 0.0 if oldest is None else max(0.0, time.time() - oldest)))
+    return text(states)
 
 
 def _watch(console: "Console", paths: list[Path]) -> None:

@@ -12,6 +12,7 @@ def add_parser(commands: "_SubParsersAction[ArgumentParser]") -> None:
     status = actions.add_parser("status", help="show how many results are spooled, stored, refused and lost")
     status.add_argument("--spool", metavar="FILE", help="default: build/spool.db, and those in the user's data folder")
     status.add_argument("--watch", action="store_true", help="update the display until interrupted")
+    status.add_argument("--metrics", action="store_true", help="print the state in Prometheus' text format")
     verify = actions.add_parser("verify", help="check stored results: signatures, digests, gaps, counts")
     verify.add_argument("store", nargs="?", metavar="STORE",
                         help="folder, s3://... or https://... of an ingest service (default: build, or the user's "

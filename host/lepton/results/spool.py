@@ -192,6 +192,17 @@ class Spool:
                 refused, self.file_bytes(), self.max_bytes, self.database.state().counters,
                 dict(self.database.rows("SELECT name, value FROM notes WHERE name NOT LIKE ? || '%'", TARGET_NOTE)))
 
+    def oldest_waiting(self) -> float | None:
+        """Time (seconds since 1970) of the oldest record that is not stored yet, by this machine's clock; None if none
+        waits."""
+        with self.database.consistent():
+            sealed = self.database.rows(
+                "SELECT key, data FROM segments WHERE refused IS NULL ORDER BY sequence LIMIT 1")
+            waiting = self.database.value("SELECT min(time_ms) FROM records")
+        times = [segments.parse(data, key).header.from_ms for key, data in sealed]
+        times += [] if waiting is None else [waiting]
+        return min(times) / 1000 if times else None
+
     def file_bytes(self) -> int:
         """Size of the spool's files on disk."""
         return self.database.file_bytes()
