@@ -40,14 +40,14 @@ REFRESH_SECONDS = 5.0  # between updates of the gauges
 def serve(home: Home, options: Options, *, ready: Callable[[int], None] = lambda port: None) -> None:
     """Answer requests until SIGINT or SIGTERM. `ready` is called with the port when the service is ready."""
     logs.set_up(options.log_format, options.log_level)
-    # uvicorn raises the signal again when it has stopped; the default action would end the process at once
-    signal.signal(signal.SIGTERM, _end)
     files = _raise_file_limit()
     listener = listen(options.address, shared=options.workers > 1)
     probe = listen(Address(*options.probe), shared=options.workers > 1) if options.probe else None
     database = home.open_database()
     authority = home.open_authority()
     audit = Audit(database, linger=AUDIT_LINGER)
+    # uvicorn raises the signal again when it has stopped; the default action would end the process at once
+    former = signal.signal(signal.SIGTERM, _end)
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         enrolment = Enrolment(database, authority, options.days, client_ca=options.certificates.client_pem())
@@ -80,6 +80,7 @@ def serve(home: Home, options: Options, *, ready: Callable[[int], None] = lambda
         parts = Parts(make_door, make_probe, app, registry, metrics, options)
         _Server(config, parts, lambda: ready(listener.getsockname()[1])).run()
     finally:
+        signal.signal(signal.SIGTERM, former)
         audit.close(AUDIT_SECONDS / 2, AUDIT_SECONDS)
         database.close()
         listener.close()
