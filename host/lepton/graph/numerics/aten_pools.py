@@ -1,4 +1,4 @@
-"""PyTorch's pools of floats in numpy, over any number of axes; x is (..., *image)."""
+"""PyTorch's pools of floats in numpy, over any number of axes; x is (..., *image). And windows as columns."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
@@ -90,9 +90,38 @@ def adaptive(axes: int, kind: str) -> Callable[..., Array]:
     return pool
 
 
+def im2col(x: Array, kernel_size: Sequence[int], dilation: Sequence[int], padding: Sequence[int],
+           stride: Sequence[int]) -> Array:
+    """The windows of images (N,C,H,W) as columns (N, C * Kh * Kw, windows); without N where the images have none."""
+    if x.ndim == 3:
+        return im2col(x[None], kernel_size, dilation, padding, stride)[0]
+    kernel, steps, around, apart = (_each(v, 2) for v in (kernel_size, stride, padding, dilation))
+    sizes = [_size(*axis, False) for axis in zip(x.shape[2:], kernel, steps, around, apart, strict=True)]
+    taps = np.stack(list(_taps(x, kernel, steps, around, apart, sizes, 0)), axis=2)
+    return taps.reshape(len(x), -1, sizes[0] * sizes[1])
+
+
+def col2im(x: Array, output_size: Sequence[int], kernel_size: Sequence[int], dilation: Sequence[int],
+           padding: Sequence[int], stride: Sequence[int]) -> Array:
+    """The images whose windows are the columns, added where windows overlap: the reverse of `im2col`."""
+    if x.ndim == 2:
+        return col2im(x[None], output_size, kernel_size, dilation, padding, stride)[0]
+    kernel, steps, (top, left), apart = (_each(v, 2) for v in (kernel_size, stride, padding, dilation))
+    height, width = _each(output_size, 2)
+    rows, columns = (_size(*axis, False) for axis in zip((height, width), kernel, steps, (top, left), apart,
+                                                         strict=True))
+    taps = x.reshape(len(x), -1, *kernel, rows, columns)
+    made = np.zeros((*taps.shape[:2], height + 2 * top, width + 2 * left), np.float32)
+    for ky, kx in np.ndindex(*kernel):
+        down = slice(ky * apart[0], ky * apart[0] + (rows - 1) * steps[0] + 1, steps[0])
+        across = slice(kx * apart[1], kx * apart[1] + (columns - 1) * steps[1] + 1, steps[1])
+        made[..., down, across] += taps[:, :, ky, kx]
+    return made[..., top:top + height, left:left + width]
+
+
 POOLS: dict[str, Callable[..., Array]] = {
     **{f"avg_pool{n}d": average(n) for n in (1, 2, 3)}, **{f"max_pool{n}d": largest(n) for n in (1, 2, 3)},
-    **{f"adaptive_avg_pool{n}d": adaptive(n, "mean") for n in (1, 2, 3)},
+    **{f"adaptive_avg_pool{n}d": adaptive(n, "mean") for n in (1, 2, 3)}, "im2col": im2col, "col2im": col2im,
 }
 # With the places as a second result, which is not computed here.
 FIRST_ONLY: dict[str, Callable[..., Array]] = {

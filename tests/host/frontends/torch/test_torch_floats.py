@@ -58,6 +58,9 @@ MODULES = {
         (normal(m, x)**2 + 1).rsqrt(), normal(m, x).abs()**0.7, normal(m, x)**3, (normal(m, x).abs() + 1).log())),
     "functions of two values": of_images(lambda m, x: tuple(f(normal(m, x), normal(m, x.flip(-1))) for f in (
         torch.hypot, torch.logaddexp, torch.copysign, torch.atan2))),
+    "windows as columns, and back": of_images(lambda m, x: (
+        F.unfold(m.parts[0](x), (2, 3), padding=(1, 0), stride=(2, 1)), F.fold(
+            F.unfold(normal(m, x), 2, dilation=2), (5, 6), 2, dilation=2))),
     "square roots": of_images(lambda m, x: (m.parts[0](x).abs() + 0.5).sqrt()),
     "quotients": of_images(lambda m, x: (normal(m, x) / (m.ramp + 1), normal(m, x) // 0.5, normal(m, x) % 0.5,
                                          torch.div(normal(m, x), 0.3, rounding_mode="trunc"))),
@@ -117,7 +120,8 @@ def test_every_byte_is_pytorchs(name):
 @pytest.mark.parametrize("name", ["activations", "gelu by tanh", "functions", "functions of two values",
                                   "roots and powers", "softmax", "norms", "statistics", "bilinear", "pools",
                                   "comparisons", "attention", "encoder", "rms", "running sums", "taken", "types",
-                                  "parts replaced", "windows and medians", "square roots"])
+                                  "parts replaced", "windows and medians", "square roots",
+                                  "windows as columns, and back"])
 def test_without_pytorch_the_same_to_the_last_places(name, monkeypatch):
     """Such as on a device that has the compiled network only."""
     monkeypatch.setenv(torch_kernels.SWITCH, "0")
