@@ -247,6 +247,3 @@ def test_an_index_outside_of_the_table_is_an_error(index):
             session.run({"tensor_0": given})
         right = session.run({"tensor_0": np.array([0, 9, 3], np.int32)}).outputs
     np.testing.assert_array_equal(next(iter(right.values())), table.data[[0, 9, 3]])
-
-
-# Scales of 0: pruned channels, and values that were always 0
