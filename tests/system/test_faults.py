@@ -66,7 +66,7 @@ ILLEGAL = {
     "no pixels": (walks(tensor(ny=0)), ErrorCode.ILLEGAL_FIELD, TENSOR, 0, 0, 0),
     "no passes": (walks(tensor(blocks=0)), ErrorCode.ILLEGAL_FIELD, TENSOR, 0, 0, 0),
     "shift of 32": (walks(tensor(add_shift_b=32)), ErrorCode.ILLEGAL_FIELD, TENSOR, 0, 0, 32),
-    "reserved end": (walks(tensor(reserved_end=0x4001)), ErrorCode.ILLEGAL_FIELD, TENSOR, 0, 0, 0x4001),
+    "reserved end": (walks(tensor(reserved_end=0x2001)), ErrorCode.ILLEGAL_FIELD, TENSOR, 0, 0, 0x2001),
     "snapshot without slot": (walks(tensor(snapshot=1, layer=256)), ErrorCode.ILLEGAL_FIELD, TENSOR, 0, 256, 256),
 }
 ADDRESSES = {
