@@ -67,7 +67,7 @@ def measure_cloud(name: str, folder: Path) -> CloudMeasurement:
         return CloudMeasurement(name, None, unit, goal, least, error=f"{type(error).__name__}: {error}")
 
 
-def _row(name: str) -> tuple[str, float, bool, Callable[[Path], float]]:
+def _row(name: str) -> tuple[str, float, bool, Callable[[Path], float | Drained]]:
     if name in CLOUD_ROWS:
         return CLOUD_ROWS[name]
     from .service_load import SERVICE_ROWS  # needs the extra `service`

@@ -263,6 +263,7 @@ def test_the_commands_for_keys(capsys, tmp_path, monkeypatch):
     assert "there are no keys in" in capsys.readouterr().err
     assert main(["results", "keys", "--make-reader", "org.pem"]) == 0
     identity = capsys.readouterr().out.split()[1]
+    DeviceKeys.load_or_create(tmp_path / "data" / "lepton" / "keys")  # a device that has run before, with its own key
     assert main(["results", "keys", "--add-recipient", "org.pub.pem"]) == 0
     out = capsys.readouterr().out
     assert f"can read {identity}" in " ".join(out.split()) and "(the key is here)" in out
