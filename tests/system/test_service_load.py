@@ -4,13 +4,14 @@
 """
 
 from lepton.bench.cloud import SERVICE_NAMES
-from lepton.bench.service_load import SERVICE_ROWS, Scale, measure_attacks, measure_reconnect
+from lepton.bench.service_load import SERVICE_ROWS, LoadScale, measure_attacks, measure_reconnect
 
 MEMORY = 400 << 20  # bytes, the bound of issue 16
 
 
 def test_all_attacks_at_once(tmp_path):
-    found = measure_attacks(tmp_path, Scale(silent=100, half_open=160, strangers=4, tricklers=4, readers=2, pairs=12))
+    scale = LoadScale(silent=100, half_open=160, strangers=4, tricklers=4, readers=2, pairs=12)
+    found = measure_attacks(tmp_path, scale)
     assert found.refused == 0
     assert found.memory_bytes < MEMORY
     assert found.events["closed"] > 0  # silent and half-open connections have ended

@@ -26,7 +26,7 @@ from .rounding import (
 
 
 @dataclass(frozen=True)
-class Schedule:
+class RequantizeStages:
     """The stage of each step; `y` is there at stage `count`.
 
     bias: bias and left shift. convert: to a float. multiply: the multiplier. nudge: `double`. shift: right shift.
@@ -45,12 +45,12 @@ class Schedule:
 
 
 # The simulator's view computes in fewer steps, and the tail delays its bytes: fewer and narrower registers to copy.
-_SIMULATION = Schedule(bias=0, convert=0, multiply=1, nudge=2, shift=2, round=3, zero=3, clamp=4, count=5)
-_HARDWARE = Schedule(bias=0, convert=1, multiply=2, nudge=2, shift=4, round=5, zero=6, clamp=6, count=7)
+_SIMULATION = RequantizeStages(bias=0, convert=0, multiply=1, nudge=2, shift=2, round=3, zero=3, clamp=4, count=5)
+_HARDWARE = RequantizeStages(bias=0, convert=1, multiply=2, nudge=2, shift=4, round=5, zero=6, clamp=6, count=7)
 STAGES = _HARDWARE.count
 
 
-def schedule_of(view: View) -> Schedule:
+def schedule_of(view: View) -> RequantizeStages:
     """The stages of a view."""
     return _SIMULATION if view is View.SIMULATION else _HARDWARE
 
@@ -64,7 +64,8 @@ class Requantizer(wiring.Component):
         lane (bias, multiplier, left shift, right shift; `lepton.arch.commands.PARAM_WORDS`).
     uniform_write, uniform_multiplier, uniform_left, uniform_right: multiplier and shifts of the next record, whose
         bytes are only the bias then.
-    valid: bit s is set when stage s holds a row; `value` enters at stage 0, `y` is there at stage `Schedule.count`.
+    valid: bit s is set when stage s holds a row; `value` enters at stage 0, `y` is there at stage
+        `RequantizeStages.count`.
     fresh: bit s is set when stage s takes over the next parameters at the coming clock edge, so
         that rows of two commands can be in the pipeline without disturbing each other.
     as_float: bit s says that the row at stage s is rounded as FLOAT (convert, shift, round).

@@ -23,7 +23,7 @@ from .rounding import (
 
 
 @dataclass(frozen=True)
-class Schedule:
+class AddStages:
     """The stage of each step; `out` is there at stage `count`.
 
     zero: zeros of the operands. scale: their multipliers. nudge: what rounds them away from zero. shift: their shifts.
@@ -44,9 +44,9 @@ class Schedule:
     count: int
 
 
-_SIMULATION = Schedule(zero=0, scale=0, nudge=1, shift=1, sum=2, scale_sum=3, nudge_sum=4, shift_sum=4, round=5,
+_SIMULATION = AddStages(zero=0, scale=0, nudge=1, shift=1, sum=2, scale_sum=3, nudge_sum=4, shift_sum=4, round=5,
                        zero_o=5, clamp=6, count=7)
-_HARDWARE = Schedule(zero=0, scale=1, nudge=1, shift=3, sum=4, scale_sum=5, nudge_sum=5, shift_sum=7, round=8,
+_HARDWARE = AddStages(zero=0, scale=1, nudge=1, shift=3, sum=4, scale_sum=5, nudge_sum=5, shift_sum=7, round=8,
                      zero_o=9, clamp=9, count=10)
 STAGES = _HARDWARE.count
 
@@ -57,7 +57,7 @@ _INPUT_FRACTION = POINT - _INPUT_SHIFT
 _PRODUCT_BITS = 41  # (x - zero) has 9 bits
 
 
-def schedule_of(view: View) -> Schedule:
+def schedule_of(view: View) -> AddStages:
     """The stages of a view."""
     return _SIMULATION if view is View.SIMULATION else _HARDWARE
 
@@ -70,7 +70,7 @@ class ResidualAdd(wiring.Component):
     Members
     -------
     valid: bit s is set when stage s holds a row; `y` and `residual` enter at stage 0.
-    The parameters (`lepton.arch.Tensor`, add_*): each stable while the stage that uses it holds a row (`Schedule`).
+    The parameters (`lepton.arch.Tensor`, add_*): each stable while the stage that uses it holds a row (`AddStages`).
     nudge_a, nudge_b, nudge_o: rounded away from zero before the shift, which is not 0 and not FLOAT then
         (`nudge`, `nudge_sum`).
     digits_o: `mult_o` recoded (`lepton_hdl.views`), which the view GATES takes instead.

@@ -20,7 +20,7 @@ from pathlib import Path
 from ..results.credentials import Credentials
 from ..results.segment import Segment
 from .attackers import Attack
-from .service_process import Device, ServiceProcess, closing
+from .service_process import LoadDevice, ServiceProcess, closing
 
 FLEET = 1000  # devices that connect at once
 SENDERS = 16  # devices that send without a pause, for the throughput
@@ -30,7 +30,7 @@ RECONNECT_EVERY = 3  # uploads of the honest device over one connection: a new o
 
 
 @dataclass(frozen=True)
-class Scale:
+class LoadScale:
     """Numbers of attackers. The whole measurement has those of issue 16's report of what stopped the service."""
 
     silent: int = 1100
@@ -57,7 +57,7 @@ class Attacked:
         return self.attacked / self.quiet
 
 
-def measure_attacks(folder: Path, scale: Scale) -> Attacked:
+def measure_attacks(folder: Path, scale: LoadScale) -> Attacked:
     """All attacks at once, against the uploads of a device of another tenant at another address."""
     with ServiceProcess(folder) as service, closing(service.enrol("device", "honest", ["cam1"])) as (honest,):
         tricklers = service.enrol("device", "evil", [f"slow{n}" for n in range(scale.tricklers)])
@@ -88,7 +88,7 @@ class Plan:
 
     port: int
     authority: Path
-    scale: Scale
+    scale: LoadScale
     tricklers: list[tuple[Path, str]]
     readers: list[Path]
 
@@ -127,7 +127,7 @@ def _attack(plan: Plan, pipe: Connection) -> None:
     pipe.send({event: attack.events.count(event) for event in set(attack.events)})
 
 
-def _uploads(device: Device, count: int) -> tuple[list[float], int]:
+def _uploads(device: LoadDevice, count: int) -> tuple[list[float], int]:
     """Seconds of each upload, and how many were refused."""
     times = []
     refused = 0
@@ -157,7 +157,7 @@ def measure_reconnect(folder: Path, devices: int) -> Reconnected:
         waiting = [(device, device.segment()) for device in fleet]
         memory = 0
 
-        def send(pair: tuple[Device, Segment]) -> bool:
+        def send(pair: tuple[LoadDevice, Segment]) -> bool:
             device, segment = pair
             for attempt in range(20):
                 with contextlib.suppress(OSError):
@@ -188,7 +188,7 @@ def measure_throughput(folder: Path, workers: int, seconds: float = LOAD_SECONDS
             device.upload(segments.pop(0))
         end = time.monotonic() + seconds
 
-        def send(pair: tuple[Device, list[Segment]]) -> int:
+        def send(pair: tuple[LoadDevice, list[Segment]]) -> int:
             device, segments = pair
             stored = 0
             for segment in segments:
@@ -249,7 +249,8 @@ def _reconnect_seconds(place: Path) -> float:
 
 
 SERVICE_ROWS: dict[str, tuple[str, float, bool, Callable[[Path], float]]] = {
-    "service_attacks": ("x the quiet median", 2.0, False, lambda place: _attack_ratio(measure_attacks(place, Scale()))),
+    "service_attacks": ("x the quiet median", 2.0, False,
+                        lambda place: _attack_ratio(measure_attacks(place, LoadScale()))),
     "service_reconnect": ("s", 60.0, False, _reconnect_seconds),
     "service_throughput": ("segments/s", 400.0, True, lambda place: measure_throughput(place, 2)),
 }

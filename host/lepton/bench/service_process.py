@@ -76,7 +76,7 @@ class ServiceProcess:
             ticks += int(fields[11]) + int(fields[12])  # utime and stime, proc(5)
         return ticks / os.sysconf("SC_CLK_TCK")
 
-    def enrol(self, role: Role, tenant: str, names: list[str]) -> list["Device"]:
+    def enrol(self, role: Role, tenant: str, names: list[str]) -> list["LoadDevice"]:
         """Devices or readers with certificates. They are enrolled without TLS: that is not what is measured."""
         database = self.home.open_database()
         enrolment = Enrolment(database, self.home.open_authority())
@@ -85,7 +85,7 @@ class ServiceProcess:
         finally:
             database.close()
 
-    def _enrol(self, enrolment: Enrolment, identity: Identity) -> "Device":
+    def _enrol(self, enrolment: Enrolment, identity: Identity) -> "LoadDevice":
         keys = DeviceKeys.generate()
         folder = self.folder / "clients" / identity.tenant / identity.name
         key = ec.generate_private_key(ec.SECP256R1())
@@ -99,10 +99,10 @@ class ServiceProcess:
         credentials.client.write_bytes(issued.pem.encode() + key.private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         credentials.authority.write_bytes(self.authority.read_bytes())
-        return Device(self.port, identity, keys, credentials)
+        return LoadDevice(self.port, identity, keys, credentials)
 
 
-class Device:
+class LoadDevice:
     """A device that makes segments and uploads them over a connection of its own."""
 
     def __init__(self, port: int, identity: Identity, keys: DeviceKeys, credentials: Credentials):
@@ -159,7 +159,7 @@ class Device:
 
 
 @contextlib.contextmanager
-def closing(devices: list[Device]) -> Iterator[list[Device]]:
+def closing(devices: list[LoadDevice]) -> Iterator[list[LoadDevice]]:
     """Closes the devices' connections at the end."""
     try:
         yield devices

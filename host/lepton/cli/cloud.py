@@ -101,12 +101,12 @@ def _status(arguments: Namespace) -> int:
 
 def _metrics(paths: list[Path]) -> str:
     from ..results import Spool
-    from ..results.spool_metrics import SpoolState, text
+    from ..results.spool_metrics import SpoolReading, text
     states = []
     for path in paths:
         with Spool(path, key=spool_key()) as spool:
             oldest = spool.oldest_waiting()
-            states.append(SpoolState(spool.status(), 0.0 if oldest is None else max(0.0, time.time() - oldest)))
+            states.append(SpoolReading(spool.status(), 0.0 if oldest is None else max(0.0, time.time() - oldest)))
     return text(states)
 
 

@@ -127,7 +127,7 @@ def _audit(arguments: Namespace, home: "Home") -> int:
         count, _, digest = arguments.head.partition(":")
         if not count.isdigit() or not digest:
             raise ServiceError(f"--head must be COUNT:DIGEST, as `audit verify` prints it, not {arguments.head!r}")
-        if not changes.includes(database, changes.Head(int(count), digest)):
+        if not changes.includes(database, changes.ChangeHead(int(count), digest)):
             errors.append(f"entry {count} is not the one that was there before: entries were removed or replaced")
     if arguments.json:
         print(json.dumps({"head": str(head), "good": not errors, "errors": errors}))

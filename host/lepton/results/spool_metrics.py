@@ -11,7 +11,7 @@ from .spool import SpoolStatus
 
 
 @dataclass(frozen=True)
-class SpoolState:
+class SpoolReading:
     """A spool's status, and the age in seconds of its oldest record that is not stored; 0 if none waits."""
 
     status: SpoolStatus
@@ -33,7 +33,7 @@ _METRICS = (
 )
 
 
-def text(states: Iterable[SpoolState]) -> str:
+def text(states: Iterable[SpoolReading]) -> str:
     """All metrics of all spools."""
     found = list(states)
     lines = []

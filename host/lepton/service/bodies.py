@@ -54,7 +54,7 @@ class Incoming:
         return sum(self._tenants.values())
 
 
-class Body:
+class RequestBody:
     """The bytes of a body as they arrive."""
 
     def __init__(self, limits: Limits):

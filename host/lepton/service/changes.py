@@ -25,7 +25,7 @@ Action = Literal["invite", "enrol", "certificate", "signing_key", "revoke", "lim
 
 
 @dataclass(frozen=True)
-class Head:
+class ChangeHead:
     """Number of rows of the chain, and the digest of the last one."""
 
     count: int
@@ -57,7 +57,7 @@ def add(connection: Connection, time: float, actor: str, action: Action, **subje
     connection.execute(changes.insert().values(row | {"digest": _digest(row)}))
 
 
-def verify(database: IndexDatabase) -> tuple[Head, list[str]]:
+def verify(database: IndexDatabase) -> tuple[ChangeHead, list[str]]:
     """The head of the chain, and a description of each place where it is broken."""
     changes = tables.changes
     errors = []
@@ -76,10 +76,10 @@ def verify(database: IndexDatabase) -> tuple[Head, list[str]]:
                 errors.append(f"row {row['id']} has been altered")
             expected = row["id"] + 1
             previous = digest
-    return Head(expected - 1, previous), errors
+    return ChangeHead(expected - 1, previous), errors
 
 
-def includes(database: IndexDatabase, head: Head) -> bool:
+def includes(database: IndexDatabase, head: ChangeHead) -> bool:
     """Whether the chain still has the row that was its last one when `head` was noted."""
     if head.count == 0:
         return True

@@ -1,8 +1,9 @@
 """Requests that a proxy has forwarded which ends TLS: the client's certificate and address are in headers.
 
-Only addresses that the operator names as proxies can connect (`door`), and a proxy must remove these headers from what
-clients send. The certificate is in `Client-Cert` (RFC 9440: DER in base64 between colons), or as percent-encoded PEM,
-which nginx has as `$ssl_client_escaped_cert`. The address is the last one of `X-Forwarded-For`, which the proxy adds.
+Only addresses that the operator names as proxies can connect (`acceptor`), and a proxy must remove these headers from
+what clients send. The certificate is in `Client-Cert` (RFC 9440: DER in base64 between colons), or as percent-encoded
+PEM, which nginx has as `$ssl_client_escaped_cert`. The address is the last one of `X-Forwarded-For`, which the proxy
+adds.
 """
 
 import base64

@@ -13,12 +13,12 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .audit import Audit
-from .bodies import LARGE_BYTES, Body, Incoming
+from .bodies import LARGE_BYTES, Incoming, RequestBody
 from .enrolment import Enrolment, Peer
 from .forwarded import forwarded
 from .limits import Buckets, Limits
 from .metrics import Metrics
-from .peer import CERTIFICATE, DOOR, Door
+from .peer import ADMISSION, CERTIFICATE, Admission
 from .refusal import RequestRefused
 from .turns import Pools, Turns
 
@@ -75,7 +75,7 @@ class Gate:
             self._record(scope, status, time.monotonic() - begun)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = Body(self._limits)
+        body = RequestBody(self._limits)
         try:
             peer = await self._identify(scope)
             scope["state"][PEER] = peer
@@ -106,9 +106,9 @@ class Gate:
         certificate = scope["state"].get(CERTIFICATE)
         if certificate:
             return await self._pools().index.run(self._enrolment.identify, certificate)
-        door: Door | None = scope["state"].get(DOOR)
+        admission: Admission | None = scope["state"].get(ADMISSION)
         client = scope.get("client")
-        if door and client and (seconds := door.erring(client[0])):
+        if admission and client and (seconds := admission.erring(client[0])):
             raise too_many(f"{client[0]} has been refused too often", seconds)
         if scope["path"] not in OPEN_PATHS:
             raise RequestRefused(401, "certificate_missing", "this request needs a client certificate; "
@@ -161,11 +161,11 @@ async def refuse(audit: Audit, scope: Scope, refused: RequestRefused) -> JSONRes
     identity = peer.identity if peer else refused.identity
     request = f"{scope['method']} {scope['path']}"
     address = client and client[0]
-    door: Door | None = scope["state"].get(DOOR)
+    admission: Admission | None = scope["state"].get(ADMISSION)
     headers = {}
     if identity is None:
-        if door and address and refused.status != 429:
-            door.mistake(address)
+        if admission and address and refused.status != 429:
+            admission.mistake(address)
         if refused.status == 429:
             headers["Connection"] = "close"
         else:

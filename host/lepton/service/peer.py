@@ -20,7 +20,7 @@ from .identity import Identity
 from .refusal import RequestRefused
 
 CERTIFICATE = "peer_certificate"  # key in the state: DER, or None
-DOOR = "door"  # key in the state: `Door`
+ADMISSION = "admission"  # key in the state: `Admission`
 # At shutdown an idle connection is aborted after this time: long enough for TLS's close_notify to arrive.
 FAREWELL_SECONDS = 0.5
 
@@ -32,7 +32,7 @@ class RefusalReport(Protocol):
         ...
 
 
-class Door(Protocol):
+class Admission(Protocol):
     """Counts connections, and the refusals of unidentified clients by address."""
 
     def mistake(self, address: str) -> None:
@@ -79,7 +79,7 @@ class PeerProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
         self.registry.remove(self)
-        self.app_state[DOOR].released()
+        self.app_state[ADMISSION].released()
         super().connection_lost(exc)
 
     @property

@@ -15,16 +15,16 @@ import uvicorn
 from fastapi import FastAPI
 
 from . import logs
+from .acceptor import Acceptor
 from .app import make_app
 from .audit import Audit
 from .connections import Connections
-from .door import Door
 from .enrolment import Enrolment
 from .errors import ServiceError
 from .ingest import Ingest
 from .metrics import Metrics
 from .options import Address, Home, Options
-from .peer import DOOR, make_context, protocol
+from .peer import ADMISSION, make_context, protocol
 from .probe import Probe, ProbeServer
 from .turns import Pools
 
@@ -66,8 +66,8 @@ def serve(home: Home, options: Options, *, ready: Callable[[int], None] = lambda
             context = make_context(pem, authority.root_pem.encode() + (options.certificates.client_pem() or b""),
                                    audit.put)
 
-        def make_door(server: uvicorn.Server) -> Door:
-            return Door(listener, lambda: protocol_of(server), context, limits, limits.shared_by(files), audit.put,
+        def make_acceptor(server: uvicorn.Server) -> Acceptor:
+            return Acceptor(listener, lambda: protocol_of(server), context, limits, limits.shared_by(files), audit.put,
                         proxies=options.proxies)
 
         def protocol_of(server: uvicorn.Server) -> asyncio.Protocol:
@@ -77,7 +77,7 @@ def serve(home: Home, options: Options, *, ready: Callable[[int], None] = lambda
         def make_probe(pools: Pools, refresh: Callable[[], None]) -> ProbeServer | None:
             return ProbeServer(Probe(database, metrics, pools, refresh), probe) if probe else None
 
-        parts = Parts(make_door, make_probe, app, registry, metrics, options)
+        parts = Parts(make_acceptor, make_probe, app, registry, metrics, options)
         _Server(config, parts, lambda: ready(listener.getsockname()[1])).run()
     finally:
         signal.signal(signal.SIGTERM, former)
@@ -134,7 +134,7 @@ def _raise_file_limit() -> int:
 class Parts:
     """What `_Server` starts within its event loop."""
 
-    make_door: Callable[[uvicorn.Server], Door]
+    make_acceptor: Callable[[uvicorn.Server], Acceptor]
     make_probe: Callable[[Pools, Callable[[], None]], ProbeServer | None]
     app: FastAPI
     registry: Connections
@@ -147,27 +147,27 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._parts = parts
         self._ready = ready
-        self._door: Door | None = None
+        self._acceptor: Acceptor | None = None
         self._probe: ProbeServer | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         parts = self._parts
         self.servers = []
         self._pools = parts.app.state.pools = Pools(parts.options.limits.store_seconds)
-        self._door = parts.make_door(self)
-        self.lifespan.state[DOOR] = self._door
+        self._acceptor = parts.make_acceptor(self)
+        self.lifespan.state[ADMISSION] = self._acceptor
         self._probe = parts.make_probe(self._pools, self._refresh)
         if self._probe:
             await self._probe.start()
-        self._door.open()
+        self._acceptor.open()
         self._background = asyncio.create_task(self._tend())
         self.started = True
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._background.cancel()
-        if self._door:
-            self._door.close()
+        if self._acceptor:
+            self._acceptor.close()
         if self._probe:
             await self._probe.stop()
         await super().shutdown(sockets)
@@ -185,6 +185,6 @@ class _Server(uvicorn.Server):
                     limits.body_rate * limits.answer_seconds))
 
     def _refresh(self) -> None:
-        if self._door:
-            self._parts.metrics.state(self._door.counts | self._parts.registry.counts, {
+        if self._acceptor:
+            self._parts.metrics.state(self._acceptor.counts | self._parts.registry.counts, {
                 "put": self._pools.put_breaker.broken, "get": self._pools.get_breaker.broken})

@@ -9,7 +9,7 @@ import cocotb
 import numpy as np
 import pytest
 from lepton.arch import Rounding
-from lepton_hdl.tensor.requantize import STAGES, Requantizer, Schedule, schedule_of
+from lepton_hdl.tensor.requantize import STAGES, Requantizer, RequantizeStages, schedule_of
 from lepton_hdl.views import View
 
 from tests.bench.checker import InOrder
@@ -64,7 +64,7 @@ class Driver:
     use in a cycle is noise.
     """
 
-    def __init__(self, pins: Pins, commands: list[Command], pause: Stall, schedule: Schedule) -> None:
+    def __init__(self, pins: Pins, commands: list[Command], pause: Stall, schedule: RequantizeStages) -> None:
         self.pins = pins
         self.schedule = schedule
         self.stages = Stages[Row](STAGES + 1)  # stage s of the block is at s + 1: a row is announced a cycle before
@@ -122,7 +122,7 @@ class Driver:
 
 
 async def run(dut, commands: list[Command], pause: str = NONE) -> None:
-    """Every row of the commands comes out as the model says, `Schedule.count` cycles after it went in."""
+    """Every row of the commands comes out as the model says, `RequantizeStages.count` cycles after it went in."""
     schedule = schedule_of(View[parameters()["view"]])
     pins = Pins(dut)
     await pins.start(valid=0, fresh=0, param_write=0)

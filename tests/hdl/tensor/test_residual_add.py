@@ -8,7 +8,7 @@ from collections.abc import Callable
 import cocotb
 import pytest
 from lepton.arch import Rounding
-from lepton_hdl.tensor.residual_add import STAGES, ResidualAdd, Schedule, schedule_of
+from lepton_hdl.tensor.residual_add import STAGES, AddStages, ResidualAdd, schedule_of
 from lepton_hdl.views import View
 
 from tests.bench.checker import InOrder
@@ -27,7 +27,7 @@ Row = dict[str, int]
 """The operands of one row, its parameters, and `multiply`: whether it is a product instead of a sum."""
 
 
-def stage_of(on: Schedule, name: str) -> int:
+def stage_of(on: AddStages, name: str) -> int:
     """The stage that uses a port; in other cycles, and for other rows, it is noise."""
     kind, _, operand = name.partition("_")
     if kind in ("low", "high"):
@@ -58,7 +58,7 @@ def expected(row: Row) -> int:
 class Driver:
     """Streams rows; each port gets the value of the row that is at the stage which uses it, or noise."""
 
-    def __init__(self, pins: Pins, rows: list[Row], pause: Stall, schedule: Schedule) -> None:
+    def __init__(self, pins: Pins, rows: list[Row], pause: Stall, schedule: AddStages) -> None:
         self.pins = pins
         self.schedule = schedule
         self.stages = Stages[Row](STAGES)
@@ -95,7 +95,7 @@ class Driver:
 
 
 async def run(dut, rows: list[Row], pause: str = NONE) -> None:
-    """Every row comes out `Schedule.count` cycles after it went in."""
+    """Every row comes out `AddStages.count` cycles after it went in."""
     schedule = schedule_of(View[parameters()["view"]])
     pins = Pins(dut)
     await pins.start(valid=0)

@@ -5,7 +5,7 @@ import time
 import pytest
 from lepton.cli import main
 from lepton.results import DeviceKeys, Spool, Store, Uploader
-from lepton.results.spool_metrics import SpoolState, text
+from lepton.results.spool_metrics import SpoolReading, text
 from prometheus_client.parser import text_string_to_metric_families
 
 
@@ -57,5 +57,5 @@ def test_age_of_a_segment_that_waits(tmp_path):
 
 def test_labels_are_escaped(tmp_path):
     with Spool(tmp_path / "a\\b.db") as spool:
-        found = samples(text([SpoolState(spool.status(), 0.0)]))
+        found = samples(text([SpoolReading(spool.status(), 0.0)]))
     assert found["lepton_spool_bytes", None].labels["spool"] == str(tmp_path / "a\\b.db")

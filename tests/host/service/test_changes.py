@@ -6,7 +6,7 @@ import pytest
 from lepton.results.keys import DeviceKeys
 from lepton.service import changes, tables
 from lepton.service.authority import Authority
-from lepton.service.changes import Head
+from lepton.service.changes import ChangeHead
 from lepton.service.enrolment import Enrolment
 from lepton.service.identity import Identity
 from sqlalchemy import delete, insert, select, update
@@ -47,7 +47,7 @@ def test_what_changes_rights_is_logged(database, enrolment):
 def test_refused_change_leaves_no_row(database, enrolment):
     with pytest.raises(Exception, match="the code is unknown"):
         enrolment.enrol("guess", pem(new_request()), None, None)
-    assert changes.verify(database) == (Head(0, changes.FIRST), [])
+    assert changes.verify(database) == (ChangeHead(0, changes.FIRST), [])
 
 
 COLUMNS = [("time", 5.0), ("actor", "somebody else"), ("action", "revoke"), ("subject", "{}"), ("previous", "1" * 64),

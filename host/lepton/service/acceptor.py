@@ -31,7 +31,7 @@ FULL_SECONDS = 0.1  # pause if the system has no file descriptor left
 TLS_BUFFER = 32 << 10
 
 
-class Report(Protocol):
+class RefusalReport(Protocol):
     """Called with what was requested, the refusal, and the client's address if it is known."""
 
     def __call__(self, request: str, refused: RequestRefused, address: str | None, /) -> None:
@@ -49,14 +49,14 @@ class Waiting:
         self.speaks = False
 
 
-class Door:
+class Acceptor:
     """Takes connections of `listener`.
 
     Behind proxies that end TLS, `context` is None, and `proxies` has their addresses.
     """
 
     def __init__(self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol],
-                 context: ssl.SSLContext | None, limits: Limits, connections: int, report: Report, *,
+                 context: ssl.SSLContext | None, limits: Limits, connections: int, report: RefusalReport, *,
                  proxies: frozenset[str] = frozenset()):
         self._listener = listener
         self._protocol = protocol
