@@ -1,5 +1,6 @@
 """Reads segments and heads from the ingest service, with the certificate of a reader."""
 
+import time as clock
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -9,10 +10,13 @@ import httpx
 
 from .credentials import Credentials
 from .errors import StoreError, Unavailable
+from .ingest import retry_after
 from .keyring_files import user_folder
 from .segment import check_name
 
 PAGE = 1000  # rows of an answer, the service's limit
+WAIT_SECONDS = 60.0  # for one request that the service asks to repeat later
+_LATER = (429, 503)  # too many requests; the store does not answer (RFC 6585, RFC 9110)
 
 
 class ServiceSource:
@@ -59,15 +63,24 @@ class ServiceSource:
                 return
 
     def _get(self, path: str, query: dict[str, str]) -> httpx.Response:
-        try:
-            answer = self._client.get(path, params=query)
-        except httpx.HTTPError as error:
-            raise Unavailable(f"{self.where} does not answer: {error or type(error).__name__}") from error
+        answer = self._once(path, query)
+        waited = 0.0
+        while answer.status_code in _LATER and waited < WAIT_SECONDS:
+            seconds = min(max(retry_after(answer.headers) or 1.0, 0.1), WAIT_SECONDS - waited)
+            clock.sleep(seconds)
+            waited += seconds
+            answer = self._once(path, query)
         if answer.status_code == 404:
             raise StoreError(f"{self.where} has no object {path.removeprefix('/v1/')!r}")
         if answer.status_code != 200:
             raise Unavailable(f"{self.where} answered {answer.status_code}: {answer.text[:300]}")
         return answer
+
+    def _once(self, path: str, query: dict[str, str]) -> httpx.Response:
+        try:
+            return self._client.get(path, params=query)
+        except httpx.HTTPError as error:
+            raise Unavailable(f"{self.where} does not answer: {error or type(error).__name__}") from error
 
 
 def _day(date: str) -> datetime:

@@ -25,6 +25,7 @@ from .turns import Pools, Turns
 PEER = "peer"  # key in a request's state: a `Peer`, or None for an unidentified client
 REQUEST_ID = "request_id"  # key in a request's state; also in the answer's header and in the log
 OPEN_PATHS = frozenset({"/v1/enrolment", "/v1/renewal"})  # paths that need no certificate
+QUERY_PATHS = frozenset({"/v1/results", "/v1/heads", "/v1/devices", "/v1/refusals"})  # what readers ask the index
 MAX_BODY = 64 << 10  # bytes, of all requests except uploads: an enrolment has at most some 9 KiB
 RETRY_SECONDS = 5
 
@@ -46,10 +47,9 @@ class Gate:
         self._incoming = Incoming(limits)
         self._turns = Turns(limits.requests)
         self._large = Turns(limits.large_requests)
-        self._devices = Buckets(limits.device_rate)
-        self._tenants = Buckets(limits.tenant_rate)
-        self._readers = Buckets(limits.reader_rate)
-        self._tenant_readers = Buckets(limits.tenant_reader_rate)
+        self._uploads = Buckets(limits.device_rate), Buckets(limits.tenant_rate)
+        self._queries = Buckets(limits.reader_rate), Buckets(limits.tenant_reader_rate)
+        self._objects = Buckets(limits.object_rate), Buckets(limits.tenant_object_rate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -79,7 +79,7 @@ class Gate:
         try:
             peer = await self._identify(scope)
             scope["state"][PEER] = peer
-            self._check_rate(peer)
+            self._check_rate(peer, scope["path"])
             length = self._length(scope)
             sender = peer.identity if peer else None
             with self._incoming.announced(sender, length):
@@ -115,15 +115,15 @@ class Gate:
                                  "POST a one-time code to /v1/enrolment to get one")
         return None
 
-    def _check_rate(self, peer: Peer | None) -> None:
+    def _check_rate(self, peer: Peer | None, path: str) -> None:
         """Raises `RequestRefused` if the sender, or its tenant, sends too many requests."""
         if peer is None:
             return
         identity = peer.identity
-        device = identity.role == "device"
-        for bucket, key, who in ((self._devices if device else self._readers, identity, str(identity)),
-                                 (self._tenants if device else self._tenant_readers, identity.tenant,
-                                  f"tenant {identity.tenant}")):
+        own, tenants = self._uploads if identity.role == "device" else (
+            self._queries if path in QUERY_PATHS else self._objects)
+        for bucket, key, who in ((own, identity, str(identity)),
+                                 (tenants, identity.tenant, f"tenant {identity.tenant}")):
             if seconds := bucket.take(key):
                 raise too_many(f"{who} sends too many requests", seconds)
 

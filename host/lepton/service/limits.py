@@ -51,8 +51,10 @@ class Limits:
     # Requests.
     device_rate: Rate = Rate(200, 2000)  # requests; a device that sends a backlog makes some 50/s
     tenant_rate: Rate = Rate(2000, 10000)
-    reader_rate: Rate = Rate(10, 50)
+    reader_rate: Rate = Rate(10, 50)  # queries, which use the processor
     tenant_reader_rate: Rate = Rate(20, 100)
+    object_rate: Rate = Rate(100, 1000)  # segments and heads that a reader gets: threads and the store, no processor
+    tenant_object_rate: Rate = Rate(200, 2000)
     requests: int = 16  # that are processed at the same time; the others wait, tenants in turn
     large_requests: int = 2  # those of them whose body exceeds `LARGE_BYTES`, since it is in memory several times
     tenant_incoming: int = 1 << 30  # bytes of bodies under way; those of large bodies are on disk

@@ -23,7 +23,8 @@ SERVE = """
 from dataclasses import fields
 from lepton.cli import main
 from lepton.service.limits import Limits, Rate
-given = {{**dict(mistakes=Rate(100, 1000)), **dict({limits})}}
+given = {{**dict(mistakes=Rate(100, 1000), reader_rate=Rate(1000, 9999), tenant_reader_rate=Rate(1000, 9999)),
+         **dict({limits})}}
 Limits.__init__.__defaults__ = tuple(
     given.get(field.name, default) for field, default in zip(fields(Limits), Limits.__init__.__defaults__))
 raise SystemExit(main())
@@ -33,9 +34,9 @@ raise SystemExit(main())
 class Service:
     """`lepton cloud serve` with its home in `folder`, on any free port. Survives `kill` and `start`.
 
-    `limits` are arguments of `Limits` in place of its defaults; by default clients may make many mistakes, since all
-    tests have one address. `options` are further arguments of the command, `errors` is a file for what
-    it logs, and `authority` has signed its certificate, if it is not its own.
+    `limits` are arguments of `Limits` in place of its defaults. By default clients may make many mistakes, since all
+    tests have one address, and may ask as often as they like. `options` are further arguments of the command, `errors`
+    is a file for what it logs, and `authority` has signed its certificate, if it is not its own.
     """
 
     def __init__(self, folder: Path, database: str | None = None, limits: str = "", store: str | None = None,

@@ -130,3 +130,20 @@ def test_the_signing_key_rotates(service, fleet, organisation, capsys):
     assert len(report.spools[0].signers) == 2
     assert len(list(results.open(store.where, keys=[organisation, service.authority], device=device.name).records())
                ) == 80
+
+
+def test_a_reader_that_asks_too_often_waits(tmp_path, organisation):
+    """Two queries and two segments at once, then one in half a second: all results come all the same."""
+    limits = ", ".join(f"{name}=Rate(2, 2)" for name in ("reader_rate", "object_rate"))
+    with Service(tmp_path / "service", limits=limits) as service:
+        device = Device(service, tmp_path, "cam", organisation)
+        device.send("run", 100)
+        credentials = Credentials(tmp_path / "reader")
+        credentials.enrol(service.url, service.invite(Identity("reader", "acme", "carol")), service.authority,
+                          DeviceKeys.generate())
+        source = open_source(service.url, credentials=credentials)
+        statuses = [source._once("/v1/results", {}).status_code for _ in range(4)]
+        assert 429 in statuses
+        names = source.keys()
+        found = [source.get(name) for name in names]
+        assert len(found) == 5 and all(found)
