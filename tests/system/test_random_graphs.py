@@ -46,7 +46,9 @@ def check(board, golden, graph, seed):
         compared = session.run(inputs)
     assert not compared.differences, (graph, compared.differences)
     report = compared.result.report
-    assert sum(report.causes.values()) == report.cycles > 0
+    assert sum(report.causes.values()) == report.cycles
+    # The host takes a fully connected layer that rounds in a way of its own (docs/decisions/09).
+    assert report.cycles or {type(step).__name__ for step in model.steps} == {"HostStep"}
     source, outputs = expected(graph, inputs)
     for name, wanted in outputs.items():
         np.testing.assert_array_equal(compared.result.outputs[name], wanted, err_msg=f"{source}, seed {seed}")
