@@ -76,10 +76,10 @@ def activation(rule: Rule, bounds: Callable[[OnnxNode], tuple[float, float]]) ->
 
 def bounds(node: OnnxNode) -> tuple[float, float]:
     """Those of a Clip, which are attributes before opset 11."""
-    lower = node.optional(1, "the lower bound")
-    upper = node.optional(2, "the upper bound")
-    low = node.given.get("min", -np.inf) if lower is None else lower.item()
-    high = node.given.get("max", np.inf) if upper is None else upper.item()
+    lower = node.number(1, "the lower bound")
+    upper = node.number(2, "the upper bound")
+    low = node.given.get("min", -np.inf) if lower is None else lower
+    high = node.given.get("max", np.inf) if upper is None else upper
     if np.isnan(low) or np.isnan(high):
         raise node.error(f"bounds must be numbers, not {low} and {high}")
     return low, high

@@ -66,11 +66,11 @@ def scatter_elements(node: OnnxNode) -> None:
 def triangle(node: OnnxNode) -> None:
     """Trilu: what is above or below a diagonal of the last two axes becomes 0."""
     x = node.host()
-    shift = node.optional(1, "the diagonal")
+    shift = node.number(1, "the diagonal")
     if x.rank < 2:
         raise node.error(f"the input must have at least 2 dimensions, not shape {tuple(x.shape)}")
     height, width = x.shape[-2:]
-    diagonal = 0 if shift is None else int(shift.item())
+    diagonal = 0 if shift is None else int(shift)
     diagonal = max(min(diagonal, width), -height)  # beyond these, all elements are kept, or none
     upper = node.flag("upper", 1)
     lower = np.tri(height, width, diagonal - 1 if upper else diagonal, dtype=bool)
@@ -80,7 +80,7 @@ def triangle(node: OnnxNode) -> None:
 
 def one_hot(node: OnnxNode) -> None:
     """Two values, the second one where the place along the new axis is the index; elsewhere the first one."""
-    depth = int(node.constant(1, "the depth").item())
+    depth = node.integer(1, "the depth")
     values = node.constant(2, "the values")
     indices = node.host()
     if indices.dtype.kind not in "iu" and indices.dtype != np.float32:
@@ -108,16 +108,16 @@ def arg_extreme(least: bool) -> Converter:
 
 def cumulative_sum(node: OnnxNode) -> None:
     x = node.host()
-    axis = node.axis(int(node.constant(1, "the axis").item()), x.rank)
+    axis = node.axis(node.integer(1, "the axis"), x.rank)
     node.set_host(node.emit(CumSum(axis, node.flag("exclusive"), node.flag("reverse")), x))
 
 
 def top_k(node: OnnxNode) -> None:
     """Values and their places; the number is an attribute before opset 10."""
     x = node.host()
-    stated = node.optional(1, "the number of elements")
+    stated = node.number(1, "the number of elements")
     axis = _axis(node, x.rank, -1)
-    number = node.given.get("k", 1) if stated is None else int(stated.item())
+    number = node.given.get("k", 1) if stated is None else int(stated)
     places = node.emit(TopK(number, axis, node.flag("largest", 1)), x)
     node.set_host(node.emit(GatherElements(axis), x, places))
     if node.proto.output[1:]:

@@ -83,8 +83,8 @@ def pad(node: OnnxNode) -> None:
     source = source_of(node)
     widths = _pad_widths(node, len(source.shape))
     mode = node.given.get("mode", "constant")
-    stated = node.optional(2, "the value")
-    value = node.given.get("value", 0) if stated is None else stated.item()
+    stated = node.number(2, "the value")
+    value = node.given.get("value", 0) if stated is None else stated
     if isinstance(source, Tabulated) and mode == "constant":
         code = _code_of(source, value)
         if code is None:  # padded in ONNX's own type

@@ -105,6 +105,20 @@ class OnnxNode:
             raise self.error(f"{what} must be given, as input {position}")
         return array
 
+    def number(self, position: int, what: str) -> float | None:
+        """A constant operand of one element, None where it is left out. Raises GraphError for other shapes."""
+        array = self.optional(position, what)
+        if array is not None and array.size != 1:
+            raise self.error(f"{what} must be one number, not of shape {array.shape}")
+        return None if array is None else array.item()
+
+    def integer(self, position: int, what: str) -> int:
+        """A constant operand of one integer. Raises GraphError for others, and where it is left out."""
+        number = self.number(position, what)
+        if number is None:
+            raise self.error(f"{what} must be given, as input {position}")
+        return int(number)
+
     def integers(self, position: int, what: str) -> list[int] | None:
         array = self.optional(position, what)
         return None if array is None else [int(v) for v in array.ravel()]

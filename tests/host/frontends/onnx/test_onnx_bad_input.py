@@ -180,6 +180,17 @@ def test_equations_that_are_none():
         refused(net._wrap(graph), "the equation must be letters, commas, '...' and one '->', not")
 
 
+@pytest.mark.parametrize(("operator", "operands", "what"), [
+    ("CumSum", (np.int64([0, 1]),), "the axis"), ("Trilu", (np.int64([1, 2]),), "the diagonal"),
+    ("Clip", (np.float32([0, 1]),), "the lower bound"),
+    ("Pad", (np.int64([0, 0, 1, 1]), np.float32([0, 1])), "the value"),
+])
+def test_several_numbers_where_one_belongs(operator, operands, what):
+    net = Net()
+    y = net(operator, net.input((3, 4)), *(array(v, v.dtype) for v in operands))
+    refused(net.model(y), rf"{what} must be one number, not of shape \(2,\)")
+
+
 def test_attributes_that_refer_to_a_function():
     net = Net()
     model = net.model(net("Transpose", net.input((1, 4)), perm=[1, 0]))
