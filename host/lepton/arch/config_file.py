@@ -1,4 +1,4 @@
-"""A person's own chip: a TOML file with the parameters of `ChipConfig`.
+"""Your own chip: a TOML file with the parameters of `ChipConfig`.
 
     base = "small"        # a preset: the values of parameters that are not given
     scratchpad_kib = 128

@@ -5,6 +5,7 @@ being K channels of one pixel. `Rows` is for the first convolution of a network 
 channels: pixels stay side by side as they come, so that a kernel row is one run of bytes.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,20 +40,20 @@ def _buffer(data: Data, size: int) -> np.ndarray:
     return values
 
 
-class _Placed:
+class _Placed(ABC):
     """What both layouts do with the positions of their bytes."""
 
     shape: tuple[int, ...]
     fill: int
 
     @property
+    @abstractmethod
     def size(self) -> int:
         """Bytes in device memory."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _placed(self, values: np.ndarray, fill: int) -> np.ndarray:
         """Values of `shape` and any type in the order of device memory, with `fill` between them."""
-        raise NotImplementedError
 
     @cached_property
     def _positions(self) -> tuple[np.ndarray, np.ndarray]:
@@ -65,11 +66,11 @@ class _Placed:
         places[elements[filled]] = filled
         return elements, places
 
-    def to_device(self, array: np.ndarray) -> bytes | np.ndarray:
-        """Device bytes of an int8 array of `shape`. Raises `LayoutError`."""
+    def to_device(self, array: np.ndarray) -> np.ndarray:
+        """Device bytes of an int8 array of `shape`: int8 (size,). Raises `LayoutError`."""
         values = _checked(array, self.shape)
         if self.size > _SMALL:
-            return self._placed(values, self.fill).tobytes()
+            return np.frombuffer(self._placed(values, self.fill).tobytes(), _INT8)
         elements, places = self._positions
         if elements.size == places.size:
             return values.reshape(-1).take(elements)
@@ -85,9 +86,9 @@ class _Placed:
             return self._taken(values)
         return values.take(self._positions[1]).reshape(self.shape)
 
+    @abstractmethod
     def _taken(self, values: np.ndarray) -> np.ndarray:
         """The array of `shape` in the bytes of the device."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

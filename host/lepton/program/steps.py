@@ -39,7 +39,7 @@ class Binding:
     def size(self) -> int:
         return self.layout.size
 
-    def to_device(self, array: np.ndarray) -> bytes | np.ndarray:
+    def to_device(self, array: np.ndarray) -> np.ndarray:
         """The bytes for the device of an array of the layout's shape. Raises `LayoutError`."""
         array = np.asarray(array)
         if array.dtype != self._type:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class LeptonToolkit:
-    """Where networks come from: the zoo, or a module of one's own."""
+    """Where networks come from: the zoo, or your own module."""
 
     def models(self) -> list[str]:
         """The names of the networks with weights."""
@@ -23,7 +23,7 @@ class LeptonToolkit:
         return LeptonNetwork(zoo.module(card), card.output_shape, input_shape=card.input_shape, name=name)
 
     def from_module(self, module: Any, input_shape: tuple[int, ...], name: str = "") -> "LeptonNetwork":
-        """A network of one's own `torch.nn.Module`, or Keras model on the torch backend.
+        """A network made of your own `torch.nn.Module`, or of a Keras model on the torch backend.
 
         input_shape: of one input, without the batch, as the module takes it: (channels, height, width) for torch,
         (height, width, channels) for Keras. Raises `LayerError` where the module does not take it, or gives other than

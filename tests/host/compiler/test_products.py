@@ -22,6 +22,26 @@ def scaled_like(b, name, *operands, factor=None):
     return name
 
 
+def any_image(seed):
+    """A generator, and a (height, width, channels) that it has chosen."""
+    random = np.random.default_rng(seed)
+    height, width = (int(n) for n in random.integers(2, 14, 2))
+    return random, (height, width, int(random.choice([1, 3, 16, 20, 50])))
+
+
+def any_of_one_size(random):
+    """Scales near one another, so that sums can be expressed."""
+    return quantization(random.uniform(0.04, 0.06), int(random.integers(-99, 99)))
+
+
+def fitting(b, name, op, *operands):
+    """Give the result of a sum or product of such operands a scale that it fills."""
+    if op is Mul:
+        scaled_like(b, name, *operands)
+    else:
+        b.graph.tensors[name].quantization = quantization(0.09, 3)
+
+
 def gated(b, x):
     """Squeeze and excite: a mean, two 1 x 1 layers, the second through a table, and one factor for each channel."""
     channels = b.shape(x)[3]
@@ -62,9 +82,7 @@ def test_products_are_fused_into_their_producer(config, arithmetic):
 @pytest.mark.parametrize("seed", range(12))
 def test_every_broadcast_of_rows_and_columns(seed, op, arithmetic):
     """Random shapes; one operand, the first or the second, has one row, one column, or both."""
-    random = np.random.default_rng([seed, 77])
-    height, width = (int(n) for n in random.integers(2, 14, 2))
-    channels = int(random.choice([1, 3, 16, 20, 50]))
+    random, (height, width, channels) = any_image([seed, 77])
     b = Builder((1, height, width, 6), seed)
     whole = b.conv("image", channels, padding=PADDED)
     small = b.conv("image", channels, padding=PADDED)
@@ -73,12 +91,9 @@ def test_every_broadcast_of_rows_and_columns(seed, op, arithmetic):
     small = b.depthwise(small, kernel)
     operands = [whole, small] if random.random() < 0.5 else [small, whole]
     result = b.node(op(), operands, b.shape(whole))
-    for name in operands:  # scales of one size, so that sums can be expressed
-        b.graph.tensors[name].quantization = quantization(random.uniform(0.04, 0.06), int(random.integers(-99, 99)))
-    if op is Mul:
-        scaled_like(b, result, whole, small)
-    else:
-        b.graph.tensors[result].quantization = quantization(0.09, 3)
+    for name in operands:
+        b.graph.tensors[name].quantization = any_of_one_size(random)
+    fitting(b, result, op, whole, small)
     exact(b.done(result), ["tiny", "cramped4", "cramped16"][seed % 3], arithmetic)
 
 
@@ -87,24 +102,18 @@ def test_every_broadcast_of_rows_and_columns(seed, op, arithmetic):
 @pytest.mark.parametrize("seed", range(10))
 def test_constant_operands(seed, op, arithmetic):
     """For every channel, row, column, pixel or element; one value for all; fused into a layer or not."""
-    random = np.random.default_rng([seed, 78])
-    height, width = (int(n) for n in random.integers(2, 12, 2))
-    channels = int(random.choice([3, 16, 20, 50]))
+    random, (height, width, channels) = any_image([seed, 78])
     b = Builder((1, height, width, 6), seed)
     x = b.conv("image", channels, padding=PADDED)
-    b.graph.tensors[x].quantization = quantization(random.uniform(0.04, 0.06), int(random.integers(-99, 99)))
+    b.graph.tensors[x].quantization = any_of_one_size(random)
     shape = [(channels,), (1, 1, channels), (height, 1, channels), (1, 1, width, channels),
              (1, height, width, channels),
              (1, height, width, 1), (height, 1, 1), (1,), (), (1, 1, 1, channels)][seed]
     data = random.integers(-128, 128, shape).astype(np.int8)
-    b.graph.tensors["constant"] = Tensor("constant", data.shape, data.dtype,
-                                         quantization(random.uniform(0.04, 0.06), int(random.integers(-99, 99))), data)
+    b.graph.tensors["constant"] = Tensor("constant", data.shape, data.dtype, any_of_one_size(random), data)
     operands = [x, "constant"] if random.random() < 0.5 else ["constant", x]
     result = b.node(op(), operands, b.shape(x))
-    if op is Mul:
-        scaled_like(b, result, x, "constant")
-    else:
-        b.graph.tensors[result].quantization = quantization(0.09, 3)
+    fitting(b, result, op, x, "constant")
     outputs = [result, b.max_pool(x, kernel=(2, 2))] if seed % 2 else [result]
     exact(b.done(*outputs), ["tiny", "cramped4", "cramped16"][seed % 3], arithmetic)
 
@@ -113,9 +122,7 @@ def test_constant_operands(seed, op, arithmetic):
 @pytest.mark.parametrize("seed", range(8))
 def test_one_channel_for_all(seed, arithmetic):
     """A spatial gate: the channel is copied to all lanes, also from the middle of a block, or from the host."""
-    random = np.random.default_rng([seed, 79])
-    height, width = (int(n) for n in random.integers(2, 12, 2))
-    channels = int(random.choice([3, 16, 20, 50]))
+    random, (height, width, channels) = any_image([seed, 79])
     b = Builder((1, height, width, 6), seed)
     x = b.conv("image", channels, padding=PADDED)
     if seed % 4 == 0:

@@ -98,7 +98,7 @@ class Context:
             data = np.asarray(self.graph.tensors[operand.tensor].data)
             pixels = np.broadcast_to(data.reshape(-1, data.shape[-1] if data.ndim else 1),
                                      (shape[0] * shape[1], shape[2]))
-            self.constants[name] = bytes(Blocked(pixels.shape, *shape, self.lanes).to_device(pixels))
+            self.constants[name] = Blocked(pixels.shape, *shape, self.lanes).to_device(pixels).tobytes()
         return self.new_image(name, shape)
 
     def write(self, node: ChipNode) -> Image:
