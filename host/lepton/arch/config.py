@@ -37,6 +37,7 @@ class ChipConfig:
     window_columns: int = 256  # widest image of a depthwise walk; 0: no window unit
     controller: bool = False  # a processor that serves several clients; the host drives the chip directly without it
     clock_mhz: int = 100  # the clock that latency figures are stated at
+    clock_origin: str = ""  # what shows that the chip reaches it, as "placed and routed on ULX3S"; "": it is assumed
 
     def __post_init__(self) -> None:
         for name, low, high in (("lanes", 4, 64), ("bus_bytes", 4, 64), ("scratchpad_banks", 2, 16),
@@ -56,6 +57,8 @@ class ChipConfig:
             raise ConfigError(f"semaphores must be 16, the width of the wait and post masks, not {self.semaphores!r}")
         if not 1 <= self.clock_mhz <= 10_000:
             raise ConfigError(f"clock_mhz must be an integer in 1..10000, not {self.clock_mhz!r}")
+        if not self.clock_origin.isprintable():
+            raise ConfigError(f"clock_origin must be one line of printable text, not {self.clock_origin!r}")
         if self.controller and self.layer_slots != 256:
             raise ConfigError(f"layer_slots must be 256 with a controller, not {self.layer_slots!r}: "
                               "its firmware reads the snapshots of all layers")
@@ -85,10 +88,17 @@ class ChipConfig:
         return self.lanes * self.columns
 
     @property
+    def clock(self) -> str:
+        """The clock that times are stated at, with its origin."""
+        if not self.clock_origin:
+            return f"an assumed {self.clock_mhz} MHz"
+        return f"{self.clock_mhz} MHz, {self.clock_origin}"
+
+    @property
     def hash(self) -> str:
         """Hex digest of everything a compiled program depends on."""
         values = asdict(self)
-        del values["name"], values["clock_mhz"], values["controller"]
+        del values["name"], values["clock_mhz"], values["clock_origin"], values["controller"]
         return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:16]
 
     def with_(self, **changes: Any) -> "ChipConfig":

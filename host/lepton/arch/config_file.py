@@ -6,7 +6,8 @@
 """
 
 import difflib
-from dataclasses import MISSING, Field, fields
+import json
+from dataclasses import MISSING, Field, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,13 @@ def load_config(path: Path) -> ChipConfig:
         return _config(values, path.stem)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def config_text(config: ChipConfig) -> str:
+    """The TOML file that `load_config` makes the same chip of."""
+    values = asdict(config)
+    # A JSON text, number or truth value is one of TOML as well.
+    return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items())
 
 
 def _config(values: dict[str, Any], name: str) -> ChipConfig:

@@ -53,7 +53,8 @@ def chrome_trace(report: Report, name: str, bursts: Iterable[Span] = ()) -> dict
                     "args": {"first cycle": span.first, "cycles": span.cycles, "address": hex(span.address),
                              "bytes": span.bytes}} for span in inside]
     return {"traceEvents": events, "displayTimeUnit": "ns",
-            "otherData": {"network": name, "config": report.config.name, "clock_mhz": clock, "cycles": report.cycles,
+            "otherData": {"network": name, "config": report.config.name, "clock_mhz": clock,
+                          "clock": report.config.clock, "cycles": report.cycles,
                           "read_bytes": report.counters["READ_BEATS"] * report.config.bus_bytes,
                           "write_bytes": report.counters["WRITE_BEATS"] * report.config.bus_bytes}}
 

@@ -3,10 +3,11 @@
 from argparse import Namespace
 from pathlib import Path
 
-from ..arch import ConfigError
+from ..arch import ChipConfig, ConfigError
+from ..arch.config_file import config_text
 from .chip_output import print_json, reporting
 from .console import facts, grouped
-from .files import FileError
+from .files import FileError, write_text_atomically
 
 _TITLES = {"luts": "LUTs", "flip_flops": "flip-flops", "dsps": "DSPs", "block_rams": "block RAMs"}
 
@@ -24,13 +25,17 @@ def run(arguments: Namespace) -> int:
         from lepton_hdl.flow.board import board_top
         top, platform, baud = board_top(arguments.board, arguments.config, arguments.clock * 1e6)
         made = build(top, platform, arguments.clock, folder, arguments.seed, say)
+    timed = placed(arguments.config, arguments.board, made.asked_mhz)
+    described = folder / f"{timed.name}.toml"
+    write_text_atomically(described, config_text(timed))
     if arguments.json:
         print_json({"board": arguments.board, "config": arguments.config.name, "bitstream": str(made.bitstream),
-                    "baud": baud, "asked_mhz": made.asked_mhz, "reached_mhz": made.reached_mhz, "used": made.used,
-                    "available": made.available, "path": made.path})
+                    "config_file": str(described), "baud": baud, "asked_mhz": made.asked_mhz,
+                    "reached_mhz": made.reached_mhz, "used": made.used, "available": made.available, "path": made.path})
         return 0
     console.print(facts([
         ("written", str(made.bitstream)),
+        ("times", f"--config {described} states them at {timed.clock}"),
         ("clock", f"{made.asked_mhz:g} MHz asked for, {made.reached_mhz:.1f} MHz reached, placed and routed; longest "
                   f"path {made.logic_ns:.1f} ns of logic and {made.wires_ns:.1f} ns of wires"),
         ("serial port", f"{grouped(baud)} baud"),
@@ -38,3 +43,9 @@ def run(arguments: Namespace) -> int:
                           f"({100 * made.used[name] / made.available[name]:.0f} %)") for name in _TITLES),
     ]))
     return 0
+
+
+def placed(config: ChipConfig, board: str, clock_mhz: float) -> ChipConfig:
+    """The chip with the clock that it has on a board, in whole MHz: times are not shown shorter than they are."""
+    return config.with_(name=f"{config.name}-{board}", clock_mhz=int(clock_mhz),
+                        clock_origin=f"placed and routed on {board.upper()}")

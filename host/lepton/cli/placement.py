@@ -27,7 +27,8 @@ def placement_facts(model: CompiledModel, costs: Sequence[HostCost]) -> list[tup
             jobs = sum(isinstance(step, ChipStep) for step in model.steps)
             cycles = model.cycles
             latency = cycles / (model.config.clock_mhz * 1000)
-            text += f"; {jobs} job{'s' * (jobs != 1)}, about {grouped(round(cycles))} cycles ({latency:.3g} ms)"
+            text += (f"; {jobs} job{'s' * (jobs != 1)}, about {grouped(round(cycles))} cycles ({latency:.3g} ms at "
+                     f"{model.config.clock})")
         else:
             text += f"; {milliseconds(sum(cost.seconds for cost in costs))} on this machine, with layout changes"
         lines.append((f"on the {where}", text))
@@ -40,7 +41,7 @@ def cpu_facts(model: CompiledModel, costs: Sequence[HostCost], cpu: CpuTime | No
         return []
     together = model.cycles / (model.config.clock_mhz * 1e6) + sum(cost.seconds for cost in costs)
     text = f"{milliseconds(cpu.seconds)} by {cpu.framework} on one thread of this machine; "
-    text += f"chip and host together take {milliseconds(together)}"
+    text += f"chip, at {model.config.clock}, and host together take {milliseconds(together)}"
     if cpu.seconds < together:
         text += ": THE CPU ALONE IS FASTER for this network"
     return [("on the CPU alone", text)]

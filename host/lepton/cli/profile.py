@@ -3,6 +3,7 @@
 import json
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,8 @@ def _model(console: Console, path: Path, config: ChipConfig | None, calibration:
     if config and config.hash != model.config_hash:
         raise FileError(f"{path}: is compiled for configuration {model.config.name!r}, not {config.name!r}; "
                         "leave out --config, or give the original network")
-    return model
+    # The same chip, of which the file may state another clock.
+    return replace(model, config=config) if config else model
 
 
 def _inputs(model: CompiledModel, path: str | None) -> dict[str, np.ndarray]:

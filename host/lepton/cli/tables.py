@@ -15,16 +15,11 @@ computed (comp), waited for input (read), for weights (wgts), for room to write 
 its own earlier results (sync), or was idle."""
 
 
-def clock(config: ChipConfig) -> str:
-    """The clock of times, with its origin: the configuration states it, nothing has measured it."""
-    return f"an assumed {config.clock_mhz} MHz"
-
-
 def chip_facts(config: ChipConfig, device: str) -> Table:
     """The chip's size, memories and bus."""
     return facts([
         ("chip", f"{config.name}: {config.lanes}x{config.columns} int8 multipliers, "
-                 f"{config.macs_per_cycle} MACs a cycle, {clock(config)}, on device {device!r}"),
+                 f"{config.macs_per_cycle} MACs a cycle, {config.clock}, on device {device!r}"),
         ("memories", f"scratchpad {config.scratchpad_kib} KiB in {config.scratchpad_banks} banks, weights "
                      f"{config.weight_kib} KiB, {grouped(config.accumulator_rows)} accumulator rows"),
         ("bus", f"AXI4, {config.bus_bytes} bytes a cycle, {config.outstanding} bursts outstanding each way"),

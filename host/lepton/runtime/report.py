@@ -127,8 +127,7 @@ class Report:
             whole = self.chip_ms + 1000 * seconds
             lines += [("latency", f"{whole:.3f} ms an image, {grouped(round(1000 / whole))} images a second, host "
                                   "included"),
-                      ("chip", f"{self.chip_ms:.3f} ms: {grouped(self.cycles)} cycles at an assumed "
-                               f"{self.config.clock_mhz} MHz")]
+                      ("chip", f"{self.chip_ms:.3f} ms: {grouped(self.cycles)} cycles at {self.config.clock}")]
         else:
             lines.append(("latency", "unknown: this device does not count cycles"))
         if costs:

@@ -59,5 +59,5 @@ class LeptonChip:
 
     def __str__(self) -> str:
         config = self.config
-        return (f"{config.name}: {config.lanes}x{config.columns} int8 multipliers at an assumed {config.clock_mhz} MHz "
-                f"on device {self.name!r}")
+        return (f"{config.name}: {config.lanes}x{config.columns} int8 multipliers at {config.clock}, on "
+                f"device {self.name!r}")

@@ -3,15 +3,17 @@
 import json
 import re
 
+import lepton.models
 import pytest
 from amaranth.hdl import Module, Signal
 from amaranth.lib import io
 from lepton.arch import PRESETS
+from lepton.arch.config_file import load_config
 from lepton.cli import main
 from lepton.cli.main import EXIT_USER_ERROR
 from lepton_hdl.boards.ecp5_pll import settings
 from lepton_hdl.boards.ulx3s import OSCILLATOR_HZ, Ulx3s, best_baud, platform
-from lepton_hdl.flow import bitstream
+from lepton_hdl.flow import bitstream, board
 from lepton_hdl.flow.bitstream import ClockTooFast, build, prepare
 from lepton_hdl.flow.board import board_top
 from lepton_hdl.flow.yosys import FlowError, yosys
@@ -19,6 +21,7 @@ from lepton_hdl.flow.yosys import FlowError, yosys
 from tests.sim.copier import Copier
 
 CLOCK_MHZ = 60
+MODEL = lepton.models.load("mnist")
 
 
 class Square(Ulx3s):
@@ -50,6 +53,21 @@ def test_a_bitstream_and_its_timing(tmp_path):
     assert 1000 / (made.logic_ns + made.wires_ns) == pytest.approx(made.reached_mhz, rel=0.05)
     for step in ("elaborating the board", "Yosys", "placing and routing", "Routing", "packing the bitstream"):
         assert any(text.startswith(step) for text in said), step
+
+
+def test_the_file_of_a_build_states_times_at_its_clock(tmp_path, monkeypatch, capsys):
+    """A chip's cycles become times at the clock of the bitstream, and every time says where its clock comes from."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(board, "board_top", lambda name, config, hertz: (square(CLOCK_MHZ), platform(), 3_000_000))
+    assert main(["chip", "build", "--config", "tiny", "--clock", str(CLOCK_MHZ), "-o", "made"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "times --config made/tiny-ulx3s.toml states them at 60 MHz, placed and routed on ULX3S" in out
+    chip = load_config(tmp_path / "made" / "tiny-ulx3s.toml")
+    assert chip.hash == PRESETS["tiny"].hash and chip.clock == "60 MHz, placed and routed on ULX3S"
+    assert main(["compile", str(MODEL.path), "-o", "net.lepton", "--config", "made/tiny-ulx3s.toml"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    cycles, ms = re.search(r"about ([\d ]+) cycles \(([\d.]+) ms at 60 MHz, placed and routed on ULX3S\)", out).groups()
+    assert float(ms) == pytest.approx(int(cycles.replace(" ", "")) / 60_000, rel=0.01)
 
 
 def test_a_clock_that_is_not_reached(tmp_path):

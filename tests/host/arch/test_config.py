@@ -43,6 +43,15 @@ def test_the_hash_covers_what_a_program_depends_on():
     assert len(hashes) == len(changes) + 1
 
 
+def test_a_clock_says_where_it_comes_from():
+    base = PRESETS["base"]
+    assert base.clock == "an assumed 100 MHz"
+    placed = base.with_(clock_mhz=62, clock_origin="placed and routed on ULX3S")
+    assert placed.clock == "62 MHz, placed and routed on ULX3S" and placed.hash == base.hash
+    with pytest.raises(ConfigError, match=r"clock_origin must be one line of printable text, not 'a\\nb'"):
+        base.with_(clock_origin="a\nb")
+
+
 def test_presets_are_named_as_they_are_listed():
     assert all(name == config.name and isinstance(config, ChipConfig) for name, config in PRESETS.items())
     assert len({config.hash for config in PRESETS.values()}) == len(PRESETS)

@@ -2,7 +2,7 @@
 
 import pytest
 from lepton.arch import PRESETS, ChipConfig, ConfigError
-from lepton.arch.config_file import config_from
+from lepton.arch.config_file import config_from, config_text
 
 WHOLE = """
 name = "mine"
@@ -59,6 +59,13 @@ def test_what_is_wrong_is_named(file, text, message):
     with pytest.raises(ConfigError) as caught:
         config_from(path)
     assert str(caught.value).startswith(f"{path}: {message}")
+
+
+@pytest.mark.parametrize("chip", [
+    *PRESETS.values(),
+    PRESETS["small"].with_(name='a "name" \\ of ü', controller=True, clock_mhz=7, clock_origin="'x'")])
+def test_a_chip_survives_its_file(file, chip):
+    assert config_from(file(config_text(chip))) == chip
 
 
 def test_files_that_cannot_be_read(tmp_path):
