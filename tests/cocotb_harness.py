@@ -37,12 +37,9 @@ from cocotb_tools.runner import get_runner
 from lepton_sim.cache import build_root, digest, making_folder
 from lepton_sim.compile import (
     Flags,
-    compile_objects,
-    include_options,
     link,
-    model_objects,
     runtime_objects,
-    single_object,
+    unity_objects,
     verilate,
 )
 from lepton_sim.verilog import generate
@@ -201,13 +198,7 @@ def build_model(component: wiring.Component, name: str, *, waves: bool = False, 
     with making_folder(final) as folder:
         if folder is not None:
             generated = verilate(verilog, name, folder, flags)
-            if optimize == "-O0":
-                objects = [single_object(generated, flags, [main], ("verilated.h", "verilated_vpi.h"))]
-            else:
-                objects = [*model_objects(generated, flags), folder / "cocotb_main.o"]
-                # cocotb's main program is the same for all, but it includes the model's header.
-                options = [*flags.compile, optimize, *generated.defines, f"-I{folder}"]
-                compile_objects([(main, folder / "cocotb_main.o", [*options, *include_options()])])
+            objects = unity_objects(generated, flags, [main], ("verilated.h", "verilated_vpi.h"))
             link([*objects, *runtime_objects(generated, flags)], folder / name,
                  [f"-L{libraries}", "-lcocotbvpi_verilator"])
             for leftover in [*folder.glob("*.o"), *folder.glob("*.cpp"), *folder.glob("*.gch")]:

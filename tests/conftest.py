@@ -1,5 +1,7 @@
 """Settings of all tests, and the seeds of this run, printed with the command that repeats them."""
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 from lepton.driver import Driver
@@ -17,6 +19,12 @@ Driver.default_cycle_limit = 10_000_000
 
 def pytest_configure(config: pytest.Config) -> None:
     new_seed()  # before the workers start, which inherit it
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than processors, since many tests wait for servers, boards and locks."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_report_header(config: pytest.Config) -> str:

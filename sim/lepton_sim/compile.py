@@ -178,29 +178,37 @@ def model_objects(generated: Generated, flags: Flags, extra: Iterable[Path] = ()
     return [target for _, target, _ in tasks]
 
 
-def single_object(generated: Generated, flags: Flags, extra: Iterable[Path], headers: tuple[str, ...]) -> Path:
-    """Compile a design's C++ and the `extra` sources as one file: the least work in total, but on one processor.
+def unity_objects(generated: Generated, flags: Flags, extra: Iterable[Path], headers: tuple[str, ...]) -> list[Path]:
+    """Compile a design's C++ and the `extra` sources as two files, the slow one without optimization.
 
-    For models that run once, where reading `headers` (of Verilator) would take most of the time: they are read once
-    for all designs.
+    The least work in total, though on one processor: reading the `headers` (of Verilator) takes most of the time of
+    a small model, and they are read once for all designs.
     """
-    options = [*flags.compile, *flags.optimize, *generated.defines, *include_options()]
+    objects = []
+    for kind, sources, optimize in (("fast", [*(f"{name}.cpp" for name in generated.fast), *extra], flags.optimize),
+                                    ("slow", [f"{name}.cpp" for name in generated.slow], ("-O0",))):
+        options = [*flags.compile, *optimize, *generated.defines, *include_options()]
+        unity = generated.folder / f"unity_{kind}.cpp"
+        unity.write_text("".join(f'#include "{source}"\n' for source in sources))
+        included = ["-include", str(_precompiled(headers, options)), f"-I{generated.folder}"]
+        compile_objects([(unity, unity.with_suffix(".o"), [*included, *options])])
+        objects.append(unity.with_suffix(".o"))
+    return objects
+
+
+def _precompiled(headers: tuple[str, ...], options: list[str]) -> Path:
+    """A header that includes `headers` (of Verilator), compiled once for these options."""
     text = "".join(f'#include "{name}"\n' for name in headers)
     tools = compiler()
-    version = digest(verilator().version, tools.version, shlex.join(tools.command), *options, text)
-    final = build_root() / "headers" / version
+    final = build_root() / "headers" / digest(verilator().version, tools.version, shlex.join(tools.command), *options,
+                                              text)
     with making_folder(final) as folder:
         if folder is not None:
             header = folder / "headers.h"
             header.write_text(text)
             run([*tools.command, *options, "-x", "c++-header", header, "-o", folder / "headers.h.gch"],
                 "compiling Verilator's headers", folder)
-    unity = generated.folder / "all.cpp"
-    sources = [*(f"{name}.cpp" for name in (*generated.fast, *generated.slow)), *extra]
-    unity.write_text("".join(f'#include "{source}"\n' for source in sources))
-    target = unity.with_suffix(".o")
-    compile_objects([(unity, target, ["-include", str(final / "headers.h"), f"-I{generated.folder}", *options])])
-    return target
+    return final / "headers.h"
 
 
 def link(objects: Iterable[Path], target: Path, options: Iterable[str] = ()) -> None:

@@ -6,12 +6,23 @@ from dataclasses import dataclass
 from lepton.arch.commands import PARAM_WORDS, TABLE_BYTES, UNIFORM_PARAM_WORDS, Rounding
 from lepton_hdl.tensor.parameters import record_write_layout
 
+from tests.cocotb_harness import parameters
 from tests.hdl.tensor.bench import INT_MAX, INT_MIN, pick, random_params, requantized, residual_added
-from tests.hdl.tensor.commands import SMALL
 
-CONFIG = SMALL[4]
-LANES = CONFIG.lanes
-RECORD_WRITE = record_write_layout(CONFIG)
+
+@dataclass(frozen=True)
+class Width:
+    """What the tail knows of the chip's configuration: as many columns as lanes."""
+
+    lanes: int
+
+    @property
+    def columns(self) -> int:
+        return self.lanes
+
+
+LANES = parameters().get("lanes", 4)
+RECORD_WRITE = record_write_layout(Width(LANES))
 
 
 @dataclass
