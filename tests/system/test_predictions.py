@@ -1,6 +1,7 @@
 """What `lepton compile` predicts a job to take, against the chip's own counters with the default memory profile.
 
-Bounds of totals: 3 % for whole networks of practice, 15 % for any small network; the median of those is within 3 %.
+Bounds of totals: 3 % for whole networks of practice; of random networks 8 % above 4 000 cycles and 15 % below, with a
+median within 3 %.
 """
 
 from statistics import median
@@ -13,6 +14,7 @@ from lepton.models import topologies
 from lepton.program import ChipStep
 from lepton.runtime import Session
 
+from tests.host.compiler.compiler_graphs import Builder
 from tests.host.compiler.compiler_moves import random_moves
 from tests.host.compiler.compiler_random import OPERATORS, network, single
 from tests.host.compiler.compiler_reshapes import reshaping_network
@@ -35,6 +37,17 @@ def test_layers_take_what_was_predicted(boards, name):
     assert model.cycles == pytest.approx(report.cycles, rel=0.03)
 
 
+def waits_for_records(seed):
+    """Short commands, whose records wait on `tiny` for the weights of later layers: there a beat of LOAD is four words,
+    and the port reads 256 beats ahead."""
+    b = Builder((1, 3, 5, 16), seed)
+    same = ((1, 1), (1, 1))
+    x = b.depthwise(b.depthwise("image", padding=same), padding=same)
+    for _ in range(2):
+        x = b.conv(x, 24, padding=same)
+    return b.done()
+
+
 def small_networks():
     """Jobs of 300 to 40 000 cycles with every operator of the chip."""
     for seed in range(8):
@@ -43,6 +56,7 @@ def small_networks():
         yield f"reshapes {seed}", reshaping_network(seed)
         kind = OPERATORS[seed % len(OPERATORS)]
         yield f"{kind} {seed}", single(kind, seed)
+    yield "waits for records", waits_for_records(0)
 
 
 @pytest.mark.parametrize("config", ["tiny", "small", "base"])
@@ -50,6 +64,7 @@ def test_small_networks_take_what_was_predicted(boards, config):
     """Fetch, first loads, last stores and the start of every job included."""
     random = np.random.default_rng(1)
     errors = {}
+    bounds = {}
     for name, graph in small_networks():
         model = compile_graph(graph, config)
         inputs = {tensor: random.integers(0, 256, graph.tensors[tensor].shape).astype(np.uint8).view(
@@ -58,6 +73,7 @@ def test_small_networks_take_what_was_predicted(boards, config):
             report = session.run(inputs).report
         assert model.cycles == sum(step.cycles for step in model.steps if isinstance(step, ChipStep))
         errors[name] = model.cycles / report.cycles - 1
-    off = {name: round(error, 3) for name, error in errors.items() if abs(error) > 0.15}
+        bounds[name] = 0.08 if report.cycles > 4000 else 0.15
+    off = {name: round(error, 3) for name, error in errors.items() if abs(error) > bounds[name]}
     assert not off, f"predicted beyond counted: {off}"
     assert median(map(abs, errors.values())) < 0.03

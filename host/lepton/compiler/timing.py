@@ -6,7 +6,9 @@ the engine's slowest part needs. Constants are latencies of the RTL (`hdl/lepton
 """
 
 from bisect import bisect_right
+from collections import deque
 from dataclasses import dataclass
+from math import inf
 
 from ..arch import ChipConfig, Engine, TensorOpcode
 from ..arch.repeat import record_words
@@ -56,15 +58,23 @@ class _Semaphores:
         self._taken: dict[int, int] = {}
 
     def ready(self, mask: int) -> float:
-        """When every semaphore in `mask` can be taken."""
+        """When every semaphore in `mask` can be taken; infinite where a post's time is not known yet."""
         time = 0.0
         while mask:
             lowest = mask & -mask
+            posts = self._posts.get(lowest, ())
             index = self._taken.get(lowest, 0)
-            time = max(time, self._posts[lowest][index])
-            self._taken[lowest] = index + 1
+            if index == len(posts):
+                return inf
+            time = max(time, posts[index])
             mask ^= lowest
         return time
+
+    def take(self, mask: int) -> None:
+        while mask:
+            lowest = mask & -mask
+            self._taken[lowest] = self._taken.get(lowest, 0) + 1
+            mask ^= lowest
 
     def post(self, mask: int, time: float) -> None:
         while mask:
@@ -74,28 +84,48 @@ class _Semaphores:
 
 
 class _Stream:
-    """The records of one engine on their way through its queue; `counts` says how many commands each stands for."""
+    """The commands of one engine, and their records on the way through its queue.
 
-    def __init__(self, counts: list[int]) -> None:
+    `counts` says how many commands each record stands for, `free` when the engine can start the next command.
+    """
+
+    def __init__(self, commands: list[Command], counts: list[int]) -> None:
+        self._commands = commands
+        self._next = 0
         self._counts = counts
         self._record = 0
         self._round = 0
         self._left: list[float] = []  # when each record left the queue
+        self.free = 0.0
+
+    def earliest(self, semaphores: _Semaphores) -> float:
+        """When the next command can start if its record does not wait for data of LOAD.
+
+        Infinite where there is no command, or where it waits for one whose end is not known yet.
+        """
+        if self._next == len(self._commands):
+            return inf
+        return max(semaphores.ready(self._commands[self._next].fields["wait"]), self.free, self._asked + _REFILL)
 
     def fetched(self, load: "_Dma") -> float:
         """When the record of the next command is there; it comes behind what LOAD has asked for before."""
-        if self._record < _AHEAD:
-            return _FETCH
-        asked = self._left[self._record - _AHEAD]
-        return asked + _REFILL + min(max(load.busy(asked) - asked - _LATENCY, 0), _BEATS_AHEAD)
+        return self._asked + _REFILL + load.ahead(self._asked)
 
-    def taken(self, time: float) -> None:
-        """The next command has started."""
+    @property
+    def _asked(self) -> float:
+        """When the record of the next command was asked for."""
+        return self._left[self._record - _AHEAD] if self._record >= _AHEAD else _FETCH - _REFILL
+
+    def start(self, time: float) -> Command:
+        """The next command, which starts at `time`."""
+        command = self._commands[self._next]
+        self._next += 1
         self._round += 1
         if self._round == self._counts[self._record]:
             self._left.append(time)
             self._record += 1
             self._round = 0
+        return command
 
 
 class _Dma:
@@ -107,13 +137,19 @@ class _Dma:
         self._gathered = gathered
         self._issue = 0.0  # when the next row may be asked for
         self._bus = 0.0  # when the bus is free
+        # Of each command: its start, when the bus is free of it, and the cycles that its beats in flight can take.
         self._starts: list[float] = []
         self._ends: list[float] = []
+        self._in_flight: list[float] = []
+        # The latest bursts, as many as may be in flight: the end of each, its beats, and its cycles for each beat.
+        self._bursts: deque[tuple[float, int, float]] = deque(maxlen=config.outstanding)
 
-    def busy(self, time: float) -> float:
-        """When the bus is free of the commands that have started by `time`."""
+    def ahead(self, time: float) -> float:
+        """The cycles that a record which is asked for at `time` waits for the data of earlier requests."""
         started = bisect_right(self._starts, time)
-        return self._ends[started - 1] if started else 0.0
+        if not started:
+            return 0.0
+        return min(max(self._ends[started - 1] - time - _LATENCY, 0), self._in_flight[started - 1])
 
     def run(self, fields: dict[str, int], start: float, slower: float = 1) -> tuple[float, float]:
         """(when the next command may start, when this one is done)."""
@@ -125,14 +161,32 @@ class _Dma:
         words = -(-size // config.lanes)
         # Short bursts: only as many as may be in flight hide the latency.
         each = max(beats, words, (_LATENCY + _BURST_GAP) / config.outstanding if rows > 1 else 1)
+        each *= slower * _REFRESH
         start = max(start, self._issue)
-        self._starts.append(start)
         begin = max(start + self._overhead[0] + min(beats, self._gathered) + _LATENCY, self._bus)
-        self._bus = begin + rows * each * slower * _REFRESH
+        self._bus = begin + rows * each
+        bursts = 1 + size // _BURST_BYTES
+        self._starts.append(start)
         self._ends.append(self._bus)
-        bursts = rows * (1 + size // _BURST_BYTES)
-        self._issue = max(start + bursts + _ISSUE, self._bus - _LATENCY - _BEATS_AHEAD)
+        if rows == 1 and bursts == 1:  # asked for as a whole
+            self._in_flight.append(inf)
+        else:
+            self._in_flight.append(each / beats * min(config.outstanding * beats / bursts, _BEATS_AHEAD))
+        for later in reversed(range(min(rows * bursts, config.outstanding))):
+            self._bursts.append((self._bus - later * each / bursts, beats // bursts, each / beats))
+        self._issue = max(start + rows * bursts + _ISSUE, self._room() - _LATENCY)
         return self._issue, self._bus + self._overhead[1]
+
+    def _room(self) -> float:
+        """When the port may ask for another burst: fewer are in flight than may be, and fewer than `_BEATS_AHEAD`
+        beats."""
+        free = self._bursts[0][0] if len(self._bursts) == self._config.outstanding else 0.0
+        beats = _BEATS_AHEAD - 1
+        for end, burst, each in reversed(self._bursts):
+            if burst >= beats:
+                return max(free, end - beats * each)
+            beats -= burst
+        return free
 
 
 class _Tensor:
@@ -175,30 +229,39 @@ class _Tensor:
 
 def predict(commands: list[Command], records: dict[Engine, list[int]], config: ChipConfig) -> Prediction:
     """The cycles of a job's commands, which have their semaphores; `records` has for each engine how many of them each
-    record stands for."""
+    record stands for.
+
+    The engines' commands are taken in the order of time, not of `commands`: LOAD runs far ahead of the others, and the
+    records that these fetch wait for its data.
+    """
     semaphores = _Semaphores()
-    streams = {engine: _Stream(records[engine]) for engine in Engine}
+    streams = {engine: _Stream([command for command in commands if command.engine == engine], records[engine])
+               for engine in Engine}
     load = _Dma(config, _READ)
     store = _Dma(config, _WRITE, _GATHERED)
     tensor = _Tensor(config)
     slower = {command.fields["layer"]: _STRIDED for command in commands if command.engine == Engine.TENSOR
               and command.fields["opcode"] == TensorOpcode.WINDOW and command.fields["stride_y"] > 1}
     ends: dict[int, float] = {}
-    free = dict.fromkeys(Engine, 0.0)
     total = 0.0
-    for command in commands:
-        engine = command.engine
-        fields = command.fields
-        start = max(streams[engine].fetched(load), free[engine], semaphores.ready(fields["wait"]))
-        streams[engine].taken(start)
+    earliest = dict.fromkeys(Engine, inf)
+    for _ in commands:
+        for engine, stream in streams.items():
+            if earliest[engine] == inf:
+                earliest[engine] = stream.earliest(semaphores)
+        engine = min(earliest, key=earliest.__getitem__)
+        stream = streams[engine]
+        start = max(earliest[engine], stream.fetched(load))
+        earliest[engine] = inf
+        fields = stream.start(start).fields
+        semaphores.take(fields["wait"])
         if engine == Engine.TENSOR:
-            free[engine], done = tensor.run(fields, start, fields["in_w"])
+            stream.free, done = tensor.run(fields, start, fields["in_w"])
             ends[fields["layer"]] = done
+        elif engine == Engine.LOAD:
+            stream.free, done = load.run(fields, start, slower.get(fields["layer"], 1.0))
         else:
-            if engine == Engine.LOAD:
-                free[engine], done = load.run(fields, start, slower.get(fields["layer"], 1.0))
-            else:
-                free[engine], done = store.run(fields, start)
+            stream.free, done = store.run(fields, start)
         semaphores.post(fields["post"], done)
         total = max(total, done)
     order = sorted(ends)
