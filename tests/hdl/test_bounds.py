@@ -3,7 +3,7 @@
 import pytest
 from amaranth.hdl import Module, Signal, signed
 from amaranth.sim import Simulator
-from lepton_hdl.bounds import above_power, below, word_outside
+from lepton_hdl.bounds import below, word_outside
 
 BITS = 8
 
@@ -27,12 +27,6 @@ def values_of(shape, expression) -> dict[int, int]:
     simulator.add_testbench(look)
     simulator.run()
     return found
-
-
-@pytest.mark.parametrize("power", [1, 2, 16, 64])
-def test_above_a_power(power):
-    assert values_of(BITS, lambda value: above_power(value, power)) == {
-        number: number > power for number in range(1 << BITS)}
 
 
 @pytest.mark.parametrize("size, lanes", [(16, 4), (32, 1), (64, 16), (128, 4)])

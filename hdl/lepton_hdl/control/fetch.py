@@ -22,6 +22,19 @@ ALIGNMENT = 64
 PROGRAM_TABLE = data.ArrayLayout(data.StructLayout({"offset": 32, "count": 32}), len(Engine))
 
 
+class _Check:
+    """One stream and the region: the stream's `offset`, how many of its commands fit, and the error `code`. `wrong` and
+    `fitting` keep the last two of the stream that was looked at last.
+    """
+
+    def __init__(self):
+        self.offset = Signal(32, name="offset")
+        self.fits = Signal(32, name="fits")
+        self.code = Signal(ErrorCode, name="code")
+        self.wrong = Signal(ErrorCode, name="wrong")
+        self.fitting = Signal(32, name="fitting")
+
+
 class ProgramFetcher(wiring.Component):
     """Starts when `active` rises after a reset: checks all three streams against the region, one a cycle,
     then keeps the queues full.
@@ -74,45 +87,56 @@ class ProgramFetcher(wiring.Component):
         turn = Signal(Engine)
         chosen = Signal(Engine)
         running = Signal()
-        # The stream that is checked, or whose command is asked for; the commands asked for before, and their bytes.
-        program = Signal(PROGRAM_TABLE.elem_shape)
-        number = Signal(32)
-        passed = Signal(32)
-        with m.Switch(Mux(running, chosen, turn)):  # not an index: that would be a wide shift, in every simulated cycle
-            for engine, record in ENGINE_RECORDS.items():
-                with m.Case(engine):
-                    m.d.comb += [program.eq(self.programs[engine]), number.eq(asked[engine]),
-                                 passed.eq(asked[engine] << record.size.bit_length() - 1)]
-        code, fits, skipped = self._check(m, turn, program)
+        # By engine: some of its commands have not been asked for. Compared when the count changes: in the cycle that
+        # chooses an engine the comparison would be a long path.
+        more = Signal(len(Engine))
+        looked_at = Signal(Engine)  # whose room is computed for the next cycle
+        check = self._check(m, turn, looked_at)
         with m.FSM():
-            with m.State("WAIT"), m.If(self.active):
-                m.next = "CHECK"
+            with m.State("WAIT"):
+                # The registers of the job have been written before it becomes active.
+                m.d.comb += looked_at.eq(min(Engine))
+                m.d.sync += more.eq(Cat(self.programs[engine].count != 0 for engine in Engine))
+                with m.If(self.active):
+                    m.next = "CHECK"
             with m.State("CHECK"):
-                m.d.sync += place.eq(program.offset + skipped)
+                m.d.comb += looked_at.eq(_after(turn))
+                m.d.sync += [place.eq(check.offset), check.wrong.eq(check.code), check.fitting.eq(check.fits)]
                 m.d.sync += turn.eq(_after(turn))
                 with m.If(turn == max(Engine)):
                     m.next = "RUN"
-                with m.If(code != ErrorCode.NONE):
+                with m.If(check.code != ErrorCode.NONE):
                     m.d.sync += turn.eq(turn)
-                    m.next = "WRONG"
+                    m.next = "WRONG-PLACE"
+            with m.State("WRONG-PLACE"):
+                with m.If(check.wrong == ErrorCode.MEMORY_BOUNDS), m.Switch(turn):
+                    for engine, record in ENGINE_RECORDS.items():
+                        with m.Case(engine):
+                            m.d.sync += place.eq(place + (check.fitting << record.size.bit_length() - 1))
+                m.next = "WRONG"
             with m.State("WRONG"):
                 m.d.comb += self.fault.p.engine.eq(turn)
-                self._raise(m, code, self.region.base + place)
-                with m.If(code == ErrorCode.MEMORY_BOUNDS):
-                    m.d.comb += self.fault.p.index.eq(fits)
+                self._raise(m, check.wrong, self.region.base + place)
+                with m.If(check.wrong == ErrorCode.MEMORY_BOUNDS):
+                    m.d.comb += self.fault.p.index.eq(check.fitting)
                 m.next = "STOPPED"
             with m.State("STOPPED"):
                 pass
             with m.State("RUN"):
                 # After a job its registers may change, and must not start anything.
                 m.d.comb += running.eq(self.active & ~faulty & ~self.halt)
-        choose = self._request(m, running, turn, chosen, queues, order, asked, place)
-        with m.If(choose):
-            m.d.sync += place.eq(program.offset + passed)
-            with m.Switch(chosen):
-                for engine in Engine:
-                    with m.Case(engine):
-                        m.d.sync += asked[engine].eq(number + 1)
+        choose = self._request(m, running, turn, chosen, queues, order, more, place)
+        with m.If(choose), m.Switch(chosen):
+            for engine, record in ENGINE_RECORDS.items():
+                with m.Case(engine):
+                    # A sum for each engine: the choice comes late, and is made between sums.
+                    program = self.programs[engine]
+                    following = (asked[engine] + 1)[:32]
+                    m.d.sync += [
+                        place.eq(program.offset + (asked[engine] << record.size.bit_length() - 1)),
+                        asked[engine].eq(following),
+                        more[engine].eq(following != program.count),
+                    ]
         ended = self._receive(m, faulty, queues, order, asked, on_way)
         for engine, count in zip(Engine, on_way, strict=True):
             m.d.sync += count.eq(count + (choose & (chosen == engine)) - ended[engine])
@@ -123,48 +147,47 @@ class ProgramFetcher(wiring.Component):
         """Words of a command."""
         return record.size // self._config.bus_bytes
 
-    def _check(self, m, engine, program):
-        """The stream of `engine` must be aligned and end inside the region.
-
-        Gives the error code, the commands that fit where some do not, and their bytes.
+    def _check(self, m, engine, looked_at):
+        """The stream of `engine` must be aligned and end inside the region, whose room it was `looked_at` for in the
+        cycle before: a long path is cut between the room and what fits.
         """
+        check = _Check()
         room = Signal(signed(33))
-        fits = Signal(32)
-        skipped = Signal(32)
-        code = Signal(ErrorCode)
-        m.d.comb += room.eq(self.region.size - program.offset)
-        with m.If(room >= 0), m.Switch(engine):
+        count = Signal(32)
+        with m.Switch(looked_at):  # not an index: that would be a wide shift, in every simulated cycle
+            for e in Engine:
+                with m.Case(e):
+                    m.d.sync += [room.eq(self.region.size - self.programs[e].offset), count.eq(self.programs[e].count)]
+        with m.Switch(engine):
             for e, record in ENGINE_RECORDS.items():
                 with m.Case(e):
-                    m.d.comb += fits.eq(room >> record.size.bit_length() - 1)
+                    m.d.comb += check.offset.eq(self.programs[e].offset)
+                    with m.If(room >= 0):
+                        m.d.comb += check.fits.eq(room >> record.size.bit_length() - 1)
         low = ALIGNMENT.bit_length() - 1
-        with m.If((program.count != 0) & Cat(program.offset[:low], self.region.base[:low]).any()):
-            m.d.comb += code.eq(ErrorCode.ILLEGAL_FIELD)
-        with m.Elif(program.count > fits):
-            m.d.comb += code.eq(ErrorCode.MEMORY_BOUNDS)
-            with m.Switch(engine):
-                for e, record in ENGINE_RECORDS.items():
-                    with m.Case(e):
-                        m.d.comb += skipped.eq(fits << record.size.bit_length() - 1)
-        return code, fits, skipped
+        with m.If((count != 0) & Cat(check.offset[:low], self.region.base[:low]).any()):
+            m.d.comb += check.code.eq(ErrorCode.ILLEGAL_FIELD)
+        with m.Elif(count > check.fits):
+            m.d.comb += check.code.eq(ErrorCode.MEMORY_BOUNDS)
+        return check
 
     def _raise(self, m, code, address):
         m.d.comb += [self.fault.valid.eq(1), self.fault.p.code.eq(code), self.fault.p.address.eq(address)]
 
-    def _request(self, m, running, turn, chosen, queues, order, asked, place):
+    def _request(self, m, running, turn, chosen, queues, order, more, place):
         """One segment per command, the engines in turn as far as they want one: `chosen` is next. High when it is asked
         for.
         """
         segment = self.read.segment
         wants = []
         choose = Signal()
-        for (engine, record), queue, number in zip(ENGINE_RECORDS.items(), queues, asked, strict=True):
+        for (engine, record), queue in zip(ENGINE_RECORDS.items(), queues, strict=True):
             words = self._words(record)
             # Words for which there is room, less those that have been asked for.
             room = Signal(range(queue.depth + 1), init=queue.depth, name=f"room_{engine.name.lower()}")
             taken = queue.r_rdy & queue.r_en
             m.d.sync += room.eq(room + taken - Mux(choose & (chosen == engine), words, 0))
-            wants.append((room >= words) & (number != self.programs[engine].count))
+            wants.append((room >= words) & more[engine])
         with m.Switch(turn):
             for first in Engine:
                 with m.Case(first):

@@ -141,7 +141,7 @@ class LoadEngine(wiring.Component):
         code = Signal(ErrorCode)
         error_address = Signal(32)
         m.d.comb += [
-            wrong.eq(row.error != ErrorCode.NONE.value),
+            wrong.eq(row.wrong),
             reads.eq(~row.is_fill & ~wrong),
             rows.row.ready.eq(queue.i.ready & (~reads | ~segment.valid | segment.ready)),
             take.eq(rows.row.valid & rows.row.ready),

@@ -1,17 +1,15 @@
 """The front half of both engines: commands in, checked rows out."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 from lepton.arch import ChipConfig, Dma, DmaOpcode, ErrorCode, Space
 from lepton.arch.commands import REGIONS
 
-from ..bounds import above_power
 from ..interfaces import REGION_TABLE, command_layout
 from .walk import Walk
 
-# A row that may happen, or (`error` not zero) the reason why it and all later ones may not.
+# A row that may happen, or (`wrong`) the reason why it and all later ones may not.
 CHECKED_ROW = data.StructLayout({
     "address": 64,  # of its first byte in memory
     "local": 32,  # byte address on chip
@@ -23,6 +21,7 @@ CHECKED_ROW = data.StructLayout({
     "index": 32,  # of the command, for error reports
     "layer": 16,
     "post": 16,
+    "wrong": 1,  # the row may not happen
     "error": 8,  # ErrorCode
     "error_address": 32,  # the offending address or value
 })
@@ -73,9 +72,12 @@ class CheckedRows(wiring.Component):
 
         # What stays the same for all rows of a command.
         held = Signal(data.StructLayout({"is_fill": 1, "fill": 8, "space": 1, "index": 32, "layer": 16, "post": 16}))
-        region = Signal(ceil_log2(REGIONS))
         base = Signal(64)
-        size = Signal(32)
+        # A row is outside where its place is above what is left of the memory without its bytes: a comparison, and the
+        # difference is made when the command comes. Negative: the memory is smaller than a row.
+        lanes = self.config.lanes
+        memory_room = Signal(signed(33))
+        local_room = Signal(signed(33))
         illegal = Signal()
         illegal_value = Signal(32)
         with m.If(self.command.valid & self.command.ready):
@@ -84,7 +86,15 @@ class CheckedRows(wiring.Component):
                 held.space.eq(record.space), held.index.eq(command.index),
                 held.layer.eq(record.layer), held.post.eq(record.post),
             ]
-            m.d.sync += region.eq(record.region)
+            with m.Switch(record.region):
+                for i in range(REGIONS):
+                    with m.Case(i):
+                        m.d.sync += [base.eq(self.regions[i].base),
+                                     memory_room.eq(self.regions[i].size - record.row_bytes)]
+            capacity = self.config.scratchpad_bytes
+            if not self.store:
+                capacity = Mux(record.space, self.config.weight_bytes, capacity)
+            m.d.sync += local_room.eq(capacity - record.row_bytes)
             # The first that applies is reported, in the order of the record, region and space at the end.
             checks = [(getattr(record, name) != 0, getattr(record, name)) if name.startswith("reserved") else
                       (getattr(record, name) == 0, 0) for name in CHECKED_FIELDS]
@@ -97,35 +107,34 @@ class CheckedRows(wiring.Component):
                 with m.If(wrong):
                     m.d.sync += [illegal.eq(1), illegal_value.eq(value)]
         m.d.comb += [getattr(row, name).eq(getattr(held, name)) for name, _ in held.shape()]
-        with m.Switch(region):
-            for i in range(REGIONS):
-                with m.Case(i):
-                    m.d.comb += [base.eq(self.regions[i].base), size.eq(self.regions[i].size)]
-
-        # The row's ends; sums are wide enough not to wrap. On chip a row takes whole words, but as it begins at a word
-        # and the memory ends with one, its bytes leave the memory exactly where its last word does.
-        lanes = self.config.lanes
-        local_end = Signal(33)
-        memory_end = Signal(33)
-        beyond = above_power(local_end, self.config.scratchpad_bytes)
-        if not self.store:
-            beyond = Mux(row.space, above_power(local_end, self.config.weight_bytes), beyond)
+        unaligned = Signal()
+        beyond = Signal()
+        outside = Signal()
         m.d.comb += [
             row.address.eq(base + walk.row.p.offset),
             row.local.eq(walk.row.p.local),
             row.bytes.eq(walk.row.p.bytes),
             row.last.eq(walk.row.p.last),
-            local_end.eq(row.local + row.bytes),
-            memory_end.eq(walk.row.p.offset + row.bytes),
+            # On chip a row takes whole words, but as it begins at a word and the memory ends with one, its bytes leave
+            # the memory exactly where its last word does.
+            unaligned.eq((row.local & (lanes - 1)).any()),
+            beyond.eq(_above(row.local, local_room)),
+            outside.eq(~row.is_fill & _above(walk.row.p.offset, memory_room)),
+            row.wrong.eq(illegal | unaligned | beyond | outside),
         ]
         with m.If(illegal):
             m.d.comb += [row.error.eq(ErrorCode.ILLEGAL_FIELD), row.error_address.eq(illegal_value)]
-        with m.Elif((row.local & (lanes - 1)).any()):
+        with m.Elif(unaligned):
             m.d.comb += [row.error.eq(ErrorCode.LOCAL_ALIGNMENT), row.error_address.eq(row.local)]
         with m.Elif(beyond):
             m.d.comb += [row.error.eq(ErrorCode.LOCAL_BOUNDS), row.error_address.eq(row.local)]
-        with m.Elif(~row.is_fill & (memory_end > size)):
+        with m.Elif(outside):
             m.d.comb += [row.error.eq(ErrorCode.MEMORY_BOUNDS), row.error_address.eq(walk.row.p.offset)]
-        with m.If(self.row.valid & self.row.ready & (row.error != ErrorCode.NONE)):
+        with m.If(self.row.valid & self.row.ready & row.wrong):
             m.d.sync += failed.eq(1)
         return m
+
+
+def _above(place, room):
+    """Whether `place`, 32 bits, is above `room`, signed."""
+    return room[-1] | (place > room[:32])

@@ -117,7 +117,7 @@ class StoreEngine(wiring.Component):
         code = Signal(ErrorCode)
         error_address = Signal(32)
         m.d.comb += [
-            wrong.eq(row.error != ErrorCode.NONE.value),
+            wrong.eq(row.wrong),
             rows.row.ready.eq(pending.i.ready & (wrong | (
                 starts.i.ready & (~segment.valid | segment.ready) & may_read))),
             take.eq(rows.row.valid & rows.row.ready),

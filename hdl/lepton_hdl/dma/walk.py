@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from lepton.arch import Dma
 
 from ..layouts import layout
+from ..views import View, add_parts, view_of
 
 # A row: `offset` bytes from the start of its region, `local` byte address on chip, `bytes` long;
 # `last` of its command.
@@ -25,6 +26,7 @@ class Walk(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        view = view_of(platform)
         command = self.command.p
         offset = Signal(32)
         local = Signal(32)
@@ -41,11 +43,11 @@ class Walk(wiring.Component):
         left1 = Signal(16)
         left2 = Signal(16)
         left3 = Signal(16)
+        # Registers that say whether a counter is at 1: which addition comes next must be known early.
         end1 = Signal()
         end2 = Signal()
         end3 = Signal()
         m.d.comb += [
-            end1.eq(left1 == 1), end2.eq(left2 == 1), end3.eq(left3 == 1),
             last.eq(end1 & end2 & end3),
             self.command.ready.eq(~self.row.valid | (self.row.ready & last)),
         ]
@@ -56,11 +58,11 @@ class Walk(wiring.Component):
             start.eq(self.command.valid & self.command.ready),
         ]
         with m.If(advance):
-            m.d.sync += left1.eq(left1 - 1)
+            m.d.sync += [left1.eq(left1 - 1), end1.eq(left1 == 2)]
             with m.If(end1):
-                m.d.sync += [left1.eq(count1), left2.eq(left2 - 1)]
+                m.d.sync += [left1.eq(count1), end1.eq(count1 == 1), left2.eq(left2 - 1), end2.eq(left2 == 2)]
                 with m.If(end2):
-                    m.d.sync += [left2.eq(count2), left3.eq(left3 - 1)]
+                    m.d.sync += [left2.eq(count2), end2.eq(count2 == 1), left3.eq(left3 - 1), end3.eq(left3 == 2)]
             with m.If(last):
                 m.d.sync += self.row.valid.eq(0)
 
@@ -78,7 +80,8 @@ class Walk(wiring.Component):
                 m.d.comb += [base.eq(begin2), step.eq(steps[1])]
             with m.Else():
                 m.d.comb += [base.eq(begin3), step.eq(steps[2])]
-            m.d.comb += following.eq(base + step)
+            m.d.comb += following.eq(
+                base + step if view is not View.GATES else add_parts(m, [base, step], len(following), view))
             with m.If(advance):
                 m.d.sync += at.eq(following)
                 with m.If(end1):
@@ -94,5 +97,6 @@ class Walk(wiring.Component):
                 self.row.valid.eq(1), row_bytes.eq(command.row_bytes),
                 count1.eq(command.count1), count2.eq(command.count2),
                 left1.eq(command.count1), left2.eq(command.count2), left3.eq(command.count3),
+                end1.eq(command.count1 == 1), end2.eq(command.count2 == 1), end3.eq(command.count3 == 1),
             ]
         return m

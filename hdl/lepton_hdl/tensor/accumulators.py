@@ -7,6 +7,8 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 from lepton.arch import ChipConfig
 
+from ..views import View, add_parts, view_of
+
 
 class Accumulators(wiring.Component):
     """Adds to (or takes the maximum with) a row, and stores it or sends it on.
@@ -37,6 +39,7 @@ class Accumulators(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        view = view_of(platform)
         row = Signal.like(self.read_row)
         with m.If(self.read):
             m.d.sync += row.eq(self.read_row)
@@ -46,12 +49,15 @@ class Accumulators(wiring.Component):
             rp = memory.read_port()
             wp = memory.write_port()
             total = Signal(signed(32), name=f"total{n}")
+            added = rp.data + self.value[n]
+            if view is View.GATES:  # two short carry chains are quicker than one
+                added = add_parts(m, [rp.data, self.value[n]], len(total), view)
             with m.If(self.start):
                 m.d.comb += total.eq(self.value[n])
             with m.Elif(self.maximum):
                 m.d.comb += total.eq(Mux(rp.data > self.value[n], rp.data, self.value[n]))
             with m.Else():
-                m.d.comb += total.eq(rp.data + self.value[n])
+                m.d.comb += total.eq(added)
             m.d.comb += [
                 rp.en.eq(self.read), rp.addr.eq(self.read_row),
                 wp.en.eq(self.update & ~self.emit), wp.addr.eq(row), wp.data.eq(total),

@@ -98,11 +98,11 @@ class Issue(wiring.Component):
         window = Signal()
         uses_tiles = Signal()
         m.d.comb += [
-            window.eq((c.opcode == TensorOpcode.WINDOW) & (config.window_columns != 0)),
+            window.eq(self._is_window(c)),
             uses_tiles.eq((c.opcode == TensorOpcode.DOT) | window),
         ]
         at = Position(m, c, window)
-        raster = Raster(m, c, window, at.ix, at.iy)
+        raster = Raster(m, c, window, at)
         counts = raster.counts
         emits = Signal()
         final = Signal()
@@ -186,18 +186,21 @@ class Issue(wiring.Component):
                 self.index.eq(self.command.p.index),
                 self.layer.eq(new.layer),
             ]
-            at.begin(m, new)
-            raster.restart(m, new.iy0)
+            at.begin(m, new, self._is_window(new))
+            raster.restart(m, new.iy0, new.in_h)
         with m.Elif(ready & faults.bad):
             self._report(m, at, raster, faults)
         return m
+
+    def _is_window(self, record):
+        return (record.opcode == TensorOpcode.WINDOW) & (self.config.window_columns != 0)
 
     def _check_pixel(self, m, c, at, raster, window, emits, faults):
         """What is wrong with the current pixel."""
         config = self.config
         m.d.comb += [
             faults.padding.eq(Mux(
-                window, raster.outside, (at.ix < 0) | (at.iy < 0) | (at.ix >= c.in_w) | (at.iy >= c.in_h))),
+                window, raster.outside, at.ix[-1] | at.iy[-1] | ~at.past_x[-1] | ~at.past_y[-1])),
             faults.row_bad.eq(at.row >= config.accumulator_rows),
             faults.in_bad.eq(~faults.padding & word_outside(at.address, config.scratchpad_bytes, config.lanes)),
             faults.out_bad.eq(emits & word_outside(at.out, config.scratchpad_bytes, config.lanes)),
@@ -209,7 +212,7 @@ class Issue(wiring.Component):
         with m.If(faults.row_bad):
             m.d.sync += [self.code.eq(ErrorCode.ACCUMULATOR_BOUNDS), self.bad_address.eq(at.row)]
         with m.Elif(raster.missed):
-            m.d.sync += [self.code.eq(ErrorCode.ILLEGAL_FIELD), self.bad_address.eq(raster.right)]
+            m.d.sync += [self.code.eq(ErrorCode.ILLEGAL_FIELD), self.bad_address.eq(at.ix)]
         with m.Else():
             m.d.sync += [self.code.eq(ErrorCode.LOCAL_BOUNDS),
                          self.bad_address.eq(Mux(faults.in_bad, at.address, at.out))]

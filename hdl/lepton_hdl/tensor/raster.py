@@ -15,72 +15,76 @@ from ..bounds import below
 
 
 class Raster:
-    """Position in the image and what it means for the output at (iy, ix), the window's first row and column.
+    """Position in the image and what it means for the output `at`, whose window ends in row `at.iy`, column `at.ix`.
 
     Attributes (signals)
     --------------------
     column, last_column, outside: of the current word. counts: it completes the window.
     skip: the whole row is padding that no output needs. missed: the window was complete before,
-    or is outside the image. right: for the error report.
+    or is outside the image.
     rows_used, rows_inside, columns_used, columns_inside: masks of the taps, counted from the last.
     """
 
-    def __init__(self, m, command, window, ix, iy):
+    def __init__(self, m, command, window, at):
+        self._command = command
         self._row = Signal(signed(26), name="raster_row")
+        self._row_before = Signal(signed(26), name="raster_row_before")  # the row less one
+        self._past_row = Signal(signed(26), name="raster_past_row")  # the row, counted from the image's end on
         self.column = Signal(16, name="raster_column")
-        bottom = Signal(signed(27), name="bottom")
-        self.right = Signal(signed(27), name="right")
-        past_bottom = Signal(signed(28), name="past_bottom")  # from the image's end on
-        past_right = Signal(signed(28), name="past_right")
-        wrapped = Signal(name="wrapped")
-        target_row = Signal(signed(28), name="target_row")
-        target_column = Signal(signed(28), name="target_column")
+        self.last_column = Signal(name="raster_last_column")  # a register, as what follows from it is a long path
+        wrapped = Signal(name="wrapped")  # the window sticks out to the right: it is complete in the next row
+        row_reached = Signal(name="row_reached")
+        row_passed = Signal(name="row_passed")
+        column_reached = Signal(name="column_reached")
+        column_passed = Signal(name="column_passed")
+        beside = Signal(name="beside")  # the window's first column is beyond the image
         self.counts = Signal(name="counts")
         self.missed = Signal(name="missed")
         self.skip = Signal(name="skip")
         self.outside = Signal(name="raster_outside")
-        self.last_column = Signal(name="raster_last_column")
         self.rows_used = Signal(WINDOW_ROWS)
         self.rows_inside = Signal(WINDOW_ROWS)
         self.columns_used = Signal(WINDOW_COLUMNS)
         self.columns_inside = Signal(WINDOW_COLUMNS)
-        row = self._row
         column = self.column
         # Everything is zero outside window walks, so that it costs the simulator nothing.
         m.d.comb += self.counts.eq(1)
         with m.If(window):
             m.d.comb += [
-                bottom.eq(iy + command.tap_rows - 1), self.right.eq(ix + command.kernel_x - 1),
-                past_bottom.eq(bottom - command.in_h), past_right.eq(self.right - command.in_w),
-                wrapped.eq(past_right >= 0),
-                target_row.eq(bottom + wrapped),
-                target_column.eq(Mux(wrapped, past_right, self.right)),
-                self.counts.eq((row == target_row) & (column == target_column)),
-                self.missed.eq((row > target_row) | ((row == target_row) & (column > target_column))
-                               | (self.right < 0) | (ix >= command.in_w)),
-                self.skip.eq((row < 0) & (row < target_row) & (column == 0)),
-                self.outside.eq((row < 0) | (row >= command.in_h)),
-                self.last_column.eq(column == command.in_w - 1),
+                wrapped.eq(~at.past_x[-1]),
+                row_reached.eq(Mux(wrapped, self._row_before == at.iy, self._row == at.iy)),
+                row_passed.eq(Mux(wrapped, self._row_before > at.iy, self._row > at.iy)),
+                column_reached.eq(Mux(wrapped, column == at.past_x, column == at.ix)),
+                column_passed.eq(Mux(wrapped, column > at.past_x, column > at.ix)),
+                beside.eq(Cat((command.kernel_x == k + 1) & ~below(at.past_x, k)
+                              for k in range(WINDOW_COLUMNS)).any()),
+                self.counts.eq(row_reached & column_reached),
+                self.missed.eq(row_passed | (row_reached & column_passed) | at.ix[-1] | beside),
+                self.skip.eq(self._row[-1] & ~row_passed & ~row_reached & (column == 0)),
+                self.outside.eq(self._row[-1] | ~self._past_row[-1]),
                 self.rows_used.eq(Cat(command.tap_rows > a for a in range(WINDOW_ROWS))),
                 self.columns_used.eq(Cat(command.kernel_x > k for k in range(WINDOW_COLUMNS))),
                 # A row or column `above` or `left` of the last one is inside if the last is that far, and not farther
                 # than that beyond the image.
-                self.rows_inside.eq(Cat(~below(bottom, above) & below(past_bottom, above)
+                self.rows_inside.eq(Cat(~below(at.iy, above) & below(at.past_y, above)
                                         for above in range(WINDOW_ROWS))),
-                self.columns_inside.eq(Cat(~below(self.right, left) & below(past_right, left)
+                self.columns_inside.eq(Cat(~below(at.ix, left) & below(at.past_x, left)
                                            for left in range(WINDOW_COLUMNS))),
             ]
 
-    def restart(self, m, row) -> None:
-        """A pass begins in image row `row`, which may be above the image."""
-        m.d.sync += [self._row.eq(row), self.column.eq(0)]
+    def restart(self, m, row, height) -> None:
+        """A pass begins in image row `row`, which may be above the image of `height` rows."""
+        # A window's image has more than one column.
+        m.d.sync += [self._row.eq(row), self._row_before.eq(row - 1), self._past_row.eq(row - height),
+                     self.column.eq(0), self.last_column.eq(0)]
 
     def step(self, m) -> None:
         """Go to the next word, or over a row that is skipped."""
         with m.If(self.last_column | self.skip):
-            m.d.sync += [self._row.eq(self._row + 1), self.column.eq(0)]
+            m.d.sync += [self._row.eq(self._row + 1), self._row_before.eq(self._row),
+                         self._past_row.eq(self._past_row + 1), self.column.eq(0), self.last_column.eq(0)]
         with m.Else():
-            m.d.sync += self.column.eq(self.column + 1)
+            m.d.sync += [self.column.eq(self.column + 1), self.last_column.eq(self.column + 2 == self._command.in_w)]
 
 
 def window_checks(command, config) -> list:
