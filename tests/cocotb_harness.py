@@ -82,7 +82,8 @@ def failing_cocotb(component: wiring.Component, name: str, test_module: str, *, 
 
     Arguments as for `run_cocotb`. Fails the pytest test where any cocotb test passes or none ran.
     """
-    run = _simulate(component, name, test_module, parameters, None, False, None, testcase, False)
+    every = {"COCOTB_MAX_FAILURES": "0"}
+    run = _simulate(component, name, test_module, parameters, every, False, None, testcase, False)
     if run.passed or not run.problems:
         print(run.text[-20_000:])
         pytest.fail(f"cocotb {test_module} on {name}, seed {run.seed}: of {run.passed + len(run.problems)} planted "

@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LISTS = ROOT / "tests" / "mutants"
 RESULTS = ROOT / "build" / "mutants" / "results.jsonl"
+HARNESS = ROOT / "tests" / "cocotb_harness.py"  # it runs tests and says nothing of what they notice
 REASON = 200  # characters of a test's message that are kept
 
 
@@ -70,7 +71,9 @@ def read_lists(root: Path = ROOT) -> list[Mutant]:
 
 
 def test_modules(root: Path, tests: tuple[str, ...]) -> list[Path]:
-    """The files of these tests and every module under tests/ that they import, directly or not; sorted."""
+    """The files of these tests and every module under tests/ that they import, directly or not, but for the harness;
+    sorted."""
+    harness = root / HARNESS.relative_to(ROOT)
     found: set[Path] = set()
     waiting = [root / test.partition("::")[0] for test in tests]
     while waiting:
@@ -81,7 +84,7 @@ def test_modules(root: Path, tests: tuple[str, ...]) -> list[Path]:
             found.add(path)
             waiting += [root / f"{name.replace('.', '/')}.py" for name in _imports(path.read_text())
                         if name.startswith("tests.")]
-    return sorted(found)
+    return sorted(found - {harness})
 
 
 @cache

@@ -20,8 +20,8 @@ TAIL = 2000  # characters of output that are shown where tests cannot run
 PRELOADED = ["pytest", "_pytest.assertion.rewrite", "hypothesis", "numpy", "amaranth.hdl", "amaranth.lib.wiring",
              "amaranth.lib.memory", "amaranth.back.verilog", "cocotb", "cocotb_tools.runner", "cocotb.triggers"]
 # Half of what the tests of a block would take otherwise: the messages of benches do without the values of both sides,
-# and the model is compiled as one file.
-QUICK = {"COCOTB_REWRITE_ASSERTION_FILES": "", "LEPTON_OPTIMIZE": "-O0"}
+# the model is compiled as one file, and the first cocotb test that fails is the last of its module.
+QUICK = {"COCOTB_REWRITE_ASSERTION_FILES": "", "LEPTON_OPTIMIZE": "-O0", "COCOTB_MAX_FAILURES": "1"}
 
 
 def copy_sources(folder: Path) -> None:

@@ -5,6 +5,7 @@
     python tools/mutants.py --list             only check that every fault can still be planted
     python tools/mutants.py --report           the known results, run nothing
     python tools/mutants.py --fresh            run also the faults whose result is known
+    python tools/mutants.py --passed           as after `make test`: do not run the tests without a fault first
 
 The faults are in tests/mutants/*.toml. A group has one `file`, the `tests` that must notice its faults (arguments of
 pytest), and `mutants`, pairs of texts: the first occurs once in the file and is replaced by the second. Pairs in
@@ -15,9 +16,10 @@ when the tests cannot run at all. The command fails if any is not killed, or can
 have changed. Needs the environment of `make test`.
 
 A run can be interrupted. Results are kept in build/mutants/results.jsonl, keyed by the code of the file, the fault,
-and the code of its tests with every module under tests/ that they import; comments and docstrings do not count. A
-later run tries only the faults that have no result under their key, each first with the test that has killed it
-before. Changes elsewhere (another source file, a package) do not change the key: `--fresh` ignores the known results.
+and the code of its tests with every module under tests/ that they import, but for the harness that runs them;
+comments and docstrings do not count. A later run tries only the faults that have no result under their key, each first
+with the test that has killed it before. Changes elsewhere (another source file, a package) do not change the key:
+`--fresh` ignores the known results.
 """
 
 import argparse
@@ -85,7 +87,7 @@ def report(mutants: list[Mutant], results: dict[Mutant, Result]) -> int:
     return int(bool(open_faults))
 
 
-def run(mutants: list[Mutant], workers: int, fresh: bool) -> int:
+def run(mutants: list[Mutant], workers: int, fresh: bool, passed: bool) -> int:
     """Try the faults that have no result yet, group by group; the exit status."""
     with tempfile.TemporaryDirectory(prefix="lepton-mutants-") as temporary:
         workshops = [Workshop(Path(temporary) / str(number)) for number in range(workers)]
@@ -101,7 +103,9 @@ def run(mutants: list[Mutant], workers: int, fresh: bool) -> int:
         for file, tests in dict.fromkeys((mutant.file, mutant.tests) for mutant in waiting):
             nothing = Mutant(file, "", "", tests)
             key = key_of(tree, nothing)
-            if key in known:
+            if passed:
+                checked[tests] = Result("survives", "", 0)
+            elif key in known:
                 checked[tests] = known[key]
             elif tests not in checked:
                 checked[tests] = campaign.check_sound(tests)
@@ -109,7 +113,7 @@ def run(mutants: list[Mutant], workers: int, fresh: bool) -> int:
             if sound.outcome != "survives":
                 print(f"{' '.join(tests)} must pass without a fault, but: {sound.outcome} {sound.text}", flush=True)
                 return 1
-            if key not in known:
+            if key not in known and not passed:
                 keep_result(key, nothing, sound)
             with ThreadPoolExecutor(workers) as pool:
                 own = [mutant for mutant in waiting if (mutant.file, mutant.tests) == (file, tests)]
@@ -124,6 +128,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="show the faults, run nothing")
     parser.add_argument("--report", action="store_true", help="show the known results, run nothing")
     parser.add_argument("--fresh", action="store_true", help="run also the faults whose result is known")
+    parser.add_argument("--passed", action="store_true", help="take it that all tests pass without a fault")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="how many at a time (default: 1)")
     arguments = parser.parse_args()
     try:
@@ -140,7 +145,7 @@ def main() -> int:
         known = known_results()
         keys = {mutant: key_of(ROOT, mutant) for mutant in mutants}
         return report(mutants, {mutant: known[key] for mutant, key in keys.items() if key in known})
-    return run(mutants, max(arguments.workers, 1), arguments.fresh)
+    return run(mutants, max(arguments.workers, 1), arguments.fresh, arguments.passed)
 
 
 if __name__ == "__main__":

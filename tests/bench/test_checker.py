@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from tests.bench.checker import InOrder, Outputs
+from tests.bench.signed_outputs import SignedOutputs
 from tests.bench.stalls import BURSTS, MOST, NONE, SOME, STALLS, stall
 
 
@@ -74,6 +75,14 @@ def test_outputs():
         checker.check({"a": 4}, "in cycle 9")
     with pytest.raises(AssertionError, match="b is -2, not -3"):
         checker.check({"b": -3})
+
+
+def test_a_signed_output_has_a_sign():
+    checker = SignedOutputs(Values(a=3, b=0xFE))
+    checker.check({"a": 3, "b": -2})
+    assert checker.compared == 2
+    with pytest.raises(AssertionError, match="b is -2, not 254; in cycle 9"):
+        checker.check({"b": 0xFE}, "in cycle 9")
 
 
 @pytest.mark.parametrize("name", STALLS)

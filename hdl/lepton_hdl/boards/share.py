@@ -8,7 +8,7 @@ from ..dma.queue import Queue
 from .requests import MemorySignature
 
 RUN = 16  # requests in a row while another manager waits: each change of direction or row costs SDRAM some ten cycles
-_READS = 8  # reads under way; more than SDRAM's latency in words
+READS = 8  # reads under way; more than SDRAM's latency in words
 
 
 class Share(wiring.Component):
@@ -23,7 +23,7 @@ class Share(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.owners = owners = Queue(range(self.count), _READS)
+        m.submodules.owners = owners = Queue(range(self.count), READS)
         requests = Array(client.request for client in self.clients)
         request = self.memory.request
         turn = Signal(range(self.count))  # the client of the last cycle

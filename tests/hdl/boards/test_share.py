@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import cocotb
 from lepton_hdl.boards.requests import request_layout
-from lepton_hdl.boards.share import RUN, Share
+from lepton_hdl.boards.share import READS, RUN, Share
 
 from tests.bench.checker import InOrder
-from tests.bench.clock import start_clock, until
+from tests.bench.clock import cycles, start_clock, until
 from tests.bench.layouts import decode, encode
 from tests.bench.stalls import MOST, NONE, SOME, STALLS, stall
 from tests.bench.stream import StreamDriver, StreamMonitor
@@ -57,6 +57,27 @@ async def answers_each(dut, client, memory):
     await until(dut, lambda: all(checker.complete for checker in checkers) and all(d.idle for d in drivers), 100_000)
     for checker in checkers:
         checker.finish()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def reads_wait_while_as_many_as_it_holds_have_no_answer(dut):
+    """Memory takes requests long before it answers, and still every answer goes to its manager."""
+    latency = 100
+    memory = WordMemory(dut, "memory", DATA_BYTES, stall(NONE), latency)
+    drivers = [StreamDriver(dut, f"clients__{n}__request", lambda item: encode(_LAYOUT, **item))
+               for n in range(CLIENTS)]
+    checkers = [InOrder[int](f"client {n}") for n in range(CLIENTS)]
+    for n, checker in enumerate(checkers):
+        memory.bytes[n * DATA_BYTES] = n + 1
+        StreamMonitor(dut, f"clients__{n}__read_data", lambda bits: bits, checker.receive)
+    await start_clock(dut)
+    for n, (driver, checker) in enumerate(zip(drivers, checkers, strict=True)):
+        count = random.randrange(READS + 1, 3 * READS)
+        driver.send(*({"write": 0, "address": n, "data": 0, "strobe": 0} for _ in range(count)))
+        checker.expect(*[n + 1] * count)
+    await cycles(dut, latency)
+    assert len(memory.log) == READS, "as many as the share keeps the managers of"
+    await until(dut, lambda: all(checker.complete for checker in checkers))
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")

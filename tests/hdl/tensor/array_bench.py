@@ -8,8 +8,8 @@ import numpy as np
 from lepton_hdl.tensor.array import STAGES
 from numpy.typing import NDArray
 
-from tests.bench.checker import Outputs
 from tests.bench.pins import Pins
+from tests.bench.signed_outputs import SignedOutputs
 
 Lanes = NDArray[np.int64]
 """int8 values, one a lane."""
@@ -93,7 +93,7 @@ class Bench:
         self.taps = taps
         self.driver = Driver(pins, lanes, taps)
         self.model = Model(lanes)
-        self.checker = Outputs(pins)
+        self.checker = SignedOutputs(pins)
         self._now = 0
         self._expected: deque[Lanes | None] = deque([None] * (STAGES - 1))  # results of the cycles on their way
 

@@ -7,9 +7,9 @@ import cocotb
 from amaranth.hdl import signed as signed_shape
 from lepton_hdl.tensor.accumulators import Accumulators
 
-from tests.bench.checker import Outputs
 from tests.bench.disturbed import DamagedPins
 from tests.bench.pins import Pins, signed
+from tests.bench.signed_outputs import SignedOutputs
 from tests.bench.stalls import NONE, STALLS, Stall, stall
 from tests.cocotb_harness import run_cocotb
 from tests.hdl.tensor.commands import SMALL
@@ -86,7 +86,7 @@ class Bench:
         self.pins = pins
         self.driver = Driver(pins)
         self.model = Model()
-        self.checker = Outputs(pins)
+        self.checker = SignedOutputs(pins)
         self.pending: Update | None = None  # fetched in the last cycle
 
     async def start(self) -> None:
