@@ -100,13 +100,13 @@ def _status(arguments: Namespace) -> int:
 
 
 def _metrics(paths: list[Path]) -> str:
-    from ..results import Spool
+    from ..results import SpoolView
     from ..results.spool_metrics import SpoolReading, text
     states = []
     for path in paths:
-        with Spool(path, key=spool_key()) as spool:
-            oldest = spool.oldest_waiting()
-            states.append(SpoolReading(spool.status(), 0.0 if oldest is None else max(0.0, time.time() - oldest)))
+        spool = SpoolView(path, key=spool_key())
+        oldest = spool.oldest_waiting()
+        states.append(SpoolReading(spool.status(), 0.0 if oldest is None else max(0.0, time.time() - oldest)))
     return text(states)
 
 
@@ -124,9 +124,8 @@ def _shown(path: Path, before: dict[Path, tuple[float, int]] | None = None) -> "
     """A spool's state; `before` has the time and the number of stored records of the last call, for the rate."""
     from rich.console import Group
 
-    from ..results import Spool
-    with Spool(path, key=spool_key()) as spool:
-        status = spool.status()
+    from ..results import SpoolView
+    status = SpoolView(path, key=spool_key()).status()
     counters = status.counters
     lines = [("spool", f"{status.path}, {grouped(status.file_bytes)} bytes"), ("device", status.device),
              ("store", status.upload.get("store", "none yet")), ("last error", status.upload.get("error") or "none")]

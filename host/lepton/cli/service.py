@@ -86,7 +86,7 @@ def accept_store(arguments: Namespace, place: str) -> int:
     from ..service.errors import ServiceError
     from ..service.ingest import Ingest
     home = _home(arguments)
-    count = Ingest(home.open_database(), home.objects).accept_store(place)
+    count = Ingest(home.open_database(make=False), home.objects).accept_store(place)
     if not count:
         raise ServiceError(f"the service of {arguments.home} has not used the store {place}")
     print(f"from its next start on, the service accepts the store at {place} ({count} tenant{'s' * (count != 1)})")
@@ -155,7 +155,7 @@ def _revoke(arguments: Namespace) -> int:
     from ..service.enrolment import Enrolment
     home = _home(arguments)
     identity = _identity(arguments)
-    count = Enrolment(home.open_database(), home.open_authority()).revoke(identity)
+    count = Enrolment(home.open_database(make=False), home.open_authority(make=False)).revoke(identity)
     print(f"revoked: {identity}, {count} code{'s' * (count != 1)} with all certificates issued for "
           f"{'it' if count == 1 else 'them'}")
     return 0

@@ -75,7 +75,7 @@ def run(arguments: Namespace, home: "Home") -> int:
 
 def _fleet(home: "Home") -> "Fleet":
     from ..service.fleet import Fleet
-    return Fleet(home.open_database(), home.objects)
+    return Fleet(home.open_database(make=False), home.objects)
 
 
 def _list(arguments: Namespace, home: "Home") -> int:
@@ -118,7 +118,7 @@ def _audit(arguments: Namespace, home: "Home") -> int:
     from ..service import changes
     from ..service.errors import ServiceError
     from .main import EXIT_DIFFERENT
-    database = home.open_database()
+    database = home.open_database(make=False)
     if arguments.what == "list":
         _show(changes.listed(database, arguments.limit), "changes", arguments.json)
         return 0
@@ -139,12 +139,13 @@ def _audit(arguments: Namespace, home: "Home") -> int:
     return EXIT_DIFFERENT if errors else 0
 
 
-def _reindexer(home: "Home") -> "Reindexer":
+def _reindexer(home: "Home", *, make: bool) -> "Reindexer":
+    """`make`: for a database that is lost, which is made from the objects."""
     from cryptography import x509
 
     from ..service.reindex import Reindexer
-    roots = tuple(x509.load_pem_x509_certificates(home.open_authority().root_pem.encode()))
-    return Reindexer(home.open_database(), home.objects, roots)
+    roots = tuple(x509.load_pem_x509_certificates(home.open_authority(make=False).root_pem.encode()))
+    return Reindexer(home.open_database(make=make), home.objects, roots)
 
 
 def _tenants(arguments: Namespace, home: "Home") -> list[str]:
@@ -153,7 +154,7 @@ def _tenants(arguments: Namespace, home: "Home") -> list[str]:
 
 def _reindex(arguments: Namespace, home: "Home") -> int:
     from .main import EXIT_DIFFERENT
-    result = _reindexer(home).reindex(_tenants(arguments, home))
+    result = _reindexer(home, make=True).reindex(_tenants(arguments, home))
     for tenant, count in result.added.items():
         print(f"{tenant}: {count} segments added")
     for reason in result.refused:
@@ -163,7 +164,7 @@ def _reindex(arguments: Namespace, home: "Home") -> int:
 
 def _scrub(arguments: Namespace, home: "Home") -> int:
     from .main import EXIT_DIFFERENT
-    result = _reindexer(home).scrub(_tenants(arguments, home), content=arguments.content)
+    result = _reindexer(home, make=False).scrub(_tenants(arguments, home), content=arguments.content)
     found = {"without object": result.without_object, "without row": result.without_row, "damaged": result.damaged}
     if arguments.json:
         print(json.dumps({"good": result.good, "segments": result.segments, **found}))
@@ -178,14 +179,14 @@ def _scrub(arguments: Namespace, home: "Home") -> int:
 def _backup(arguments: Namespace, home: "Home") -> int:
     from ..service.errors import ServiceError
     folder = Path(arguments.folder)
-    authority = home.open_authority()
+    authority = home.open_authority(make=False)
+    database = home.open_database(make=False)
     try:
         folder.mkdir(mode=0o700, parents=True)
         shutil.copytree(authority.folder, folder / "authority")
     except OSError as error:
         raise ServiceError(f"cannot copy to {folder}: {error.strerror}; give a folder that does not exist yet"
                            ) from error
-    database = home.open_database()
     if database.is_file:
         database.backup(folder / "index.db")
         print(f"authority and database are copied to {folder}")

@@ -2,7 +2,7 @@
 
 - `result_log`: writes results of inference as records; `outputs` says what is kept of the outputs
 - `spool`: the durable queue of records, with a size limit and a policy for when it is reached; `appends`, `database`,
-  `schema`, `state` and `records` are its parts
+  `schema`, `state`, `spool_file` and `records` are its parts; `spool_view` and `spool_status` read it without writing
 - `outbox`: makes segments of records (`batch`), and keeps them until the target has confirmed them
 - `segment`: the objects that leave the device; `body` is their Parquet file (with `columns`), `envelope` their
   encryption and signature (COSE), `head` the signed list of what a store was given
@@ -42,7 +42,9 @@ from .reading import Results
 from .reading import open_results as open
 from .result_log import ResultLog
 from .segment import Segment
-from .spool import POLICIES, Spool, SpoolStatus
+from .spool import POLICIES, Spool
+from .spool_status import SpoolStatus
+from .spool_view import SpoolView
 from .store import Store
 from .tables import tensor
 from .target import Target, open_target
@@ -51,6 +53,6 @@ from .uploader import Uploader, UploaderStatus
 __all__ = [
     "POLICIES", "CloudError", "DeviceKeys", "KeyFileError", "Keyring", "Outbox", "RecordError", "ResultLog", "Results",
     "ResultsError", "Scale", "Segment", "SegmentError", "Spool", "SpoolDamaged", "SpoolError", "SpoolFull",
-    "SpoolStatus", "Store", "StoreError", "Target", "TargetRefused", "Unavailable", "Uploader", "UploaderStatus",
-    "open", "open_target", "tensor",
+    "SpoolStatus", "SpoolView", "Store", "StoreError", "Target", "TargetRefused", "Unavailable", "Uploader",
+    "UploaderStatus", "open", "open_target", "tensor",
 ]

@@ -21,8 +21,9 @@ from typing import Any
 import apsw
 
 from . import segment as segments
-from .errors import NoRoom, SegmentError, SpoolDamaged, SpoolError
+from .errors import NoRoom, SpoolDamaged, SpoolError
 from .schema import APPLICATION_ID, PAGE, SCHEMA, SCHEMA_VERSION
+from .spool_file import check_schema, configure, state_of, translated
 from .state import Mark, SpoolState
 
 MIN_MAX_BYTES = 1 << 20  # the largest record is 1/16 of it, 64 KiB
@@ -32,7 +33,6 @@ RESERVE_BYTES = 1 << 20
 ON_DISK = "on its disk"
 SLACK_PAGES = 8  # pages of a transaction besides its rows: interior pages of the trees, rows that are updated in place
 KEY_BYTES = 32  # of ChaCha20, the default cipher of SQLite3 Multiple Ciphers
-BUSY_SECONDS = 5  # that another process may hold the lock: far more than a transaction of at most max_bytes / 16 takes
 
 
 class SpoolDatabase:
@@ -96,9 +96,7 @@ class SpoolDatabase:
         return rows[0][0] if rows else default
 
     def state(self) -> SpoolState:
-        for body, crc in self.rows("SELECT body, crc FROM state"):
-            return SpoolState.unpack(body, crc)
-        raise SpoolDamaged("the row with its state is missing")
+        return state_of(self.db)
 
     def check_process(self) -> None:
         """Raise `SpoolError` in a forked process, which must not use its parent's connection.
@@ -216,20 +214,13 @@ class SpoolDatabase:
             return False
         return free < RESERVE_BYTES // 2 + grows or free + PAGE * self.db.pragma("freelist_count") < needed
 
-    def _configure(self, db: apsw.Connection) -> None:
-        """The settings that a connection needs before it reads the file."""
-        db.set_busy_timeout(1000 * BUSY_SECONDS)
-        if self._key is not None:
-            db.pragma("key", f"raw:{self._key.hex()}")
-        db.pragma("mmap_size", 0)
-
     def _reader(self) -> apsw.Connection:
         with contextlib.suppress(IndexError):
             return self._readers.pop()
         if self._closed:
             raise apsw.ConnectionClosedError("The connection has been closed")
         db = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)
-        self._configure(db)
+        configure(db, self._key)
         return db
 
     def _close_readers(self) -> None:
@@ -239,7 +230,7 @@ class SpoolDatabase:
 
     def _prepare(self, device: str | None) -> None:
         db = self.db
-        self._configure(db)
+        configure(db, self._key)
         db.pragma("journal_mode", "wal")
         db.pragma("synchronous", "FULL")
         db.pragma("secure_delete", "FAST")  # deleted records are overwritten only where that needs no further write
@@ -250,13 +241,8 @@ class SpoolDatabase:
         try:
             if db.pragma("user_version") == 0 and not self.value("SELECT count(*) FROM sqlite_master"):
                 self._create(device)
-            elif db.pragma("application_id") != APPLICATION_ID:
-                raise SpoolError(f"{str(self.path)!r} is a database of another program; give another path")
-            elif (found := db.pragma("user_version")) != SCHEMA_VERSION:
-                which = "a later version" if found > SCHEMA_VERSION else "a version before the first release"
-                remedy = "update lepton" if found > SCHEMA_VERSION else "upload its records with that version"
-                raise SpoolError(f"the spool {str(self.path)!r} was written by {which} (schema {found}, this one knows "
-                                 f"{SCHEMA_VERSION}); {remedy}")
+            else:
+                check_schema(db, self.path)
             state = self.state()
             if self._mark.reconcile(state):
                 db.execute("UPDATE state SET body = ?, crc = ?", state.pack())
@@ -286,28 +272,6 @@ class SpoolDatabase:
         self.db.pragma("application_id", APPLICATION_ID)
         self.db.pragma("user_version", SCHEMA_VERSION)
 
-    @contextlib.contextmanager
-    def translated(self) -> Iterator[None]:
-        """Raise SQLite's errors as `SpoolError`s that name a remedy."""
-        where = f"the spool {str(self.path)!r}"
-        remedy = f"save what can be read with: lepton cloud salvage --spool {self.path}"
-        try:
-            yield
-        except SpoolDamaged as error:
-            text = str(error)
-            raise error if text.startswith(where) else SpoolDamaged(f"{where} is damaged: {text}; {remedy}") from error
-        except apsw.NotADBError as error:
-            reason = "wrong key, or damaged" if self._key is not None else "encrypted, or damaged"
-            raise SpoolDamaged(f"{where} cannot be read ({reason}: {error}); give its key if it has one, otherwise "
-                               f"{remedy}") from error
-        except apsw.CorruptError as error:
-            raise SpoolDamaged(f"{where} is damaged: {error}; {remedy}") from error
-        except apsw.BusyError as error:
-            raise SpoolError(f"{where} has been locked by another process for more than {BUSY_SECONDS} s; end that "
-                             "process, or try again") from error
-        except SegmentError as error:
-            raise SpoolError(str(error)) from error
-        except apsw.FullError as error:
-            raise SpoolError(f"{where} cannot be written: the disk is full, or its size limit is reached") from error
-        except apsw.Error as error:
-            raise SpoolError(f"{where} cannot be used: {error}") from error
+    def translated(self) -> contextlib.AbstractContextManager[None]:
+        """See `spool_file.translated`."""
+        return translated(self.path, self._key is not None)

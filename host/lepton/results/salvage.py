@@ -22,7 +22,8 @@ from .errors import NoRoom, SpoolDamaged, SpoolError
 from .head import Ledger
 from .outbox import Sealed
 from .schema import run_crc
-from .spool import DEFAULT_MAX_BYTES, TARGET_NOTE
+from .spool import DEFAULT_MAX_BYTES
+from .spool_status import TARGET_NOTE
 from .state import Mark, SpoolState
 
 SUFFIXES = ("", "-wal", "-shm", "-mark")

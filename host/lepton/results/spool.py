@@ -7,7 +7,6 @@ before it saw the acknowledgement can append the same records again: none is sto
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from . import records as lines
@@ -15,29 +14,13 @@ from . import segment as segments
 from .appends import Appender, AppendRequest
 from .database import SpoolDatabase
 from .errors import NoRoom, RecordError, SpoolError, SpoolFull
+from .spool_status import TARGET_NOTE, SpoolStatus, read_oldest_waiting, read_status
 
 POLICIES = ("block", "reject", "drop_oldest")
 DEFAULT_MAX_BYTES = 256 << 20  # some 260 000 results of the shipped network, with 640 bytes each in the database
-TARGET_NOTE = "target "  # prefix of the notes that hold the targets' identities
 _POLL_SECONDS = 0.02  # policy "block": short against the uploader's `linger` of 0.5 s, which decides when room is made
 # What `records.line` adds to a body: a run's name of at most 64 characters, and 40 for the keys and 18 digits.
 _NAME_BYTES = 64 + 40
-
-
-@dataclass(frozen=True)
-class SpoolStatus:
-    """The spool's contents, and what happened to all records so far. `counters`: see `state.COUNTERS`."""
-
-    device: str
-    path: str
-    policy: str
-    waiting: int  # records that are not in a segment yet
-    sealed: int  # records in segments that are not stored yet
-    refused: int  # records in segments that the target has refused
-    file_bytes: int
-    max_bytes: int
-    counters: dict[str, int]
-    upload: dict[str, str]  # what the uploader last noted
 
 
 class Spool:
@@ -184,24 +167,14 @@ class Spool:
 
     def status(self) -> SpoolStatus:
         with self.database.consistent():
-            (sealed, refused), = self.database.rows(
-                "SELECT coalesce(sum(records) FILTER (WHERE refused IS NULL), 0), "
-                "coalesce(sum(records) FILTER (WHERE refused IS NOT NULL), 0) FROM segments")
-            return SpoolStatus(
-                self.device, str(self.path), self.policy, self.database.value("SELECT count(*) FROM records"), sealed,
-                refused, self.file_bytes(), self.max_bytes, self.database.state().counters,
-                dict(self.database.rows("SELECT name, value FROM notes WHERE name NOT LIKE ? || '%'", TARGET_NOTE)))
+            return read_status(self.database.db, str(self.path), self.database.state(), policy=self.policy,
+                               file_bytes=self.file_bytes(), max_bytes=self.max_bytes)
 
     def oldest_waiting(self) -> float | None:
         """Time (seconds since 1970) of the oldest record that is not stored yet, by this machine's clock; None if none
         waits."""
         with self.database.consistent():
-            sealed = self.database.rows(
-                "SELECT key, data FROM segments WHERE refused IS NULL ORDER BY sequence LIMIT 1")
-            waiting = self.database.value("SELECT min(time_ms) FROM records")
-        times = [segments.parse(data, key).header.from_ms for key, data in sealed]
-        times += [] if waiting is None else [waiting]
-        return min(times) / 1000 if times else None
+            return read_oldest_waiting(self.database.db)
 
     def file_bytes(self) -> int:
         """Size of the spool's files on disk."""

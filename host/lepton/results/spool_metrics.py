@@ -7,7 +7,7 @@ Prometheus' node_exporter.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .spool import SpoolStatus
+from .spool_status import SpoolStatus
 
 
 @dataclass(frozen=True)

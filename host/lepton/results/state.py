@@ -101,7 +101,11 @@ class Mark:
 
     def reconcile(self, state: SpoolState) -> int:
         """Count as damaged the records that were taken according to the mark but not to `state`; their number."""
-        mark = self.read()
+        return self.count_lost(self.read(), state)
+
+    @staticmethod
+    def count_lost(mark: dict | None, state: SpoolState) -> int:
+        """`reconcile` with what `read` has returned before `state` was read."""
         if mark is None or mark["spool"] != state.spool:
             return 0
         lost = max(0, mark["appended"] - state.counters["appended"])

@@ -23,6 +23,7 @@ from .messages import Problem
 from .metrics import Metrics
 from .refusal import RequestRefused
 from .routes import router
+from .uploads import Uploads
 
 _REASONS = {400: "malformed", 404: "not_found", 405: "method"}
 
@@ -62,10 +63,11 @@ def make_app(database: IndexDatabase, authority: Authority, enrolment: Enrolment
     app.state.authority = authority
     app.state.enrolment = enrolment
     app.state.ingest = ingest
+    uploads = app.state.uploads = Uploads(ingest, enrolment, metrics, lambda: app.state.pools)
     app.state.metrics = metrics
     app.state.pools = None
     app.add_middleware(Gate, enrolment=enrolment, audit=audit, limits=limits, metrics=metrics,
-                       pools=lambda: app.state.pools, proxies=proxies)
+                       uploads=uploads, pools=lambda: app.state.pools, proxies=proxies)
 
     @app.exception_handler(RequestRefused)
     async def refused(request: Request, error: RequestRefused) -> Response:

@@ -12,16 +12,18 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from select import select as select_ready
 from typing import Any
 
+import psycopg
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, Table, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 from sqlalchemy.pool import QueuePool
 
 from .errors import ServiceError
-from .migrations import MigrationError, migrate
+from .migrations import MigrationError, check_version, migrate
 
 _LOCK = 0x4C455054  # "LEPT": PostgreSQL's advisory lock with which one process at a time makes the tables
 _BUSY_SECONDS = 10  # that a transaction of SQLite waits for the lock; each holds it for one or two syncs of the disk
@@ -33,24 +35,35 @@ class IndexDatabase:
     """Transactions on the database at `where`: a file name, or a URL like postgresql://user@host/name.
 
     `read` and `write` are for uploads and rights, `query` is for readers, which have a few connections of their own.
+    With `make` the tables are made, or brought to this program's version. Without it the database must exist and have
+    this version already: a command must not change the tables of a service that runs. Raises `ServiceError`.
     """
 
-    def __init__(self, where: str | Path):
+    def __init__(self, where: str | Path, *, make: bool = True):
         try:
             if "://" in str(where):
                 self._writer: WriterLock | None = None
                 self._engine = _postgresql(str(where), _POOL)
+                self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
                 self._reader = _postgresql(str(where), _READERS)
             else:
                 path = Path(where)
+                if not make and not path.is_file():
+                    raise ServiceError(f"there is no database {path}; `lepton cloud serve` makes it; name the "
+                                       "service's folder with --home, or its database with --database")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._writer = WriterLock(path)
                 self._engine = _sqlite(path, _POOL)
+                self._single = self._engine.execution_options(lepton_begin="")
                 self._reader = _sqlite(path, _READERS)
-            with self.write() as connection:
-                if connection.dialect.name == "postgresql":
-                    connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-                migrate(connection)
+            if make:
+                with self.write() as connection:
+                    if connection.dialect.name == "postgresql":
+                        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+                    migrate(connection)
+            else:
+                with self.read() as connection:
+                    check_version(connection)
         except (DBAPIError, OSError) as error:
             cause = getattr(error, "orig", None) or error
             raise ServiceError(f"cannot open the database {_shown(where)}: {cause}") from error
@@ -61,6 +74,13 @@ class IndexDatabase:
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads and sees one state of the database."""
         with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def statement(self) -> Iterator[Connection]:
+        """For single statements that need no transaction: each is one round trip to PostgreSQL, and durable when it
+        returns if it writes. SQLite's writes need `write`."""
+        with self._single.connect() as connection:
             yield connection
 
     @contextmanager
@@ -152,7 +172,8 @@ def _sqlite(path: Path, size: int) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("lepton_begin", "BEGIN"))
+        if begin := connection.get_execution_options().get("lepton_begin", "BEGIN"):
+            connection.exec_driver_sql(begin)
 
     return engine
 
@@ -162,6 +183,15 @@ def _postgresql(url: str, size: int) -> Engine:
     if scheme not in ("postgresql", "postgres"):
         raise ServiceError(f"a database must be a file or a postgresql:// URL, not {scheme}://")
     try:
-        return create_engine(f"postgresql+psycopg://{rest}", pool_size=size, max_overflow=0, pool_pre_ping=True)
+        engine = create_engine(f"postgresql+psycopg://{rest}", pool_size=size, max_overflow=0)
     except (ArgumentError, ValueError) as error:
         raise ServiceError(f"the database URL cannot be read: {error}") from error
+
+    @event.listens_for(engine, "checkout")
+    def check(connection: psycopg.Connection, _record: object, _proxy: object) -> None:
+        """Without a round trip, which SQLAlchemy's `pool_pre_ping` would need: the socket of an idle connection has
+        something to read if the server has closed it. The pool then makes another one."""
+        if connection.closed or select_ready([connection.fileno()], [], [], 0)[0]:
+            raise DisconnectionError("the server has closed the connection")
+
+    return engine

@@ -2,17 +2,19 @@
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from . import changes, tables
 from .authority import CLIENT_DAYS, Authority, read_request
@@ -24,6 +26,7 @@ from .refusal import RequestRefused
 from .renewal import GRACE_DAYS, check_proof, read_certificate
 
 CODE_HOURS = 24.0
+MOST_REMEMBERED = 20_000  # certificates, at some 1 KB each
 CODE_BYTES = 20  # 160 random bits cannot be guessed, and their digest needs no slow hash
 PROOF_CONTEXT = b"lepton-enrolment/1\0"
 
@@ -53,6 +56,21 @@ class Peer:
     code: str
 
 
+def check_certificate(row: Row[Any] | None, now: float) -> Peer:
+    """The owner of a certificate, by a row with the columns digest, role, tenant, name and revoked of its code, and its
+    own expires; None if there is none. Raises `RequestRefused` unless it is valid at `now`."""
+    if row is None:
+        raise RequestRefused(401, "certificate_unknown", "this service has not issued the certificate; enrol again")
+    peer = Peer(Identity(row.role, row.tenant, row.name), row.digest)
+    if row.revoked is not None:
+        raise RequestRefused(401, "certificate_revoked",
+                             "the certificate has been revoked; ask the operator for a code", identity=peer.identity)
+    if row.expires <= now:  # a connection may last longer than its certificate
+        raise RequestRefused(401, "certificate_expired", "the certificate has expired; enrol again with a new code",
+                             identity=peer.identity)
+    return peer
+
+
 class Enrolment:
     """Codes and certificates in `database`; certificates are signed by `authority` and valid for `days`.
 
@@ -68,6 +86,18 @@ class Enrolment:
         self._authority = authority
         self._days = days
         self._clock = clock
+        self._remembered: dict[bytes, Peer] = {}  # by certificate in DER; the oldest first
+
+    def remembered(self, certificate_der: bytes) -> Peer | None:
+        """The owner of a certificate of this service that `identify` has accepted before.
+
+        It may have been revoked since: whoever uses this checks the certificate with `check_certificate` later.
+        """
+        return self._remembered.get(certificate_der)
+
+    def forget(self, certificate_der: bytes) -> None:
+        """Look the certificate up again next time."""
+        self._remembered.pop(certificate_der, None)
 
     def invite(self, identity: Identity, hours: float = CODE_HOURS) -> str:
         """A code with which `identity` can enrol once, within `hours`. The database has only its digest."""
@@ -145,24 +175,19 @@ class Enrolment:
         """
         certificates = tables.certificates.c
         codes = tables.codes.c
-        with self._database.read() as connection:
+        with self._database.statement() as connection:
             row = connection.execute(
                 select(codes.digest, codes.role, codes.tenant, codes.name, codes.revoked, certificates.expires)
                 .where(certificates.fingerprint == _digest(certificate_der))
                 .join_from(tables.certificates, tables.codes)).one_or_none()
         if row is None and (peer := self._foreign(certificate_der)):
             return peer
-        if row is None:
-            raise RequestRefused(401, "certificate_unknown",
-                                 "this service has not issued the certificate; enrol again")
-        peer = Peer(Identity(row.role, row.tenant, row.name), row.digest)
-        if row.revoked is not None:
-            raise RequestRefused(401, "certificate_revoked",
-                                 "the certificate has been revoked; ask the operator for a code",
-                                 identity=peer.identity)
-        if row.expires + 86_400 * grace_days <= self._clock():  # a connection may last longer than its certificate
-            raise RequestRefused(401, "certificate_expired", "the certificate has expired; enrol again with a new code",
-                                 identity=peer.identity)
+        peer = check_certificate(row, self._clock() - 86_400 * grace_days)
+        if not grace_days:
+            self._remembered[certificate_der] = peer
+            while len(self._remembered) > MOST_REMEMBERED:
+                with contextlib.suppress(KeyError, StopIteration, RuntimeError):  # another thread does the same
+                    del self._remembered[next(iter(self._remembered))]
         return peer
 
     def _foreign(self, certificate_der: bytes) -> Peer | None:

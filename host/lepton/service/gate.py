@@ -1,17 +1,20 @@
 """The checks of every request before the application: sender, rate and length; and the form of refusals."""
 
+import contextlib
 import logging
 import math
 import secrets
 import time
 from collections.abc import Callable
 
+from obstore.exceptions import BaseError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..results import CloudError
 from .audit import Audit
 from .bodies import LARGE_BYTES, Incoming, RequestBody
 from .enrolment import Enrolment, Peer
@@ -21,6 +24,7 @@ from .metrics import Metrics
 from .peer import ADMISSION, CERTIFICATE, Admission
 from .refusal import RequestRefused
 from .turns import Pools, Turns
+from .uploads import Uploads
 
 PEER = "peer"  # key in a request's state: a `Peer`, or None for an unidentified client
 REQUEST_ID = "request_id"  # key in a request's state; also in the answer's header and in the log
@@ -36,18 +40,19 @@ class Gate:
     """ASGI middleware. A request is passed on with its peer in the state and its whole body, or it is refused."""
 
     def __init__(self, app: ASGIApp, enrolment: Enrolment, audit: Audit, limits: Limits, metrics: Metrics,
-                 pools: Callable[[], Pools], proxies: frozenset[str]):
+                 uploads: Uploads, pools: Callable[[], Pools], proxies: frozenset[str]):
         self._app = app
         self._proxies = proxies
         self._enrolment = enrolment
         self._audit = audit
         self._limits = limits
         self._metrics = metrics
+        self._uploads = uploads
         self._pools = pools
         self._incoming = Incoming(limits)
         self._turns = Turns(limits.requests)
         self._large = Turns(limits.large_requests)
-        self._uploads = Buckets(limits.device_rate), Buckets(limits.tenant_rate)
+        self._devices = Buckets(limits.device_rate), Buckets(limits.tenant_rate)
         self._queries = Buckets(limits.reader_rate), Buckets(limits.tenant_reader_rate)
         self._objects = Buckets(limits.object_rate), Buckets(limits.tenant_object_rate)
 
@@ -77,7 +82,10 @@ class Gate:
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = RequestBody(self._limits)
         try:
-            peer = await self._identify(scope)
+            direct = self._uploads.path_of(scope)
+            peer = self._remembered(scope) if direct else None
+            if peer is None:
+                peer = await self._identify(scope)
             scope["state"][PEER] = peer
             self._check_rate(peer, scope["path"])
             length = self._length(scope)
@@ -86,20 +94,26 @@ class Gate:
                 if not await body.read(receive):
                     return
             group = sender.tenant if sender else ""
-            if length > LARGE_BYTES:
-                async with self._large.turn(group), self._turns.turn(group):
-                    await self._app(scope, _replay(body.take, receive), send)
-            else:
-                async with self._turns.turn(group):
-                    await self._app(scope, _replay(body.take, receive), send)
+            async with self._large.turn(group) if length > LARGE_BYTES else contextlib.nullcontext(), \
+                    self._turns.turn(group):
+                if direct and sender and not self._proxies:
+                    answer = await self._uploads.direct(scope, sender, direct, body.take())
+                else:
+                    return await self._app(scope, _replay(body.take, receive), send)
+            await answer(scope, receive, send)
         except RequestRefused as refused:
             self._metrics.refusal(refused.reason)
-            answer = await refuse(self._audit, scope, refused)
-            await answer(scope, receive, send)
-        except SQLAlchemyError as error:
+            refusal = await refuse(self._audit, scope, refused)
+            await refusal(scope, receive, send)
+        except (SQLAlchemyError, BaseError, CloudError, OSError) as error:
             await unavailable(error)(scope, receive, send)
         finally:
             body.drop()
+
+    def _remembered(self, scope: Scope) -> Peer | None:
+        """The sender of an upload, if its certificate was valid before; `Uploads.direct` checks it again."""
+        certificate = scope["state"].get(CERTIFICATE)
+        return self._enrolment.remembered(certificate) if certificate and not self._proxies else None
 
     async def _identify(self, scope: Scope) -> Peer | None:
         """The sender; None for one without a certificate on an open path. Raises `RequestRefused`."""
@@ -120,7 +134,7 @@ class Gate:
         if peer is None:
             return
         identity = peer.identity
-        own, tenants = self._uploads if identity.role == "device" else (
+        own, tenants = self._devices if identity.role == "device" else (
             self._queries if path in QUERY_PATHS else self._objects)
         for bucket, key, who in ((own, identity, str(identity)),
                                  (tenants, identity.tenant, f"tenant {identity.tenant}")):
@@ -143,6 +157,8 @@ class Gate:
         peer: Peer | None = scope["state"][PEER]
         client = scope.get("client")
         self._metrics.request(scope["method"], scope["path"], status, seconds)
+        if not logger.isEnabledFor(logging.INFO):
+            return
         logger.info("%s %s: %d", scope["method"], scope["path"], status, extra={
             "request_id": scope["state"][REQUEST_ID], "status": status, "milliseconds": round(1000 * seconds, 1),
             "client": str(peer.identity) if peer else None, "address": client[0] if client else None})

@@ -6,26 +6,30 @@ spool's position. Of two simultaneous requests, in one process or in several, on
 one starts again.
 """
 
+import hashlib
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple, TypeVar, cast
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..results import Keyring, SegmentError, Store
 from ..results import head as heads
 from ..results import segment as segments
 from ..results.segment import Header, Segment
 from . import changes, tables
+from .commits import Entry, Outcome, insert_in_order, singly
 from .database import IndexDatabase, insert_new
+from .enrolment import check_certificate
 from .identity import Identity
 from .quotas import Quotas
 from .refusal import RequestRefused
 from .reindex import Reindexer
-from .rows import Standing, advance, more, row_of, signers_of, spool_of, standing_of
+from .rows import Standing, advance, more, row_of, sender_of, signers_of, spool_of, standing_of
 
 IDENTIFY_SECONDS = 10.0  # between checks of an S3 store's identity; that of a folder is checked with every object
 RECOVER_SECONDS = 60.0  # between two listings of the store for one spool
@@ -42,15 +46,17 @@ class Accepted:
     expected: int
 
 
-PoolName = Literal["index", "put"]
+PoolName = Literal["index", "put", "commit"]
 T = TypeVar("T")
 
 
 class Step(NamedTuple):
-    """A part of the work for a segment: a call that waits for the database (`index`) or for the store (`put`)."""
+    """A part of the work for a segment: a call that reads the database (`index`), waits for the store (`put`), or
+    writes to the database (`commit`)."""
 
     pool: PoolName
     call: Callable[[], object]
+    entry: Entry | None = None  # for `commit`: what `call` indexes, which may be done together with others
 
 
 class Ingest:
@@ -79,13 +85,14 @@ class Ingest:
         except StopIteration as end:
             return end.value
 
-    def steps(self, device: Identity, key: str, body: bytes, lost_from: int | None = None
-              ) -> Generator[Step, object, Accepted]:
+    def steps(self, device: Identity, key: str, body: bytes, lost_from: int | None = None,
+              certificate: bytes | None = None) -> Generator[Step, object, Accepted]:
         """`accept` in steps, each to be called in a thread of its own pool; `send` takes the result of a step.
 
-        Raises the errors of `accept`; those of a step may be raised where it is called.
+        `certificate` (DER): that of the sender, to be checked together with the segment. Raises the errors of `accept`;
+        those of a step may be raised where it is called.
         """
-        segment, standing = yield from _step("index", lambda: self._examine(device, key, body))
+        segment, standing = yield from _step("index", lambda: self._examine(device, key, body, certificate))
         header = segment.header
         digest = segment.digest
         while True:
@@ -99,15 +106,17 @@ class Ingest:
                 continue
             _check_order(standing, segment, lost_from)
             yield from _step("put", lambda: self._put(device.tenant, key, body))
-            if (yield from _step("index", partial(self._index, device, standing, segment))):
+            entry = Entry(device, standing, segment)
+            if (yield Step("commit", partial(self._index, entry), entry)):
                 return Accepted(True, header.sequence, digest, following)
             standing = yield from _step("index", lambda: self._look(device, header))
 
-    def _examine(self, device: Identity, key: str, body: bytes) -> tuple[Segment, Standing]:
+    def _examine(self, device: Identity, key: str, body: bytes, certificate: bytes | None
+                 ) -> tuple[Segment, Standing]:
         """The segment of a body, which its device has signed, and the state of its spool. Raises `RequestRefused`."""
         try:
             segment = segments.parse(body, key)
-            signers, standing = self._signers_and_standing(device, segment.header)
+            signers, standing = self._signers_and_standing(device, segment.header, certificate)
             segment.check_signature(Keyring(signers=signers))
         except SegmentError as error:
             raise RequestRefused(422, "segment", str(error)) from error
@@ -156,32 +165,68 @@ class Ingest:
         with self._database.read() as connection:
             return signers_of(connection, device)
 
-    def _signers_and_standing(self, device: Identity, header: Header) -> tuple[frozenset[str], Standing]:
-        with self._database.read() as connection:
-            return signers_of(connection, device), standing_of(connection, spool_of(device, header), header.sequence)
+    def _signers_and_standing(self, device: Identity, header: Header, certificate: bytes | None
+                              ) -> tuple[frozenset[str], Standing]:
+        """Of a device in the state of the database now; with `certificate`, if that is valid now."""
+        if certificate is None:
+            with self._database.read() as connection:
+                return (signers_of(connection, device),
+                        standing_of(connection, spool_of(device, header), header.sequence))
+        with self._database.statement() as connection:
+            sender = sender_of(connection, hashlib.sha256(certificate).hexdigest(), header.spool)
+        if check_certificate(sender.certificate, self._clock()).identity != device:
+            raise RequestRefused(401, "certificate_unknown", "the certificate belongs to another device; connect again")
+        if sender.position.expected is not None and header.sequence < sender.position.expected:
+            return sender.signers, self._look(device, header)
+        return sender.signers, sender.position
 
     def _look(self, device: Identity, header: Header) -> Standing:
         with self._database.read() as connection:
             return standing_of(connection, spool_of(device, header), header.sequence)
 
-    def _index(self, device: Identity, standing: Standing, segment: Segment) -> bool:
-        """Write the segment's row and advance the spool's position; False if another request has advanced it."""
-        header = segment.header
-        now = self._clock()
-        spool = spool_of(device, header)
+    def index_all(self, entries: Sequence[Entry]) -> list[Outcome]:
+        """Write the rows of segments of different spools, durably, with as few waits for the disk as possible."""
+        if len(entries) == 1 and not (entries[0].in_order and not self._database.is_file):
+            return singly(self._index, entries)
+        try:
+            if self._database.is_file:
+                with self._database.write() as connection:
+                    return [self._index_in(connection, entry) for entry in entries]
+            plain = [entry for entry in entries if entry.in_order]
+            done: dict[tuple[str, str, str], Outcome] = {}
+            if plain:
+                with self._database.statement() as connection:
+                    moved = insert_in_order(connection, plain, self._clock())
+                done = {entry.spool: outcome for entry, outcome in zip(plain, moved, strict=True)}
+        except (SQLAlchemyError, OSError):
+            return singly(self._index, entries)  # one of them must not take the others with it
+        rest = [entry for entry in entries if entry.spool not in done]
+        done |= {entry.spool: outcome for entry, outcome in zip(rest, singly(self._index, rest), strict=True)}
+        return [done[entry.spool] for entry in entries]
+
+    def _index(self, entry: Entry) -> bool:
         with self._database.write() as connection:
-            if standing.expected is not None and header.sequence < standing.expected:  # a segment of a gap
-                if insert_new(connection, tables.segments, [row_of(spool, segment, now)]) != 1:
-                    return False
-                connection.execute(update(tables.spools).filter_by(**spool).values(more(segment)))
-                return True
-            if not advance(connection, spool, standing.expected, segment, now):
+            return self._index_in(connection, entry)
+
+    def _index_in(self, connection: Connection, entry: Entry) -> bool:
+        """Write the segment's row and advance the spool's position; False if another request has advanced it."""
+        segment = entry.segment
+        header = segment.header
+        standing = entry.standing
+        now = self._clock()
+        spool = spool_of(entry.device, header)
+        if standing.expected is not None and header.sequence < standing.expected:  # a segment of a gap
+            if insert_new(connection, tables.segments, [row_of(spool, segment, now)]) != 1:
                 return False
-            connection.execute(tables.segments.insert().values(row_of(spool, segment, now)))
-            if header.sequence > (first := standing.expected or 0):
-                connection.execute(tables.gaps.insert().values(
-                    **spool, first=first, last=header.sequence - 1, received=now))
+            connection.execute(update(tables.spools).filter_by(**spool).values(more(segment)))
             return True
+        if not advance(connection, spool, standing.expected, segment, now):
+            return False
+        connection.execute(tables.segments.insert().values(row_of(spool, segment, now)))
+        if header.sequence > (first := standing.expected or 0):
+            connection.execute(tables.gaps.insert().values(
+                **spool, first=first, last=header.sequence - 1, received=now))
+        return True
 
     def _put(self, tenant: str, key: str, body: bytes) -> None:
         """Store an object. Raises `Unavailable` if another store is at the place of the tenant's store."""

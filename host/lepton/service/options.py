@@ -23,13 +23,17 @@ class Home:
     database: str | None = None
     store: str | None = None
 
-    def open_database(self) -> IndexDatabase:
-        """Raises `ServiceError`."""
-        return IndexDatabase(self.database or os.environ.get(DATABASE_VARIABLE) or self.folder / "index.db")
+    def open_database(self, *, make: bool = True) -> IndexDatabase:
+        """See `IndexDatabase`. Raises `ServiceError`."""
+        return IndexDatabase(self.database or os.environ.get(DATABASE_VARIABLE) or self.folder / "index.db", make=make)
 
-    def open_authority(self) -> Authority:
-        """Raises `ServiceError`."""
-        return Authority(self.folder / "authority")
+    def open_authority(self, *, make: bool = True) -> Authority:
+        """With `make` a new authority is made if there is none. Raises `ServiceError`."""
+        folder = self.folder / "authority"
+        if not make and not folder.is_dir():
+            raise ServiceError(f"there is no authority {folder}; `lepton cloud serve` makes it; name the service's "
+                               "folder with --home")
+        return Authority(folder)
 
     @property
     def objects(self) -> str:

@@ -14,11 +14,10 @@ from .authority import Authority
 from .enrolment import Issued, Peer
 from .gate import PEER
 from .identity import NAME, Identity
-from .ingest import Accepted, Step
-from .metrics import Metrics
 from .refusal import RequestRefused
 from .tenant import TenantView
 from .turns import Pools
+from .uploads import Upload, Uploads
 
 
 async def _peer(request: Request) -> Peer:
@@ -107,23 +106,20 @@ SEGMENT_PATH = "/results/tenant={tenant}/device={device}/date={date}/{name}"
 HEAD_PATH = "/heads/tenant={tenant}/device={device}/{name}"
 
 
-@router.put(SEGMENT_PATH, status_code=201, responses={
+@router.put(SEGMENT_PATH, status_code=201, response_model=messages.Stored, responses={
     200: {"model": messages.Stored, "description": "It was stored already"}, **refusals(409, 507)},
     openapi_extra={"requestBody": {"required": True, "content": _BYTES}})
-async def upload(request: Request, response: Response, tenant: TenantName, device: DeviceName, date: Date,
+async def upload(request: Request, tenant: TenantName, device: DeviceName, date: Date,
                  name: SegmentName, sender: Device,
                  lost_from: Annotated[int | None, Header(
                      alias="Lepton-Lost-From", ge=0, le=messages.MAX_SEQUENCE,
                      description="the segments from this number up to the one sent are lost")] = None
-                 ) -> messages.Stored:
+                 ) -> Response:
     """Store a segment under its key. After an answer of 200 or 201 it is durable; sending it again is safe."""
     _check_sender(sender, tenant, device)
-    body = await request.body()
     key = f"results/tenant={tenant}/device={device}/date={date}/{name}"
-    accepted = await _accept(request, sender, key, body, lost_from)
-    response.status_code = 201 if accepted.new else 200
-    return messages.Stored(device=device, sequence=accepted.sequence, digest=accepted.digest,
-                           expected=accepted.expected)
+    uploads: Uploads = request.app.state.uploads
+    return await uploads.store(Upload(sender, key, await request.body(), lost_from))
 
 
 @router.get("/results", response_model=messages.SegmentPage)
@@ -231,25 +227,6 @@ def _pools(request: Request) -> Pools:
     if state.pools is None:
         raise RuntimeError("the service has no threads before its start")
     return state.pools
-
-
-async def _accept(request: Request, sender: Identity, key: str, body: bytes, lost_from: int | None) -> Accepted:
-    """`Ingest.accept` with each step in the threads for it."""
-    metrics: Metrics = request.app.state.metrics
-    pools = _pools(request)
-    steps = request.app.state.ingest.steps(sender, key, body, lost_from)
-    try:
-        step: Step = next(steps)
-        while True:
-            pool = pools.put if step.pool == "put" else pools.index
-            step = steps.send(await pool.run(step.call))
-    except StopIteration as end:
-        accepted: Accepted = end.value
-    except RequestRefused:
-        metrics.segment("refused")
-        raise
-    metrics.segment("stored" if accepted.new else "repeated", len(body) if accepted.new else 0)
-    return accepted
 
 
 def _check_sender(sender: Identity, tenant: str, device: str) -> None:

@@ -1,8 +1,9 @@
 """The rows of a segment and its spool: written by `ingest`, and by `reindex` from the objects."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, select, update
 
 from ..results.segment import Header, Segment
 from . import tables
@@ -46,6 +47,47 @@ def standing_of(connection: Connection, spool: dict[str, str], sequence: int) ->
     stored = connection.scalar(select(tables.segments.c.digest).filter_by(**spool, sequence=sequence))
     gap = connection.scalar(select(gaps.first).filter_by(**spool).where(gaps.first <= sequence, gaps.last >= sequence))
     return Standing(*position, stored, gap is not None)
+
+
+@dataclass(frozen=True)
+class Sender:
+    """A device as one statement finds it: by its certificate, with its signers and the position of a spool."""
+
+    certificate: Row[Any] | None  # see `enrolment.check_certificate`
+    signers: frozenset[str]
+    position: Standing
+
+
+def _sender_statement() -> Select[Any]:
+    """Certificate, code, position of a spool, and one row for each key of the device that is not revoked."""
+    certificates = tables.certificates.c
+    spools = tables.spools.c
+    keys = tables.signing_keys.c
+    codes = tables.codes
+    key_codes = codes.alias("key_codes")
+    valid_keys = (select(keys.tenant, keys.device, keys.key).join_from(tables.signing_keys, key_codes)
+                  .where(key_codes.c.revoked.is_(None)).subquery("valid_keys"))
+    return (select(codes.c.digest, codes.c.role, codes.c.tenant, codes.c.name, codes.c.revoked, certificates.expires,
+                   spools.expected, spools.last_digest, valid_keys.c.key)
+            .select_from(tables.certificates.join(codes)
+                         .outerjoin(tables.spools, (spools.tenant == codes.c.tenant) & (spools.device == codes.c.name)
+                                    & (spools.spool == bindparam("spool")))
+                         .outerjoin(valid_keys, (valid_keys.c.tenant == codes.c.tenant)
+                                    & (valid_keys.c.device == codes.c.name)))
+            .where(certificates.fingerprint == bindparam("fingerprint")))
+
+
+_SENDER = _sender_statement()
+
+
+def sender_of(connection: Connection, fingerprint: str, spool: str) -> Sender:
+    """What an upload needs, in one round trip."""
+    rows = connection.execute(_SENDER, {"fingerprint": fingerprint, "spool": spool}).all()
+    if not rows:
+        return Sender(None, frozenset(), Standing())
+    first = rows[0]
+    position = Standing() if first.expected is None else Standing(first.expected, first.last_digest)
+    return Sender(first, frozenset(row.key for row in rows if row.key is not None), position)
 
 
 def spool_of(device: Identity, header: Header) -> dict[str, str]:

@@ -171,6 +171,7 @@ class _Server(uvicorn.Server):
         if self._probe:
             await self._probe.stop()
         await super().shutdown(sockets)
+        self._pools.close()
 
     async def _tend(self) -> None:
         """Update the gauges, and end connections whose clients do not take their answers."""

@@ -1,11 +1,14 @@
 """Migrations make the same tables as `tables`, and keep what older versions have stored."""
 
+import sqlite3
 from importlib import import_module
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from lepton.cli import main
+from lepton.cli.main import EXIT_USER_ERROR
 from lepton.service import tables
 from lepton.service.database import IndexDatabase, _sqlite
 from lepton.service.migrations import HEAD, MigrationError, migrate
@@ -71,3 +74,26 @@ def test_newer_database(database):
         with pytest.raises(MigrationError, match=f"has tables of version 9999, this program knows version {HEAD}"):
             migrate(connection)
         connection.execute(text(f"UPDATE alembic_version SET version_num = '{HEAD}'"))
+
+
+def test_commands_of_an_operator_neither_make_nor_migrate(tmp_path, capsys):
+    """Only `serve` and `invite` make a service, and only `serve` changes the tables of one."""
+    nowhere = tmp_path / "mistyped"
+    commands = (["list", "devices"], ["audit", "verify"], ["expire"], ["limit", "acme"], ["scrub"],
+                ["revoke", "acme", "cam7"], ["backup", str(tmp_path / "backup")], ["delete", "acme", "--yes"])
+    for command in commands:
+        assert main(["cloud", *command, "--home", str(nowhere)]) == EXIT_USER_ERROR
+        assert "`lepton cloud serve` makes it" in " ".join(capsys.readouterr().err.split())
+    assert not nowhere.exists() and not (tmp_path / "backup").exists()
+    home = tmp_path / "home"
+    assert main(["cloud", "invite", "acme", "cam7", "--home", str(home)]) == 0
+    with sqlite3.connect(home / "index.db") as db:
+        db.execute("UPDATE alembic_version SET version_num = '0001'")
+    db.close()
+    capsys.readouterr()
+    for command in commands:
+        assert main(["cloud", *command, "--home", str(home)]) == EXIT_USER_ERROR
+        assert "has tables of version 0001, this program knows version" in " ".join(capsys.readouterr().err.split())
+    with sqlite3.connect(home / "index.db") as db:
+        assert db.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+    db.close()

@@ -97,7 +97,7 @@ def test_pool_that_does_not_answer():
     release = threading.Event()
 
     async def run():
-        pool = Pool(2, 0.05, Breaker("storing"))
+        pool = Pool("put", 2, 0.05, Breaker("storing"))
         for _ in range(FAILURES - 1):
             with pytest.raises(Unavailable, match=r"the store has not answered within 0\.05 s"):
                 await pool.run(release.wait)
@@ -115,7 +115,7 @@ def test_quick_failures_do_not_break():
             raise Unavailable("no")
 
         breaker = Breaker("storing")
-        pool = Pool(2, 5, breaker)
+        pool = Pool("put", 2, 5, breaker)
         for _ in range(2 * FAILURES):
             with pytest.raises(Unavailable, match="no"):
                 await pool.run(fail)

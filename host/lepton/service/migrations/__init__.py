@@ -18,14 +18,11 @@ class MigrationError(RuntimeError):
 def migrate(connection: Connection) -> None:
     """Make or change the tables within the transaction of `connection`. Raises `MigrationError`."""
     found = set(inspect(connection).get_table_names())
-    version = None
-    if "alembic_version" in found:
-        version = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    version = _version(connection, found)
     if version == HEAD:
         return
     if version is not None and version > HEAD:
-        raise MigrationError(f"has tables of version {version}, this program knows version {HEAD}; use the version of "
-                             "Lepton that made it")
+        raise MigrationError(_later(version))
     # Imported here because it takes 0.2 s and is needed once for each database.
     from alembic import command
     from alembic.config import Config
@@ -36,3 +33,26 @@ def migrate(connection: Connection) -> None:
         command.stamp(configuration, "0001")
         connection.execute(text("DROP TABLE schema_version"))
     command.upgrade(configuration, "head")
+
+
+def check_version(connection: Connection) -> None:
+    """Raise `MigrationError` unless the tables have the version that this program knows. Nothing is changed."""
+    version = _version(connection, set(inspect(connection).get_table_names()))
+    if version is None:
+        raise MigrationError("has no tables of this version; start the service once: lepton cloud serve")
+    if version > HEAD:
+        raise MigrationError(_later(version))
+    if version < HEAD:
+        raise MigrationError(f"has tables of version {version}, this program knows version {HEAD}; restart the service "
+                             "with this version of Lepton, which changes them")
+
+
+def _version(connection: Connection, found: set[str]) -> str | None:
+    if "alembic_version" not in found:
+        return None
+    return connection.scalar(text("SELECT version_num FROM alembic_version"))
+
+
+def _later(version: str) -> str:
+    return (f"has tables of version {version}, this program knows version {HEAD}; use the version of Lepton that made "
+            "it")
