@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import NoReturn, TypeGuard
 
@@ -19,6 +19,8 @@ RENEWAL_SECONDS = 30.0  # between attempts to renew an expired certificate, whic
 # Of the socket. The time limit is for each write and for the answer, and what is in the buffer counts as written. Over
 # a link of 10 kB/s the kernel's usual buffer of 2.5 MB would take minutes; this one, which Linux doubles, takes 13 s.
 SEND_BUFFER = 64 << 10
+RESUME_BYTES = 4 << 10  # a smaller body is sent again as a whole: asking takes a round trip, and a handshake as much
+PIECE_BYTES = 2 << 10  # a record adds 22 bytes to each
 CHECK_SECONDS = 600.0  # between checks of the certificate's age; certificates are valid for days
 
 
@@ -39,6 +41,8 @@ class IngestTarget:
         self._timeout = timeout
         self._next_check = 0.0  # before the first segment: the device may have been off for months
         self._trouble = ""  # what is wrong with the certificate
+        self._broken = True  # whether the service may have a part of the next segment, as of a former program
+        self._reached: tuple[str, int] = ("", 0)  # key of the last upload that broke, and where it began
         self._client = self._connect()
 
     @property
@@ -96,13 +100,49 @@ class IngestTarget:
         that says so, and the service records the gap.
         """
         self._renew()
-        answer = self._put(key, data)
+        answer = self._upload(key, data)
         expected = _problem(answer).get("expected")
         if answer.status_code == 409 and _is_number(expected) and 0 <= expected < segments.split_key(key).sequence:
             answer = self._put(key, data, {"Lepton-Lost-From": str(expected)})
         if answer.status_code in (200, 201):
             return answer.status_code == 201
         self._fail(answer)
+
+    def _upload(self, key: str, data: bytes) -> httpx.Response:
+        """Send a segment, or the rest of it if an earlier attempt broke off.
+
+        After a part of it has arrived the next attempt follows soon, since the service does answer: over a link that
+        breaks again and again, waiting longer and longer would take hours.
+        """
+        if len(data) <= RESUME_BYTES:
+            return self._put(key, data)
+        careful = self._broken
+        offset = self._offset(key, len(data)) if careful else 0
+        before, self._reached = self._reached, (key, offset)
+        self._broken = True
+        try:
+            if not careful:
+                answer = self._put(key, data)
+            elif not offset:
+                answer = self._request("PUT", key, _pieces(data), {
+                    "Content-Type": "application/octet-stream", "Content-Length": str(len(data))})
+            else:
+                answer = self._request("PATCH", key, _pieces(data[offset:]), {
+                    "Upload-Offset": str(offset), "Upload-Complete": "?1", "Content-Length": str(len(data) - offset),
+                    "Content-Type": "application/partial-upload"})
+            if answer.status_code == 409 and _problem(answer).get("reason") == "offset":
+                answer = self._put(key, data)
+        except Unavailable as error:
+            advanced = before[0] == key and offset > before[1]
+            raise Unavailable(str(error), 0.0 if advanced else None) from error
+        self._broken = answer.status_code in (408, 503)
+        return answer
+
+    def _offset(self, key: str, size: int) -> int:
+        """How many bytes of a segment the service has; 0 if it does not say."""
+        answer = self._request("HEAD", key)
+        value = answer.headers.get("upload-offset", "") if answer.status_code == 204 else ""
+        return int(value) if value.isascii() and value.isdigit() and int(value) <= size else 0
 
     def _fail(self, answer: httpx.Response) -> NoReturn:
         text = f"{self.where} answered {answer.status_code}: {_reason(answer)}"
@@ -111,12 +151,22 @@ class IngestTarget:
         raise Unavailable(text, retry_after(answer.headers))
 
     def _put(self, key: str, data: bytes, more: dict[str, str] | None = None) -> httpx.Response:
+        return self._request("PUT", key, data, {"Content-Type": "application/octet-stream", **(more or {})})
+
+    def _request(self, method: str, key: str, data: bytes | Iterator[bytes] | None = None,
+                 headers: dict[str, str] | None = None) -> httpx.Response:
         try:
-            return self._client.put(f"/v1/{key}", content=data,
-                                    headers={"Content-Type": "application/octet-stream", **(more or {})})
+            return self._client.request(method, f"/v1/{key}", content=data, headers=headers)
         except httpx.HTTPError as error:
             raise Unavailable(f"{self.where} does not answer: {error or type(error).__name__}{self._trouble}"
                               ) from error
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    """`data` in pieces, each of which httpx writes as a TLS record: of one that is cut, nothing can be read, and by
+    default it has up to 16 KiB (RFC 8446, section 5.1)."""
+    for first in range(0, len(data), PIECE_BYTES):
+        yield data[first:first + PIECE_BYTES]
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -4,7 +4,9 @@ asyncio's own server makes a TLS object of 300 KB for every connection, also for
 connection passes three stages:
 
 1. *Silent*: only a file descriptor, until the first byte arrives. An address has a limited number of them; if it opens
-   more, its oldest one is closed.
+   more, its oldest one is closed. That is done at a limited rate: beyond it, further connections of the address are
+   *parked*, which means that nothing looks at them until there is room or their time is over. So a client that opens
+   connections again as soon as they are closed finds them open, and costs no processor time.
 2. *Queued*: the first byte is there, but the address has as many handshakes under way as it may, or too many a second.
    Addresses are served in turn.
 3. *Handshake*, with a time limit. Then the connection belongs to its protocol.
@@ -17,6 +19,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -25,6 +28,7 @@ from .refusal import RequestRefused
 
 USUAL_SECONDS = 2.0  # a handshake takes two round trips, and longer only over the worst links
 SWEEP_SECONDS = 0.25  # between looks at time limits and rates
+ACCEPT_AT_ONCE = 16  # connections in a turn of the event loop: each takes some 50 us
 FULL_SECONDS = 0.1  # pause if the system has no file descriptor left
 # asyncio.sslproto reads into a buffer of this size, 256 KiB by default, which it fills with zeros for each connection.
 # A TLS record has at most 16 KiB (RFC 8446, section 5.1).
@@ -49,6 +53,15 @@ class Waiting:
         self.speaks = False
 
 
+@dataclass(frozen=True)
+class Parked:
+    """A connection that nothing looks at for now."""
+
+    plain: socket.socket
+    address: str
+    since: float
+
+
 class Acceptor:
     """Takes connections of `listener`.
 
@@ -68,6 +81,8 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._open = 0  # connections of all stages
         self._waiting: dict[str, dict[Waiting, None]] = {}  # by address, the oldest first
+        self._parked: dict[str, deque[Parked]] = {}  # by address, the oldest first
+        self._replacements = Buckets(limits.replacement_rate)
         self._queued: dict[str, deque[Waiting]] = {}  # by address; the first address is served next
         self._handshakes: dict[str, dict[asyncio.Task[None], float]] = {}  # by address: when each began
         self._rates = Buckets(limits.handshake_rate)
@@ -80,7 +95,7 @@ class Acceptor:
         """Begin to accept."""
         asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER
         self._listener.setblocking(False)
-        self._start(self._accept())
+        self._loop.add_reader(self._listener, self._accept)
         self._start(self._sweep())
 
     def close(self) -> None:
@@ -89,6 +104,9 @@ class Acceptor:
             task.cancel()
         for waiting in [w for group in self._waiting.values() for w in group]:
             self._drop(waiting)
+        for parked in [p for group in self._parked.values() for p in group]:
+            parked.plain.close()
+        self._loop.remove_reader(self._listener)
         self._listener.close()
 
     def released(self) -> None:
@@ -110,8 +128,9 @@ class Acceptor:
         waiting = sum(map(len, self._waiting.values()))
         queued = sum(map(len, self._queued.values()))
         shaking = sum(map(len, self._handshakes.values()))
-        return {"silent": waiting - queued, "queued": queued, "handshake": shaking,
-                "open": self._open - waiting - shaking}
+        parked = sum(map(len, self._parked.values()))
+        return {"silent": waiting - queued, "parked": parked, "queued": queued, "handshake": shaking,
+                "open": self._open - waiting - parked - shaking}
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
@@ -119,15 +138,23 @@ class Acceptor:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _accept(self) -> None:
-        while True:
+    def _accept(self) -> None:
+        """Take what waits in the kernel, but not too many at once: other work must get its turn."""
+        for _ in range(ACCEPT_AT_ONCE):
             try:
-                plain, name = await self._loop.sock_accept(self._listener)
+                plain, name = self._listener.accept()
+            except BlockingIOError:
+                return
             except OSError:  # no descriptor left, or the client has gone
                 self._drop_oldest()
-                await asyncio.sleep(FULL_SECONDS)
-                continue
+                self._loop.remove_reader(self._listener)
+                self._loop.call_later(FULL_SECONDS, self._accept_again)
+                return
             self._take(plain, name[0])
+
+    def _accept_again(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._loop.add_reader(self._listener, self._accept)
 
     def _take(self, plain: socket.socket, address: str) -> None:
         plain.setblocking(False)
@@ -139,14 +166,42 @@ class Acceptor:
         if self._open >= self._connections and not self._drop_oldest():
             plain.close()  # every connection is one with a certificate, or in a handshake that will end soon
             return
-        group = self._waiting.setdefault(key, {})
-        if len(group) >= self._limits.address_silent and address not in self._proxies:
-            self._drop(next((w for w in group if not w.speaks), next(iter(group))))
-            group = self._waiting.setdefault(key, {})
-        waiting = Waiting(plain, address, key, self._loop.time())
-        group[waiting] = None
         self._open += 1
+        if address in self._proxies or self._has_room(key):
+            self._watch(plain, address, key)
+        else:
+            self._parked.setdefault(key, deque()).append(Parked(plain, address, self._loop.time()))
+
+    def _has_room(self, key: str) -> bool:
+        """Whether an address may have one more connection before its handshake, if need be in place of its oldest
+        silent one."""
+        group = self._waiting.get(key, {})
+        if len(group) < self._limits.address_silent:
+            return True
+        oldest = next((w for w in group if not w.speaks), None)
+        if oldest is None or self._replacements.take(key):
+            return False
+        self._drop(oldest)
+        return True
+
+    def _watch(self, plain: socket.socket, address: str, key: str) -> None:
+        waiting = Waiting(plain, address, key, self._loop.time())
+        self._waiting.setdefault(key, {})[waiting] = None
         self._loop.add_reader(plain, self._speaks, waiting)
+
+    def _unpark(self, patience: float) -> None:
+        """Take parked connections where there is room, the newest first, and close those that have waited too long."""
+        now = self._loop.time()
+        for key, parked in list(self._parked.items()):
+            while parked and parked[0].since + patience <= now:
+                parked.popleft().plain.close()
+                self._open -= 1
+                self.silent_closed += 1
+            while parked and self._has_room(key):
+                newest = parked.pop()
+                self._watch(newest.plain, newest.address, key)
+            if not parked:
+                del self._parked[key]
 
     def _speaks(self, waiting: Waiting) -> None:
         """The first byte has arrived, or the client has closed the connection."""
@@ -238,10 +293,18 @@ class Acceptor:
                         continue
                     self._drop(waiting)
                     self.silent_closed += 1
+            self._unpark(patience)
             self._serve()
 
     def _drop_oldest(self) -> bool:
         """Close the oldest connection of the address that has most before their handshake; False if there is none."""
+        if self._parked:
+            key = max(self._parked, key=lambda address: len(self._parked[address]))
+            self._parked[key].popleft().plain.close()
+            self._open -= 1
+            if not self._parked[key]:
+                del self._parked[key]
+            return True
         if not self._waiting:
             return False
         group = max(self._waiting.values(), key=len)

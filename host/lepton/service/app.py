@@ -21,6 +21,7 @@ from .ingest import Ingest
 from .limits import Limits
 from .messages import Problem
 from .metrics import Metrics
+from .partials import Partials
 from .refusal import RequestRefused
 from .routes import router
 from .uploads import Uploads
@@ -54,7 +55,7 @@ def bare_app() -> FastAPI:
 
 
 def make_app(database: IndexDatabase, authority: Authority, enrolment: Enrolment, ingest: Ingest, audit: Audit,
-             limits: Limits, metrics: Metrics, proxies: frozenset[str] = frozenset()) -> FastAPI:
+             limits: Limits, metrics: Metrics, partials: Partials, proxies: frozenset[str] = frozenset()) -> FastAPI:
     """The service as an ASGI application. It must run in the server of `server`, which passes the client's certificate,
     and sets `state.pools` when its event loop runs.
     """
@@ -65,9 +66,10 @@ def make_app(database: IndexDatabase, authority: Authority, enrolment: Enrolment
     app.state.ingest = ingest
     uploads = app.state.uploads = Uploads(ingest, enrolment, metrics, lambda: app.state.pools)
     app.state.metrics = metrics
+    app.state.partials = partials
     app.state.pools = None
     app.add_middleware(Gate, enrolment=enrolment, audit=audit, limits=limits, metrics=metrics,
-                       uploads=uploads, pools=lambda: app.state.pools, proxies=proxies)
+                       uploads=uploads, partials=partials, pools=lambda: app.state.pools, proxies=proxies)
 
     @app.exception_handler(RequestRefused)
     async def refused(request: Request, error: RequestRefused) -> Response:

@@ -56,7 +56,7 @@ class Peer:
     code: str
 
 
-def check_certificate(row: Row[Any] | None, now: float) -> Peer:
+def check_certificate(row: Row[*tuple[Any, ...]] | None, now: float) -> Peer:
     """The owner of a certificate, by a row with the columns digest, role, tenant, name and revoked of its code, and its
     own expires; None if there is none. Raises `RequestRefused` unless it is valid at `now`."""
     if row is None:

@@ -15,16 +15,18 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..results import CloudError
+from .arrived import Arrived
 from .audit import Audit
 from .bodies import LARGE_BYTES, Incoming, RequestBody
 from .enrolment import Enrolment, Peer
 from .forwarded import forwarded
 from .limits import Buckets, Limits
 from .metrics import Metrics
+from .partials import Partials
 from .peer import ADMISSION, CERTIFICATE, Admission
 from .refusal import RequestRefused
 from .turns import Pools, Turns
-from .uploads import Uploads
+from .uploads import UPLOADS, Uploads
 
 PEER = "peer"  # key in a request's state: a `Peer`, or None for an unidentified client
 REQUEST_ID = "request_id"  # key in a request's state; also in the answer's header and in the log
@@ -40,7 +42,7 @@ class Gate:
     """ASGI middleware. A request is passed on with its peer in the state and its whole body, or it is refused."""
 
     def __init__(self, app: ASGIApp, enrolment: Enrolment, audit: Audit, limits: Limits, metrics: Metrics,
-                 uploads: Uploads, pools: Callable[[], Pools], proxies: frozenset[str]):
+                 uploads: Uploads, partials: Partials, pools: Callable[[], Pools], proxies: frozenset[str]):
         self._app = app
         self._proxies = proxies
         self._enrolment = enrolment
@@ -48,6 +50,7 @@ class Gate:
         self._limits = limits
         self._metrics = metrics
         self._uploads = uploads
+        self._partials = partials
         self._pools = pools
         self._incoming = Incoming(limits)
         self._turns = Turns(limits.requests)
@@ -82,24 +85,28 @@ class Gate:
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = RequestBody(self._limits)
         try:
-            direct = self._uploads.path_of(scope)
-            peer = self._remembered(scope) if direct else None
+            path = self._uploads.path_of(scope)
+            peer = self._remembered(scope) if path else None
+            unchecked = scope["state"].get(CERTIFICATE) if peer else None
             if peer is None:
                 peer = await self._identify(scope)
             scope["state"][PEER] = peer
             self._check_rate(peer, scope["path"])
             length = self._length(scope)
             sender = peer.identity if peer else None
+            arrived = Arrived(self._partials, sender, path.key if path else None, body)
+            await arrived.begin(scope, self._limits.segment_bytes - length)
             with self._incoming.announced(sender, length):
-                if not await body.read(receive):
+                if not await arrived.read(receive):
                     return
             group = sender.tenant if sender else ""
             async with self._large.turn(group) if length > LARGE_BYTES else contextlib.nullcontext(), \
                     self._turns.turn(group):
-                if direct and sender and not self._proxies:
-                    answer = await self._uploads.direct(scope, sender, direct, body.take())
+                whole = await arrived.take()
+                if path and sender and self._uploads.is_direct(scope):
+                    answer = await self._uploads.direct(sender, path, whole, unchecked)
                 else:
-                    return await self._app(scope, _replay(body.take, receive), send)
+                    return await self._app(scope, _replay(whole, receive), send)
             await answer(scope, receive, send)
         except RequestRefused as refused:
             self._metrics.refusal(refused.reason)
@@ -113,7 +120,7 @@ class Gate:
     def _remembered(self, scope: Scope) -> Peer | None:
         """The sender of an upload, if its certificate was valid before; `Uploads.direct` checks it again."""
         certificate = scope["state"].get(CERTIFICATE)
-        return self._enrolment.remembered(certificate) if certificate and not self._proxies else None
+        return self._enrolment.remembered(certificate) if certificate and self._uploads.is_direct(scope) else None
 
     async def _identify(self, scope: Scope) -> Peer | None:
         """The sender; None for one without a certificate on an open path. Raises `RequestRefused`."""
@@ -147,7 +154,7 @@ class Gate:
         if "transfer-encoding" in headers:
             raise RequestRefused(411, "length_required", "a body needs a Content-Length; chunks are not supported")
         length = int(headers.get("content-length", "0"))  # uvicorn has checked that it is a number
-        upload = scope["method"] == "PUT" and scope["state"][PEER] is not None
+        upload = scope["method"] in UPLOADS and scope["state"][PEER] is not None
         limit = self._limits.segment_bytes if upload else MAX_BODY
         if length > limit:
             raise RequestRefused(413, "too_large", f"the body has {length} bytes; the limit is {limit}")
@@ -212,7 +219,7 @@ def problem(status: int, reason: str, detail: str, headers: dict[str, str] | Non
                         | members, status_code=status, headers=headers, media_type="application/problem+json")
 
 
-def _replay(take: Callable[[], bytes], receive: Receive) -> Receive:
+def _replay(body: bytes, receive: Receive) -> Receive:
     """`receive` for a request whose body has been read already."""
     done = False
 
@@ -221,6 +228,6 @@ def _replay(take: Callable[[], bytes], receive: Receive) -> Receive:
         if done:
             return await receive()
         done = True
-        return {"type": "http.request", "body": take(), "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": False}
 
     return replay

@@ -36,6 +36,7 @@ class Limits:
     silent_seconds: float = 10.0  # until the first byte
     handshake_seconds: float = 10.0  # from the first byte to the end of the TLS handshake
     address_silent: int = 256  # connections of an address that wait for the handshake; the oldest is closed for another
+    replacement_rate: Rate = Rate(10, 256)  # connections that an address with `address_silent` gets for older ones
     handshakes: int = 128  # at the same time, each some 50 KB
     address_handshakes: int = 16  # of an address at the same time; further ones wait
     handshake_rate: Rate = Rate(50, 200)  # of an address; 1000 devices behind one address need 16 s

@@ -52,6 +52,7 @@ HeadName = Annotated[str, Path(pattern=r"^[0-9a-f]{32}\.cose$", description="`<s
 Spool = Annotated[str, Query(pattern=f"^{SPOOL}$", description="the spool's identity, as in its segments' headers")]
 Limit = Annotated[int, Query(ge=1, le=messages.MAX_PAGE)]
 _BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_PARTIAL = {"application/partial-upload": {"schema": {"type": "string", "format": "binary"}}}
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
@@ -120,6 +121,29 @@ async def upload(request: Request, tenant: TenantName, device: DeviceName, date:
     key = f"results/tenant={tenant}/device={device}/date={date}/{name}"
     uploads: Uploads = request.app.state.uploads
     return await uploads.store(Upload(sender, key, await request.body(), lost_from))
+
+
+@router.patch(SEGMENT_PATH, status_code=201, response_model=messages.Stored, responses={
+    200: {"model": messages.Stored, "description": "It was stored already"}, **refusals(409, 507)},
+    openapi_extra={"requestBody": {"required": True, "content": _PARTIAL}})
+async def resume(request: Request, tenant: TenantName, device: DeviceName, date: Date, name: SegmentName,
+                 sender: Device, upload_offset: Annotated[int, Header(
+                     ge=0, description="bytes of the body that the service has already, by HEAD")],
+                 lost_from: Annotated[int | None, Header(
+                     alias="Lepton-Lost-From", ge=0, le=messages.MAX_SEQUENCE)] = None) -> Response:
+    """Send the rest of a segment whose upload broke off; the answer is that of the upload."""
+    return await upload(request, tenant, device, date, name, sender, lost_from)  # the gate has put the parts together
+
+
+@router.head(SEGMENT_PATH, status_code=204, response_class=Response)
+async def offset(request: Request, tenant: TenantName, device: DeviceName, date: Date, name: SegmentName,
+                 sender: Device) -> Response:
+    """How many bytes of a segment have arrived, in the header `Upload-Offset`."""
+    _check_sender(sender, tenant, device)
+    key = f"results/tenant={tenant}/device={device}/date={date}/{name}"
+    size = await _pools(request).index.run(request.app.state.partials.size, sender, key)
+    return Response(status_code=204, headers={"Upload-Offset": str(size), "Upload-Complete": "?0",
+                                              "Cache-Control": "no-store"})
 
 
 @router.get("/results", response_model=messages.SegmentPage)

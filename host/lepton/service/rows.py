@@ -53,12 +53,12 @@ def standing_of(connection: Connection, spool: dict[str, str], sequence: int) ->
 class Sender:
     """A device as one statement finds it: by its certificate, with its signers and the position of a spool."""
 
-    certificate: Row[Any] | None  # see `enrolment.check_certificate`
+    certificate: Row[*tuple[Any, ...]] | None  # see `enrolment.check_certificate`
     signers: frozenset[str]
     position: Standing
 
 
-def _sender_statement() -> Select[Any]:
+def _sender_statement() -> Select[*tuple[Any, ...]]:
     """Certificate, code, position of a spool, and one row for each key of the device that is not revoked."""
     certificates = tables.certificates.c
     spools = tables.spools.c

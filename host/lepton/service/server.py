@@ -24,6 +24,7 @@ from .errors import ServiceError
 from .ingest import Ingest
 from .metrics import Metrics
 from .options import Address, Home, Options
+from .partials import Partials
 from .peer import ADMISSION, make_context, protocol
 from .probe import Probe, ProbeServer
 from .turns import Pools
@@ -54,7 +55,7 @@ def serve(home: Home, options: Options, *, ready: Callable[[int], None] = lambda
         metrics = Metrics()
         limits = options.limits
         app = make_app(database, authority, enrolment, Ingest(database, home.objects), audit, limits, metrics,
-                       options.proxies)
+                       Partials(home.folder / "incoming"), options.proxies)
         registry = Connections(limits)
         config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None,
                                 access_log=False, server_header=False, proxy_headers=False,

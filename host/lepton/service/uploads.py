@@ -18,10 +18,10 @@ from .enrolment import Enrolment
 from .identity import NAME, Identity
 from .ingest import Accepted, Ingest, Step
 from .metrics import Metrics
-from .peer import CERTIFICATE
 from .refusal import RequestRefused
 from .turns import Pools
 
+UPLOADS = frozenset({"PUT", "PATCH"})  # PATCH sends the rest of a body (`partials`)
 _PATH = re.compile(rf"/v1/(results/tenant=({NAME})/device=({NAME})/date=[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}/"
                    r"[0-9a-f]{32}-[0-9]{12}-[0-9a-f]{64}\.cose)")
 
@@ -57,23 +57,25 @@ class Uploads:
 
     @staticmethod
     def path_of(scope: Scope) -> SegmentPath | None:
-        """The path of a request that `direct` can take: an upload without further headers of its own."""
-        if scope["method"] != "PUT" or any(name == b"lepton-lost-from" for name, _ in scope["headers"]):
-            return None
-        found = _PATH.fullmatch(scope["path"])
+        """The path of an upload, if it is well-formed."""
+        found = _PATH.fullmatch(scope["path"]) if scope["method"] in UPLOADS else None
         return SegmentPath(*found.groups()) if found else None
 
-    async def direct(self, scope: Scope, sender: Identity, path: SegmentPath, body: bytes) -> Response:
-        """The answer to an upload; the certificate of the connection is checked in the statement that reads the state
-        of the spool. Raises `RequestRefused`, or the errors of store and database."""
+    @staticmethod
+    def is_direct(scope: Scope) -> bool:
+        """Whether `direct` can take an upload: it has no further headers of its own."""
+        return not any(name == b"lepton-lost-from" for name, _ in scope["headers"])
+
+    async def direct(self, sender: Identity, path: SegmentPath, body: bytes, certificate: bytes | None) -> Response:
+        """The answer to an upload; `certificate`, if it was only remembered, is checked in the statement that reads the
+        state of the spool. Raises `RequestRefused`, or the errors of store and database."""
         if sender.role != "device" or (path.tenant, path.device) != (sender.tenant, sender.name):
             raise RequestRefused(403, "not_yours", f"the certificate is that of {sender}, not of device {path.device} "
                                  f"of tenant {path.tenant}")
-        certificate: bytes = scope["state"][CERTIFICATE]
         try:
             return await self.store(Upload(sender, path.key, body, None, certificate))
         except RequestRefused as refused:
-            if refused.status == 401:
+            if refused.status == 401 and certificate:
                 self._enrolment.forget(certificate)
             raise
 

@@ -45,11 +45,13 @@ class Spool:
         self.sequence = first
         self.previous = ""
 
-    def next(self, *, model: str = "mnist", at_ms: int = 1_700_000_000_000, records: int = 2, **about
-             ) -> segments.Segment:
-        """`about` replaces fields of the header."""
+    def next(self, *, model: str = "mnist", at_ms: int = 1_700_000_000_000, records: int = 2, noise: int = 0,
+             **about) -> segments.Segment:
+        """`noise`: bytes of the segment that do not compress. `about` replaces fields of the header."""
         numbers = range(self.sequence * records, (self.sequence + 1) * records)
         lines = [b'{"number":%d,"run":"r1"}' % number for number in numbers]
+        if noise:
+            lines[0] = lines[0][:-1] + b',"noise":"%s"}' % secrets.token_hex(noise).encode()
         made = segments.seal(self.keys, lines, **{
             "tenant": self.tenant, "device": self.device, "spool": self.identity, "sequence": self.sequence,
             "previous": self.previous,
