@@ -182,7 +182,7 @@ def measure_throughput(folder: Path, workers: int, seconds: float = LOAD_SECONDS
     """Segments a second that a service with `workers` on PostgreSQL stores."""
     with postgresql() as url, ServiceProcess(folder, "--workers", str(workers), database=url) as service, \
             closing(service.enrol("device", "load", [f"cam{n}" for n in range(senders)])) as fleet:
-        count = int(80 * seconds)
+        count = int(45 * seconds)  # 16 senders then have segments for 720 a second
         waiting = [(device, [device.segment(2000) for _ in range(count)]) for device in fleet]
         for device, segments in waiting:
             device.upload(segments.pop(0))

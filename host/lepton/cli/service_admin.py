@@ -100,7 +100,7 @@ def _limit(arguments: Namespace, home: "Home") -> int:
 
 
 def _expire(arguments: Namespace, home: "Home") -> int:
-    for tenant, count in _fleet(home).expire(arguments.tenant).items():
+    for tenant, count in _fleet(home).expire(home.open_authority(make=False), arguments.tenant).items():
         print(f"{tenant}: {count} segments deleted")
     return 0
 

@@ -6,6 +6,11 @@ replaces it whenever it has grown:
 
     heads/tenant=<tenant>/device=<device>/<spool>.cose
 
+Next to it may be a record of what a service has deleted by its rules of retention (`expiry`), in the same form, signed
+for the device with a key that the service's authority vouches for:
+
+    heads/tenant=<tenant>/device=<device>/<spool>-expired.cose
+
 A store that is set back as a whole, heads included, to an earlier state is not noticed by the head alone:
 `verify(known=...)` compares with what was seen before.
 """
@@ -27,10 +32,13 @@ from .segment import SUFFIX, check_name
 
 FORMAT = "lepton-head/1"
 CONTENT_TYPE = "application/vnd.lepton.head"
+EXPIRY_TYPE = "application/vnd.lepton.expiry"
+EXPIRED = "-expired"  # in the key of a record of deleted segments
 ROOT = "heads"
 MAX_RANGES = 1000  # some 16 KB; of a spool with more gaps the oldest ranges are forgotten
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-_KEY = re.compile(rf"{ROOT}/tenant=(?P<tenant>{_NAME})/device=(?P<device>{_NAME})/(?P<spool>[0-9a-f]{{32}})\.cose")
+_KEY = re.compile(rf"{ROOT}/tenant=(?P<tenant>{_NAME})/device=(?P<device>{_NAME})/(?P<spool>[0-9a-f]{{32}})"
+                  rf"(?:{EXPIRED})?\.cose")
 
 
 @dataclass
@@ -117,11 +125,14 @@ class SignedHead:
             raise UnknownSignerError(f"head {self.key} is signed by the key {signer}, which is not trusted", signer)
 
 
-def seal(keys: DeviceKeys, ledger: Ledger, *, tenant: str, device: str, spool: str) -> tuple[str, bytes]:
-    """Key and bytes of the head of a ledger with at least one segment."""
+def seal(keys: DeviceKeys, ledger: Ledger, *, tenant: str, device: str, spool: str, expired: bool = False
+         ) -> tuple[str, bytes]:
+    """Key and bytes of the head of a ledger with at least one segment; or, with `expired`, of the record of a ledger of
+    deleted segments."""
     head = Head(FORMAT, tenant, device, spool, time.time_ns() // 1_000_000, ledger.ranges, ledger.segments,
                 ledger.records, ledger.digest)
-    return key_of(tenant, device, spool), envelope.sign(keys, asdict(head), CONTENT_TYPE, b"")
+    return (key_of(tenant, device, spool, expired=expired),
+            envelope.sign(keys, asdict(head), EXPIRY_TYPE if expired else CONTENT_TYPE, b""))
 
 
 def parse(data: bytes, key: str) -> SignedHead:
@@ -129,8 +140,9 @@ def parse(data: bytes, key: str) -> SignedHead:
     tenant, device, spool = split_key(key)
     try:
         found = envelope.parse(data)
-        if found.content_type != CONTENT_TYPE:
-            raise SegmentError(f"it has the content type {found.content_type!r}, not {CONTENT_TYPE}")
+        expected = EXPIRY_TYPE if is_expiry(key) else CONTENT_TYPE
+        if found.content_type != expected:
+            raise SegmentError(f"it has the content type {found.content_type!r}, not {expected}")
         head = Head(**found.header)
         _check(head)
     except (SegmentError, TypeError) as error:
@@ -140,8 +152,13 @@ def parse(data: bytes, key: str) -> SignedHead:
     return SignedHead(key, head, found)
 
 
-def key_of(tenant: str, device: str, spool: str) -> str:
-    return f"{ROOT}/tenant={tenant}/device={device}/{spool}{SUFFIX}"
+def key_of(tenant: str, device: str, spool: str, *, expired: bool = False) -> str:
+    return f"{ROOT}/tenant={tenant}/device={device}/{spool}{EXPIRED if expired else ''}{SUFFIX}"
+
+
+def is_expiry(key: str) -> bool:
+    """Whether the key of a head is that of a record of deleted segments."""
+    return key.endswith(EXPIRED + SUFFIX)
 
 
 def split_key(key: str) -> tuple[str, str, str]:

@@ -177,8 +177,17 @@ def _stop(server: Server, folder: Path) -> bool:
                 os.kill(server.pid, number)
             if _ended(server, patience):
                 break
+    remove_sockets(server)
     _write(folder / _FILE, asdict(replace(server, pid=0, started=0)))
     return stopped
+
+
+def remove_sockets(server: Server) -> None:
+    """Remove the sockets that SeaweedFS makes in /tmp for its gRPC ports, and leaves there when it is killed."""
+    for port in server.ports.values():
+        for socket in Path("/tmp").glob(f"seaweedfs-*-grpc-{port + 10000}.sock"):
+            with contextlib.suppress(OSError):  # another user's
+                socket.unlink()
 
 
 def _ended(server: Server, patience: float) -> bool:
@@ -194,14 +203,15 @@ def _ended(server: Server, patience: float) -> bool:
 
 def _command(program: str, folder: Path, server: Server) -> list[str]:
     p = server.ports
-    return [program, "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+    return [program, "-logtostderr=true",  # otherwise it leaves files in the folder for temporary ones
+            "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
             "-master.telemetry=false", "-master.electionTimeout=1s", f"-master.port={p['master']}",
             f"-master.port.grpc={p['master'] + 10000}", "-master.volumeSizeLimitMB=1024",
             f"-volume.port={p['volume']}", f"-volume.port.grpc={p['volume'] + 10000}", "-volume.max=100",
             "-volume.preStopSeconds=0",
             "-filer", f"-filer.port={p['filer']}", f"-filer.port.grpc={p['filer'] + 10000}",
             "-filer.localSocket=filer.sock",  # relative: a socket's path has at most 107 bytes (unix(7), sun_path)
-            "-s3", f"-s3.port={p['s3']}", f"-s3.port.grpc={p['s3'] + 10000}", "-s3.port.iceberg=0", "-s3.port.lance=0",
+            "-s3", f"-s3.port={p['s3']}", f"-s3.port.grpc={p['s3'] + 10000}", "-s3.localSocket=s3.sock", "-s3.port.iceberg=0", "-s3.port.lance=0",
             f"-s3.config={folder / 'identities.json'}"]
 
 

@@ -71,9 +71,11 @@ class _Run:
 class SpoolCheck:
     """Checks the segments of one spool in the order of their sequence numbers."""
 
-    def __init__(self, place: Place, head: Head | None, run: str | None, read: SegmentReader):
+    def __init__(self, place: Place, head: Head | None, run: str | None, read: SegmentReader,
+                 expired: Head | None = None):
         self.report = SpoolReport(*place)
         self._head = head
+        self._expired = expired
         self._only = run
         self._read = read
         self._before: tuple[segments.Header, str, str] | None = None  # header, key, digest
@@ -184,10 +186,14 @@ class SpoolCheck:
             gaps.append((last + 1, head.last))
         for first, final in gaps:
             given = _overlap(head.ranges, first, final) if head else []
-            for start, end in given:
+            deleted = _overlap(self._expired.ranges, first, final) if self._expired else []
+            for start, end in deleted:
+                self.report.notes.append(f"segments {start} to {end} are not here: the service has deleted them by "
+                                         "its rules of retention")
+            for start, end in _without(given, deleted):
                 self._error(f"segments {start} to {end} are missing: the device's signed head says that they were "
                             "stored here")
-            if given:
+            if given or deleted == [(first, final)]:
                 continue
             text = f"segments {first} to {final} are missing"
             if head is not None and final <= head.last:
@@ -215,7 +221,7 @@ class SpoolCheck:
         elif mine.holes:
             mine.notes.append(f"{mine.holes} records are missing; the device has counted {explained} as lost")
         head = self._head
-        if head is not None and self._only is None and not mine.errors \
+        if head is not None and self._only is None and not mine.errors and self._expired is None \
                 and sum(last - first + 1 for first, last in head.ranges) == head.segments \
                 and self._given_records != head.records:
             self._error(f"the signed head says {head.records} records, the segments have {self._given_records}")
@@ -223,6 +229,20 @@ class SpoolCheck:
     def _error(self, text: str) -> None:
         if len(self.report.errors) < _KEPT_ERRORS:
             self.report.errors.append(text)
+
+
+def _without(ranges: list[tuple[int, int]], removed: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """`ranges` without the numbers of `removed`; both ascend."""
+    left = []
+    for first, last in ranges:
+        for start, end in removed:
+            if start <= last and end >= first:
+                if start > first:
+                    left.append((first, start - 1))
+                first = max(first, end + 1)
+        if first <= last:
+            left.append((first, last))
+    return left
 
 
 def _overlap(ranges: list[list[int]], first: int, last: int) -> list[tuple[int, int]]:

@@ -39,7 +39,7 @@ def verify(store: Source, keyring: Keyring, *, device: str | None = None, run: s
     """
     report = VerifyReport()
     places, keys = _grouped(store, device, report)
-    signed = _heads(store, keyring, device, report)
+    signed, expired = _heads(store, keyring, device, report)
     if not keys and not signed and not report.errors:
         which = f" of device {device!r}" if device else ""
         raise StoreError(f"{store.where} has no results{which}; give the folder or URL of another store")
@@ -47,7 +47,7 @@ def verify(store: Source, keyring: Keyring, *, device: str | None = None, run: s
     read = SegmentReader(store, keyring)
     with ThreadPoolExecutor(WORKERS) as pool:
         for place in sorted({*places, *signed, *(_place(name) for name in earlier)}):
-            checked = SpoolCheck(place, signed.get(place), run, read)
+            checked = SpoolCheck(place, signed.get(place), run, read, expired.get(place))
             for outcome in _ahead(pool, read, places.get(place, [])):
                 checked.take(outcome)
             checked.finish(report, earlier.get("/".join(place)))
@@ -81,9 +81,11 @@ def _grouped(store: Source, device: str | None, report: VerifyReport) -> tuple[d
     return found, count
 
 
-def _heads(store: Source, keyring: Keyring, device: str | None, report: VerifyReport) -> dict[Place, Head]:
-    """The heads that are signed by a trusted key."""
-    found = {}
+def _heads(store: Source, keyring: Keyring, device: str | None, report: VerifyReport
+           ) -> tuple[dict[Place, Head], dict[Place, Head]]:
+    """The heads that are signed by a trusted key, and the records of deleted segments."""
+    found: dict[Place, Head] = {}
+    expired: dict[Place, Head] = {}
     for key in store.heads():
         try:
             place = heads.split_key(key)
@@ -91,12 +93,12 @@ def _heads(store: Source, keyring: Keyring, device: str | None, report: VerifyRe
                 continue
             signed = heads.parse(store.get(key), key)
             signed.check(keyring)
-            found[place] = signed.head
+            (expired if heads.is_expiry(key) else found)[place] = signed.head
         except UnknownSignerError as error:
             report.unchecked.setdefault((place[1], error.signer), 0)
         except (SegmentError, StoreError) as error:
             report.errors.append(str(error))
-    return found
+    return found, expired
 
 
 def _check_signers(keyring: Keyring, report: VerifyReport, device: str | None, run: str | None) -> None:

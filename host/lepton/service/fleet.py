@@ -9,8 +9,10 @@ from sqlalchemy import Connection, delete, func, select, update
 from ..results import Store
 from ..results.segment import Key, date_of, join_key
 from . import changes, tables
+from .authority import Authority
 from .database import IndexDatabase, insert_new
 from .errors import ServiceError
+from .expiries import Expiries, Stored
 
 BATCH = 500  # segments that are deleted in one transaction, in which uploads of SQLite wait
 
@@ -115,18 +117,21 @@ class Fleet:
                 connection.execute(update(tables.tenants).filter_by(tenant=tenant).values(values))
             changes.add(connection, self._clock(), changes.operator(), "limits", tenant=tenant, **values)
 
-    def expire(self, tenant: str | None = None) -> dict[str, int]:
+    def expire(self, authority: Authority, tenant: str | None = None) -> dict[str, int]:
         """Delete the segments that arrived longer ago than their tenant keeps them; their number by tenant.
 
-        The objects are deleted first. After a failure the rows are still there, and the next call continues.
+        Before that, a record is stored for each spool that names them, signed in the name of `authority`: `verify` then
+        does not take them for missing. The objects are deleted before their rows. After a failure the rows are still
+        there, and the next call continues.
         """
+        records = Expiries(authority)
         with self._database.query() as connection:
             rows = connection.execute(select(tables.tenants.c.tenant, tables.tenants.c.keep_days)
                                       .where(tables.tenants.c.keep_days.is_not(None))).all()
         deleted = {}
         for name, days in rows:
             if tenant in (None, name):
-                deleted[name] = self._delete_before(name, self._clock() - 86400 * days)
+                deleted[name] = self._delete_before(name, self._clock() - 86400 * days, records.add)
                 if deleted[name]:
                     with self._database.write() as connection:
                         changes.add(connection, self._clock(), changes.operator(), "expire", tenant=name,
@@ -160,14 +165,19 @@ class Fleet:
                         segments=count)
         return count
 
-    def _delete_before(self, tenant: str, end: float) -> int:
-        """Delete the segments of a tenant that arrived before `end`, and the gaps that were found before.
+    def _delete_before(self, tenant: str, end: float,
+                       record: Callable[[Store, list[Stored]], None] | None = None) -> int:
+        """Delete the segments of a tenant that arrived before `end`, and the gaps that were found before. `record` is
+        called with them before.
 
         A gap is forgotten together with the segments that filled it late, as those arrived after it was found.
         """
         store = self._open(tenant)
         count = 0
-        while keys := self._oldest(tenant, end):
+        while found := self._oldest(tenant, end):
+            if record:
+                record(store, found)
+            keys = [stored.key for stored in found]
             for key in keys:
                 store.delete(join_key(key))
             with self._database.write() as connection:
@@ -179,14 +189,15 @@ class Fleet:
             connection.execute(delete(tables.gaps).where(gaps.tenant == tenant, gaps.received < end))
         return count
 
-    def _oldest(self, tenant: str, end: float) -> list[Key]:
+    def _oldest(self, tenant: str, end: float) -> list[Stored]:
         segments = tables.segments.c
         with self._database.query() as connection:
             rows = connection.execute(
-                select(segments.device, segments.first_time, segments.spool, segments.sequence, segments.digest)
+                select(segments.device, segments.first_time, segments.spool, segments.sequence, segments.digest,
+                       segments.records)
                 .where(segments.tenant == tenant, segments.received < end).order_by(segments.received).limit(BATCH))
-            return [Key(tenant, row.device, date_of(round(row.first_time * 1000)), row.spool, row.sequence, row.digest)
-                    for row in rows]
+            return [Stored(Key(tenant, row.device, date_of(round(row.first_time * 1000)), row.spool, row.sequence,
+                               row.digest), row.records) for row in rows]
 
     def _open(self, tenant: str) -> Store:
         """The tenant's store, which must be the same as before: an unmounted disk has none of the objects either."""

@@ -1,13 +1,14 @@
 """Limits of the service: what one address, device or tenant may use, and how long a client may take.
 
-Every limit belongs to one process. With several workers the kernel distributes the connections among them, so a client
-may get up to the number of workers times as much.
+With several workers the kernel distributes connections among them. Each worker has an equal share of rates and sums, so
+that together they give no more than one process would (`Limits.of_worker`). The limits of one client's connections and
+of what is processed at the same time are those of each worker.
 """
 
 import ipaddress
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..results.segment import MAX_OBJECT_BYTES
 
@@ -18,6 +19,10 @@ class Rate:
 
     per_second: float
     burst: float
+
+    def divided(self, parts: int) -> "Rate":
+        """One of equal parts; each permits at least one event."""
+        return Rate(self.per_second / parts, max(1.0, self.burst / parts))
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,20 @@ class Limits:
     large_requests: int = 2  # those of them whose body exceeds `LARGE_BYTES`, since it is in memory several times
     tenant_incoming: int = 1 << 30  # bytes of bodies under way; those of large bodies are on disk
     incoming: int = 4 << 30
+
+    def of_worker(self, workers: int) -> "Limits":
+        """The limits of one of `workers` processes: its share of rates and sums."""
+        if workers == 1:
+            return self
+        return replace(
+            self, replacement_rate=self.replacement_rate.divided(workers),
+            handshake_rate=self.handshake_rate.divided(workers), stranger_rate=self.stranger_rate.divided(workers),
+            mistakes=self.mistakes.divided(workers), device_rate=self.device_rate.divided(workers),
+            tenant_rate=self.tenant_rate.divided(workers), reader_rate=self.reader_rate.divided(workers),
+            tenant_reader_rate=self.tenant_reader_rate.divided(workers), object_rate=self.object_rate.divided(workers),
+            tenant_object_rate=self.tenant_object_rate.divided(workers),
+            tenant_connections=-(-self.tenant_connections // workers), strangers=-(-self.strangers // workers),
+            tenant_incoming=self.tenant_incoming // workers, incoming=self.incoming // workers)
 
     def shared_by(self, files: int) -> int:
         """Connections that a process with `files` file descriptors takes: some are for the database and objects."""

@@ -10,9 +10,10 @@ from . import tables
 from .database import IndexDatabase
 from .refusal import RequestRefused
 
-# Between readings of a tenant's sums. In between, the bytes that this process has stored are added, so that with
-# several processes a quota is exceeded by what the others store in this time.
+# Between readings of a tenant's sums. In between, the bytes that this process has stored are added. With several
+# processes a quota is exceeded by what the others store in this time, so near its end the sums are read each time.
 READ_SECONDS = 10.0
+NEAR = 0.9  # of a quota
 RETRY_SECONDS = 300  # that a device waits: until an operator or the retention makes room
 
 
@@ -32,6 +33,9 @@ class Quotas:
         now = self._clock()
         if found is None or found[0] + READ_SECONDS < now:
             found = (now, *self._read(tenant))
+        elif found[1] is not None and found[2] + size > NEAR * found[1]:
+            limit, stored = self._read(tenant)
+            found = (found[0], limit, max(found[2], stored))  # what is being stored is not in the database yet
         read, limit, used = found
         if limit is not None and used + size > limit:
             with self._lock:

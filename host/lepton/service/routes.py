@@ -48,6 +48,8 @@ TenantName = Annotated[str, Path(pattern=f"^{NAME}$")]
 Date = Annotated[str, Path(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="of the first record, in UTC")]
 SegmentName = Annotated[str, Path(pattern=r"^[0-9a-f]{32}-[0-9]{12}-[0-9a-f]{64}\.cose$",
                                   description="`<spool>-<sequence>-<sha256>.cose`")]
+StoredHeadName = Annotated[str, Path(pattern=r"^[0-9a-f]{32}(-expired)?\.cose$",
+                                     description="`<spool>.cose`, or `<spool>-expired.cose`")]
 HeadName = Annotated[str, Path(pattern=r"^[0-9a-f]{32}\.cose$", description="`<spool>.cose`")]
 Spool = Annotated[str, Query(pattern=f"^{SPOOL}$", description="the spool's identity, as in its segments' headers")]
 Limit = Annotated[int, Query(ge=1, le=messages.MAX_PAGE)]
@@ -201,8 +203,9 @@ async def list_heads(request: Request, view: View, after: Annotated[str | None, 
 
 @router.get(HEAD_PATH, response_class=Response, responses={
     200: {"content": _BYTES, "description": "The head as the device sent it"}, **refusals(404)})
-async def get_head(request: Request, view: View, tenant: TenantName, device: DeviceName, name: HeadName) -> Response:
-    """The bytes of a head."""
+async def get_head(request: Request, view: View, tenant: TenantName, device: DeviceName, name: StoredHeadName
+                   ) -> Response:
+    """The bytes of a head, or of the record of a spool's segments that were deleted by age."""
     key = f"heads/tenant={tenant}/device={device}/{name}"
     if tenant != view.tenant:
         raise RequestRefused(404, "not_found", f"there is no head {key}")

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import uvicorn
 from fastapi import FastAPI
@@ -53,6 +53,7 @@ def serve(home: Home, options: Options, *, ready: Callable[[int], None] = lambda
     try:
         enrolment = Enrolment(database, authority, options.days, client_ca=options.certificates.client_pem())
         metrics = Metrics()
+        options = replace(options, limits=options.limits.of_worker(options.workers))
         limits = options.limits
         app = make_app(database, authority, enrolment, Ingest(database, home.objects), audit, limits, metrics,
                        Partials(home.folder / "incoming"), options.proxies)

@@ -31,6 +31,7 @@ def kill(folder: Path) -> None:
     if found and found.running:
         os.kill(found.pid, signal.SIGKILL)
         server._ended(found, 10)
+        server.remove_sockets(found)
 
 
 def store(found: server.Server, port: int | None = None, prefix: str = "") -> Store:

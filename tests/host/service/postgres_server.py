@@ -16,6 +16,10 @@ import psycopg
 import pytest
 
 
+PREFIX = "lepton-pg-"
+LEFT_SECONDS = 3600  # a younger folder may be that of a server that is being started
+
+
 def _program(name: str) -> str:
     """Debian keeps the server's programs out of PATH."""
     debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
@@ -74,13 +78,24 @@ class Server:
         return self.url(name)
 
 
+def _remove_leftovers() -> None:
+    """Remove folders of servers whose tests were killed: no process of them runs any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError, ValueError, IndexError):
+            old = folder.stat().st_mtime + LEFT_SECONDS < time.time()
+            state = folder / "data" / "postmaster.pid"
+            if old and not (state.exists() and _runs(int(state.read_text().split()[0]))):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def running(*, durable: bool = False) -> Iterator[Server]:
     """A server; with `durable` it syncs, so that it keeps what it has committed when it is killed."""
     initdb = _program("initdb")
     pg_ctl = _program("pg_ctl")
     user = _user()
-    folder = tempfile.mkdtemp(prefix="lepton-pg-")  # short for the socket's name, and open to its user
+    _remove_leftovers()
+    folder = tempfile.mkdtemp(prefix=PREFIX)  # short for the socket's name, and open to its user
     try:
         if user:
             shutil.chown(folder, user)

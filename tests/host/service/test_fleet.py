@@ -3,7 +3,10 @@
 import time
 
 import pytest
+from lepton.results import Keyring, Store
+from lepton.results import head as heads
 from lepton.results.keys import DeviceKeys
+from lepton.results.verify import verify
 from lepton.service import tables
 from lepton.service.authority import Authority
 from lepton.service.enrolment import Enrolment
@@ -25,7 +28,8 @@ class World:
     def __init__(self, database, folder):
         self.database = database
         self.now = time.time()
-        self.enrolment = Enrolment(database, Authority(folder / "authority"), clock=lambda: self.now)
+        self.authority = Authority(folder / "authority")
+        self.enrolment = Enrolment(database, self.authority, clock=lambda: self.now)
         self.objects = folder / "objects"
         self.ingest = Ingest(database, str(self.objects), clock=lambda: self.now)
         self.fleet = Fleet(database, str(self.objects), clock=lambda: self.now)
@@ -41,7 +45,7 @@ class World:
         return self.ingest.accept(identity, segment.key, segment.data, **options)
 
     def stored(self):
-        return sorted(path.name for path in self.objects.rglob("*.cose"))
+        return sorted(path.name for path in self.objects.rglob("results/**/*.cose"))
 
     def count(self, table):
         with self.database.read() as connection:
@@ -105,6 +109,23 @@ def test_quota_is_read_again(database):
         quotas.check("acme", 4)
 
 
+def test_quota_of_two_workers(database):
+    """Near the end of a quota each of two processes sees at once what the other one has stored."""
+    fleet = Fleet(database, "unused")
+    fleet.limit("acme", TenantLimits(max_bytes=1000))
+    workers = [Quotas(database, lambda: 0.0) for _ in range(2)]
+    for worker in workers:
+        worker.check("acme", 890)
+    with database.write() as connection:
+        connection.execute(tables.spools.insert().values(
+            tenant="acme", device="cam7", spool="0" * 32, expected=1, last_digest="d", last_received=0, lost_records=0,
+            segments=1, records=1, bytes=980))
+    for worker in workers:
+        worker.check("acme", 20)
+        with pytest.raises(RequestRefused, match=r"tenant acme has stored [0-9]+ bytes, its quota is 1000"):
+            worker.check("acme", 30)
+
+
 def test_quota_of_devices(world):
     world.fleet.limit("acme", TenantLimits(max_devices=1))
     world.device("acme", "cam7")
@@ -124,16 +145,57 @@ def test_retention(world):
     world.send(kept, keeping.next())
     world.now += 9 * 86400
     world.send(camera, fresh := spool.next())
-    assert world.fleet.expire() == {"acme": 0}
+    assert world.fleet.expire(world.authority) == {"acme": 0}
     world.now += 2 * 86400
-    assert world.fleet.expire() == {"acme": 3}
+    assert world.fleet.expire(world.authority) == {"acme": 3}
     assert fresh.key.rpartition("/")[2] in world.stored()
     assert len(world.stored()) == 2
     row, = TenantView(world.database, "acme").devices()
     assert (row["segments"], row["records"], row["missing_segments"]) == (1, 2, 0)
     assert world.fleet.tenants()[0]["bytes"] == len(fresh.data)
     world.send(camera, spool.next())  # the position is kept
-    assert world.fleet.expire("other") == {}
+    assert world.fleet.expire(world.authority, "other") == {}
+
+
+def test_verify_knows_what_retention_has_deleted(world):
+    """The deleted segments are a note. Whatever else is missing is an error, and a record of a stranger counts for
+    nothing."""
+    camera, spool = world.device("acme", "cam7")
+    world.fleet.limit("acme", TenantLimits(keep_days=10))
+    ledger = heads.Ledger()
+    made = [spool.next() for _ in range(6)]
+    for segment in made:
+        world.send(camera, segment)
+        ledger.add(segment.header.sequence, segment.header.records, segment.digest)
+        world.now += 3 * 86400
+    place = {"tenant": "acme", "device": "cam7", "spool": spool.identity}
+    world.ingest.accept_head(camera, *heads.seal(spool.keys, ledger, **place))
+    store = Store(f"{world.objects}/acme")
+    keyring = Keyring(frozenset([spool.keys.signing.public_key().public_bytes_raw().hex()]), (world.authority.root,))
+    assert verify(store, keyring).good
+    for deleted in (3, 4):  # the second call extends the record of the first one
+        assert world.fleet.expire(world.authority) == {"acme": 3 if deleted == 3 else 1}
+        report = verify(store, keyring)
+        assert report.good, report
+        note, = report.spools[0].notes
+        assert note == (f"segments 0 to {deleted - 1} are not here: the service has deleted them by its rules of "
+                        "retention")
+        world.now += 3 * 86400
+    record = heads.key_of(**place, expired=True)
+    genuine = store.get(record)
+    stranger = DeviceKeys.generate()
+    whole = heads.Ledger([[0, 5]], 6, 12)
+    store.put_head(*heads.seal(stranger, whole, **place, expired=True))
+    report = verify(store, keyring)
+    assert not report.good
+    assert "segments 0 to 3 are missing: the device's signed head says that they were stored here" in \
+        report.spools[0].errors
+    store.put_head(record, genuine)
+    assert verify(store, keyring).good
+    store.delete(made[4].key)
+    report = verify(store, keyring)
+    assert report.spools[0].errors == [
+        "segments 4 to 4 are missing: the device's signed head says that they were stored here"]
 
 
 def test_retention_leaves_no_false_gap(world):
@@ -149,10 +211,10 @@ def test_retention_leaves_no_false_gap(world):
     view = TenantView(world.database, "acme")
     assert view.devices()[0]["missing_segments"] == 0
     world.now += 86400 - 1800
-    assert world.fleet.expire() == {"acme": 2}
+    assert world.fleet.expire(world.authority) == {"acme": 2}
     assert view.devices()[0]["missing_segments"] == 0
     world.now += 86400
-    assert world.fleet.expire() == {"acme": 1}
+    assert world.fleet.expire(world.authority) == {"acme": 1}
     assert view.devices()[0]["missing_segments"] == 0
 
 
@@ -164,10 +226,10 @@ def test_retention_of_a_store_that_is_not_there(world):
     world.now += 2 * 86400
     world.objects.rename(world.objects.with_name("away"))
     with pytest.raises(Exception, match=r"cannot be used|has no identity|is missing"):
-        world.fleet.expire()
+        world.fleet.expire(world.authority)
     assert world.count(tables.segments) == 1
     world.objects.with_name("away").rename(world.objects)
-    assert world.fleet.expire() == {"acme": 1}
+    assert world.fleet.expire(world.authority) == {"acme": 1}
 
 
 def test_retention_continues_after_a_failure(world, monkeypatch):
@@ -178,10 +240,10 @@ def test_retention_continues_after_a_failure(world, monkeypatch):
     world.now += 2 * 86400
     monkeypatch.setattr("lepton.service.fleet._delete_row", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        world.fleet.expire()
+        world.fleet.expire(world.authority)
     assert world.stored() == []
     monkeypatch.undo()
-    assert world.fleet.expire() == {"acme": 3}
+    assert world.fleet.expire(world.authority) == {"acme": 3}
     assert world.count(tables.segments) == 0
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import func, select
 EXAMPLES = 20  # of each operation
 PATIENCE = 30.0
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+schemathesis.serializer.alias("application/partial-upload", "application/octet-stream")
 schema = schemathesis.openapi.from_dict(json.loads(docs.text()))
 
 
@@ -44,7 +45,8 @@ def peers(service):
     user = str(reader.credentials.client)
     own = {("POST", "/v1/enrolment"): None, ("POST", "/v1/renewal"): None, ("POST", "/v1/certificate"): device,
            ("GET", "/v1/position"): device,
-           ("PUT", f"/v1{SEGMENT_PATH}"): device, ("PUT", f"/v1{HEAD_PATH}"): device}
+           **{(method, f"/v1{SEGMENT_PATH}"): device for method in ("PUT", "PATCH", "HEAD")},
+           ("PUT", f"/v1{HEAD_PATH}"): device}
     operations = [operation.ok() for operation in schema.get_all_operations()]
     return {(operation.method.upper(), operation.path): user for operation in operations} | own
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from lepton.results.errors import Unavailable
-from lepton.service.limits import Buckets, Rate, address_key
+from lepton.service.limits import Buckets, Limits, Rate, address_key
 from lepton.service.turns import FAILURES, PAUSE_SECONDS, SLOW_SECONDS, Breaker, Pool, Turns
 
 
@@ -158,3 +158,20 @@ def test_buckets_forget(monkeypatch):
     ("::ffff:192.0.2.7", "192.0.2.7"), ("fe80::1%eth0", "fe80::"), ("unix", "unix")])
 def test_address_key(address, key):
     assert address_key(address) == key
+
+
+def test_workers_share_rates_and_sums():
+    """Together they give no more than one process; what one client may use of a process stays."""
+    whole = Limits()
+    share = whole.of_worker(4)
+    rates = [name for name, value in vars(whole).items() if isinstance(value, Rate)]
+    assert len(rates) >= 9
+    for name in rates:
+        one, part = getattr(whole, name), getattr(share, name)
+        assert part.per_second * 4 == one.per_second
+        assert part.burst * 4 == one.burst
+    assert (share.incoming, share.tenant_incoming) == (whole.incoming // 4, whole.tenant_incoming // 4)
+    assert (share.segment_bytes, share.device_connections, share.requests) == (
+        whole.segment_bytes, whole.device_connections, whole.requests)
+    assert Limits(mistakes=Rate(1, 2)).of_worker(4).mistakes == Rate(0.25, 1)
+    assert whole.of_worker(1) is whole
