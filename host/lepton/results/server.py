@@ -211,7 +211,8 @@ def _command(program: str, folder: Path, server: Server) -> list[str]:
             "-volume.preStopSeconds=0",
             "-filer", f"-filer.port={p['filer']}", f"-filer.port.grpc={p['filer'] + 10000}",
             "-filer.localSocket=filer.sock",  # relative: a socket's path has at most 107 bytes (unix(7), sun_path)
-            "-s3", f"-s3.port={p['s3']}", f"-s3.port.grpc={p['s3'] + 10000}", "-s3.localSocket=s3.sock", "-s3.port.iceberg=0", "-s3.port.lance=0",
+            "-s3", f"-s3.port={p['s3']}", f"-s3.port.grpc={p['s3'] + 10000}", "-s3.localSocket=s3.sock",
+            "-s3.port.iceberg=0", "-s3.port.lance=0",
             f"-s3.config={folder / 'identities.json'}"]
 
 

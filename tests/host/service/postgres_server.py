@@ -15,7 +15,6 @@ from pathlib import Path
 import psycopg
 import pytest
 
-
 PREFIX = "lepton-pg-"
 LEFT_SECONDS = 3600  # a younger folder may be that of a server that is being started
 
