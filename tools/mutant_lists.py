@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -49,12 +50,17 @@ def short(text: str, limit: int = 90) -> str:
     return text if len(text) <= limit else text[:limit - 3] + "..."
 
 
-def read_lists(root: Path = ROOT) -> list[Mutant]:
-    """Every fault that is to be killed. Raises `ValueError` where one cannot be planted, naming all of them."""
+def read_lists(root: Path = ROOT, words: Sequence[str] = ()) -> list[Mutant]:
+    """Every fault that is to be killed; with `words` those in files whose path contains one.
+
+    Raises `ValueError` where one of them cannot be planted, naming all of these.
+    """
     mutants: list[Mutant] = []
     stale: list[str] = []
     for path in sorted((root / LISTS.relative_to(ROOT)).glob("*.toml")):
         for group in tomllib.loads(path.read_text())["group"]:
+            if words and not any(word in group["file"] for word in words):
+                continue
             source = root / group["file"]
             text = source.read_text() if source.is_file() else ""
             missing = [test for test in group["tests"] if not (root / test.partition("::")[0]).exists()]

@@ -132,12 +132,10 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="how many at a time (default: 1)")
     arguments = parser.parse_args()
     try:
-        mutants = read_lists()
+        mutants = read_lists(words=arguments.words)
     except ValueError as error:
         print(error)
         return 1
-    words = arguments.words
-    mutants = [m for m in mutants if not words or any(word in m.file for word in words)]
     if arguments.list:
         print(*mutants, f"{len(mutants)} faults", sep="\n")
         return 0

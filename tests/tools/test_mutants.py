@@ -35,6 +35,12 @@ def test_every_fault_can_be_planted():
     assert len(mutant_lists.read_lists()) > 200
 
 
+def test_words_choose_files():
+    """A fault elsewhere that cannot be planted does not keep these from being tried."""
+    chosen = mutant_lists.read_lists(words=["lepton_hdl/bounds"])
+    assert {fault.file for fault in chosen} == {"hdl/lepton_hdl/bounds.py"}
+
+
 @pytest.mark.parametrize("returncode, output, outcome", [
     (0, "1 passed", "survives"),
     (1, "short test summary info\nFAILED tests/test_a.py::test_b - AssertionError", "killed"),

@@ -13,7 +13,7 @@ def payload() -> bytes:
 
 
 def line() -> bytes:
-    """A frame, whole or damaged, or garbage."""
+    """A frame, whole, empty or damaged, or garbage."""
     frame = bytearray(encode(payload()))
     at = random.randrange(len(frame))
     match random.randrange(8):
@@ -29,4 +29,6 @@ def line() -> bytes:
             frame = bytearray(random.randbytes(random.randrange(30)))
         case 5:
             frame[-1:] = b""  # the flag of the next frame ends it
+        case 6:
+            frame = bytearray(encode(b""))  # its CRC is right, and there is nothing in it
     return bytes(frame)
