@@ -10,6 +10,7 @@
            tabulate      functions of one 8-bit value: a table of 256 results
            layers        dequantize, layer, quantize: waits for the quantize, then one integer operator
            convolutions, products          ... ONNX Runtime's own integer layers (QLinearConv, QGemm)
+           dynamic       scales that the network computes: exact sums on the host
            floating      a layer that nothing quantizes: float32 on the host
            elementwise, logic, normalizations, pools, resizing, indexing, shapes, moving, joining: the others
 

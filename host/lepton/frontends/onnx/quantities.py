@@ -22,6 +22,8 @@ _WRITES = {
     "QuantizeLinear": (1, 2), "QLinearConv": (6, 7), "QLinearMatMul": (6, 7), "QGemm": (7, 8), "QLinearAdd": (6, 7),
     "QLinearMul": (6, 7), "QLinearConcat": (0, 1), **dict.fromkeys(_ONE_TO_ONE, (3, 4)),
 }
+# Those whose scale the network may compute (`dynamic`).
+_COMPUTED = {"DequantizeLinear", "MatMulIntegerToFloat"}
 # Operators whose results are values of their inputs.
 MOVES = {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather", "Concat",
          "Pad", "Resize", "Upsample", "DepthToSpace", "SpaceToDepth", "ReduceMax", "ReduceMin", "GlobalMaxPool", "Max",
@@ -46,6 +48,9 @@ def quantities(graph: onnx.GraphProto) -> dict[str, Quantization]:
         if node.op_type == "QLinearConcat":
             reads = {i: (i + 1, i + 2) for i in range(2, len(node.input), 3)}
         for position, places in reads.items():
+            if node.op_type in _COMPUTED and any(_stated(node, place) and node.input[place] not in constants
+                                                 for place in places):
+                continue
             if node.input[position] not in constants and node.input[position] not in found:
                 name = node.input[position]
                 found[name] = stated(node, places, constants, name in unsigned)
@@ -81,8 +86,8 @@ def stated(node: onnx.NodeProto, places: tuple[int, int], constants: dict[str, o
             arrays.append(np.zeros(1, np.uint8 if unsigned else np.int8))
             continue
         if node.input[place] not in constants:
-            raise GraphError(f"{where}: {what} {node.input[place]!r} must be a constant; dynamic quantization is not "
-                             "supported")
+            raise GraphError(f"{where}: {what} {node.input[place]!r} must be a constant; of computed scales "
+                             "those of DynamicQuantizeLinear are supported")
         arrays.append(numpy_helper.to_array(constants[node.input[place]]).ravel())
     scale, zero = arrays
     return quantization(scale, zero, where)

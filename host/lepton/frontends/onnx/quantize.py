@@ -7,6 +7,7 @@ import onnx
 
 from lepton.graph import Add, Mul, Quantize
 
+from . import dynamic
 from .layers import finish
 from .node import Converter, OnnxNode
 from .quantities import quantization, stated
@@ -46,6 +47,9 @@ def dequantize(node: OnnxNode) -> None:
     constants = {name: onnx.numpy_helper.from_array(operand.array, name)
                  for name, operand in ((name, node.state.values.get(name)) for name in node.proto.input)
                  if isinstance(operand, Constant)}
+    if not all(name in constants for name in node.proto.input[1:] if name):
+        dynamic.dequantize(node)
+        return
     q = stated(node.proto, (1, 2), constants, value.dtype == UINT8)
     if value.plain:  # the tensor gets the scale that its reader states, if it had none
         node.codes(0, q)

@@ -7,8 +7,8 @@ import numpy as np
 from lepton.graph import Add, Maximum, Minimum, Mul, Sub
 from lepton.graph.moves import depth_to_space, space_to_depth
 
-from . import elementwise as rules
 from . import (
+    dynamic,
     floating,
     indexing,
     joining,
@@ -22,6 +22,7 @@ from . import (
     resizing,
     shapes,
 )
+from . import elementwise as rules
 from .convolutions import qlinear_conv
 from .node import Converter
 from .tabulate import elementwise
@@ -29,14 +30,18 @@ from .tabulate import elementwise
 CONVERTERS: Mapping[str, Converter] = {
     # Quantization
     "DequantizeLinear": quantize.dequantize,
+    "DynamicQuantizeLinear": dynamic.quantize,
     "QuantizeLinear": quantize.quantize,
     # Layers with weights
     "Conv": layers.wait,
+    "ConvInteger": dynamic.conv,
     "ConvTranspose": layers.wait,
+    "DynamicQuantizeMatMul": dynamic.dynamic_matmul,
     "Gemm": layers.wait,
     "MatMul": layers.wait,
+    "MatMulInteger": dynamic.matmul,
+    "MatMulIntegerToFloat": dynamic.matmul_to_float,
     "MatMulNBits": floating.matmul_bits,
-    "MatMulIntegerToFloat": products.integer_to_float,
     "QGemm": products.qgemm,
     "QLinearConv": qlinear_conv,
     "QLinearMatMul": products.qlinear_matmul,

@@ -25,6 +25,7 @@ from .block_weights import *  # noqa: F403
 from .convert import *  # noqa: F403
 from .convolution import *  # noqa: F403
 from .detection import *  # noqa: F403
+from .dynamic import *  # noqa: F403
 from .elementwise import *  # noqa: F403
 from .float_layers import *  # noqa: F403
 from .functions import *  # noqa: F403

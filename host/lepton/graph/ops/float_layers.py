@@ -23,11 +23,8 @@ _FLOAT32 = np.dtype(np.float32)
 
 def _operands(inputs: OperandList[Tensor], groups: int, outputs_of: str) -> tuple[Shape, Shape]:
     """Shapes of x and weights, whose first two axes are (outputs, inputs / groups), or the other way round."""
-    for tensor in inputs.given:
-        of_type(tensor, np.float32)
     shape = dims(inputs[0].shape)
     kernel = dims(inputs[1].shape)
-    bias = inputs.get(2)
     require(len(shape) >= 3 and len(kernel) == len(shape) and min(*shape, *kernel) >= 1,
             f"x and weights must have the same number of dimensions, 3 or more of at least 1, not shapes {shape} and "
             f"{kernel}")
@@ -35,9 +32,16 @@ def _operands(inputs: OperandList[Tensor], groups: int, outputs_of: str) -> tupl
     outputs = kernel[0] if outputs_of == "first" else kernel[1] * groups
     require(groups >= 1 and shape[1] == channels and outputs % groups == 0 and channels % groups == 0,
             f"weights of shape {kernel} in {groups} groups do not fit {shape[1]} input channels")
-    if bias is not None:
-        require(dims(bias.shape) == (outputs,), f"the bias must have shape ({outputs},), not {dims(bias.shape)}")
     return shape, kernel
+
+
+def _of_float32(inputs: OperandList[Tensor]) -> None:
+    for tensor in inputs.given:
+        of_type(tensor, np.float32)
+
+
+def _check_bias(bias: Tensor, outputs: int) -> None:
+    require(dims(bias.shape) == (outputs,), f"the bias must have shape ({outputs},), not {dims(bias.shape)}")
 
 
 def _in_range(axes: int, **settings: Sequence[int]) -> None:
@@ -48,22 +52,16 @@ def _in_range(axes: int, **settings: Sequence[int]) -> None:
 
 
 @dataclass(frozen=True)
-class FloatConv(Op):
-    """inputs: x float32 (N,C,...), weights float32 (O,C/groups,...), bias float32 (O,) or none; output (N,O,...).
-
-    Sums are exact to double precision and rounded once; frameworks round in between, in an order of their own. For a
-    network from ONNX they are ONNX Runtime's own where that is installed.
-    """
-
-    operands = (2, 3)
+class Convolution(Op):
+    """x (N,C,...) and weights (O,C/groups,...) with any number of image axes; output (N,O,...)."""
 
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
     padding: tuple[Pair, ...]
     groups: int = 1
-    loaded: tuple[int, ...] = ()
 
-    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
+    def shape(self, inputs: OperandList[Tensor]) -> Shape:
+        """The output's."""
         shape, kernel = _operands(inputs, self.groups, "first")
         axes = len(shape) - 2
         _in_range(axes, stride=self.stride, dilation=self.dilation)
@@ -73,13 +71,51 @@ class FloatConv(Op):
                      zip(shape[2:], kernel[2:], self.stride, self.dilation, self.padding, strict=True))
         require(min(size) >= 1, f"the kernel {kernel[2:]} with dilation {self.dilation} does not fit {shape[2:]} with "
                                 f"padding {self.padding}")
-        return (shape[0], kernel[0], *size), _FLOAT32
+        return (shape[0], kernel[0], *size)
+
+    def sums(self, x: np.ndarray, weights: np.ndarray, shape: Shape) -> np.ndarray:
+        """Of the products, in the operands' type, tap by tap of the kernel: a product of matrices over the channels
+        each."""
+        batch, outputs, *size = shape
+        groups = self.groups
+        padded = np.pad(x, ((0, 0), (0, 0), *self.padding))
+        total = np.zeros((batch, groups, outputs // groups, prod(size)), x.dtype)
+        taps = weights.reshape(groups, outputs // groups, *weights.shape[1:])
+        for tap in np.ndindex(*weights.shape[2:]):
+            where = tuple(slice(t * d, t * d + (n - 1) * s + 1, s) for t, d, n, s in
+                          zip(tap, self.dilation, size, self.stride, strict=True))
+            pixels = padded[(slice(None), slice(None), *where)].reshape(batch, groups, -1, prod(size))
+            total += taps[(slice(None), slice(None), slice(None), *tap)] @ pixels
+        return total.reshape(shape)
+
+    def macs(self, signature: Signature) -> int:
+        return prod(signature.output.shape) * prod(signature.inputs[1].shape[1:])
+
+
+@dataclass(frozen=True)
+class FloatConv(Convolution):
+    """inputs: x float32 (N,C,...), weights float32 (O,C/groups,...), bias float32 (O,) or none; output (N,O,...).
+
+    Sums are exact to double precision and rounded once; frameworks round in between, in an order of their own. For a
+    network from ONNX they are ONNX Runtime's own where that is installed.
+    """
+
+    operands = (2, 3)
+
+    loaded: tuple[int, ...] = ()
+
+    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
+        _of_float32(inputs)
+        bias = inputs.get(2)
+        shape = self.shape(inputs)
+        if bias is not None:
+            _check_bias(bias, shape[1])
+        return shape, _FLOAT32
 
     def check(self, signature: Signature) -> None:
         check_loaded(self.loaded, signature)
 
     def compute(self, call: Call) -> np.ndarray:
-        """Tap by tap of the kernel: a product of matrices over the channels each."""
         own = onnxruntime_kernels.run(call, "Conv", (
             ("strides", self.stride), ("dilations", self.dilation), ("group", self.groups),
             ("pads", tuple(n for side in zip(*self.padding, strict=True) for n in side))), loaded=self.loaded)
@@ -87,20 +123,7 @@ class FloatConv(Op):
             return own
         x, weights = call.values[:2]
         # Products of float32 are exact in float64, and its sums lose less than half a unit of float32.
-        padded = np.pad(x, ((0, 0), (0, 0), *self.padding)).astype(np.float64)
-        batch, outputs, *size = call.output.shape
-        groups = self.groups
-        total = np.zeros((batch, groups, outputs // groups, prod(size)))
-        taps = weights.astype(np.float64).reshape(groups, outputs // groups, *weights.shape[1:])
-        for tap in np.ndindex(*weights.shape[2:]):
-            where = tuple(slice(t * d, t * d + (n - 1) * s + 1, s) for t, d, n, s in
-                          zip(tap, self.dilation, size, self.stride, strict=True))
-            pixels = padded[(slice(None), slice(None), *where)].reshape(batch, groups, -1, prod(size))
-            total += taps[(slice(None), slice(None), slice(None), *tap)] @ pixels
-        return _biased(call, total.reshape(call.output.shape))
-
-    def macs(self, signature: Signature) -> int:
-        return prod(signature.output.shape) * prod(signature.inputs[1].shape[1:])
+        return _biased(call, self.sums(x.astype(np.float64), weights.astype(np.float64), tuple(call.output.shape)))
 
 
 @dataclass(frozen=True)
@@ -121,7 +144,11 @@ class FloatConvTranspose(Op):
     loaded: tuple[int, ...] = ()
 
     def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
+        _of_float32(inputs)
         shape, kernel = _operands(inputs, self.groups, "second")
+        bias = inputs.get(2)
+        if bias is not None:
+            _check_bias(bias, kernel[1] * self.groups)
         _in_range(len(shape) - 2, size=self.size, stride=self.stride, dilation=self.dilation, padding=self.padding)
         return (shape[0], kernel[1] * self.groups, *self.size), _FLOAT32
 

@@ -300,7 +300,7 @@ def test_missing_and_wrong_quantization():
     scale = net.input((), np.float32)
     q = net("QuantizeLinear", x, scale, array(3, np.uint8))
     y = net("DequantizeLinear", q, scale, array(3, np.uint8))
-    refused(net.model(y), "must be a constant; dynamic quantization")
+    refused(net.model(y), "must be a constant; of computed scales those of DynamicQuantizeLinear")
     net = Net()
     y = net.qdq(net.input((1, 4, 3)), [0.1] * 4, [0] * 4)
     refused(net.model(y), "activations must have one scale and one zero point, not 4 and 4")

@@ -38,6 +38,7 @@ PASS = {
     "Pow": 6, "ReduceLogSum": 4, "Scatter": 2, "ScatterElements": 7, "ScatterND": 7, "Selu": 3, "Sign": 1, "Sin": 2,
     "Sinh": 2, "Softsign": 2, "Sum": 3, "Tan": 2, "ThresholdedRelu": 3, "Trilu": 16, "Where": 2, "Xor": 8,
     "ArgMax": 16, "ArgMin": 16, "CumSum": 2, "Hardmax": 7, "ReverseSequence": 2, "TopK": 6,
+    "ConvInteger": 2, "DynamicQuantizeLinear": 3, "MatMulInteger": 1,
     "Sub": 3, "Tanh": 2, "Tile": 2, "Transpose": 7, "Unsqueeze": 7, "Upsample": 1,
 }
 NOT_COVERED = {  # what the refusal says: why it is not covered
@@ -60,7 +61,7 @@ NOT_COVERED = {  # what the refusal says: why it is not covered
     r"must be a tensor of known rank": "sequences and optionals",
     r"training mode": "training",
     r"aspect_ratio": "rare options of Resize",
-    r"must be a constant; dynamic quantization|must be constant, not computed": "dynamic quantization and shapes",
+    r"must be a constant; of computed scales|must be constant, not computed": "computed scales and shapes",
     r"the bounds|uses ONNX opset": "older opsets",
 }
 DIFFERENT = {"test_resize_downsample_scales_linear_align_corners",  # ONNX Runtime computes another size there
