@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..service.options import Home
     from ..service.reindex import Reindexer
 
-ACTIONS = ("list", "limit", "expire", "delete", "audit", "reindex", "scrub", "backup")
+ACTIONS = ("list", "limit", "expire", "delete", "audit", "reindex", "scrub", "backup", "root")
 _TIMES = frozenset({"expires", "issued", "enrolled", "last_received", "revoked", "time"})
 _COLUMNS = {
     "tenants": ("tenant", "devices", "segments", "bytes", "max_bytes", "max_devices", "keep_days"),
@@ -62,6 +62,11 @@ def add_actions(actions: "_SubParsersAction[ArgumentParser]", add_home: Callable
     scrub.add_argument("tenant", nargs="*", metavar="TENANT", help="default: all tenants that the database knows")
     scrub.add_argument("--content", action="store_true", help="read each segment and check its digest")
     scrub.add_argument("--json", action="store_true", help="print JSON")
+    root = add("root", "rotate the root certificate that signs those of devices, readers and the server")
+    root.add_argument("what", choices=["prepare", "finish"], help="prepare: make the next root, which devices learn "
+                      "with their next certificate; finish: let it sign (restart the service afterwards)")
+    root.add_argument("--force", action="store_true", help="finish, although some do not know the next root: they must "
+                      "enrol again")
     backup = add("backup", "copy authority and SQLite database into a new folder, while the service runs")
     backup.add_argument("folder", metavar="FOLDER")
 
@@ -69,7 +74,7 @@ def add_actions(actions: "_SubParsersAction[ArgumentParser]", add_home: Callable
 def run(arguments: Namespace, home: "Home") -> int:
     """Run one of `ACTIONS`."""
     actions = {"list": _list, "limit": _limit, "expire": _expire, "delete": _delete, "audit": _audit,
-               "reindex": _reindex, "scrub": _scrub, "backup": _backup}
+               "reindex": _reindex, "scrub": _scrub, "backup": _backup, "root": _root}
     return actions[arguments.action](arguments, home)
 
 
@@ -192,6 +197,25 @@ def _backup(arguments: Namespace, home: "Home") -> int:
         print(f"authority and database are copied to {folder}")
     else:
         print(f"the authority is copied to {folder}; copy the PostgreSQL database with pg_dump")
+    return 0
+
+
+def _root(arguments: Namespace, home: "Home") -> int:
+    from cryptography.hazmat.primitives import hashes
+
+    from ..service.root_rotation import RootRotation
+    rotation = RootRotation(home.open_authority(make=False), home.open_database(make=False))
+    if arguments.what == "prepare":
+        root = rotation.prepare()
+        left = rotation.without()
+        print(f"next root {root.fingerprint(hashes.SHA256()).hex()}; {len(left)} devices and readers do not know it "
+              "yet")
+        for name in left:
+            print(name)
+    else:
+        root = rotation.finish(force=arguments.force)
+        print(f"root {root.fingerprint(hashes.SHA256()).hex()}; restart the service, and give readers the new "
+              f"{home.folder / 'authority' / 'authority.pem'}")
     return 0
 
 

@@ -189,9 +189,26 @@ class Credentials:
             raise CredentialsError(f"{service} issued no certificate: {error or type(error).__name__}") from error
         if response.status_code != 201:
             raise CredentialsError(f"{service} issued no certificate: {answer.get('detail', response.reason_phrase)}")
+        self._learn(answer.get("authority"))
         durable.replace(self.client, key + answer["certificate"].encode())
         self._next_key.unlink(missing_ok=True)  # missing: another process of the device has rotated at the same time
         return answer
+
+
+    def _learn(self, given: object) -> None:
+        """Trust further roots of a service whose own root is trusted already: it may be about to rotate that.
+
+        With a certificate of the operator's own authority the service's roots are not trusted for TLS.
+        """
+        try:
+            known = x509.load_pem_x509_certificates(self.authority.read_bytes())
+            found = x509.load_pem_x509_certificates(given.encode()) if isinstance(given, str) else []
+        except (OSError, ValueError):
+            return
+        new = [certificate for certificate in found if certificate not in known]
+        if new and len(new) < len(found):
+            durable.replace(self.authority, b"".join(
+                certificate.public_bytes(serialization.Encoding.PEM) for certificate in [*known, *new]), mode=0o644)
 
 
 def _pem(request: x509.CertificateSigningRequest) -> str:

@@ -34,6 +34,7 @@ class Authority:
     """The root certificate in `folder`, made if the folder is new.
 
     `authority.key` has the key and the certificate, `authority.pem` only the certificate, for distribution to devices.
+    After a rotation (`root_rotation`) the latter also has those of former roots, and before its end that of the next.
     """
 
     def __init__(self, folder: str | Path):
@@ -46,7 +47,7 @@ class Authority:
                 raise ServiceError(f"{key_file} is missing; restore it from a backup, or start again in another folder")
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with contextlib.suppress(FileExistsError):  # another process was faster
-                durable.create(key_file, _new_root())
+                durable.create(key_file, new_root())
         pem = key_file.read_bytes()
         try:
             key = serialization.load_pem_private_key(pem, None)
@@ -59,11 +60,15 @@ class Authority:
                                "backup, or start again in another folder")
         self._key = key
         if not self.root_file.exists():
-            durable.replace(self.root_file, self.root_pem.encode(), mode=0o644)
+            durable.replace(self.root_file, _pem(self.root).encode(), mode=0o644)
 
     @property
     def root_pem(self) -> str:
-        return _pem(self.root)
+        """All root certificates that devices and readers trust, as they are in the file now."""
+        try:
+            return self.root_file.read_text()
+        except OSError as error:
+            raise ServiceError(f"cannot read {self.root_file}: {error.strerror}") from error
 
     def issue(self, identity: Identity, request: x509.CertificateSigningRequest, days: float = CLIENT_DAYS
               ) -> x509.Certificate:
@@ -99,7 +104,7 @@ class Authority:
         )
 
 
-def _new_root() -> bytes:
+def new_root() -> bytes:
     """PEM of a key and its self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
