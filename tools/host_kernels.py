@@ -142,7 +142,7 @@ def agreement(got: list[np.ndarray], want: list[np.ndarray]) -> str:
 
 
 @dataclass
-class Row:
+class KernelTimes:
     name: str
     operators: list[str]
     times: list[float]  # Lepton, numpy, reference, its call, optimized, its call
@@ -180,7 +180,7 @@ def names_of(graph: Graph) -> list[str]:
     return [n for n in names if n not in MOVES] or names
 
 
-def tflite_row(name: str, model: bytes, *, random: np.random.Generator) -> Row:
+def tflite_row(name: str, model: bytes, *, random: np.random.Generator) -> KernelTimes:
     graph = import_tflite(model)
     tensors = [graph.tensors[n] for n in graph.inputs]
     feeds = [operand(random, t.shape, np.dtype(t.dtype)) for t in tensors]
@@ -192,10 +192,10 @@ def tflite_row(name: str, model: bytes, *, random: np.random.Generator) -> Row:
     judge = optimized if reference is None or name.split()[0] in WRONG_REFERENCE else reference
     equal = "-" if judge is None else agreement([made[n] for n in graph.outputs], outputs_of(judge))
     times = in_turns([run, in_numpy, *invoked(reference, feeds), *invoked(optimized, feeds)])
-    return Row(name, names_of(graph), times, equal)
+    return KernelTimes(name, names_of(graph), times, equal)
 
 
-def onnx_row(name: str, model: object, *, random: np.random.Generator) -> Row:
+def onnx_row(name: str, model: object, *, random: np.random.Generator) -> KernelTimes:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
@@ -204,11 +204,11 @@ def onnx_row(name: str, model: object, *, random: np.random.Generator) -> Row:
     in_numpy, _ = ours(graph, feeds, loops=False)
     run, made = ours(graph, feeds, loops=True)
     equal = agreement([made[n] for n in graph.outputs], session.run(None, feeds))
-    return Row(name, names_of(graph), in_turns([run, in_numpy, None, None, None,
+    return KernelTimes(name, names_of(graph), in_turns([run, in_numpy, None, None, None,
                                                  lambda: session.run(None, feeds)]), equal)
 
 
-def torch_row(name: str, operator: tuple[Callable[..., torch.Tensor], Aten, Sequence[np.ndarray]]) -> Row:
+def torch_row(name: str, operator: tuple[Callable[..., torch.Tensor], Aten, Sequence[np.ndarray]]) -> KernelTimes:
     function, op, arrays = operator
     tensors = [Tensor(f"x{i}", a.shape, a.dtype) for i, a in enumerate(arrays)]
     made = function(*map(torch.from_numpy, arrays)).numpy()
@@ -223,7 +223,7 @@ def torch_row(name: str, operator: tuple[Callable[..., torch.Tensor], Aten, Sequ
             return function(*map(torch.from_numpy, arrays)).numpy()
 
     equal = agreement([results["y"]], [made])
-    return Row(name, ["Aten"], in_turns([run, None, None, None, None, call]), equal)
+    return KernelTimes(name, ["Aten"], in_turns([run, None, None, None, None, call]), equal)
 
 
 def torch_rows(large: bool) -> dict[str, Callable[[], object]]:
@@ -241,7 +241,7 @@ def torch_rows(large: bool) -> dict[str, Callable[[], object]]:
     }
 
 
-def timed_again(measure: Callable[[object], Row], make: Callable[[], object]) -> Row:
+def timed_again(measure: Callable[[object], KernelTimes], make: Callable[[], object]) -> KernelTimes:
     """A row with the least of each kernel, timed more than once where it is above the limit."""
     row = measure(make())
     for _ in range(AGAIN):

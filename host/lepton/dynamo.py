@@ -49,7 +49,7 @@ def backend(module: "torch.fx.GraphModule", examples: "Sequence[torch.Tensor]", 
         frozen, free = _frozen(module, examples)
         graph = _graph(frozen, tuple(examples[i] for i in free), chosen.get("calibration"))
         config = chosen_config(chosen.get("config"), chosen.get("device"))
-        return _Runner(Deployment(compile_graph(graph, config), chosen.get("device")), free, module)
+        return _DeployedModule(Deployment(compile_graph(graph, config), chosen.get("device")), free, module)
     except GraphError as error:
         fallbacks.append(Fallback(str(next(reversed(module.graph.nodes)).args), str(error)))
         warnings.warn(f"backend 'lepton': PyTorch computes a graph of {len(module.graph.nodes)} nodes: {error}",
@@ -123,7 +123,7 @@ def _is_quantized(module: "torch.fx.GraphModule") -> bool:
     return is_quantized(module)
 
 
-class _Runner:
+class _DeployedModule:
     """A deployed graph as a function of all inputs that torch.compile gives, weights included."""
 
     def __init__(self, deployment: Deployment, free: list[int], module: "torch.fx.GraphModule") -> None:

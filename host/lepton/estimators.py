@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from . import compile as compile_network
 from .arch import ChipConfig
+from .compilation import compile as compile_network
 from .deployment import Deployment, chosen_config
 from .device import Device
 from .graph import GraphError

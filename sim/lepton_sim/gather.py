@@ -25,7 +25,7 @@ _WORK = re.compile(r" [-+*<>?^] | <<|>>|>=|<=")  # an operator that is worth a v
 
 
 @dataclass
-class _Block:
+class _AlwaysBlock:
     """Registers with one clock, reset and enable: (name, initial value, next value)."""
 
     registers: list[tuple[str, str | None, str]] = field(default_factory=list)
@@ -42,7 +42,7 @@ def _names(text: str) -> list[str]:
 
 
 def _module(text: str) -> str:
-    blocks: dict[_Key, _Block] = defaultdict(_Block)
+    blocks: dict[_Key, _AlwaysBlock] = defaultdict(_AlwaysBlock)
 
     def take(match: re.Match) -> str:
         if match["reset"] is not None and match["target"] != match["register"]:
@@ -66,7 +66,7 @@ def _module(text: str) -> str:
     return text[:end] + "".join(f"  {line}\n" for line in lines) + text[end:]
 
 
-def _inside(text: str, blocks: dict[_Key, _Block], movable: dict[str, str]) -> dict[str, _Key]:
+def _inside(text: str, blocks: dict[_Key, _AlwaysBlock], movable: dict[str, str]) -> dict[str, _Key]:
     """Which block each signal moves into, of those that move."""
     users: dict[str, set[_Key | str | None]] = defaultdict(set)  # of a signal; None: anything else
     uses: Counter[str] = Counter()
@@ -124,7 +124,7 @@ def _ordered(names: list[str], assigned: dict[str, str]) -> list[str]:
     return list(done)
 
 
-def _write(number: int, key: _Key, block: _Block, names: list[str], wires: dict[str, str],
+def _write(number: int, key: _Key, block: _AlwaysBlock, names: list[str], wires: dict[str, str],
            assigned: dict[str, str]) -> list[str]:
     clock, reset, enable = key
     spelled = {name: f"{name} " if name.startswith("\\") else name for name in names}

@@ -27,7 +27,7 @@ class ProtocolError(DeviceError):
     """The chip broke a rule of AXI; the text lists the rules and the cycles."""
 
 
-class _Status(ctypes.Structure):
+class _LibraryStatus(ctypes.Structure):
     _fields_ = (*((name, ctypes.c_uint64) for name in (
         "cycles", "violations", "read_bursts", "read_beats", "write_bursts", "write_beats")),
         ("interrupt", ctypes.c_uint32), ("padding", ctypes.c_uint32))
@@ -47,7 +47,7 @@ def _load(path: Path) -> ctypes.CDLL:
         ("run", u64, [handle, u64, i32]),
         ("write", i32, [handle, u32, u32, u64]),
         ("read", i32, [handle, u32, ctypes.POINTER(u32), u64]),
-        ("status", None, [handle, ctypes.POINTER(_Status)]),
+        ("status", None, [handle, ctypes.POINTER(_LibraryStatus)]),
         ("violation", ctypes.c_char_p, [handle, u64]),
         ("add_fault", None, [handle, ctypes.POINTER(CFault)]),
         ("clear_faults", None, [handle]),
@@ -243,8 +243,8 @@ class RtlDevice:
         self._raise_violations()
         return result
 
-    def _status(self) -> _Status:
-        status = _Status()
+    def _status(self) -> _LibraryStatus:
+        status = _LibraryStatus()
         self._library.lepton_status(self._open(), ctypes.byref(status))
         return status
 

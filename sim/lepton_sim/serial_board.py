@@ -37,7 +37,7 @@ _CHUNK = 20_000  # cycles between looks at the pseudo-terminal
 _IDLE_CYCLES = 4_000_000  # without a byte either way: the board sleeps until one comes
 
 
-class _Figures(ctypes.Structure):
+class _BoardFigures(ctypes.Structure):
     """`lepton::SdramFigures` of serial_harness/sdram.h."""
 
     _fields_ = (*((name, ctypes.c_uint32) for name in ("bank_bits", "row_bits", "column_bits", "cas_latency")),
@@ -46,14 +46,14 @@ class _Figures(ctypes.Structure):
                 ("mrd_cycles", ctypes.c_uint32), ("padding", ctypes.c_uint32))
 
 
-class _Status(ctypes.Structure):
+class _BoardStatus(ctypes.Structure):
     _fields_ = (*((name, ctypes.c_uint64) for name in ("cycles", "violations", "unsent", "received", "refreshes")),
                 ("irq", ctypes.c_uint32), ("tx", ctypes.c_uint32))
 
 
-def _figures(chip: SdramChip, clock_hz: float) -> _Figures:
+def _figures(chip: SdramChip, clock_hz: float) -> _BoardFigures:
     times = {name: round(getattr(chip, name) * _PICOSECONDS) for name in ("rcd", "rp", "ras", "rc", "rrd", "rfc", "wr")}
-    return _Figures(
+    return _BoardFigures(
         bank_bits=chip.bank_bits, row_bits=chip.row_bits, column_bits=chip.column_bits, cas_latency=chip.cas_latency,
         period=round(1e12 / clock_hz), refresh_interval=round(chip.refresh_ms * 1e9 / (1 << chip.row_bits)),
         power_up=round(chip.power_up_us * 1e6), mrd_cycles=chip.mrd, **times)
@@ -79,13 +79,13 @@ def _load(path: Path) -> ctypes.CDLL:
     u64 = ctypes.c_uint64
     handle = ctypes.c_void_p
     for name, result, arguments in (
-        ("open", handle, [ctypes.POINTER(_Figures), u64]),
+        ("open", handle, [ctypes.POINTER(_BoardFigures), u64]),
         ("close", None, [handle]),
         ("send", None, [handle, ctypes.c_char_p, u64]),
         ("receive", u64, [handle, ctypes.c_char_p, u64]),
         ("run", None, [handle, u64]),
         ("memory", handle, [handle]),
-        ("status", None, [handle, ctypes.POINTER(_Status)]),
+        ("status", None, [handle, ctypes.POINTER(_BoardStatus)]),
         ("violation", ctypes.c_char_p, [handle, u64]),
     ):
         function = getattr(library, f"lepton_{name}")
@@ -127,9 +127,9 @@ class SerialBoardModel:
         if self.status().violations:
             raise DeviceError("the SDRAM controller broke a rule: " + "; ".join(self.violations))
 
-    def status(self) -> _Status:
+    def status(self) -> _BoardStatus:
         """Cycles so far, bytes not sent yet, refreshes, and the levels of pins."""
-        status = _Status()
+        status = _BoardStatus()
         self._library.lepton_status(self._board, ctypes.byref(status))
         return status
 

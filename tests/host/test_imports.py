@@ -3,9 +3,12 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import lepton
+import lepton_hdl
+import lepton_sim
 
 PACKAGE = Path(lepton.__file__).parent
 
@@ -28,11 +31,12 @@ ALLOWED = {
     "litert": {"arch", "frontends", "compiler", "device", "runtime", "deployment"},
     "ort": {"arch", "frontends", "compiler", "device", "runtime", "deployment"},
     "dynamo": {"graph", "frontends", "compiler", "deployment"},
-    "estimators": {"arch", "graph", "program", "device", "runtime", "deployment", "compile"},
+    "estimators": {"arch", "graph", "program", "device", "runtime", "deployment", "compilation"},
     "models": {"frontends", "graph"},
     "results": set(),
     "service": {"results", "__version__"},
-    "lepton": {"arch", "frontends", "compiler", "graph", "program", "toolkit"},
+    "compilation": {"arch", "frontends", "compiler", "graph", "program"},
+    "lepton": {"compilation", "toolkit"},
     "upload": {"results", "runtime", "program"},
     "toolkit": {"arch", "graph", "frontends", "compiler", "program", "device", "runtime", "results", "deployment",
                 "estimators", "text", "upload"},
@@ -61,6 +65,57 @@ def imported(path: Path) -> set[str]:
     return names
 
 
+# Annotations of the type checker may point back: these are not imported when the program runs.
+CHECKER = "TYPE_CHECKING"
+
+
+def modules() -> dict[str, Path]:
+    """All modules of the three packages by dotted name."""
+    found = {}
+    for package in (lepton, lepton_sim, lepton_hdl):
+        root = Path(package.__file__).parent
+        for path in root.rglob("*.py"):
+            parts = (package.__name__, *path.relative_to(root).with_suffix("").parts)
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def dependencies(name: str, path: Path, known: Collection[str]) -> set[str]:
+    """The modules of `known` that module `name` imports when it is loaded or when its functions run."""
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    unused = {id(inner) for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == CHECKER
+              for inner in ast.walk(node)}
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in unused:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[:len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                inner = f"{module}.{alias.name}"
+                found.add(inner if inner in known else module)
+    return (found & set(known)) - {name}
+
+
+def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import each other, whatever the way is."""
+    reached: dict[str, set[str]] = {}
+    for start in graph:
+        seen: set[str] = set()
+        waiting = [start]
+        while waiting:
+            for other in graph[waiting.pop()] - seen:
+                seen.add(other)
+                waiting.append(other)
+        reached[start] = seen
+    groups = {tuple(sorted(b for b in reached[a] if a in reached[b])) for a in graph if a in reached[a]}
+    return [list(group) for group in sorted(groups)]
+
+
 def forbidden(path: Path) -> set[str]:
     """The imports of a file that its package may not have."""
     parts = path.relative_to(PACKAGE).parts
@@ -80,6 +135,24 @@ def forbidden(path: Path) -> set[str]:
 def test_packages_import_only_what_is_below_them():
     found = {str(path.relative_to(PACKAGE)): bad for path in sorted(PACKAGE.rglob("*.py")) if (bad := forbidden(path))}
     assert not found, f"imports against the rule of docs/software.md: {found}"
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Imports inside functions count: one that hides a cycle is a cycle."""
+    known = modules()
+    assert len(known) > 500
+    assert cycles({name: dependencies(name, path, known) for name, path in known.items()}) == []
+
+
+def test_a_cycle_is_found(tmp_path):
+    texts = {"p": "", "p.a": "from . import b\n", "p.b": "def f():\n    from .c import g\n", "p.c": "import p.a\n",
+             "p.d": "from .a import x\nif TYPE_CHECKING:\n    from .e import y\n", "p.e": "from .d import z\n"}
+    graph = {}
+    for name, text in texts.items():
+        path = tmp_path / ("__init__.py" if name == "p" else f"{name[2:]}.py")
+        path.write_text(text)
+        graph[name] = dependencies(name, path, texts)
+    assert cycles(graph) == [["p.a", "p.b", "p.c"]]
 
 
 def test_the_rule_finds_what_it_is_for(tmp_path, monkeypatch):

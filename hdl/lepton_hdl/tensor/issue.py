@@ -175,25 +175,31 @@ class Issue(wiring.Component):
             self.command.ready.eq((~active | (issue & final & counts)) & self.room & ~self.halt & ~self.failed),
         ]
         with m.If(self.command.valid & self.command.ready):
-            new = self.command.p.record
             m.d.sync += [
-                c.eq(new),
+                c.eq(self.command.p.record),
                 active.eq(1),
                 self.code.eq(code),
                 self.bad_address.eq(fault),
-                waiting_fence.eq(new.fence),
-                waiting_residual.eq(new.add & new.last),
-                self.index.eq(self.command.p.index),
-                self.layer.eq(new.layer),
             ]
-            at.begin(m, new, self._is_window(new))
-            raster.restart(m, new.iy0, new.in_h)
+            self._begin(m, at, raster, waiting_fence, waiting_residual)
         with m.Elif(ready & faults.bad):
             self._report(m, at, raster, faults)
         return m
 
     def _is_window(self, record):
         return (record.opcode == TensorOpcode.WINDOW) & (self.config.window_columns != 0)
+
+    def _begin(self, m, at, raster, waiting_fence, waiting_residual):
+        """The registers of a command that is taken, at its first pixel."""
+        new = self.command.p.record
+        m.d.sync += [
+            waiting_fence.eq(new.fence),
+            waiting_residual.eq(new.add & new.last),
+            self.index.eq(self.command.p.index),
+            self.layer.eq(new.layer),
+        ]
+        at.begin(m, new, self._is_window(new))
+        raster.restart(m, new.iy0, new.in_h)
 
     def _check_pixel(self, m, c, at, raster, window, emits, faults):
         """What is wrong with the current pixel."""

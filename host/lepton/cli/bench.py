@@ -19,7 +19,7 @@ from ..bench.roofline import chart
 from ..runtime import CAUSES
 from .console import columns, facts, grouped, make_console, percent, scaled, shortened
 from .files import write_text_atomically
-from .main import EXIT_DIFFERENT
+from .status import EXIT_DIFFERENT
 from .tables import chip_facts
 
 CONTROLLER = "controller"  # the row with the costs of the controller

@@ -66,7 +66,7 @@ def _accept(arguments: Namespace) -> int:
 def _drain(arguments: Namespace) -> int:
     from ..results import CloudError, DeviceKeys, Spool, Uploader
     from ..upload import open_upload_target
-    from .main import EXIT_DIFFERENT
+    from .status import EXIT_DIFFERENT
     path, *others = _spools(arguments.spool)
     if others:
         raise CloudError(f"there are several spools ({path}, {', '.join(map(str, others))}); give one with --spool")
@@ -149,7 +149,7 @@ def _verify(arguments: Namespace) -> int:
     from ..results.keyring_files import load_keyring
     from ..results.reading import open_source
     from ..results.verify import verify
-    from .main import EXIT_DIFFERENT
+    from .status import EXIT_DIFFERENT
     where = arguments.store or default_store()
     source = open_source(where, **credentials_of(arguments))
     keyring = load_keyring(arguments.keys)

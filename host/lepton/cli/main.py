@@ -8,12 +8,10 @@ from .. import __version__
 from ..arch import PRESETS, ChipConfig, ConfigError
 from ..arch.config_file import config_from
 from . import chip_arguments, cloud_arguments, results_arguments
+from .status import EXIT_INTERRUPTED, EXIT_USER_ERROR
 
 DEVICES = ("rtl", "golden")
 MEMORIES = ("default", "ideal", "slow", "ulx3s", "ddr3", "lpddr4")  # of `lepton_sim.memory_profile`
-EXIT_DIFFERENT = 1
-EXIT_USER_ERROR = 2  # as argparse's
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _OURS = ("lepton", "lepton_sim", "lepton_hdl")
 _CHIP_HELP = f"the chip: {', '.join(PRESETS)}, or a TOML file of your own"
 _FILE_CONFIG_HELP = f"{_CHIP_HELP} (default: that of the file, or base)"

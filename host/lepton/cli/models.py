@@ -13,7 +13,7 @@ from ..runtime import Session
 from .console import columns, facts, grouped, make_console, percent, progress, scaled, working
 from .devices import opened
 from .files import FileError, write_atomically
-from .main import EXIT_DIFFERENT
+from .status import EXIT_DIFFERENT
 
 
 def run(arguments: Namespace) -> int:

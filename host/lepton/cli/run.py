@@ -11,7 +11,7 @@ from .console import facts, grouped, make_console, progress
 from .devices import opened
 from .files import FileError, check_writable, is_network, read_inputs, write_outputs
 from .host_work import host_work_table, operators, typical
-from .main import EXIT_DIFFERENT
+from .status import EXIT_DIFFERENT
 from .tables import chip_facts, layer_table, network_facts
 
 

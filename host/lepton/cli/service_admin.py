@@ -122,7 +122,7 @@ def _delete(arguments: Namespace, home: "Home") -> int:
 def _audit(arguments: Namespace, home: "Home") -> int:
     from ..service import changes
     from ..service.errors import ServiceError
-    from .main import EXIT_DIFFERENT
+    from .status import EXIT_DIFFERENT
     database = home.open_database(make=False)
     if arguments.what == "list":
         _show(changes.listed(database, arguments.limit), "changes", arguments.json)
@@ -158,7 +158,7 @@ def _tenants(arguments: Namespace, home: "Home") -> list[str]:
 
 
 def _reindex(arguments: Namespace, home: "Home") -> int:
-    from .main import EXIT_DIFFERENT
+    from .status import EXIT_DIFFERENT
     result = _reindexer(home, make=True).reindex(_tenants(arguments, home))
     for tenant, count in result.added.items():
         print(f"{tenant}: {count} segments added")
@@ -168,7 +168,7 @@ def _reindex(arguments: Namespace, home: "Home") -> int:
 
 
 def _scrub(arguments: Namespace, home: "Home") -> int:
-    from .main import EXIT_DIFFERENT
+    from .status import EXIT_DIFFERENT
     result = _reindexer(home, make=False).scrub(_tenants(arguments, home), content=arguments.content)
     found = {"without object": result.without_object, "without row": result.without_row, "damaged": result.damaged}
     if arguments.json:

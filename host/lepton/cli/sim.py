@@ -20,7 +20,7 @@ from .console import facts, grouped, make_console, progress, scaled, working
 from .devices import opened
 from .files import FileError, check_writable
 from .host_work import typical
-from .main import EXIT_DIFFERENT
+from .status import EXIT_DIFFERENT
 from .tables import chip_facts, layer_table, network_facts
 
 if TYPE_CHECKING:

@@ -87,7 +87,7 @@ class Operands:
         name = node.inputs[index]
         if self.graph.tensors[name].data is not None:
             return Operand(name, repeated_image(self.graph, node, index), name, constant=True)
-        image = rule.read_image(self.graph, node, index)
+        image = rule.read_image(self.graph, node, node.op, index)
         units = rule.units(self.graph, node)
         if name in self.outside:
             return self._from_host(name, (1, 1, prod(image)) if units else image)

@@ -29,12 +29,12 @@ def never(graph: Graph, node: Node, op: Any) -> bool:
     return False
 
 
-def operand_image(graph: Graph, node: Node, index: int) -> ImageShape:
+def operand_image(graph: Graph, node: Node, op: Any, index: int) -> ImageShape:
     """The image of operand `index` by its own shape."""
     return image_of(graph, node.inputs[index])
 
 
-def result_image(graph: Graph, node: Node) -> ImageShape:
+def result_image(graph: Graph, node: Node, op: Any) -> ImageShape:
     """The image of the result by its own shape."""
     return image_of(graph, node.outputs[0])
 
@@ -68,8 +68,8 @@ class Rule:
     moves: Callable[[Graph, Node, Any], bool] = never
     move: "Callable[[Context, ChipNode, int, Any], list[ChipLayer]] | None" = None
     operand_places: "Callable[[Context, ChipNode], list[ChannelView]] | None" = None
-    read_image: Callable[[Graph, Node, int], ImageShape] = operand_image
-    written_image: Callable[[Graph, Node], ImageShape] = result_image
+    read_image: Callable[[Graph, Node, Any, int], ImageShape] = operand_image
+    written_image: Callable[[Graph, Node, Any], ImageShape] = result_image
     units: Callable[[Graph, Node], int] = no_units
 
 

@@ -76,7 +76,7 @@ class Segmenter:
             operands = reads[id(node)]
             rule = RULES[type(node.op)]
             if rule.fusion is Fusion.RESIDUAL:
-                image = rule.written_image(self.graph, node)
+                image = rule.written_image(self.graph, node, node.op)
                 whole = [i for i in (0, 1) if operands[i].image == image and not operands[i].constant]
                 found = next(((c, i) for c in reversed(result) for i in whole
                               if fits(c, operands[i]) and not c.scatters), None)
@@ -95,7 +95,7 @@ class Segmenter:
                     before.output = node.outputs[0]
                     continue
             own = whole[0] if rule.fusion is Fusion.RESIDUAL else 0
-            chip = ChipNode(node, rule, operands[own], rule.written_image(self.graph, node), node.outputs[0],
+            chip = ChipNode(node, rule, operands[own], rule.written_image(self.graph, node, node.op), node.outputs[0],
                             moves=rule.moves(self.graph, node, node.op))
             if rule.fusion is Fusion.RESIDUAL:
                 chip.residual = operands[1 - own]

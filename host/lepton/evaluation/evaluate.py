@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..device import Device
-from ..graph import Graph, Quantize
+from ..graph import Graph
 from ..graph.interpret import evaluate as interpret
 from ..program import CompiledModel
 from ..runtime import Session
@@ -84,7 +84,7 @@ def _evaluated(session: Session, feeds: list[dict[str, np.ndarray]], wanted: np.
                 progress(name, i + 1, len(feeds))
         return np.concatenate([value.reshape(1, -1) for value in made])
 
-    is_float = graph is not None and any(isinstance(node.op, Quantize) for node in graph.nodes)
+    is_float = graph is not None and any(node.op.quantizes for node in graph.nodes)
     if source is not None:
         try:
             reference = open_reference(source, shapes)

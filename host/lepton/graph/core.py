@@ -37,6 +37,8 @@ class Op(ABC):
     elementwise: ClassVar[bool] = False  # an output element depends on those at its index alone; operands broadcast
     rearranges: ClassVar[bool] = False  # each element of the output is one of the first input
     reorders: ClassVar[bool] = False  # the output has each element of the input once
+    quantizes: ClassVar[bool] = False  # real numbers to integers, by the output's scale and zero point
+    dequantizes: ClassVar[bool] = False  # integers to real numbers, by the input's scale and zero point
     tabulates: ClassVar[tuple[type, ...]] = ()  # operand types for which passes may make it a `Table`
     one_image: ClassVar[bool] = False  # `compute` takes one image (1, H, W, C) at a time
 

@@ -1,12 +1,12 @@
 """`SignatureRunner`: a network as a function of its inputs by name."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from ..deployment import Deployment
 from ..frontends.tflite.reader import RawModel, RawSignature
+from .details import Details, check_value, details_of
 
 
 class SignatureRunner:
@@ -19,8 +19,6 @@ class SignatureRunner:
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Raises ValueError for inputs that are missing, unknown, or of another shape or type."""
-        from .interpreter import check_value
-
         wanted = self._signature.inputs
         if len(inputs) != len(wanted):
             raise ValueError("Invalid number of inputs provided for running a SignatureDef, expected "
@@ -39,14 +37,10 @@ class SignatureRunner:
                     for index, info in zip(self._raw.outputs, deployment.model.outputs, strict=True)}
         return {name: by_index[index] for name, index in self._signature.outputs.items()}
 
-    def get_input_details(self) -> dict[str, dict[str, Any]]:
+    def get_input_details(self) -> dict[str, Details]:
         """By name, as `Interpreter.get_input_details`."""
-        from .interpreter import details_of
-
         return {name: details_of(self._raw, index) for name, index in self._signature.inputs.items()}
 
-    def get_output_details(self) -> dict[str, dict[str, Any]]:
+    def get_output_details(self) -> dict[str, Details]:
         """By name, as `Interpreter.get_output_details`."""
-        from .interpreter import details_of
-
         return {name: details_of(self._raw, index) for name, index in self._signature.outputs.items()}

@@ -40,7 +40,7 @@ def _buffer(data: Data, size: int) -> np.ndarray:
     return values
 
 
-class _Placed(ABC):
+class _PlacedLayout(ABC):
     """What both layouts do with the positions of their bytes."""
 
     shape: tuple[int, ...]
@@ -92,7 +92,7 @@ class _Placed(ABC):
 
 
 @dataclass(frozen=True)
-class Blocked(_Placed):
+class Blocked(_PlacedLayout):
     """`[ceil(channels/lanes)][height][width][lanes]`; `shape` is that of the array on the host."""
 
     shape: tuple[int, ...]
@@ -127,7 +127,7 @@ class Blocked(_Placed):
 
 
 @dataclass(frozen=True)
-class Rows(_Placed):
+class Rows(_PlacedLayout):
     """`[height][pitch]`: a row is `left` pixels of `fill`, `width` pixels of `channels` bytes, `fill` up to `pitch`."""
 
     shape: tuple[int, ...]

@@ -38,7 +38,7 @@ class AppendRequest:
 
 
 @dataclass
-class _Queue:
+class _AppendQueue:
     lock: threading.Lock = field(default_factory=threading.Lock)
     requests: list[AppendRequest] = field(default_factory=list)
 
@@ -49,7 +49,7 @@ class Appender:
     def __init__(self, database: SpoolDatabase, drop_oldest: bool):
         self._database = database
         self._drop_oldest = drop_oldest
-        self._queue = _Queue()
+        self._queue = _AppendQueue()
         self._uncounted = 0  # rejected records that could not be counted yet, as there was no room for the counter
 
     @property

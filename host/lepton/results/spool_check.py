@@ -59,7 +59,7 @@ class SegmentReader:
 
 
 @dataclass
-class _Run:
+class _SpoolScan:
     """The records of a run so far. `parts`: first and last number and key of its segments."""
 
     lowest: int
@@ -79,7 +79,7 @@ class SpoolCheck:
         self._only = run
         self._read = read
         self._before: tuple[segments.Header, str, str] | None = None  # header, key, digest
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, _SpoolScan] = {}
         self._repeated = 0
         self._unknown: list[UnknownSignerError] = []
         self._gaps: list[tuple[int, int]] = []
@@ -147,7 +147,7 @@ class SpoolCheck:
         return bool(self._given) and self._given[0][0] <= sequence
 
     def _count(self, header: segments.Header, key: str) -> None:
-        found = self._runs.setdefault(header.run, _Run(header.first, header.last))
+        found = self._runs.setdefault(header.run, _SpoolScan(header.first, header.last))
         overlapping = [part for part in found.parts if part[0] <= header.last and part[1] >= header.first] \
             if header.first <= found.highest else []
         if overlapping:

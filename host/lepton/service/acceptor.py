@@ -21,10 +21,9 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from .limits import Buckets, Limits, address_key
-from .refusal import RequestRefused
+from .refusal import RefusalReport, RequestRefused
 
 USUAL_SECONDS = 2.0  # a handshake takes two round trips, and longer only over the worst links
 SWEEP_SECONDS = 0.25  # between looks at time limits and rates
@@ -33,13 +32,6 @@ FULL_SECONDS = 0.1  # pause if the system has no file descriptor left
 # asyncio.sslproto reads into a buffer of this size, 256 KiB by default, which it fills with zeros for each connection.
 # A TLS record has at most 16 KiB (RFC 8446, section 5.1).
 TLS_BUFFER = 32 << 10
-
-
-class RefusalReport(Protocol):
-    """Called with what was requested, the refusal, and the client's address if it is known."""
-
-    def __call__(self, request: str, refused: RequestRefused, address: str | None, /) -> None:
-        ...
 
 
 class Waiting:

@@ -17,19 +17,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from .connections import Connections
 from .errors import ServiceError
 from .identity import Identity
-from .refusal import RequestRefused
+from .refusal import RefusalReport, RequestRefused
 
 CERTIFICATE = "peer_certificate"  # key in the state: DER, or None
 ADMISSION = "admission"  # key in the state: `Admission`
 # At shutdown an idle connection is aborted after this time: long enough for TLS's close_notify to arrive.
 FAREWELL_SECONDS = 0.5
-
-
-class RefusalReport(Protocol):
-    """Called with what was requested, the refusal, and the client's address if it is known."""
-
-    def __call__(self, request: str, refused: RequestRefused, address: str | None, /) -> None:
-        ...
 
 
 class Admission(Protocol):

@@ -1,4 +1,6 @@
-"""A refused request."""
+"""A refused request, and who is told of it."""
+
+from typing import Protocol
 
 from .identity import Identity
 
@@ -20,3 +22,10 @@ class RequestRefused(Exception):
         self.identity = identity
         self.retry_after = retry_after
         self.members = members
+
+
+class RefusalReport(Protocol):
+    """Called with what was requested, the refusal, and the client's address if it is known."""
+
+    def __call__(self, request: str, refused: RequestRefused, address: str | None, /) -> None:
+        ...

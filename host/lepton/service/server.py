@@ -80,7 +80,7 @@ def serve(home: Home, options: Options, *, ready: Callable[[int], None] = lambda
             return ProbeServer(Probe(database, metrics, pools, refresh), probe) if probe else None
 
         parts = Parts(make_acceptor, make_probe, app, registry, metrics, options)
-        _Server(config, parts, lambda: ready(listener.getsockname()[1])).run()
+        _UvicornServer(config, parts, lambda: ready(listener.getsockname()[1])).run()
     finally:
         signal.signal(signal.SIGTERM, former)
         audit.close(AUDIT_SECONDS / 2, AUDIT_SECONDS)
@@ -134,7 +134,7 @@ def _raise_file_limit() -> int:
 
 @dataclass(frozen=True)
 class Parts:
-    """What `_Server` starts within its event loop."""
+    """What `_UvicornServer` starts within its event loop."""
 
     make_acceptor: Callable[[uvicorn.Server], Acceptor]
     make_probe: Callable[[Pools, Callable[[], None]], ProbeServer | None]
@@ -144,7 +144,7 @@ class Parts:
     options: Options
 
 
-class _Server(uvicorn.Server):
+class _UvicornServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, parts: Parts, ready: Callable[[], None]):
         super().__init__(config)
         self._parts = parts

@@ -10,7 +10,7 @@ from lepton.arch import COUNTERS, PRESETS, REGISTERS, ChipConfig, Engine, Region
 from lepton.arch.registers import IDENTIFICATION, SNAPSHOT_BASE, SNAPSHOT_COUNTERS, VERSION, Control, Interrupt, State
 from lepton.device import DeviceError
 
-from .interpreter import Interpreter, JobResult, JobSetup
+from .interpreter import JobResult, JobSetup, StreamInterpreter
 from .races import Race, RaceError
 
 _BY_OFFSET = {register.offset: register for register in REGISTERS.values()}
@@ -36,7 +36,7 @@ class GoldenDevice:
             self._memory = np.zeros(memory_bytes, np.uint8)  # calloc: pages take memory when they are first written
         except MemoryError:
             raise DeviceError(f"this machine cannot hold memory_bytes={memory_bytes} of device memory") from None
-        self._interpreter = Interpreter(config, self._memory, check_races=check_races, seed=seed)
+        self._interpreter = StreamInterpreter(config, self._memory, check_races=check_races, seed=seed)
         self._closed = False
         self._values = {register.name: 0 for register in REGISTERS.values()}
         self._values |= {

@@ -64,7 +64,7 @@ def _unpack(record, data: bytes) -> dict[str, int]:
     return record.unpack(data)
 
 
-class Interpreter:
+class StreamInterpreter:
     """A chip and the memory it works on (uint8).
 
     The chip's memories are zero at first and keep their contents between jobs. With
@@ -94,7 +94,7 @@ class _Stop(Exception):
 class _Run:
     """One job under way."""
 
-    def __init__(self, interpreter: Interpreter, job: JobSetup):
+    def __init__(self, interpreter: StreamInterpreter, job: JobSetup):
         self._on = interpreter
         self._job = job
         self._next = [0] * len(Engine)

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from lepton.arch import PRESETS
 from lepton.cli import main
 from lepton.cli.chip_area import picture
-from lepton.cli.main import EXIT_USER_ERROR
+from lepton.cli.status import EXIT_USER_ERROR
 from lepton_hdl.control.semaphores import Semaphores
 from lepton_hdl.flow import area
 from lepton_hdl.flow.area import BlockArea, ChipArea, cell_area, fpga_area

@@ -10,7 +10,7 @@ from amaranth.lib import io
 from lepton.arch import PRESETS
 from lepton.arch.config_file import load_config
 from lepton.cli import main
-from lepton.cli.main import EXIT_USER_ERROR
+from lepton.cli.status import EXIT_USER_ERROR
 from lepton_hdl.boards.ecp5_pll import settings
 from lepton_hdl.boards.ulx3s import OSCILLATOR_HZ, Ulx3s, best_baud, platform
 from lepton_hdl.flow import bitstream, board

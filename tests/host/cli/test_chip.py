@@ -4,7 +4,7 @@ import json
 
 import pytest
 from lepton.cli import main
-from lepton.cli.main import EXIT_USER_ERROR
+from lepton.cli.status import EXIT_USER_ERROR
 
 OWN = 'base = "tiny"\nscratchpad_kib = 16\nwindow_columns = 0\n'
 

@@ -9,7 +9,7 @@ import lepton.models
 import numpy as np
 import pytest
 from lepton.cli import main
-from lepton.cli.main import EXIT_DIFFERENT, EXIT_USER_ERROR
+from lepton.cli.status import EXIT_DIFFERENT, EXIT_USER_ERROR
 from lepton.frontends import export_tflite
 from lepton.graph import Node, Quantization, Softmax, Tensor
 from lepton.program import CompiledModel

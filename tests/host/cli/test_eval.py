@@ -6,7 +6,7 @@ import lepton.models
 import numpy as np
 import pytest
 from lepton.cli import main
-from lepton.cli.main import EXIT_USER_ERROR
+from lepton.cli.status import EXIT_USER_ERROR
 from lepton.evaluation import Reference, layer_noise
 from lepton.graph import Graph, MaxPool2D, Quantization, Quantize
 from lepton.graph.builder import GraphBuilder

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from lepton.cli import main
-from lepton.cli.main import EXIT_INTERRUPTED, EXIT_USER_ERROR
+from lepton.cli.status import EXIT_INTERRUPTED, EXIT_USER_ERROR
 from lepton.results import DeviceKeys, Spool, Store, Uploader
 
 

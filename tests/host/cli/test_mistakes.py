@@ -7,7 +7,7 @@ import lepton.models
 import numpy as np
 import pytest
 from lepton.cli import main
-from lepton.cli.main import EXIT_USER_ERROR
+from lepton.cli.status import EXIT_USER_ERROR
 
 MODEL = lepton.models.load("mnist")
 GOLDEN = ("--device", "golden")

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from lepton.cli import main
-from lepton.cli.main import EXIT_USER_ERROR
+from lepton.cli.status import EXIT_USER_ERROR
 from lepton.service.identity import Identity
 from lepton.service.tenant import TenantView
 

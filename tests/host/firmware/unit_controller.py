@@ -61,7 +61,7 @@ class Controller(Registers):
     def step(self, events: int = 0) -> bool:
         with self.call():
             more = self.library.units_step(events)
-        assert more >= 0
+        assert more in (0, 1), "the scheduler has stopped after a fault"
         return bool(more)
 
     def settle(self, events: int = 0) -> None:

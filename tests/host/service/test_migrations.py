@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from lepton.cli import main
-from lepton.cli.main import EXIT_USER_ERROR
+from lepton.cli.status import EXIT_USER_ERROR
 from lepton.service import tables
 from lepton.service.database import IndexDatabase, _sqlite
 from lepton.service.migrations import HEAD, MigrationError, migrate

@@ -59,7 +59,7 @@ def refuse_convolution(graph: Graph, node: Node, op: Conv2D | DepthwiseConv2D) -
 
 def refuse_dense(graph: Graph, node: Node, op: FullyConnected) -> str | None:
     try:
-        image = dense_result(graph, node)
+        image = dense_result(graph, node, op)
     except GraphError as error:
         return str(error)
     return window(image, (1, 1)) or scales(graph, node, op.unsigned)
@@ -75,7 +75,7 @@ def dense_units(graph: Graph, node: Node) -> int:
     return 0 if takes_rows(graph, node) else graph.tensors[node.inputs[1]].shape[0]
 
 
-def dense_result(graph: Graph, node: Node) -> ImageShape:
+def dense_result(graph: Graph, node: Node, op: FullyConnected) -> ImageShape:
     """The image that a fully connected layer writes."""
     image = image_of(graph, node.outputs[0])
     if image[2] != graph.tensors[node.inputs[1]].shape[0]:
@@ -84,10 +84,10 @@ def dense_result(graph: Graph, node: Node) -> ImageShape:
     return image
 
 
-def dense_operand(graph: Graph, node: Node, index: int) -> ImageShape:
+def dense_operand(graph: Graph, node: Node, op: FullyConnected, index: int) -> ImageShape:
     """The image that a fully connected layer sees. Rows are independent, so that those of the output do."""
     image = image_of(graph, node.inputs[index])
-    return (*dense_result(graph, node)[:2], image[2]) if takes_rows(graph, node) else image
+    return (*dense_result(graph, node, op)[:2], image[2]) if takes_rows(graph, node) else image
 
 
 def convolution(context: Context, node: ChipNode, index: int, phase: Phase, op: Conv2D) -> ChipLayer:

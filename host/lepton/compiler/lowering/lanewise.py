@@ -53,11 +53,10 @@ def reduced_kernel(graph: Graph, node: Node, op: Reduce) -> tuple[int, int]:
     return height if 0 in axes else 1, width if 1 in axes else 1
 
 
-def reduced_image(graph: Graph, node: Node) -> ImageShape:
+def reduced_image(graph: Graph, node: Node, op: Reduce) -> ImageShape:
     """The image of the result with the reduced axes kept."""
     height, width, channels = image_of(graph, node.inputs[0])
-    assert isinstance(node.op, Reduce)
-    kernel = reduced_kernel(graph, node, node.op)
+    kernel = reduced_kernel(graph, node, op)
     return height // kernel[0], width // kernel[1], channels
 
 

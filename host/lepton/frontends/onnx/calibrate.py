@@ -55,7 +55,7 @@ def quantize_onnx(source: Source, calibration: Calibration, *, method: str = "mi
         if tensor.data_type == onnx.TensorProto.FLOAT and np.isnan(onnx.numpy_helper.to_array(tensor)).any():
             raise GraphError(f"the constant {tensor.name!r} holds values that are not numbers")
     prepare(model)  # raises what ONNX Runtime has against the network
-    reader = _Reader(model, calibration, progress)
+    reader = _SampleReader(model, calibration, progress)
     model, per_channel = _per_channel(model)
     extra = {"ActivationSymmetric": False, "WeightSymmetric": True, "CalibPercentile": percentile}
     with tempfile.TemporaryDirectory(prefix="lepton") as folder:
@@ -116,7 +116,7 @@ def _last_movements(graph: onnx.GraphProto) -> list[str]:
     return sorted(left)
 
 
-class _Reader(CalibrationDataReader):
+class _SampleReader(CalibrationDataReader):
     """Hands one input after the other to the calibrator."""
 
     def __init__(self, model: onnx.ModelProto, calibration: Calibration, progress: Progress | None) -> None:

@@ -50,7 +50,7 @@ def export_tflite(graph: Graph) -> bytes:
     `tflite` is not installed.
     """
     for node in graph.nodes:
-        if type(node.op) not in WRITERS:
+        if WRITERS.get(type(node.op)) is None:
             raise GraphError(f"{node.label}: the exporter writes {', '.join(op.__name__ for op in WRITERS)}, "
                              f"not {type(node.op).__name__}")
     return _Writer(verify(graph)).file()

@@ -78,7 +78,7 @@ class RawSignature:
 def read_signatures(data: bytes) -> dict[str, RawSignature]:
     """The signatures of a TFLite file by their keys. Raises GraphError where the file cannot be read."""
     try:
-        return _Reader(data).signatures()
+        return _FileReader(data).signatures()
     except _DECODE_ERRORS as error:
         raise GraphError(f"the TFLite file is corrupt or truncated ({len(data)} bytes): {error}") from error
 
@@ -94,14 +94,14 @@ def read_tflite(data: bytes, signature: str | None = None) -> RawModel:
         raise GraphError(f"not a TFLite file: bytes 4 to 8 must be {IDENTIFIER!r}, not {data[4:8]!r} "
                          f"(the file has {len(data)} bytes)")
     try:
-        return _Reader(data).model(signature)
+        return _FileReader(data).model(signature)
     except GraphError:
         raise
     except _DECODE_ERRORS as error:
         raise GraphError(f"the TFLite file is corrupt or truncated ({len(data)} bytes): {error}") from error
 
 
-class _Reader:
+class _FileReader:
     def __init__(self, data: bytes) -> None:
         self.data = data
         # Parts of an honest file do not overlap, so their sizes add up to less than the file's; offsets that

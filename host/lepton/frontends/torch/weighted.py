@@ -19,7 +19,7 @@ _INT32 = 2**31 - 1
 
 
 @dataclass(frozen=True)
-class _Parts:
+class _WeightedParts:
     """What a layer is made of; `bias` is None where it has none."""
 
     x: Value
@@ -27,7 +27,7 @@ class _Parts:
     bias: Value | None
 
 
-def _parts(context: ImportContext, node: Node, axis: int, groups: int = 1) -> _Parts | None:
+def _parts(context: ImportContext, node: Node, axis: int, groups: int = 1) -> _WeightedParts | None:
     """Of a layer with output channels along `axis` of PyTorch's weights, in each of `groups`; None where the layer is
     not int8."""
     arguments = context.arguments(node)
@@ -37,9 +37,9 @@ def _parts(context: ImportContext, node: Node, axis: int, groups: int = 1) -> _P
         return None
     bias = arguments.optional_node("bias")
     if bias is None:
-        return _Parts(x, stored, None)
+        return _WeightedParts(x, stored, None)
     values = _bias(context, node, bias, x, stored, stored.data.shape[axis] * groups)
-    return None if values is None else _Parts(x, stored, values)
+    return None if values is None else _WeightedParts(x, stored, values)
 
 
 def _bias(context: ImportContext, node: Node, bias: Node, x: Value, layer: ConstantWeights, count: int) -> Value | None:

@@ -35,6 +35,7 @@ class Quantize(Op):
     even), add, saturate. TORCH multiplies by 1 / scale. NaN becomes the lowest value."""
 
     elementwise = True
+    quantizes = True
 
     def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         return dims(inputs[0].shape), np.dtype(np.int8)
@@ -117,6 +118,7 @@ class Dequantize(Op):
     """int8, uint8 or int32 to float32: scale * (q - zero_point)."""
 
     elementwise = True
+    dequantizes = True
 
     def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
         return dims(inputs[0].shape), np.dtype(np.float32)

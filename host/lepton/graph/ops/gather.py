@@ -18,6 +18,13 @@ __all__ = ["GatherElements", "GatherND"]
 _OfTwo = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
+def _shapes(inputs: OperandList[Tensor]) -> tuple[Shape, Shape]:
+    """The shapes of x and of the indices, which must be int32 or int64."""
+    x, indices = (dims(t.shape) for t in inputs)
+    of_type(inputs[1], np.int32, np.int64)
+    return x, indices
+
+
 @dataclass(frozen=True)
 class GatherND(Op):
     """inputs: x, indices int32 or int64 (..., K); the slices x[index] of K leading axes, behind `batch_dims` common
@@ -29,8 +36,7 @@ class GatherND(Op):
     batch_dims: int = 0
 
     def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
-        x, indices = (dims(t.shape) for t in inputs)
-        of_type(inputs[1], np.int32, np.int64)
+        x, indices = _shapes(inputs)
         b = self.batch_dims
         require(0 <= b < min(len(x), len(indices)) and x[:b] == indices[:b],
                 f"x of shape {x} and indices of shape {indices} must have {b} batch axes in common")
@@ -66,8 +72,7 @@ class GatherElements(Op):
     axis: int = 0
 
     def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
-        x, indices = (dims(t.shape) for t in inputs)
-        of_type(inputs[1], np.int32, np.int64)
+        x, indices = _shapes(inputs)
         axis = axis_of(self.axis, len(x))
         require(len(x) == len(indices) and all(m <= n for i, (m, n) in enumerate(zip(indices, x, strict=True))
                                                if i != axis), f"indices of shape {indices} do not fit x of shape {x}")

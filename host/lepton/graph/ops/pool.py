@@ -32,7 +32,7 @@ _SCALE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class _Pool(Op):
+class _PoolOp(Op):
     """Base of the pools."""
 
     keeps_quantization = True
@@ -70,7 +70,7 @@ class _Pool(Op):
 
 
 @dataclass(frozen=True)
-class MaxPool2D(_Pool):
+class MaxPool2D(_PoolOp):
     """input: x (N,H,W,C) int8 or float32. Padding, less than the kernel, takes no part in the maximum.
 
     Input and output have the same quantization; with `Arithmetic.FIXED` scales may differ by 1e-6, as in TFLite.
@@ -131,7 +131,7 @@ def _divided(total: np.ndarray, count: np.ndarray, up: bool, limits: Pair) -> np
 
 
 @dataclass(frozen=True)
-class AveragePool2D(_Pool):
+class AveragePool2D(_PoolOp):
     """input: x (N,H,W,C) int8 or float32. Padding, less than the kernel, is not counted, unless `count_padding`.
 
     With `Arithmetic.FIXED` input and output have the same quantization, as for `MaxPool2D`. `in_order`: floats are

@@ -131,11 +131,11 @@ def _quantize_before(graph: Graph, name: str) -> None:
     while True:
         users = [node for node in graph.nodes if path[-1].name in node.inputs]
         if path[-1].name in graph.outputs or len(users) != 1 or not (
-                users[0].op.reorders or isinstance(users[0].op, Quantize)):
+                users[0].op.reorders or users[0].op.quantizes):
             raise GraphError(f"input {name!r} cannot have 8 bits, since the network uses it in float32; leave its type "
                              "as it is")
         made = graph.result(users[0])
-        if isinstance(users[0].op, Quantize):
+        if users[0].op.quantizes:
             if made.parameters.scale.size != 1 or made.parameters.zero_point.size != 1:
                 raise GraphError(f"input {name!r} cannot have 8 bits, since it has several scales; leave its type as "
                                  "it is")
@@ -157,11 +157,11 @@ def _quantized_behind(graph: Graph, name: str) -> Tensor:
     value = name
     while True:
         producer = next((node for node in graph.nodes if value in node.outputs), None)
-        if producer is None or not (producer.op.reorders or isinstance(producer.op, Dequantize)):
+        if producer is None or not (producer.op.reorders or producer.op.dequantizes):
             raise GraphError(f"output {name!r} cannot have 8 bits, since the network computes it in float32; leave its "
                              "type as it is")
         value = producer.inputs[0]
-        if isinstance(producer.op, Dequantize):
+        if producer.op.dequantizes:
             break
         moves.insert(0, producer)
     source = graph.tensors[value]

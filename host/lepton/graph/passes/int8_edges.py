@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from .. import Dequantize, Graph, GraphError, Node, Op, Quantize
+from .. import Graph, GraphError, Node
 
 
 def int8_edges(graph: Graph) -> Graph:
@@ -26,7 +26,7 @@ def _users(graph: Graph, name: str) -> list[Node]:
 def _inner_input(graph: Graph, name: str) -> str:
     inner = name
     path: list[Node] = []
-    while len(users := _users(graph, inner)) == 1 and _at_an_edge(users[0].op, Quantize):
+    while len(users := _users(graph, inner)) == 1 and (users[0].op.reorders or users[0].op.quantizes):
         path.append(users[0])
         inner = users[0].outputs[0]
     if all(node.op.reorders for node in path):
@@ -37,18 +37,14 @@ def _inner_input(graph: Graph, name: str) -> str:
 def _inner_output(graph: Graph, name: str) -> str:
     inner = name
     path: list[Node] = []
-    while (producer := next((n for n in graph.nodes if inner in n.outputs), None)) is not None and _at_an_edge(
-            producer.op, Dequantize) and not (path and (inner in graph.outputs or len(_users(graph, inner)) > 1)):
+    while (producer := next((n for n in graph.nodes if inner in n.outputs), None)) is not None and (
+            producer.op.reorders or producer.op.dequantizes) and not (
+            path and (inner in graph.outputs or len(_users(graph, inner)) > 1)):
         path.append(producer)
         inner = producer.inputs[0]
     if all(node.op.reorders for node in path):
         raise GraphError(f"output {name!r} is not int8 before it leaves")
     return _rename(graph, inner, name, path)
-
-
-def _at_an_edge(op: Op, conversion: type[Op]) -> bool:
-    """True for what may be left to the caller: changes of layout, and the conversion."""
-    return op.reorders or isinstance(op, conversion)
 
 
 def _rename(graph: Graph, inner: str, name: str, path: list[Node]) -> str:

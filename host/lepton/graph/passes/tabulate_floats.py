@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .. import Dequantize, Graph, Node, Quantize, Table, Tensor
+from .. import Graph, Node, Table, Tensor
 from ..interpret import compute
 from .rewrite import with_nodes
 
@@ -23,10 +23,10 @@ def tabulate_floats(graph: Graph) -> Graph:
 
 def _tabulated(graph: Graph, node: Node, producers: dict[str, Node]) -> Node | None:
     output = graph.tensors[node.outputs[0]]
-    if not isinstance(node.op, Quantize) or not _per_tensor_int8(output):
+    if not node.op.quantizes or not _per_tensor_int8(output):
         return None
     steps = _steps(graph, node, producers)
-    sources = {step.inputs[0] for step in steps or () if _is_source(step)}
+    sources = {step.inputs[0] for step in steps or () if step.op.dequantizes}
     if steps is None or len(sources) != 1:
         return None
     (source,) = sources
@@ -47,23 +47,18 @@ def _steps(graph: Graph, last: Node, producers: dict[str, Node]) -> list[Node] |
     found = {id(last): last}
     while wanted:
         node = wanted.pop()
-        for name in () if _is_source(node) else node.inputs:
+        for name in () if node.op.dequantizes else node.inputs:
             tensor = graph.tensors[name]
             before = producers.get(name)
             if tensor.data is not None and tensor.data.size == 1:
                 continue
-            if before is None or not (np.float32 in before.op.tabulates or _is_source(before)) or (
+            if before is None or not (np.float32 in before.op.tabulates or before.op.dequantizes) or (
                     np.dtype(tensor.dtype) != np.float32 or tensor.shape != graph.tensors[last.outputs[0]].shape):
                 return None
             if id(before) not in found:
                 found[id(before)] = before
                 wanted.append(before)
     return [node for node in graph.nodes if id(node) in found]
-
-
-def _is_source(node: Node) -> bool:
-    """True where the chain of floats begins."""
-    return isinstance(node.op, Dequantize)
 
 
 def _per_tensor_int8(tensor: Tensor) -> bool:

@@ -125,7 +125,8 @@ class TopologyBuilder:
         """A fully connected layer over all elements of `x`."""
         inputs = math.prod(x.shape)
         op = FullyConnected(INT8, keep_dims=False)
-        return self._weighted(op, x, (outputs, inputs), 0, inputs, 1.0, name, relu)
+        # one scale, as TFLite's converter quantizes it
+        return self._weighted(op, x, (outputs, inputs), 0, inputs, 1.0, name, relu, per_channel=False)
 
     def add(self, a: Activation, b: Activation, *, name: str, relu: bool = False) -> Activation:
         """The sum of two activations of the same shape."""
@@ -168,13 +169,13 @@ class TopologyBuilder:
     # Tensors and nodes
 
     def _weighted(self, op: Op, x: Activation, shape: Shape, axis: int, fan_in: int, inside: float, name: str,
-                  relu: bool) -> Activation:
+                  relu: bool, per_channel: bool = True) -> Activation:
         """A layer with weights of `shape`, whose output channels are its `axis`.
 
-        `fan_in`: weights of an output; `inside`: the share of them that is not applied to padding.
+        `fan_in`: weights of an output; `inside`: the share of them that is not applied to padding; `per_channel`:
+        whether each output channel has a scale of its own.
         """
         channels = shape[axis]
-        per_channel = not isinstance(op, FullyConnected)  # as TFLite's converter quantizes them
         spread = self.random.uniform(0.6, 1.4, channels if per_channel else 1)
         scale = spread / (WEIGHT_DEVIATION * math.sqrt(fan_in * inside * x.moments.power))
         weights = self.random.integers(-127, 128, shape, np.int8)
