@@ -153,3 +153,23 @@ def test_a_new_device_that_gets_a_recipient_makes_no_key_to_read_with(tmp_path, 
     found = DeviceKeys.load(folder)
     assert found.reader is None
     assert found.recipients == (pem.read_recipient(tmp_path / "reader.pub.pem"),)
+
+
+def test_the_commands_for_keys(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert main(["results", "keys"]) == 2
+    assert "there are no keys in" in capsys.readouterr().err
+    assert main(["results", "keys", "--make-reader", "org.pem"]) == 0
+    identity = capsys.readouterr().out.split()[1]
+    DeviceKeys.load_or_create(tmp_path / "data" / "lepton" / "keys")  # a device that has run before, with its own key
+    assert main(["results", "keys", "--add-recipient", "org.pub.pem"]) == 0
+    out = capsys.readouterr().out
+    assert f"can read {identity}" in " ".join(out.split()) and "(the key is here)" in out
+    [own] = {line.split()[2] for line in out.splitlines() if "the key is here" in line}
+    assert main(["results", "keys", "--remove-recipient", own]) == 0
+    assert own not in capsys.readouterr().out
+    assert main(["results", "keys", "--rotate-signing"]) == 0
+    assert "signed before with" in capsys.readouterr().out
+    assert main(["results", "keys", "--signers", "signers.pem"]) == 0
+    assert len(pem.read_signers("signers.pem")) == 2

@@ -14,7 +14,6 @@ from lepton.results import (
     KeyFileError,
     ResultLog,
     ResultsError,
-    Scale,
     SegmentError,
     Spool,
     Store,
@@ -23,23 +22,7 @@ from lepton.results import (
     pem,
 )
 
-COMMON = {"model": "net", "model_hash": "1" * 64, "program_hash": "2" * 64, "config_hash": "3" * 16, "device": "rtl"}
-SCALES = {"classes": Scale(0.25, -3)}
-
-
-def outputs(number):
-    """Of a quantized classifier, and a small map of real numbers."""
-    rng = np.random.default_rng(number)
-    return {"classes": rng.integers(-128, 128, (1, 10)).astype(np.int8), "map": rng.normal(size=(2, 3)).astype("f4")}
-
-
-def send(store, spool, device_keys, run, numbers, device="alpha", **options):
-    with Spool(spool, device=device) as opened, \
-            Uploader(opened, Store(store), device_keys, segment_records=30) as uploader:
-        with ResultLog(opened, **COMMON, run=run, scales=SCALES, **options) as log:
-            for number in numbers:
-                log.add(outputs(number), cycles=1000 + number, label=number % 10, name=f"image {number}")
-        assert uploader.flush(30)
+from tests.host.results.reading import COMMON, outputs, send
 
 
 @pytest.fixture(scope="module")
@@ -182,31 +165,6 @@ def test_segments_with_different_columns_fit_one_table(tmp_path, keys):
     assert [record.get("y") for record in opened.records()][:4] == [None, True, "text", [1, 2]]
 
 
-@pytest.mark.parametrize("keep", ["top5", "hash"])
-def test_less_is_kept_if_asked_for(tmp_path, keys, keep):
-    send(tmp_path / "store", tmp_path / "spool.db", keys, "run", range(5), keep=keep)
-    opened = results.Results(Store(tmp_path / "store"), keys.keyring())
-    for number, record in enumerate(opened.records()):
-        for output in record["outputs"]:
-            assert output["kept"] == keep and "values" not in output and len(output["sha256"]) == 64
-            flat = outputs(number)[output["name"]].ravel()
-            if keep == "top5":
-                assert output["top_values"].tolist() == sorted(flat.tolist(), reverse=True)[:5]
-    with pytest.raises(ResultsError, match="output 'map' has 5 rows without all values"):
-        results.tensor(opened.table(), "map")
-
-
-def test_large_results_are_left_out_and_say_so(tmp_path, keys):
-    with Spool(tmp_path / "spool.db", device="alpha") as spool, \
-            Uploader(spool, Store(tmp_path / "store"), keys) as uploader:
-        with ResultLog(spool, **COMMON, full_bytes=1000) as log:
-            log.add({"a": np.zeros(900, "u1"), "b": np.arange(101, dtype="u1"), "c": np.zeros(100, "u1")}, cycles=1)
-        assert uploader.flush(20)
-    [record] = results.Results(Store(tmp_path / "store"), keys.keyring()).records()
-    assert [(output["name"], output["kept"], output["shape"]) for output in record["outputs"]] == [
-        ("a", "full", [900]), ("b", "top5", [101]), ("c", "full", [100])]
-
-
 def test_an_altered_segment_is_not_read(tmp_path, keys):
     send(tmp_path / "store", tmp_path / "spool.db", keys, "run", range(50))
     store = Store(tmp_path / "store")
@@ -254,26 +212,6 @@ def test_the_commands(fleet, organisation, capsys, tmp_path, monkeypatch):
     assert "200 records in" in capsys.readouterr().out
     assert main(["cloud", "verify", "--json", "--known", "known.json", *given[1:]]) == 0
     assert '"good": true' in capsys.readouterr().out
-
-
-def test_the_commands_for_keys(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    assert main(["results", "keys"]) == 2
-    assert "there are no keys in" in capsys.readouterr().err
-    assert main(["results", "keys", "--make-reader", "org.pem"]) == 0
-    identity = capsys.readouterr().out.split()[1]
-    DeviceKeys.load_or_create(tmp_path / "data" / "lepton" / "keys")  # a device that has run before, with its own key
-    assert main(["results", "keys", "--add-recipient", "org.pub.pem"]) == 0
-    out = capsys.readouterr().out
-    assert f"can read {identity}" in " ".join(out.split()) and "(the key is here)" in out
-    [own] = {line.split()[2] for line in out.splitlines() if "the key is here" in line}
-    assert main(["results", "keys", "--remove-recipient", own]) == 0
-    assert own not in capsys.readouterr().out
-    assert main(["results", "keys", "--rotate-signing"]) == 0
-    assert "signed before with" in capsys.readouterr().out
-    assert main(["results", "keys", "--signers", "signers.pem"]) == 0
-    assert len(pem.read_signers("signers.pem")) == 2
 
 
 @pytest.mark.parametrize("sql", [

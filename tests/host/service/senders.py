@@ -9,6 +9,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from lepton.results import segment as segments
 from lepton.results.credentials import PROOF_CONTEXT
 from lepton.results.keys import DeviceKeys
+from lepton.service.authority import Authority
+from lepton.service.database import IndexDatabase
+from lepton.service.enrolment import Enrolment
+from lepton.service.identity import Identity
 
 MODELS = {"mnist": "1" * 64, "kws": "2" * 64}
 
@@ -32,6 +36,15 @@ def signing(keys: DeviceKeys, request) -> tuple[str, str]:
     """Signing key and its proof, as enrolment wants them."""
     return tuple(base64.b64encode(part).decode() for part in (
         keys.signing.public_key().public_bytes_raw(), keys.signing.sign(PROOF_CONTEXT + der(request))))
+
+
+def enrolled(database: IndexDatabase, authority: Authority, identity: Identity) -> DeviceKeys:
+    """The keys of a device that has enrolled under this name."""
+    keys = DeviceKeys.generate()
+    request = new_request()
+    enrolment = Enrolment(database, authority)
+    enrolment.enrol(enrolment.invite(identity), pem(request), *signing(keys, request))
+    return keys
 
 
 class Spool:

@@ -13,14 +13,13 @@ from lepton.results.segment import split_key
 from lepton.service import tables
 from lepton.service.authority import Authority
 from lepton.service.database import IndexDatabase
-from lepton.service.enrolment import Enrolment
 from lepton.service.identity import Identity
 from lepton.service.ingest import Ingest
 from lepton.service.refusal import RequestRefused
 from lepton.service.tenant import TenantView
 from sqlalchemy import func, select
 
-from tests.host.service.senders import Spool, new_request, pem, signing
+from tests.host.service.senders import Spool, enrolled
 
 CAMERA = Identity("device", "acme", "cam7")
 
@@ -30,17 +29,9 @@ def authority(tmp_path_factory):
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
-def enrol(database, authority, identity=CAMERA):
-    keys = DeviceKeys.generate()
-    request = new_request()
-    enrolment = Enrolment(database, authority)
-    enrolment.enrol(enrolment.invite(identity), pem(request), *signing(keys, request))
-    return keys
-
-
 @pytest.fixture
 def spool(database, authority):
-    return Spool(CAMERA.name, enrol(database, authority))
+    return Spool(CAMERA.name, enrolled(database, authority, CAMERA))
 
 
 @pytest.fixture
@@ -166,8 +157,8 @@ def test_a_new_spool_begins_anew(ingest, spool, database):
 
 def test_signatures_of_others(ingest, spool, database, authority, objects):
     stranger = Spool(CAMERA.name, DeviceKeys.generate())
-    neighbour = Spool(CAMERA.name, enrol(database, authority, Identity("device", "acme", "cam8")))
-    namesake = Spool(CAMERA.name, enrol(database, authority, Identity("device", "other", "cam7")))
+    neighbour = Spool(CAMERA.name, enrolled(database, authority, Identity("device", "acme", "cam8")))
+    namesake = Spool(CAMERA.name, enrolled(database, authority, Identity("device", "other", "cam7")))
     for forged in (stranger, neighbour, namesake):
         refused = refusal(ingest, forged.next())
         assert (refused.status, refused.reason) == (422, "segment")
@@ -242,7 +233,7 @@ def test_torn_object_is_replaced(ingest, spool, objects):
 
 def test_races(where, database, authority, objects):
     """Several processes' worth of services get each segment at once, some with one that claims the same number."""
-    keys = enrol(database, authority)
+    keys = enrolled(database, authority, CAMERA)
     spool = Spool(CAMERA.name, keys)
     rounds = 6
     services = [Ingest(IndexDatabase(where), str(objects)) for _ in range(4)]
@@ -278,7 +269,8 @@ def test_races(where, database, authority, objects):
 def test_tenants_have_folders_of_their_own(database, authority, ingest, objects):
     other = replace(CAMERA, tenant="other")
     for device in (CAMERA, other):
-        send(ingest, Spool(device.name, enrol(database, authority, device), tenant=device.tenant).next(), device=device)
+        spool = Spool(device.name, enrolled(database, authority, device), tenant=device.tenant)
+        send(ingest, spool.next(), device=device)
     assert len(stored_keys(objects)) == len(stored_keys(objects, "other")) == 1
     assert Store(objects / "acme").keys() != Store(objects / "other").keys()
 

@@ -5,8 +5,7 @@ import os
 import numpy as np
 import onnx
 import pytest
-from lepton.frontends.onnx import convert, import_onnx, worker
-from lepton.frontends.onnx.isolated import IsolatedWorker
+from lepton.frontends.onnx import convert, import_onnx
 from lepton.graph import GraphError
 from onnx import TensorProto, helper
 
@@ -198,15 +197,6 @@ def test_attributes_that_refer_to_a_function():
     refused(model, "Transpose 'v0_0' has a malformed attribute: ")
 
 
-def test_the_text_of_onnxruntime_is_one_line_without_its_sources():
-    fail = ("[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: /onnxruntime_src/core/initializer.cc:79 "
-            "onnxruntime::Initializer::Initializer(const onnx::TensorProto&, const std::vector<int>&, bool) "
-            "[ONNXRuntimeError] : 1 : FAIL : tensorprotoutils.cc:1730 Validate Initializer 'c1': size (5 bytes)")
-    assert worker.plain(fail) == "Initializer 'c1': size (5 bytes)"
-    assert worker.plain("x" * 1000) == "x" * worker.LONGEST + "..."
-    assert worker.plain("first\nsecond") == "first"
-
-
 def test_float_networks(model):
     net = Net()
     model = net.model(net("Conv", net.input((1, 3, 8, 8)), np.ones((4, 3, 3, 3), np.float32)))
@@ -308,50 +298,3 @@ def test_missing_and_wrong_quantization():
                         (1e-30, r"must lie in 9.09e-13..1.1e\+12")):
         net = Net()
         refused(net.model(net.qdq(net.input((1, 4)), scale, 0)), text)
-
-
-def test_a_model_that_crashes_or_stops_the_libraries(monkeypatch, tmp_path):
-    """The process that works on a model may die or hang; the next model finds a new one."""
-    model = network().SerializeToString()
-    helpless = tmp_path / "helpless.py"
-    for body, text in (("import os; os.abort()", "ONNX's libraries crashed on it"),
-                       ("import time; time.sleep(60)", "has not prepared the model within 0.5 seconds")):
-        helpless.write_text(body)
-        isolated = IsolatedWorker(seconds=0.5)
-        with monkeypatch.context() as patched:
-            patched.setattr(worker, "__file__", str(helpless))
-            with pytest.raises(GraphError, match=text):
-                isolated.prepare(model)
-        isolated.seconds = 100
-        assert isolated.prepare(model)
-        isolated.close()
-
-
-def test_a_memory_limit_of_the_user(monkeypatch):
-    """The worker's own limit must not be above the hard one, or it could not start."""
-    limits = []
-    monkeypatch.setattr(worker.resource, "getrlimit", lambda kind: (1 << 30, 1 << 33))
-    monkeypatch.setattr(worker.resource, "setrlimit", lambda kind, limit: limits.append(limit))
-    worker._limit_memory()
-    monkeypatch.setattr(worker.resource, "getrlimit", lambda kind: (-1, worker.resource.RLIM_INFINITY))
-    worker._limit_memory()
-    assert limits == [(1 << 33, 1 << 33), (worker.MEMORY, worker.MEMORY)]
-
-
-def test_an_interrupt_leaves_no_answer_for_the_next_model(monkeypatch):
-    isolated = IsolatedWorker()
-    model = network().SerializeToString()
-    wanted = isolated.prepare(model)
-
-    def interrupted(self, data, seconds):
-        self.requests.write(worker.LENGTH.pack(len(data)) + data)
-        self.requests.flush()
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(type(isolated._running), "answer", interrupted)
-        other = network(13).SerializeToString()
-        with pytest.raises(KeyboardInterrupt):
-            isolated.prepare(other)
-    assert isolated.prepare(model) == wanted
-    isolated.close()
