@@ -5,22 +5,23 @@
 packages are imported when a function is used.
 """
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from .load import load
-from .tflite import export_tflite, import_tflite, quantize_tflite
+
+if TYPE_CHECKING:
+    from .tflite import export_tflite, import_tflite, quantize_tflite
 
 __all__ = ["export_tflite", "import_onnx", "import_tflite", "load", "load_onnx", "quantize",
            "quantize_onnx", "quantize_tflite"]
 
+# Front ends are imported on demand: importing torch takes seconds, and whoever compiles a graph needs none of them.
+_MODULES = {"export_tflite": ".tflite", "import_tflite": ".tflite", "quantize_tflite": ".tflite",
+            "import_onnx": ".onnx", "load_onnx": ".onnx", "quantize_onnx": ".onnx", "quantize": ".torch"}
+
 
 def __getattr__(name: str) -> Any:
-    if name == "quantize":  # on demand: importing torch takes seconds
-        from .torch import quantize
-
-        return quantize
-    if name in ("import_onnx", "load_onnx", "quantize_onnx"):
-        from . import onnx
-
-        return getattr(onnx, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name], __name__), name)

@@ -8,7 +8,6 @@ QUANTIZE, and run on the host.
 
 import contextlib
 import io
-import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -100,6 +99,8 @@ def load_tflite(path: str | PathLike, calibration: Calibration | None = None,
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps the quantizer's narration and LiteRT's advice for developers away."""
+    import logging  # on demand, as reading a file needs none of it
+
     level = logging.getLogger().level
     logging.getLogger().setLevel(logging.ERROR)
     try:

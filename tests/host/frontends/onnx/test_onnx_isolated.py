@@ -27,10 +27,10 @@ def test_a_model_that_crashes_or_stops_the_libraries(monkeypatch, tmp_path):
     """The process that works on a model may die or hang; the next model finds a new one."""
     model = network().SerializeToString()
     helpless = tmp_path / "helpless.py"
-    for body, text in (("import os; os.abort()", "ONNX's libraries crashed on it"),
-                       ("import time; time.sleep(60)", "has not prepared the model within 0.5 seconds")):
+    for body, seconds, text in (("import os; os.abort()", 100, "ONNX's libraries crashed on it"),
+                                ("import time; time.sleep(60)", 0.5, "has not prepared the model within 0.5 seconds")):
         helpless.write_text(body)
-        isolated = IsolatedWorker(seconds=0.5)
+        isolated = IsolatedWorker(seconds=seconds)
         with monkeypatch.context() as patched:
             patched.setattr(worker, "__file__", str(helpless))
             with pytest.raises(GraphError, match=text):
