@@ -49,6 +49,29 @@ def test_a_choice_between_scales_is_refused():
         import_tflite(model)
 
 
+# Casts and padding by a value
+
+@pytest.mark.parametrize("source", [np.float32, np.int32, np.int64, np.bool_])
+@pytest.mark.parametrize("target", [np.float32, np.int32, np.int64, np.bool_])
+def test_casts(source, target):
+    values = np.array([[-7.5, -1, -0.25, 0], [0.5, 1, 2.75, 1e6]]).astype(source)
+    codes = {np.float32: 0, np.int32: 2, np.int64: 4, np.bool_: 6}
+    fields = {"InDataType": codes[source], "OutDataType": codes[target]}
+    same(build("CAST", [of(source, 2, 4)], of(target, 2, 4), 1, "CastOptions", **fields), values)
+
+
+@pytest.mark.parametrize("widths", [[(0, 0), (1, 2), (0, 1), (0, 0)], [(0, 0), (0, 0), (3, 0), (1, 2)]])
+def test_padding_by_a_value(widths):
+    shape = 1, 3, 4, 2
+    made = tuple(n + sum(w) for n, w in zip(shape, widths, strict=True))
+    by = constant(widths)
+    same(build("PADV2", [quantized(*shape), by, Tensor(0.05, 3, data=np.array([-77], np.int8))], quantized(*made), 2,
+               "PadV2Options"), int8(*shape))
+    values = RNG.normal(size=shape).astype(np.float32)
+    same(build("PADV2", [of(np.float32, *shape), by, constant([-2.5], np.float32)], of(np.float32, *made), 1,
+               "PadV2Options"), values)
+
+
 # Quotients and powers
 
 @pytest.mark.parametrize(("name", "options"), [("FLOOR_DIV", "FloorDivOptions"), ("FLOOR_MOD", "FloorModOptions"),
