@@ -50,7 +50,7 @@ class Prediction:
     total: float
 
 
-class _Semaphores:
+class _PostTimes:
     """The times of the posts that have not been waited for, by semaphore, in order."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class _Semaphores:
             mask ^= lowest
 
 
-class _Stream:
+class _StreamTimes:
     """The commands of one engine, and their records on the way through its queue.
 
     `counts` says how many commands each record stands for, `free` when the engine can start the next command.
@@ -98,7 +98,7 @@ class _Stream:
         self._left: list[float] = []  # when each record left the queue
         self.free = 0.0
 
-    def earliest(self, semaphores: _Semaphores) -> float:
+    def earliest(self, semaphores: _PostTimes) -> float:
         """When the next command can start if its record does not wait for data of LOAD.
 
         Infinite where there is no command, or where it waits for one whose end is not known yet.
@@ -189,7 +189,7 @@ class _Dma:
         return free
 
 
-class _Tensor:
+class _TensorTimes:
     """The pipeline: tiles of weights are fed one pass ahead, results land `_PIPELINE` cycles after their last pixel."""
 
     def __init__(self, config: ChipConfig) -> None:
@@ -234,12 +234,12 @@ def predict(commands: list[Command], records: dict[Engine, list[int]], config: C
     The engines' commands are taken in the order of time, not of `commands`: LOAD runs far ahead of the others, and the
     records that these fetch wait for its data.
     """
-    semaphores = _Semaphores()
-    streams = {engine: _Stream([command for command in commands if command.engine == engine], records[engine])
+    semaphores = _PostTimes()
+    streams = {engine: _StreamTimes([command for command in commands if command.engine == engine], records[engine])
                for engine in Engine}
     load = _Dma(config, _READ)
     store = _Dma(config, _WRITE, _GATHERED)
-    tensor = _Tensor(config)
+    tensor = _TensorTimes(config)
     slower = {command.fields["layer"]: _STRIDED for command in commands if command.engine == Engine.TENSOR
               and command.fields["opcode"] == TensorOpcode.WINDOW and command.fields["stride_y"] > 1}
     ends: dict[int, float] = {}

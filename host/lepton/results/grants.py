@@ -1,6 +1,6 @@
 """Grants: the data keys of stored segments, wrapped for a further recipient.
 
-A segment says for whom its data key is wrapped, and never changes. So that a new recipient reads old segments, somebody
+A segment says for whom its data key is wrapped, and never changes. So that a new recipient reads old segments, someone
 who can read them wraps their data keys again, in a file of some 70 bytes a segment; no body is written again, and no
 store is changed. The file is a COSE_Encrypt for the new recipient:
 

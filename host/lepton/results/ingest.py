@@ -118,7 +118,8 @@ class IngestTarget:
             return self._put(key, data)
         careful = self._broken
         offset = self._offset(key, len(data)) if careful else 0
-        before, self._reached = self._reached, (key, offset)
+        before = self._reached
+        self._reached = (key, offset)
         self._broken = True
         try:
             if not careful:

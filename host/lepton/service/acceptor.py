@@ -19,9 +19,9 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from functools import partial
 
+from .arrivals import Parked, Waiting
 from .limits import Buckets, Limits, address_key
 from .refusal import RefusalReport, RequestRefused
 
@@ -32,26 +32,6 @@ FULL_SECONDS = 0.1  # pause if the system has no file descriptor left
 # asyncio.sslproto reads into a buffer of this size, 256 KiB by default, which it fills with zeros for each connection.
 # A TLS record has at most 16 KiB (RFC 8446, section 5.1).
 TLS_BUFFER = 32 << 10
-
-
-class Waiting:
-    """A connection before its handshake."""
-
-    def __init__(self, plain: socket.socket, address: str, key: str, since: float):
-        self.plain = plain
-        self.address = address
-        self.key = key
-        self.since = since
-        self.speaks = False
-
-
-@dataclass(frozen=True)
-class Parked:
-    """A connection that nothing looks at for now."""
-
-    plain: socket.socket
-    address: str
-    since: float
 
 
 class Acceptor:

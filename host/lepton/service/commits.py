@@ -41,7 +41,7 @@ _IN_ORDER = text(f"""
 
 
 @dataclass(frozen=True)
-class Entry:
+class CommitEntry:
     """A stored segment that is to be indexed, and the state of its spool that it was checked against."""
 
     device: Identity
@@ -61,7 +61,7 @@ class Entry:
 Outcome = bool | BaseException  # of an entry: whether it advanced its spool, or the error
 
 
-def insert_in_order(connection: Connection, entries: Sequence[Entry], now: float) -> list[bool]:
+def insert_in_order(connection: Connection, entries: Sequence[CommitEntry], now: float) -> list[bool]:
     """Index the next segments of different spools in PostgreSQL; which ones advanced their spool."""
     rows = [row_of(spool_of(entry.device, entry.segment.header), entry.segment, now) for entry in entries]
     values: dict[str, list[object]] = {name: [row[name] for row in rows] for name in _COLUMNS}
@@ -74,13 +74,13 @@ def insert_in_order(connection: Connection, entries: Sequence[Entry], now: float
 class Commits:
     """Collects entries, and gives them to `write` in groups, each in a thread of `pool`. Used by the event loop."""
 
-    def __init__(self, pool: Pool, write: Callable[[Sequence[Entry]], list[Outcome]]):
+    def __init__(self, pool: Pool, write: Callable[[Sequence[CommitEntry]], list[Outcome]]):
         self._pool = pool
         self._write = write
-        self._waiting: list[tuple[Entry, asyncio.Future[bool]]] = []
+        self._waiting: list[tuple[CommitEntry, asyncio.Future[bool]]] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def add(self, entry: Entry) -> bool:
+    async def add(self, entry: CommitEntry) -> bool:
         """Index a segment, durably; False if another request has advanced its spool. Raises what `write` gives."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, future))
@@ -103,9 +103,9 @@ class Commits:
                 else:
                     future.set_result(outcome)
 
-    def _next(self) -> list[tuple[Entry, asyncio.Future[bool]]]:
+    def _next(self) -> list[tuple[CommitEntry, asyncio.Future[bool]]]:
         """The oldest entries, at most one of each spool."""
-        group: dict[tuple[str, str, str], tuple[Entry, asyncio.Future[bool]]] = {}
+        group: dict[tuple[str, str, str], tuple[CommitEntry, asyncio.Future[bool]]] = {}
         later = []
         for entry, future in self._waiting:
             if entry.spool in group or len(group) == MOST:
@@ -116,7 +116,7 @@ class Commits:
         return list(group.values())
 
 
-def singly(write: Callable[[Entry], bool], entries: Sequence[Entry]) -> list[Outcome]:
+def singly(write: Callable[[CommitEntry], bool], entries: Sequence[CommitEntry]) -> list[Outcome]:
     """`write` for each entry, with its own error."""
     outcomes: list[Outcome] = []
     for entry in entries:

@@ -12,7 +12,7 @@ from .authority import Authority
 
 
 @dataclass(frozen=True)
-class Stored:
+class ExpiredSegment:
     """A stored segment, and the number of its records."""
 
     key: Key
@@ -25,9 +25,9 @@ class Expiries:
     def __init__(self, authority: Authority):
         self._authority = authority
 
-    def add(self, store: Store, deleted: Sequence[Stored]) -> None:
+    def add(self, store: Store, deleted: Sequence[ExpiredSegment]) -> None:
         """Store records with `deleted` and what earlier ones name."""
-        spools: dict[tuple[str, str, str], list[Stored]] = {}
+        spools: dict[tuple[str, str, str], list[ExpiredSegment]] = {}
         for stored in deleted:
             spools.setdefault((stored.key.tenant, stored.key.device, stored.key.spool), []).append(stored)
         for (tenant, device, spool), group in spools.items():

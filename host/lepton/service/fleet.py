@@ -12,7 +12,7 @@ from . import changes, tables
 from .authority import Authority
 from .database import IndexDatabase, insert_new
 from .errors import ServiceError
-from .expiries import Expiries, Stored
+from .expiries import ExpiredSegment, Expiries
 
 BATCH = 500  # segments that are deleted in one transaction, in which uploads of SQLite wait
 
@@ -166,7 +166,7 @@ class Fleet:
         return count
 
     def _delete_before(self, tenant: str, end: float,
-                       record: Callable[[Store, list[Stored]], None] | None = None) -> int:
+                       record: Callable[[Store, list[ExpiredSegment]], None] | None = None) -> int:
         """Delete the segments of a tenant that arrived before `end`, and the gaps that were found before. `record` is
         called with them before.
 
@@ -189,15 +189,15 @@ class Fleet:
             connection.execute(delete(tables.gaps).where(gaps.tenant == tenant, gaps.received < end))
         return count
 
-    def _oldest(self, tenant: str, end: float) -> list[Stored]:
+    def _oldest(self, tenant: str, end: float) -> list[ExpiredSegment]:
         segments = tables.segments.c
         with self._database.query() as connection:
             rows = connection.execute(
                 select(segments.device, segments.first_time, segments.spool, segments.sequence, segments.digest,
                        segments.records)
                 .where(segments.tenant == tenant, segments.received < end).order_by(segments.received).limit(BATCH))
-            return [Stored(Key(tenant, row.device, date_of(round(row.first_time * 1000)), row.spool, row.sequence,
-                               row.digest), row.records) for row in rows]
+            return [ExpiredSegment(Key(tenant, row.device, date_of(round(row.first_time * 1000)), row.spool,
+                                       row.sequence, row.digest), row.records) for row in rows]
 
     def _open(self, tenant: str) -> Store:
         """The tenant's store, which must be the same as before: an unmounted disk has none of the objects either."""

@@ -22,7 +22,7 @@ from ..results import head as heads
 from ..results import segment as segments
 from ..results.segment import Header, Segment
 from . import changes, tables
-from .commits import Entry, Outcome, insert_in_order, singly
+from .commits import CommitEntry, Outcome, insert_in_order, singly
 from .database import IndexDatabase, insert_new
 from .enrolment import check_certificate
 from .identity import Identity
@@ -56,7 +56,7 @@ class Step(NamedTuple):
 
     pool: PoolName
     call: Callable[[], object]
-    entry: Entry | None = None  # for `commit`: what `call` indexes, which may be done together with others
+    entry: CommitEntry | None = None  # for `commit`: what `call` indexes, which may be done together with others
 
 
 class Ingest:
@@ -106,7 +106,7 @@ class Ingest:
                 continue
             _check_order(standing, segment, lost_from)
             yield from _step("put", lambda: self._put(device.tenant, key, body))
-            entry = Entry(device, standing, segment)
+            entry = CommitEntry(device, standing, segment)
             if (yield Step("commit", partial(self._index, entry), entry)):
                 return Accepted(True, header.sequence, digest, following)
             standing = yield from _step("index", lambda: self._look(device, header))
@@ -184,7 +184,7 @@ class Ingest:
         with self._database.read() as connection:
             return standing_of(connection, spool_of(device, header), header.sequence)
 
-    def index_all(self, entries: Sequence[Entry]) -> list[Outcome]:
+    def index_all(self, entries: Sequence[CommitEntry]) -> list[Outcome]:
         """Write the rows of segments of different spools, durably, with as few waits for the disk as possible."""
         if len(entries) == 1 and not (entries[0].in_order and not self._database.is_file):
             return singly(self._index, entries)
@@ -204,11 +204,11 @@ class Ingest:
         done |= {entry.spool: outcome for entry, outcome in zip(rest, singly(self._index, rest), strict=True)}
         return [done[entry.spool] for entry in entries]
 
-    def _index(self, entry: Entry) -> bool:
+    def _index(self, entry: CommitEntry) -> bool:
         with self._database.write() as connection:
             return self._index_in(connection, entry)
 
-    def _index_in(self, connection: Connection, entry: Entry) -> bool:
+    def _index_in(self, connection: Connection, entry: CommitEntry) -> bool:
         """Write the segment's row and advance the spool's position; False if another request has advanced it."""
         segment = entry.segment
         header = segment.header

@@ -65,7 +65,7 @@ class RootRotation:
         return [f"{row.role} {row.name} of tenant {row.tenant}" for row in rows if row.issued < prepared]
 
     def finish(self, *, force: bool = False) -> x509.Certificate:
-        """Let the next root sign. Raises `ServiceError` if somebody does not know it, except with `force`: they must
+        """Let the next root sign. Raises `ServiceError` if a client does not know it, except with `force`: it must
         then enrol again."""
         prepared = self._prepared()
         left = self.without()

@@ -17,7 +17,7 @@ from .identity import NAME, Identity
 from .refusal import RequestRefused
 from .tenant import TenantView
 from .turns import Pools
-from .uploads import Upload, Uploads
+from .uploads import SegmentUpload, Uploads
 
 
 async def _peer(request: Request) -> Peer:
@@ -122,7 +122,7 @@ async def upload(request: Request, tenant: TenantName, device: DeviceName, date:
     _check_sender(sender, tenant, device)
     key = f"results/tenant={tenant}/device={device}/date={date}/{name}"
     uploads: Uploads = request.app.state.uploads
-    return await uploads.store(Upload(sender, key, await request.body(), lost_from))
+    return await uploads.store(SegmentUpload(sender, key, await request.body(), lost_from))
 
 
 @router.patch(SEGMENT_PATH, status_code=201, response_model=messages.Stored, responses={

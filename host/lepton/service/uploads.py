@@ -27,7 +27,7 @@ _PATH = re.compile(rf"/v1/(results/tenant=({NAME})/device=({NAME})/date=[0-9]{{4
 
 
 @dataclass(frozen=True)
-class Upload:
+class SegmentUpload:
     """A segment that `sender` sends. `certificate` (DER): not checked yet, see `Ingest.steps`."""
 
     sender: Identity
@@ -73,13 +73,13 @@ class Uploads:
             raise RequestRefused(403, "not_yours", f"the certificate is that of {sender}, not of device {path.device} "
                                  f"of tenant {path.tenant}")
         try:
-            return await self.store(Upload(sender, path.key, body, None, certificate))
+            return await self.store(SegmentUpload(sender, path.key, body, None, certificate))
         except RequestRefused as refused:
             if refused.status == 401 and certificate:
                 self._enrolment.forget(certificate)
             raise
 
-    async def store(self, upload: Upload) -> Response:
+    async def store(self, upload: SegmentUpload) -> Response:
         """Make a segment durable, each step in the threads for it. Raises as `direct`."""
         pools = self._pools()
         if self._commits is None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core import Call, GraphError, Op, OperandList, Shape, Signature, Tensor
 from .conditions import dims, of_type, require
-from .float_layers import Convolution
+from .float_layers import ConvolutionOp
 from .weights import exact_type, product
 
 __all__ = ["DynamicQuantize", "IntegerConv", "IntegerMatMul"]
@@ -55,7 +55,8 @@ def _zero_points(inputs: OperandList[Tensor], of_second: bool) -> None:
     """Operands 2 and 3, zero points: int8 like the first two; one of the first, one of the second or `of_second`."""
     for tensor in inputs.given:
         of_type(tensor, np.int8)
-    first, second = inputs[2], inputs[3]
+    first = inputs[2]
+    second = inputs[3]
     require(prod(first.shape) == 1, f"the zero point {first.name!r} must have 1 value, not shape {dims(first.shape)}")
     require(prod(second.shape) == 1 or of_second,
             f"the zero points {second.name!r} of shape {dims(second.shape)} do not fit {inputs[1].name!r} of shape "
@@ -99,7 +100,7 @@ class IntegerMatMul(Op):
 
 
 @dataclass(frozen=True)
-class IntegerConv(Convolution):
+class IntegerConv(ConvolutionOp):
     """inputs: x int8 (N,C,...), weights int8 (O,C/groups,...), x's zero point, the weights' or those of O channels.
 
     Output int32 (N,O,...): exact sums of products, modulo 2**32; the border stands for 0.

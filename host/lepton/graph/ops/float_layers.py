@@ -52,7 +52,7 @@ def _in_range(axes: int, **settings: Sequence[int]) -> None:
 
 
 @dataclass(frozen=True)
-class Convolution(Op):
+class ConvolutionOp(Op):
     """x (N,C,...) and weights (O,C/groups,...) with any number of image axes; output (N,O,...)."""
 
     stride: tuple[int, ...]
@@ -93,7 +93,7 @@ class Convolution(Op):
 
 
 @dataclass(frozen=True)
-class FloatConv(Convolution):
+class FloatConv(ConvolutionOp):
     """inputs: x float32 (N,C,...), weights float32 (O,C/groups,...), bias float32 (O,) or none; output (N,O,...).
 
     Sums are exact to double precision and rounded once; frameworks round in between, in an order of their own. For a
