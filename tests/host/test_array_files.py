@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from lepton import array_files
 from lepton.array_files import load_arrays
+from lepton.evaluation.evaluate import load_array
 
 
 def test_both_kinds(tmp_path):
@@ -24,6 +25,8 @@ def test_a_small_file_that_unpacks_to_much(tmp_path, monkeypatch):
         assert (tmp_path / f"{name}.npz").stat().st_size < 5000
         with pytest.raises(ValueError, match=rf"{what} would take \d+ bytes unpacked, and at most 1048576 are read"):
             load_arrays(tmp_path / f"{name}.npz")
+    with pytest.raises(ValueError, match="would take"):  # the labels and inputs of `lepton eval`
+        load_array(tmp_path / "one.npz")
 
 
 def test_an_array_that_says_to_be_larger_than_its_file(tmp_path):

@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 
+from ..array_files import load_arrays
 from ..device import Device
 from ..graph import Graph
 from ..graph.interpret import evaluate as interpret
@@ -111,11 +111,11 @@ def _evaluated(session: Session, feeds: list[dict[str, np.ndarray]], wanted: np.
 
 
 def load_array(path: str | PathLike) -> np.ndarray:
-    """The array of a .npy file, or the only one of a .npz file. Raises ValueError for other files."""
-    loaded = np.load(Path(path), allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    arrays = dict(loaded)
+    """The array of a .npy file, or the only one of a .npz file. Raises ValueError for other files, and for those that
+    unpack to too much (`array_files`)."""
+    arrays = load_arrays(path)
+    if isinstance(arrays, np.ndarray):
+        return arrays
     if len(arrays) != 1:
         raise ValueError(f"{path}: must hold one array, not {len(arrays)} ({', '.join(arrays)})")
     return next(iter(arrays.values()))
