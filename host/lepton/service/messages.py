@@ -1,7 +1,9 @@
 """The bodies of requests and answers, as in the OpenAPI document."""
 
+import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -105,6 +107,18 @@ class SegmentPage(BaseModel):
 
     segments: list[SegmentRow]
     next: str | None = Field(description="`after` of the next page; null on the last")
+
+
+def segment_page(rows: Sequence[Mapping[str, Any]], following: str | None) -> bytes:
+    """JSON of a `SegmentPage` of rows of the index. They need no check, which takes four times as long as the rest: of
+    300 rows 18 ms, in which uploads wait for the interpreter."""
+    times = ("first_time", "last_time", "received")
+    segments = [{**row, **{name: _text(row[name]) for name in times}} for row in rows]
+    return json.dumps({"segments": segments, "next": following}, separators=(",", ":")).encode()
+
+
+def _text(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 class StoredHead(BaseModel):

@@ -1,6 +1,6 @@
 """The endpoints. The signature shows who may use each: a `Device`, a reader (`View`), either (`AnyPeer`), or anyone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Annotated
@@ -159,8 +159,7 @@ async def list_segments(request: Request, view: View, device: Annotated[str | No
                     after=_cursor(after), limit=limit + 1)
     def page() -> bytes:
         rows = query()
-        found = [messages.SegmentRow(**row) for row in rows[:limit]]
-        return _json(messages.SegmentPage(segments=found, next=_after(found[-1]) if len(rows) > limit else None))
+        return messages.segment_page(rows[:limit], _after(rows[limit - 1]) if len(rows) > limit else None)
 
     return await _page(request, page)
 
@@ -269,8 +268,8 @@ def _certificate(authority: Authority, issued: Issued) -> messages.Certificate:
         role=identity.role, expires=issued.certificate.not_valid_after_utc, signing_certificate=issued.signing_pem)
 
 
-def _after(row: messages.SegmentRow) -> str:
-    return f"{row.device}:{row.spool}:{row.sequence}"
+def _after(row: Mapping[str, object]) -> str:
+    return f"{row['device']}:{row['spool']}:{row['sequence']}"
 
 
 def _cursor(after: str | None) -> tuple[str, str, int] | None:

@@ -21,6 +21,7 @@ T = TypeVar("T")
 INDEX_THREADS = 8  # as many as connections to the database
 STORE_THREADS = 16  # for uploads, and as many for reading; each waits for the store most of the time
 READER_THREADS = 1  # queries of readers: they use the processor, which uploads need
+READER_REST = 1.0  # so at most half of the time, as Python runs one thread at a time
 SLOW_SECONDS = 1.0  # a call that fails later than this counts as a failure for the breaker
 FAILURES = 5  # of the store one after the other, after which it is not asked for `PAUSE_SECONDS`
 PAUSE_SECONDS = 5.0
@@ -107,10 +108,12 @@ class Pool:
     """Threads for one purpose, kept between calls: a call costs a third of one in `anyio`'s threads.
 
     With a breaker, a caller stops waiting after `seconds`. The call goes on in its thread, and another one takes its
-    place, up to twice as many.
+    place, up to twice as many. A pool of one thread may `rest` after a call, for this many times as long as the call
+    took; only calls that come meanwhile wait.
     """
 
-    def __init__(self, name: str, threads: int, seconds: float | None = None, breaker: Breaker | None = None):
+    def __init__(self, name: str, threads: int, seconds: float | None = None, breaker: Breaker | None = None, *,
+                 rest: float = 0.0):
         self._threads = threads
         self._running = 0  # calls, also those whose caller has stopped waiting
         self._lock = threading.Lock()
@@ -118,6 +121,8 @@ class Pool:
         self._turns = asyncio.Semaphore(threads)
         self._seconds = seconds
         self._breaker = breaker
+        self._rest = rest
+        self._resting_until = 0.0
 
     def close(self) -> None:
         """Begin no further call, and wait for none."""
@@ -127,7 +132,8 @@ class Pool:
         """The function's result. Raises `Unavailable` after `seconds`, or at once while the breaker is open."""
         loop = asyncio.get_running_loop()
         if self._breaker is None:
-            return await loop.run_in_executor(self._executor, partial(function, *arguments))
+            call = partial(function, *arguments)
+            return await loop.run_in_executor(self._executor, partial(self._rested, call) if self._rest else call)
         self._breaker.check()
         if self._running >= 2 * self._threads:
             raise Unavailable(f"{self._running} calls of the store have not returned")
@@ -144,6 +150,15 @@ class Pool:
             raise
         self._breaker.succeeded()
         return result
+
+    def _rested(self, call: Callable[[], T]) -> T:
+        time.sleep(max(0.0, self._resting_until - time.monotonic()))
+        begun = time.monotonic()
+        try:
+            return call()
+        finally:
+            end = time.monotonic()
+            self._resting_until = end + self._rest * (end - begun)
 
     def _counted(self, function: Callable[..., T], arguments: tuple[object, ...]) -> T:
         with self._lock:
@@ -162,7 +177,7 @@ class Pools:
         self.put_breaker = Breaker("storing of objects")
         self.get_breaker = Breaker("reading of objects")
         self.index = Pool("index", INDEX_THREADS)
-        self.readers = Pool("readers", READER_THREADS)
+        self.readers = Pool("readers", READER_THREADS, rest=READER_REST)
         self.put = Pool("put", STORE_THREADS, store_seconds, self.put_breaker)
         self.get = Pool("get", STORE_THREADS, store_seconds, self.get_breaker)
 

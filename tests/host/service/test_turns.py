@@ -175,3 +175,19 @@ def test_workers_share_rates_and_sums():
         whole.segment_bytes, whole.device_connections, whole.requests)
     assert Limits(mistakes=Rate(1, 2)).of_worker(4).mistakes == Rate(0.25, 1)
     assert whole.of_worker(1) is whole
+
+
+def test_a_pool_rests_between_calls_that_follow_each_other():
+    """Calls that use the interpreter all the time would leave little of it to others."""
+    async def run():
+        pool = Pool("readers", 1, rest=2.0)
+        begun = time.monotonic()
+        await pool.run(time.sleep, 0.05)
+        alone = time.monotonic() - begun
+        await asyncio.gather(*(pool.run(time.sleep, 0.05) for _ in range(3)))
+        pool.close()
+        return alone, time.monotonic() - begun
+
+    alone, together = asyncio.run(run())
+    assert together >= 4 * 0.05 + 3 * 2 * 0.05
+    assert alone < together / 2
