@@ -26,7 +26,7 @@ ALLOWED = {
     "compiler": {"arch", "graph", "program"},
     "driver": {"arch", "device", "firmware"},
     "runtime": {"arch", "graph", "program", "driver", "device", "text"},
-    "evaluation": {"graph", "frontends", "program", "device", "runtime", "text"},
+    "evaluation": {"graph", "frontends", "program", "device", "runtime", "text", "array_files"},
     "deployment": {"arch", "program", "device", "runtime"},
     "litert": {"arch", "frontends", "compiler", "device", "runtime", "deployment"},
     "ort": {"arch", "frontends", "compiler", "device", "runtime", "deployment"},
