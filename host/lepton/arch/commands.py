@@ -25,6 +25,7 @@ are words of K = `lanes` bytes; steps have the unit of what they step.
 from dataclasses import dataclass
 from enum import IntEnum
 
+from .command_header import ROUNDS, command_header
 from .record import Field, Record
 
 SEMAPHORES = 16
@@ -97,25 +98,7 @@ class Region(IntEnum):
     SCRATCH = 3  # intermediate tensors
 
 
-
-def _header(opcodes: type[IntEnum]) -> tuple[Field, ...]:
-    """What every command begins with."""
-    return (
-        Field("opcode", 8, "what to do", enum=opcodes),
-        Field("reserved_header", 8, "zero"),
-        Field("layer", 16, "which layer the command belongs to; for counters and error reports"),
-        Field("wait", 16, "semaphores to take before starting, one bit each"),
-        Field("post", 16, "semaphores to give when finished, one bit each"),
-    )
-
-
-
-_ROUNDS = (
-    Field("first_wait", 4, "one more semaphore to take, by the first of a repeated command only; 0: none"),
-    Field("last_post", 4, "one more semaphore to give, by the last of a repeated command only; 0: none"),
-)
-
-Dma = Record("Dma", 64, (*_header(DmaOpcode),
+Dma = Record("Dma", 64, (*command_header(DmaOpcode),
     Field("region", 8, "memory region", enum=Region),
     Field("space", 8, "on-chip memory (STORE: scratchpad only)", enum=Space),
     Field("fill", 8, "byte that fills a row's last word (LOAD), or everything (FILL)", signed=True),
@@ -127,7 +110,7 @@ Dma = Record("Dma", 64, (*_header(DmaOpcode),
     Field("count1", 16, "rows"),
     Field("count2", 16, "times that repeats"),
     Field("count3", 16, "times that repeats"),
-    *_ROUNDS,
+    *ROUNDS,
     Field("reserved_count", 8, "zero"),
     Field("mem_step1", 32, "bytes between rows in memory", signed=True),
     Field("mem_step2", 32, "bytes", signed=True),
@@ -150,7 +133,7 @@ taken modulo 2**32 and every row must be
 inside the region; every on-chip row must be inside its memory. Weight memory addresses are
 bytes here (word address times K).""")
 
-Tensor = Record("Tensor", 128, (*_header(TensorOpcode),
+Tensor = Record("Tensor", 128, (*command_header(TensorOpcode),
     # what happens
     Field("first", 1, "the first pass starts the accumulators instead of adding to them"),
     Field("last", 1, "the last pass sends its rows through the tail to the scratchpad"),
@@ -211,7 +194,7 @@ Tensor = Record("Tensor", 128, (*_header(TensorOpcode),
     Field("add_shift_a", 8, "right shift, 0..31; `uniform`: left shift of all channels"),
     Field("add_shift_b", 8, "right shift, 0..31; `uniform`: right shift of all channels"),
     Field("add_shift_o", 8, "right shift, 0..31"),
-    *_ROUNDS,
+    *ROUNDS,
     Field("res_addr", 32, "byte address of the residual at x=y=z=0, a multiple of K"),
     Field("res_x", 32, "bytes per x", signed=True),
     Field("res_y", 32, "bytes per y", signed=True),

@@ -35,6 +35,7 @@ class ChipConfig:
     semaphores: int = 16
     layer_slots: int = 256  # per-layer counter snapshots
     window_columns: int = 256  # widest image of a depthwise walk; 0: no window unit
+    row_lanes: int = 4  # channels that the ROWS engine takes in a cycle; 0: no ROWS engine
     controller: bool = False  # a processor that serves several clients; the host drives the chip directly without it
     clock_mhz: int = 100  # the clock that latency figures are stated at
     clock_origin: str = ""  # what shows that the chip reaches it, as "placed and routed on ULX3S"; "": it is assumed
@@ -49,6 +50,9 @@ class ChipConfig:
         if self.window_columns and not (8 <= self.window_columns <= 4096 and _power_of_two(self.window_columns)):
             raise ConfigError(
                 f"window_columns must be 0 (no window unit) or a power of two in 8..4096, not {self.window_columns!r}")
+        if self.row_lanes and not (self.row_lanes <= min(8, self.lanes) and _power_of_two(self.row_lanes)):
+            raise ConfigError(f"row_lanes must be 0 (no ROWS engine) or a power of two in 1..8 and at most lanes "
+                              f"({self.lanes}), not {self.row_lanes!r}")
         if self.columns != self.lanes:
             raise ConfigError(
                 f"columns must equal lanes ({self.lanes}), not {self.columns!r}: "
@@ -108,8 +112,10 @@ class ChipConfig:
 
 PRESETS = {
     c.name: c for c in (
-        ChipConfig("tiny", lanes=4, columns=4, scratchpad_kib=32, weight_kib=16, accumulator_rows=256),
-        ChipConfig("small", lanes=8, columns=8, scratchpad_kib=64, weight_kib=32, accumulator_rows=512),
+        ChipConfig("tiny", lanes=4, columns=4, scratchpad_kib=32, weight_kib=16, accumulator_rows=256,
+                   row_lanes=1),
+        ChipConfig("small", lanes=8, columns=8, scratchpad_kib=64, weight_kib=32, accumulator_rows=512,
+                   row_lanes=2),
         ChipConfig("base", lanes=16, columns=16, scratchpad_kib=256, weight_kib=128, accumulator_rows=1024),
         ChipConfig("large", lanes=32, columns=32, scratchpad_kib=512, weight_kib=512, accumulator_rows=1024),
     )
