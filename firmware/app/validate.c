@@ -22,8 +22,8 @@ static bool stream_fits(uint32_t program, uint32_t count, unsigned shift, uint32
 
 static bool reserved_is_zero(const lepton_job_record_t *job) {
     const uint32_t *r = job->reserved1;  // written out: it lies between doorbell and start
-    _Static_assert(sizeof job->reserved1 == 7 * sizeof *r, "all words of reserved1 are looked at");
-    return (job->reserved0 | r[0] | r[1] | r[2] | r[3] | r[4] | r[5] | r[6]) == 0;
+    _Static_assert(sizeof job->reserved1 == 5 * sizeof *r, "all words of reserved1 are looked at");
+    return (job->reserved0 | r[0] | r[1] | r[2] | r[3] | r[4]) == 0;
 }
 
 lepton_refusal_t validate_job(const lepton_job_record_t *job, uint32_t sequence, uint32_t window_bytes) {
@@ -45,10 +45,11 @@ lepton_refusal_t validate_job(const lepton_job_record_t *job, uint32_t sequence,
         !region_fits(job->scratch_offset, job->scratch_size, window_bytes)) {
         return LEPTON_REFUSAL_REGION;
     }
-    if ((job->load_count | job->tensor_count | job->store_count) == 0 ||
+    if ((job->load_count | job->tensor_count | job->store_count | job->rows_count) == 0 ||
         !stream_fits(job->load_program, job->load_count, 6, job->program_size) ||
         !stream_fits(job->tensor_program, job->tensor_count, 7, job->program_size) ||
-        !stream_fits(job->store_program, job->store_count, 6, job->program_size)) {
+        !stream_fits(job->store_program, job->store_count, 6, job->program_size) ||
+        !stream_fits(job->rows_program, job->rows_count, 7, job->program_size)) {
         return LEPTON_REFUSAL_STREAM;
     }
     if ((job->flags & LEPTON_JOB_FLAG_SNAPSHOTS) != 0 &&

@@ -18,6 +18,8 @@ result_t dif_launcher_stage(uint32_t window, const lepton_job_record_t *job, uin
     controller_write(LEPTON_REG_LAUNCH_TENSOR_COUNT, job->tensor_count);
     controller_write(LEPTON_REG_LAUNCH_STORE_PROGRAM, job->store_program);
     controller_write(LEPTON_REG_LAUNCH_STORE_COUNT, job->store_count);
+    controller_write(LEPTON_REG_LAUNCH_ROWS_PROGRAM, job->rows_program);
+    controller_write(LEPTON_REG_LAUNCH_ROWS_COUNT, job->rows_count);
     controller_write(LEPTON_REG_LAUNCH_PROGRAM, job->program_offset);
     controller_write(LEPTON_REG_LAUNCH_PROGRAM_SIZE, job->program_size);
     controller_write(LEPTON_REG_LAUNCH_INPUT, job->input_offset);

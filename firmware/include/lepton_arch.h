@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#define LEPTON_VERSION 0x2u
+#define LEPTON_VERSION 0x3u
 #define LEPTON_CLIENTS 0x8u
 #define LEPTON_CONTROLLER_WINDOW 0x8u
 #define LEPTON_RING_ENTRIES 0x10u
@@ -64,97 +64,99 @@
 #define LEPTON_REG_LAUNCH_TENSOR_COUNT 0x110u  // rw: TENSOR_COUNT of the staged job
 #define LEPTON_REG_LAUNCH_STORE_PROGRAM 0x114u  // rw: STORE_PROGRAM of the staged job
 #define LEPTON_REG_LAUNCH_STORE_COUNT 0x118u  // rw: STORE_COUNT of the staged job
-#define LEPTON_REG_LAUNCH_PROGRAM 0x11cu  // rw: offset of the region in the window
-#define LEPTON_REG_LAUNCH_PROGRAM_SIZE 0x120u  // rw: its size in bytes
-#define LEPTON_REG_LAUNCH_INPUT 0x124u  // rw: offset of the region in the window
-#define LEPTON_REG_LAUNCH_INPUT_SIZE 0x128u  // rw: its size in bytes
-#define LEPTON_REG_LAUNCH_OUTPUT 0x12cu  // rw: offset of the region in the window
-#define LEPTON_REG_LAUNCH_OUTPUT_SIZE 0x130u  // rw: its size in bytes
-#define LEPTON_REG_LAUNCH_SCRATCH 0x134u  // rw: offset of the region in the window
-#define LEPTON_REG_LAUNCH_SCRATCH_SIZE 0x138u  // rw: its size in bytes
-#define LEPTON_REG_RESULT_STATUS 0x140u  // ro: STATUS of the last job
-#define LEPTON_REG_RESULT_CYCLES 0x144u  // ro: CYCLES of the last job
-#define LEPTON_REG_RESULT_COMPUTE 0x148u  // ro: COMPUTE of the last job
-#define LEPTON_REG_RESULT_WAIT_READ 0x14cu  // ro: WAIT_READ of the last job
-#define LEPTON_REG_RESULT_WAIT_WEIGHTS 0x150u  // ro: WAIT_WEIGHTS of the last job
-#define LEPTON_REG_RESULT_WAIT_WRITE 0x154u  // ro: WAIT_WRITE of the last job
-#define LEPTON_REG_RESULT_WAIT_SYNC 0x158u  // ro: WAIT_SYNC of the last job
-#define LEPTON_REG_RESULT_IDLE 0x15cu  // ro: IDLE of the last job
-#define LEPTON_REG_RESULT_READ_BEATS 0x160u  // ro: READ_BEATS of the last job
-#define LEPTON_REG_RESULT_WRITE_BEATS 0x164u  // ro: WRITE_BEATS of the last job
-#define LEPTON_REG_RESULT_ERROR_CODE 0x168u  // ro: ERROR_CODE of the last job
-#define LEPTON_REG_RESULT_ERROR_ENGINE 0x16cu  // ro: ERROR_ENGINE of the last job
-#define LEPTON_REG_RESULT_ERROR_COMMAND 0x170u  // ro: ERROR_COMMAND of the last job
-#define LEPTON_REG_RESULT_ERROR_LAYER 0x174u  // ro: ERROR_LAYER of the last job
-#define LEPTON_REG_RESULT_ERROR_ADDRESS 0x178u  // ro: ERROR_ADDRESS of the last job
-#define LEPTON_REG_RESULT_ERROR_ADDRESS_HI 0x17cu  // ro: ERROR_ADDRESS_HI of the last job
-#define LEPTON_REG_CLIENT0_BASE 0x180u  // ro: address of the window, low half
-#define LEPTON_REG_CLIENT0_BASE_HI 0x184u  // ro: high half
-#define LEPTON_REG_CLIENT0_SIZE 0x188u  // ro: size of the window in bytes
-#define LEPTON_REG_CLIENT0_CONTROL 0x18cu  // ro: bit 0 enable, bits 5:4 highest priority
-#define LEPTON_REG_CLIENT0_LIMIT 0x190u  // ro: longest time limit of a job in cycles; 0: none
-#define LEPTON_REG_CLIENT0_TAIL 0x194u  // ro: doorbell: records written so far, modulo 2**32
-#define LEPTON_REG_CLIENT0_HEAD 0x198u  // rw: records taken
-#define LEPTON_REG_CLIENT0_DONE 0x19cu  // rw: completions written
-#define LEPTON_REG_CLIENT1_BASE 0x1a0u  // ro: address of the window, low half
-#define LEPTON_REG_CLIENT1_BASE_HI 0x1a4u  // ro: high half
-#define LEPTON_REG_CLIENT1_SIZE 0x1a8u  // ro: size of the window in bytes
-#define LEPTON_REG_CLIENT1_CONTROL 0x1acu  // ro: bit 0 enable, bits 5:4 highest priority
-#define LEPTON_REG_CLIENT1_LIMIT 0x1b0u  // ro: longest time limit of a job in cycles; 0: none
-#define LEPTON_REG_CLIENT1_TAIL 0x1b4u  // ro: doorbell: records written so far, modulo 2**32
-#define LEPTON_REG_CLIENT1_HEAD 0x1b8u  // rw: records taken
-#define LEPTON_REG_CLIENT1_DONE 0x1bcu  // rw: completions written
-#define LEPTON_REG_CLIENT2_BASE 0x1c0u  // ro: address of the window, low half
-#define LEPTON_REG_CLIENT2_BASE_HI 0x1c4u  // ro: high half
-#define LEPTON_REG_CLIENT2_SIZE 0x1c8u  // ro: size of the window in bytes
-#define LEPTON_REG_CLIENT2_CONTROL 0x1ccu  // ro: bit 0 enable, bits 5:4 highest priority
-#define LEPTON_REG_CLIENT2_LIMIT 0x1d0u  // ro: longest time limit of a job in cycles; 0: none
-#define LEPTON_REG_CLIENT2_TAIL 0x1d4u  // ro: doorbell: records written so far, modulo 2**32
-#define LEPTON_REG_CLIENT2_HEAD 0x1d8u  // rw: records taken
-#define LEPTON_REG_CLIENT2_DONE 0x1dcu  // rw: completions written
-#define LEPTON_REG_CLIENT3_BASE 0x1e0u  // ro: address of the window, low half
-#define LEPTON_REG_CLIENT3_BASE_HI 0x1e4u  // ro: high half
-#define LEPTON_REG_CLIENT3_SIZE 0x1e8u  // ro: size of the window in bytes
-#define LEPTON_REG_CLIENT3_CONTROL 0x1ecu  // ro: bit 0 enable, bits 5:4 highest priority
-#define LEPTON_REG_CLIENT3_LIMIT 0x1f0u  // ro: longest time limit of a job in cycles; 0: none
-#define LEPTON_REG_CLIENT3_TAIL 0x1f4u  // ro: doorbell: records written so far, modulo 2**32
-#define LEPTON_REG_CLIENT3_HEAD 0x1f8u  // rw: records taken
-#define LEPTON_REG_CLIENT3_DONE 0x1fcu  // rw: completions written
-#define LEPTON_REG_CLIENT4_BASE 0x200u  // ro: address of the window, low half
-#define LEPTON_REG_CLIENT4_BASE_HI 0x204u  // ro: high half
-#define LEPTON_REG_CLIENT4_SIZE 0x208u  // ro: size of the window in bytes
-#define LEPTON_REG_CLIENT4_CONTROL 0x20cu  // ro: bit 0 enable, bits 5:4 highest priority
-#define LEPTON_REG_CLIENT4_LIMIT 0x210u  // ro: longest time limit of a job in cycles; 0: none
-#define LEPTON_REG_CLIENT4_TAIL 0x214u  // ro: doorbell: records written so far, modulo 2**32
-#define LEPTON_REG_CLIENT4_HEAD 0x218u  // rw: records taken
-#define LEPTON_REG_CLIENT4_DONE 0x21cu  // rw: completions written
-#define LEPTON_REG_CLIENT5_BASE 0x220u  // ro: address of the window, low half
-#define LEPTON_REG_CLIENT5_BASE_HI 0x224u  // ro: high half
-#define LEPTON_REG_CLIENT5_SIZE 0x228u  // ro: size of the window in bytes
-#define LEPTON_REG_CLIENT5_CONTROL 0x22cu  // ro: bit 0 enable, bits 5:4 highest priority
-#define LEPTON_REG_CLIENT5_LIMIT 0x230u  // ro: longest time limit of a job in cycles; 0: none
-#define LEPTON_REG_CLIENT5_TAIL 0x234u  // ro: doorbell: records written so far, modulo 2**32
-#define LEPTON_REG_CLIENT5_HEAD 0x238u  // rw: records taken
-#define LEPTON_REG_CLIENT5_DONE 0x23cu  // rw: completions written
-#define LEPTON_REG_CLIENT6_BASE 0x240u  // ro: address of the window, low half
-#define LEPTON_REG_CLIENT6_BASE_HI 0x244u  // ro: high half
-#define LEPTON_REG_CLIENT6_SIZE 0x248u  // ro: size of the window in bytes
-#define LEPTON_REG_CLIENT6_CONTROL 0x24cu  // ro: bit 0 enable, bits 5:4 highest priority
-#define LEPTON_REG_CLIENT6_LIMIT 0x250u  // ro: longest time limit of a job in cycles; 0: none
-#define LEPTON_REG_CLIENT6_TAIL 0x254u  // ro: doorbell: records written so far, modulo 2**32
-#define LEPTON_REG_CLIENT6_HEAD 0x258u  // rw: records taken
-#define LEPTON_REG_CLIENT6_DONE 0x25cu  // rw: completions written
-#define LEPTON_REG_CLIENT7_BASE 0x260u  // ro: address of the window, low half
-#define LEPTON_REG_CLIENT7_BASE_HI 0x264u  // ro: high half
-#define LEPTON_REG_CLIENT7_SIZE 0x268u  // ro: size of the window in bytes
-#define LEPTON_REG_CLIENT7_CONTROL 0x26cu  // ro: bit 0 enable, bits 5:4 highest priority
-#define LEPTON_REG_CLIENT7_LIMIT 0x270u  // ro: longest time limit of a job in cycles; 0: none
-#define LEPTON_REG_CLIENT7_TAIL 0x274u  // ro: doorbell: records written so far, modulo 2**32
-#define LEPTON_REG_CLIENT7_HEAD 0x278u  // rw: records taken
-#define LEPTON_REG_CLIENT7_DONE 0x27cu  // rw: completions written
-#define LEPTON_REG_CONTROLLER_BASE 0x280u  // ro: address of the window, low half
-#define LEPTON_REG_CONTROLLER_BASE_HI 0x284u  // ro: high half
-#define LEPTON_REG_CONTROLLER_SIZE 0x288u  // ro: size of the window in bytes
+#define LEPTON_REG_LAUNCH_ROWS_PROGRAM 0x11cu  // rw: ROWS_PROGRAM of the staged job
+#define LEPTON_REG_LAUNCH_ROWS_COUNT 0x120u  // rw: ROWS_COUNT of the staged job
+#define LEPTON_REG_LAUNCH_PROGRAM 0x124u  // rw: offset of the region in the window
+#define LEPTON_REG_LAUNCH_PROGRAM_SIZE 0x128u  // rw: its size in bytes
+#define LEPTON_REG_LAUNCH_INPUT 0x12cu  // rw: offset of the region in the window
+#define LEPTON_REG_LAUNCH_INPUT_SIZE 0x130u  // rw: its size in bytes
+#define LEPTON_REG_LAUNCH_OUTPUT 0x134u  // rw: offset of the region in the window
+#define LEPTON_REG_LAUNCH_OUTPUT_SIZE 0x138u  // rw: its size in bytes
+#define LEPTON_REG_LAUNCH_SCRATCH 0x13cu  // rw: offset of the region in the window
+#define LEPTON_REG_LAUNCH_SCRATCH_SIZE 0x140u  // rw: its size in bytes
+#define LEPTON_REG_RESULT_STATUS 0x160u  // ro: STATUS of the last job
+#define LEPTON_REG_RESULT_CYCLES 0x164u  // ro: CYCLES of the last job
+#define LEPTON_REG_RESULT_COMPUTE 0x168u  // ro: COMPUTE of the last job
+#define LEPTON_REG_RESULT_WAIT_READ 0x16cu  // ro: WAIT_READ of the last job
+#define LEPTON_REG_RESULT_WAIT_WEIGHTS 0x170u  // ro: WAIT_WEIGHTS of the last job
+#define LEPTON_REG_RESULT_WAIT_WRITE 0x174u  // ro: WAIT_WRITE of the last job
+#define LEPTON_REG_RESULT_WAIT_SYNC 0x178u  // ro: WAIT_SYNC of the last job
+#define LEPTON_REG_RESULT_IDLE 0x17cu  // ro: IDLE of the last job
+#define LEPTON_REG_RESULT_READ_BEATS 0x180u  // ro: READ_BEATS of the last job
+#define LEPTON_REG_RESULT_WRITE_BEATS 0x184u  // ro: WRITE_BEATS of the last job
+#define LEPTON_REG_RESULT_ERROR_CODE 0x188u  // ro: ERROR_CODE of the last job
+#define LEPTON_REG_RESULT_ERROR_ENGINE 0x18cu  // ro: ERROR_ENGINE of the last job
+#define LEPTON_REG_RESULT_ERROR_COMMAND 0x190u  // ro: ERROR_COMMAND of the last job
+#define LEPTON_REG_RESULT_ERROR_LAYER 0x194u  // ro: ERROR_LAYER of the last job
+#define LEPTON_REG_RESULT_ERROR_ADDRESS 0x198u  // ro: ERROR_ADDRESS of the last job
+#define LEPTON_REG_RESULT_ERROR_ADDRESS_HI 0x19cu  // ro: ERROR_ADDRESS_HI of the last job
+#define LEPTON_REG_CLIENT0_BASE 0x1a0u  // ro: address of the window, low half
+#define LEPTON_REG_CLIENT0_BASE_HI 0x1a4u  // ro: high half
+#define LEPTON_REG_CLIENT0_SIZE 0x1a8u  // ro: size of the window in bytes
+#define LEPTON_REG_CLIENT0_CONTROL 0x1acu  // ro: bit 0 enable, bits 5:4 highest priority
+#define LEPTON_REG_CLIENT0_LIMIT 0x1b0u  // ro: longest time limit of a job in cycles; 0: none
+#define LEPTON_REG_CLIENT0_TAIL 0x1b4u  // ro: doorbell: records written so far, modulo 2**32
+#define LEPTON_REG_CLIENT0_HEAD 0x1b8u  // rw: records taken
+#define LEPTON_REG_CLIENT0_DONE 0x1bcu  // rw: completions written
+#define LEPTON_REG_CLIENT1_BASE 0x1c0u  // ro: address of the window, low half
+#define LEPTON_REG_CLIENT1_BASE_HI 0x1c4u  // ro: high half
+#define LEPTON_REG_CLIENT1_SIZE 0x1c8u  // ro: size of the window in bytes
+#define LEPTON_REG_CLIENT1_CONTROL 0x1ccu  // ro: bit 0 enable, bits 5:4 highest priority
+#define LEPTON_REG_CLIENT1_LIMIT 0x1d0u  // ro: longest time limit of a job in cycles; 0: none
+#define LEPTON_REG_CLIENT1_TAIL 0x1d4u  // ro: doorbell: records written so far, modulo 2**32
+#define LEPTON_REG_CLIENT1_HEAD 0x1d8u  // rw: records taken
+#define LEPTON_REG_CLIENT1_DONE 0x1dcu  // rw: completions written
+#define LEPTON_REG_CLIENT2_BASE 0x1e0u  // ro: address of the window, low half
+#define LEPTON_REG_CLIENT2_BASE_HI 0x1e4u  // ro: high half
+#define LEPTON_REG_CLIENT2_SIZE 0x1e8u  // ro: size of the window in bytes
+#define LEPTON_REG_CLIENT2_CONTROL 0x1ecu  // ro: bit 0 enable, bits 5:4 highest priority
+#define LEPTON_REG_CLIENT2_LIMIT 0x1f0u  // ro: longest time limit of a job in cycles; 0: none
+#define LEPTON_REG_CLIENT2_TAIL 0x1f4u  // ro: doorbell: records written so far, modulo 2**32
+#define LEPTON_REG_CLIENT2_HEAD 0x1f8u  // rw: records taken
+#define LEPTON_REG_CLIENT2_DONE 0x1fcu  // rw: completions written
+#define LEPTON_REG_CLIENT3_BASE 0x200u  // ro: address of the window, low half
+#define LEPTON_REG_CLIENT3_BASE_HI 0x204u  // ro: high half
+#define LEPTON_REG_CLIENT3_SIZE 0x208u  // ro: size of the window in bytes
+#define LEPTON_REG_CLIENT3_CONTROL 0x20cu  // ro: bit 0 enable, bits 5:4 highest priority
+#define LEPTON_REG_CLIENT3_LIMIT 0x210u  // ro: longest time limit of a job in cycles; 0: none
+#define LEPTON_REG_CLIENT3_TAIL 0x214u  // ro: doorbell: records written so far, modulo 2**32
+#define LEPTON_REG_CLIENT3_HEAD 0x218u  // rw: records taken
+#define LEPTON_REG_CLIENT3_DONE 0x21cu  // rw: completions written
+#define LEPTON_REG_CLIENT4_BASE 0x220u  // ro: address of the window, low half
+#define LEPTON_REG_CLIENT4_BASE_HI 0x224u  // ro: high half
+#define LEPTON_REG_CLIENT4_SIZE 0x228u  // ro: size of the window in bytes
+#define LEPTON_REG_CLIENT4_CONTROL 0x22cu  // ro: bit 0 enable, bits 5:4 highest priority
+#define LEPTON_REG_CLIENT4_LIMIT 0x230u  // ro: longest time limit of a job in cycles; 0: none
+#define LEPTON_REG_CLIENT4_TAIL 0x234u  // ro: doorbell: records written so far, modulo 2**32
+#define LEPTON_REG_CLIENT4_HEAD 0x238u  // rw: records taken
+#define LEPTON_REG_CLIENT4_DONE 0x23cu  // rw: completions written
+#define LEPTON_REG_CLIENT5_BASE 0x240u  // ro: address of the window, low half
+#define LEPTON_REG_CLIENT5_BASE_HI 0x244u  // ro: high half
+#define LEPTON_REG_CLIENT5_SIZE 0x248u  // ro: size of the window in bytes
+#define LEPTON_REG_CLIENT5_CONTROL 0x24cu  // ro: bit 0 enable, bits 5:4 highest priority
+#define LEPTON_REG_CLIENT5_LIMIT 0x250u  // ro: longest time limit of a job in cycles; 0: none
+#define LEPTON_REG_CLIENT5_TAIL 0x254u  // ro: doorbell: records written so far, modulo 2**32
+#define LEPTON_REG_CLIENT5_HEAD 0x258u  // rw: records taken
+#define LEPTON_REG_CLIENT5_DONE 0x25cu  // rw: completions written
+#define LEPTON_REG_CLIENT6_BASE 0x260u  // ro: address of the window, low half
+#define LEPTON_REG_CLIENT6_BASE_HI 0x264u  // ro: high half
+#define LEPTON_REG_CLIENT6_SIZE 0x268u  // ro: size of the window in bytes
+#define LEPTON_REG_CLIENT6_CONTROL 0x26cu  // ro: bit 0 enable, bits 5:4 highest priority
+#define LEPTON_REG_CLIENT6_LIMIT 0x270u  // ro: longest time limit of a job in cycles; 0: none
+#define LEPTON_REG_CLIENT6_TAIL 0x274u  // ro: doorbell: records written so far, modulo 2**32
+#define LEPTON_REG_CLIENT6_HEAD 0x278u  // rw: records taken
+#define LEPTON_REG_CLIENT6_DONE 0x27cu  // rw: completions written
+#define LEPTON_REG_CLIENT7_BASE 0x280u  // ro: address of the window, low half
+#define LEPTON_REG_CLIENT7_BASE_HI 0x284u  // ro: high half
+#define LEPTON_REG_CLIENT7_SIZE 0x288u  // ro: size of the window in bytes
+#define LEPTON_REG_CLIENT7_CONTROL 0x28cu  // ro: bit 0 enable, bits 5:4 highest priority
+#define LEPTON_REG_CLIENT7_LIMIT 0x290u  // ro: longest time limit of a job in cycles; 0: none
+#define LEPTON_REG_CLIENT7_TAIL 0x294u  // ro: doorbell: records written so far, modulo 2**32
+#define LEPTON_REG_CLIENT7_HEAD 0x298u  // rw: records taken
+#define LEPTON_REG_CLIENT7_DONE 0x29cu  // rw: completions written
+#define LEPTON_REG_CONTROLLER_BASE 0x2a0u  // ro: address of the window, low half
+#define LEPTON_REG_CONTROLLER_BASE_HI 0x2a4u  // ro: high half
+#define LEPTON_REG_CONTROLLER_SIZE 0x2a8u  // ro: size of the window in bytes
 
 // Registers of the chip, offsets from LEPTON_CHIP_BASE.
 #define LEPTON_CHIP_ID 0x000u
@@ -182,6 +184,8 @@
 #define LEPTON_CHIP_TENSOR_COUNT 0x06cu
 #define LEPTON_CHIP_STORE_PROGRAM 0x070u
 #define LEPTON_CHIP_STORE_COUNT 0x074u
+#define LEPTON_CHIP_ROWS_PROGRAM 0x078u
+#define LEPTON_CHIP_ROWS_COUNT 0x07cu
 #define LEPTON_CHIP_PROGRAM_BASE 0x080u
 #define LEPTON_CHIP_PROGRAM_BASE_HI 0x084u
 #define LEPTON_CHIP_PROGRAM_SIZE 0x088u
@@ -343,6 +347,8 @@ typedef struct {
     uint32_t tensor_count;
     uint32_t store_program;
     uint32_t store_count;
+    uint32_t rows_program;
+    uint32_t rows_count;
     uint32_t program_offset;
     uint32_t program_size;
     uint32_t input_offset;
@@ -354,7 +360,7 @@ typedef struct {
     uint32_t snapshot_offset;
     uint32_t snapshot_count;
     uint32_t tag[2];
-    uint32_t reserved1[7];
+    uint32_t reserved1[5];
     uint32_t crc;
 } lepton_job_record_t;
 _Static_assert(sizeof(lepton_job_record_t) == 128, "JobRecord must be 128 bytes");

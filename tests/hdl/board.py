@@ -93,7 +93,7 @@ def streams():
         blocks=BLOCKS, nx=PIXELS, ny=1, nz=1, in_x=K, in_block=PIXELS * K, in_w=PIXELS, in_h=1, stride_x=1,
         weights=PARAM_WORDS, params=0, out_addr=OUT, out_x=K, out_zero=-3, out_min=-128, out_max=127)]
     store = [dma(DmaOpcode.STORE, region=Region.OUTPUT, offset=5, local=OUT, row_bytes=PIXELS * K - 1, wait=1 << 10)]
-    return dict(zip(Engine, (load, tensor, store), strict=True))
+    return dict(zip(Engine, (load, tensor, store, []), strict=True))
 
 
 def fill_memory(ram, rng):

@@ -19,7 +19,8 @@ async def registers_say_which_chip_it_is(dut):
     values = {name: await board.read(name) for name in (
         "ID", "VERSION", "GEOMETRY", "SCRATCHPAD", "WEIGHTS", "ACCUMULATORS", "STATUS", "IRQ_STATUS")}
     assert values == {"ID": IDENTIFICATION, "VERSION": VERSION,
-                      "GEOMETRY": K | K << 8 | CONFIG.bus_bytes << 16, "SCRATCHPAD": CONFIG.scratchpad_bytes,
+                      "GEOMETRY": K | K << 8 | CONFIG.bus_bytes << 16 | CONFIG.row_lanes << 24,
+                      "SCRATCHPAD": CONFIG.scratchpad_bytes,
                       "WEIGHTS": CONFIG.weight_bytes, "ACCUMULATORS": CONFIG.accumulator_rows,
                       "STATUS": State.IDLE, "IRQ_STATUS": 0}
 

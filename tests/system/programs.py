@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from lepton.arch import Dma, DmaOpcode, Engine, Region, Tensor, TensorOpcode
+from lepton.arch import Dma, DmaOpcode, Engine, Region, Rows, Tensor, TensorOpcode
 from lepton.driver import ChipError, Job, Stream
 
 LANES = 4  # of the configuration "tiny", which all hand-made programs are for
 SIZES = {Region.INPUT: 1 << 16, Region.OUTPUT: 1 << 16, Region.SCRATCH: 1 << 12}
-ENGINE_BYTES = {Engine.LOAD: Dma.size, Engine.TENSOR: Tensor.size, Engine.STORE: Dma.size}
+ENGINE_BYTES = {Engine.LOAD: Dma.size, Engine.TENSOR: Tensor.size, Engine.STORE: Dma.size, Engine.ROWS: Rows.size}
 
 
 def bits(*semaphores):
@@ -42,18 +42,19 @@ def tensor(opcode=TensorOpcode.MAX, **fields):
 
 @dataclass
 class Program:
-    """Command streams of a job, in the order LOAD, TENSOR, STORE."""
+    """Command streams of a job, in the order of `Engine`."""
 
     load: list[bytes] = field(default_factory=list)
     tensor: list[bytes] = field(default_factory=list)
     store: list[bytes] = field(default_factory=list)
+    rows: list[bytes] = field(default_factory=list)
     name: str = "by hand"
     layers: tuple[int, ...] = ()
     timeout: int = 5000
 
     @property
     def streams(self):
-        return dict(zip(Engine, (self.load, self.tensor, self.store), strict=True))
+        return dict(zip(Engine, (self.load, self.tensor, self.store, self.rows), strict=True))
 
     def image(self):
         """(bytes of region PROGRAM, streams)"""

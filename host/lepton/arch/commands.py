@@ -1,7 +1,7 @@
 """What the engines execute.
 
-Three engines work at the same time, each in order from its own stream of
-fixed-size commands (LOAD and STORE: 64 bytes, TENSOR: 128 bytes). Engines wait
+Four engines work at the same time, each in order from its own stream of
+fixed-size commands (LOAD and STORE: 64 bytes, TENSOR and ROWS: 128 bytes). Engines wait
 for one another only through 16 counting semaphores: a command starts when every
 semaphore in `wait` is above zero, and takes one from each; when it has finished
 (its last byte has landed) it adds one to each semaphore in `post`. All
@@ -12,7 +12,7 @@ rounds, each a round with semaphores of its own (`lepton.arch.repeat`); so a
 program for many output channels is short, and its commands never come late.
 
 An error stops all engines. Of the engine that it names, all commands before the one it names have
-finished when LOAD or STORE met it, or when the opcode or a header field was illegal: then
+finished when LOAD, STORE or ROWS met it, or when the opcode or a header field was illegal: then
 memory holds what they wrote, the rows of the named command before the one that failed, and nothing after it.
 How far the other engines had come is not defined beyond the semaphores that they waited for. AXI_TIMEOUT and
 AXI_PROTOCOL name no command, and an AXI_SLVERR or AXI_DECERR of command memory is raised when the command is fetched,
@@ -27,6 +27,7 @@ from enum import IntEnum
 
 from .command_header import ROUNDS, command_header
 from .record import Field, Record
+from .rows import Rows, RowsOpcode
 
 SEMAPHORES = 16
 
@@ -43,6 +44,7 @@ class Engine(IntEnum):
     LOAD = 0
     TENSOR = 1
     STORE = 2
+    ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -273,9 +275,10 @@ UNIFORM_PARAM_WORDS = 3
 # A function of int8: the results for -128, -127, ..., 127.
 TABLE_BYTES = 256
 
-ENGINE_RECORDS = {Engine.LOAD: Dma, Engine.TENSOR: Tensor, Engine.STORE: Dma}
+ENGINE_RECORDS = {Engine.LOAD: Dma, Engine.TENSOR: Tensor, Engine.STORE: Dma, Engine.ROWS: Rows}
 ENGINE_OPCODES = {
     Engine.LOAD: (DmaOpcode.LOAD, DmaOpcode.FILL),
     Engine.TENSOR: (*TensorOpcode,),
     Engine.STORE: (DmaOpcode.STORE,),
+    Engine.ROWS: (*RowsOpcode,),
 }

@@ -11,7 +11,7 @@ from enum import IntEnum, IntFlag
 from .commands import REGIONS, Engine, Region
 
 IDENTIFICATION = 0x4C45_5054  # "LEPT"
-VERSION = 0x0000_0002  # of this architecture description
+VERSION = 0x0000_0003  # of this architecture description
 ADDRESS_BITS = 14
 # Cycles that driver and firmware give memory to answer what a job has left open, before they reset it: a
 # hundred times the latency of a slow memory and its longest queue.
@@ -83,7 +83,7 @@ SNAPSHOT_BASE = 0x2000  # slot i, counter j: SNAPSHOT_BASE + 32*i + 4*j
 def _registers() -> Iterator[Register]:
     yield Register("ID", 0x000, "ro", "0x4C455054, the letters LEPT")
     yield Register("VERSION", 0x004, "ro", "version of the architecture description")
-    yield Register("GEOMETRY", 0x008, "ro", "lanes (bits 7:0), columns (15:8), bus bytes (23:16)")
+    yield Register("GEOMETRY", 0x008, "ro", "lanes (bits 7:0), columns (15:8), bus bytes (23:16), row lanes (31:24)")
     yield Register("SCRATCHPAD", 0x00C, "ro", "scratchpad size in bytes")
     yield Register("WEIGHTS", 0x010, "ro", "weight memory size in bytes")
     yield Register("ACCUMULATORS", 0x014, "ro", "accumulator rows")
@@ -95,7 +95,7 @@ def _registers() -> Iterator[Register]:
     yield Register("TIMEOUT", 0x034, "rw", "cycles without an answer from memory until AXI_TIMEOUT; 0 means never",
                    job=True)
     yield Register("ERROR_CODE", 0x040, "ro", "why the job stopped")
-    yield Register("ERROR_ENGINE", 0x044, "ro", "0 load, 1 tensor, 2 store")
+    yield Register("ERROR_ENGINE", 0x044, "ro", ", ".join(f"{int(e)} {e.name.lower()}" for e in Engine))
     yield Register("ERROR_COMMAND", 0x048, "ro", "index of the command in its stream")
     yield Register("ERROR_LAYER", 0x04C, "ro", "layer field of the command")
     yield Register("ERROR_ADDRESS", 0x050, "ro", "offending address or field value, low half")

@@ -5,12 +5,14 @@ The hardware unrolls them between fetch and dispatch, so engines and semaphores 
 
 from .commands import PARAM_WORDS, UNIFORM_PARAM_WORDS, Dma, Tensor
 from .record import Record
+from .rows import Rows
 
 # The field that counts the outermost loop.
-COUNT = {Dma.name: "count3", Tensor.name: "nz"}
+COUNT = {Dma.name: "count3", Tensor.name: "nz", Rows.name: "nz"}
 # (field, what is added to it) from one command to the next; weights and parameters go their own way.
 STEPS = {
     Dma.name: (("offset", "mem_step3"), ("local", "local_step3")),
+    Rows.name: (("in_addr", "in_z"), ("out_addr", "out_z")),
     Tensor.name: (("in_addr", "in_z"), ("out_addr", "out_z"), ("res_addr", "res_z"), ("acc", "acc_z")),
 }
 
@@ -48,6 +50,7 @@ def repetition(record: Record, fields: dict[str, int], index: int) -> dict[str, 
     if record is Tensor:
         unit = fields["params"] + record_words(fields) - fields["weights"]
         moved |= {"weights": fields["weights"] + index * unit, "params": fields["params"] + index * unit}
-        single |= {"fence": fields["fence"] if index == 0 else 0,
-                   "snapshot": fields["snapshot"] if index == count - 1 else 0}
+        single["fence"] = fields["fence"] if index == 0 else 0
+    if "snapshot" in fields:
+        single["snapshot"] = fields["snapshot"] if index == count - 1 else 0
     return single | {name: record.find(name).wrap(value) for name, value in moved.items()}

@@ -18,6 +18,7 @@ ROW_LENGTH = 4096  # channels; the sum of that number of exponentials is at most
 # The parameter record of K channels for NORM, in words of the scratchpad: word b holds byte b of every
 # channel's (factor: int16, bias: int32).
 NORM_WORDS = 6
+ROW_GROUP = 16  # rows that are reduced before the first of them is written
 # First approximations of 1/sqrt(v), Q1.30, by the top four bits of v in Q2.29: exact in the middle of each interval.
 RSQRT_SEED = (0,) * 4 + tuple(isqrt((8 << 60) // (2 * i + 1)) for i in range(4, 16))
 
@@ -63,6 +64,10 @@ Rows = Record("Rows", 128, (*command_header(RowsOpcode),
 
 Of a row's last word, the lanes from `length` on are written as `out_zero` clamped. A word is written after it has been
 read for the last time, so a command may work in place; otherwise it must not write what it reads.
+
+Errors: fields and alignment first, then the table and the parameters, before anything is written. Rows are done in
+groups of ROW_GROUP, in order. LOCAL_BOUNDS names the first word outside the scratchpad, by row, then block, its input
+before its output; nothing of its group has been written, all of the groups before.
 
 SOFTMAX is TFLite's (tensorflow/lite/kernels/internal/reference/softmax.h; gemmlowp/fixedpoint/fixedpoint.h):
 

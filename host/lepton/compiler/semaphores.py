@@ -24,6 +24,13 @@ _ALLOTMENT = {
     (Engine.STORE, Engine.TENSOR): SEMAPHORES_WRITE[2],
     (Engine.STORE, Engine.LOAD): SEMAPHORES_WRITE[3],
     (Engine.LOAD, Engine.STORE): SEMAPHORES_WRITE[4],
+    (Engine.ROWS, Engine.TENSOR): SEMAPHORES_READ[2],
+    (Engine.TENSOR, Engine.ROWS): SEMAPHORES_WRITE[5],
+    # Of engines for which the chip counts no waits, from what is left.
+    (Engine.LOAD, Engine.ROWS): SEMAPHORES_READ[3],
+    (Engine.ROWS, Engine.LOAD): SEMAPHORES_READ[4],
+    (Engine.STORE, Engine.ROWS): SEMAPHORES_READ[5],
+    (Engine.ROWS, Engine.STORE): SEMAPHORES_WEIGHTS[1],
 }
 _WEIGHTS = SEMAPHORES_WEIGHTS[0]
 # Posts without a wait must stay below 256, the range of a semaphore's counter: a producer that is this many ahead waits

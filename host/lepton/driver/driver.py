@@ -243,7 +243,7 @@ class Driver:
         expected = {
             "ID": IDENTIFICATION,
             "VERSION": VERSION,
-            "GEOMETRY": config.lanes | config.columns << 8 | config.bus_bytes << 16,
+            "GEOMETRY": config.lanes | config.columns << 8 | config.bus_bytes << 16 | config.row_lanes << 24,
             "SCRATCHPAD": config.scratchpad_bytes,
             "WEIGHTS": config.weight_bytes,
             "ACCUMULATORS": config.accumulator_rows,

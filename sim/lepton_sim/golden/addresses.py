@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from lepton.arch import ChipConfig, ErrorCode, Rounding, Space
 from lepton.arch.commands import REGIONS, TABLE_BYTES, Dma, DmaOpcode, Tensor, TensorOpcode
+from lepton.arch.record import Record
 from lepton.arch.repeat import record_words
 
 from .errors import CommandError
@@ -25,7 +26,8 @@ def local_bytes(config: ChipConfig, space: int) -> int:
     return config.scratchpad_bytes if space == Space.SCRATCHPAD else config.weight_bytes
 
 
-def _check_counts(record, fields: dict[str, int], counts: tuple[str, ...]) -> None:
+def check_counts(record: Record, fields: dict[str, int], counts: tuple[str, ...]) -> None:
+    """Raise ILLEGAL_FIELD for a reserved field that is not zero, or one of `counts` that is."""
     for field in record.fields:
         value = fields[field.name]
         if (field.name.startswith("reserved") and value != 0) or (field.name in counts and value == 0):
@@ -34,14 +36,15 @@ def _check_counts(record, fields: dict[str, int], counts: tuple[str, ...]) -> No
 
 def check_dma_fields(fields: dict[str, int]) -> None:
     """Raise ILLEGAL_FIELD for reserved bits, zero counts, an unknown region or space, a STORE from weights."""
-    _check_counts(Dma, fields, ("row_bytes", "count1", "count2", "count3"))
+    check_counts(Dma, fields, ("row_bytes", "count1", "count2", "count3"))
     spaces = 1 if fields["opcode"] == DmaOpcode.STORE else len(Space)
     for name, limit in (("region", REGIONS), ("space", spaces)):
         if fields[name] >= limit:
             raise CommandError(ErrorCode.ILLEGAL_FIELD, fields[name])
 
 
-def _check_aligned(fields: dict[str, int], names: tuple[str, ...], lanes: int) -> None:
+def check_aligned(fields: dict[str, int], names: tuple[str, ...], lanes: int) -> None:
+    """Raise LOCAL_ALIGNMENT for an address or step that is not a multiple of K."""
     for name in names:
         if fields[name] % lanes:
             raise CommandError(ErrorCode.LOCAL_ALIGNMENT, fields[name] & _MASK)
@@ -59,7 +62,7 @@ def check_tensor_fields(fields: dict[str, int], config: ChipConfig) -> None:
     window = fields["opcode"] == TensorOpcode.WINDOW
     if window:
         check_window_fields(fields, config)
-    _check_counts(Tensor, fields, ("kernel_x", "kernel_y", "blocks", "nx", "ny", "nz"))
+    check_counts(Tensor, fields, ("kernel_x", "kernel_y", "blocks", "nx", "ny", "nz"))
     for name in ("add_shift_a", "add_shift_b", "add_shift_o"):
         if fields[name] > 31:
             raise CommandError(ErrorCode.ILLEGAL_FIELD, fields[name])
@@ -72,9 +75,9 @@ def check_tensor_fields(fields: dict[str, int], config: ChipConfig) -> None:
     if window:
         check_window_shape(fields, config)
     if fields["last"]:
-        _check_aligned(fields, ("out_addr", "out_x", "out_y", "out_z"), config.lanes)
+        check_aligned(fields, ("out_addr", "out_x", "out_y", "out_z"), config.lanes)
         if fields["add"]:
-            _check_aligned(fields, ("res_addr", "res_x", "res_y", "res_z"), config.lanes)
+            check_aligned(fields, ("res_addr", "res_x", "res_y", "res_z"), config.lanes)
 
 
 def _first(bad: np.ndarray) -> int | None:

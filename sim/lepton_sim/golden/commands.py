@@ -8,7 +8,7 @@ sums all stay exact, and only then wrapped to int32.
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from lepton.arch import DmaOpcode, ErrorCode, Space, TensorOpcode
+from lepton.arch import DmaOpcode, ErrorCode, RowsOpcode, Space, TensorOpcode
 from lepton.arch.commands import TABLE_BYTES
 from lepton.arch.repeat import record_words
 
@@ -27,6 +27,7 @@ from .addresses import (
 )
 from .errors import CommandError
 from .numerics import wrap_int32
+from .row_walk import rows_command
 from .state import AccessLog, ChipState
 from .tail import tail
 from .window import tap_weights
@@ -244,5 +245,7 @@ def execute(fields: dict[str, int], chip: ChipState, memory: np.ndarray, regions
         # A region that does not exist is reported by the checks; no row is looked at before.
         base, size = regions[fields["region"]] if fields["region"] < len(regions) else (0, 0)
         transfer(fields, chip, memory, base, size, log)
+    elif fields["opcode"] in tuple(RowsOpcode):
+        rows_command(fields, chip, log)
     else:
         raise CommandError(ErrorCode.ILLEGAL_OPCODE, fields["opcode"])

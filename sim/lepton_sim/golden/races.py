@@ -101,6 +101,7 @@ class RaceChecker:
         self._posted: list[list[list[np.ndarray]]] = [[[] for _ in Engine] for _ in range(SEMAPHORES)]
         self._taken = np.zeros((len(Engine), SEMAPHORES), np.int64)
         self._has_table = False
+        self._has_exponentials = False
         self._layers: list[list[int]] = [[] for _ in Engine]
         self._seen: set[tuple[CommandName | None, CommandName, str]] = set()
         self._running: CommandName | None = None
@@ -174,6 +175,13 @@ class RaceChecker:
         if not self._has_table:
             self._report(None, "looks up in a table that this job has not loaded", "table", 0,
                          "the first command that uses a table must set `load_table`")
+
+    def look_up_exponential(self, loads: bool) -> None:
+        """See `AccessLog`."""
+        self._has_exponentials |= loads
+        if not self._has_exponentials:
+            self._report(None, "looks up in exponentials that this job has not loaded", "table", 0,
+                         "the first SOFTMAX of a job must set `load_table`")
 
     def overlap(self, address: int) -> None:
         """See `AccessLog`."""

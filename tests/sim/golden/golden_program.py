@@ -50,17 +50,18 @@ class Program:
     load: list[bytes] = field(default_factory=list)
     tensor: list[bytes] = field(default_factory=list)
     store: list[bytes] = field(default_factory=list)
+    rows: list[bytes] = field(default_factory=list)
     constants: bytes = b""
     input: bytes = b""
 
-    CONSTANTS = 3 * STREAM_BYTES  # their offset in region PROGRAM
+    CONSTANTS = len(Engine) * STREAM_BYTES  # their offset in region PROGRAM
 
     def open(self, **options) -> GoldenDevice:
         return open_golden(self.config, memory_bytes=len(Region) * REGION_BYTES, **options)
 
     def start(self, device: GoldenDevice) -> int:
         """Run on a device; returns STATUS."""
-        for engine, stream in zip(Engine, (self.load, self.tensor, self.store), strict=True):
+        for engine, stream in zip(Engine, (self.load, self.tensor, self.store, self.rows), strict=True):
             device.write_memory(BASES[Region.PROGRAM] + STREAM_BYTES * engine, b"".join(stream))
             device.write_register(register(f"{engine.name}_PROGRAM"), STREAM_BYTES * engine)
             device.write_register(register(f"{engine.name}_COUNT"), len(stream))

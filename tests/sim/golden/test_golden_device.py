@@ -28,7 +28,7 @@ def test_is_found_by_name():
 def test_tells_which_chip_it_is(device):
     read = {name: device.read_register(register(name)) for name in
             ("ID", "VERSION", "GEOMETRY", "SCRATCHPAD", "WEIGHTS", "ACCUMULATORS")}
-    assert read == {"ID": 0x4C455054, "VERSION": 2, "GEOMETRY": 0x101010, "SCRATCHPAD": 256 << 10,
+    assert read == {"ID": 0x4C455054, "VERSION": 3, "GEOMETRY": 0x4101010, "SCRATCHPAD": 256 << 10,
                     "WEIGHTS": 128 << 10, "ACCUMULATORS": 1024}
 
 

@@ -29,7 +29,7 @@ JobRecord = Record("JobRecord", JOB_BYTES, (
     Field("snapshot_offset", 32, "where snapshots go in the client's window, a multiple of 4"),
     Field("snapshot_count", 32, "slots to copy, from slot 0"),
     Field("tag", 64, "given back in the completion"),
-    _reserved(224, 1),
+    _reserved(160, 1),
     Field("crc", 32, "CRC32 of the bytes before it"),
 ), "What a client asks for: one job. Offsets are in its window.")
 

@@ -27,8 +27,8 @@ class ControllerRegister:
 STORED_BASE = 0x100
 STORED_WORDS = 128
 LAUNCH_BASE = 0x100
-RESULT_BASE = 0x140
-WINDOW_BASE = 0x180
+RESULT_BASE = 0x160
+WINDOW_BASE = 0x1A0
 WINDOW_STRIDE = 0x20
 
 # Job registers that the launcher copies from LAUNCH_<name>; the regions are added to their window.
