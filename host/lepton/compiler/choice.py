@@ -32,10 +32,11 @@ def choose(layer: ChipLayer, config: ChipConfig, streams: Streams, budget: int, 
     best: Tiling | None = None
     best_key: tuple[float, int] | None = None
     tried = 0
-    for blocks in _halvings(most) if streams.source or not dot else [most]:
+    one = layer.rows is not None or (dot and not streams.source)  # a row has all of its channels
+    for blocks in [most] if one else _halvings(most):
         for columns in _halvings(layer.output.width):
             for rows in _even_splits(layer.output.height):
-                if rows * columns * (1 if dot else blocks) > config.accumulator_rows:
+                if layer.rows is None and rows * columns * (1 if dot else blocks) > config.accumulator_rows:
                     continue
                 tiling = Tiling(layer, config, streams, rows, columns, blocks, buffers)
                 if tiling.bytes > budget:
@@ -62,4 +63,5 @@ def fixed_weight_bytes(layer: ChipLayer, config: ChipConfig) -> int:
 
 def smallest(layer: ChipLayer, config: ChipConfig, streams: Streams) -> int:
     """Scratchpad bytes of the smallest tiles, for error messages."""
-    return Tiling(layer, config, streams, 1, 1, 1, buffers=1).bytes
+    blocks = 1 if layer.rows is None else layer.output.blocks
+    return Tiling(layer, config, streams, 1, 1, blocks, buffers=1).bytes

@@ -169,6 +169,14 @@ def weight_transfer(layer: int, offset: int, address: int, size: int) -> Command
     return Command(Engine.LOAD, fields, [], [Access(Memory.WEIGHTS, address, address + size)])
 
 
+def constant_transfer(layer: int, offset: int, address: int, size: int) -> Command:
+    """LOAD of constants at `offset` in region PROGRAM to byte `address` of the scratchpad."""
+    command = weight_transfer(layer, offset, address, size)
+    command.fields["space"] = Space.SCRATCHPAD
+    command.writes[:] = [Access(Memory.SCRATCHPAD, address, address + size)]
+    return command
+
+
 @dataclass
 class CommandSequence:
     """The commands of a job in the order of a sequential execution, and its constants."""

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from ..arch import Rounding, TensorOpcode
+from ..arch import Rounding, RowsOpcode, TensorOpcode
 from ..arch.commands import PARAM_WORDS, UNIFORM_PARAM_WORDS
 
 
@@ -106,6 +106,17 @@ class WindowWalk:
         return index * self.rows, min((index + 1) * self.rows, self.height)
 
 
+@dataclass(frozen=True)
+class RowFunction:
+    """What the ROWS engine computes of each pixel: the fields of its command that the layer decides, and the constants
+    that it reads from the scratchpad, at the address in the field `address`."""
+
+    opcode: RowsOpcode
+    fields: dict[str, int]
+    constants: bytes
+    address: str
+
+
 def _plane(weights: np.ndarray, plane: int) -> np.ndarray:
     """One of the int8 addends of int16 weights: what remains after those before it, as far as an int8 reaches."""
     for _ in range(plane):
@@ -115,7 +126,7 @@ def _plane(weights: np.ndarray, plane: int) -> np.ndarray:
 
 @dataclass(eq=False)
 class ChipLayer:
-    """One walk of the TENSOR engine over whole tensors, in passes and pixels.
+    """One walk of the TENSOR engine over whole tensors, in passes and pixels; or, with `rows`, one of the ROWS engine.
 
     For DOT and WINDOW, `weights[ob]` holds the tiles of output block `ob`, of shape (blocks, kernel_y, kernel_x, K, K)
     with the output channel before the input lane (or tap), for the input blocks from `first_block[ob]` on, and
@@ -127,7 +138,7 @@ class ChipLayer:
     index: int
     name: str
     op: str
-    opcode: TensorOpcode
+    opcode: TensorOpcode | RowsOpcode
     source: Image
     output: Image
     kernel: tuple[int, int]  # passes (y, x)
@@ -144,6 +155,7 @@ class ChipLayer:
     rounding: Rounding = Rounding.DOUBLE
     table: bytes | None = None  # 256 results, through which the tail's own go
     window: "WindowWalk | None" = None  # for WINDOW, whose `kernel` counts groups of kernel rows
+    rows: RowFunction | None = None
     weights: list[np.ndarray] | None = None
     first_block: list[int] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
@@ -163,6 +175,11 @@ class ChipLayer:
     def weighted(self) -> bool:
         """True where it takes weight tiles."""
         return self.weights is not None
+
+    @property
+    def constant_bytes(self) -> int:
+        """Bytes of constants that are in the scratchpad while it computes."""
+        return 0 if self.rows is None else len(self.rows.constants)
 
     @property
     def tiles(self) -> list[np.ndarray]:

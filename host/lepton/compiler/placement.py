@@ -34,6 +34,7 @@ class Slots:
     source: list[int] = field(default_factory=list)
     output: list[int] = field(default_factory=list)
     residual: list[int] = field(default_factory=list)
+    constants: int = 0
 
 
 @dataclass
@@ -205,6 +206,7 @@ class Placer:
             for _ in range(count):
                 addresses.append(address)
                 address += size
+        slots.constants = address
         return slots
 
     def _memory(self) -> tuple[dict[str, Place], dict[Region, int]]:

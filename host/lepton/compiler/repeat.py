@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from ..arch import Tensor
 from ..arch.record import Record
 from ..arch.repeat import COUNT, STEPS, repetition
 
@@ -39,7 +38,7 @@ def _extend(record: Record, run: dict[str, int], count: int, fields: dict[str, i
         longer |= {"wait": fields["wait"], "first_wait": extra_wait.bit_length() - 1}
     if extra_post:
         longer["last_post"] = extra_post.bit_length() - 1
-    if record is Tensor:
+    if "snapshot" in run:
         if run["snapshot"]:
             return None
         longer["snapshot"] = fields["snapshot"]

@@ -14,6 +14,7 @@ from .commands import (
     Command,
     CommandSequence,
     Memory,
+    constant_transfer,
     packed_transfers,
     tile_area,
     transfer,
@@ -21,7 +22,8 @@ from .commands import (
 )
 from .layers import Box, ChipLayer, Image
 from .order import block_groups, last_parts
-from .placement import Placement
+from .placement import MEMORY_ALIGNMENT, Placement
+from .row_walks import row_walk
 from .tiling import Tile
 from .walks import add_tail, walk
 from .weights import LayerWeights, WeightRing
@@ -189,6 +191,9 @@ class _LayerScheduler:
     def _output_block(self, tile: Tile, group: int, which: slice = slice(None)) -> None:
         """Compute a group of output blocks (`Tiling.block_groups`), or some parts of its reduction, and store it."""
         layer = self.layer
+        if layer.rows is not None:
+            self._rows(tile)
+            return
         image = layer.output
         blocks = self.tiling.block_groups[group]
         boxes = self.tiling.boxes[group] if self.dot else [Box(blocks, (0, layer.kernel[0]), (0, layer.kernel[1]))]
@@ -214,6 +219,29 @@ class _LayerScheduler:
             self.program.commands.append(command)
             self.last = command
         if stored and last and area is not None:
+            part = Area(area.address, blocks, tile.rows, tile.columns, self.config.lanes, area.row_bytes)
+            self._transfer(DmaOpcode.STORE, image, area, part)
+
+    def _rows(self, tile: Tile) -> None:
+        """Compute the pixels of a tile in the ROWS engine, and store them."""
+        layer = self.layer
+        image = layer.output
+        blocks = 0, image.blocks
+        constants = self.slots.constants
+        first = self.last is None
+        if first and layer.rows is not None:
+            data = self.program.constants
+            data.extend(bytes(-len(data) % MEMORY_ALIGNMENT))
+            self.program.commands.append(constant_transfer(layer.index, len(data), constants, layer.constant_bytes))
+            data.extend(layer.rows.constants)
+        source = self._source(tile, blocks)
+        area = self.state.resident(image)
+        stored = area is None or image.name in self.state.outputs
+        if area is None:
+            area = tile_area(self._slot("output"), blocks, tile, self.config.lanes)
+        self.last = row_walk(layer, tile, blocks, source, area, constants, first)
+        self.program.commands.append(self.last)
+        if stored:
             part = Area(area.address, blocks, tile.rows, tile.columns, self.config.lanes, area.row_bytes)
             self._transfer(DmaOpcode.STORE, image, area, part)
 

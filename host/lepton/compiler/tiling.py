@@ -27,6 +27,9 @@ _INTERLEAVED_PASSES = 20
 _LAST_INTERLEAVED_PASSES = 4
 
 
+ROWS_PASSES = 3  # of the ROWS engine over the words of a row (docs/decisions/26)
+
+
 @dataclass(frozen=True)
 class Streams:
     """Which activations of a layer pass through tile buffers because they do not stay in the scratchpad."""
@@ -204,9 +207,10 @@ class Tiling:
 
     @property
     def bytes(self) -> int:
-        """Scratchpad bytes of all tile buffers."""
+        """Scratchpad bytes of all tile buffers and constants."""
         source, output, residual = self.slots
-        return source * self.source_bytes + output * self.output_bytes + residual * self.residual_bytes
+        return (source * self.source_bytes + output * self.output_bytes + residual * self.residual_bytes
+                + self.layer.constant_bytes)
 
     @property
     def weight_bytes(self) -> int:
@@ -250,6 +254,8 @@ class Tiling:
             compute = count * (passes * max(pixels, self.config.lanes) + commands * command_cycles)
         else:
             passes = layer.kernel[0] * layer.kernel[1]
+            if layer.rows is not None:
+                passes = ROWS_PASSES * self.config.lanes // max(self.config.row_lanes, 1)
             commands = len(self.block_groups)
             compute = count * commands * (passes * pixels * self.blocks + command_cycles)
         traffic = 0

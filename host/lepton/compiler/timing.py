@@ -10,8 +10,9 @@ from collections import deque
 from dataclasses import dataclass
 from math import inf
 
-from ..arch import ChipConfig, Engine, TensorOpcode
+from ..arch import ChipConfig, Engine, RowsOpcode, TensorOpcode
 from ..arch.repeat import record_words
+from ..arch.rows import EXPONENTIALS, NORM_WORDS, ROW_GROUP
 from .commands import Command
 
 # Of the default memory profile (`lepton_sim.memory_profile`).
@@ -37,6 +38,9 @@ _SAME_ROW = 2  # between two passes over a single accumulator row
 _TABLE = 61  # to bring a table into the tail
 _DONE = 14  # from the last command's end to the counters' stop
 _ISSUE = 2  # from the last address of a command to the first of the next
+
+_ROWS_START = 20  # from a ROWS command's start to its first word, and from its last word to `done`
+_ROWS_GROUP = (100, 90)  # the drains between the passes of a group of rows: NORM, SOFTMAX
 
 # Empirical: LOAD is this much slower while a window unit skips pixels, since they meet in the scratchpad's banks.
 _STRIDED = 1.18
@@ -227,6 +231,29 @@ class _TensorTimes:
         return self._feeder, self._done
 
 
+class _RowsTimes:
+    """The ROWS engine: groups of rows, each in passes over all words; commands follow one another."""
+
+    def __init__(self, config: ChipConfig) -> None:
+        self._config = config
+
+    def run(self, fields: dict[str, int], start: float) -> tuple[float, float]:
+        """(when the next command may start, when this one is done)."""
+        config = self._config
+        softmax = fields["opcode"] == RowsOpcode.SOFTMAX
+        rows = fields["nx"] * fields["ny"] * fields["nz"]
+        words = -(-fields["length"] // config.lanes)
+        groups = -(-rows // ROW_GROUP)
+        each = config.lanes // max(config.row_lanes, 1)
+        cycles = rows * words * each * (3 if softmax else 2) + groups * _ROWS_GROUP[softmax]
+        if not softmax:
+            cycles += groups * words * NORM_WORDS
+        elif fields.get("load_table"):
+            cycles += 4 * EXPONENTIALS // config.lanes
+        done = start + _ROWS_START + cycles
+        return done, done
+
+
 def predict(commands: list[Command], records: dict[Engine, list[int]], config: ChipConfig) -> Prediction:
     """The cycles of a job's commands, which have their semaphores; `records` has for each engine how many of them each
     record stands for.
@@ -240,6 +267,7 @@ def predict(commands: list[Command], records: dict[Engine, list[int]], config: C
     load = _Dma(config, _READ)
     store = _Dma(config, _WRITE, _GATHERED)
     tensor = _TensorTimes(config)
+    rows = _RowsTimes(config)
     slower = {command.fields["layer"]: _STRIDED for command in commands if command.engine == Engine.TENSOR
               and command.fields["opcode"] == TensorOpcode.WINDOW and command.fields["stride_y"] > 1}
     ends: dict[int, float] = {}
@@ -260,6 +288,9 @@ def predict(commands: list[Command], records: dict[Engine, list[int]], config: C
             ends[fields["layer"]] = done
         elif engine == Engine.LOAD:
             stream.free, done = load.run(fields, start, slower.get(fields["layer"], 1.0))
+        elif engine == Engine.ROWS:
+            stream.free, done = rows.run(fields, start)
+            ends[fields["layer"]] = done
         else:
             stream.free, done = store.run(fields, start)
         semaphores.post(fields["post"], done)

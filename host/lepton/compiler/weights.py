@@ -49,7 +49,7 @@ class LayerWeights:
             constants.extend(data)
             return len(self.batches) - 1
 
-        if not layer.weighted:
+        if not layer.weighted and layer.rows is None:
             self.units[0, 0] = Unit(add(b"".join(layer.params)), 0, 0)
         order = [(ob, i) for ob, boxes in enumerate(tiling.boxes if layer.weighted else [])
                  for i in range(len(boxes))]
@@ -95,6 +95,8 @@ class WeightRing:
 
     def make_room(self, batches: list[WeightBatch]) -> None:
         """Start again at address 0 where a layer's batches fit together only then, not with a gap at the end."""
+        if not batches:
+            return
         size = sum(b.size for b in batches)
         gap = max(b.size for b in batches)  # at most, at the memory's end
         if self._next + size > self.size >= size and size + gap > self.size:

@@ -8,6 +8,7 @@
     windows   depthwise convolutions in the window unit
     phases    larger images: one layer for each place of an output pixel among those of an input pixel
     lanewise  pools, means and tables: lane by lane
+    rows      softmax: functions of all channels of a pixel
     averages  what divides a sum as the framework does
     channels  concatenations, slices and paddings of channels: other lanes for the same bytes
     residual  additions, subtractions and products of two tensors in the tail

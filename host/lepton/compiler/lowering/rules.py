@@ -5,9 +5,10 @@ import numpy as np
 from ...graph import Graph, GraphError, Node, Op
 from ..images import image_shape
 from ..rule import Rule
-from . import channels, dot, lanewise, phases, residual
+from . import channels, dot, lanewise, phases, residual, rows
 
-RULES: dict[type[Op], Rule] = {**dot.RULES, **phases.RULES, **lanewise.RULES, **residual.RULES, **channels.RULES}
+RULES: dict[type[Op], Rule] = {**dot.RULES, **phases.RULES, **lanewise.RULES, **residual.RULES, **channels.RULES,
+                              **rows.RULES}
 
 
 def refusal(graph: Graph, node: Node) -> str | None:

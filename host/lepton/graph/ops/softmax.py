@@ -24,7 +24,7 @@ from ..numerics.functions import bit_length, logarithm
 from ..operands import OfOne
 from .conditions import axis_of, dims, int8, of_type, require, same_type
 
-__all__ = ["LogSoftmax", "Softmax"]
+__all__ = ["LogSoftmax", "Softmax", "fixed_exponentials"]
 
 _INTEGER_BITS = 5  # kScaledDiffIntegerBits: integer bits of the scaled difference to the maximum
 _ACCUMULATION_BITS = 12  # kAccumulationIntegerBits: integer bits of the sum of exponentials
@@ -217,6 +217,11 @@ def fixed_softmax(x: np.ndarray, factor: float, beta: float) -> np.ndarray:
         np.minimum(made, 255, out=made)
         result[start:start + each] = made.astype(np.uint8).view(np.int8) ^ np.int8(-128)
     return result.reshape(x.shape)
+
+
+def fixed_exponentials(scale: float, beta: float) -> np.ndarray:
+    """exp(-beta * scale * d) for the differences d from 0 to 255, int64 in Q0.31, as TFLite's int8 SOFTMAX has them."""
+    return _tables(*_input_factor(scale, beta))[0]
 
 
 @lru_cache(maxsize=_TABLES)

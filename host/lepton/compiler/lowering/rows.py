@@ -1,0 +1,79 @@
+"""Functions of all channels of a pixel, in the ROWS engine: softmax."""
+
+from math import frexp
+
+import numpy as np
+
+from ...arch import RowsOpcode
+from ...arch.rows import EXPONENTIALS, ROW_LENGTH
+from ...graph import Arithmetic, Graph, GraphError, Node, Op, Softmax
+from ...graph.ops.softmax import fixed_exponentials
+from ..chip_node import ChipNode
+from ..images import image_of
+from ..layers import ChipLayer, RowFunction
+from ..rule import Phase, Rule
+from .context import Context, scale_of
+from .lanewise import read_and_write
+from .limits import constants, window
+
+_FIXED_SHIFT = 23  # of a result with the scale 1/256, as TFLite's: 31 fraction bits less 8
+
+
+def refuse_softmax(graph: Graph, node: Node, op: Softmax) -> str | None:
+    shape = graph.tensors[node.inputs[0]].shape
+    if op.axis % len(shape) != len(shape) - 1:
+        return f"a softmax along axis {op.axis}, which is not that of the channels"
+    if shape[-1] > ROW_LENGTH:
+        return f"a softmax over {shape[-1]} channels; the chip takes up to {ROW_LENGTH}"
+    if _is_last(graph, node):
+        return "only the host reads its result"
+    return constants(graph, node) or window(image_of(graph, node.inputs[0]))
+
+
+def _is_last(graph: Graph, node: Node) -> bool:
+    """Whether no other operator of the graph reads the result."""
+    output = node.outputs[0]
+    return not any(output in other.inputs for other in graph.nodes)
+
+
+def softmax(context: Context, node: ChipNode, index: int, phase: Phase, op: Softmax) -> ChipLayer:
+    layer = _row_layer(context, node, index, phase, op)
+    source, output = (context.graph.tensors[name] for name in (node.node.inputs[0], node.node.outputs[0]))
+    layer.out_zero = output.zero_point
+    multiplier, shift = 0, _FIXED_SHIFT
+    if context.graph.arithmetic is Arithmetic.FIXED:
+        table = fixed_exponentials(scale_of(source), op.beta)
+    else:
+        steps = np.arange(EXPONENTIALS) * (scale_of(source) * op.beta)
+        table = np.minimum(np.rint(np.exp(-steps) * 2.0**31), 2**31 - 1).astype(np.int64)
+        multiplier, shift = _factor(1 / scale_of(output))
+    layer.rows = RowFunction(RowsOpcode.SOFTMAX, {"length": node.image[2], "out_mult": multiplier, "out_shift": shift},
+                             table.astype("<u4").tobytes(), "table_addr")
+    layer.opcode = RowsOpcode.SOFTMAX
+    return layer
+
+
+def _row_layer(context: Context, node: ChipNode, index: int, phase: Phase, op: Op) -> ChipLayer:
+    """A layer that reads and writes whole pixels."""
+    if not context.config.row_lanes:
+        raise GraphError(f"chip {context.config.name!r} has no ROWS engine (row_lanes is 0)")
+    layer = read_and_write(context, node, index, phase, op)
+    layer.params = []
+    return layer
+
+
+def _factor(value: float) -> tuple[int, int]:
+    """(out_mult, out_shift) that multiply an exponential's share of the sum by `value`. Raises `GraphError`."""
+    fraction, exponent = frexp(value)
+    multiplier = round(fraction * 2**31)
+    shift = 31 - exponent
+    if fraction == 0.5:  # a power of two needs no multiplier
+        multiplier, shift = 0, shift + 1
+    if multiplier == 2**31:
+        multiplier, shift = 0, shift
+    if not 0 <= shift <= 31:
+        raise GraphError(f"the output's scale must be from 2**-31 to 1, not {1 / value}")
+    return multiplier, shift
+
+
+RULES: dict[type[Op], Rule] = {Softmax: Rule(refuse_softmax, softmax)}

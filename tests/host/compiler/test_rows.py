@@ -1,0 +1,53 @@
+"""Softmax in the ROWS engine: golden against the host's kernels, which are the frameworks'."""
+
+import numpy as np
+import pytest
+from lepton.arch import PRESETS
+from lepton.compiler import compile_graph
+from lepton.graph import Arithmetic
+
+from tests.host.compiler.compiler_graphs import CONFIGS, Builder, exact, quantization
+
+
+def softmax_between_layers(shape, channels, seed, scale=None):
+    """A layer, its softmax over `channels`, and a layer that reads it."""
+    b = Builder((1, *shape, 5), seed)
+    x = b.conv("image", channels, (1, 1))
+    if scale is not None:
+        b.graph.tensors[x].quantization = quantization(scale, b.graph.tensors[x].zero_point)
+    return b, b.conv(b.softmax(x), 6, (1, 1))
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("arithmetic", Arithmetic)
+@pytest.mark.parametrize("channels", [1, 4, 15, 16, 17, 70])
+def test_softmax_between_two_layers_is_one_job(config, arithmetic, channels):
+    b, y = softmax_between_layers((9, 7), channels, channels)
+    model = exact(b.done(y), config, arithmetic)
+    assert [layer.op for layer in model.layers] == ["Conv2D", "Softmax", "Conv2D"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_softmax_of_random_shapes_and_scales(seed):
+    """Scales at which one value takes everything, and at which all have the same."""
+    random = np.random.default_rng([seed, 41])
+    height, width, channels = (int(n) for n in random.integers((1, 1, 1), (20, 20, 90)))
+    b, y = softmax_between_layers((height, width), channels, seed, scale=float(random.choice([1e-3, 0.02, 0.1, 0.7])))
+    exact(b.done(y), "cramped16" if seed % 2 else "base", list(Arithmetic)[seed % 3])
+
+
+def test_the_last_softmax_is_the_hosts():
+    """The chip would load a table of 1 KiB for a few values that the host reads anyway."""
+    b = Builder((1, 6, 6, 5), 3)
+    model = exact(b.done(b.softmax(b.dense("image", 10))), "tiny", on_host=["Softmax"])
+    assert next(row.reason for row in model.placement if row.op == "Softmax") == "only the host reads its result"
+
+
+def test_a_chip_without_the_engine_leaves_it_to_the_host():
+    b, y = softmax_between_layers((4, 4), 8, 2)
+    graph = b.done(y)
+    config = PRESETS["tiny"].with_(name="no_rows", row_lanes=0)
+    exact(graph, config, on_host=["Softmax"])
+    model = compile_graph(graph, config)
+    assert "chip 'no_rows' has no ROWS engine (row_lanes is 0)" in next(
+        row.reason for row in model.placement if row.op == "Softmax")
