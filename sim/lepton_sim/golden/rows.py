@@ -64,7 +64,7 @@ def reciprocal_square_root(v: np.ndarray) -> np.ndarray:
 
 
 def _finish(y: np.ndarray, fields: dict[str, int]) -> np.ndarray:
-    return np.clip(y + fields["out_zero"], fields["out_min"], fields["out_max"]).astype(np.int8)
+    return np.clip(y.astype(np.int64) + fields["out_zero"], fields["out_min"], fields["out_max"]).astype(np.int8)
 
 
 def _saturate(x: np.ndarray) -> np.ndarray:

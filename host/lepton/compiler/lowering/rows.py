@@ -1,12 +1,12 @@
-"""Functions of all channels of a pixel, in the ROWS engine: softmax."""
+"""Functions of all channels of a pixel, in the ROWS engine: softmax and layer normalization."""
 
 from math import frexp
 
 import numpy as np
 
 from ...arch import RowsOpcode
-from ...arch.rows import EXPONENTIALS, ROW_LENGTH
-from ...graph import Arithmetic, Graph, GraphError, Node, Op, Softmax
+from ...arch.rows import EXPONENTIALS, NORM_WORDS, ROW_LENGTH
+from ...graph import Arithmetic, Graph, GraphError, LayerNorm, Node, Op, Softmax
 from ...graph.ops.softmax import fixed_exponentials
 from ..chip_node import ChipNode
 from ..images import image_of
@@ -53,6 +53,34 @@ def softmax(context: Context, node: ChipNode, index: int, phase: Phase, op: Soft
     return layer
 
 
+def refuse_norm(graph: Graph, node: Node, op: LayerNorm) -> str | None:
+    channels = graph.tensors[node.inputs[0]].shape[-1]
+    if channels > ROW_LENGTH:
+        return f"a normalization over {channels} channels; the chip takes up to {ROW_LENGTH}"
+    if graph.tensors[node.inputs[0]].data is not None:
+        return "its input is constant"
+    return window(image_of(graph, node.inputs[0]))
+
+
+def norm(context: Context, node: ChipNode, index: int, phase: Phase, op: LayerNorm) -> ChipLayer:
+    layer = _row_layer(context, node, index, phase, op)
+    graph = context.graph
+    output = graph.result(node.node)
+    parameters = op.parameters(graph.operands(node.node), output)
+    layer.out_zero = output.zero_point
+    channels = node.image[2]
+    planes = np.zeros((layer.output.blocks * context.lanes, NORM_WORDS), np.uint8)
+    planes[:channels, :2] = parameters.factor.astype("<i2").view(np.uint8).reshape(-1, 2)
+    planes[:channels, 2:] = parameters.bias.astype("<i4").view(np.uint8).reshape(-1, 4)
+    records = planes.reshape(-1, context.lanes, NORM_WORDS).transpose(0, 2, 1)
+    layer.rows = RowFunction(RowsOpcode.NORM, {
+        "length": channels, "count": channels, "center": op.center, "epsilon": parameters.epsilon,
+        "in_zero": graph.tensors[node.node.inputs[0]].zero_point, "out_shift": parameters.shift,
+    }, records.tobytes(), "params_addr")
+    layer.opcode = RowsOpcode.NORM
+    return layer
+
+
 def _row_layer(context: Context, node: ChipNode, index: int, phase: Phase, op: Op) -> ChipLayer:
     """A layer that reads and writes whole pixels."""
     if not context.config.row_lanes:
@@ -76,4 +104,4 @@ def _factor(value: float) -> tuple[int, int]:
     return multiplier, shift
 
 
-RULES: dict[type[Op], Rule] = {Softmax: Rule(refuse_softmax, softmax)}
+RULES: dict[type[Op], Rule] = {Softmax: Rule(refuse_softmax, softmax), LayerNorm: Rule(refuse_norm, norm)}

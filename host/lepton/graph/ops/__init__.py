@@ -32,6 +32,7 @@ from .functions import *  # noqa: F403
 from .gather import *  # noqa: F403
 from .integers import *  # noqa: F403
 from .interpolate import *  # noqa: F403
+from .layer_norm import *  # noqa: F403
 from .logic import *  # noqa: F403
 from .move import *  # noqa: F403
 from .normalize import *  # noqa: F403

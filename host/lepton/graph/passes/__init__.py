@@ -17,6 +17,7 @@ from .edge_types import edge_types
 from .fold_constants import fold_constants
 from .fold_pads import fold_pads
 from .int8_edges import int8_edges
+from .integer_norms import integer_norms
 from .join_tables import join_tables
 from .remove_unused import remove_unused
 from .tabulate import tabulate
@@ -32,6 +33,7 @@ PASSES: dict[str, Callable[[Graph], Graph]] = {
     "fold-pads": fold_pads,
     "tabulate": tabulate,
     "tabulate-floats": tabulate_floats,
+    "integer-norms": integer_norms,
     "join-tables": join_tables,
     "remove-unused": remove_unused,
 }

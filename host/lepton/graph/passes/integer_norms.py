@@ -1,0 +1,84 @@
+"""A layer normalization in float32 between a Dequantize and a Quantize becomes one of int8."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+
+from .. import Aten, Dequantize, Function, Graph, GraphError, LayerNorm, Node, Op, Quantize
+from .rewrite import readers, with_nodes
+
+# ONNX's operator -> whether it subtracts the mean. Its default for epsilon is 1e-5 (LayerNormalization-17).
+_ONNX = {"LayerNormalization": True, "SimplifiedLayerNormalization": False, "RMSNormalization": False}
+_EPSILON = 1e-5
+
+
+def integer_norms(graph: Graph) -> Graph:
+    """Every Quantize of such a normalization along the last axis, with constant parameters, becomes a LayerNorm.
+
+    Its arithmetic is its own, so that results differ from those in float32 by 1 at most. What nothing reads any more is
+    left for `remove_unused`.
+    """
+    producers = {node.outputs[0]: node for node in graph.nodes}
+    users = readers(graph)
+
+    def single(name: str) -> Node | None:
+        """The producer of a tensor that only one node reads."""
+        return producers.get(name) if len(users.get(name, [])) == 1 and name not in graph.outputs else None
+
+    nodes: list[Node] = []
+    gone: set[int] = set()
+    for node in graph.nodes:
+        norm = single(node.inputs[0]) if isinstance(node.op, Quantize) else None
+        made = None if norm is None else _integer(graph, norm, node)
+        if made is not None and norm is not None:
+            gone |= {id(norm)}
+            before = single(norm.inputs[0])
+            gone |= set() if before is None else {id(before)}
+        nodes.append(made or node)
+    return with_nodes(graph, [node for node in nodes if id(node) not in gone])
+
+
+def _integer(graph: Graph, norm: Node, last: Node) -> Node | None:
+    op = _equivalent(graph, norm)
+    first = next((n for n in graph.nodes if n.outputs[0] == norm.inputs[0]), None)
+    if op is None or first is None or not isinstance(first.op, Dequantize):
+        return None
+    made = Node(op, [first.inputs[0], *norm.inputs[1:]], list(last.outputs), norm.name or last.name)
+    try:
+        signature = graph.signature(made)
+        op.infer(signature.inputs)
+        op.check(signature)
+    except GraphError:
+        return None
+    return made
+
+
+def _equivalent(graph: Graph, norm: Node) -> Op | None:
+    """The LayerNorm that a node is, if it is one along the last axis."""
+    shape = tuple(graph.tensors[norm.inputs[0]].shape)
+    if any(graph.tensors[name].data is None for name in norm.inputs[1:]) or len(norm.inputs) < 2:
+        return None
+    if isinstance(norm.op, Function) and norm.op.operator in _ONNX:
+        given = dict(norm.op.attributes)
+        if int(given.get("axis", -1)) % len(shape) != len(shape) - 1:
+            return None
+        return LayerNorm(float(given.get("epsilon", _EPSILON)), _ONNX[norm.op.operator])
+    if isinstance(norm.op, Aten) and norm.op.name in ("layer_norm", "rms_norm"):
+        return _of_aten(norm.op)
+    return None
+
+
+def _of_aten(op: Aten) -> LayerNorm | None:
+    """aten::layer_norm(input, normalized_shape, weight, bias, eps, ...), aten::rms_norm(input, shape, weight, eps)."""
+    positional, named = json.loads(op.arguments)
+    centre = op.name == "layer_norm"
+    names = ("input", "normalized_shape", "weight", "bias", "eps") if centre else (
+        "input", "normalized_shape", "weight", "eps")
+    given = dict(zip(names, positional, strict=False)) | named
+    operands = [given.get(name) for name in ("input", "weight", "bias") if given.get(name) is not None]
+    if operands != [{"operand": i} for i in range(len(operands))] or len(given["normalized_shape"]) != 1:
+        return None
+    epsilon = given.get("eps")
+    default = _EPSILON if centre else float(np.finfo(np.float32).eps)
+    return replace(LayerNorm(), epsilon=default if epsilon is None else float(epsilon), center=centre)
