@@ -16,8 +16,8 @@ class RowsOpcode(IntEnum):
 EXPONENTIALS = 256
 ROW_LENGTH = 4096  # channels; the sum of that number of exponentials is at most 2**31 (Q12.19)
 # The parameter record of K channels for NORM, in words of the scratchpad: word b holds byte b of every
-# channel's (factor: int16, bias: int32).
-NORM_WORDS = 6
+# channel's (factor: int24, bias: int32).
+NORM_WORDS = 7
 ROW_GROUP = 16  # rows that are reduced before the first of them is written
 # First approximations of 1/sqrt(v), Q1.30, by the top four bits of v in Q2.29: exact in the middle of each interval.
 RSQRT_SEED = (0,) * 4 + tuple(isqrt((8 << 60) // (2 * i + 1)) for i in range(4, 16))

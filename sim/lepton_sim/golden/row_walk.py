@@ -101,8 +101,9 @@ def _group(fields: dict[str, int], chip: ChipState, params: np.ndarray, source: 
         result = functions.softmax(values, chip.exponentials, fields)
     else:
         planes = params.reshape(-1, NORM_WORDS, lanes).transpose(0, 2, 1).reshape(-1, NORM_WORDS)[:length]
-        factor = np.ascontiguousarray(planes[:, :2]).view("<i2")[:, 0]
-        bias = np.ascontiguousarray(planes[:, 2:]).view("<i4")[:, 0]
+        low, middle, high = planes[:, :3].T
+        factor = low.astype(np.int64) | middle.astype(np.int64) << 8 | high.view(np.int8).astype(np.int64) << 16
+        bias = np.ascontiguousarray(planes[:, 3:]).view("<i4")[:, 0]
         result = functions.norm(values, factor, bias, fields)
     fill = np.clip(fields["out_zero"], fields["out_min"], fields["out_max"])
     whole = np.full((len(source), target.shape[1] * lanes), fill, np.int8)

@@ -80,7 +80,7 @@ def test_norm_between_two_layers_is_one_job(config, channels, center):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_norm_is_within_one_of_torch(seed):
-    """PyTorch's own kernel in float32, then rounded: equal in 99.8 % of the values and more."""
+    """PyTorch's own kernel in float32, then rounded: equal in 99.9 % of the values and more."""
     torch = pytest.importorskip("torch", reason="PyTorch is the oracle")
     random = np.random.default_rng([seed, 5])
     channels = int(random.choice([2, 16, 64, 384, 1024]))
@@ -94,4 +94,4 @@ def test_norm_is_within_one_of_torch(seed):
     real = (torch.tensor(x).float() - zeros[0]) * source
     made = torch.nn.functional.layer_norm(real, (channels,), torch.tensor(gamma), torch.tensor(beta), 1e-5)
     theirs = np.clip(np.rint(made.numpy() / np.float32(output)) + zeros[1], -128, 127)
-    assert np.abs(ours - theirs).max() <= 1 and (ours != theirs).mean() <= 0.002
+    assert np.abs(ours - theirs).max() <= 1 and (ours != theirs).mean() <= 0.001

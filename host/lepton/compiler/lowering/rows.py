@@ -7,7 +7,7 @@ import numpy as np
 from ...arch import RowsOpcode
 from ...arch.rows import EXPONENTIALS, NORM_WORDS, ROW_LENGTH
 from ...graph import Arithmetic, Graph, GraphError, LayerNorm, Node, Op, Softmax
-from ...graph.ops.softmax import fixed_exponentials
+from ...graph.ops.softmax import fixed_exponentials, quotient_factor
 from ..chip_node import ChipNode
 from ..images import image_of
 from ..layers import ChipLayer, RowFunction
@@ -46,7 +46,7 @@ def softmax(context: Context, node: ChipNode, index: int, phase: Phase, op: Soft
     else:
         steps = np.arange(EXPONENTIALS) * (scale_of(source) * op.beta)
         table = np.minimum(np.rint(np.exp(-steps) * 2.0**31), 2**31 - 1).astype(np.int64)
-        multiplier, shift = _factor(1 / scale_of(output))
+        multiplier, shift = _factor(quotient_factor(np.float32(scale_of(output))))
     layer.rows = RowFunction(RowsOpcode.SOFTMAX, {"length": node.image[2], "out_mult": multiplier, "out_shift": shift},
                              table.astype("<u4").tobytes(), "table_addr")
     layer.opcode = RowsOpcode.SOFTMAX
@@ -70,8 +70,8 @@ def norm(context: Context, node: ChipNode, index: int, phase: Phase, op: LayerNo
     layer.out_zero = output.zero_point
     channels = node.image[2]
     planes = np.zeros((layer.output.blocks * context.lanes, NORM_WORDS), np.uint8)
-    planes[:channels, :2] = parameters.factor.astype("<i2").view(np.uint8).reshape(-1, 2)
-    planes[:channels, 2:] = parameters.bias.astype("<i4").view(np.uint8).reshape(-1, 4)
+    planes[:channels, :3] = parameters.factor.astype("<i4").view(np.uint8).reshape(-1, 4)[:, :3]
+    planes[:channels, 3:] = parameters.bias.astype("<i4").view(np.uint8).reshape(-1, 4)
     records = planes.reshape(-1, context.lanes, NORM_WORDS).transpose(0, 2, 1)
     layer.rows = RowFunction(RowsOpcode.NORM, {
         "length": channels, "count": channels, "center": op.center, "epsilon": parameters.epsilon,
@@ -92,6 +92,8 @@ def _row_layer(context: Context, node: ChipNode, index: int, phase: Phase, op: O
 
 def _factor(value: float) -> tuple[int, int]:
     """(out_mult, out_shift) that multiply an exponential's share of the sum by `value`. Raises `GraphError`."""
+    if value <= 0:
+        raise GraphError("the output's scale must be at most 1")
     fraction, exponent = frexp(value)
     multiplier = round(fraction * 2**31)
     shift = 31 - exponent

@@ -7,7 +7,7 @@ import numpy as np
 
 from ...arch.rows import ROW_LENGTH, RSQRT_SEED
 
-_FACTOR_BITS = 15  # of int16 factors, without the sign
+_FACTOR_BITS = 23  # of int24 factors, without the sign
 _SHIFTS = (1, 40)  # what the command can express
 _EPSILON_BITS = 48
 
@@ -18,8 +18,8 @@ class NormRange(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class NormParameters:
-    """`factor` int16 and `bias` int32 by channel, the right shift of the results, and `epsilon` in units of 1/256 of
-    the sum of squares times the channels."""
+    """`factor` (24 bits, int32) and `bias` (int32) by channel, the right shift of the results, and `epsilon` in units of
+    1/256 of the sum of squares times the channels."""
 
     factor: np.ndarray
     bias: np.ndarray
@@ -41,12 +41,12 @@ def norm_parameters(gamma: np.ndarray, beta: np.ndarray | None, epsilon: float, 
     while shift > _SHIFTS[0] and np.abs(bias).max(initial=0) >= 2**31:  # offsets that are far larger than factors
         shift -= 1
         bias = np.rint(offset * 2.0**(shift - 8))
-    factor = np.clip(np.rint(real * 2.0**(shift - 16)), -(2**15), 2**15 - 1)
+    factor = np.clip(np.rint(real * 2.0**(shift - 16)), -(2**_FACTOR_BITS), 2**_FACTOR_BITS - 1)
     scaled = epsilon * (count / source_scale) ** 2 * 256
     if shift < _SHIFTS[0] or np.abs(bias).max(initial=0) >= 2**31 or not 0 <= scaled < 2**_EPSILON_BITS - 1:
         raise NormRange(f"factors up to {largest}, offsets up to {np.abs(offset).max(initial=0)} and epsilon {epsilon} "
                         "with these scales")
-    return NormParameters(factor.astype(np.int16), bias.astype(np.int32), shift, round(scaled))
+    return NormParameters(factor.astype(np.int32), bias.astype(np.int32), shift, round(scaled))
 
 
 def normalize(rows: np.ndarray, parameters: NormParameters, center: bool, zeros: tuple[int, int]) -> np.ndarray:

@@ -24,7 +24,7 @@ from ..numerics.functions import bit_length, logarithm
 from ..operands import OfOne
 from .conditions import axis_of, dims, int8, of_type, require, same_type
 
-__all__ = ["LogSoftmax", "Softmax", "fixed_exponentials"]
+__all__ = ["LogSoftmax", "Softmax", "fixed_exponentials", "quotient_factor"]
 
 _INTEGER_BITS = 5  # kScaledDiffIntegerBits: integer bits of the scaled difference to the maximum
 _ACCUMULATION_BITS = 12  # kAccumulationIntegerBits: integer bits of the sum of exponentials
@@ -168,7 +168,12 @@ def _float_table(scale: float, columns: int, output_scale: np.float32) -> tuple[
     largest = np.float32(np.log(np.float64(np.finfo(np.float32).max / np.float32(columns))))
     room = max(0.0, float(largest) - 5) / scale
     table = np.exp((np.arange(256) - 255.0 + room) * scale).astype(np.float32)
-    return table[::-1].copy(), float(np.floor(np.float32(1) / output_scale))
+    return table[::-1].copy(), quotient_factor(output_scale)
+
+
+def quotient_factor(output_scale: np.float32) -> float:
+    """What a quotient of a float softmax is multiplied by: ONNX Runtime takes the integer part of 1 / scale."""
+    return float(np.floor(np.float32(1) / np.float32(output_scale)))
 
 
 def _input_factor(factor: float, beta: float) -> tuple[int, int, int]:
