@@ -1,0 +1,1 @@
+"""The ROWS engine: functions of all channels of a pixel (`lepton.arch.rows`)."""
