@@ -1,6 +1,6 @@
 """The chip: control, DMA and datapath, with AXI at the edge.
 
-    host ── AXI4-Lite ──► control ── commands ──► LOAD, TENSOR, STORE
+    host ── AXI4-Lite ──► control ── commands ──► LOAD, TENSOR, STORE, ROWS
 
     memory ── AXI4 ──► read port ──► LOAD ──► datapath ──► STORE ──► write port ── AXI4 ──► memory
                            └──► control (programs)
@@ -68,6 +68,8 @@ class Core(wiring.Component):
         connect(m, control=control.load, load=load.control)
         connect(m, control=control.tensor, datapath=datapath.control)
         connect(m, control=control.store, store=store.control)
+        if self.config.row_lanes:
+            connect(m, control=control.rows, datapath=datapath.rows)
         connect(m, control=control.read, port=read_port.clients[0])
         connect(m, load=load.read, port=read_port.clients[1])
         connect(m, load=load.write, datapath=datapath.load_write)
@@ -124,7 +126,7 @@ class Core(wiring.Component):
             controller.bist_failed.eq(datapath.bist_failed),
         ]
         # What may be clocked off outside: an engine has no command and has been quiet for a while.
-        for engine, active in enumerate((control.load, control.tensor, control.store)):
+        for engine, active in enumerate((control.load, control.tensor, control.store, control.rows)):
             quiet = Signal(4, name=f"quiet{engine}")
             m.d.comb += self.clock_enable[engine].eq(~quiet.all())
             with m.If(active.busy | active.command.valid | control.engine_reset | datapath.bist_busy):
@@ -148,7 +150,7 @@ class Chip(wiring.Component):
         middle of a handshake if need be, and memory must do so too: it keeps its contents and answers nothing that it
         was asked before.
     With `config.controller` only, as `rom`, the words of the controller's boot ROM:
-    clock_enable: LOAD, TENSOR, STORE, controller: low while its clock may be stopped.
+    clock_enable: LOAD, TENSOR, STORE, ROWS, controller: low while its clock may be stopped.
     """
 
     def __init__(self, config: ChipConfig, rom: list[int] | None = None):

@@ -1,15 +1,16 @@
-"""The TENSOR engine with the on-chip memories, and the way of LOAD and STORE into them."""
+"""The TENSOR and ROWS engines with the on-chip memories, and the way of LOAD and STORE into them."""
 
 from amaranth.hdl import Cat, DomainRenamer, Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
-from lepton.arch import ChipConfig, Space, Tensor
+from lepton.arch import ChipConfig, Rows, Space, Tensor
 
 from .control.counters import Activity
 from .interfaces import EngineSignature, WordReadSignature, word_write_layout
 from .memory.bist import March
 from .memory.scratchpad import Scratchpad
 from .memory.weights import WeightMemory
+from .rows.engine import RowsEngine
 from .tensor.engine import TensorEngine
 
 
@@ -17,6 +18,7 @@ class Datapath(wiring.Component):
     """Members
     -------
     control: the TENSOR engine's commands. activity: what it does, for the counters.
+    rows: the ROWS engine's commands; only with `config.row_lanes`.
     load_write: words from LOAD for either memory. store_read: the scratchpad for STORE.
     bist_start, bist_busy, bist_failed (scratchpad, weights): the memories' self-test, with `config.controller` only,
     in the clock domain "awake"; no engine may work meanwhile.
@@ -29,7 +31,8 @@ class Datapath(wiring.Component):
             "activity": Out(Activity),
             "load_write": In(stream.Signature(word_write_layout(config))),
             "store_read": In(WordReadSignature(config)),
-        } | ({"bist_start": In(1), "bist_busy": Out(1), "bist_failed": Out(2)} if config.controller else {}))
+        } | ({"rows": In(EngineSignature(Rows))} if config.row_lanes else {})
+          | ({"bist_start": In(1), "bist_busy": Out(1), "bist_failed": Out(2)} if config.controller else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -49,6 +52,12 @@ class Datapath(wiring.Component):
             tensor.high.eq(scratchpad.high),
             tensor.weight_data.eq(weights.data),
         ]
+
+        if self.config.row_lanes:
+            m.submodules.rows = rows = RowsEngine(self.config)
+            connect(m, rows=flipped(self.rows), engine=rows.control)
+            connect(m, rows=rows.read, scratchpad=scratchpad.rows_read)
+            connect(m, rows=rows.write, scratchpad=scratchpad.rows_write)
 
         load = self.load_write
         m.d.comb += [

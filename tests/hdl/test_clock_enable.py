@@ -24,7 +24,7 @@ class Watch:
         core = dut.core
         # The first cycle of a job restarts all engines, which takes a clock edge.
         self.active = [(block.control__busy, block.control__command__valid, core.control.engine_reset)
-                       for block in (core.load, core.datapath, core.store)]
+                       for block in (core.load, core.datapath, core.store, core.datapath.rows)]
         self.stopped = [0] * (CONTROLLER + 1)
         self.ran = [0] * (CONTROLLER + 1)
         self.quiet = [0] * CONTROLLER  # cycles since the engine was last active

@@ -10,7 +10,7 @@ from lepton_sim.memory_profile import Fault, FaultKind
 
 from tests.system.programs import Bench, Program, bits, fill, load, run_good_program, store, tensor
 
-LOAD, TENSOR, STORE = Engine
+LOAD, TENSOR, STORE = Engine.LOAD, Engine.TENSOR, Engine.STORE
 # Of the configuration tiny: bytes, bytes, words, rows.
 SCRATCHPAD = 32 << 10
 WEIGHTS = 16 << 10

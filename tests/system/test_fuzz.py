@@ -59,7 +59,7 @@ def nonsense(random, engine):
         if name.name.startswith("reserved") and name.bits >= 8:
             data[at // 8:(at + name.bits) // 8] = bytes(name.bits // 8)
         elif name.name in ("count1", "count2", "count3", "kernel_x", "kernel_y", "blocks", "nx", "ny", "nz",
-                           "row_bytes", "region", "space", "acc"):
+                           "row_bytes", "region", "space", "acc", "length", "count"):
             small = int(random.integers(0, 5)) if random.random() < 0.95 else 255
             data[at // 8:(at + name.bits) // 8] = small.to_bytes(name.bits // 8, "little")
         elif name.name in ("wait", "post"):
@@ -81,7 +81,7 @@ def some_program(random):
                    for commands in good.streams.values()]
     else:
         streams = [[nonsense(random, engine) for _ in range(random.integers(0, 6))] for engine in Engine]
-        streams[random.integers(0, 3)].append(nonsense(random, Engine.LOAD))
+        streams[random.integers(0, len(Engine))].append(nonsense(random, Engine.LOAD))
     return Program(*streams, name="fuzz"), inputs
 
 

@@ -1,4 +1,4 @@
-"""The control block: everything between the host's registers and the three engines."""
+"""The control block: everything between the host's registers and the engines."""
 
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
@@ -199,12 +199,25 @@ class ControlBlock(wiring.Component):
             counters.blocked.eq(tensor_dispatcher.blocked),
             counters.read_beat.eq(self.read_beat),
             counters.write_beat.eq(self.write_beat & ~self.write_stale),
-            counters.snapshot.eq(done.valid & done.p.snapshot & job.running),
-            counters.snapshot_slot.eq(done.p.layer),
             counters.read.eq(registers.snapshot_read),
             counters.read_slot.eq(registers.snapshot_slot),
             counters.read_counter.eq(registers.snapshot_counter),
             registers.snapshot_data.eq(counters.read_data), registers.snapshot_written.eq(counters.snapshot),
         ]
+        # One snapshot a cycle: that of ROWS waits for TENSOR's. Its next cannot come before: a command takes longer.
+        waiting = Signal()
+        slot = Signal.like(counters.snapshot_slot)
+        tensor_wants = done.valid & done.p.snapshot
+        rows_wants = self.rows.done.valid & self.rows.done.p.snapshot
+        with m.If(tensor_wants):
+            m.d.comb += counters.snapshot_slot.eq(done.p.layer)
+        with m.Elif(waiting):
+            m.d.comb += counters.snapshot_slot.eq(slot)
+        with m.Else():
+            m.d.comb += counters.snapshot_slot.eq(self.rows.done.p.layer)
+        m.d.comb += counters.snapshot.eq((tensor_wants | rows_wants | waiting) & job.running)
+        m.d.sync += waiting.eq(tensor_wants & (rows_wants | waiting))
+        with m.If(rows_wants):
+            m.d.sync += slot.eq(self.rows.done.p.layer)
         for name, _ in COUNTERS:
             m.d.comb += getattr(registers, name.lower()).eq(counters.values[name])

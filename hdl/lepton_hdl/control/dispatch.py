@@ -18,7 +18,8 @@ _IN_FLIGHT = 64
 class Dispatcher(wiring.Component):
     """From the repeater (`i`; `last`: it is the last round of its record) to the engine (`command`), and back (`done`).
 
-    A command is checked when it becomes the next one, before its semaphores: ILLEGAL_OPCODE (address = the opcode) or
+    A command is checked when it becomes the next one, before its semaphores: ILLEGAL_OPCODE (address = the opcode; any
+    command of an engine that the chip does not have) or
     ILLEGAL_FIELD (a header byte that must be zero, or the layer of a snapshot for which the chip has
     no slot; address = the value). The fault is raised when all earlier commands of this engine have finished, so
     that what they do never depends on how far ahead this one was seen.
@@ -100,11 +101,13 @@ class Dispatcher(wiring.Component):
     def _check(self, m, head, legal):
         fault = self.fault
         m.d.comb += [fault.p.engine.eq(self._engine), fault.p.index.eq(self.issued), fault.p.layer.eq(head.layer)]
+        missing = self._engine is Engine.ROWS and not self._config.row_lanes
+        opcodes = () if missing else ENGINE_OPCODES[self._engine]
         problems = [
-            (~head.opcode.matches(*ENGINE_OPCODES[self._engine]), ErrorCode.ILLEGAL_OPCODE, head.opcode),
+            (~head.opcode.matches(*opcodes), ErrorCode.ILLEGAL_OPCODE, head.opcode),
             (head.reserved_header != 0, ErrorCode.ILLEGAL_FIELD, head.reserved_header),
         ]
-        if self._engine is Engine.TENSOR:
+        if "snapshot" in head.shape().members:
             no_slot = head.snapshot & (head.layer >= self._config.layer_slots)
             problems.append((no_slot, ErrorCode.ILLEGAL_FIELD, head.layer))
         m.d.comb += legal.eq(1)

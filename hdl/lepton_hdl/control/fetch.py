@@ -1,4 +1,4 @@
-"""The program fetcher: three command streams from memory, through one read client."""
+"""The program fetcher: four command streams from memory, through one read client."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, fifo, stream, wiring
@@ -36,7 +36,7 @@ class _Check:
 
 
 class ProgramFetcher(wiring.Component):
-    """Starts when `active` rises after a reset: checks all three streams against the region, one a cycle,
+    """Starts when `active` rises after a reset: checks all streams against the region, one a cycle,
     then keeps the queues full.
 
     Every segment is one command and is asked for only when its queue has room for all of its beats, so a beat is

@@ -25,7 +25,7 @@ def constants(config: ChipConfig) -> dict[str, int]:
     return {
         "ID": IDENTIFICATION,
         "VERSION": VERSION,
-        "GEOMETRY": config.lanes | config.columns << 8 | config.bus_bytes << 16,
+        "GEOMETRY": config.lanes | config.columns << 8 | config.bus_bytes << 16 | config.row_lanes << 24,
         "SCRATCHPAD": config.scratchpad_bytes,
         "WEIGHTS": config.weight_bytes,
         "ACCUMULATORS": config.accumulator_rows,

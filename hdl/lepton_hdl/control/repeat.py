@@ -27,6 +27,7 @@ class Repeater(wiring.Component):
                 f"word_bytes must divide the {record.size} bytes of a {record.name} command, not {word_bytes!r}")
         self._record = record
         self._word_bytes = word_bytes
+        self._snapshots = "snapshot" in layout(record).members
         super().__init__({
             "i": In(stream.Signature(8 * word_bytes)),
             "o": Out(stream.Signature(layout(record))),
@@ -82,7 +83,7 @@ class Repeater(wiring.Component):
             m.d.sync += shown[count].eq(1)
         with m.If(~many):
             m.d.sync += shown.post.eq(given.post | _one(given.last_post))
-        if self._record is Tensor:
+        if self._snapshots:
             m.d.sync += snapshot.eq(given.snapshot)
             with m.If(many):
                 m.d.sync += shown.snapshot.eq(0)
@@ -94,9 +95,10 @@ class Repeater(wiring.Component):
         with m.If(left == 2):
             m.d.sync += shown.post.eq(post | _one(shown.last_post))
         m.d.sync += [shown[name].eq(shown[name] + shown[step]) for name, step in STEPS[self._record.name]]
-        if self._record is Tensor:
+        if self._snapshots:
             with m.If(left == 2):
                 m.d.sync += shown.snapshot.eq(snapshot)
+        if self._record is Tensor:
             end = Signal(16)
             unit = Signal(16)
             m.d.comb += [

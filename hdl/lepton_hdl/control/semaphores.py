@@ -33,8 +33,8 @@ class SemaphoreSignature(wiring.Signature):
 
 
 class Semaphores(wiring.Component):
-    """All semaphores start at zero. One request is granted a cycle, LOAD before TENSOR before STORE, so
-    that two engines never take the same count; all three may post at once, and what is posted in one
+    """All semaphores start at zero. One request is granted a cycle, LOAD before TENSOR before STORE before
+    ROWS, so that two engines never take the same count; all four may post at once, and what is posted in one
     cycle can be taken in the next.
 
     A post beyond 255 is SEMAPHORE_OVERFLOW, blamed on the first engine that posted to such a semaphore;
@@ -67,22 +67,20 @@ class Semaphores(wiring.Component):
         for post, port in zip(posts, ports, strict=True):
             m.d.comb += post.eq(Mux(port.post_valid, port.post, 0))
         overflow = Signal(SEMAPHORES)
-        # What a count changes by, -1 to 3, in bits: three posts less what is taken. One addition a count, not four.
-        load, tensor, store = posts
-        odd = Signal(SEMAPHORES)
-        several = Signal(SEMAPHORES)
-        less = Signal(SEMAPHORES)  # the change is negative
-        m.d.comb += [
-            odd.eq(load ^ tensor ^ store),
-            several.eq((load & tensor) | (load & store) | (tensor & store)),
-            less.eq(taken & ~odd & ~several),
-        ]
+        # What a count changes by, -1 to 4, in bits: four posts less what is taken. One addition a count, not five.
+        load, tensor, store, rows = posts
+        change = [Signal(SEMAPHORES, name=f"change_{name}") for name in ("ones", "twos", "fours", "sign")]
+        odd = load ^ tensor ^ store ^ rows
+        twos = (load & tensor) ^ (store & rows) ^ ((load ^ tensor) & (store ^ rows))
+        fours = load & tensor & store & rows
+        m.d.comb += [signal.eq(value) for signal, value in zip(change, (
+            odd ^ taken, twos ^ (taken & ~odd), fours ^ (taken & ~odd & ~twos), taken & ~odd & ~twos & ~fours),
+            strict=True)]
         with m.If(Cat(taken, posts).any()):
             for i, count in enumerate(counts):
-                change = Cat(odd[i] ^ taken[i], several[i] ^ (taken[i] & ~odd[i]), less[i]).as_signed()
                 total = Signal(COUNT_BITS + 1, name=f"total_{i}")
                 # A count is taken only where it is above zero, so the sum is never negative.
-                m.d.comb += total.eq(count + change)
+                m.d.comb += total.eq(count + Cat(bits[i] for bits in change).as_signed())
                 m.d.comb += overflow[i].eq(total[COUNT_BITS])
                 m.d.sync += count.eq(total[:COUNT_BITS] | overflow[i].replicate(COUNT_BITS))
 

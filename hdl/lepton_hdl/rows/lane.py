@@ -90,12 +90,12 @@ class RowLane(wiring.Component):
         m.d.comb += [
             wp.en.eq(self.table_write), wp.addr.eq(self.table_index), wp.data.eq(self.table_entry),
             rp.en.eq(self.enable[1] & self.softmax), rp.addr.eq(below),
-            self.square.eq(scaled), self.exponential.eq(rp.data[11:] + Cat(Const(1, 1), Const(0, 19)) >> 1),
+            self.square.eq(scaled), self.exponential.eq((rp.data[11:] + 1) >> 1),
         ]
         with m.If(self.enable[1]):
             m.d.sync += self.difference.eq(difference)
             with m.If(~self.softmax):
-                m.d.sync += scaled.eq(difference * Mux(self.statistics, difference, Cat(self.count, 0).as_signed()))
+                m.d.sync += scaled.eq(difference * Mux(self.statistics, difference, self.count))
         with m.If(self.enable[2]):
             m.d.sync += value.eq(Mux(self.softmax, rp.data, scaled - self.deviation))
         return value
@@ -149,12 +149,12 @@ class RowLane(wiring.Component):
         """Stages 7 to 11: the result."""
         view = self._view
         bits = 42  # 24 x 16, 32 + 8 and 40 bits are added
-        offset = [(0, self.rounding)]
         if view is View.SIMULATION:
             terms = [normal * self.scale + (self.bias << 8) + self.rounding]
         else:
             bias = Cat(self.bias, self.bias[-1].replicate(bits - 8 - len(self.bias)))
-            terms = split_sum_of_products(m, [(normal, self.scale)], bits, view, [*offset, (8, bias)])
+            terms = split_sum_of_products(m, [(normal, self.scale)], bits, view,
+                                          [(0, self.rounding), (8, bias)])
         parts = [Signal(signed(bits), name=f"scaled_part{i}") for i in range(len(terms))]
         total = Signal(signed(bits))
         window = Signal(NEAR_BITS)
@@ -164,8 +164,7 @@ class RowLane(wiring.Component):
         with m.If(self.enable[7]):
             m.d.sync += [part.eq(term) for part, term in zip(parts, terms, strict=True)]
         with m.If(self.enable[8]):
-            m.d.sync += total.eq(parts[0] if view is View.SIMULATION else
-                                 add_parts(m, parts, bits, view) if len(parts) == 2 else sum(parts))
+            m.d.sync += total.eq(parts[0] if view is View.SIMULATION else add_parts(m, parts, bits, view))
         with m.If(self.enable[9]):
             m.d.sync += [window.eq(shifted), outside.eq(beyond), negative.eq(total[-1])]
         number = Mux(self.inside, near(window, outside, negative), 0)

@@ -123,7 +123,7 @@ class ScalarUnit(wiring.Component):
             m.d.sync += wide.eq(Cat(Const(0, 8), wide[:41] & (~wide[-1]).replicate(41)) + self.epsilon)
             m.next = "LEADING"
 
-    def _newton(self, m, x, nothing, shift, fsm):
+    def _newton(self, m, x, nothing, shift):
         """From the normalized value to the result."""
         under_way = Signal(Product)
         left = Signal(range(NEWTON_STEPS + 1))

@@ -1,4 +1,4 @@
-"""The bench of the whole control block: a host, a memory, three engines, and monitors of its pulses."""
+"""The bench of the whole control block: a host, a memory, the engines, and monitors of its pulses."""
 
 import random
 from collections.abc import Iterable
@@ -87,7 +87,7 @@ class Bench:
         self.memory = Memory(dut, "read", parameters()["bus_bytes"], latency=latency, stall=stall)
         self.engines = [Engine(dut, e.name.lower(), record, duration) for e, record in ENGINE_RECORDS.items()]
         self.ended = 0  # the cycle in which the last job was seen to have ended
-        self._pulses = PulseMonitor(dut, ("engine_reset", "memory_reset", "tensor__done__valid"))
+        self._pulses = PulseMonitor(dut, ("engine_reset", "memory_reset", "tensor__done__valid", "rows__done__valid"))
 
     @classmethod
     async def open(cls, dut: HierarchyObject, *, latency: int = 10, stall: float = 0.0,
@@ -119,6 +119,11 @@ class Bench:
         """Those in which TENSOR has finished a command, since the last job was set up."""
         return self._pulses.cycles["tensor__done__valid"]
 
+    @property
+    def row_dones(self) -> list[int]:
+        """Those in which ROWS has finished one."""
+        return self._pulses.cycles["rows__done__valid"]
+
     async def write(self, name: str, value: int) -> None:
         assert await self.host.write(REGISTERS[name].offset, value) == AxiResp.OKAY, name
 
@@ -145,6 +150,7 @@ class Bench:
         await self.write(f"{Region.PROGRAM.name}_SIZE", len(EngineName) * STREAM_BYTES)
         self.resets.clear()
         self.dones.clear()
+        self.row_dones.clear()
         await self.write("DOORBELL", 1)
 
     async def finish(self) -> State:

@@ -1,4 +1,4 @@
-"""The bench of the program fetcher: a memory below, three consumers above, models of its checks and of its requests."""
+"""The bench of the program fetcher: a memory below, four consumers above, models of its checks and of its requests."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from tests.cocotb_harness import parameters
 from tests.hdl.control.peers import Memory
 
 BASE = 0x1_2345_6000
-OFFSETS = (0, 0x1000, 0x4000)  # of the streams in the region, by engine
+OFFSETS = (0, 0x1000, 0x4000, 0x8000)  # of the streams in the region, by engine
 REGION_BYTES = 0x10000
 SIZES = {engine: record.size for engine, record in ENGINE_RECORDS.items()}
 QUIET_CYCLES = 200  # in which nothing moves: longer than any latency and any pause of these tests

@@ -21,7 +21,7 @@ End = tuple[Engine, int, int, int]
 
 def encode_command(engine: Engine, index: int, fields: Fields) -> bytes:
     """A command of the engine, with a payload that tells it from every other."""
-    marker = {"in_addr": index} if engine is Engine.TENSOR else {"offset": index}
+    marker = {"in_addr" if engine in (Engine.TENSOR, Engine.ROWS) else "offset": index}
     return ENGINE_RECORDS[engine].pack(**{"opcode": ENGINE_OPCODES[engine][0]} | marker | fields)
 
 

@@ -18,7 +18,7 @@ from tests.hdl.control.bench import CAUSES, NO_ERROR, ActivityDriver, Bench, Cou
 from tests.hdl.control.expose import Exposed
 from tests.hdl.control.programs import Fields, expected_end, random_streams
 
-LOAD, TENSOR, STORE = EngineName
+LOAD, TENSOR, STORE, ROWS = EngineName
 
 
 @cocotb.test(timeout_time=3, timeout_unit="ms")
@@ -90,7 +90,7 @@ async def counters_add_up_and_say_when_it_ended(dut):
     begun = bench.now
     activity = ActivityDriver(dut)
     for _ in range(3):
-        assert await bench.run(random_streams((20, 20, 20))) is State.DONE
+        assert await bench.run(random_streams((20, 20, 20, 20))) is State.DONE
         counters = await bench.counters()
         # `driven[i]` was seen by the edge that ended cycle `begun` + i + 1.
         window = activity.driven[bench.resets[0] - begun - 1:bench.ended - begun - 1]
@@ -139,6 +139,30 @@ async def snapshots_hold_one_instant_each(dut):
         previous = values
     counters = await bench.counters()
     assert all(previous[name] <= counters[name] for name in previous) and previous["READ_BEATS"] > 0
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def snapshots_of_rows_wait_for_those_of_tensor(dut):
+    """TENSOR takes one in most cycles; that of a ROWS command comes in the first cycle without one."""
+    bench = await Bench.open(dut, duration=range(1, 3))
+    bench.engines[ROWS].duration = range(20, 30)
+    ActivityDriver(dut)
+    slots = parameters()["layer_slots"]
+    layers = random.sample(range(slots), min(slots - 2, 40))
+    rows = [{"layer": layer, "snapshot": layer % 4 != 3} for layer in layers]
+    busy = slots - 1 if slots - 1 not in layers else next(i for i in range(slots) if i not in layers)
+    tensor = [{"layer": busy, "snapshot": random.random() < 0.9} for _ in range(400)]
+    assert await bench.run({TENSOR: tensor, ROWS: rows}) is State.DONE
+    taken = {time for time, command in zip(bench.dones, tensor, strict=True) if command["snapshot"]}
+    waited = 0
+    for command, time in zip(rows, bench.row_dones, strict=True):
+        if not command["snapshot"]:
+            continue
+        first = next(cycle for cycle in range(time, time + 50) if cycle not in taken)
+        waited += first != time
+        value, response = await bench.host.read(snapshot_offset(command["layer"], "CYCLES"))
+        assert response == AxiResp.OKAY and value == first - bench.resets[0]
+    assert waited
 
 
 @cocotb.test(timeout_time=500, timeout_unit="us")

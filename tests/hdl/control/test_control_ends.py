@@ -20,7 +20,7 @@ async def a_job_ends_when_every_engine_is_quiet(dut):
     for slow in bench.engines:
         for engine in bench.engines:
             engine.linger = 300 if engine is slow else 0
-        await bench.ring(random_streams((5, 5, 5)))
+        await bench.ring(random_streams((5, 5, 5, 5)))
         while len(slow.finished) < 5:
             await RisingEdge(dut.clk)
         for _ in range(250):
@@ -34,7 +34,7 @@ async def a_job_ends_when_every_engine_is_quiet(dut):
 async def a_job_that_is_aborted_ends_when_its_fetches_have(dut):
     """Memory still owes commands when every engine is quiet: no ERROR before they have come."""
     bench = await Bench.open(dut)
-    await bench.ring(random_streams((9, 9, 9)))
+    await bench.ring(random_streams((9, 9, 9, 9)))
     while not any(engine.started for engine in bench.engines):
         await RisingEdge(dut.clk)
     bench.memory.frozen = True

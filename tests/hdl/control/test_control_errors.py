@@ -18,7 +18,7 @@ from tests.hdl.control.bench import NO_ERROR, PROGRAM_BASE, STREAM_BYTES, Bench
 from tests.hdl.control.expose import Exposed
 from tests.hdl.control.programs import random_streams
 
-LOAD, TENSOR, STORE = EngineName
+LOAD, TENSOR, STORE, ROWS = EngineName
 
 
 async def still_works(bench: Bench) -> None:
@@ -27,16 +27,17 @@ async def still_works(bench: Bench) -> None:
         engine.stuck_at = None
         engine.fails = {}
         engine.duration = range(1, 10)
-    streams = random_streams((8, 8, 8))
+    streams = random_streams((8, 8, 8, 8))
     assert await bench.run(streams) is State.DONE
-    assert [len(engine.finished) for engine in bench.engines] == [8, 8, 8]
+    assert [len(engine.finished) for engine in bench.engines] == [8, 8, 8, 8]
     assert await bench.error() == NO_ERROR
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def an_opcode_of_another_engine_is_refused(dut):
     bench = await Bench.open(dut)
-    for engine, opcode in ((LOAD, 0x30), (TENSOR, 0x10), (STORE, 0x11), (LOAD, 0), (TENSOR, 0x24), (STORE, 0xFF)):
+    for engine, opcode in ((LOAD, 0x30), (TENSOR, 0x10), (STORE, 0x11), (LOAD, 0), (TENSOR, 0x24), (STORE, 0xFF), (ROWS, 0x20),
+                           (ROWS, 0x42)):
         # The command waits for a semaphore that no command posts: it is refused all the same.
         streams = {engine: [{}, {"layer": 9}, {"opcode": opcode, "layer": 77, "wait": 1}, {}]}
         assert await bench.run(streams) is State.ERROR
@@ -223,7 +224,7 @@ async def a_job_begins_when_the_last_one_left_nothing_open(dut, kind):
 async def an_illegal_command_is_reported_when_the_earlier_ones_have_finished(dut, wrong):
     """Commands of an engine that take long are finished and have posted before the one behind them is reported."""
     bench = await Bench.open(dut)
-    for engine in (LOAD, TENSOR, STORE):
+    for engine in EngineName:
         bench.engines[engine].duration = range(100, 200)
         streams = {engine: [{"layer": n} for n in range(6)] + [{wrong: 0x77, "layer": 6, "wait": 1}]}
         assert await bench.run(streams) is State.ERROR
@@ -239,7 +240,7 @@ async def a_reset_stops_everything_at_once(dut, bit):
     bench = await Bench.open(dut, stall=0.3)
     for _ in range(5):
         bench.engines[TENSOR].stuck_at = random.randrange(5)
-        await bench.ring(random_streams((20, 20, 20)))
+        await bench.ring(random_streams((20, 20, 20, 20)))
         await cycles(dut, random.randrange(80))
         bench.resets.clear()
         bench.memory_resets.clear()

@@ -28,7 +28,7 @@ from tests.hdl.control.fetch_bench import (
 @cocotb.parametrize(stall=[0.0, 0.4], take=[1.0, 0.1])
 async def delivers_three_streams_in_order(dut, stall, take):
     bench = Bench(dut, latency=random.choice([1, 7, 64]), stall=stall, take=take)
-    await bench.open(counts=(17, 9, 13))
+    await bench.open(counts=(17, 9, 13, 11))
     await bench.settle()
     check_programs(bench.received, bench.programs)
     assert not bench.faults and dut.quiet.value
@@ -40,7 +40,7 @@ async def delivers_three_streams_in_order(dut, stall, take):
 async def planted_errors_are_reported(dut):
     """A wrong bit, a missing command and one too many."""
     bench = Bench(dut, latency=5)
-    await bench.open(counts=(3, 3, 3))
+    await bench.open(counts=(3, 3, 3, 3))
     await bench.settle()
     check_programs(bench.received, bench.programs)
     expected = bench.programs[Engine.STORE]
@@ -55,33 +55,34 @@ async def planted_errors_are_reported(dut):
 @cocotb.test(timeout_time=50, timeout_unit="us")
 async def asks_only_for_what_it_has_room_for(dut):
     bench = Bench(dut, latency=5, take=0.0)
-    await bench.open(counts=(20, 20, 20))
+    await bench.open(counts=(20, 20, 20, 20))
     await bench.settle()
-    assert len(bench.memory.segments) == 3 * QUEUE_DEPTH
+    assert len(bench.memory.segments) == len(Engine) * QUEUE_DEPTH
     assert bench.memory.refused == 0
     bench.consumers[Engine.STORE].take = 1.0  # a stream that stands still does not hold up another
     await bench.settle()
-    check_programs(bench.received, {Engine.LOAD: [], Engine.TENSOR: [], Engine.STORE: bench.programs[Engine.STORE]})
+    check_programs(bench.received, dict.fromkeys(Engine, []) | {Engine.STORE: bench.programs[Engine.STORE]})
 
 
 @cocotb.test(timeout_time=100, timeout_unit="us")
 async def hides_the_latency_of_memory(dut):
-    """Commands 24 cycles apart in all three streams: after the first ones, none is ever late."""
+    """Commands 24 cycles apart in three streams: after the first ones, none is ever late."""
     if parameters()["bus_bytes"] < 16:
         return  # the bus itself needs longer than that for three commands
     bench = Bench(dut, latency=64)
     for consumer in bench.consumers.values():
         consumer.spacing = 24
-    await bench.open(counts=(30, 30, 30))
+    await bench.open(counts=(30, 30, 30, 0))
     await bench.settle()
-    for engine, consumer in bench.consumers.items():
+    for engine in (Engine.LOAD, Engine.TENSOR, Engine.STORE):
+        consumer = bench.consumers[engine]
         assert consumer.times[-1] - consumer.times[0] == 24 * 29, engine
 
 
 @cocotb.test(timeout_time=50, timeout_unit="us")
 async def starts_within_the_latency(dut):
     bench = Bench(dut, latency=64)
-    await bench.open(counts=(1, 1, 1))
+    await bench.open(counts=(1, 1, 1, 1))
     limit = 64 + 10 + SIZES[Engine.LOAD] // parameters()["bus_bytes"]
     await until(dut, lambda: bench.received[Engine.LOAD], limit)
 
@@ -90,9 +91,9 @@ async def starts_within_the_latency(dut):
 async def serves_the_streams_in_turn(dut):
     """The first command of every engine comes before the second of any."""
     bench = Bench(dut)
-    await bench.open(counts=(8, 8, 8))
+    await bench.open(counts=(8, 8, 8, 8))
     await bench.settle()
-    streams = [(address - BASE) // 0x1000 * 0x1000 for address, _ in bench.memory.segments[:9]]
+    streams = [(address - BASE) // 0x1000 * 0x1000 for address, _ in bench.memory.segments[:3 * len(Engine)]]
     assert streams == list(OFFSETS) * 3
 
 
@@ -116,17 +117,19 @@ async def checks_bounds_and_alignment_before_reading(dut):
     bench = Bench(dut)
     tensor_end = 0x1000 + 4 * SIZES[Engine.TENSOR]
     cases = [
-        ([Stream(0, 2), Stream(0x1000, 4), Stream(0x40, 2)], tensor_end - 1, BASE,
+        ([Stream(0, 2), Stream(0x1000, 4), Stream(0x40, 2), Stream()], tensor_end - 1, BASE,
          Fault(ErrorCode.MEMORY_BOUNDS, Engine.TENSOR, 3, 0, BASE + tensor_end - SIZES[Engine.TENSOR])),
-        ([Stream(0, 2), Stream(0x100, 2), Stream(0xFFFF_FFC0, 2)], 0x1000, BASE,
+        ([Stream(0, 2), Stream(0x100, 2), Stream(0xFFFF_FFC0, 2), Stream()], 0x1000, BASE,
          Fault(ErrorCode.MEMORY_BOUNDS, Engine.STORE, 0, 0, BASE + 0xFFFF_FFC0)),
-        ([Stream(0x40, 0x0400_0000), Stream(), Stream()], 0xFFFF_FFFF, BASE,
+        ([Stream(0x40, 0x0400_0000), Stream(), Stream(), Stream()], 0xFFFF_FFFF, BASE,
          Fault(ErrorCode.MEMORY_BOUNDS, Engine.LOAD, (0xFFFF_FFFF - 0x40) // SIZES[Engine.LOAD], 0,
                BASE + 0x40 + (0xFFFF_FFFF - 0x40) // SIZES[Engine.LOAD] * SIZES[Engine.LOAD])),
-        ([Stream(0x20, 2), Stream(0x1000, 2), Stream(0x2000, 2)], 0x10000, BASE,
+        ([Stream(0x20, 2), Stream(0x1000, 2), Stream(0x2000, 2), Stream()], 0x10000, BASE,
          Fault(ErrorCode.ILLEGAL_FIELD, Engine.LOAD, 0, 0, BASE + 0x20)),
-        ([Stream(0, 2), Stream(0x1000, 2), Stream(0x4000, 2)], 0x10000, BASE + 4,
+        ([Stream(0, 2), Stream(0x1000, 2), Stream(0x4000, 2), Stream()], 0x10000, BASE + 4,
          Fault(ErrorCode.ILLEGAL_FIELD, Engine.LOAD, 0, 0, BASE + 4)),
+        ([Stream(0, 2), Stream(0x1000, 2), Stream(0x4000, 2), Stream(0x8000 - 0x80, 2)], 0x8000, BASE,
+         Fault(ErrorCode.MEMORY_BOUNDS, Engine.ROWS, 1, 0, BASE + 0x8000)),
     ]
     for streams, size, base, fault in cases:
         assert await refuses(bench, streams, size, base) == fault
@@ -154,7 +157,7 @@ async def random_checks(dut):
 async def takes_a_stream_that_ends_with_the_region(dut):
     """And streams of no commands, wherever they are said to be."""
     bench = Bench(dut)
-    await bench.open(counts=(0, 0, 3), offsets=(0xFFFF_FFF1, 0xFFFF_FFF1, 0x1000), size=0x1000 + 3 * 64)
+    await bench.open(counts=(0, 0, 3, 0), offsets=(0xFFFF_FFF1, 0xFFFF_FFF1, 0x1000, 0xFFFF_FFF1), size=0x1000 + 3 * 64)
     await bench.settle()
     check_programs(bench.received, bench.programs)
     assert not bench.faults
@@ -166,7 +169,7 @@ async def names_the_command_that_memory_refused(dut, response):
     bench = Bench(dut, stall=0.2)
     bad = BASE + OFFSETS[Engine.TENSOR] + 2 * SIZES[Engine.TENSOR] + 64
     bench.memory.bad[bad] = response
-    await bench.open(counts=(3, 6, 3))
+    await bench.open(counts=(3, 6, 3, 0))
     await until(dut, lambda: bench.faults)
     dut.halt.value = 1
     await bench.settle()
@@ -178,7 +181,7 @@ async def names_the_command_that_memory_refused(dut, response):
 @cocotb.test(timeout_time=100, timeout_unit="us")
 async def comes_to_rest_when_halted(dut):
     bench = Bench(dut, latency=30, stall=0.5)
-    await bench.open(counts=(20, 20, 20))
+    await bench.open(counts=(20, 20, 20, 20))
     await cycles(dut, random.randrange(20, 60))
     dut.halt.value = 1
     await cycles(dut, 2)

@@ -22,7 +22,7 @@ async def a_command_with_a_failing_beat_is_not_given_out(dut, engine):
         bad = BASE + OFFSETS[engine] + 2 * SIZES[engine] + beat * parameters()["bus_bytes"]
         code = ErrorCode.AXI_DECERR if beat % 2 else ErrorCode.AXI_SLVERR
         bench.memory.bad = {bad: Resp.DECERR if beat % 2 else Resp.SLVERR}
-        await bench.open(counts=(4, 4, 4))
+        await bench.open(counts=(4, 4, 4, 4))
         await bench.settle()
         assert bench.faults == [Fault(code, engine, 2, 0, bad)]
         assert bench.received[engine] == bench.programs[engine][:2], beat
@@ -50,10 +50,10 @@ async def bounds_of_programs_in_all_of_their_bits(dut, engine):
 async def longer_programs_behind_a_job_start_nothing(dut):
     """The host writes the registers of the next job while the fetcher still has the state of the last one."""
     bench = Bench(dut, latency=5)
-    await bench.open(counts=(3, 2, 4))
+    await bench.open(counts=(3, 2, 4, 1))
     await bench.settle()
     asked = len(bench.memory.segments)
-    assert asked == 9
+    assert asked == 10
     dut.active.value = 0
     await cycles(dut, 1)
     table = [{"offset": stream.offset, "count": 2 * stream.count} for stream in bench.streams]

@@ -10,10 +10,10 @@ from lepton.arch.commands import ENGINE_RECORDS
 from tests.hdl.control.peers import Started
 from tests.hdl.control.programs import Fields, check_history, encode_command, expected_end, random_streams
 
-LOAD, TENSOR, STORE = Engine
+LOAD, TENSOR, STORE, ROWS = Engine
 STREAMS: dict[Engine, list[Fields]] = {
-    LOAD: [{"post": 1}, {"post": 1}], TENSOR: [{"wait": 1, "post": 0x100}, {"wait": 1}], STORE: [{"wait": 0x100}]}
-CYCLES = {LOAD: [(10, 20), (21, 30)], TENSOR: [(21, 40), (41, 50)], STORE: [(45, 60)]}
+    LOAD: [{"post": 1}, {"post": 1}], TENSOR: [{"wait": 1, "post": 0x100}, {"wait": 1}], STORE: [{"wait": 0x100}], ROWS: []}
+CYCLES = {LOAD: [(10, 20), (21, 30)], TENSOR: [(21, 40), (41, 50)], STORE: [(45, 60)], ROWS: []}
 """In which each command starts and finishes."""
 
 History = dict[Engine, list[Started]]
@@ -79,5 +79,5 @@ def test_the_end_of_programs():
 
 
 def test_random_programs_end_unless_posts_are_lost():
-    ends = [[expected_end(random_streams((20, 20, 20), lost=lost)) for _ in range(20)] for lost in (0.0, 0.5)]
+    ends = [[expected_end(random_streams((20, 20, 20, 20), lost=lost)) for _ in range(20)] for lost in (0.0, 0.5)]
     assert not any(ends[0]) and any(ends[1])

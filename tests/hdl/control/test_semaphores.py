@@ -144,7 +144,7 @@ async def overflow_names_the_first_engine_that_posted(dut):
     bench = await open_bench(Pins(dut))
     seen = 0
     for _ in range(1500):
-        await bench.cycle(Cycle((random_mask(1), None, random_mask(1)), random_posts(8, 0.5)))
+        await bench.cycle(Cycle((random_mask(1), None, random_mask(1), None), random_posts(8, 0.5)))
         seen += bench.model.overflow != 0
     assert seen > 100
 
@@ -153,22 +153,34 @@ async def overflow_names_the_first_engine_that_posted(dut):
 async def a_full_semaphore_may_be_taken_and_posted_at_once(dut):
     bench = await open_bench(Pins(dut))
     for _ in range(LIMIT):
-        await bench.cycle(Cycle(posts=(1, None, None)))
-    await bench.cycle(Cycle((None, 1, None), (None, None, 1)))
+        await bench.cycle(Cycle(posts=(1, None, None, None)))
+    await bench.cycle(Cycle((None, 1, None, None), (None, None, 1, None)))
     assert bench.model.overflow == 0
-    await bench.cycle(Cycle(posts=(None, None, 1)))
+    await bench.cycle(Cycle((None, None, None, 1), (None, None, None, 1)))
+    assert bench.model.overflow == 0
+    await bench.cycle(Cycle(posts=(None, None, 1, None)))
     assert bench.model.overflow == 1
 
 
 @cocotb.test(timeout_time=200, timeout_unit="us")
-@cocotb.parametrize(port=["load__missing", "tensor__grant", "store__grant", "fault__valid", "fault__payload"])
+async def all_engines_post_to_all_semaphores_at_once(dut):
+    """With and without one of them being taken: the largest change of a count."""
+    bench = await open_bench(Pins(dut))
+    everything = (1 << SEMAPHORES) - 1
+    for i in range(140):
+        await bench.cycle(Cycle((everything if i % 2 else None, *NOBODY[1:]), (everything,) * len(Engine)))
+    assert bench.model.overflow == everything
+
+
+@cocotb.test(timeout_time=200, timeout_unit="us")
+@cocotb.parametrize(port=["load__missing", "tensor__grant", "rows__grant", "fault__valid", "fault__payload"])
 async def a_wrong_bit_is_reported(dut, port):
     """The checker notices a planted error of an output in a single cycle."""
     pins = DamagedPins(dut, port)
     bench = await open_bench(pins)
     with pins.reported(f"{port} is"):
         for _ in range(1500):
-            await bench.cycle(Cycle((random_mask(1), random_mask(1), None), random_posts(8, 0.5)))
+            await bench.cycle(Cycle((random_mask(1), random_mask(1), None, random_mask(1)), random_posts(8, 0.5)))
 
 
 def test_semaphores():
