@@ -131,7 +131,10 @@ class RowsBench:
         began = self.done.now
         self.send(*commands)
         await self.finish()
-        check_scratchpad(self.memory, chip.scratchpad, self.config.lanes)
+        try:
+            check_scratchpad(self.memory, chip.scratchpad, self.config.lanes)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {commands}") from None
         return self.done.times[-1] - began
 
     async def stopped(self) -> EngineError:

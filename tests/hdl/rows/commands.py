@@ -11,7 +11,7 @@ from lepton_sim.golden.state import ChipState
 Fields = dict[str, int]
 TABLE_BYTES = 4 * EXPONENTIALS
 CONFIGS = {  # by lanes and row lanes; a piece of a word, a whole word
-    (lanes, row_lanes): ChipConfig(f"rows{lanes}_{row_lanes}", lanes=lanes, columns=lanes, scratchpad_kib=16,
+    (lanes, row_lanes): ChipConfig(f"rows{lanes}_{row_lanes}", lanes=lanes, columns=lanes, scratchpad_kib=32,
                                    weight_kib=4, accumulator_rows=64, row_lanes=row_lanes)
     for lanes, row_lanes in ((4, 1), (4, 4), (8, 2), (16, 4))
 }
