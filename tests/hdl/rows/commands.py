@@ -55,18 +55,23 @@ def random_parameters(blocks: int, lanes: int) -> np.ndarray:
 
 def _steps(sizes: dict[str, int], unit: int, room: int) -> tuple[int, Fields]:
     """Offset of the first word and the steps of a walk over distinct words, in a random order of dimensions, some
-    backwards, within `room` words if it can be."""
-    steps: Fields = {}
+    backwards, with gaps where `room` words allow it."""
+    order = random.sample(sorted(sizes), len(sizes))
+    gaps = [random.choice([0, 0, 1, 2]) for _ in order]
+    for extra in (gaps, [0] * len(order)):
+        steps: Fields = {}
+        span = 1
+        for name, gap in zip(order, extra, strict=True):
+            steps[name] = span + gap
+            span += steps[name] * (sizes[name] - 1)
+        if span <= room:
+            break
     offset = 0
-    span = 1
-    for name in random.sample(sorted(sizes), len(sizes)):
-        step = span + (random.choice([0, 0, 1, 2]) if span * sizes[name] * 2 < room else 0)
-        span += step * (sizes[name] - 1)
+    for name in order:
         if random.random() < 0.3:
-            offset += step * (sizes[name] - 1)
-            step = -step
-        steps[name] = step * unit
-    return offset * unit, steps
+            offset += steps[name] * (sizes[name] - 1)
+            steps[name] = -steps[name]
+    return offset * unit, {name: step * unit for name, step in steps.items()}
 
 
 def random_length(lanes: int, most: int) -> int:

@@ -18,7 +18,7 @@ WRITE_DATA = 1 << 20  # a bit of a word that is written: behind its address of 1
 ERRORS = [
     PlantedError("control__done__payload", r"completion: item 0 is .*, not"),
     PlantedError("control__done__valid", r"completion: item 0 is .*, not"),
-    PlantedError("control__done__valid", r"completion: item \d (is|was not expected)", first=4000),
+    PlantedError("control__done__valid", r"completion: item \d (is|was not expected)", first=200),
     PlantedError("control__error__valid", "EngineError"),
     PlantedError("control__busy", "busy without a command"),
     PlantedError("read__request__payload", "is outside the scratchpad", 1 << 20),
