@@ -1,4 +1,4 @@
-"""The scratchpad with its five clients: driver, model and monitor of the traffic of one cycle at a time."""
+"""The scratchpad with its seven clients: driver, model and monitor of the traffic of one cycle at a time."""
 
 import random
 from collections import Counter
@@ -12,7 +12,8 @@ from tests.bench.layouts import encode
 from tests.bench.pins import Pins
 
 BITS = 32  # of a word in every configuration of these tests
-PORTS = {"residual": "residual_read__request", "store": "store_read__request", "load": "load_write"}
+PORTS = {"residual": "residual_read__request", "store": "store_read__request", "rows": "rows_read__request",
+         "load": "load_write", "rows_write": "rows_write"}
 """The clients that may be stalled."""
 
 Write = tuple[int, int]
@@ -28,6 +29,8 @@ class Traffic:
     residual: int | None = None  # word address
     store: int | None = None  # word address
     load: Write | None = None
+    rows: int | None = None  # word address
+    rows_write: Write | None = None
 
     def asks(self, client: str) -> bool:
         """Whether one of the clients in `PORTS` asks for something."""
@@ -51,14 +54,17 @@ class Driver:
         tensor = offered.tensor or (random.randrange(words), random.randrange(2))
         write = offered.write or (random.randrange(words), random.getrandbits(BITS))
         load = offered.load or (random.randrange(words), random.getrandbits(BITS))
+        rows = offered.rows_write or (random.randrange(words), random.getrandbits(BITS))
         reads = {client: random.randrange(words) if address is None else address
-                 for client, address in (("residual", offered.residual), ("store", offered.store))}
+                 for client, address in (("residual", offered.residual), ("store", offered.store),
+                                           ("rows", offered.rows))}
         ignored = random.getrandbits(20) << 12  # the bits of an address above any scratchpad's depth
         self.pins.set(
             tensor_read__valid=offered.tensor is not None, tensor_write__valid=offered.write is not None,
             tensor_read__payload=encode(tensor_read_layout(self._config), address=tensor[0], pair=tensor[1]),
             tensor_write__payload=encode(tensor_write_layout(self._config), address=write[0], data=write[1]),
             load_write__payload=encode(self._load_layout, address=load[0], data=load[1]),
+            rows_write__payload=encode(tensor_write_layout(self._config), address=rows[0], data=rows[1]),
             **{f"{PORTS[client]}__payload": ignored | address for client, address in reads.items()},
             **{f"{port}__valid": offered.asks(client) for client, port in PORTS.items()})
         return offered
@@ -69,7 +75,7 @@ class Driver:
 
 
 class Model:
-    """A flat memory, and who comes first at a bank: the tensor pipeline, then the residual, then the DMA."""
+    """A flat memory, and who comes first at a bank: the tensor pipeline, then the residual, then the DMA, then ROWS."""
 
     def __init__(self, banks: int) -> None:
         self.words: dict[int, int] = {}
@@ -85,13 +91,16 @@ class Model:
         if traffic.write is not None:
             write_banks = {traffic.write[0] % self._banks}
         served: set[str] = set()
-        for client, word in (("residual", traffic.residual), ("store", traffic.store)):
+        for client, word in (("residual", traffic.residual), ("store", traffic.store), ("rows", traffic.rows)):
             if word is not None:
                 if word % self._banks not in read_banks:
                     served.add(client)
                 read_banks.add(word % self._banks)
-        if traffic.load is not None and traffic.load[0] % self._banks not in write_banks:
-            served.add("load")
+        for client, write in (("load", traffic.load), ("rows_write", traffic.rows_write)):
+            if write is not None:
+                if write[0] % self._banks not in write_banks:
+                    served.add(client)
+                write_banks.add(write[0] % self._banks)
         return served
 
     def step(self, traffic: Traffic, accepted: set[str]) -> dict[str, int]:
@@ -106,10 +115,14 @@ class Model:
             outputs["residual_read__data"] = self.words[traffic.residual]
         if traffic.store is not None and "store" in accepted:
             outputs["store_read__data"] = self.words[traffic.store]
+        if traffic.rows is not None and "rows" in accepted:
+            outputs["rows_read__data"] = self.words[traffic.rows]
         if traffic.write is not None:
             self.words[traffic.write[0]] = traffic.write[1]
         if traffic.load is not None and "load" in accepted:
             self.words[traffic.load[0]] = traffic.load[1]
+        if traffic.rows_write is not None and "rows_write" in accepted:
+            self.words[traffic.rows_write[0]] = traffic.rows_write[1]
         return outputs
 
 

@@ -24,9 +24,12 @@ ERRORS = {
         PlantedError("high", r"high is \d+, not \d+; after Traffic\(", 1 << 31, LATE),
         PlantedError("residual_read__data", r"residual_read__data is \d+, not \d+", 1, LATE),
         PlantedError("store_read__data", r"store_read__data is \d+, not \d+", 1, LATE),
+        PlantedError("rows_read__data", r"rows_read__data is \d+, not \d+", 1, LATE),
         PlantedError("residual_read__request__ready", r"residual_read__request__ready is \d, not \d", 1, LATE),
         PlantedError("store_read__request__ready", r"store_read__request__ready is \d, not \d", 1, LATE),
         PlantedError("load_write__ready", r"load_write__ready is \d, not \d", 1, LATE),
+        PlantedError("rows_read__request__ready", r"rows_read__request__ready is \d, not \d", 1, LATE),
+        PlantedError("rows_write__ready", r"rows_write__ready is \d, not \d", 1, LATE),
     ],
     "march": [
         PlantedError("failed", "the march reports a sound memory"),
@@ -51,10 +54,13 @@ async def traffic_with_a_wrong_output(dut, number):
     config = banked(4)
     bench = ScratchpadBench(Pins(ERRORS[BLOCK][number].planted(dut)), config)
     await bench.start()
-    for _ in range(300):
+    for i in range(300):
         address = random.randrange(config.scratchpad_words - 3)
-        await bench.cycle(Traffic((address, 1), (address, random.getrandbits(BITS)), address + 2, address + 3,
-                                  (address + 1, random.getrandbits(BITS))))
+        last = address + 3
+        # All four banks are read: the last one by STORE and by ROWS in turn.
+        await bench.cycle(Traffic((address, 1), (address, random.getrandbits(BITS)), address + 2, last if i % 2 else None,
+                                  (address + 1, random.getrandbits(BITS)), None if i % 2 else last,
+                                  (address + 2, random.getrandbits(BITS))))
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms", skip=BLOCK != "march")

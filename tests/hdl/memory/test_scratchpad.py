@@ -1,4 +1,4 @@
-"""The scratchpad with all five clients at once, against a flat memory and the documented priorities."""
+"""The scratchpad with all seven clients at once, against a flat memory and the documented priorities."""
 
 import random
 from dataclasses import replace
@@ -33,15 +33,16 @@ def near(top: int = WORDS) -> int:
 @cocotb.parametrize(pause=[NONE, SOME, BURSTS, MOST])
 async def random_traffic(dut, pause):
     bench = await opened(dut)
-    pauses = [stall(pause) for _ in range(5)]
+    pauses = [stall(pause) for _ in range(2 + len(PORTS))]
     for _ in range(CYCLES):
         everything = Traffic((near(WORDS - 1), random.randrange(2)), (near(), random.getrandbits(BITS)), near(), near(),
-                             (near(), random.getrandbits(BITS)))
+                             (near(), random.getrandbits(BITS)), near(), (near(), random.getrandbits(BITS)))
         silent = [name for name, paused in zip(("tensor", "write", *PORTS), pauses, strict=True) if paused()]
         await bench.cycle(replace(everything, **dict.fromkeys(silent)))
     crowded = bench.config.scratchpad_banks == 2 and pause == NONE  # two reads of the tensor pipeline take both banks
     for client in PORTS:
-        assert bench.waits.served[client] > 100, f"{client} was served {bench.waits.served[client]} times"
+        least = 10 if crowded and client == "rows" else 100
+        assert bench.waits.served[client] > least, f"{client} was served {bench.waits.served[client]} times"
         # Random traffic leaves every bank free now and then.
         longest = bench.waits.longest[client]
         assert crowded or longest < 200, f"{client} waited {longest} cycles"
@@ -52,8 +53,9 @@ async def a_word_written_is_read_by_everyone(dut):
     """In the cycle of the write every reader still sees the old word, in the next the new one."""
     bench = await opened(dut)
     for address in (0, 1, bench.config.scratchpad_banks, WORDS - 1):
-        for write in (Traffic(write=(address, 0xAAAA_0000 | address)), Traffic(load=(address, 0x5555_0000 | address))):
-            for reader in ({"residual": address}, {"store": address}, {"tensor": (address, 0)}):
+        for write in (Traffic(write=(address, 0xAAAA_0000 | address)), Traffic(load=(address, 0x5555_0000 | address)),
+                      Traffic(rows_write=(address, 0x3333_0000 | address))):
+            for reader in ({"residual": address}, {"store": address}, {"rows": address}, {"tensor": (address, 0)}):
                 await bench.cycle(replace(write, **reader))
                 await bench.cycle(Traffic(**reader))
                 await bench.cycle(Traffic())
