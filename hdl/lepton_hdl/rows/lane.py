@@ -64,7 +64,7 @@ class RowLane(wiring.Component):
             "shift": In(6), "out_zero": In(signed(8)), "low": In(signed(8)), "high": In(signed(8)),
             "q": In(signed(8)), "largest": In(signed(8)), "deviation": In(signed(21)),
             "factor": In(len(encoded(Signal(signed(32)), view))), "factor_shift": In(5),
-            "scale": In(signed(16)), "bias": In(signed(32)), "inside": In(1),
+            "scale": In(signed(24)), "bias": In(signed(32)), "inside": In(1),
             "difference": Out(signed(9)), "square": Out(17), "exponential": Out(20), "y": Out(signed(8)),
         })
 
@@ -148,7 +148,7 @@ class RowLane(wiring.Component):
     def _scale(self, m, normal):
         """Stages 7 to 11: the result."""
         view = self._view
-        bits = 42  # 24 x 16, 32 + 8 and 40 bits are added
+        bits = 48  # 24 x 24, 32 + 8 and 40 bits are added
         if view is View.SIMULATION:
             terms = [normal * self.scale + (self.bias << 8) + self.rounding]
         else:

@@ -7,7 +7,7 @@ from lepton.arch import ChipConfig
 from lepton.arch.rows import NORM_WORDS
 
 SETS = 2
-_SCALE_BYTES = 2  # an int16; the others of NORM_WORDS are the bias
+_SCALE_BYTES = 3  # an int24; the others of NORM_WORDS are the bias
 
 
 class NormParameters(wiring.Component):
@@ -25,7 +25,7 @@ class NormParameters(wiring.Component):
             "write": In(1), "write_set": In(range(SETS)), "index": In(range(NORM_WORDS)),
             "data": In(8 * config.lanes), "enable": In(1), "set": In(range(SETS)),
             "piece": In(range(max(self._pieces, 2))), "neutral": In(1),
-            "scale": Out(signed(16)).array(config.row_lanes), "bias": Out(signed(32)).array(config.row_lanes),
+            "scale": Out(signed(24)).array(config.row_lanes), "bias": Out(signed(32)).array(config.row_lanes),
         })
 
     def elaborate(self, platform):

@@ -45,11 +45,12 @@ def random_parameters(blocks: int, lanes: int) -> np.ndarray:
     """Parameter records of NORM for `blocks` blocks, as bytes."""
     rng = np.random.default_rng(random.getrandbits(32))
     channels = blocks * lanes
-    limit = 1 << random.choice([3, 12, 15])
+    limit = 1 << random.choice([3, 15, 23])
     bias_limit = 1 << random.choice([1, 16, 31])
-    factor = rng.integers(-limit, limit, channels).astype("<i2")
+    factor = rng.integers(-limit, limit, channels).astype("<i4")
     bias = rng.integers(-bias_limit, bias_limit, channels).astype("<i4")
-    planes = np.concatenate([factor.view(np.uint8).reshape(channels, 2), bias.view(np.uint8).reshape(channels, 4)], 1)
+    planes = np.concatenate([factor.view(np.uint8).reshape(channels, 4)[:, :3],
+                             bias.view(np.uint8).reshape(channels, 4)], 1)
     return planes.reshape(blocks, lanes, NORM_WORDS).transpose(0, 2, 1).ravel()
 
 
@@ -116,7 +117,7 @@ def random_command(chip: ChipState, opcode: RowsOpcode, sizes: Sequence[int] | N
     else:
         fields |= dict(params_addr=constants, in_zero=random.choice([-128, 127, 0, random.randint(-128, 127)]),
                        center=random.getrandbits(1), count=random.choice([length, length, 1, 4096]),
-                       out_shift=random.choice([1, 40, 20, random.randint(10, 24)]),
+                       out_shift=random.choice([1, 40, 20, random.randint(10, 30)]),
                        epsilon=random.choice([0, 0, 1, random.getrandbits(random.randint(1, 48)), 2 ** 48 - 1]))
         data = random_parameters(blocks, lanes)
     assert constants + len(data) <= config.scratchpad_bytes, "the constants do not fit"

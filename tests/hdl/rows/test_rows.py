@@ -5,7 +5,7 @@ import random
 import cocotb
 import numpy as np
 import pytest
-from lepton.arch.rows import ROW_GROUP, ROW_LENGTH, RowsOpcode
+from lepton.arch.rows import NORM_WORDS, ROW_GROUP, ROW_LENGTH, RowsOpcode
 from lepton_hdl.rows.engine import RowsEngine
 from lepton_hdl.views import View
 
@@ -100,7 +100,7 @@ async def the_longest_row(dut, opcode):
         fields |= dict(in_addr=0, out_addr=0, in_block=CONFIG.lanes, out_block=CONFIG.lanes, length=ROW_LENGTH)
         if opcode == RowsOpcode.NORM:
             fields |= dict(count=ROW_LENGTH, in_zero=-128 if value == 127 else 127,
-                           params_addr=CONFIG.scratchpad_bytes - blocks * 6 * CONFIG.lanes)
+                           params_addr=CONFIG.scratchpad_bytes - blocks * NORM_WORDS * CONFIG.lanes)
         else:
             fields |= dict(table_addr=ROW_LENGTH)
             chip.scratchpad[ROW_LENGTH:ROW_LENGTH + 1024] = np.full(256, 0x7FFF_FFFF, np.uint32).view(np.uint8)
