@@ -37,12 +37,12 @@ class RowWalk(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         record = self.record
-        # Counters run down to 1, the innermost loop first.
+        # Counters run down to 1, the innermost loop first. Whether one is there is registered with it: what follows from
+        # it is long enough.
         counts = (self.blocks, record.nx, record.ny, record.nz)
         left = [Signal(len(count), name=f"left{i}") for i, count in enumerate(counts)]
         ends = [Signal(name=f"end{i}") for i in range(len(counts))]
         m.d.comb += [
-            *(end.eq(count == 1) for end, count in zip(ends, left, strict=True)),
             self.ends_row.eq(ends[0]),
             self.ends_command.eq(ends[0] & ends[1] & ends[2] & ends[3]),
         ]
@@ -68,15 +68,16 @@ class RowWalk(wiring.Component):
             with m.If(self.start):
                 m.d.sync += [begin.eq(record[f"{prefix}_addr"]) for begin in begins]
         with m.If(self.start):
-            m.d.sync += [signal.eq(count) for signal, count in zip(left, counts, strict=True)]
+            for counter, end, count in zip(left, ends, counts, strict=True):
+                m.d.sync += [counter.eq(count), end.eq(count == 1)]
         return m
 
     def _count(self, m, counts, left, ends, level):
         """One more of the loop `level`."""
-        m.d.sync += left[level].eq(left[level] - 1)
+        m.d.sync += [left[level].eq(left[level] - 1), ends[level].eq(left[level] == 2)]
         if level + 1 < len(counts):
             with m.If(ends[level]):
-                m.d.sync += left[level].eq(counts[level])
+                m.d.sync += [left[level].eq(counts[level]), ends[level].eq(counts[level] == 1)]
                 self._count(m, counts, left, ends, level + 1)
 
     def _choose(self, m, loops, base, step):

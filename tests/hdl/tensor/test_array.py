@@ -19,7 +19,7 @@ from tests.hdl.tensor.commands import SMALL
 from tests.hdl.views import InView
 
 CYCLES = 1500
-FEW = 56  # multipliers, with which two of four columns are tables
+FEW = 96  # multipliers, with which two of four columns are tables
 
 
 async def open_bench(pins: Pins) -> Bench:
@@ -137,8 +137,8 @@ def test_array(lanes, view, multipliers):
 
 
 def test_products_are_tables_where_multipliers_are_few():
-    """4 columns with 4 products and 12 blocks of the tail each: 64 blocks."""
-    assert [columns_of_tables(SMALL[4], SimpleNamespace(multipliers=count)) for count in (64, 63, 60, 59, FEW, 0)] == [
+    """4 columns with 4 products and 12 blocks of the tail each, and 40 blocks of ROWS: 104."""
+    assert [columns_of_tables(SMALL[4], SimpleNamespace(multipliers=count)) for count in (104, 103, 100, 99, FEW, 0)] == [
         0, 1, 1, 2, 2, 4]
     array = DotArray(SMALL[4])
     written = rtlil.convert(InView(array, View.MULTIPLIERS, FEW),
