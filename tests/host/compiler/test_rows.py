@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from lepton.arch import PRESETS
+from lepton.arch.rows import ROW_LENGTH, RSQRT_SEED
 from lepton.compiler import compile_graph
 from lepton.graph import Arithmetic, LayerNorm, Tensor
-from lepton.graph.numerics.row_norm import norm_parameters, normalize
+from lepton.graph.numerics.row_norm import MOST_CHANNELS, SEEDS, norm_parameters, normalize
 
 from tests.host.compiler.compiler_graphs import CONFIGS, Builder, exact, quantization
 
@@ -95,3 +96,7 @@ def test_norm_is_within_one_of_torch(seed):
     made = torch.nn.functional.layer_norm(real, (channels,), torch.tensor(gamma), torch.tensor(beta), 1e-5)
     theirs = np.clip(np.rint(made.numpy() / np.float32(output)) + zeros[1], -128, 127)
     assert np.abs(ours - theirs).max() <= 1 and (ours != theirs).mean() <= 0.001
+
+
+def test_the_operator_and_the_command_have_the_same_constants():
+    assert (SEEDS, MOST_CHANNELS) == (RSQRT_SEED, ROW_LENGTH)

@@ -43,8 +43,8 @@ class Wrapper:
 
 @pytest.mark.parametrize(("register", "text"), [
     ("ID", r"register ID reads 0xbad, but configuration 'tiny' expects 0x4c455054; is there a Lepton chip"),
-    ("VERSION", r"register VERSION reads 0xbad, .* expects 0x2; use the driver and the chip of the same release"),
-    ("GEOMETRY", r"register GEOMETRY reads 0xbad, .* expects 0x100404; open the device with the configuration that"),
+    ("VERSION", r"register VERSION reads 0xbad, .* expects 0x3; use the driver and the chip of the same release"),
+    ("GEOMETRY", r"register GEOMETRY reads 0xbad, .* expects 0x1100404; open the device with the configuration that"),
     ("ACCUMULATORS", r"register ACCUMULATORS reads 0xbad, .* expects 0x100;"),
 ])
 def test_another_chip_is_refused(device, register, text):

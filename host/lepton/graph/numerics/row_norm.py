@@ -1,11 +1,13 @@
 """Layer normalization of int8 in integers, as the chip's NORM computes it (`lepton.arch.rows`)."""
 
 from dataclasses import dataclass
-from math import frexp
+from math import frexp, isqrt
 
 import numpy as np
 
-from ...arch.rows import ROW_LENGTH, RSQRT_SEED
+MOST_CHANNELS = 4096  # so that sums of squares times the channels stay below 2**50; the chip's limit as well
+# First approximations of 1/sqrt(v), Q1.30, by the top four bits of v in Q2.29: exact in the middle of each interval.
+SEEDS = (0,) * 4 + tuple(isqrt((8 << 60) // (2 * i + 1)) for i in range(4, 16))
 
 _FACTOR_BITS = 23  # of int24 factors, without the sign
 _SHIFTS = (1, 40)  # what the command can express
@@ -18,8 +20,8 @@ class NormRange(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class NormParameters:
-    """`factor` (24 bits, int32) and `bias` (int32) by channel, the right shift of the results, and `epsilon` in units of
-    1/256 of the sum of squares times the channels."""
+    """`factor` (24 bits, int32) and `bias` (int32) by channel, the right shift of the results, and `epsilon` in units
+    of 1/256 of the sum of squares times the channels."""
 
     factor: np.ndarray
     bias: np.ndarray
@@ -34,8 +36,8 @@ def norm_parameters(gamma: np.ndarray, beta: np.ndarray | None, epsilon: float, 
     real = gamma.astype(np.float64) / output_scale
     offset = np.zeros(count) if beta is None else beta.astype(np.float64) / output_scale
     largest = max(float(np.abs(real).max()), 2.0**-20)
-    if count > ROW_LENGTH or not np.isfinite(largest) or not np.isfinite(offset).all():
-        raise NormRange(f"{count} channels with factors up to {largest}; at most {ROW_LENGTH} channels and finite ones")
+    if count > MOST_CHANNELS or not np.isfinite(largest) or not np.isfinite(offset).all():
+        raise NormRange(f"{count} channels with factors up to {largest}; at most {MOST_CHANNELS} channels and finite ones")
     shift = min(16 + _FACTOR_BITS - frexp(largest)[1], _SHIFTS[1])
     bias = np.rint(offset * 2.0**(shift - 8))
     while shift > _SHIFTS[0] and np.abs(bias).max(initial=0) >= 2**31:  # offsets that are far larger than factors
@@ -68,7 +70,7 @@ def normalize(rows: np.ndarray, parameters: NormParameters, center: bool, zeros:
 
 def _reciprocal_root(v: np.ndarray) -> np.ndarray:
     """1/sqrt(v) in Q1.30 for v in [1, 4) in Q2.29: three Newton steps y * (3 - v * y * y) / 2."""
-    y = np.asarray(RSQRT_SEED, np.int64)[v >> 27]
+    y = np.asarray(SEEDS, np.int64)[v >> 27]
     for _ in range(3):
         y = (y * ((3 << 29) - ((v * (y * y >> 30)) >> 30))) >> 30
     return y
