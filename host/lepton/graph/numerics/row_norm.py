@@ -37,7 +37,8 @@ def norm_parameters(gamma: np.ndarray, beta: np.ndarray | None, epsilon: float, 
     offset = np.zeros(count) if beta is None else beta.astype(np.float64) / output_scale
     largest = max(float(np.abs(real).max()), 2.0**-20)
     if count > MOST_CHANNELS or not np.isfinite(largest) or not np.isfinite(offset).all():
-        raise NormRange(f"{count} channels with factors up to {largest}; at most {MOST_CHANNELS} channels and finite ones")
+        raise NormRange(f"{count} channels with factors up to {largest}: at most {MOST_CHANNELS} channels, finite "
+                        "factors")
     shift = min(16 + _FACTOR_BITS - frexp(largest)[1], _SHIFTS[1])
     bias = np.rint(offset * 2.0**(shift - 8))
     while shift > _SHIFTS[0] and np.abs(bias).max(initial=0) >= 2**31:  # offsets that are far larger than factors
