@@ -27,7 +27,7 @@ _INTERLEAVED_PASSES = 20
 _LAST_INTERLEAVED_PASSES = 4
 
 
-ROWS_PASSES = 3  # of the ROWS engine over the words of a row (docs/decisions/26)
+ROWS_PASSES = 3  # of the ROWS engine over the words of a row (docs/decisions/27)
 
 
 @dataclass(frozen=True)
