@@ -4,6 +4,12 @@ from amaranth.hdl import ValueLike
 from amaranth.utils import exact_log2
 
 
+def above_power(value, power: int) -> ValueLike:
+    """Whether an unsigned value, wider than `power`, is above it; `power` is a power of two."""
+    bit = exact_log2(power)
+    return value[bit + 1:].any() | (value[bit] & value[:bit].any())
+
+
 def word_outside(address, size: int, lanes: int) -> ValueLike:
     """Whether a word of `lanes` bytes at byte `address` leaves a memory of `size` bytes; both are powers of two."""
     first = exact_log2(lanes)
