@@ -12,7 +12,7 @@ from math import inf
 
 from ..arch import ChipConfig, Engine, RowsOpcode, TensorOpcode
 from ..arch.repeat import record_words
-from ..arch.rows import EXPONENTIALS, NORM_WORDS, ROW_GROUP
+from ..arch.rows import EXPONENTIALS, ROW_GROUP
 from .commands import Command
 
 # Of the default memory profile (`lepton_sim.memory_profile`).
@@ -40,7 +40,8 @@ _DONE = 14  # from the last command's end to the counters' stop
 _ISSUE = 2  # from the last address of a command to the first of the next
 
 _ROWS_START = 20  # from a ROWS command's start to its first word, and from its last word to `done`
-_ROWS_GROUP = (100, 90)  # the drains between the passes of a group of rows: NORM, SOFTMAX
+_ROWS_GROUP = 66  # the drains between the passes of a group of rows
+_ROWS_SCALAR = (36, 24)  # from one row to the next in the scalar unit: NORM's root, SOFTMAX's reciprocal
 
 # Empirical: LOAD is this much slower while a window unit skips pixels, since they meet in the scratchpad's banks.
 _STRIDED = 1.18
@@ -244,11 +245,9 @@ class _RowsTimes:
         rows = fields["nx"] * fields["ny"] * fields["nz"]
         words = -(-fields["length"] // config.lanes)
         groups = -(-rows // ROW_GROUP)
-        each = config.lanes // max(config.row_lanes, 1)
-        cycles = rows * words * each * (3 if softmax else 2) + groups * _ROWS_GROUP[softmax]
-        if not softmax:
-            cycles += groups * words * NORM_WORDS
-        elif fields.get("load_table"):
+        row = words * config.lanes // max(config.row_lanes, 1)
+        cycles = rows * ((2 if softmax else 1) * row + max(row, _ROWS_SCALAR[softmax])) + groups * _ROWS_GROUP
+        if fields.get("load_table"):
             cycles += 4 * EXPONENTIALS // config.lanes
         done = start + _ROWS_START + cycles
         return done, done
