@@ -46,8 +46,9 @@ def random_job(rng: np.random.Generator) -> tuple[Program, np.ndarray]:
     if rng.random() < 0.5:
         at = int(rng.integers(8, Rows.size))
         records[int(rng.integers(0, 2))][at] ^= 1 << int(rng.integers(0, 8))
-    walk = tensor(nx=int(rng.integers(1, 1000)), in_addr=CONSTANTS, in_x=LANES, out_addr=TENSOR_RESULTS, wait=bits(2),
-                  post=bits(12), kernel_x=int(rng.integers(1, 9)), in_kx=0, snapshot=1, layer=5)
+    walk = tensor(nx=int(rng.integers(1, CONFIG.accumulator_rows)), in_addr=CONSTANTS, in_x=LANES,
+                  out_addr=TENSOR_RESULTS, wait=bits(2), post=bits(12), kernel_x=int(rng.integers(1, 9)), in_kx=0,
+                  snapshot=1, layer=5)
     program = Program(
         [fill(CONFIG.weight_bytes, space=1, fill=1), load(CONFIG.scratchpad_bytes, post=bits(1, 2))], [walk],
         [store(CONFIG.scratchpad_bytes, wait=bits(10, 11, 12))], [bytes(record) for record in records], name="rows",

@@ -8,7 +8,7 @@ It waits for ever behind none of them, as all of them walk over the banks and en
 their program.
 """
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out

@@ -1,7 +1,7 @@
 """One lane of the ROWS engine: a channel in every cycle, from its byte to what is summed, and to its result.
 
     stage 0    q, the channel
-          1    d, the difference from the zero point; the difference from the largest value, which the table is read with
+          1    d, the difference from the zero point; that from the largest value, with which the table is read
           2    the table's entry; d * d or count * d                        what is summed
           3    the entry, or count * d - S
           4, 5 times r or y
@@ -16,14 +16,14 @@ both are half up, as nothing is negative, so the first is the addition of 2**30 
 (`tensor.rounding`). t is y[c] limited to 24 bits, which are more than the limits of an int8 need.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from lepton.arch.rows import EXPONENTIALS
 
 from ..tensor.rounding import NEAR_BITS, clamp, near, shift_right
-from ..views import Digits, View, add_parts, recoded, split_sum_of_products, view_of
+from ..views import Digits, View, add_parts, recoded, split_sum_of_products
 
 STAGES = 12  # of a channel, the last with the result
 SUM_STAGE = 2  # in which `difference`, `square` and `exponential` are there
@@ -46,8 +46,8 @@ class RowLane(wiring.Component):
     -------
     enable: bit s: stage s holds a channel, which goes on to stage s + 1 with the coming clock edge.
     table_write, table_index, table_entry: fills the table of exponentials.
-    softmax: SOFTMAX, or NORM. statistics: d * d at stage 2 rather than count * d. zero, count, rounding, shift, out_zero,
-        low, high: of the command; `rounding`: half of the last place of what is shifted by `shift`.
+    softmax: SOFTMAX, or NORM. statistics: d * d at stage 2 rather than count * d. zero, count, rounding, shift,
+        out_zero, low, high: of the command; `rounding`: half of the last place of what is shifted by `shift`.
     q, largest: the channel and the largest value of its row, at stage 0. deviation: S, at stage 2.
     factor, factor_shift: r or y as `encoded`, and the shift that belongs to it, at stages 3 and 5.
     scale, bias: the channel's parameters, at stage 7. inside: the row has this channel, at stage 10.

@@ -26,7 +26,8 @@ class RowSums(wiring.Component):
     def __init__(self, lanes: int):
         self._lanes = lanes
         super().__init__({
-            "enable": In(1), "enable_sum": In(1), "inside": In(lanes), "first": In(1), "last": In(1), "row": In(ROW_BITS),
+            "enable": In(1), "enable_sum": In(1), "inside": In(lanes),
+            "first": In(1), "last": In(1), "row": In(ROW_BITS),
             "difference": In(_DIFFERENCE).array(lanes), "term": In(_SQUARE_BITS).array(lanes),
             "take": In(1), "done": Out(1), "done_row": Out(ROW_BITS), "largest": Out(signed(8)),
             "deviation": Out(signed(DEVIATION_BITS)), "total": Out(SUM_BITS),

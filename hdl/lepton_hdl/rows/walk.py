@@ -37,8 +37,8 @@ class RowWalk(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         record = self.record
-        # Counters run down to 1, the innermost loop first. Whether one is there is registered with it: what follows from
-        # it is long enough.
+        # Counters run down to 1, the innermost loop first. Whether one is there is a register, too: what follows
+        # from it is a long path.
         counts = (self.blocks, record.nx, record.ny, record.nz)
         left = [Signal(len(count), name=f"left{i}") for i, count in enumerate(counts)]
         ends = [Signal(name=f"end{i}") for i in range(len(counts))]

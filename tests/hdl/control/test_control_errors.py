@@ -36,8 +36,8 @@ async def still_works(bench: Bench) -> None:
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def an_opcode_of_another_engine_is_refused(dut):
     bench = await Bench.open(dut)
-    for engine, opcode in ((LOAD, 0x30), (TENSOR, 0x10), (STORE, 0x11), (LOAD, 0), (TENSOR, 0x24), (STORE, 0xFF), (ROWS, 0x20),
-                           (ROWS, 0x42)):
+    for engine, opcode in ((LOAD, 0x30), (TENSOR, 0x10), (STORE, 0x11), (LOAD, 0), (TENSOR, 0x24), (STORE, 0xFF),
+                           (ROWS, 0x20), (ROWS, 0x42)):
         # The command waits for a semaphore that no command posts: it is refused all the same.
         streams = {engine: [{}, {"layer": 9}, {"opcode": opcode, "layer": 77, "wait": 1}, {}]}
         assert await bench.run(streams) is State.ERROR

@@ -12,7 +12,8 @@ from tests.hdl.control.programs import Fields, check_history, encode_command, ex
 
 LOAD, TENSOR, STORE, ROWS = Engine
 STREAMS: dict[Engine, list[Fields]] = {
-    LOAD: [{"post": 1}, {"post": 1}], TENSOR: [{"wait": 1, "post": 0x100}, {"wait": 1}], STORE: [{"wait": 0x100}], ROWS: []}
+    LOAD: [{"post": 1}, {"post": 1}], TENSOR: [{"wait": 1, "post": 0x100}, {"wait": 1}], STORE: [{"wait": 0x100}],
+    ROWS: []}
 CYCLES = {LOAD: [(10, 20), (21, 30)], TENSOR: [(21, 40), (41, 50)], STORE: [(45, 60)], ROWS: []}
 """In which each command starts and finishes."""
 

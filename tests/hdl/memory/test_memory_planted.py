@@ -58,9 +58,9 @@ async def traffic_with_a_wrong_output(dut, number):
         address = random.randrange(config.scratchpad_words - 3)
         last = address + 3
         # All four banks are read: the last one by STORE and by ROWS in turn.
-        await bench.cycle(Traffic((address, 1), (address, random.getrandbits(BITS)), address + 2, last if i % 2 else None,
-                                  (address + 1, random.getrandbits(BITS)), None if i % 2 else last,
-                                  (address + 2, random.getrandbits(BITS))))
+        await bench.cycle(Traffic((address, 1), (address, random.getrandbits(BITS)), address + 2,
+                                  last if i % 2 else None, (address + 1, random.getrandbits(BITS)),
+                                  None if i % 2 else last, (address + 2, random.getrandbits(BITS))))
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms", skip=BLOCK != "march")

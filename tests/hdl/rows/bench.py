@@ -152,5 +152,5 @@ class RowsBench:
         done = len(self.done.items)
         await cycles(self.dut, QUIET)
         assert not self.dut.control__busy.value, "busy again"
-        assert (len(self.reads.requests.items), len(self.writes.items), len(self.done.items)) == (reads, writes, done), \
-            "the engine did not stay quiet"
+        moved = (len(self.reads.requests.items), len(self.writes.items), len(self.done.items))
+        assert moved == (reads, writes, done), "the engine did not stay quiet"

@@ -111,7 +111,8 @@ def random_command(chip: ChipState, opcode: RowsOpcode, sizes: Sequence[int] | N
     fields |= dict(out_zero=random.choice([-128, 127, 0, random.randint(-128, 127)]), out_min=low, out_max=high)
     constants = 2 * room * lanes
     if opcode == RowsOpcode.SOFTMAX:
-        fields |= dict(load_table=1, table_addr=constants, out_shift=random.choice([0, 31, 23, 23, random.randint(8, 31)]),
+        fields |= dict(load_table=1, table_addr=constants,
+                       out_shift=random.choice([0, 31, 23, 23, random.randint(8, 31)]),
                        out_mult=random.choice([0, 0, 1, 2 ** 31 - 1, random.randrange(1 << 30, 1 << 31)]))
         data = random_table().view(np.uint8)
     else:

@@ -138,8 +138,8 @@ def test_array(lanes, view, multipliers):
 
 def test_products_are_tables_where_multipliers_are_few():
     """4 columns with 4 products and 12 blocks of the tail each, and 40 blocks of ROWS: 104."""
-    assert [columns_of_tables(SMALL[4], SimpleNamespace(multipliers=count)) for count in (104, 103, 100, 99, FEW, 0)] == [
-        0, 1, 1, 2, 2, 4]
+    counts = (104, 103, 100, 99, FEW, 0)
+    assert [columns_of_tables(SMALL[4], SimpleNamespace(multipliers=count)) for count in counts] == [0, 1, 1, 2, 2, 4]
     array = DotArray(SMALL[4])
     written = rtlil.convert(InView(array, View.MULTIPLIERS, FEW),
                             ports=[value for _, _, value in array.signature.flatten(array)])
