@@ -10,7 +10,7 @@ SETS = 2
 _SCALE_BYTES = 3  # an int24; the others of NORM_WORDS are the bias
 
 
-class NormParameters(wiring.Component):
+class ParameterSets(wiring.Component):
     """Members
     -------
     write, write_set, index, data: word `index` of the record of K channels (`lepton.arch.rows.NORM_WORDS`).

@@ -13,7 +13,7 @@ from ..memory.scratchpad import tensor_write_layout
 from ..views import view_of
 from .lane import ENTRY_BITS, FACTOR_STAGE, SCALE_STAGE, STAGES, SUM_STAGE, RowLane, encoded
 from .multiplier import StepMultiplier
-from .parameters import NormParameters
+from .parameters import ParameterSets
 from .scalar import ScalarUnit
 from .sums import DEVIATION_BITS, RowSums
 from .walk import ROW_BITS, WORD_TAG
@@ -60,7 +60,7 @@ class RowPipeline(wiring.Component):
         view = view_of(platform)
         m.submodules.sums = sums = RowSums(config.row_lanes)
         m.submodules.writer = writer = RowWriter(config)
-        m.submodules.parameters = parameters = NormParameters(config)
+        m.submodules.parameters = parameters = ParameterSets(config)
         m.submodules.scalar = scalar = ScalarUnit()
         m.submodules.multiplier = multiplier = StepMultiplier()
         lanes = [RowLane(view) for _ in range(config.row_lanes)]
