@@ -71,7 +71,7 @@ def write(where: Path) -> list[str]:
 
 
 def _commands() -> Iterator[str]:
-    yield from _heading("Commands", "What the three engines execute, from `lepton.arch.commands`.")
+    yield from _heading("Commands", "What the engines execute, from `lepton.arch.commands` and `lepton.arch.rows`.")
     yield ""
     yield from _table(("Engine", "Command", "Bytes", "Opcodes"), (
         (engine.name, record.name, record.size,
