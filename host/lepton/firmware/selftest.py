@@ -76,8 +76,8 @@ def self_test(config: ChipConfig, start: int) -> SelfTest:
     size = {Region.PROGRAM: len(program), Region.INPUT: image.nbytes, Region.OUTPUT: len(expected)}
     fields = {f"{r.name.lower()}_{part}": values[r] for r in where for part, values in (
         ("offset", where), ("size", size))}
-    fields |= {f"{e.name.lower()}_program": at[e] for e in Engine}
-    fields |= {f"{e.name.lower()}_count": len(streams[e]) for e in Engine}
+    fields |= {f"{e.name.lower()}_program": at.get(e, 0) for e in Engine}
+    fields |= {f"{e.name.lower()}_count": len(streams.get(e, ())) for e in Engine}
     record = JobRecord.pack(magic=JOB_MAGIC, timeout=TIMEOUT, **fields)
     return SelfTest(record + bytes(program) + image.tobytes(), start, where[Region.OUTPUT], len(expected),
                     zlib.crc32(expected))
