@@ -11,6 +11,8 @@ from lepton.arch.controller import (
     CONTROLLER_WINDOW,
     DATA_BASE,
     DATA_BYTES,
+    STORED_BASE,
+    WINDOW_BASE,
     WINDOW_STRIDE,
     CopyMode,
 )
@@ -21,7 +23,7 @@ from .crc import crc32_word
 from .stored import WORD_BITS
 
 LOCAL_BITS = exact_log2(CODE_BYTES // 4)  # of a word address in the larger memory
-WINDOWS_AT = 0x80 // 4  # first window's word in the stored registers
+WINDOWS_AT = (WINDOW_BASE - STORED_BASE) // 4  # first window's word in the stored registers
 TIMEOUT_BITS = 20  # 2**20 cycles, about 1 ms at 1 GHz: more than any memory takes that still works
 
 

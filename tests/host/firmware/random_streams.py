@@ -82,7 +82,7 @@ class Model:
 
 BAD = ((dict(magic=1), Refusal.MAGIC), (dict(crc=5), Refusal.CRC), (dict(priority=PRIORITIES), Refusal.PRIORITY),
        (dict(program_offset=WINDOW), Refusal.REGION), (dict(load_count=5), Refusal.STREAM),
-       (dict(flags=1, program_hash=3), Refusal.PROGRAM_HASH), (dict(reserved1=1 << 200), Refusal.RESERVED))
+       (dict(flags=1, program_hash=3), Refusal.PROGRAM_HASH), (dict(reserved1=1 << 150), Refusal.RESERVED))
 
 
 def random_stream(library, seed, steps):
