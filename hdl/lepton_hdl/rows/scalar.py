@@ -202,9 +202,9 @@ def _leading_zeros(value, even):
 
 
 def _any_and_zeros(value):
-    """Whether a bit is one, and the zeros above it, of a value whose length is a power of two."""
-    if len(value) == 1:
-        return value[0], Cat()
+    """Whether a bit is one, and the zeros above it, of a value whose length is a power of two, at least 2."""
+    if len(value) == 2:
+        return value.any(), ~value[1]
     half = len(value) // 2
     any_low, zeros_low = _any_and_zeros(value[:half])
     any_high, zeros_high = _any_and_zeros(value[half:])
