@@ -40,6 +40,15 @@ class Command:
 
 
 @dataclass(frozen=True)
+class WeightRows:
+    """Rows of one LOAD to the weight memory: of `size` bytes, in up to three loops of (count, bytes between them in
+    memory, bytes between them on chip)."""
+
+    size: int
+    loops: tuple[tuple[int, int, int], ...] = ()
+
+
+@dataclass(frozen=True)
 class Area:
     """Part of an activation in the scratchpad: blocks, rows and columns [start, stop), without gaps."""
 
@@ -75,20 +84,22 @@ def tile_area(address: int, blocks: tuple[int, int], tile: Tile, lanes: int) -> 
     return Area(address, blocks, tile.rows, tile.columns, lanes, (tile.columns[1] - tile.columns[0]) * lanes)
 
 
-def transfer(opcode: DmaOpcode, layer: int, region: Region, offset: int, area: Area, part: Area, memory_block: int,
-             memory_row: int, memory_pixel: int) -> Command:
+def transfer(opcode: DmaOpcode, layer: int, region: Region, offset: int, area: Area, part: Area,
+             image: Image) -> Command:
     """LOAD or STORE of `part`'s blocks, rows and columns between its place in `area` and memory.
 
-    `offset` is where the tensor starts in the region, `memory_block`, `memory_row` and `memory_pixel` its strides
-    there.
+    `offset` is where `image`, the tensor, starts in the region.
     """
+    memory_block = image.block_bytes
+    memory_row = image.row_bytes
+    memory_pixel = image.pixel_bytes
     b0, b1 = part.blocks
     r0, r1 = part.rows
     c0, c1 = part.columns
     columns = (c1 - c0) * part.pixel_bytes
     rows = r1 - r0
     blocks = b1 - b0
-    if part.columns == area.columns and area.row_bytes == memory_row:
+    if image.folded and part.columns == area.columns and area.row_bytes == memory_row:
         columns = area.row_bytes  # whole rows, with what follows the last pixel
     offset += b0 * memory_block + r0 * memory_row + c0 * memory_pixel
     local = area.at(b0, r0, c0 * part.pixel_bytes)
@@ -162,11 +173,19 @@ def packed_transfers(opcode: DmaOpcode, layer: int, region: Region, offset: int,
     return commands
 
 
-def weight_transfer(layer: int, offset: int, address: int, size: int) -> Command:
-    """LOAD of constants at `offset` in region PROGRAM to byte `address` of the weight memory."""
-    fields = {"opcode": DmaOpcode.LOAD, "layer": layer, "region": Region.PROGRAM, "space": Space.WEIGHTS,
-              "offset": offset, "local": address, "row_bytes": size, "count1": 1, "count2": 1, "count3": 1}
-    return Command(Engine.LOAD, fields, [], [Access(Memory.WEIGHTS, address, address + size)])
+def weight_transfer(layer: int, region: Region, offset: int, address: int, rows: "WeightRows") -> Command:
+    """LOAD of rows that begin at `offset` of a region to the weight memory, the first of them to byte `address`."""
+    fields = {"opcode": DmaOpcode.LOAD, "layer": layer, "region": region, "space": Space.WEIGHTS,
+              "offset": offset, "local": address, "row_bytes": rows.size, "count1": 1, "count2": 1, "count3": 1}
+    read = rows.size
+    written = rows.size
+    for i, (count, memory_step, local_step) in enumerate(rows.loops, 1):
+        fields |= {f"count{i}": count, f"mem_step{i}": memory_step, f"local_step{i}": local_step}
+        read += (count - 1) * memory_step
+        written += (count - 1) * local_step
+    contended = _WRITTEN_REGIONS.get(region)
+    memory = [] if contended is None else [Access(contended, offset, offset + read)]
+    return Command(Engine.LOAD, fields, memory, [Access(Memory.WEIGHTS, address, address + written)])
 
 
 def constant_transfer(layer: int, offset: int, address: int, size: int) -> Command:

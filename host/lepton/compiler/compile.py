@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from itertools import groupby
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from .images import Alias, image_of
 from .layers import ChipLayer
 from .lowering import Context, Lowering
 from .lowering.rules import refusal
-from .operands import between_host_operators
+from .operands import between_host_operators, transposes_at_edges
 from .placement import LayerDoesNotFit, Placer
 from .rule import NotOnChip
 from .schedule import schedule
@@ -73,6 +74,7 @@ def compile_graph(graph: Graph, config: str | ChipConfig = "base", *, input_type
     refused = {id(node): reason for node in graph.nodes if (reason := refusal(graph, node)) is not None}
     for node in between_host_operators(graph, set(refused)):
         refused[id(node)] = "the host has its operand and reads its result"
+    refused |= transposes_at_edges(graph, set(refused))
     while True:
         model = CompiledModel(graph.name, config, digest, [_info(graph, name) for name in graph.inputs],
                               [_info(graph, name) for name in graph.outputs])
@@ -148,12 +150,13 @@ def _chip_step(graph: Graph, segment: ChipJob, model: CompiledModel) -> ChipStep
     failed: list[tuple[Node, str]] = []
     for chip in segment.chip:
         try:
-            made = lowering.layers(chip, len(layers))
+            first = layers[-1].index + 1 if layers else 0
+            made = lowering.layers(chip, first)
             layers += made
             owners += [chip] * len(made)
-            counts.append(len(made))
-            if len(made) > config.layer_slots:
-                raise NotOnChip((chip.node, f"it takes {len(made)} layers, and a job of the chip has at most "
+            counts.append(layers[-1].index + 1 - first if made else 0)
+            if counts[-1] > config.layer_slots:
+                raise NotOnChip((chip.node, f"it takes {counts[-1]} layers, and a job of the chip has at most "
                                             f"{config.layer_slots}"))
         except NotOnChip as error:
             failed += error.reasons
@@ -161,7 +164,7 @@ def _chip_step(graph: Graph, segment: ChipJob, model: CompiledModel) -> ChipStep
             failed.append((chip.node, str(error)))
     if failed:
         raise NotOnChip(*failed)
-    if len(layers) > config.layer_slots:
+    if sum(counts) > config.layer_slots:
         raise TooManyLayers(counts)
     layers[-1].finishes = True
     try:
@@ -177,17 +180,20 @@ def _chip_step(graph: Graph, segment: ChipJob, model: CompiledModel) -> ChipStep
     try:
         image, streams, records = encode(program, {layer.index: layer.name for layer in layers})
     except FieldOverflow as error:
-        raise NotOnChip((owners[error.layer].node, str(error))) from error
+        owner = next(chip for chip, layer in zip(owners, layers, strict=True) if layer.index == error.layer)
+        raise NotOnChip((owner.node, str(error))) from error
     check_sizes(graph.name, {Region.PROGRAM: len(image)})
     prediction = predict(program.commands, records, config)
     step = len(model.steps)
     offsets = placement.memory
     sizes = placement.sizes
-    model.layers += [
-        LayerInfo(layer.index, layer.name, layer.op, tuple(map(int, layer.input_shape)),
-                  tuple(map(int, layer.output_shape)), layer.macs, layer.weight_bytes, step,
-                  _plan(tiling, prediction.layers[layer.index]))
-        for layer, tiling in zip(layers, placement.tilings, strict=True)]
+    for index, group in groupby(zip(layers, placement.tilings, strict=True), lambda pair: pair[0].index):
+        parts = list(group)
+        layer = parts[0][0]
+        model.layers.append(LayerInfo(
+            index, layer.name, layer.op, tuple(map(int, layer.input_shape)), tuple(map(int, layer.output_shape)),
+            sum(part.macs for part, _ in parts), sum(part.weight_bytes for part, _ in parts), step,
+            _plan([tiling for _, tiling in parts], prediction.layers[index])))
     inputs = tuple(_binding(graph, source.tensor, offsets[name].offset, source.layout, source.table)
                    for name, source in context.inputs.items())
     outputs = tuple(_output_binding(context, alias, offsets[alias.tensor].offset) for alias in segment.aliases)
@@ -206,11 +212,13 @@ def _output_binding(context: Context, alias: Alias, offset: int) -> Binding:
     return _binding(context.graph, alias.name, offset, layout, alias.table)
 
 
-def _plan(tiling: Tiling, cycles: float) -> LayerPlan:
+def _plan(tilings: list[Tiling], cycles: float) -> LayerPlan:
+    """The plan of a layer, or of several that share its index: then the first one's tiles, and sums of the others."""
+    tiling = tilings[0]
     streams = tuple(name for name in ("source", "output", "residual") if getattr(tiling.streams, name))
-    compute, read, weights = (round(float(cost), 1) for cost in tiling.costs)
-    return LayerPlan((tiling.rows, tiling.columns, tiling.blocks), tiling.tile_count, streams, round(cycles, 1),
-                     compute, read, weights, tiling.tried)
+    compute, read, weights = (round(float(sum(costs)), 1) for costs in zip(*(t.costs for t in tilings), strict=True))
+    return LayerPlan((tiling.rows, tiling.columns, tiling.blocks), sum(t.tile_count for t in tilings), streams,
+                     round(cycles, 1), compute, read, weights, tiling.tried)
 
 
 def _placement(graph: Graph, found: list[ChipJob], refused: dict[int, str], model: CompiledModel) -> list[Placed]:

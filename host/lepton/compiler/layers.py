@@ -82,6 +82,16 @@ class Image:
         return replace(self, height=self.height // y, width=self.width // x, row_bytes=self.row_bytes * y,
                        pixel_bytes=self.pixel_bytes * x, inset=inset)
 
+    def pixels(self, first: int, count: int) -> "Image":
+        """`count` pixels from `first` on, counted through the rows, as one row."""
+        return replace(self, height=1, width=count, row_bytes=self.block_bytes,
+                       inset=self.inset + first * self.pixel_bytes)
+
+    def part(self, first_block: int, blocks: int) -> "Image":
+        """`blocks` blocks from its block `first_block` on."""
+        return replace(self, first_block=self.first_block + first_block, blocks=blocks,
+                       of_blocks=self.of_blocks or self.blocks)
+
     @property
     def lane_count(self) -> int:
         """Channels in a pixel of a block."""
@@ -117,6 +127,31 @@ class RowFunction:
     address: str
 
 
+@dataclass(frozen=True)
+class Addend:
+    """What the passes of one plane of a product of two activations add for a zero point.
+
+    of_pad: the products of `value` with the tiles, for which the walk is over pixels outside the image; otherwise
+    those of the image with a tile of `value` in every lane that has a channel.
+    """
+
+    value: int
+    of_pad: bool
+
+
+@dataclass(frozen=True)
+class TilesInMemory:
+    """Weight tiles that are an activation in memory: output channel n is pixel n of `image`, which is one row; lanes
+    and input blocks are those of its channels, of which there are `channels`. Unused lanes are 0.
+
+    `addends` are the planes behind the first, that of the products themselves.
+    """
+
+    image: Image
+    channels: int
+    addends: tuple[Addend, ...] = ()
+
+
 def _plane(weights: np.ndarray, plane: int) -> np.ndarray:
     """One of the int8 addends of int16 weights: what remains after those before it, as far as an int8 reaches."""
     for _ in range(plane):
@@ -135,7 +170,7 @@ class ChipLayer:
     lane by lane: output block b reads input block b, and `params[i]` serves part i.
     """
 
-    index: int
+    index: int  # of its counters, which it may share with others of its operator
     name: str
     op: str
     opcode: TensorOpcode | RowsOpcode
@@ -157,6 +192,7 @@ class ChipLayer:
     window: "WindowWalk | None" = None  # for WINDOW, whose `kernel` counts groups of kernel rows
     rows: RowFunction | None = None
     weights: list[np.ndarray] | None = None
+    computed: TilesInMemory | None = None  # the weights are these; `weights` has only their shapes
     first_block: list[int] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
     arrives: bool = False  # the source comes from outside while the layer computes
@@ -211,6 +247,8 @@ class ChipLayer:
     @cached_property
     def planes(self) -> int:
         """How many int8 the weights are the sum of: -128..127, then what is left, and so on."""
+        if self.computed is not None:
+            return 1 + len(self.computed.addends)
         planes = 1
         while any((_plane(w, planes) != 0).any() for w in self.tiles if w.dtype != np.int8):
             planes += 1
@@ -222,7 +260,7 @@ class ChipLayer:
 
     def box_is_empty(self, ob: int, box: Box) -> bool:
         """True where all of a part's weights are 0."""
-        return not self._box(ob, box).any()
+        return self.computed is None and not self._box(ob, box).any()
 
     def _box(self, ob: int, box: Box) -> np.ndarray:
         first = self.first_block[ob]

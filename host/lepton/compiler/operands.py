@@ -14,7 +14,7 @@ from math import prod
 import numpy as np
 
 from ..arch.commands import Tensor as TensorCommand
-from ..graph import Graph, Node
+from ..graph import Graph, Node, Transpose
 from .images import Alias, ImageShape, Operand, image_of, repeated_image
 from .lowering.rules import RULES
 
@@ -153,6 +153,24 @@ class Operands:
             elif not renames(producer):
                 return None if id(producer) in self.on_host else found
             found = replace(found, tensor=producer.inputs[0])
+
+
+def transposes_at_edges(graph: Graph, on_host: set[int]) -> dict[int, str]:
+    """The ids of Transposes that the host takes, and why: it has the operand, or it reads the result and changes its
+    layout anyway."""
+    found: dict[int, str] = {}
+    while True:
+        operands = Operands(graph, on_host | set(found), 1)
+        more = {}
+        for node in graph.nodes:
+            if isinstance(node.op, Transpose) and id(node) not in on_host | set(found):
+                if node.inputs[0] in operands.outside:
+                    more[id(node)] = "the host has its operand"
+                elif operands.is_read_by_host(node.outputs[0]):
+                    more[id(node)] = "the host reads its result"
+        if not more:
+            return found
+        found |= more
 
 
 def between_host_operators(graph: Graph, on_host: set[int]) -> list[Node]:

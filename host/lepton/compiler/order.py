@@ -5,14 +5,14 @@ from itertools import pairwise
 
 from ..arch import ChipConfig
 from .tiling import Tile, Tiling
-from .weights import LayerWeights
+from .weights import WeightSource
 
 # Parts of a job's last tile. Of n parts, 1/n of the tile is left to store after the last command: four hide three
 # quarters of that time, and further ones hide little more for a command each.
 _LAST_PARTS = 4
 
 
-def block_groups(tiling: Tiling, weights: LayerWeights, config: ChipConfig) -> list[list[int]]:
+def block_groups(tiling: Tiling, weights: WeightSource, config: ChipConfig) -> list[list[int]]:
     """Output blocks whose weights are used for one tile after the other before the next group's are loaded.
 
     With the source on chip weights travel once, so each block is a group. A streamed source travels once per

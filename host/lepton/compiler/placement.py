@@ -47,6 +47,7 @@ class Placement:
     memory: dict[str, Place]  # buffer -> place in memory, for what travels
     sizes: dict[Region, int]  # of INPUT, OUTPUT and SCRATCH
     constants: bytes  # activations that are constant, from the beginning of region PROGRAM on
+    kept: frozenset[str]  # buffers that are in memory too, since layers read weight tiles from there
 
 
 @dataclass(eq=False)
@@ -55,7 +56,8 @@ class _Buffer:
     first: int  # layers that it lives through
     last: int
     outside: bool = False
-    uses: int = 0
+    uses: int = 0  # as source or residual, not as weights
+    made: bool = False
 
     @property
     def size(self) -> int:
@@ -102,13 +104,18 @@ class Placer:
                     buffer = self.buffers.setdefault(image.name, _Buffer(image, position, position, outside=True))
                     buffer.last = position
                     buffer.uses += 1
+            if layer.computed is not None:
+                tiles = layer.computed.image
+                self.buffers.setdefault(tiles.name, _Buffer(tiles, position, position, outside=True)).last = position
             buffer = self.buffers.setdefault(layer.output.name, _Buffer(layer.output, position, position))
             buffer.last = position  # others may have written other blocks
+            buffer.made = True
         # What several layers write pixel by pixel (`phases`) is stored in the same way, from tile buffers.
         scattered = {layer.output.name for layer in layers if layer.output.inset} & set(outputs)
         scattered |= {layer.output.name for layer in layers if layer.output.channels}  # packed only in memory
+        self.kept = frozenset(layer.computed.image.name for layer in layers if layer.computed is not None)
         self.resident = {name for name, b in self.buffers.items()
-                         if b.size <= config.scratchpad_bytes and name not in scattered}
+                         if b.size <= config.scratchpad_bytes and name not in scattered and (b.uses or b.made)}
 
     def place(self) -> Placement:
         """Raises `LayerDoesNotFit`."""
@@ -125,7 +132,7 @@ class Placer:
             memory[name] = Place(Region.PROGRAM, len(constants))
             constants += data
         return Placement(tilings, slots, {name: addresses[name] for name in self.resident}, memory, sizes,
-                         bytes(constants))
+                         bytes(constants), self.kept)
 
     def _streams(self, layer: ChipLayer) -> Streams:
         return Streams(layer.source.name not in self.resident, layer.output.name not in self.resident,
@@ -167,10 +174,12 @@ class Placer:
         return tiling.bytes == 0 or tiling.rows * tiling.columns >= enough
 
     def _demote(self, alive: list[str], position: int) -> None:
-        """Give up one resident tensor: first those that the host sends and one layer reads, then the largest."""
-        def worth(name: str) -> tuple[bool, int, str]:
+        """Give up one resident tensor: first those that layers only read as weights, then those that the host sends and
+        one layer reads, then the largest."""
+        def worth(name: str) -> tuple[bool, bool, int, str]:
             buffer = self.buffers[name]
-            return not (buffer.outside and buffer.uses == 1), -buffer.size, name
+            return (name not in self.kept or buffer.uses > 0, not (buffer.outside and buffer.uses == 1), -buffer.size,
+                    name)
         self.resident.remove(min(alive, key=worth))
 
     def _fail(self, position: int, layer: ChipLayer) -> None:
@@ -210,7 +219,7 @@ class Placer:
         return slots
 
     def _memory(self) -> tuple[dict[str, Place], dict[Region, int]]:
-        """Inputs and outputs in their regions one after the other, spilled tensors in SCRATCH by lifetime."""
+        """Inputs and outputs in their regions one after the other, spilled and kept tensors in SCRATCH by lifetime."""
         memory: dict[str, Place] = {}
         sizes = {Region.INPUT: 0, Region.OUTPUT: 0, Region.SCRATCH: 0}
         for region, names in ((Region.INPUT, self.inputs), (Region.OUTPUT, self.outputs)):
@@ -219,7 +228,8 @@ class Placer:
                 end = sizes[region] + self.buffers[name].size
                 sizes[region] = -(-end // MEMORY_ALIGNMENT) * MEMORY_ALIGNMENT
         spilled = [_Item(name, b.size, b.first, b.last) for name, b in self.buffers.items()
-                   if name not in self.resident and name not in memory and name not in self.constants]
+                   if (name not in self.resident or name in self.kept) and name not in memory
+                   and name not in self.constants]
         for key, offset in _first_fit(spilled, MEMORY_ALIGNMENT).items():
             name = str(key)
             memory[name] = Place(Region.SCRATCH, offset)

@@ -4,6 +4,7 @@ The order decides what each engine does after what; `semaphores` derives from it
 before the commands that need them, so that the LOAD engine runs ahead as far as buffers allow.
 """
 
+from dataclasses import replace
 from itertools import groupby
 
 from ..arch import ChipConfig, DmaOpcode, Region, Tensor
@@ -26,7 +27,8 @@ from .placement import MEMORY_ALIGNMENT, Placement
 from .row_walks import row_walk
 from .tiling import Tile
 from .walks import add_tail, walk
-from .weights import LayerWeights, WeightRing
+from .weights import LayerWeights, Piece, WeightRing, WeightSource
+from .weights_in_memory import SharedConstants, WeightsInMemory
 
 
 def schedule(layers: list[ChipLayer], placement: Placement, config: ChipConfig, inputs: list[str],
@@ -51,6 +53,7 @@ class _State:
         self.inputs = inputs
         self.outputs = outputs
         self.memory = WeightRing(config)
+        self.shared = SharedConstants(program.constants)
         self.table: bytes | None = None  # what the tail holds
         self.loaded: dict[tuple[str, int], int] = {}  # resident inputs: bytes of a block that have been loaded
 
@@ -77,8 +80,7 @@ class _LayerScheduler:
         # The table stays in the tail; a layer brings its own where that of the layer before is another one.
         self.brings_table = layer.table not in (None, state.table)
         state.table = layer.table or state.table
-        self.weights = LayerWeights(position, self.tiling, self.config, self.program.constants,
-                                    layer.table if self.brings_table else None)
+        self.weights = self._weight_source(layer.table if self.brings_table else None)
         self.dot = layer.weighted
         self.source_keys: dict[object, int] = {}  # what the source's tile buffers hold
         self.turns = {"source": 0, "output": 0, "residual": 0}
@@ -116,6 +118,11 @@ class _LayerScheduler:
                 break
             self._weights(index)
 
+    def _weight_source(self, table: bytes | None) -> WeightSource:
+        if self.layer.computed is not None:
+            return WeightsInMemory(self.tiling, self.layer.computed, self.config, self.state.shared, table)
+        return LayerWeights(self.tiling, self.config, self.program.constants, table)
+
     # loads
 
     def _weights(self, index: int) -> int:
@@ -124,8 +131,18 @@ class _LayerScheduler:
         address = self.state.memory.find(batch)
         if address is None:
             address = self.state.memory.take(batch)
-            self.program.commands.append(weight_transfer(self.layer.index, batch.offset, address, batch.size))
+            for piece in batch.pieces:
+                region, start = self._place(piece)
+                self.program.commands.append(weight_transfer(self.layer.index, region, start + piece.offset,
+                                                             address + piece.at, piece.rows))
         return address // self.config.lanes
+
+    def _place(self, piece: Piece) -> tuple[Region, int]:
+        """Region and offset of what a piece is a part of."""
+        if piece.image is None:
+            return Region.PROGRAM, 0
+        place = self.state.placement.memory[piece.image.name]
+        return place.region, place.offset
 
     def _load(self, image: Image, area: Area, part: Area) -> None:
         self._transfer(DmaOpcode.LOAD, image, area, part)
@@ -136,7 +153,7 @@ class _LayerScheduler:
             self.program.commands += packed_transfers(opcode, self.layer.index, place.region, place.offset, part, image)
             return
         self.program.commands.append(transfer(opcode, self.layer.index, place.region, place.offset + image.offset,
-                                              area, part, image.block_bytes, image.row_bytes, image.pixel_bytes))
+                                              area, part, image))
 
     def _slot(self, kind: str) -> int:
         addresses = getattr(self.slots, kind)
@@ -148,6 +165,15 @@ class _LayerScheduler:
         """A resident image with all rows of `blocks` up to those needed, None where it is not resident."""
         area = self.state.resident(image)
         if area is not None and image.name in self.state.inputs:
+            self._load_rows(image, rows, blocks)
+        return area
+
+    def _load_rows(self, image: Image, rows: tuple[int, int], blocks: tuple[int, int]) -> None:
+        """Load what is not there yet of a resident input."""
+        if not image.folded:  # other layers may read other pixels of the same rows
+            image = replace(image, inset=0, width=image.row_bytes // image.pixel_bytes)
+        area = self.state.resident(image)
+        if area is not None:
             loaded = self.state.loaded
             # Counted in bytes, since other layers may see the same pixels in other rows.
             for done, group in groupby(range(*blocks), key=lambda b: loaded.get((image.name, image.first_block + b), 0)
@@ -159,7 +185,6 @@ class _LayerScheduler:
                     self._load(image, area, part)
                     loaded |= dict.fromkeys(((image.name, image.first_block + block) for block in run),
                                             rows[1] * image.row_bytes)
-        return area
 
     def _source(self, tile: Tile, blocks: tuple[int, int]) -> Area:
         image = self.layer.source
@@ -198,11 +223,13 @@ class _LayerScheduler:
         blocks = self.tiling.block_groups[group]
         boxes = self.tiling.boxes[group] if self.dot else [Box(blocks, (0, layer.kernel[0]), (0, layer.kernel[1]))]
         area = self.state.resident(image)
-        stored = area is None or image.name in self.state.outputs
+        stored = area is None or image.name in self.state.outputs or image.name in self.state.placement.kept
         for i, box in list(enumerate(boxes))[which]:
             unit = self.weights.units[(group, i) if self.dot else (0, 0)]
             source = self._source(tile, box.blocks)
-            base = self._weights(unit.batch)
+            self._weights(unit.batch)
+            record = self._weights(unit.record)
+            base = self._weights(unit.batch)  # where the record has taken its place in the memory
             last = i == len(boxes) - 1
             residual = None
             if last:
@@ -210,9 +237,12 @@ class _LayerScheduler:
                 if area is None:
                     area = tile_area(self._slot("output"), blocks, tile, self.config.lanes)
             command = walk(layer, tile, blocks, box, source, first=i == 0)
+            if layer.computed is not None and box.plane and layer.computed.addends[box.plane - 1].of_pad:
+                # below the image: every pixel is padding
+                command.fields |= {"pad": layer.computed.addends[box.plane - 1].value, "iy0": layer.source.height}
             if self.tiling.interleaved:
                 command.fields["acc"] = group * tile.pixels
-            params = base + unit.params + tile.part.index * layer.param_words
+            params = record + unit.params + tile.part.index * layer.param_words
             self._add_weights(command, base + unit.tiles, params, box, last)
             if last and area is not None:
                 add_tail(command, layer, tile, blocks, area, residual)
@@ -236,7 +266,7 @@ class _LayerScheduler:
             data.extend(layer.rows.constants)
         source = self._source(tile, blocks)
         area = self.state.resident(image)
-        stored = area is None or image.name in self.state.outputs
+        stored = area is None or image.name in self.state.outputs or image.name in self.state.placement.kept
         if area is None:
             area = tile_area(self._slot("output"), blocks, tile, self.config.lanes)
         self.last = row_walk(layer, tile, blocks, source, area, constants, first)

@@ -108,7 +108,7 @@ class Tiling:
         """
         layer = self.layer
         pixels = self.rows * self.columns
-        return (self.dot and layer.window is None and not self.streams.source
+        return (self.dot and layer.window is None and layer.computed is None and not self.streams.source
                 and self.tile_count == len(self._reductions) == 1 and pixels < self.config.lanes
                 and pixels <= Tensor.find("acc_z").maximum
                 and pixels * layer.output.blocks <= self.config.accumulator_rows)
@@ -216,7 +216,8 @@ class Tiling:
     def weight_bytes(self) -> int:
         """Bytes of weights and parameters that one walk over the layer reads."""
         layer = self.layer
-        tiles = layer.planes * sum(int(w.size) for w in layer.tiles) if self.dot else 0
+        planes = layer.planes if layer.computed is None else 1
+        tiles = planes * sum(int(w.size) for w in layer.tiles) if self.dot else 0
         return tiles + len(layer.params) * layer.param_words * self.config.lanes
 
     @property

@@ -7,50 +7,75 @@ enough to become a single record (`repeat`).
 from dataclasses import dataclass
 
 from ..arch import ChipConfig
+from .commands import WeightRows
+from .layers import Image
 from .tiling import Tiling
 
-_ALIGNMENT = 64  # whole beats on every bus (`ChipConfig.bus_bytes` is at most 64)
+ALIGNMENT = 64  # whole beats on every bus (`ChipConfig.bus_bytes` is at most 64)
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Weights of one command: words from the start of the batch; the parameter record follows the tiles."""
+    """Weights of one command: words from the start of a batch."""
 
     batch: int  # index in the layer
     tiles: int
     params: int
+    record: int  # the batch that has the parameter record, mostly that of the tiles, which it follows
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one LOAD brings: `rows` from `offset` on, of the constants or of the activation `image`, to `at` bytes from
+    the start of the batch."""
+
+    offset: int
+    rows: WeightRows
+    at: int = 0
+    image: Image | None = None
 
 
 @dataclass(eq=False)
 class WeightBatch:
-    """What one LOAD brings: `size` bytes at `offset` of the constants."""
+    """What is loaded together: `size` bytes of the weight memory."""
 
-    layer: int
-    offset: int
     size: int
+    pieces: list[Piece]
 
 
-class LayerWeights:
-    """A layer's constants, appended to `constants`, in batches of units in the order of their use.
+class WeightSource:
+    """Where the weights of a layer's commands come from: `units` by (output block, index of the box), in `batches`.
 
-    A `table` that the layer brings is the last batch, `table_batch`.
+    A table that the layer brings is the last batch, `table_batch`.
     """
 
-    def __init__(self, layer_position: int, tiling: Tiling, config: ChipConfig, constants: bytearray,
-                 table: bytes | None = None):
+    def __init__(self) -> None:
         self.batches: list[WeightBatch] = []
-        self.units: dict[tuple[int, int], Unit] = {}  # (output block, box index) -> unit; (0, 0) for SUM and MAX
+        self.units: dict[tuple[int, int], Unit] = {}  # (0, 0) alone for SUM and MAX
+        self.table_batch = 0
+
+    @property
+    def size(self) -> int:
+        return sum(b.size for b in self.batches)
+
+
+class LayerWeights(WeightSource):
+    """A layer's constants, appended to `constants`, in batches of units in the order of their use."""
+
+    def __init__(self, tiling: Tiling, config: ChipConfig, constants: bytearray, table: bytes | None = None):
+        super().__init__()
         lanes = config.lanes
         layer = tiling.layer
 
         def add(data: bytes) -> int:
-            constants.extend(bytes(-len(constants) % _ALIGNMENT))
-            self.batches.append(WeightBatch(layer_position, len(constants), len(data)))
+            constants.extend(bytes(-len(constants) % ALIGNMENT))
+            self.batches.append(WeightBatch(len(data), [Piece(len(constants), WeightRows(len(data)))]))
             constants.extend(data)
             return len(self.batches) - 1
 
         if not layer.weighted and layer.rows is None:
-            self.units[0, 0] = Unit(add(b"".join(layer.params)), 0, 0)
+            self.units[0, 0] = Unit(0, 0, 0, 0)
+            add(b"".join(layer.params))
         order = [(ob, i) for ob, boxes in enumerate(tiling.boxes if layer.weighted else [])
                  for i in range(len(boxes))]
         if tiling.interleaved:
@@ -60,14 +85,11 @@ class LayerWeights:
             data = layer.box_weights(ob, boxes[i])
             tiles = len(data) // lanes
             data += layer.params[ob] if i == len(boxes) - 1 else b""
-            self.units[ob, i] = Unit(add(data), 0, tiles)
+            batch = add(data)
+            self.units[ob, i] = Unit(batch, 0, tiles, batch)
         self.table_batch = len(self.batches)
         if table is not None:
             add(table)
-
-    @property
-    def size(self) -> int:
-        return sum(b.size for b in self.batches)
 
 
 class WeightRing:

@@ -7,6 +7,7 @@
     folded    the first of them on few channels, kernel columns in lanes
     windows   depthwise convolutions in the window unit
     phases    larger images: one layer for each place of an output pixel among those of an input pixel
+    products  products of two activations, and transposes
     lanewise  pools, means and tables: lane by lane
     rows      softmax: functions of all channels of a pixel
     averages  what divides a sum as the framework does

@@ -121,8 +121,10 @@ def pack(context: Context, operand: Operand, index: int) -> ChipLayer:
     return replace(select(context, operand.tensor, context.view(own), output, index), op="Reshape")
 
 
-def select(context: Context, tensor: str, view: ChannelView, output: Image, index: int) -> ChipLayer:
-    """Channels of `view` to the lanes of `output`: a copy, or sums with weights 0 and 1."""
+def select(context: Context, tensor: str, view: ChannelView, output: Image, index: int,
+           kept: np.ndarray | None = None) -> ChipLayer:
+    """Channels of `view` to the lanes of `output`: a copy, or sums with weights 0 and 1. Lanes for which `kept` is
+    False become 0."""
     shape = (1, output.height, output.width, len(view.lanes))
     source = replace(view.image, height=output.height, width=output.width, row_bytes=output.width * context.lanes)
     common: dict[str, Any] = {
@@ -130,11 +132,11 @@ def select(context: Context, tensor: str, view: ChannelView, output: Image, inde
         "checks_columns": True, "out_zero": 0, "out_min": -128, "out_max": 127, "input_shape": shape,
         "output_shape": shape, "rounding": Rounding.FLOAT if context.floats else Rounding.DOUBLE,
         "parts": [Part((0, output.height), (0, output.width))]}
-    if view.plain:
+    if view.plain and kept is None:
         return ChipLayer(index, tensor, "Copy", TensorOpcode.MAX, source, output, pad=-128,
                          params=[context.identity()], **common)
-    ones = np.ones((len(view.lanes), 1, 1, 1), np.int8)
-    tiles, first = make_tiles(context.lanes, ones, np.arange(len(ones)), view.lanes)
+    ones = np.ones(len(view.lanes), np.int8) if kept is None else kept.astype(np.int8)
+    tiles, first = make_tiles(context.lanes, ones.reshape(-1, 1, 1, 1), np.arange(len(ones)), view.lanes)
     return ChipLayer(index, tensor, "Select", TensorOpcode.DOT, source, output, pad=0,
                      params=[context.identity()] * len(tiles), weights=tiles, first_block=first, **common)
 

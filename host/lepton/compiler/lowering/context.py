@@ -46,7 +46,10 @@ class Context:
         self.inputs: dict[str, Input] = {}  # by buffer
         self.constants: dict[str, bytes] = {}  # by buffer
         self.views: dict[str, ChannelView] = {}
+        self.zeroed: set[str] = set()  # tensors whose unused lanes are 0
+        self.moved: set[str] = set()  # buffers with channels that have been moved
         self._names: dict[object, str] = {}
+        self._unit = ""
 
     def shape(self, tensor: str) -> tuple[int, ...]:
         return tuple(map(int, self.graph.tensors[tensor].shape))
@@ -100,6 +103,13 @@ class Context:
                                      (shape[0] * shape[1], shape[2]))
             self.constants[name] = Blocked(pixels.shape, *shape, self.lanes).to_device(pixels).tobytes()
         return self.new_image(name, shape)
+
+    def unit_matrix(self) -> Image:
+        """A constant with one pixel for each lane, which is 1 there and 0 elsewhere."""
+        if not self._unit:
+            self._unit = self.name("", "unit")
+            self.constants[self._unit] = np.eye(self.lanes, dtype=np.int8).tobytes()
+        return self.new_image(self._unit, (1, self.lanes, self.lanes))
 
     def write(self, node: ChipNode) -> Image:
         """Where the results of a node go."""

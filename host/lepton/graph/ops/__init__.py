@@ -30,6 +30,7 @@ from .elementwise import *  # noqa: F403
 from .float_layers import *  # noqa: F403
 from .functions import *  # noqa: F403
 from .gather import *  # noqa: F403
+from .head_product import *  # noqa: F403
 from .integers import *  # noqa: F403
 from .interpolate import *  # noqa: F403
 from .layer_norm import *  # noqa: F403

@@ -16,6 +16,7 @@ from .collapse_moves import collapse_moves
 from .edge_types import edge_types
 from .fold_constants import fold_constants
 from .fold_pads import fold_pads
+from .head_products import head_products
 from .int8_edges import int8_edges
 from .integer_norms import integer_norms
 from .join_tables import join_tables
@@ -35,10 +36,12 @@ PASSES: dict[str, Callable[[Graph], Graph]] = {
     "tabulate-floats": tabulate_floats,
     "integer-norms": integer_norms,
     "join-tables": join_tables,
+    "head-products": head_products,
     "remove-unused": remove_unused,
 }
 # What the compiler applies, in this order.
-COMPILER = ("fold-constants", "fold-pads", "tabulate", "tabulate-floats", "join-tables", "remove-unused")
+COMPILER = ("fold-constants", "fold-pads", "tabulate", "tabulate-floats", "join-tables",
+            "head-products", "remove-unused")
 
 _observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 

@@ -23,7 +23,7 @@ def collapse_moves(graph: Graph) -> Graph:
     tensors = dict(graph.tensors)
     users = readers(graph)
     for node in graph.nodes:
-        places = _places(graph, node)
+        places = places_of(graph, node)
         if places is None:
             nodes.append(node)
             continue
@@ -41,7 +41,7 @@ def _moves(graph: Graph, node: Node) -> bool:
     return node.op.rearranges and all(graph.tensors[name].data is not None for name in node.inputs[1:])
 
 
-def _places(graph: Graph, node: Node) -> np.ndarray | None:
+def places_of(graph: Graph, node: Node) -> np.ndarray | None:
     """For each element of the output, in order, its place in the input; None for what does not only move elements."""
     source = graph.tensors[node.inputs[0]]
     output = graph.tensors[node.outputs[0]]
