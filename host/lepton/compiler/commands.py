@@ -190,7 +190,7 @@ def weight_transfer(layer: int, region: Region, offset: int, address: int, rows:
 
 def constant_transfer(layer: int, offset: int, address: int, size: int) -> Command:
     """LOAD of constants at `offset` in region PROGRAM to byte `address` of the scratchpad."""
-    command = weight_transfer(layer, offset, address, size)
+    command = weight_transfer(layer, Region.PROGRAM, offset, address, WeightRows(size))
     command.fields["space"] = Space.SCRATCHPAD
     command.writes[:] = [Access(Memory.SCRATCHPAD, address, address + size)]
     return command
