@@ -226,13 +226,13 @@ def transpose(context: Context, node: ChipNode, index: int, op: Transpose) -> li
     return made
 
 
-def product_operand(graph: Graph, node: Node, index: int) -> ImageShape:
+def product_operand(graph: Graph, node: Node, op: Op, index: int) -> ImageShape:
     """All pixels in one row."""
     shape = graph.tensors[node.inputs[index]].shape
     return 1, prod(map(int, shape[:-1])), int(shape[-1])
 
 
-def whole_row(graph: Graph, node: Node) -> ImageShape:
+def whole_row(graph: Graph, node: Node, op: Op) -> ImageShape:
     """All pixels of the result in one row."""
     shape = graph.tensors[node.outputs[0]].shape
     return 1, prod(map(int, shape[:-1])), int(shape[-1])

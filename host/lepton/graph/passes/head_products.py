@@ -28,9 +28,10 @@ def head_products(graph: Graph) -> Graph:
 
 
 def _suits(graph: Graph, node: Node) -> bool:
-    operands = [graph.tensors[name] for name in node.inputs]
-    return isinstance(node.op, MatMul) and all(
-        t.data is None and np.dtype(t.dtype) == np.int8 and prod(t.shape) <= LARGEST for t in operands)
+    if not isinstance(node.op, MatMul) or len(list(filter(None, node.inputs))) != 2:
+        return False
+    operands = [graph.tensors[name] for name in node.inputs if name]
+    return all(t.data is None and np.dtype(t.dtype) == np.int8 and prod(t.shape) <= LARGEST for t in operands)
 
 
 class _HeadProducts:
