@@ -67,7 +67,8 @@ read for the last time, so a command may work in place; otherwise it must not wr
 
 Errors: fields and alignment first, then the table and the parameters, before anything is written. Rows are done in
 groups of ROW_GROUP, in order. LOCAL_BOUNDS names the first word outside the scratchpad, by row, then block, its input
-before its output; nothing of its group has been written, all of the groups before.
+before its output; nothing of its group has been written, all of the groups before. A group's words are written block by
+block, in each block row by row.
 
 SOFTMAX is TFLite's (tensorflow/lite/kernels/internal/reference/softmax.h; gemmlowp/fixedpoint/fixedpoint.h):
 

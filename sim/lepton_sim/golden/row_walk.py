@@ -108,4 +108,5 @@ def _group(fields: dict[str, int], chip: ChipState, params: np.ndarray, source: 
     fill = np.clip(fields["out_zero"], fields["out_min"], fields["out_max"])
     whole = np.full((len(source), target.shape[1] * lanes), fill, np.int8)
     whole[:, :length] = result
-    memory[target] = whole.reshape(*target.shape, lanes)
+    # Block by block, as the engine writes: of rows that share a word the last one wins.
+    memory[target.T.reshape(-1)] = whole.reshape(*target.shape, lanes).transpose(1, 0, 2).reshape(-1, lanes)
