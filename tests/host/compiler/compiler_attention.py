@@ -20,8 +20,8 @@ def transposed(b, x, order):
     return b.node(Transpose(order), [x], tuple(shape[axis] for axis in order), same=True)
 
 
-def attention(queries, keys, heads, size, seed, zeros=(0, 0, 0)):
-    """Attention without its softmax, between layers; `zeros` are those of queries, keys and values."""
+def attention(queries, keys, heads, size, seed, zeros=(0, 0, 0), softmax=False):
+    """Attention between layers, with or without its softmax; `zeros` are those of queries, keys and values."""
     channels = heads * size
     b = Builder((1, 1, queries, 9), seed)
     b.graph.inputs.append(b._activation("other", (1, 1, keys, 9)))
@@ -33,6 +33,7 @@ def attention(queries, keys, heads, size, seed, zeros=(0, 0, 0)):
     q, k, v = (transposed(b, x, order) for x, order in zip(parts, ((0, 2, 1, 3), (0, 2, 3, 1), (0, 2, 1, 3)),
                                                            strict=True))
     scores = product(b, q, k, (1, heads, queries, keys))
+    scores = b.softmax(scores) if softmax else scores
     mixed = transposed(b, product(b, scores, v, (1, heads, queries, size)), (0, 2, 1, 3))
     return b.done(b.conv(b.reshape(mixed, (1, 1, queries, channels)), 7, (1, 1)))
 

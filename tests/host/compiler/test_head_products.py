@@ -23,6 +23,14 @@ def test_attention_without_softmax_is_one_job(zeros, arithmetic):
     assert len(model.steps) == 1
 
 
+def test_attention_with_its_softmax_is_one_job():
+    """The scores go to the ROWS engine and come back as the image of the second product."""
+    model = exact(attention(10, 13, 2, 8, 3, (1, 2, 3), softmax=True), "tiny")
+    assert [layer.op for layer in model.layers] == [
+        "Conv2D", "Conv2D", "Conv2D", "MatMul", "Softmax", "Transpose", "MatMul", "Conv2D"]
+    assert len(model.steps) == 1
+
+
 @pytest.mark.parametrize(("config", "sizes"), [
     ("base", (128, 100, 2, 32)), ("cramped4", (33, 21, 3, 5)), ("cramped16", (33, 70, 2, 20)),
     ("cramped4", (1, 70, 4, 8)), ("base", (1, 40, 4, 16)), ("cramped16", (20, 1, 2, 9))])
