@@ -16,7 +16,7 @@ SETS = {
     "sim": ["results", "cli", "tflite", "sim"],
     "bench": ["results", "store", "cli", "tflite", "fast", "sim", "firmware"],
     "test": ["results", "service", "store", "cli", "tflite-float", "onnx", "fast", "serial", "sim", "firmware", "chip",
-             "torch", "toolkit", "keras", "test"],
+             "torch", "toolkit", "keras", "report", "data", "test"],
 }
 BUILD = ["setuptools>=77"]  # pyproject.toml's build system, installed so that no build needs the network
 

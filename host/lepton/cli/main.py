@@ -7,7 +7,7 @@ import sys
 from .. import __version__
 from ..arch import PRESETS, ChipConfig, ConfigError
 from ..arch.config_file import config_from
-from . import chip_arguments, cloud_arguments, results_arguments
+from . import chip_arguments, cloud_arguments, results_arguments, toolkit_arguments
 from .status import EXIT_INTERRUPTED, EXIT_USER_ERROR
 
 DEVICES = ("rtl", "golden")
@@ -75,7 +75,9 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(prog="lepton", description="An open AI chip: compile networks, run them, "
-                                     "and see what the chip does in each cycle.")
+                                     "and see what the chip does in each cycle.",
+                                     epilog="exit status: 0 done; 1 results differ or a test failed; 2 a mistake in "
+                                     "the arguments or files, or something is missing; 130 interrupted")
     parser.add_argument("--version", action="version", version=f"lepton {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -122,6 +124,19 @@ def make_parser() -> argparse.ArgumentParser:
     profile.add_argument("--input", metavar="X.npy", help="the input (default: random values)")
     profile.add_argument("--trace", metavar="FILE.json", help="write a timeline for Perfetto (ui.perfetto.dev)")
 
+    report = commands.add_parser("report", help="write one inference as a web page: timeline, roofline, layers, memory")
+    report.add_argument("network", metavar="NETWORK", help="a .tflite, .onnx or .pt2 file, or a .lepton file")
+    report.add_argument("-o", "--output", metavar="FILE.html", help="default: the network's name with .html")
+    report.add_argument("--json", metavar="FILE.json", help="write the page's data to this file")
+    report.add_argument("--compare", metavar="FILE.json", help="show another report's data, of --json, next to these")
+    report.add_argument("--evaluation", metavar="FILE.json",
+                        help="show the accuracy and the noise of each layer that lepton eval --json printed")
+    report.add_argument("--config", type=_config, metavar="CHIP", help=_FILE_CONFIG_HELP)
+    report.add_argument("--device", choices=DEVICES, default="rtl", help=_DEVICE_HELP)
+    report.add_argument("--memory", choices=MEMORIES, default="default", help="memory profile (default: %(default)s)")
+    report.add_argument("--input", metavar="X.npy", help="the input (default: random values)")
+    _add_quantization(report)
+
     evaluation = commands.add_parser("eval", help="measure a classifier's accuracy: float, int8, and on the chip")
     evaluation.add_argument("network", metavar="NETWORK", help="a .tflite, .onnx or .pt2 file, or a .lepton file")
     evaluation.add_argument("--input", required=True, metavar="X.npy", help="inputs along the first axis")
@@ -133,10 +148,12 @@ def make_parser() -> argparse.ArgumentParser:
 
     models = commands.add_parser("models", help="networks that ship with Lepton: list them, take one, run one")
     actions = models.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("list", help="their names, with size and accuracy")
+    listing = actions.add_parser("list", help="their names, with task, size and accuracy")
     info = actions.add_parser("info", help="one network's card: task, figures, data and licence")
-    get = actions.add_parser("get", help="write a network's TFLite file")
-    get.add_argument("-o", "--output", metavar="FILE.tflite", help="default: NAME.tflite")
+    for action in (listing, info):
+        action.add_argument("--json", action="store_true", help="print the cards as JSON")
+    get = actions.add_parser("get", help="write a network's file")
+    get.add_argument("-o", "--output", metavar="FILE", help="default: the file's own name, like mnist.tflite")
     run_model = actions.add_parser("run", help="run a network on its labelled samples")
     run_model.add_argument("--config", type=_config, default="base", metavar="CHIP", help=_CONFIG_HELP)
     run_model.add_argument("--device", choices=DEVICES, default="golden", help=_DEVICE_HELP)
@@ -154,6 +171,7 @@ def make_parser() -> argparse.ArgumentParser:
     bench.add_argument("--output", metavar="FOLDER", default="build",
                        help="folder for bench.json, bench_layers.json and bench.svg (default: %(default)s)")
 
+    toolkit_arguments.add_parsers(commands, _config, _CONFIG_HELP, _count)
     chip_arguments.add_parser(commands, _config, _CONFIG_HELP)
     cloud_arguments.add_parser(commands)
     results_arguments.add_parser(commands)
@@ -194,7 +212,7 @@ def _for_the_user(error: Exception) -> bool:
 def _one_line(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in _OURS:
         return (f"the package {error.name!r} is missing; install it with: "
-                "pip install 'lepton-chip[cli,cloud,service,tflite,sim,chip]'")
+                "pip install 'lepton-chip[cli,cloud,service,tflite,toolkit,sim,chip,report]'")
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__

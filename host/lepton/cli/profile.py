@@ -31,9 +31,9 @@ def run(arguments: Namespace) -> int:
     console = make_console()
     if arguments.trace:
         check_writable(arguments.trace)
-    model = _model(console, Path(arguments.network), arguments.config, arguments.calibration, dict(arguments.shape),
-                   (arguments.input_type, arguments.output_type))
-    inputs = _inputs(model, arguments.input)
+    model = model_from(console, Path(arguments.network), arguments.config, arguments.calibration, dict(arguments.shape),
+                       (arguments.input_type, arguments.output_type))
+    inputs = inputs_for(model, arguments.input)
     console.print(chip_facts(model.config, "rtl"))
     console.print(network_facts(model))
     with opened(console, "rtl", model.config, memory=arguments.memory, memory_bytes=memory_bytes(model)) as device, \
@@ -67,9 +67,9 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _model(console: Console, path: Path, config: ChipConfig | None, calibration: str | None = None,
-           shapes: Mapping[str, tuple[int, ...]] | None = None, types: tuple[str | None, str | None] = (None, None)
-           ) -> CompiledModel:
+def model_from(console: Console, path: Path, config: ChipConfig | None, calibration: str | None = None,
+               shapes: Mapping[str, tuple[int, ...]] | None = None,
+               types: tuple[str | None, str | None] = (None, None)) -> CompiledModel:
     """A compiled model, or a network compiled for `config` (`base` if None). `types`: of inputs and outputs."""
     if is_network(path):
         from ..frontends import load
@@ -88,7 +88,7 @@ def _model(console: Console, path: Path, config: ChipConfig | None, calibration:
     return replace(model, config=config) if config else model
 
 
-def _inputs(model: CompiledModel, path: str | None) -> dict[str, np.ndarray]:
+def inputs_for(model: CompiledModel, path: str | None) -> dict[str, np.ndarray]:
     """The first input of a file, or random values: the cycles do not depend on them."""
     if path:
         return read_inputs(path, model.inputs)[0]

@@ -1,9 +1,10 @@
-"""Networks that ship with Lepton, with labelled inputs and the outputs of LiteRT's reference kernels.
+"""Networks that ship with Lepton, with samples of their inputs, and the outputs that these must give.
 
     model = lepton.models.load("mnist")
     graph = model.graph()
 
-Loading needs numpy only; `graph()` needs the extra `tflite`.
+`card` has what is known of each, `metrics` what is measured, `training` and the scripts `train_*` what made them.
+Loading needs numpy only; `graph()` needs the extra `tflite`, or `torch` for networks stored as .pt2.
 """
 
 from dataclasses import dataclass
@@ -13,32 +14,58 @@ import numpy as np
 
 from lepton.graph import Graph
 
-FOLDER = Path(__file__).parent
-NAMES = ("digits", "mnist")
+from .card import FOLDER, Card, ModelFilesError, cards, markdown
+from .metrics import METRICS
+
+NAMES = tuple(cards())
+
+__all__ = [
+    "FOLDER",
+    "METRICS",
+    "NAMES",
+    "Card",
+    "LeptonModel",
+    "ModelFilesError",
+    "cards",
+    "load",
+    "markdown",
+    "to_int8",
+]
 
 
 @dataclass(frozen=True, eq=False)
 class LeptonModel:
     """A shipped network and its samples (N of them)."""
 
-    name: str
-    path: Path  # the TFLite file
-    images: np.ndarray  # uint8 (N, height, width), grey values
-    labels: np.ndarray  # int64 (N,)
-    inputs: np.ndarray  # int8 (N, height, width, 1), the network's inputs
-    outputs: np.ndarray  # int8 (N, classes), of LiteRT's BUILTIN_REF kernels for `inputs`
+    facts: Card
+    path: Path  # the network's file
+    images: np.ndarray  # uint8 (N, height, width), grey values, where the inputs are made of them; else the inputs
+    labels: np.ndarray  # int64 (N,) classes, or what else the metric takes; of length 0 where nobody has labelled them
+    inputs: np.ndarray  # (N, ...), the network's inputs in the type that it takes
+    outputs: np.ndarray  # (N, ...), of the card's reference for `inputs`
     classes: tuple[str, ...]
+    extra: dict[str, np.ndarray]  # what else the samples' file has, like a picture or dates
+
+    @property
+    def name(self) -> str:
+        return self.facts.name
 
     @property
     def card(self) -> str:
         """What there is to know of it, in Markdown: task, figures, how it was made, data and their licence."""
-        return (FOLDER / self.name / "README.md").read_text(encoding="utf-8")
+        return (self.facts.folder / "README.md").read_text(encoding="utf-8")
 
     def graph(self) -> Graph:
-        """The network; needs the extra `tflite` (ModuleNotFoundError says how to get it)."""
-        from lepton.frontends.tflite import import_tflite
+        """The network; needs the extra `tflite` or `torch` (ModuleNotFoundError says how to get it)."""
+        from lepton.frontends import load as load_network
 
-        return import_tflite(self.path)
+        return load_network(self.path)
+
+    def score(self, outputs: np.ndarray) -> float | None:
+        """The card's metric of `outputs` for the samples; None where they have no labels."""
+        if outputs.shape != self.outputs.shape:
+            raise ValueError(f"outputs must have the shape {self.outputs.shape}, not {outputs.shape}")
+        return METRICS[self.facts.metric](self.inputs, outputs, self.labels) if len(self.labels) else None
 
     def accuracy(self, outputs: np.ndarray) -> float:
         """Share of the samples whose largest output, of (N, classes), is the label's."""
@@ -55,14 +82,25 @@ def to_int8(images: np.ndarray) -> np.ndarray:
 
 
 def load(name: str = "mnist") -> LeptonModel:
-    """A shipped model by its name. Raises ValueError for an unknown name."""
+    """A shipped model by its name. Raises ValueError for an unknown name, `ModelFilesError` for files that differ."""
     if name not in NAMES:
-        raise ValueError(f"model must be one of {', '.join(NAMES)}, not {name!r}; read your own file with "
-                         "lepton.frontends.import_tflite")
-    folder = FOLDER / name
-    with np.load(folder / f"{name}_samples.npz", allow_pickle=False) as samples:
-        images = samples["images"]
-        labels = samples["labels"].astype(np.int64)
-        outputs = samples["outputs"]
-    return LeptonModel(name, folder / f"{name}.tflite", images, labels, to_int8(images), outputs,
-                       tuple(str(digit) for digit in range(10)))
+        raise ValueError(
+            f"model must be one of {', '.join(NAMES)}, not {name!r}; read your own file with lepton.frontends.load"
+        )
+    card = cards()[name]
+    card.check()
+    with np.load(card.folder / f"{name}_samples.npz", allow_pickle=False) as file:
+        samples = {key: file[key] for key in file.files}
+    outputs = samples.pop("outputs")
+    labels = samples.pop("labels", np.empty(0))
+    if labels.dtype.kind in "iu":
+        labels = labels.astype(np.int64)
+    if "images" in samples:
+        images = samples.pop("images")
+        inputs = to_int8(images)
+    else:
+        inputs = samples.pop("inputs")
+        if inputs.dtype == np.uint8:  # pictures, stored in a byte for each value
+            inputs = inputs.astype(np.float32) / 255
+        images = inputs
+    return LeptonModel(card, card.path, images, labels, inputs, outputs, card.classes, samples)

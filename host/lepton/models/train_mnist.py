@@ -8,6 +8,7 @@ number of threads is fixed because it decides the order of floating point sums.
 
 import argparse
 import gzip
+import hashlib
 import io
 import os
 import time
@@ -24,6 +25,7 @@ from lepton.graph import Arithmetic, Graph
 from lepton.graph.passes import apply
 
 from . import FOLDER, to_int8
+from .card import CARD, Card, as_json, predicted
 from .mnist_net import MnistNet
 
 DESCRIPTION = "Makes the shipped network: trains it on MNIST, quantizes it, measures it with LiteRT, writes the files."
@@ -139,7 +141,7 @@ def run_litert(model: bytes, images: np.ndarray) -> np.ndarray:
     return np.stack(outputs)
 
 
-CARD = """# mnist
+PAGE = """# mnist
 
 A small convolutional network that recognizes handwritten digits, quantized to int8. It ships with Lepton so that
 the chip has something real to run, and it has every kind of layer that the chip runs: convolutions with strides of 1
@@ -186,6 +188,19 @@ def count_macs(graph: Graph) -> int:
     return total
 
 
+def mnist_card(graph: Graph, floats: float, int8: float, parameters: int, files: dict[str, bytes]) -> Card:
+    return Card(
+        name="mnist", title="handwritten digits", field="research", task="image classification, 10 classes",
+        data="MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), 60 000 train, 10 000 test",
+        licence="data CC BY-SA 3.0, weights Apache-2.0", synthetic="",
+        input="28 x 28 x 1, int8: grey value (0..255) minus 128", output="10 logits, int8",
+        classes=tuple(map(str, range(10))), metric="accuracy", float_value=round(floats, 4), int8_value=round(int8, 4),
+        tested=10000, baselines={"guessing": 0.1}, parameters=parameters, program="mnist.tflite",
+        files={name: hashlib.sha256(data).hexdigest() for name, data in files.items() if name != "README.md"},
+        script="python -m lepton.models.train_mnist --data ../shared/data/mnist",
+        reference="LiteRT's reference kernels", **predicted(graph))
+
+
 def write(path: Path, data: bytes) -> None:
     """Replace a file as a whole, so that an interruption leaves the old one."""
     temporary = path.with_name(path.name + ".new")
@@ -214,12 +229,14 @@ def main(arguments: list[str] | None = None) -> int:
     samples = io.BytesIO()
     np.savez_compressed(samples, images=test_images[:SAMPLES], labels=test_labels[:SAMPLES].astype(np.uint8),
                         outputs=outputs[:SAMPLES])
-    card = CARD.format(
+    card = PAGE.format(
         **figures, parameters=sum(p.numel() for p in net.parameters()), macs=count_macs(graph), model_bytes=len(model),
         samples=SAMPLES, epochs=options.epochs, seed=SEED, threads=THREADS, torch=torch.__version__.split("+")[0],
         calibration=CALIBRATION_IMAGES)
     options.output.mkdir(parents=True, exist_ok=True)
     files = {"mnist.tflite": model, "mnist_samples.npz": samples.getvalue(), "README.md": card.encode()}
+    facts = mnist_card(graph, figures["float_accuracy"], accuracy, sum(p.numel() for p in net.parameters()), files)
+    files[CARD] = as_json(facts)
     for name, data in files.items():
         write(options.output / name, data)
         print(f"wrote {options.output / name}: {len(data):,} bytes")

@@ -17,7 +17,7 @@ from .chip import LeptonChip
 from .cloud import LeptonCloud
 from .data import DataError, inputs_as_tensor, labels_as_tensor
 from .layers import LayerError
-from .optimize import optimized
+from .optimize import optimized, searched
 from .pruning import flattened
 from .report import OptimizationReport
 from .serving import Serving
@@ -135,12 +135,15 @@ class LeptonNetwork:
     def fit(self, x: np.ndarray, y: np.ndarray, epochs: int = 10, batch_size: int = 32, *,
             learning_rate: float | None = None, validation: float = 0.1, patience: int | None = None,
             checkpoint: str | PathLike | None = None, metrics: str | PathLike | None = None, seed: int = 0,
-            quantization_aware: bool = False, verbose: bool = True) -> History:
+            quantization_aware: bool = False, teacher: "LeptonNetwork | nn.Module | None" = None,
+            teacher_share: float = 0.7, temperature: float = 4.0, verbose: bool = True) -> History:
         """Train, and keep the weights of the epoch with the lowest validation loss.
 
         x: numbers (N, ...) in the network's shape, channels first or last, or as rows. y: classes from 0, rows of
         shares, or real targets. quantization_aware: the forward pass rounds as the int8 network does; begin with
-        trained weights. The other options are those of `training.Settings`. Ends early after `patience` epochs without
+        trained weights. teacher: a trained network with the same outputs, from which this one learns, too
+        (distillation): `teacher_share` of the loss is the distance to its outputs, which `temperature` makes softer.
+        The other options are those of `training.Settings`. Ends early after `patience` epochs without
         improvement. Raises `ToolkitError` before `compile`, `DataError` for data that do not fit.
         """
         if not self.loss:
@@ -148,7 +151,9 @@ class LeptonNetwork:
                                "loss='categorical_crossentropy')")
         inputs = inputs_as_tensor(x, self.input_shape)
         labels = labels_as_tensor(y, len(inputs), self.output_shape[0] if is_classification(self.loss) else None)
-        settings = Settings(epochs, batch_size, learning_rate, validation, patience, checkpoint, metrics, seed, verbose)
+        settings = Settings(epochs, batch_size, learning_rate, validation, patience, checkpoint, metrics, seed, verbose,
+                            teacher_share, temperature)
+        soft = None if teacher is None else self._taught_by(teacher, inputs, settings)
         self._forget()
         self._data = inputs, labels
         self.validation = validation
@@ -157,23 +162,38 @@ class LeptonNetwork:
 
             self.module.train()
             prepared = prepare_qat(self.module, inputs[:2])
-            trainer = Trainer(prepared, inputs, labels, self.optimizer, self.loss, settings)
-            self.history = trainer.run()
+            self.history = Trainer(prepared, inputs, labels, self.optimizer, self.loss, settings, soft=soft).run()
             self._trained = prepared
         else:
             torch.manual_seed(seed)
-            self.history = Trainer(self.module, inputs, labels, self.optimizer, self.loss, settings).run()
+            self.history = Trainer(self.module, inputs, labels, self.optimizer, self.loss, settings, soft=soft).run()
         return self.history
+
+    def _taught_by(self, teacher: "LeptonNetwork | nn.Module", inputs: torch.Tensor,
+                   settings: Settings) -> torch.Tensor:
+        """The teacher's outputs for all inputs. Raises `DataError` where they are not of this network's shape."""
+        if not 0 < settings.teacher_share <= 1 or settings.temperature <= 0:
+            raise DataError(f"teacher_share must be above 0 and at most 1, and temperature above 0, not "
+                            f"{settings.teacher_share} and {settings.temperature}")
+        module = teacher.float_module() if isinstance(teacher, LeptonNetwork) else teacher
+        module.eval()
+        with torch.no_grad():
+            soft = torch.cat([module(part) for part in inputs.split(256)])
+        if tuple(soft.shape[1:]) != tuple(self.output_shape):
+            raise DataError(f"the teacher gives {dimensions(soft.shape[1:])} outputs, but this network has "
+                            f"{dimensions(self.output_shape)}; both must have the same")
+        return soft
 
     # Compression
 
-    def optimize(self, prune: float = 0.5, *, epochs: int = 10, max_drop: float = 0.02, verbose: bool = True
-                 ) -> OptimizationReport:
+    def optimize(self, prune: float = 0.5, *, target_cycles: int | None = None, epochs: int = 10,
+                 max_drop: float = 0.02, verbose: bool = True) -> OptimizationReport:
         """Prune channels, train again, and quantize; what it gained and cost.
 
         prune: the share of each convolution's channels that goes, in blocks of the chip's columns; 0 for none. What
         is left is trained for `epochs`. Where the int8 network loses more than `max_drop` of its accuracy, the share is
-        halved, and at last nothing is pruned.
+        halved, and at last nothing is pruned. target_cycles: instead of a share, take out blocks of channels where they
+        save the most cycles for the weights that they hold, until the compiler predicts at most so many.
         A network after quantization-aware training, or one that is no chain of layers, is quantized only. Raises
         `ToolkitError` before `fit`.
         """
@@ -182,6 +202,10 @@ class LeptonNetwork:
         chip = self._needed_chip("optimize")
         if self._data is None:
             raise ToolkitError("optimize: train the network first (fit): pruning needs its data")
+        if target_cycles is not None:
+            if target_cycles < 1:
+                raise DataError(f"target_cycles must be at least 1, not {target_cycles}")
+            return searched(self, chip, *self._data, target_cycles, epochs, verbose)
         return optimized(self, chip, *self._data, prune, epochs, max_drop, verbose)
 
     @property

@@ -9,7 +9,7 @@ from torch import nn
 from ..compiler import compile_graph
 from ..deployment import Deployment
 from .chip import LeptonChip
-from .pruning import pruned
+from .pruning import flattened, narrowed, pruned, strengths, widths
 from .report import Figures, OptimizationReport
 from .training import Settings, Trainer, is_classification
 
@@ -57,6 +57,56 @@ def optimized(network: "LeptonNetwork", chip: LeptonChip, x: torch.Tensor, y: to
     network.module = original
     network.graph = graph
     return OptimizationReport(before, before, notes)
+
+
+def searched(network: "LeptonNetwork", chip: LeptonChip, x: torch.Tensor, y: torch.Tensor, target: int, epochs: int,
+             verbose: bool) -> OptimizationReport:
+    """`LeptonNetwork.optimize` with a target: the widths of the convolutions by the compiler's cost model.
+
+    A block of channels of each layer is taken out once, to see how many cycles that saves. Then blocks go in the
+    order of cycles saved for the share of the layer's weights that is lost, until the prediction meets the target.
+    """
+    from ..frontends.torch import quantize
+
+    original = network.module
+    before = figures(network, chip, x, y)
+    if before.predicted_cycles <= target:
+        note = f"not pruned: {before.predicted_cycles} cycles are predicted already"
+        return OptimizationReport(before, before, [note])
+    if network.quantization_aware or not isinstance(original, nn.Sequential):
+        note = "not pruned: only a chain of layers before quantization-aware training can lose channels"
+        return OptimizationReport(before, before, [note])
+    block = chip.config.columns
+    example = x[:2]
+
+    def cycles(keep: dict[int, int]) -> float:
+        candidate = narrowed(original, keep)[0]
+        return compile_graph(quantize(candidate.eval(), example), chip.config).cycles
+
+    keep = widths(original)
+    layers = flattened(original)
+    saved = {i: before.predicted_cycles - cycles({i: -(-channels // block) * block - block})
+             for i, channels in keep.items() if channels > block}
+    now = float(before.predicted_cycles)
+    while now > target:
+        worth = {i: gain / _lost(layers[i], keep[i], block) for i, gain in saved.items()
+                 if keep[i] > block and gain > 0}
+        if not worth:
+            return OptimizationReport(before, before, [
+                f"not pruned: {round(now)} cycles is the least that narrower convolutions reach, not {target}"])
+        best = max(worth, key=lambda i: worth[i])
+        keep[best] = -(-keep[best] // block) * block - block
+        now = cycles(keep)
+    network.module, notes = narrowed(original, keep)
+    Trainer(network.module, x, y, network.optimizer, network.loss,
+            Settings(epochs, validation=network.validation, verbose=verbose)).run()
+    return OptimizationReport(before, figures(network, chip, x, y), notes)
+
+
+def _lost(layer: nn.Module, width: int, block: int) -> float:
+    """The share of a layer's weights that its weakest block holds, of the `width` strongest channels."""
+    strong = strengths(layer).sort(descending=True).values[:width]
+    return float(strong[-block:].sum() / strong.sum()) + _ROUNDING
 
 
 def figures(network: "LeptonNetwork", chip: LeptonChip, x: torch.Tensor, y: torch.Tensor) -> Figures:

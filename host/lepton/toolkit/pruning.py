@@ -24,23 +24,38 @@ def pruned(module: nn.Module, share: float, multiple: int) -> tuple[nn.Sequentia
     ConvNets", 2017). multiple: channels come in such blocks on the chip, so that others would save no cycles. The last
     convolution or dense layer keeps its outputs.
     """
+    keep = {i: max(multiple, -(-round(channels * (1 - share)) // multiple) * multiple)
+            for i, channels in widths(module).items()}
+    return narrowed(module, keep)
+
+
+def widths(module: nn.Module) -> dict[int, int]:
+    """The channels of each convolution of a chain that can lose some, by its place in `flattened`."""
+    layers = flattened(module)
+    return {i: layer.out_channels for i, layer in enumerate(layers)
+            if isinstance(layer, nn.Conv2d) and layer.groups == 1 and _reader(layers, i) is not None}
+
+
+def narrowed(module: nn.Module, keep: dict[int, int]) -> tuple[nn.Sequential, list[str]]:
+    """A copy whose convolutions have at most `keep` channels each, the strongest, and what was taken out."""
     layers = [_copied(layer) for layer in flattened(module)]
     notes = []
-    for i, layer in enumerate(layers):
-        if not isinstance(layer, nn.Conv2d) or layer.groups != 1:
-            continue
+    for i, channels in widths(module).items():
+        left = min(channels, keep.get(i, channels))
         reader = _reader(layers, i)
-        if reader is None:
+        if left == channels or reader is None:
             continue
-        channels = layer.out_channels
-        keep = min(channels, max(multiple, -(-round(channels * (1 - share)) // multiple) * multiple))
-        if keep == channels:
-            continue
-        strength = layer.weight.detach().abs().sum((1, 2, 3))
-        kept = strength.argsort(descending=True)[:keep].sort().values
+        kept = strengths(layers[i]).argsort(descending=True)[:left].sort().values
         _narrow(layers, i, reader, kept)
-        notes.append(f"layer {i}: {channels} channels to {keep}")
+        notes.append(f"layer {i}: {channels} channels to {left}")
     return nn.Sequential(*layers), notes
+
+
+def strengths(layer: nn.Module) -> torch.Tensor:
+    """The sum of magnitudes of each output channel's weights."""
+    weight = layer.weight
+    assert isinstance(weight, torch.Tensor)
+    return weight.detach().abs().sum((1, 2, 3))
 
 
 def _copied(layer: nn.Module) -> nn.Module:

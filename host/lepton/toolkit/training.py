@@ -29,7 +29,7 @@ class Settings:
     validation: the last share of the inputs, kept for validation. patience: epochs without a lower validation loss
     after which training ends, None for never. checkpoint: a file that is written after each epoch, and from which an
     interrupted training goes on. metrics: a file with one JSON object for each epoch. seed: of the order of inputs and
-    of everything random in the network.
+    of everything random in the network. teacher_share: of the loss that comes from a teacher, at `temperature`.
     """
 
     epochs: int = 10
@@ -41,6 +41,8 @@ class Settings:
     metrics: str | os.PathLike | None = None
     seed: int = 0
     verbose: bool = True
+    teacher_share: float = 0.0
+    temperature: float = 4.0  # as in Hinton et al., "Distilling the Knowledge in a Neural Network", 2015
 
 
 @dataclass
@@ -79,7 +81,9 @@ class Trainer:
     """Trains one module on one set of tensors."""
 
     def __init__(self, module: nn.Module, x: torch.Tensor, y: torch.Tensor, optimizer: str, loss: str,
-                 settings: Settings, mode: Callable[[bool], None] | None = None) -> None:
+                 settings: Settings, mode: Callable[[bool], None] | None = None,
+                 soft: torch.Tensor | None = None) -> None:
+        """soft: a teacher's outputs (N, classes) for x, of which the loss takes the share `settings.teacher_share`."""
         held = round(len(x) * settings.validation)
         if not 0 <= settings.validation < 1 or len(x) - held < 1 or settings.epochs < 1 or settings.batch_size < 1:
             raise DataError(f"validation must be a share below 1 that leaves inputs to train with, epochs and "
@@ -90,6 +94,7 @@ class Trainer:
         self.loss = loss
         self.train_x = x[:len(x) - held]
         self.train_y = y[:len(x) - held]
+        self.soft = soft
         self.held_x = x[len(x) - held:]
         self.held_y = y[len(x) - held:]
         self.optimizer = make_optimizer(optimizer, module.parameters(), settings.learning_rate)
@@ -99,6 +104,7 @@ class Trainer:
         self._identity = {"format": _FORMAT, "optimizer": optimizer, "loss": loss, "inputs": list(x.shape),
                           "batch_size": settings.batch_size, "seed": settings.seed, "validation": settings.validation,
                           "learning_rate": settings.learning_rate,
+                          "teacher": [settings.teacher_share, settings.temperature] if soft is not None else None,
                           "parameters": [list(p.shape) for p in module.parameters()]}
 
     def run(self) -> History:
@@ -136,6 +142,9 @@ class Trainer:
             self.optimizer.zero_grad()
             outputs = self.module(x)
             value = self._loss(outputs, y)
+            if self.soft is not None:
+                share = self.settings.teacher_share
+                value = (1 - share) * value + share * self._taught(outputs, self.soft[batch])
             if not torch.isfinite(value):
                 raise DataError(f"the loss is {value.item()} in epoch {epoch + 1}: lower the learning rate, or scale "
                                 "the inputs to about -1..1")
@@ -164,6 +173,15 @@ class Trainer:
         if is_classification(self.loss):
             return nn.functional.cross_entropy(outputs, y)
         return nn.functional.mse_loss(outputs.reshape(len(y), -1), y)
+
+    def _taught(self, outputs: torch.Tensor, soft: torch.Tensor) -> torch.Tensor:
+        """The distance to the teacher: Kullback-Leibler divergence of classes, squares of other targets."""
+        if not is_classification(self.loss):
+            return nn.functional.mse_loss(outputs.reshape(soft.shape), soft)
+        heat = self.settings.temperature
+        return heat**2 * nn.functional.kl_div(nn.functional.log_softmax(outputs / heat, 1),
+                                              nn.functional.log_softmax(soft / heat, 1), reduction="batchmean",
+                                              log_target=True)
 
     def _right(self, outputs: torch.Tensor, y: torch.Tensor) -> int:
         return int((outputs.argmax(1) == y).sum()) if is_classification(self.loss) else 0

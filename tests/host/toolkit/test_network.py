@@ -184,3 +184,33 @@ def test_a_module_of_ones_own(digits):
     assert made.decision_function(x[:3]).shape == (3, 10)
     with pytest.raises(LayerError, match=r"the module does not take an input of \(1, 2, 8, 8\)"):
         LeptonToolkit().from_module(module, (2, 8, 8))
+
+
+def test_a_small_network_learns_from_a_teacher(trained, digits):
+    x = digits[0]
+    wrong = np.random.default_rng(0).integers(0, 10, 200)  # labels that teach nothing: what is learned is the teacher's
+    student = network().compile(LeptonChip("golden", "tiny"))
+    student.fit(x[:200], wrong, epochs=12, teacher=trained, teacher_share=1.0, verbose=False)
+    agreed = (student.predict(x[900:1100]) == trained.module(torch.from_numpy(x[900:1100])).argmax(1).numpy()).mean()
+    assert agreed > 0.6
+    with pytest.raises(DataError, match="the teacher gives 3 outputs, but this network has 10; both must"):
+        student.fit(x[:20], wrong[:20], teacher=nn.Sequential(nn.Flatten(), nn.Linear(64, 3)))
+    with pytest.raises(DataError, match="teacher_share must be above 0 and at most 1, and temperature above 0, not 2"):
+        student.fit(x[:20], wrong[:20], teacher=trained, teacher_share=2)
+
+
+def test_widths_meet_a_target_of_cycles(digits):
+    x, y = digits
+    made = network().compile(LeptonChip("golden", "tiny"))
+    made.fit(x[:300], y[:300], epochs=1, verbose=False)
+    full = made.optimize(target_cycles=10**9)
+    assert full.notes == [f"not pruned: {full.before.predicted_cycles} cycles are predicted already"]
+    target = round(0.75 * full.before.predicted_cycles)
+    report = made.optimize(target_cycles=target, epochs=2, verbose=False)
+    assert report.after.predicted_cycles <= target and report.after.weight_bytes < report.before.weight_bytes
+    assert any("channels to" in note for note in report.notes)
+    left = made.optimize(target_cycles=1, verbose=False)
+    assert "cycles is the least that narrower convolutions reach, not 1" in left.notes[0]
+    assert left.after.predicted_cycles == report.after.predicted_cycles
+    with pytest.raises(DataError, match="target_cycles must be at least 1, not 0"):
+        made.optimize(target_cycles=0)
