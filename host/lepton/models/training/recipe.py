@@ -37,7 +37,9 @@ class Recipe:
         3e-3  # the peak of the one-cycle schedule; three times Adam's own, for networks of some thousand weights
     )
     classes: tuple[str, ...] = ()
-    baselines: dict[str, float] = dataclasses.field(default_factory=dict)  # the same metric of simple methods on the test data
-    samples: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)  # what ships; the first of the test data by default
+    # By the same metric on the test data: simple methods.
+    baselines: dict[str, float] = dataclasses.field(default_factory=dict)
+    # What ships; the first of the test data by default.
+    samples: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     sample_count: int = 32
     source: str = ""  # of this script
