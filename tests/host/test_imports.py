@@ -32,18 +32,19 @@ ALLOWED = {
     "ort": {"arch", "frontends", "compiler", "device", "runtime", "deployment"},
     "dynamo": {"graph", "frontends", "compiler", "deployment"},
     "estimators": {"arch", "graph", "program", "device", "runtime", "deployment", "compilation"},
-    "models": {"frontends", "graph"},
+    "models": {"arch", "graph", "frontends", "compiler", "program", "device", "runtime"},
     "results": set(),
     "service": {"results", "__version__"},
     "compilation": {"arch", "frontends", "compiler", "graph", "program"},
     "lepton": {"compilation", "toolkit"},
     "upload": {"results", "runtime", "program"},
+    "report": {"program", "runtime", "__version__"},
     "toolkit": {"arch", "graph", "frontends", "compiler", "program", "device", "runtime", "results", "deployment",
                 "estimators", "text", "upload"},
     "bench": {"arch", "graph", "frontends", "compiler", "program", "driver", "device", "runtime", "models", "results",
               "service"},
     "cli": {"arch", "graph", "frontends", "compiler", "program", "driver", "device", "runtime", "models", "results",
-            "service", "bench", "evaluation", "text", "upload", "array_files", "__version__"},
+            "service", "bench", "evaluation", "text", "upload", "array_files", "report", "toolkit", "__version__"},
 }
 
 # `lepton chip` is the command line of these, and imports them when it is used.
