@@ -46,7 +46,7 @@ def softmax(context: Context, node: ChipNode, index: int, phase: Phase, op: Soft
     else:
         steps = np.arange(EXPONENTIALS) * (scale_of(source) * op.beta)
         table = np.minimum(np.rint(np.exp(-steps) * 2.0**31), 2**31 - 1).astype(np.int64)
-        multiplier, shift = _factor(quotient_factor(np.float32(scale_of(output))))
+        multiplier, shift = _factor(quotient_factor(scale_of(output), context.graph.arithmetic))
     layer.rows = RowFunction(RowsOpcode.SOFTMAX, {"length": node.image[2], "out_mult": multiplier, "out_shift": shift},
                              table.astype("<u4").tobytes(), "table_addr")
     layer.opcode = RowsOpcode.SOFTMAX

@@ -36,7 +36,8 @@ def import_converted(module: GraphModule, examples: tuple[torch.Tensor, ...], na
     """
     try:
         graph = TorchImporter(module, examples, name).graph
-        graph = apply(graph, "channels-last", "collapse-moves", "integer-norms", "fold-pads")
+        graph = apply(graph, "channels-last", "collapse-moves", "integer-products", "integer-rows", "remove-unused",
+                      "fold-pads")
         graph.notes += [f"{node.label}: {_NOTE}" for node in graph.nodes
                         if decides(node.op, graph.tensors[node.outputs[0]])]
         return graph

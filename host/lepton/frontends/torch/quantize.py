@@ -22,6 +22,7 @@ from lepton.graph import Graph, GraphError
 
 from ..calibration import load_calibration
 from ..logs import quiet
+from .attention import with_attention_products
 from .batches import Calibration, batches, count, input_names, shapes
 from .decompose import decomposed
 from .dense import with_linear_layers
@@ -199,6 +200,7 @@ def _prepared(module: GraphModule, quantizer: LeptonQuantizer) -> GraphModule:
         if node.op == "call_function" and node.target is torch.ops.aten.view.default:
             node.target = torch.ops.aten.reshape.default
     with_linear_layers(module)
+    with_attention_products(module)
     with _named("prepare the module for quantization"):
         return prepare_pt2e(module, quantizer)
 

@@ -32,6 +32,12 @@ _EPS = 2.0**-16  # the smallest scale, that of values that are always 0; torchao
 _WHERE_INT8 = (Kind.SUM, Kind.FUNCTION, Kind.CLAMP, Kind.NORMALIZATION)
 
 
+_ATEN = torch.ops.aten
+_MATRIX_PRODUCTS = (_ATEN.matmul.default, _ATEN.bmm.default)
+_ROW_FUNCTIONS = (_ATEN.softmax.int, _ATEN._softmax.default, _ATEN.layer_norm.default, _ATEN.rms_norm.default)
+_SCALINGS = (_ATEN.mul.Tensor, _ATEN.div.Tensor, _ATEN.mul.Scalar, _ATEN.div.Scalar)
+
+
 class LeptonQuantizer(Quantizer):
     """int8 as Lepton's chip computes it: activations per tensor and asymmetric, weights symmetric in -127..127.
 
@@ -78,6 +84,8 @@ class LeptonQuantizer(Quantizer):
             self._join(node)
         elif kind(node) in SAME_GRID:
             self._same(node)
+        elif _multiplies_matrices(node) or _reduces_rows(node):
+            self._scaled(node)
         elif _is_mean(node) or _scales_channels(node) or _is_product(node) or (
                 kind(node) in _WHERE_INT8 and any(map(_is_int8, self._operands(node)))):
             self._chain(node, self._operands(node))
@@ -95,6 +103,19 @@ class LeptonQuantizer(Quantizer):
         if bias is not None:
             operands[bias] = _bias(node, weights.qscheme == torch.per_channel_symmetric)
         self._chain(node, operands, normalized=True)
+
+    def _scaled(self, node: Node) -> None:
+        """A product of matrices, a softmax or a normalization: with the number that its result is multiplied by."""
+        operands = {operand: self.activation for operand in node.args[:2] if isinstance(operand, Node)
+                    and operand.op != "get_attr"}
+        chain = [node]
+        users = list(node.users)
+        if _multiplies_matrices(node) and len(users) == 1 and _scales_by_a_number(users[0]):
+            chain.append(users[0])
+        for part in chain:
+            part.meta["quantization_annotation"] = QuantizationAnnotation(
+                input_qspec_map=operands if part is node else {},
+                output_qspec=self.activation if part is chain[-1] else None, _annotated=True)
 
     def _operands(self, node: Node) -> dict[Node, QuantizationSpec]:
         return {operand: self.activation for operand in node.args if isinstance(operand, Node) and _is_float(operand)
@@ -200,6 +221,27 @@ def _is_product(node: Node) -> bool:
     known = [factor.op == "get_attr" and factor.meta["val"].numel() > 1 for factor in factors]
     return not all(known) and all(constant or (not _is_constant(factor) and _is_int8(factor))
                                   for factor, constant in zip(factors, known, strict=True))
+
+
+def _multiplies_matrices(node: Node) -> bool:
+    """Whether the node multiplies two computed int8 tensors, as attention does."""
+    return node.target in _MATRIX_PRODUCTS and all(
+        isinstance(a, Node) and not _is_constant(a) and _is_int8(a) for a in node.args[:2])
+
+
+def _reduces_rows(node: Node) -> bool:
+    """Whether the node is a softmax or a normalization of an int8 tensor along its last axis."""
+    source = node.args[0] if node.args else None
+    if node.target not in _ROW_FUNCTIONS or not isinstance(source, Node) or not _is_int8(source):
+        return False
+    rank = source.meta["val"].ndim
+    along = node.args[1]
+    return len(along) == 1 if isinstance(along, list | tuple) else int(str(along)) % rank == rank - 1
+
+
+def _scales_by_a_number(node: Node) -> bool:
+    """Whether the node multiplies or divides its first operand by a number."""
+    return node.target in _SCALINGS and len(node.args) == 2 and isinstance(node.args[1], int | float)
 
 
 def _quantizes_constants(node: Node) -> bool:

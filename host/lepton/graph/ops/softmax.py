@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..core import Call, Op, OperandList, Shape, Signature, Tensor
+from ..core import Arithmetic, Call, Op, OperandList, Shape, Signature, Tensor
 from ..numerics import compiled, onnxruntime_kernels
 from ..numerics.fixedpoint import (
     exp_on_negative_values,
@@ -80,7 +80,7 @@ class Softmax(Op):
         if call.fixed:
             arguments = _tables(*_input_factor(float(source.scale), self.beta))
         else:
-            arguments = *_float_table(float(source.scale), columns, output.scale), output.zero_point
+            arguments = *_float_table(call, columns), output.zero_point
         buffer = np.int64 if call.fixed else np.float32
 
         def kernel(x: np.ndarray) -> np.ndarray:
@@ -113,7 +113,7 @@ class Softmax(Op):
         elif call.fixed:
             result = fixed_softmax(rows, float(call.inputs[0].scale), self.beta)
         else:
-            result = _table_softmax(rows, call.inputs[0], call.output)
+            result = _table_softmax(rows, call)
         return result if last else np.ascontiguousarray(np.moveaxis(result, -1, self.axis))
 
 
@@ -144,9 +144,10 @@ def _real_loops(call: Call, beta: float) -> OfOne | None:
     return kernel
 
 
-def _table_softmax(rows: np.ndarray, source: Tensor, output: Tensor) -> np.ndarray:
+def _table_softmax(rows: np.ndarray, call: Call) -> np.ndarray:
     """QLinearSoftmax: exponentials of the 256 differences to the maximum from a table, summed in float32."""
-    table, factor = _float_table(float(source.scale), rows.shape[-1], output.scale)
+    table, factor = _float_table(call, rows.shape[-1])
+    output = call.output
     loop = compiled.loop("softmax_float", rows.size)
     if loop is not None:
         result = np.empty(rows.shape, np.int8)
@@ -162,18 +163,22 @@ def _table_softmax(rows: np.ndarray, source: Tensor, output: Tensor) -> np.ndarr
     return np.clip(quotients, -128, 127, out=quotients).astype(np.int8)
 
 
-def _float_table(scale: float, columns: int, output_scale: np.float32) -> tuple[np.ndarray, float]:
+def _float_table(call: Call, columns: int) -> tuple[np.ndarray, float]:
     """float32 exponentials by the difference to the largest, and the factor of the quotients."""
+    source = call.inputs[0]
+    assert source is not None
+    scale = float(source.scale)
     # The framework's logf; numpy's own logarithm of a float32 is sometimes a unit in the last place off.
     largest = np.float32(np.log(np.float64(np.finfo(np.float32).max / np.float32(columns))))
     room = max(0.0, float(largest) - 5) / scale
     table = np.exp((np.arange(256) - 255.0 + room) * scale).astype(np.float32)
-    return table[::-1].copy(), quotient_factor(output_scale)
+    return table[::-1].copy(), quotient_factor(call.output.scale, call.arithmetic)
 
 
-def quotient_factor(output_scale: np.float32) -> float:
-    """What a quotient of a float softmax is multiplied by: ONNX Runtime takes the integer part of 1 / scale."""
-    return float(np.floor(np.float32(1) / np.float32(output_scale)))
+def quotient_factor(output_scale: np.float32 | float, arithmetic: Arithmetic) -> float:
+    """What a quotient of a float softmax is multiplied by: 1 / scale; ONNX Runtime takes the integer part of it."""
+    factor = np.float32(1) / np.float32(output_scale)
+    return float(factor if arithmetic is Arithmetic.TORCH else np.floor(factor))
 
 
 def _input_factor(factor: float, beta: float) -> tuple[int, int, int]:

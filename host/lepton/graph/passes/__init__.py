@@ -18,7 +18,8 @@ from .fold_constants import fold_constants
 from .fold_pads import fold_pads
 from .head_products import head_products
 from .int8_edges import int8_edges
-from .integer_norms import integer_norms
+from .integer_products import integer_products
+from .integer_rows import integer_rows
 from .join_tables import join_tables
 from .remove_unused import remove_unused
 from .tabulate import tabulate
@@ -34,7 +35,8 @@ PASSES: dict[str, Callable[[Graph], Graph]] = {
     "fold-pads": fold_pads,
     "tabulate": tabulate,
     "tabulate-floats": tabulate_floats,
-    "integer-norms": integer_norms,
+    "integer-products": integer_products,
+    "integer-rows": integer_rows,
     "join-tables": join_tables,
     "head-products": head_products,
     "remove-unused": remove_unused,

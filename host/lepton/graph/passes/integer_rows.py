@@ -1,11 +1,11 @@
-"""A layer normalization in float32 between a Dequantize and a Quantize becomes one of int8."""
+"""A layer normalization or a softmax in float32 between a Dequantize and a Quantize becomes one of int8."""
 
 import json
 from dataclasses import replace
 
 import numpy as np
 
-from .. import Aten, Dequantize, Function, Graph, GraphError, LayerNorm, Node, Op, Quantize
+from .. import Arithmetic, Aten, Dequantize, Function, Graph, GraphError, LayerNorm, Node, Op, Quantize, Softmax
 from .rewrite import readers, with_nodes
 
 # ONNX's operator -> whether it subtracts the mean. Its default for epsilon is 1e-5 (LayerNormalization-17).
@@ -13,11 +13,12 @@ _ONNX = {"LayerNormalization": True, "SimplifiedLayerNormalization": False, "RMS
 _EPSILON = 1e-5
 
 
-def integer_norms(graph: Graph) -> Graph:
-    """Every Quantize of such a normalization along the last axis, with constant parameters, becomes a LayerNorm.
+def integer_rows(graph: Graph) -> Graph:
+    """Every Quantize of such a normalization along the last axis, with constant parameters, becomes a LayerNorm; with
+    PyTorch's arithmetic, that of a softmax becomes one of int8.
 
-    Its arithmetic is its own, so that results differ from those in float32 by 1 at most. What nothing reads any more is
-    left for `remove_unused`.
+    Their arithmetic is their own, so that results differ from those in float32 by 1 at most. What nothing reads any
+    more is left for `remove_unused`.
     """
     producers = {node.outputs[0]: node for node in graph.nodes}
     users = readers(graph)
@@ -55,8 +56,10 @@ def _integer(graph: Graph, norm: Node, last: Node) -> Node | None:
 
 
 def _equivalent(graph: Graph, norm: Node) -> Op | None:
-    """The LayerNorm that a node is, if it is one along the last axis."""
+    """The LayerNorm or Softmax that a node is, if it is one along the last axis."""
     shape = tuple(graph.tensors[norm.inputs[0]].shape)
+    if isinstance(norm.op, Softmax) and graph.arithmetic is Arithmetic.TORCH:
+        return norm.op if norm.op.axis % len(shape) == len(shape) - 1 else None
     if any(graph.tensors[name].data is None for name in norm.inputs[1:]) or len(norm.inputs) < 2:
         return None
     if isinstance(norm.op, Function) and norm.op.operator in _ONNX:

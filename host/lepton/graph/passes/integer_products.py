@@ -1,0 +1,102 @@
+"""Products of two computed tensors in float32 between Dequantizes and a Quantize become products of int8."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from .. import Arithmetic, Dequantize, Div, Graph, GraphError, MatMul, Mul, Node, Quantization, Quantize, Table, Tensor
+from ..ops.move import Move
+from .rewrite import readers, unique, with_nodes
+
+_SAME = bytes(value & 255 for value in range(-128, 128))  # the Table that changes no byte
+
+
+def integer_products(graph: Graph) -> Graph:
+    """Every Quantize of a MatMul of two dequantized tensors, each perhaps moved, and perhaps multiplied or divided by a
+    number, becomes a MatMul of int8. The number becomes a part of the result's scale.
+
+    With PyTorch's arithmetic, which rounds a float32 sum where this rounds the integers' own; so they differ by 1 where
+    the two are on different sides of a half.
+    """
+    if graph.arithmetic is not Arithmetic.TORCH:
+        return graph
+    return _Products(graph).run()
+
+
+class _Products:
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.tensors = dict(graph.tensors)
+        self.producers = {node.outputs[0]: node for node in graph.nodes}
+        self.readers = readers(graph)
+
+    def run(self) -> Graph:
+        nodes: list[Node] = []
+        for node in self.graph.nodes:
+            nodes += (self._product(node) if isinstance(node.op, Quantize) else None) or [node]
+        return with_nodes(self.graph, nodes, self.tensors)
+
+    def _product(self, last: Node) -> list[Node] | None:
+        """What replaces the Quantize `last`; None where it is not of such a product."""
+        factor = 1.0
+        node = self._only(last.inputs[0])
+        while node is not None and isinstance(node.op, Div | Mul):
+            number = self._number(node)
+            if number is None:
+                return None
+            factor = factor / number if isinstance(node.op, Div) else factor * number
+            node = self._only(node.inputs[0])
+        output = self.tensors[last.outputs[0]]
+        if node is None or not isinstance(node.op, MatMul) or output.quantization is None or not factor > 0:
+            return None
+        made: list[Node] = []
+        operands = [self._integers(name, made) for name in node.inputs]
+        if not all(operands):
+            return None
+        product = output.name
+        if factor != 1:
+            scale = (output.quantization.scale / np.float32(factor)).astype(np.float32)
+            product = self._new(output, output.name, Quantization(scale, output.quantization.zero_point))
+        multiplied = Node(MatMul(), [name for name in operands if name], [product], node.name or last.name)
+        try:
+            check = replace(self.graph, tensors=self.tensors)
+            multiplied.op.infer(check.operands(multiplied))
+            multiplied.op.check(check.signature(multiplied))
+        except GraphError:
+            return None
+        made.append(multiplied)
+        return made if factor == 1 else [*made, Node(Table(_SAME), [product], list(last.outputs), last.name)]
+
+    def _only(self, name: str) -> Node | None:
+        """The producer of a tensor that nothing else reads."""
+        alone = len(self.readers.get(name, [])) == 1 and name not in self.graph.outputs
+        return self.producers.get(name) if alone else None
+
+    def _number(self, node: Node) -> float | None:
+        """The constant number that a value is multiplied or divided by."""
+        constant = self.tensors[node.inputs[1]].data
+        return float(constant.reshape(-1)[0]) if constant is not None and constant.size == 1 else None
+
+    def _integers(self, name: str, made: list[Node]) -> str:
+        """The int8 tensor whose dequantized values a float operand has; its moves are appended to `made`."""
+        moves: list[Node] = []
+        while (producer := self.producers.get(name)) is not None and isinstance(producer.op, Move):
+            moves.append(producer)
+            name = producer.inputs[0]
+        if producer is None or not isinstance(producer.op, Dequantize):
+            return ""
+        source = producer.inputs[0]
+        quantization = self.tensors[source].quantization
+        if np.dtype(self.tensors[source].dtype) != np.int8 or self.tensors[source].data is not None:
+            return ""
+        for move in reversed(moves):
+            moved = self._new(self.tensors[move.outputs[0]], move.outputs[0], quantization)
+            made.append(Node(move.op, [source, *move.inputs[1:]], [moved], move.name))
+            source = moved
+        return source
+
+    def _new(self, like: Tensor, name: str, quantization: Quantization | None) -> str:
+        """A tensor of int8 with the shape of another."""
+        name = unique(f"{name}.int8", self.tensors)
+        self.tensors[name] = Tensor(name, tuple(like.shape), np.dtype(np.int8), quantization)
+        return name

@@ -1,0 +1,97 @@
+"""Transformers' parts quantized by `LeptonQuantizer`: one job of the chip, next to PyTorch's own modules."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import lepton.device  # noqa: E402
+from lepton.compiler import compile_graph  # noqa: E402
+from lepton.frontends.torch import convert, import_converted  # noqa: E402
+from lepton.graph import interpret  # noqa: E402
+from lepton.runtime import Session  # noqa: E402
+from torch import nn  # noqa: E402
+
+TOKENS, WIDTH, HEADS = 21, 32, 2
+EDGES = {"Quantize", "Dequantize", "Reshape"}  # of floats, where the network begins and ends
+
+
+class Encoder(nn.Module):
+    """Attention written out, both normalizations, GELU."""
+
+    def __init__(self):
+        super().__init__()
+        self.query, self.key, self.value, self.out = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
+        self.first, self.second = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+        self.up, self.down = nn.Linear(WIDTH, 2 * WIDTH), nn.Linear(2 * WIDTH, WIDTH)
+
+    def forward(self, x):
+        query, key, value = (layer(x).view(1, -1, HEADS, WIDTH // HEADS).transpose(1, 2)
+                             for layer in (self.query, self.key, self.value))
+        weights = torch.softmax(query @ key.transpose(-2, -1) / (WIDTH // HEADS) ** 0.5, -1)
+        x = self.first(x + self.out((weights @ value).transpose(1, 2).reshape(1, -1, WIDTH)))
+        return self.second(x + self.down(nn.functional.gelu(self.up(x))))
+
+
+class Functional(nn.Module):
+    """scaled_dot_product_attention of one linear layer's thirds, with a scale of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.into, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x):
+        parts = (part.view(1, -1, HEADS, WIDTH // HEADS).transpose(1, 2) for part in self.into(x).chunk(3, -1))
+        return self.out(nn.functional.scaled_dot_product_attention(*parts, scale=0.3).transpose(1, 2).flatten(2))
+
+
+class SelfAttention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.into, self.attention = nn.Linear(WIDTH, WIDTH), nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
+
+    def forward(self, x):
+        x = self.into(x)
+        return self.attention(x, x, x, need_weights=False)[0]
+
+
+class RootMeanSquares(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.into, self.norm, self.out = nn.Linear(WIDTH, WIDTH), nn.RMSNorm(WIDTH), nn.Linear(WIDTH, 7)
+
+    def forward(self, x):
+        return self.out(self.norm(self.into(x)))
+
+
+MODULES = {
+    "encoder": Encoder, "functional": Functional, "multi-head": SelfAttention, "root mean squares": RootMeanSquares,
+    "layer of torch": lambda: nn.TransformerEncoderLayer(WIDTH, HEADS, 2 * WIDTH, batch_first=True),
+    "norm first": lambda: nn.TransformerEncoderLayer(WIDTH, HEADS, 2 * WIDTH, batch_first=True, norm_first=True,
+                                                     activation="gelu"),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_part_of_a_transformer_is_one_job(name):
+    torch.manual_seed(3)
+    torch.set_num_threads(1)
+    module = MODULES[name]().eval()
+    converted, example = convert(module, [torch.randn(1, TOKENS, WIDTH) for _ in range(6)])
+    graph = import_converted(converted, (example,), "part")
+    model = compile_graph(graph, "tiny")
+    assert {row.op for row in model.placement if row.where == "host"} <= EDGES
+    assert sum(hasattr(step, "program") for step in model.steps) == 1
+    x = torch.randn(1, TOKENS, WIDTH)
+    with lepton.device.open("golden", config="tiny", check_races=True) as device, Session(model, device) as session:
+        (made,) = session.run(x.numpy()).outputs.values()
+    np.testing.assert_array_equal(made, interpret.evaluate(graph, {graph.inputs[0]: x.numpy()})[graph.outputs[0]])
+    with torch.no_grad():
+        theirs, real = converted(x).numpy(), module(x).numpy()
+    step = np.diff(np.unique(made)).min()
+    assert np.abs(made - theirs).max() <= 3.01 * step and (np.abs(made - theirs) > 1.01 * step).mean() <= 0.01
+    assert _cosine(made, real) >= 0.995
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
