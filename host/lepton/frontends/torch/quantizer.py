@@ -17,6 +17,7 @@ from torchao.quantization.pt2e.quantizer import (
     DerivedQuantizationSpec,
     QuantizationAnnotation,
     QuantizationSpec,
+    QuantizationSpecBase,
     Quantizer,
     SharedQuantizationSpec,
 )
@@ -58,6 +59,8 @@ class LeptonQuantizer(Quantizer):
         observers = {"minmax": MinMaxObserver, "moving_average": MovingAverageMinMaxObserver,
                      "histogram": HistogramObserver}
         self.activation = _spec(observers[ranges], -128, 127, torch.per_tensor_affine)
+        # Without a zero point, which costs a product of two tensors as many passes again.
+        self.factor = _spec(observers[ranges], -128, 127, torch.per_tensor_symmetric)
         # Symmetric without -128, as in the 8-bit quantization specification of TensorFlow Lite.
         self.per_channel = {axis: _spec(PerChannelMinMaxObserver, -127, 127, torch.per_channel_symmetric, axis)
                             for axis in (0, 1)}
@@ -106,7 +109,7 @@ class LeptonQuantizer(Quantizer):
 
     def _scaled(self, node: Node) -> None:
         """A product of matrices, a softmax or a normalization: with the number that its result is multiplied by."""
-        operands = {operand: self.activation for operand in node.args[:2] if isinstance(operand, Node)
+        operands = {operand: self._grid(operand) for operand in node.args[:2] if isinstance(operand, Node)
                     and operand.op != "get_attr"}
         chain = [node]
         users = list(node.users)
@@ -116,6 +119,12 @@ class LeptonQuantizer(Quantizer):
             part.meta["quantization_annotation"] = QuantizationAnnotation(
                 input_qspec_map=operands if part is node else {},
                 output_qspec=self.activation if part is chain[-1] else None, _annotated=True)
+
+    def _grid(self, node: Node) -> QuantizationSpec:
+        """How a value is quantized: symmetrically where it is a layer's that is only a factor of products."""
+        while _moves(node):
+            node = Arguments(node).operand()
+        return self.factor if kind(node) in WITH_WEIGHTS and _only_multiplied(node) else self.activation
 
     def _operands(self, node: Node) -> dict[Node, QuantizationSpec]:
         return {operand: self.activation for operand in node.args if isinstance(operand, Node) and _is_float(operand)
@@ -132,7 +141,7 @@ class LeptonQuantizer(Quantizer):
         for part in chain:
             part.meta["quantization_annotation"] = QuantizationAnnotation(
                 input_qspec_map=operands if part is node else {},
-                output_qspec=self.activation if part is last else None, _annotated=True)
+                output_qspec=self._grid(node) if part is last else None, _annotated=True)
 
     def _same(self, node: Node) -> None:
         source = node.args[0]
@@ -142,7 +151,7 @@ class LeptonQuantizer(Quantizer):
         if not (_is_int8(source) or pools) or isinstance(node.meta.get("val"), list | tuple):
             return  # parts are quantized where they are used
         shared = SharedQuantizationSpec((source, node))
-        operands = {source: self.activation}
+        operands: dict[Node, QuantizationSpecBase] = {source: self._grid(source)}
         operands |= {other: shared for other in node.args[1:]
                      if isinstance(other, Node) and other is not source and _is_float(other)}
         node.meta["quantization_annotation"] = QuantizationAnnotation(operands, shared, _annotated=True)
@@ -227,6 +236,16 @@ def _multiplies_matrices(node: Node) -> bool:
     """Whether the node multiplies two computed int8 tensors, as attention does."""
     return node.target in _MATRIX_PRODUCTS and all(
         isinstance(a, Node) and not _is_constant(a) and _is_int8(a) for a in node.args[:2])
+
+
+def _moves(node: Node) -> bool:
+    return kind(node) in (Kind.MOVE, Kind.SPLIT) or node.target is operator.getitem
+
+
+def _only_multiplied(node: Node) -> bool:
+    """Whether a value, moved or not, is an operand of products of matrices and of nothing else."""
+    return bool(node.users) and all(
+        user.target in _MATRIX_PRODUCTS or (_moves(user) and _only_multiplied(user)) for user in node.users)
 
 
 def _reduces_rows(node: Node) -> bool:
