@@ -35,7 +35,8 @@ _WHERE_INT8 = (Kind.SUM, Kind.FUNCTION, Kind.CLAMP, Kind.NORMALIZATION)
 
 _ATEN = torch.ops.aten
 _MATRIX_PRODUCTS = (_ATEN.matmul.default, _ATEN.bmm.default)
-_ROW_FUNCTIONS = (_ATEN.softmax.int, _ATEN._softmax.default, _ATEN.layer_norm.default, _ATEN.rms_norm.default)
+_SOFTMAX = (_ATEN.softmax.int, _ATEN._softmax.default)
+_ROW_FUNCTIONS = (*_SOFTMAX, _ATEN.layer_norm.default, _ATEN.rms_norm.default)
 _SCALINGS = (_ATEN.mul.Tensor, _ATEN.div.Tensor, _ATEN.mul.Scalar, _ATEN.div.Scalar)
 
 
@@ -253,9 +254,16 @@ def _reduces_rows(node: Node) -> bool:
     source = node.args[0] if node.args else None
     if node.target not in _ROW_FUNCTIONS or not isinstance(source, Node) or not _is_int8(source):
         return False
+    if node.target in _SOFTMAX and _is_result(node):
+        return False  # probabilities that the caller reads keep their digits
     rank = source.meta["val"].ndim
     along = node.args[1]
     return len(along) == 1 if isinstance(along, list | tuple) else int(str(along)) % rank == rank - 1
+
+
+def _is_result(node: Node) -> bool:
+    """Whether only the caller reads a value, moved or not."""
+    return all(user.op == "output" or (_moves(user) and _is_result(user)) for user in node.users)
 
 
 def _scales_by_a_number(node: Node) -> bool:
