@@ -97,6 +97,7 @@ class Trainer:
         self.soft = soft
         self.held_x = x[len(x) - held:]
         self.held_y = y[len(x) - held:]
+        self.held_soft = None if soft is None else soft[len(x) - held:]
         self.optimizer = make_optimizer(optimizer, module.parameters(), settings.learning_rate)
         self.history = History()
         self._best: dict[str, Any] = {}
@@ -141,10 +142,7 @@ class Trainer:
             y = self.train_y[batch]
             self.optimizer.zero_grad()
             outputs = self.module(x)
-            value = self._loss(outputs, y)
-            if self.soft is not None:
-                share = self.settings.teacher_share
-                value = (1 - share) * value + share * self._taught(outputs, self.soft[batch])
+            value = self._objective(outputs, y, None if self.soft is None else self.soft[batch])
             if not torch.isfinite(value):
                 raise DataError(f"the loss is {value.item()} in epoch {epoch + 1}: lower the learning rate, or scale "
                                 "the inputs to about -1..1")
@@ -164,10 +162,18 @@ class Trainer:
         self._mode(False)
         with torch.no_grad():
             outputs = torch.cat([self.module(x) for x in self.held_x.split(256)])
-        figures = {"val_loss": float(self._loss(outputs, self.held_y))}
+        figures = {"val_loss": float(self._objective(outputs, self.held_y, self.held_soft))}
         if is_classification(self.loss):
             figures["val_accuracy"] = self._right(outputs, self.held_y) / len(self.held_y)
         return figures
+
+    def _objective(self, outputs: torch.Tensor, y: torch.Tensor, soft: torch.Tensor | None) -> torch.Tensor:
+        """The loss, of which the teacher's outputs `soft` take their share."""
+        value = self._loss(outputs, y)
+        if soft is None:
+            return value
+        share = self.settings.teacher_share
+        return (1 - share) * value + share * self._taught(outputs, soft)
 
     def _loss(self, outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         if is_classification(self.loss):
