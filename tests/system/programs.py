@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from lepton.arch import Dma, DmaOpcode, Engine, Region, Rows, Tensor, TensorOpcode
+from lepton.arch import Dma, DmaOpcode, Engine, Region, Rows, RowsOpcode, Tensor, TensorOpcode
 from lepton.driver import ChipError, Job, Stream
 
 LANES = 4  # of the configuration "tiny", which all hand-made programs are for
@@ -38,6 +38,12 @@ def tensor(opcode=TensorOpcode.MAX, **fields):
     rest = {"in_w": 1 << 15, "in_x": LANES, "out_x": LANES, "out_min": -128, "out_max": 127,
             "add_min": -128, "add_max": 127}
     return Tensor.pack(opcode=opcode, **(ones | rest | fields))
+
+
+def softmax(**fields):
+    """A softmax of one value, in place."""
+    ones = dict.fromkeys(("length", "nx", "ny", "nz"), 1)
+    return Rows.pack(opcode=RowsOpcode.SOFTMAX, **(ones | {"out_min": -128, "out_max": 127} | fields))
 
 
 @dataclass

@@ -25,7 +25,7 @@ from tests.system.controller_jobs import BOARD_BYTES, CONFIG, WINDOW, check, cop
 
 LIMIT = 3_000  # cycles that a job of the fuzzed client may take
 ROUNDS = 40
-FIXED = 20261124  # with this seed, every kind of end is known to come
+FIXED = 1  # with this seed, every kind of end is known to come
 EDGES = (0, 1, 3, 4, 63, 64, 128, 0xFFF, 0x1000, WINDOW - 64, WINDOW - 1, WINDOW, WINDOW + 1, 0x7FFF_FFFF,
          0x8000_0000, 0xFFFF_FF00, 0xFFFF_FFFF)
 

@@ -8,7 +8,18 @@ from lepton.arch import Engine, ErrorCode, Region, TensorOpcode
 from lepton.driver import Driver, JobTimeout
 from lepton_sim.memory_profile import Fault, FaultKind
 
-from tests.system.programs import Bench, Program, bits, fill, load, run_good_program, store, tensor
+from tests.system.programs import (
+    ENGINE_BYTES,
+    Bench,
+    Program,
+    bits,
+    fill,
+    load,
+    run_good_program,
+    softmax,
+    store,
+    tensor,
+)
 
 LOAD, TENSOR, STORE = Engine.LOAD, Engine.TENSOR, Engine.STORE
 # Of the configuration tiny: bytes, bytes, words, rows.
@@ -160,10 +171,9 @@ KINDS = {FaultKind.SLVERR: ErrorCode.AXI_SLVERR, FaultKind.DECERR: ErrorCode.AXI
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("engine", Engine)
 def test_fetching_the_program_fails(bench, device, engine, kind):
-    program = Program(load=[load()] * 20, tensor=[tensor()] * 20, store=[store()] * 20)
+    program = Program(load=[load()] * 20, tensor=[tensor()] * 20, store=[store()] * 20, rows=[softmax()] * 20)
     _, streams = program.image()
-    sizes = {LOAD: 64, TENSOR: 128, STORE: 64}
-    first = bench.address(Region.PROGRAM) + streams[engine].offset + 13 * sizes[engine]
+    first = bench.address(Region.PROGRAM) + streams[engine].offset + 13 * ENGINE_BYTES[engine]
     device.add_fault(Fault(first, first + 15, kind))
     error = bench.error(program)
     assert report(error) == (KINDS[kind], engine, 13, 0, first)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arch import REGISTERS, Region
-from ..arch.commands import Dma, Engine, Tensor
+from ..arch.commands import ENGINE_RECORDS
 from ..runtime import FINISH, Report, Session
 from .board import REGISTER, WRITE
 
@@ -79,10 +79,9 @@ def _jobs(session: Session, report: Report) -> Iterator[_JobRanges]:
         at += row.cycles
         if row.name == FINISH and not row.op:
             begins.append(at)
-    sizes = {Engine.LOAD: Dma.size, Engine.TENSOR: Tensor.size, Engine.STORE: Dma.size}
     for begin, (step, buffers) in zip(begins, session.placed(), strict=False):
         base = buffers[Region.PROGRAM].address
-        streams = [(f"{engine.name} commands", base + s.offset, base + s.offset + s.count * sizes[engine])
+        streams = [(f"{engine.name} commands", base + s.offset, base + s.offset + s.count * ENGINE_RECORDS[engine].size)
                    for engine, s in step.streams.items()]
         ranges = [("weights and parameters" if region is Region.PROGRAM else region.name.lower(),
                    buffer.address, buffer.address + buffer.size) for region, buffer in buffers.items()]

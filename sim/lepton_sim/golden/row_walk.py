@@ -11,6 +11,7 @@ from .state import AccessLog, ChipState
 
 _MASK = 0xFFFF_FFFF
 _EPSILON_BITS = 48
+_MOST_WORDS = 1 << 22  # of a command that are looked at for overlaps; more than any scratchpad has
 _ADDRESSES = ("in_addr", "in_x", "in_y", "in_z", "in_block", "out_addr", "out_x", "out_y", "out_z", "out_block")
 _SHIFTS = {RowsOpcode.SOFTMAX: (0, 31), RowsOpcode.NORM: (1, 40)}
 
@@ -66,6 +67,11 @@ def rows_command(fields: dict[str, int], chip: ChipState, log: AccessLog | None 
         if log is not None:
             log.look_up_exponential(bool(fields["load_table"]))
     total = fields["nx"] * fields["ny"] * fields["nz"]
+    if log is not None:
+        kept = None
+        if constants is not None:
+            kept = range(fields[constants[0]] // lanes, (fields[constants[0]] + constants[1]) // lanes)
+        _report_overlap(fields, log, config, blocks, kept)
     for first in range(0, total, ROW_GROUP):
         m = np.arange(first, min(first + ROW_GROUP, total))
         source = _words(fields, "in", m, blocks)
@@ -78,6 +84,27 @@ def rows_command(fields: dict[str, int], chip: ChipState, log: AccessLog | None 
         if log is not None:
             log.read("scratchpad", source // lanes)
             log.write("scratchpad", target // lanes)
+
+
+def _report_overlap(fields: dict[str, int], log: AccessLog, config: ChipConfig, blocks: int,
+                    constants: range | None) -> None:
+    """Report a word that is written although the command reads it for another row or block, or as a constant."""
+    m = np.arange(min(fields["nx"] * fields["ny"] * fields["nz"], _MOST_WORDS // blocks + 1))
+    source = _words(fields, "in", m, blocks).reshape(-1) // config.lanes
+    target = _words(fields, "out", m, blocks).reshape(-1) // config.lanes
+    order = np.arange(len(source))
+    size = config.scratchpad_words  # what is outside is an error before it is written
+    last_read = np.full(size, -1)
+    first_read = np.full(size, len(source))
+    np.maximum.at(last_read, source[source < size], order[source < size])
+    np.minimum.at(first_read, source[source < size], order[source < size])
+    where = np.minimum(target, size - 1)
+    bad = (last_read[where] >= 0) & ((last_read[where] != order) | (first_read[where] != order))
+    if constants is not None:
+        bad |= (target >= constants.start) & (target < constants.stop)
+    bad &= target < size
+    if bad.any():
+        log.overlap(int(target[bad.argmax()]) * config.lanes)
 
 
 def _words(fields: dict[str, int], prefix: str, m: np.ndarray, blocks: int) -> np.ndarray:

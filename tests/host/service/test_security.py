@@ -139,7 +139,8 @@ def test_device_writes_only_its_own(service, camera, audit):
     neighbour = service.enrol("device", "acme", "cam8")
     segment = Spool("cam8", neighbour.keys).next()
     assert members(camera.upload(segment)) == (403, "not_yours")
-    assert audit("not_yours").detail == ("the certificate is that of device cam7 of tenant acme, not of cam8 of acme")
+    assert audit("not_yours").detail == ("the certificate is that of device cam7 of tenant acme, not of device "
+                                            "cam8 of tenant acme")
 
 
 def test_other_tenants_data(service, camera, reader):
