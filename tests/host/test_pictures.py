@@ -7,8 +7,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = sorted((ROOT / "docs").glob("*.svg"))
-# Packages without a place in the flow of data: commands, measurements, networks and the firmware that a board loads.
-APART = {"bench", "cli", "firmware", "models"}
+# Packages without a place in the flow of data: commands, measurements and pages of them, networks and the firmware that a
+# board loads.
+APART = {"bench", "cli", "firmware", "models", "report"}
 
 
 def labels(picture: Path) -> dict[str, str]:
