@@ -7,8 +7,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = sorted((ROOT / "docs").glob("*.svg"))
-# Packages without a place in the flow of data: commands, measurements and pages of them, networks and the firmware that a
-# board loads.
+# Packages without a place in the flow of data: commands, measurements and pages of them, networks and the firmware that
+# a board loads.
 APART = {"bench", "cli", "firmware", "models", "report"}
 
 
