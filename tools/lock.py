@@ -12,21 +12,24 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SETS = {
-    "sim": ["results", "cli", "tflite", "sim"],
-    "bench": ["results", "store", "cli", "tflite", "fast", "sim", "firmware"],
+SETS = {  # the largest first: the others take its versions, so that one environment can hold all of them
     "test": ["results", "service", "store", "cli", "tflite-float", "onnx", "fast", "serial", "sim", "firmware", "chip",
              "torch", "toolkit", "keras", "report", "data", "test"],
+    "bench": ["results", "store", "cli", "tflite", "fast", "sim", "firmware"],
+    "sim": ["results", "cli", "tflite", "sim"],
 }
 BUILD = ["setuptools>=77"]  # pyproject.toml's build system, installed so that no build needs the network
 
 
-def resolve(extras: list[str]) -> dict[str, str]:
-    """Versions by package name that pip would install for the extras on an empty machine."""
+def resolve(extras: list[str], chosen: dict[str, str]) -> dict[str, str]:
+    """Versions by package name that pip would install for the extras on an empty machine; those of `chosen` are kept."""
     with tempfile.TemporaryDirectory() as folder:
+        constraints = Path(folder) / "constraints.txt"
+        constraints.write_text("".join(f"{package}=={version}\n" for package, version in chosen.items()))
         report = Path(folder) / "report.json"
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed",
-                        "--report", report, f"{ROOT}[{','.join(extras)}]", *BUILD], check=True)
+                        "--constraint", constraints, "--report", report, f"{ROOT}[{','.join(extras)}]",
+                        *BUILD], check=True)
         items = [item["metadata"] for item in json.loads(report.read_text())["install"]]
     # A local build label ("+cpu") names one machine's file, not a version.
     return {item["name"].lower().replace("_", "-"): item["version"].partition("+")[0]
@@ -34,8 +37,10 @@ def resolve(extras: list[str]) -> dict[str, str]:
 
 
 def main() -> None:
+    chosen: dict[str, str] = {}
     for name, extras in SETS.items():
-        pins = resolve(extras)
+        pins = resolve(extras, chosen)
+        chosen = pins | chosen
         lines = [f"# Written by `make lock` from pyproject.toml, extras {', '.join(extras)}.",
                  *(f"{package}=={version}" for package, version in sorted(pins.items()))]
         (ROOT / "requirements" / f"{name}.txt").write_text("\n".join(lines) + "\n")

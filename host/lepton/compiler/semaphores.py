@@ -26,7 +26,7 @@ _ALLOTMENT = {
     (Engine.LOAD, Engine.STORE): SEMAPHORES_WRITE[4],
     (Engine.ROWS, Engine.TENSOR): SEMAPHORES_READ[2],
     (Engine.TENSOR, Engine.ROWS): SEMAPHORES_WRITE[5],
-    # Of engines for which the chip counts no waits, from what is left.
+    # Neither of these engines is TENSOR, whose waits the chip counts by class: numbers that are left.
     (Engine.LOAD, Engine.ROWS): SEMAPHORES_READ[3],
     (Engine.ROWS, Engine.LOAD): SEMAPHORES_READ[4],
     (Engine.STORE, Engine.ROWS): SEMAPHORES_READ[5],

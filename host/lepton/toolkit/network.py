@@ -193,7 +193,7 @@ class LeptonNetwork:
         prune: the share of each convolution's channels that goes, in blocks of the chip's columns; 0 for none. What
         is left is trained for `epochs`. Where the int8 network loses more than `max_drop` of its accuracy, the share is
         halved, and at last nothing is pruned. target_cycles: instead of a share, take out blocks of channels where they
-        save the most cycles for the weights that they hold, until the compiler predicts at most so many.
+        save the most cycles for the weights that they hold, until the compiler predicts at most `target_cycles`.
         A network after quantization-aware training, or one that is no chain of layers, is quantized only. Raises
         `ToolkitError` before `fit`.
         """

@@ -35,7 +35,7 @@ def wrapped(value: int, bits: int) -> int:
 
 
 def every(bits: int) -> range:
-    """Every signed value of so many bits."""
+    """Every signed value of that width."""
     return range(-(1 << bits - 1), 1 << bits - 1)
 
 

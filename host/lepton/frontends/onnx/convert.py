@@ -28,7 +28,7 @@ def import_onnx(source: Source, name: str | None = None, shapes: Shapes | None =
     """
     model, found = read_model(source, shapes)
     importer = OnnxImporter(prepare(model), name or found, CONVERTERS, in_float)
-    return apply(importer.graph, "channels-last", "collapse-moves", "integer-rows")
+    return apply(importer.graph, "channels-last", "collapse-moves", "integer-rows", "remove-unused")
 
 
 def load_onnx(path: Source, calibration: Calibration | None = None, progress: Any = None, **options: Any) -> Graph:

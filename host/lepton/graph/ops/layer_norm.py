@@ -51,15 +51,8 @@ class LayerNorm(Op):
         return norm_parameters(gamma, beta[0] if beta else None, self.epsilon, float(inputs[0].scale),
                                float(output.scale))
 
-    def _of(self, call: Call) -> NormParameters:
-        gamma, *beta = (np.asarray(values) for values in call.values.given[1:])
-        source = call.inputs[0]
-        assert source is not None
-        return norm_parameters(gamma, beta[0] if beta else None, self.epsilon, float(source.scale),
-                               float(call.output.scale))
-
     def compute(self, call: Call) -> np.ndarray:
-        parameters = call.once("parameters", lambda: self._of(call))
+        parameters = call.once("parameters", lambda: self.parameters(call.inputs, call.output))
         rows = call.x.reshape(-1, call.x.shape[-1])
         zeros = call.inputs[0].zero_point, call.output.zero_point
         return normalize(rows, parameters, self.center, zeros).reshape(call.x.shape)

@@ -23,29 +23,24 @@ def integer_rows(graph: Graph) -> Graph:
     producers = {node.outputs[0]: node for node in graph.nodes}
     users = readers(graph)
 
-    def single(name: str) -> Node | None:
-        """The producer of a tensor that only one node reads."""
-        return producers.get(name) if len(users.get(name, [])) == 1 and name not in graph.outputs else None
+    def only_quantized(name: str) -> bool:
+        return len(users[name]) == 1 and name not in graph.outputs
 
-    nodes: list[Node] = []
-    gone: set[int] = set()
-    for node in graph.nodes:
-        norm = single(node.inputs[0]) if isinstance(node.op, Quantize) else None
-        made = None if norm is None else _integer(graph, norm, node)
-        if made is not None and norm is not None:
-            gone |= {id(norm)}
-            before = single(norm.inputs[0])
-            gone |= set() if before is None else {id(before)}
-        nodes.append(made or node)
-    return with_nodes(graph, [node for node in nodes if id(node) not in gone])
+    return with_nodes(graph, [
+        (_integer(graph, node, producers) if isinstance(node.op, Quantize) and only_quantized(node.inputs[0]) else None)
+        or node for node in graph.nodes])
 
 
-def _integer(graph: Graph, norm: Node, last: Node) -> Node | None:
-    op = _equivalent(graph, norm)
-    first = next((n for n in graph.nodes if n.outputs[0] == norm.inputs[0]), None)
-    if op is None or first is None or not isinstance(first.op, Dequantize):
+def _integer(graph: Graph, last: Node, producers: dict[str, Node]) -> Node | None:
+    """What the Quantize `last` becomes; None where it is not behind such a function of a Dequantize."""
+    rows = producers.get(last.inputs[0])
+    op = None if rows is None else _equivalent(graph, rows)
+    if rows is None or op is None:
         return None
-    made = Node(op, [first.inputs[0], *norm.inputs[1:]], list(last.outputs), norm.name or last.name)
+    first = producers.get(rows.inputs[0])
+    if first is None or not isinstance(first.op, Dequantize):
+        return None
+    made = Node(op, [first.inputs[0], *rows.inputs[1:]], list(last.outputs), rows.name or last.name)
     try:
         signature = graph.signature(made)
         op.infer(signature.inputs)
