@@ -22,7 +22,7 @@ BUILD = ["setuptools>=77"]  # pyproject.toml's build system, installed so that n
 
 
 def resolve(extras: list[str], chosen: dict[str, str]) -> dict[str, str]:
-    """Versions by package name that pip would install for the extras on an empty machine; those of `chosen` are kept."""
+    """Versions by package name that pip would install for the extras on an empty machine; `chosen` ones are kept."""
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text("".join(f"{package}=={version}\n" for package, version in chosen.items()))

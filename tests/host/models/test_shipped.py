@@ -11,6 +11,9 @@ from lepton.models.card import CARD, as_json, markdown, read_card
 from lepton.models.metrics import LOWER_IS_BETTER, METRICS
 
 CARDS = models.cards()
+# What int8 may lose of a figure that is better when it is higher; of others 1 %. Whether boxes overlap by half changes
+# with a pixel: F1 of boxes loses 0.034 today.
+LOSS = dict.fromkeys(METRICS, 0.01) | {"F1 of boxes": 0.04}
 TRAINED_HERE = [name for name, card in CARDS.items() if "lepton.models.training" in card.script]
 
 
@@ -54,22 +57,23 @@ def test_it_is_better_than_simple_methods(name):
     assert card.baselines
     for value in card.baselines.values():
         if card.metric in LOWER_IS_BETTER:
-            assert card.int8_value < value and card.int8_value < 1.05 * card.float_value
+            assert card.int8_value < value and card.int8_value < 1.01 * card.float_value
         else:
-            assert card.int8_value > value and card.int8_value > card.float_value - 0.05
+            assert card.int8_value > value and card.int8_value > card.float_value - LOSS[card.metric]
 
 
 @pytest.mark.parametrize("name", CARDS)
 def test_the_samples_outputs_are_as_good_as_the_card_says(name):
+    """As far as 32 to 250 samples of the test data can say."""
     model = models.load(name)
     card = CARDS[name]
     score = model.score(model.outputs)
     if score is None:
         assert not len(model.labels)
     elif card.metric in LOWER_IS_BETTER:
-        assert score < 2 * card.int8_value
+        assert score < 1.05 * card.int8_value
     else:
-        assert score > card.int8_value - 0.15
+        assert score > card.int8_value - 0.07
 
 
 def test_a_changed_file_is_named(tmp_path, monkeypatch):
