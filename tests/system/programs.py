@@ -119,6 +119,14 @@ class Bench:
             return error
         return None
 
+    def outcome(self, program, inputs, cycle_limit):
+        """How a program ends: ("done", what it wrote), or what its error says."""
+        try:
+            self.run(program, inputs, cycle_limit=cycle_limit)
+        except ChipError as error:
+            return error.code.name, error.engine, error.command, error.layer, error.address
+        return "done", {region: data.tobytes() for region, data in self.results().items()}
+
     def address(self, region):
         return self.buffers[region].address
 

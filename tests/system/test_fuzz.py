@@ -16,6 +16,7 @@ from lepton_sim.golden.races import RaceError
 from tests.seeds import seeds
 from tests.system.programs import LANES, Bench, Program, bits, fill, good_program, run_good_program, tensor
 
+CYCLE_LIMIT = 200_000  # of a job; more than any takes that ends
 CYCLES = 20_000  # what a job gets; many are legal and much longer
 JOBS = 60  # of each seed
 FIXED_SEEDS = range(4)  # with these, each kind of end is known to come often enough
@@ -146,14 +147,6 @@ def is_small(program):
     return all(f["kernel_x"] * f["kernel_y"] * f["blocks"] <= 200 for f in map(Tensor.unpack, program.tensor))
 
 
-def outcome(bench, program, inputs):
-    try:
-        bench.run(program, inputs, cycle_limit=200_000)
-    except ChipError as error:
-        return error.code.name, error.engine, error.command, error.layer, error.address
-    return "done", {region: data.tobytes() for region, data in bench.results().items()}
-
-
 @pytest.mark.parametrize("seed", seeds(*FIXED_SEEDS))
 def test_one_changed_command_ends_as_on_the_golden_model(bench, golden, seed):
     random = np.random.default_rng([seed, 1])
@@ -163,10 +156,10 @@ def test_one_changed_command_ends_as_on_the_golden_model(bench, golden, seed):
         if not is_small(program):
             continue
         try:
-            expected = outcome(golden, program, inputs)
+            expected = golden.outcome(program, inputs, CYCLE_LIMIT)
         except RaceError:  # it reads what it has just written: no order is promised
             continue
-        found = outcome(bench, program, inputs)
+        found = bench.outcome(program, inputs, CYCLE_LIMIT)
         assert found == expected, program.streams
         compared["done" if expected[0] == "done" else "error"] += 1
     run_good_program(bench)

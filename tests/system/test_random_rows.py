@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from lepton.arch import PRESETS
 from lepton.arch.rows import Rows, RowsOpcode
-from lepton.driver import ChipError, Driver
+from lepton.driver import Driver
 from lepton_sim.golden.races import RaceError
 
 from tests.hdl.rows.commands import blank_chip, random_command
 from tests.seeds import seeds
 from tests.system.programs import LANES, Bench, Program, bits, fill, load, run_good_program, store, tensor
 
+CYCLE_LIMIT = 1_000_000  # of a job; more than any takes that ends
 JOBS = 16  # of each seed
 CONFIG = PRESETS["tiny"]
 # The scratchpad is inputs, outputs and constants, a third each; of the last, TENSOR writes the end.
@@ -62,14 +63,6 @@ def is_small(program: Program) -> bool:
     return all(f["nx"] * f["ny"] * f["nz"] * (f["length"] // LANES + 1) < WORK for f in fields)
 
 
-def outcome(bench: Bench, program: Program, inputs: np.ndarray):
-    try:
-        bench.run(program, inputs, cycle_limit=1_000_000)
-    except ChipError as error:
-        return error.code.name, error.engine, error.command, error.layer, error.address
-    return "done", {region: data.tobytes() for region, data in bench.results().items()}
-
-
 @pytest.mark.parametrize("memory", ["ideal", "random"])
 @pytest.mark.parametrize("seed", seeds(*FIXED_SEEDS))
 def test_random_rows(boards, golden, seed, memory):
@@ -83,11 +76,12 @@ def test_random_rows(boards, golden, seed, memory):
             if not is_small(program):
                 continue
             try:
-                expected = outcome(golden, program, inputs)
+                expected = golden.outcome(program, inputs, CYCLE_LIMIT)
             except RaceError:
                 ends["race"] += 1
                 continue
-            assert outcome(bench, program, inputs) == expected, [Rows.unpack(command) for command in program.rows]
+            commands = [Rows.unpack(command) for command in program.rows]
+            assert bench.outcome(program, inputs, CYCLE_LIMIT) == expected, commands
             ends["done" if expected[0] == "done" else "error"] += 1
         run_good_program(bench)
         bench.check_surroundings()

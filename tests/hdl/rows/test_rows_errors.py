@@ -13,7 +13,8 @@ from lepton_sim.golden.state import ChipState
 from tests.bench.clock import cycles
 from tests.bench.stalls import SOME
 from tests.cocotb_harness import run_cocotb
-from tests.hdl.rows.bench import EngineError, RowsBench, check_scratchpad, completion_of
+from tests.hdl.command_bench import EngineError, check_scratchpad, completion_of
+from tests.hdl.rows.bench import RowsBench
 from tests.hdl.rows.commands import CONFIGS, Fields, blank_chip, random_command
 
 CONFIG = CONFIGS[4, 1]

@@ -6,7 +6,6 @@ checkers of completions and of the scratchpad.
 
 import random
 from collections import deque
-from dataclasses import dataclass
 
 import cocotb
 import numpy as np
@@ -15,41 +14,19 @@ from cocotb.task import Task
 from cocotb.triggers import RisingEdge
 from lepton.arch import ChipConfig, Space, Tensor, TensorOpcode
 from lepton_hdl.control.job import SETTLE_CYCLES
-from lepton_hdl.interfaces import DONE, ERROR, command_layout, word_write_layout
-from numpy.typing import NDArray
+from lepton_hdl.interfaces import word_write_layout
 
-from tests.bench.checker import InOrder
-from tests.bench.clock import cycles, start_clock, until
-from tests.bench.layouts import decode, encode
+from tests.bench.clock import cycles, until
+from tests.bench.layouts import encode
 from tests.bench.pins import Pins
-from tests.bench.stalls import NONE, share, stall
-from tests.bench.stream import StreamDriver, StreamMonitor
+from tests.bench.stalls import NONE, share
+from tests.bench.stream import StreamDriver
+from tests.hdl.command_bench import CommandBench, EngineError, Memory
 
 BASIC = dict(opcode=TensorOpcode.DOT, first=1, last=1, kernel_x=1, kernel_y=1, blocks=1, nx=1, ny=1, nz=1,
              in_w=1, in_h=1, out_min=-128, out_max=127)
 WINDOW = dict(opcode=TensorOpcode.WINDOW)
 LIMIT = 200_000  # cycles for the commands of a test; the longest take less than a tenth of it
-COMMAND_BITS = 8 * Tensor.size
-assert command_layout(Tensor).size == COMMAND_BITS + 32  # the command's index follows it
-
-Memory = NDArray[np.uint8]
-Completion = tuple[int, int, int]
-"""Post, layer, snapshot."""
-
-
-@dataclass(frozen=True)
-class EngineError:
-    """What the engine reports, as `ERROR`."""
-
-    code: int
-    index: int
-    layer: int
-    address: int
-
-
-def completion_of(fields: dict[str, int]) -> Completion:
-    """What the engine says when a command with these fields is done."""
-    return fields["post"], fields["layer"], fields["snapshot"]
 
 
 class StoreMonitor:
@@ -93,59 +70,22 @@ class BusyMonitor:
             self.taken += 1
 
 
-def check_scratchpad(got: Memory, expected: Memory, lanes: int) -> None:
-    """Every byte as the model says."""
-    wrong = np.flatnonzero(got != expected)
-    assert not wrong.size, (f"{wrong.size} bytes of the scratchpad are wrong, first byte {wrong[0] % lanes} of word "
-                            f"{wrong[0] // lanes}: {got[wrong[0]]}, not {expected[wrong[0]]}")
-
-
-class Bench:
+class Bench(CommandBench):
     """All parts around one `Datapath`. `pause`: the pattern in which commands are held back."""
 
+    record = Tensor
+    limit = LIMIT
+
     def __init__(self, dut: HierarchyObject, config: ChipConfig, pause: str = NONE) -> None:
-        self.dut = dut
-        self.config = config
-        self.commands = StreamDriver[bytes](dut, "control__command", self._pack, stall(pause))
-        self.completions = InOrder[Completion]("completion")
-        self.done = StreamMonitor(dut, "control__done", self._completion, lambda item: self.completions.receive(item))
-        self.errors = StreamMonitor(dut, "control__error", lambda bits: EngineError(**decode(ERROR, bits)))
+        super().__init__(dut, config, pause)
         self.loads = StreamDriver[tuple[Space, int, int]](dut, "load_write", self._pack_word)
         self.requests = StreamDriver[int](dut, "store_read__request", int, share(0.3))
         self.store = StoreMonitor(dut)
-        self._packed = 0
         self._interference: Task[None] | None = None
-
-    async def start(self) -> None:
-        await start_clock(self.dut, control__halt=0)
-        await cycles(self.dut, 1)
-
-    async def again(self) -> None:
-        """Reset; what was sent and seen is forgotten, memories keep their contents."""
-        self.dut.rst.value = 1
-        self.dut.control__halt.value = 0
-        self.commands.clear()
-        await cycles(self.dut, 2)
-        self._packed = 0
-        self.completions = InOrder("completion")
-        for monitor in (self.done, self.errors):
-            monitor.items.clear()
-            monitor.times.clear()
-        self.dut.rst.value = 0
-        await cycles(self.dut, 1)
-
-    def _pack(self, record: bytes) -> int:
-        index = self._packed
-        self._packed += 1
-        return int.from_bytes(record, "little") | index << COMMAND_BITS
 
     def _pack_word(self, write: tuple[Space, int, int]) -> int:
         space, address, data = write
         return encode(word_write_layout(self.config), space=space, address=address, data=data)
-
-    @staticmethod
-    def _completion(bits: int) -> Completion:
-        return completion_of(decode(DONE, bits))
 
     async def fill(self, space: Space, data: Memory) -> None:
         """Write a whole memory through LOAD's port."""
@@ -161,22 +101,6 @@ class Bench:
         await until(self.dut, lambda: len(self.store.words) == count)
         words = (word.to_bytes(self.config.lanes, "little") for word in self.store.words)
         return np.frombuffer(b"".join(words), np.uint8)
-
-    def send(self, *commands: dict[str, int]) -> None:
-        """Offer commands; their completions are expected."""
-        self.completions.expect(*(completion_of(Tensor.unpack(Tensor.pack(**fields))) for fields in commands))
-        self.commands.send(*(Tensor.pack(**fields) for fields in commands))
-
-    async def finish(self) -> None:
-        """Until every command is done; no error may be reported, and the engine is not busy behind it."""
-        def ended() -> bool:
-            assert not self.errors.items, f"{self.errors.items[0]}"
-            return self.completions.complete
-
-        await until(self.dut, ended, LIMIT, lambda: f"{self.completions.received} commands are done")
-        self.completions.finish()
-        await cycles(self.dut, 2)
-        assert not self.dut.control__busy.value, "busy without a command"
 
     async def error(self) -> EngineError:
         """The first error that is reported."""

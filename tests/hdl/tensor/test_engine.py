@@ -15,8 +15,9 @@ from lepton_sim.golden.state import ChipState
 from tests.bench.clock import cycles
 from tests.bench.stalls import MOST, NONE
 from tests.cocotb_harness import parameters, run_cocotb
+from tests.hdl.command_bench import check_scratchpad
 from tests.hdl.tensor.commands import SMALL, blank_chip, random_command, random_window, write_params
-from tests.hdl.tensor.engine_bench import BASIC, WINDOW, Bench, check_scratchpad
+from tests.hdl.tensor.engine_bench import BASIC, WINDOW, Bench
 
 
 def chip_config() -> ChipConfig:

@@ -16,8 +16,9 @@ from tests.bench.disturbed import DamagedPins
 from tests.bench.pins import Pins
 from tests.bench.stalls import MOST, NONE
 from tests.cocotb_harness import run_cocotb
+from tests.hdl.command_bench import check_scratchpad
 from tests.hdl.tensor.commands import SMALL, blank_chip, random_command, random_window, write_params
-from tests.hdl.tensor.engine_bench import BASIC, LIMIT, Bench, BusyMonitor, check_scratchpad
+from tests.hdl.tensor.engine_bench import BASIC, LIMIT, Bench, BusyMonitor
 
 CONFIG = SMALL[4]
 LANES = CONFIG.lanes
