@@ -23,7 +23,7 @@ from .commands import (
 )
 from .layers import Box, ChipLayer, Image
 from .order import block_groups, last_parts
-from .placement import MEMORY_ALIGNMENT, Placement
+from .placement import Placement
 from .row_walks import row_walk
 from .tiling import Tile
 from .walks import add_tail, walk
@@ -223,7 +223,6 @@ class _LayerScheduler:
         blocks = self.tiling.block_groups[group]
         boxes = self.tiling.boxes[group] if self.dot else [Box(blocks, (0, layer.kernel[0]), (0, layer.kernel[1]))]
         area = self.state.resident(image)
-        stored = area is None or image.name in self.state.outputs or image.name in self.state.placement.kept
         for i, box in list(enumerate(boxes))[which]:
             unit = self.weights.units[(group, i) if self.dot else (0, 0)]
             source = self._source(tile, box.blocks)
@@ -248,32 +247,33 @@ class _LayerScheduler:
                 add_tail(command, layer, tile, blocks, area, residual)
             self.program.commands.append(command)
             self.last = command
-        if stored and last and area is not None:
+        if last and area is not None:
+            self._store(area, blocks, tile)
+
+    def _store(self, area: Area, blocks: tuple[int, int], tile: Tile) -> None:
+        """Store a tile of the output, which is in `area`, where it is read from memory."""
+        image = self.layer.output
+        if (image.name not in self.state.placement.resident or image.name in self.state.outputs
+                or image.name in self.state.placement.kept):
             part = Area(area.address, blocks, tile.rows, tile.columns, self.config.lanes, area.row_bytes)
             self._transfer(DmaOpcode.STORE, image, area, part)
 
     def _rows(self, tile: Tile) -> None:
         """Compute the pixels of a tile in the ROWS engine, and store them."""
         layer = self.layer
-        image = layer.output
-        blocks = 0, image.blocks
+        blocks = 0, layer.output.blocks
         constants = self.slots.constants
         first = self.last is None
         if first and layer.rows is not None:
-            data = self.program.constants
-            data.extend(bytes(-len(data) % MEMORY_ALIGNMENT))
-            self.program.commands.append(constant_transfer(layer.index, len(data), constants, layer.constant_bytes))
-            data.extend(layer.rows.constants)
+            offset = self.state.shared.offset(layer.rows.constants)
+            self.program.commands.append(constant_transfer(layer.index, offset, constants, layer.constant_bytes))
         source = self._source(tile, blocks)
-        area = self.state.resident(image)
-        stored = area is None or image.name in self.state.outputs or image.name in self.state.placement.kept
+        area = self.state.resident(layer.output)
         if area is None:
             area = tile_area(self._slot("output"), blocks, tile, self.config.lanes)
         self.last = row_walk(layer, tile, blocks, source, area, constants, first)
         self.program.commands.append(self.last)
-        if stored:
-            part = Area(area.address, blocks, tile.rows, tile.columns, self.config.lanes, area.row_bytes)
-            self._transfer(DmaOpcode.STORE, image, area, part)
+        self._store(area, blocks, tile)
 
     def _add_weights(self, command: Command, tiles: int, params: int, box: Box, last: bool) -> None:
         lanes = self.config.lanes
