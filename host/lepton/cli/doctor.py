@@ -9,6 +9,8 @@ from argparse import Namespace
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 
+from packaging.requirements import Requirement
+
 from .console import columns, make_console
 from .status import EXIT_DIFFERENT
 
@@ -114,16 +116,13 @@ def packages(extra: str) -> list[str]:
     except PackageNotFoundError:
         return found
     for line in lines:
-        requirement, _, marker = line.partition(";")
-        if f"extra == '{extra}'" not in marker.replace('"', "'"):
+        requirement = Requirement(line)
+        marker = requirement.marker
+        if marker is None or marker.evaluate({"extra": ""}) or not marker.evaluate({"extra": extra}):
             continue
-        name = requirement.strip()
-        for sign in "<>=!~ ":
-            name = name.partition(sign)[0]
-        base, _, inner = name.partition("[")
-        if base == DISTRIBUTION:
-            for other in inner.rstrip("]").split(","):
+        if requirement.name == DISTRIBUTION:
+            for other in sorted(requirement.extras):
                 found += packages(other)
         else:
-            found.append(base)
+            found.append(requirement.name)
     return found

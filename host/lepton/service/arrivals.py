@@ -17,7 +17,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Parked:
-    """A connection that nothing looks at for now."""
+    """A connection that waits, unread, until its address has fewer."""
 
     plain: socket.socket
     address: str

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from lepton import models
 from lepton.models import ModelFilesError
-from lepton.models.card import CARD, as_json, markdown, read_card
+from lepton.models.card import CARD, as_json, markdown, predicted, read_card
 from lepton.models.metrics import LOWER_IS_BETTER, METRICS
 
 CARDS = models.cards()
@@ -44,6 +44,15 @@ def test_files_and_card(name):
     assert as_json(card) == (card.folder / CARD).read_bytes()
     assert card.macs > 0 and card.parameters > 0 and set(card.cycles) == {"tiny", "base"}
     assert card.licence and card.metric in METRICS and card.tested >= 40
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_the_card_has_the_cycles_that_the_compiler_predicts(name):
+    """Within 3 %, so that not every change of the compiler changes the cards."""
+    card = CARDS[name]
+    now = predicted(models.load(name).graph())
+    assert now["macs"] == card.macs
+    assert now["cycles"] == pytest.approx(card.cycles, rel=0.03)
 
 
 @pytest.mark.parametrize("name", TRAINED_HERE)
