@@ -1,5 +1,7 @@
 """The `lepton` command as a user types it, on the RTL."""
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -48,13 +50,17 @@ def test_sim_on_the_golden_model(command):
 
 
 def test_sim_finds_one_wrong_byte(command, tmp_path):
-    """The recorded output in the file is changed, not the code that reads it."""
+    """The recorded output in the file is changed, and its checksum in the card, not the code that reads them."""
     shutil.copytree(Path(lepton.__file__).parent, tmp_path / "changed" / "lepton")
-    path = tmp_path / "changed" / "lepton" / "models" / "mnist" / "mnist_samples.npz"
+    folder = tmp_path / "changed" / "lepton" / "models" / "mnist"
+    path = folder / "mnist_samples.npz"
     with np.load(path) as file:
         samples = dict(file)
     samples["outputs"][1, 3] ^= 1
     np.savez_compressed(path, **samples)
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    card["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
     paths = os.pathsep.join(filter(None, [str(tmp_path / "changed"), os.environ.get("PYTHONPATH")]))
     out = command("sim", "--images", "3", "--config", "tiny", status=1, PYTHONPATH=paths)
     assert "2 of 3 images identical" in out
