@@ -20,7 +20,10 @@ from .runtime import Report
 
 
 class _Estimator:
-    """A network with one input and one output on a device; any number of inputs along the first axis."""
+    """A network with one input and one output on a device; any number of inputs along the first axis.
+
+    For a network with state they are one stream, from the initial state on.
+    """
 
     def __init__(self, network: Any, calibration: Any = None, *, device: str | Device | None = None,
                  config: str | ChipConfig | None = None) -> None:
@@ -43,6 +46,7 @@ class _Estimator:
         if array.size and array.size % int(np.prod(info.shape[1:])) == 0 and array.ndim == 2 and len(info.shape) != 2:
             array = array.reshape(-1, *info.shape[1:])  # rows of features, as scikit-learn keeps images
         results = []
+        self.deployment.session.states.reset()  # so that equal calls have equal results
         for result in self.deployment.session.each(stored(array, info)):
             results.append(result.outputs[self.model.outputs[0].name])
             self.report = result.report

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import groupby
 
@@ -20,6 +20,7 @@ from ..program import (
     LayerPlan,
     Layout,
     Placed,
+    StateInfo,
     TensorInfo,
     quantization_of,
 )
@@ -76,8 +77,8 @@ def compile_graph(graph: Graph, config: str | ChipConfig = "base", *, input_type
         refused[id(node)] = "the host has its operand and reads its result"
     refused |= transposes_at_edges(graph, set(refused))
     while True:
-        model = CompiledModel(graph.name, config, digest, [_info(graph, name) for name in graph.inputs],
-                              [_info(graph, name) for name in graph.outputs])
+        model = CompiledModel(graph.name, config, digest, [_info(graph, name) for name in graph.caller_inputs],
+                              [_info(graph, name) for name in graph.caller_outputs], states=_states(graph))
         waiting = segments(graph, refused, config)[::-1]
         found = []
         try:
@@ -115,6 +116,9 @@ def source_hash(graph: Graph) -> str:
             digest.update(tensor.data.tobytes())
     for node in graph.nodes:
         add(type(node.op).__name__, asdict(node.op), node.inputs, node.outputs, node.name)
+    for state in graph.states:
+        add(state.name, state.read, state.written)
+        digest.update(state.initial.tobytes())
     return digest.hexdigest()
 
 
@@ -125,6 +129,11 @@ def _bytes(graph: Graph, name: str) -> int:
 def _info(graph: Graph, name: str) -> TensorInfo:
     tensor = graph.tensors[name]
     return TensorInfo(name, tuple(map(int, tensor.shape)), np.dtype(tensor.dtype).name, *quantization_of(tensor))
+
+
+def _states(graph: Graph) -> list[StateInfo]:
+    return [StateInfo(replace(_info(graph, state.read), name=state.name), state.read, state.written, state.initial)
+            for state in graph.states]
 
 
 def _host_step(graph: Graph, node: Node) -> HostStep:

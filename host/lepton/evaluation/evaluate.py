@@ -1,7 +1,7 @@
 """Accuracy of a network's file in float, in int8 and on a device, and its noise by layer."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 
@@ -10,7 +10,7 @@ import numpy as np
 from ..array_files import load_arrays
 from ..device import Device
 from ..graph import Graph
-from ..graph.interpret import evaluate as interpret
+from ..graph.interpret import sequence
 from ..program import CompiledModel
 from ..runtime import Session
 from ..runtime.batches import single_inputs
@@ -60,7 +60,8 @@ def evaluate(model: CompiledModel, device: Device, inputs: np.ndarray | Mapping[
              progress: Progress | None = None) -> Evaluation:
     """Runs labelled inputs in every way that there is.
 
-    inputs: as for `Session.predict`. labels: whole numbers (N,), compared with the largest value of the first output.
+    inputs: as for `Session.predict`; for a network with state, one stream from its initial state on.
+    labels: whole numbers (N,), compared with the largest value of the first output.
     graph: the quantized network, for int8 on the CPU and the noise. source: the network's file, for its framework.
     progress: called with what runs, and the number of inputs done and of all.
     Raises `GraphError` for labels that do not fit, and what `Session.run` raises.
@@ -76,12 +77,12 @@ def _evaluated(session: Session, feeds: list[dict[str, np.ndarray]], wanted: np.
                progress: Progress | None) -> Evaluation:
     found = Evaluation()
 
-    def outputs(name: str, run: Callable[[dict[str, np.ndarray]], np.ndarray]) -> np.ndarray:
+    def outputs(name: str, results: Iterable[np.ndarray]) -> np.ndarray:
         made = []
-        for i, feed in enumerate(feeds):
-            made.append(run(feed))
+        for value in results:
+            made.append(value)
             if progress is not None:
-                progress(name, i + 1, len(feeds))
+                progress(name, len(made), len(feeds))
         return np.concatenate([value.reshape(1, -1) for value in made])
 
     is_float = graph is not None and any(node.op.quantizes for node in graph.nodes)
@@ -89,20 +90,20 @@ def _evaluated(session: Session, feeds: list[dict[str, np.ndarray]], wanted: np.
         try:
             reference = open_reference(source, shapes)
             name = f"float, {reference.framework}" if is_float else reference.framework
-            made = outputs(name, lambda feed: reference.run(feed)[0])
+            made = outputs(name, (reference.run(feed)[0] for feed in feeds))
             found.accuracies.append(Accuracy(name, classes_of(made), wanted))
             if is_float and graph is not None:
-                found.noise = layer_noise(graph, reference, feeds[:NOISE_INPUTS])
+                found.noise = layer_noise(graph, open_reference(source, shapes), feeds[:NOISE_INPUTS])
         except ReferenceMissing as error:
             found.notes.append(f"without the framework's own results: {error}")
     if graph is not None:
         name = "int8, on the CPU"
-        first = graph.outputs[0]
-        made = outputs(name, lambda feed: interpret(graph, feed)[first])
+        first = graph.caller_outputs[0]
+        made = outputs(name, (values[first] for values in sequence(graph, feeds)))
         found.accuracies.append(Accuracy(name, classes_of(made), wanted))
     output = session.model.outputs[0].name
     name = f"chip, device {device_name}"
-    on_chip = outputs(name, lambda feed: session.run(feed).outputs[output])
+    on_chip = outputs(name, (session.run(feed).outputs[output] for feed in feeds))
     if graph is not None:
         same = int((on_chip == made).all(1).sum())
         found.notes.append(f"{same} of {len(feeds)} outputs of the chip equal those of int8 on the CPU in every bit")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..graph import Graph, Tensor
-from ..graph.interpret import evaluate
+from ..graph.interpret import sequence
 from .reference import Reference
 
 # What front ends add to a framework's names: the quantizer's result, the image with channels last, the int8 tensor.
@@ -27,12 +27,12 @@ class ValueNoise:
 def layer_noise(graph: Graph, reference: Reference, inputs: Iterable[Mapping[str, np.ndarray]]) -> list[ValueNoise]:
     """The noise of each int8 value of `graph` that the float network `reference` computes too, in their order.
 
-    inputs: those of `graph`, by name. Values are found by their names.
+    inputs: those of `graph`, by name, one stream for a network with state. Values are found by their names.
     """
     signal: dict[str, float] = {}
     noise: dict[str, float] = {}
-    for feed in inputs:
-        ours = evaluate(graph, feed)
+    feeds = list(inputs)
+    for feed, ours in zip(feeds, sequence(graph, feeds), strict=True):
         theirs = reference.values(feed)
         for node in graph.nodes:
             tensor = graph.result(node)

@@ -14,7 +14,7 @@ class ReferenceMissing(RuntimeError):
 
 
 class Reference(ABC):
-    """One network in its framework."""
+    """One network in its framework. Inferences are one stream where it has state."""
 
     framework: str
 

@@ -22,7 +22,7 @@ from .operands import (
 )
 
 __all__ = ["FULL", "Arithmetic", "Call", "Graph", "GraphError", "Kernel", "Node", "Op", "OperandList", "Padding",
-           "Pair", "Quantization", "Shape", "Signature", "Tensor"]
+           "Pair", "Quantization", "Shape", "Signature", "State", "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,25 @@ class Node:
         return f"{type(self.op).__name__} {self.name or self.outputs[0]!r}"
 
 
+@dataclass(frozen=True, eq=False)
+class State:
+    """A value that a network keeps from one execution to the next, as a streaming network its history.
+
+    `read` is the input that holds it during an execution, `written` the output that holds it afterwards; both have one
+    shape, type and quantization. So the graph itself stays a function: who executes it hands the value on.
+    """
+
+    name: str
+    read: str
+    written: str
+    initial: np.ndarray  # at the first execution, as `read` is stored
+
+
 @dataclass(eq=False)
 class Graph:
     """A network: nodes in execution order over named tensors.
 
+    `inputs` and `outputs` include those of `states`; `caller_inputs` and `caller_outputs` are the others.
     `notes`: remarks of the front end about the results, one sentence for one node each.
     """
 
@@ -127,6 +142,19 @@ class Graph:
     outputs: list[str] = field(default_factory=list)
     arithmetic: Arithmetic = Arithmetic.FIXED
     notes: list[str] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
+
+    @property
+    def caller_inputs(self) -> list[str]:
+        """Inputs that the caller gives at each execution."""
+        kept = {state.read for state in self.states}
+        return [name for name in self.inputs if name not in kept]
+
+    @property
+    def caller_outputs(self) -> list[str]:
+        """Outputs that the caller gets from each execution."""
+        kept = {state.written for state in self.states}
+        return [name for name in self.outputs if name not in kept]
 
     def operands(self, node: Node) -> OperandList[Tensor]:
         """The tensors that `node` reads."""

@@ -1,6 +1,6 @@
 """The graph on the CPU: every operator computes exactly what the network's framework computes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
@@ -98,10 +98,19 @@ def operands(inputs: Sequence[Tensor | None], values: Mapping[str, np.ndarray]) 
 
 def evaluate(network: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The values of all tensors that `network` computes, and of its inputs, by name. Tests compare compiled programs
-    with them."""
-    values = dict(inputs)
+    with them. States that `inputs` does not give have their initial values."""
+    values = {state.read: state.initial for state in network.states} | dict(inputs)
     for node in network.nodes:
         tensors = network.operands(node)
         output = network.result(node)
         values[output.name] = compute(node.op, network.arithmetic, tensors, operands(tensors, values), output)
     return values
+
+
+def sequence(network: Graph, feeds: Iterable[Mapping[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
+    """`evaluate` for one execution after the other, each with the states that the one before it left."""
+    kept: dict[str, np.ndarray] = {}
+    for inputs in feeds:
+        values = evaluate(network, {**kept, **inputs})
+        kept = {state.read: values[state.written] for state in network.states}
+        yield values

@@ -40,4 +40,5 @@ def graph_text(graph: Graph) -> str:
         lines.append(f"  {output.name}: {tensor_text(output)} = {type(node.op).__name__}"
                      f"({', '.join(map(operand, node.inputs))}){_attributes(node)}")
     lines += [f"  output {name}" for name in graph.outputs]
+    lines += [f"  state  {state.name}: {state.read} becomes {state.written}" for state in graph.states]
     return "\n".join(lines)

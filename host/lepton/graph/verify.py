@@ -8,19 +8,23 @@ import numpy as np
 
 from .core import Graph, GraphError, Node, OperandList, Signature, Tensor
 from .ops import OPERATORS
+from .ops.conditions import same_quantization
 
 
 def verify(network: Graph) -> Graph:
     """`network` itself; raises `GraphError` for the first thing that is wrong."""
     where = f"graph {network.name!r}"
-    if not network.nodes or not network.inputs or not network.outputs:
+    inputs = network.caller_inputs
+    outputs = network.caller_outputs
+    if not network.nodes or not inputs or not outputs:
         raise GraphError(f"{where}: must have at least one operator, one input and one output, not "
-                         f"{len(network.nodes)}, {len(network.inputs)} and {len(network.outputs)}")
+                         f"{len(network.nodes)}, {len(inputs)} and {len(outputs)}")
     for name in [*network.inputs, *network.outputs]:
         if name not in network.tensors:
             raise GraphError(f"{where}: tensor {name!r} is not in the graph")
     for name in network.inputs:
         _input(network, name, where)
+    _states(network, where)
     defined = set(network.inputs)
     for node in network.nodes:
         verify_node(network, node, defined)
@@ -42,6 +46,33 @@ def _input(network: Graph, name: str, where: str) -> None:
     q = tensor.quantization
     if np.dtype(tensor.dtype) == np.int8 and (q is None or q.scale.size != 1 or q.zero_point.size != 1):
         raise GraphError(f"{where}: {name!r} must have one scale and one zero point")
+
+
+def _states(network: Graph, where: str) -> None:
+    for names, what in (([state.name for state in network.states], "states have the name"),
+                        ([state.read for state in network.states], "states are read as"),
+                        ([state.written for state in network.states], "states are written by")):
+        for name in names:
+            if names.count(name) > 1:
+                raise GraphError(f"{where}: {names.count(name)} {what} {name!r}")
+    for state in network.states:
+        about = f"{where}: state {state.name!r}"
+        if state.read not in network.inputs:
+            raise GraphError(f"{about} is read as {state.read!r}, which is not an input")
+        if network.outputs.count(state.written) != 1:
+            raise GraphError(f"{about} is written by {state.written!r}, which must be one output, not "
+                             f"{network.outputs.count(state.written)}")
+        read = network.tensors[state.read]
+        written = network.tensors[state.written]
+        forms = [(np.dtype(x.dtype), tuple(map(int, x.shape))) for x in (read, written, state.initial)]
+        if len(set(forms)) > 1:
+            texts = [f"{dtype} {shape}" for dtype, shape in forms]
+            raise GraphError(f"{about} must have one type and shape: it is read as {texts[0]}, written as {texts[1]}, "
+                             f"and starts with {texts[2]}")
+        try:
+            same_quantization(read, written)
+        except GraphError as error:
+            raise GraphError(f"{about}: {error}") from None
 
 
 def verify_node(network: Graph, node: Node, defined: set[str]) -> None:

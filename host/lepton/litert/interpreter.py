@@ -145,11 +145,18 @@ class Interpreter:
             assert self._deployment is not None
             return self._deployment
         if key not in self._others:
-            self._others[key] = self._deployed(key)
+            made = self._deployed(key)
+            if made.model.states:  # which LiteRT shares between the networks of a file
+                made.close()
+                raise ValueError(f"signature {key!r} has variables, which only the file's first network may have")
+            self._others[key] = made
         return self._others[key]
 
     def reset_all_variables(self) -> None:
-        """Nothing: networks with variables are not compiled."""
+        """Give the network's variables their initial values."""
+        for deployment in (self._deployment, *self._others.values()):
+            if deployment is not None:
+                deployment.session.states.reset()
 
     def _require_allocated(self) -> None:
         if self._deployment is None:

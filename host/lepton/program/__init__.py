@@ -18,11 +18,13 @@ from .steps import (
     LayerPlan,
     ModelParts,
     Placed,
+    StateInfo,
     TensorInfo,
     quantization_of,
 )
 
 __all__ = [
     "Binding", "Blocked", "BufferInfo", "ChipStep", "CompiledModel", "HostStep", "LayerInfo", "LayerPlan", "Layout",
-    "LayoutError", "ModelFileError", "ModelParts", "Placed", "Rows", "TensorInfo", "dump", "parse", "quantization_of",
+    "LayoutError", "ModelFileError", "ModelParts", "Placed", "Rows", "StateInfo", "TensorInfo", "dump", "parse",
+    "quantization_of",
 ]

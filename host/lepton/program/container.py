@@ -15,13 +15,13 @@ from ..arch import ChipConfig, Engine, Stream
 from ..arch.commands import ENGINE_RECORDS
 from ..graph.verify import verify_node
 from .layouts import Blocked, Rows
-from .steps import Binding, ChipStep, HostStep, LayerInfo, LayerPlan, ModelParts, Placed, TensorInfo
+from .steps import Binding, ChipStep, HostStep, LayerInfo, LayerPlan, ModelParts, Placed, StateInfo, TensorInfo
 
 Json = dict[str, Any]  # an object of the manifest: its values are checked where they are used
 Blobs = Callable[[str], bytes]  # the contents of a file in the archive
 
 FORMAT = "lepton-model"
-VERSION = 3  # raised with every change of the format; a file of another version must be compiled again
+VERSION = 4  # raised with every change of the format; a file of another version must be compiled again
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold; a real one would differ from run to run
 _LAYOUTS = {"blocked": Blocked, "rows": Rows}
 # Types of host tensors, by numpy's name with the byte order.
@@ -113,6 +113,30 @@ def _layer(value: Json) -> LayerInfo:
     return LayerInfo(**attributes)
 
 
+def _state_name(state: int) -> str:
+    return f"state{state}.bin"
+
+
+def _parse_state(index: int, value: Json, blobs: Blobs) -> StateInfo:
+    tensor = _tensor(value["tensor"])
+    dtype = next((known for known in _DTYPES.values() if known.name == tensor.dtype), None)
+    if dtype is None:
+        raise ValueError(f"type {tensor.dtype!r} of state {tensor.name!r}")
+    initial = np.frombuffer(blobs(_state_name(index)), dtype).reshape(tensor.shape)
+    return StateInfo(tensor, value["read"], value["written"], initial)
+
+
+def _check_states(model: ModelParts, source: str) -> None:
+    """Raises `ModelFileError` where two states have one name, or no step makes the value of one."""
+    made = {t.name for t in model.inputs} | {state.read for state in model.states}
+    for step in model.steps:
+        made |= {step.output.name} if isinstance(step, HostStep) else {b.name for b in step.outputs}
+    for state in model.states:
+        if state.written not in made or [other.name for other in model.states].count(state.name) > 1:
+            raise ModelFileError(f"{source}: damaged: state {state.name!r} must have a name of its own and be written "
+                                 f"by a step, not by {state.written!r}")
+
+
 def _check(step: ChipStep, source: str) -> None:
     """Raises `ModelFileError` where a stream or a buffer leaves its region."""
     for engine, stream in step.streams.items():
@@ -173,6 +197,7 @@ def write(model: ModelParts) -> bytes:
         "steps": [_step(i, s) for i, s in enumerate(model.steps)],
         "layers": [asdict(layer) for layer in model.layers],
         "placement": [asdict(row) for row in model.placement],
+        "states": [{"tensor": asdict(s.tensor), "read": s.read, "written": s.written} for s in model.states],
     }
     entries = [("manifest.json", json.dumps(manifest, indent=1, sort_keys=True, default=_plain).encode())]
     for i, step in enumerate(model.steps):
@@ -181,6 +206,7 @@ def write(model: ModelParts) -> bytes:
         else:
             entries += [(_constant_name(i, k), np.ascontiguousarray(t.data).tobytes())
                         for k, t in enumerate(step.inputs) if t is not None and t.data is not None]
+    entries += [(_state_name(i), np.ascontiguousarray(s.initial).tobytes()) for i, s in enumerate(model.states)]
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, data in entries:
@@ -216,7 +242,8 @@ def read(data: bytes, source: str) -> ModelParts:
             [_tensor(t) for t in manifest["inputs"]], [_tensor(t) for t in manifest["outputs"]],
             [_parse_step(s, archive.read) for s in manifest["steps"]],
             [_layer(layer) for layer in manifest["layers"]],
-            [Placed(**row) for row in manifest["placement"]])
+            [Placed(**row) for row in manifest["placement"]],
+            [_parse_state(i, state, archive.read) for i, state in enumerate(manifest["states"])])
     except ModelFileError:
         raise
     except (LookupError, TypeError, AttributeError, ValueError, RecursionError, *_UNREADABLE) as error:
@@ -224,4 +251,5 @@ def read(data: bytes, source: str) -> ModelParts:
     for step in model.steps:
         if isinstance(step, ChipStep):
             _check(step, source)
+    _check_states(model, source)
     return model

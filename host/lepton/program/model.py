@@ -3,12 +3,14 @@
 Running one means keeping a table of named host arrays and taking the steps in order:
 
     values = {model.inputs[0].name: image}
+    for state in model.states: values[state.read] = what the last run left, at first state.initial
     for step in model.steps:
         ChipStep: write `step.program` to region PROGRAM, each of `step.inputs` to region INPUT
                   (`binding.to_device(values[binding.name])` at `binding.offset`), give the job its region
                   sizes and streams, ring the doorbell; then read each of `step.outputs` from region OUTPUT
                   (`values[binding.name] = binding.from_device(...)`)
         HostStep: `step.run(values)`
+    for state in model.states: keep values[state.written] for the next run
 """
 
 import hashlib
@@ -55,6 +57,7 @@ class CompiledModel(ModelParts):
                         f"{grouped(sum(layer.weight_bytes for layer in self.layers))} bytes of weights"),
             ("input", tensors(self.inputs)),
             ("output", tensors(self.outputs)),
+            *([("state", tensors([s.tensor for s in self.states]))] if self.states else []),
             ("program", f"{grouped(sum(programs))} bytes" + (f"; {host} step{'s' * (host > 1)} on the host" if host
                                                              else "")),
         ]

@@ -25,6 +25,20 @@ class TensorInfo:
     zero_point: int | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class StateInfo:
+    """A value that the model keeps from one run to the next: its name, type and shape are those of `tensor`."""
+
+    tensor: TensorInfo
+    read: str  # what the steps call it before a run
+    written: str  # and afterwards
+    initial: np.ndarray
+
+    @property
+    def name(self) -> str:
+        return self.tensor.name
+
+
 @dataclass(frozen=True)
 class Binding:
     """A tensor that crosses between host and device: its place in its region, and its layout there."""
@@ -211,6 +225,7 @@ class ModelParts:
     steps: list[ChipStep | HostStep] = field(default_factory=list)
     layers: list[LayerInfo] = field(default_factory=list)
     placement: list[Placed] = field(default_factory=list)
+    states: list[StateInfo] = field(default_factory=list)
 
     @property
     def config_hash(self) -> str:

@@ -44,14 +44,14 @@ def joined(results: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]
     return {name: np.concatenate([np.atleast_1d(result[name]) for result in results]) for name in results[0]}
 
 
-def checked_array(array: np.ndarray, info: TensorInfo) -> np.ndarray:
-    """The array of one input. Raises `InputError` for another type or shape than the model's."""
+def checked_array(array: np.ndarray, info: TensorInfo, what: str = "input") -> np.ndarray:
+    """The array of one input, or of `what` else. Raises `InputError` for another type or shape than the model's."""
     array = np.asarray(array)
     if array.dtype != np.dtype(info.dtype):
         how = ""
         if info.scale is not None and info.dtype == "int8":
             how = f"; quantize it: round(x / {info.scale:.9g}) + {info.zero_point}, clamped to -128..127"
-        raise InputError(f"input {info.name!r} must have type {info.dtype}, not {array.dtype}{how}")
+        raise InputError(f"{what} {info.name!r} must have type {info.dtype}, not {array.dtype}{how}")
     if array.shape != tuple(info.shape):
-        raise InputError(f"input {info.name!r} must have shape {tuple(info.shape)}, not {array.shape}")
+        raise InputError(f"{what} {info.name!r} must have shape {tuple(info.shape)}, not {array.shape}")
     return array

@@ -70,12 +70,23 @@ class ComparingSession:
         self.device.close()
         self.reference.close()
 
+    def reset(self) -> None:
+        """Give the states of both their initial values."""
+        with self._lock:
+            self.device.states.reset()
+            self.reference.states.reset()
+
     def run(self, inputs: np.ndarray | Mapping[str, np.ndarray], *, cycle_limit: int | None = None,
             progress: Callable[[str, int], None] | None = None) -> Comparison:
         """`Session.run` on both; raises what either raises, the device's error first. The options are the device's."""
         with self._lock:
+            before = self.device.states.snapshot()
             result = self.device.run(inputs, cycle_limit=cycle_limit, progress=progress)
-            reference = self.reference.run(inputs)
+            try:
+                reference = self.reference.run(inputs)
+            except BaseException:
+                self.device.states.restore(before)  # both stay at the same place of the stream
+                raise
             found_memory = self.device.results_memory()
             expected_memory = self.reference.results_memory()
         differences: list[Difference] = []

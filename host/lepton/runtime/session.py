@@ -1,6 +1,5 @@
 """A compiled model on a device: load once, run many times."""
 
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,8 @@ from .batches import checked_array, joined, single_inputs
 from .costs import HostCost, cost_of, prepare
 from .errors import InputError, RuntimeModelError
 from .report import Report, Row, job_rows
+from .run_lock import RunLock
+from .states import States
 
 # What results and intermediate tensors hold before a program writes them. Not 0 or 255, which programs write often: a
 # byte that one device does not write then differs from the other's.
@@ -74,6 +75,10 @@ class Session:
     Threads may share a session: its runs take place one after the other. Results and inputs are the caller's own: no
     later run changes them, and no change to them changes a later run. A fork of the process cannot use the session
     (`DriverError`); it opens its own device.
+
+    A model with state (`model.states`) takes one input of a stream after the other: each run reads what the last one
+    left. The session has the values (`states`), so several sessions of one model are streams of their own. A run that
+    ends with an error leaves the states as they were.
     """
 
     def __init__(self, model: CompiledModel, target: Device | Driver):
@@ -81,13 +86,13 @@ class Session:
             raise RuntimeModelError("a session needs a compiled model (lepton.compile, CompiledModel.load), not "
                                     f"{type(model).__name__}")
         self.model = model
-        self._lock = threading.RLock()
-        self._running = False
+        self._lock = RunLock(model.name)
         self._closed = False
         own_driver = not isinstance(target, Driver)
         self.driver = target if isinstance(target, Driver) else Driver.shared(target)
         self._buffers: list[Buffer] = []  # all of them, also those of a step that could not be loaded
         self._loaded: dict[int, _LoadedStep] = {}  # by index in `model.steps`
+        self.states = States(model, self._lock)
         # Runs also where a session is dropped without being closed.
         self._release = weakref.finalize(self, _release, self.driver, self._buffers, own_driver)
         self._release.atexit = False
@@ -116,8 +121,7 @@ class Session:
         if self.driver.inherited:
             self._closed = True
             return
-        with self._lock:
-            self._check_idle("closed")
+        with self._lock.held("closed"):
             self._closed = True
             self._release()
             self._loaded.clear()
@@ -134,26 +138,25 @@ class Session:
         """
         values = self.checked(inputs)
         self.driver.check_process()
-        with self._lock:
+        with self._lock.run():
             self._check_open()
-            self._check_idle("run")
-            self._running = True
-            try:
-                return self._run(values, cycle_limit, progress)
-            finally:
-                self._running = False
+            values |= self.states.read()
+            result = self._run(values, cycle_limit, progress)
+            self.states.advance(values)
+            return result
 
     def each(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> Iterator[Result]:
         """`run` on one input after the other: arrays as for `run` whose first axis holds any number of inputs.
 
-        Raises `InputError`, while iterating, for arrays that do not fit the model or hold different numbers of inputs.
+        For a model with state they are the next ones of its stream; `states.reset()` starts another. Raises
+        `InputError`, while iterating, for arrays that do not fit the model or hold different numbers of inputs.
         """
         for values in single_inputs(inputs, self.model.inputs):
             yield self.run(values)
 
     def predict(self, inputs: np.ndarray | Mapping[str, np.ndarray], *,
                 progress: Callable[[int, int], None] | None = None) -> np.ndarray | dict[str, np.ndarray]:
-        """The outputs of many inputs: the array of the model's only output, else arrays by name.
+        """The outputs of many inputs, as `each` runs them: the array of the model's only output, else arrays by name.
 
         Inputs and outputs are arrays as for `run` with any number of inferences along the first axis; `run` and `each`
         also give the reports. `progress` is called with the number of inferences done and of all. Raises what `run`
@@ -231,12 +234,6 @@ class Session:
         if self.driver.closed:
             raise RuntimeModelError(f"the driver of the session of model {self.model.name!r} has been closed; make a "
                                     "new driver and session")
-
-    def _check_idle(self, what: str) -> None:
-        """Another thread's run holds the lock, so a run that is seen here is the caller's own."""
-        if self._running:
-            raise RuntimeModelError(f"the session of model {self.model.name!r} cannot be {what} from the progress of "
-                                    "its own run; do so when the run has returned")
 
     def _check_config(self) -> None:
         model = self.model

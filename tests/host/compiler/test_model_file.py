@@ -96,7 +96,7 @@ def changed(data, change):
 
 
 @pytest.mark.parametrize("change,text", [
-    (lambda m: m.update(version=99), "format version must be 3, not 99; compile the network again"),
+    (lambda m: m.update(version=99), "format version must be 4, not 99; compile the network again"),
     (lambda m: m.update(format="zip"), "its manifest does not say format 'lepton-model'"),
     (lambda m: m["config"].update(weight_kib=64), "damaged: the configuration's hash must be"),
     (lambda m: m["config"].update(lanes=5), "lanes must be a power of two"),

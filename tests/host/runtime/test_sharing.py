@@ -161,7 +161,7 @@ def test_progress_cannot_use_its_own_session():
     said = []
     with lepton.device.open("rtl", config="tiny") as device, Session(model, device) as session:
         def progress(step, cycles):
-            for use in (session.close, lambda: session.run(shipped.inputs[:1])):
+            for use in (session.close, lambda: session.run(shipped.inputs[:1]), session.states.reset):
                 with pytest.raises(RuntimeModelError) as caught:
                     use()
                 said.append(str(caught.value))
@@ -170,3 +170,4 @@ def test_progress_cannot_use_its_own_session():
     assert np.array_equal(result.outputs[model.outputs[0].name], shipped.outputs[:1])
     assert "cannot be closed from the progress of its own run; do so when the run has returned" in said[0]
     assert "cannot be run from the progress of its own run" in said[1]
+    assert "cannot be changed from the progress of its own run" in said[2]

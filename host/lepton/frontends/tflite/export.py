@@ -46,9 +46,11 @@ def export_tflite(graph: Graph) -> bytes:
     before it. Names of nodes survive where they are their outputs' names.
 
     Raises GraphError for a graph that is not well formed, and for what TFLite cannot express: a pooling
-    with such a padding, a clamp range that is no fused activation; ModuleNotFoundError when the extra
+    with such a padding, a clamp range that is no fused activation, state; ModuleNotFoundError when the extra
     `tflite` is not installed.
     """
+    if graph.states:
+        raise GraphError(f"the exporter writes no networks with state; this one has {graph.states[0].name!r}")
     for node in graph.nodes:
         if WRITERS.get(type(node.op)) is None:
             raise GraphError(f"{node.label}: the exporter writes {', '.join(op.__name__ for op in WRITERS)}, "

@@ -37,7 +37,7 @@ class _ChannelsLast:
     def __init__(self, graph: Graph):
         self.source = graph
         self.result = Graph(graph.name, inputs=list(graph.inputs), outputs=list(graph.outputs),
-                            arithmetic=graph.arithmetic, notes=list(graph.notes))
+                            arithmetic=graph.arithmetic, notes=list(graph.notes), states=list(graph.states))
         self.views: dict[str, StoredView] = {}
         self.done: dict[StoredView, str] = {}  # views that exist as tensors too
         self.reserved = set(graph.tensors)

@@ -17,8 +17,8 @@ _CENTRE = {"int8": 0, "uint8": 128}  # zero point of int8 values that mean the s
 def edge_types(graph: Graph, input_type: str | None = None, output_type: str | None = None) -> Graph:
     """The network with inputs and outputs of other types; None leaves them as they are.
 
-    Inputs and outputs that hold no real numbers, such as indices, stay. Raises `GraphError` for a type that is none of
-    `TYPES`, and for an input or output that the network uses or computes in float32, which has no 8-bit form.
+    States, and inputs and outputs that hold no real numbers, such as indices, stay. Raises `GraphError` for a type that
+    is none of `TYPES`, and for an input or output that the network uses or computes in float32 and has no 8-bit form.
     """
     for what, dtype in (("inputs", input_type), ("outputs", output_type)):
         if dtype is not None and dtype not in TYPES:
@@ -29,10 +29,10 @@ def edge_types(graph: Graph, input_type: str | None = None, output_type: str | N
     graph = replace(graph, nodes=nodes, inputs=list(graph.inputs), outputs=list(graph.outputs),
                     tensors={name: replace(tensor) for name, tensor in graph.tensors.items()})
     if input_type is not None:
-        for name in graph.inputs:
+        for name in graph.caller_inputs:
             _set_input(graph, name, input_type)
     if output_type is not None:
-        for name in dict.fromkeys(graph.outputs):
+        for name in dict.fromkeys(graph.caller_outputs):
             _set_output(graph, name, output_type)
     return graph
 

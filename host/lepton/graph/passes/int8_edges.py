@@ -9,13 +9,14 @@ def int8_edges(graph: Graph) -> Graph:
     """Takes Quantize, Dequantize and changes of layout off the edges of the network.
 
     Inputs become what the first layer reads, outputs what the last one makes: int8, channels last, with the names
-    of the float32 tensors that they replace. Raises GraphError where an input is not quantized at once, or used in
-    several ways.
+    of the float32 tensors that they replace. States stay as they are. Raises GraphError where an input is not quantized
+    at once, or used in several ways.
     """
     nodes = [replace(node, inputs=list(node.inputs), outputs=list(node.outputs)) for node in graph.nodes]
     graph = replace(graph, nodes=nodes, tensors={name: replace(tensor) for name, tensor in graph.tensors.items()})
-    graph.inputs = [_inner_input(graph, name) for name in graph.inputs]
-    graph.outputs = [_inner_output(graph, name) for name in graph.outputs]
+    callers = {*graph.caller_inputs, *graph.caller_outputs}
+    graph.inputs = [_inner_input(graph, name) if name in callers else name for name in graph.inputs]
+    graph.outputs = [_inner_output(graph, name) if name in callers else name for name in graph.outputs]
     return graph
 
 

@@ -54,7 +54,7 @@ def _builder(name: str):
 def random_inputs(graph: Graph, seed: int = 1) -> dict[str, np.ndarray]:
     """int8 or uint8 values spread evenly over their range, by input name."""
     random = np.random.default_rng(seed)
-    tensors = [graph.tensors[name] for name in graph.inputs]
+    tensors = [graph.tensors[name] for name in graph.caller_inputs]
     return {t.name: random.integers(-128, 128, t.shape, np.int8).view(t.dtype) for t in tensors}
 
 
