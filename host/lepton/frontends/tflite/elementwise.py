@@ -26,10 +26,10 @@ from lepton.graph import (
     Table,
 )
 from lepton.graph.ops import Compare, L2Normalize, LocalResponse
+from lepton.graph.ops.conditions import same_reals
 
 from . import tables
 from .operation import Convert, Entry, Operation
-from .tensors import same_reals
 
 
 def plain(made: Op) -> Convert:

@@ -12,13 +12,14 @@ from lepton.graph import Graph, GraphError, Quantization, Recenter, Reshape
 from lepton.graph.builder import Value
 from lepton.graph.passes import apply
 
-from . import detection, elementwise, layers, moves, parts, shapes, unary
+from . import detection, elementwise, layers, moves, parts, shapes, state, unary
 from .operation import Entry, Operation
 from .reader import RawModel, RawOperator, read_tflite
 from .tensors import FileBuilder, Tensors, is_legacy
+from .variables import Variables
 
 CONVERT: dict[str, Entry] = (layers.CONVERT | elementwise.CONVERT | unary.CONVERT | moves.CONVERT | parts.CONVERT
-                             | shapes.CONVERT | detection.CONVERT)
+                             | shapes.CONVERT | detection.CONVERT | state.CONVERT)
 MAX_FOLDED = 1 << 24  # bytes; larger results of constants are computed at run time, to keep compiled files small
 
 _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL")
@@ -46,7 +47,8 @@ def import_tflite(source: str | PathLike | bytes, name: str | None = None, signa
         data = Path(source).read_bytes()
         stem = Path(source).stem
     raw = read_tflite(data, signature)
-    unsupported = sorted({operator.name for operator in raw.operators} - set(CONVERT))
+    unsupported = sorted({operator.name for network in (raw, *raw.once.values()) for operator in network.operators}
+                         - set(CONVERT))
     if unsupported:
         verb = "is" if len(unsupported) == 1 else "are"
         raise GraphError(f"operator {', '.join(unsupported)} {verb} not supported; docs/operators.md lists those that "
@@ -75,7 +77,7 @@ class TFLiteImporter:
         self.raw = raw
         self.graph = Graph(name)
         self.builder = FileBuilder(self.graph, MAX_FOLDED)
-        self.tensors = Tensors(raw, self.builder)
+        self.tensors = Tensors(raw, self.builder, Variables(self.builder, self._initial))
         # Operators have no names in TFLite. Their outputs' do for labels, unless a converter has made them up from
         # paths and the names of all the layers that it fused.
         results = [self.tensors.names[i] for operator in raw.operators for i in operator.outputs
@@ -88,6 +90,7 @@ class TFLiteImporter:
         self._name_results()
         for index in raw.outputs:
             self._within("the network's output", partial(self._output, index))
+        self._within("the network's variables", self.tensors.variables.finish)
         read = {name for node in self.graph.nodes for name in (*node.inputs, *node.outputs)}
         read.update(self.graph.inputs, self.graph.outputs)
         self.graph.tensors = {name: tensor for name, tensor in self.graph.tensors.items() if name in read}
@@ -100,13 +103,22 @@ class TFLiteImporter:
             text = str(error)
             raise GraphError(text if text.startswith(where) else f"{where}: {text}") from None
 
+    def _initial(self, subgraph: int) -> dict[str, np.ndarray]:
+        """What a subgraph of the file, which has neither inputs nor outputs, assigns to variables."""
+        made = TFLiteImporter(self.raw.once[subgraph], "initial values").tensors.variables.present
+        for name, value in made.items():
+            if value.data is None:
+                raise GraphError(f"the initial value of variable {name!r} must be constant")
+        return {name: value.data for name, value in made.items() if value.data is not None}
+
     def _operator(self, index: int, raw: RawOperator) -> None:
         where = f"operator {index} ({raw.name})"
         counts, results, convert = CONVERT[raw.name]
-        if len(raw.inputs) not in counts or (len(raw.outputs) != results if results else not raw.outputs):
+        if len(raw.inputs) not in counts or (not raw.outputs if results == 0 else len(raw.outputs) != (results or 0)):
+            kinds = {None: "no output", 0: "some outputs"}
             raise GraphError(f"{where} has {len(raw.inputs)} inputs and {len(raw.outputs)} outputs; supported are "
-                             f"{_counts(counts)} and {'1 output' if results else 'some outputs'}")
-        name = self.tensors.names[raw.outputs[0]]
+                             f"{_counts(counts)} and {kinds.get(results, '1 output')}")
+        name = self.tensors.names[raw.outputs[0]] if raw.outputs else raw.name.lower()
         self.builder.label = name if self.plain else f"{raw.name.lower()}_{index}"
         self.builder.where = where
         self._within(where, partial(self._check_types, raw))

@@ -165,4 +165,5 @@ def _check_factor(operator: str, operands: Sequence[Tensor], result: Tensor) -> 
 
 
 Convert = Callable[[Operation], None]
-Entry = tuple[Sequence[int], int, Convert]  # allowed numbers of operands, number of results (0: any), conversion
+# Allowed numbers of operands, number of results (0: one or more, None: none), conversion.
+Entry = tuple[Sequence[int], int | None, Convert]

@@ -5,10 +5,10 @@ import numpy as np
 from lepton.graph import Concat, GraphError, Slice, Table
 from lepton.graph import moves as composed
 from lepton.graph.builder import Value
+from lepton.graph.ops.conditions import same_reals
 
 from . import tables
 from .operation import Entry, Operation
-from .tensors import same_reals
 
 
 def _concat(op: Operation) -> None:

@@ -43,6 +43,9 @@ def quantize_tflite(source: str | PathLike | bytes, calibration: Calibration, *,
     raw = read_tflite(data, signature)
     if float_layer(raw) is None:
         raise GraphError("the network is quantized already; compile it without calibration data")
+    if any(operator.name == "VAR_HANDLE" for operator in raw.operators):
+        raise GraphError("a float network with variables cannot be quantized here; convert it with full integer "
+                         "quantization, to int8 with int32 biases")
     names = unique_names(raw.tensors)
     unknown = [names[i] for i in raw.inputs if raw.tensors[i].dtype not in DTYPES]
     if unknown:

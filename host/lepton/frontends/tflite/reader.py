@@ -7,7 +7,7 @@ records of Python numbers and numpy views; nothing else touches the file.
 
 import struct
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,7 @@ class RawModel:
     operators: list[RawOperator]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    once: dict[int, "RawModel"] = field(default_factory=dict)  # the subgraphs of CALL_ONCE by their index
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,15 @@ class _FileReader:
         codes = [self.code(model.OperatorCodes(i))
                  for i in range(self.count(model.OperatorCodesLength(), "operator codes"))]
         buffers = [self.buffer(model.Buffers(i), i) for i in range(self.count(model.BuffersLength(), "buffers"))]
+        main = self.network(graph, codes, buffers)
+        for operator in main.operators:
+            if operator.name == "CALL_ONCE" and (index := (operator.options or {})["subgraph"]) not in main.once:
+                if not 0 <= index < model.SubgraphsLength():
+                    raise GraphError(f"CALL_ONCE names subgraph {index}, the file has {model.SubgraphsLength()}")
+                main.once[index] = self.network(model.Subgraphs(index), codes, buffers)
+        return main
+
+    def network(self, graph: Any, codes: list[str], buffers: list) -> RawModel:
         tensors = [self.tensor(graph.Tensors(i), i, buffers)
                    for i in range(self.count(graph.TensorsLength(), "tensors"))]
         operators = [self.operator(graph.Operators(i), i, codes, len(tensors))
@@ -247,6 +257,7 @@ class _FileReader:
         options.Init(union.Bytes, union.Pos)
         values = {key: getattr(options, method)() for key, method in fields.items()}
         values |= {key: self.vector(values[key]) for key, method in fields.items() if method.endswith("AsNumpy")}
+        values |= {key: self.text(value) for key, value in values.items() if value is None or isinstance(value, bytes)}
         for key, names in self.enums.items():
             if key in values:
                 if values[key] not in names:

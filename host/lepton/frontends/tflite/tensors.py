@@ -7,8 +7,10 @@ import numpy as np
 
 from lepton.graph import GraphError, Quantization, Shape, Tensor
 from lepton.graph.builder import GraphBuilder, Value
+from lepton.graph.ops.conditions import same_reals
 
 from .reader import RawModel, RawTensor
+from .variables import Variables
 
 DTYPES: dict[str, np.dtype] = {
     "INT8": np.dtype(np.int8), "UINT8": np.dtype(np.uint8), "INT32": np.dtype(np.int32), "INT64": np.dtype(np.int64),
@@ -38,9 +40,10 @@ class FileBuilder(GraphBuilder):
 class Tensors:
     """Values by the file's index of their tensors; operators add theirs with `bind`."""
 
-    def __init__(self, raw: RawModel, builder: FileBuilder) -> None:
+    def __init__(self, raw: RawModel, builder: FileBuilder, variables: Variables) -> None:
         self.raw = raw
         self.builder = builder
+        self.variables = variables
         self.names = unique_names(raw.tensors)
         builder.reserved = frozenset(self.names)
         self.values: dict[int, Value] = {}
@@ -110,7 +113,7 @@ class Tensors:
         if raw.sparse:
             raise GraphError(f"tensor {raw.name!r} is sparse; only dense tensors are supported")
         if raw.variable:
-            raise GraphError(f"tensor {raw.name!r} is a variable; networks with state are not supported")
+            raise GraphError(f"tensor {raw.name!r} is a variable, which this operator does not have in LiteRT")
 
     @staticmethod
     def shape(raw: RawTensor) -> Shape:
@@ -166,15 +169,6 @@ def _axis(raw: RawTensor, scales: int, axis: int) -> int:
 def is_legacy(raw: RawTensor) -> bool:
     """A quantized uint8 tensor, which the graph has as int8."""
     return raw.dtype == "UINT8" and raw.quantization is not None
-
-
-def same_reals(a: Tensor, b: Tensor) -> bool:
-    """Whether the two int8 tensors have the same quantization, or neither has one."""
-    p = a.quantization
-    q = b.quantization
-    if p is None or q is None:
-        return p is q
-    return np.array_equal(p.scale, q.scale) and np.array_equal(p.zero_point, q.zero_point)
 
 
 def constant_data(raw: RawTensor) -> np.ndarray | None:

@@ -81,6 +81,15 @@ def int8(*tensors: Tensor) -> None:
         per_tensor(tensor)
 
 
+def same_reals(a: Tensor, b: Tensor) -> bool:
+    """Whether the two int8 tensors have the same quantization, or neither has one."""
+    p = a.quantization
+    q = b.quantization
+    if p is None or q is None:
+        return p is q
+    return np.array_equal(p.scale, q.scale) and np.array_equal(p.zero_point, q.zero_point)
+
+
 def same_quantization(a: Tensor, b: Tensor) -> None:
     """The same scale and zero point, where both are quantized integers."""
     p = a.quantization
