@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 _DTYPES = {np.dtype(t): getattr(tflite.TensorType, t.upper())
-           for t in ("int8", "uint8", "int32", "int64", "float32", "bool")}
+           for t in ("int8", "uint8", "int16", "int32", "int64", "float32", "bool")}
 
 
 class Tensor:

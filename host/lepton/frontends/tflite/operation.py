@@ -12,7 +12,7 @@ from lepton.graph.composites import clamp
 
 from ..geometry import ACTIVATION_BOUNDS, activation_range
 from .reader import RawOperator
-from .tensors import DTYPES, SMALLEST, Tensors, is_legacy
+from .tensors import SMALLEST, USUAL, Tensors, is_legacy
 
 # Elements of a constant that holds attributes: axes, a shape, paddings. Real ones have at most 16, two for each of 8
 # axes; a larger one is damage, and slow to read one by one.
@@ -51,7 +51,7 @@ class Operation:
 
     def x(self, position: int = 0, *dtypes: str) -> Value:
         """An operand, computed or constant, of one of the schema's data types."""
-        return self.tensors.value(self.raw.inputs[position], dtypes or tuple(DTYPES))
+        return self.tensors.value(self.raw.inputs[position], dtypes or USUAL)
 
     def all(self) -> list[Value]:
         return [self.x(position) for position in range(len(self))]

@@ -55,6 +55,7 @@ OPTIONS = {
     "CUMSUM": ("CumsumOptions", {"exclusive": "Exclusive", "reverse": "Reverse"}),
     "REVERSE_SEQUENCE": ("ReverseSequenceOptions", {"axis": "SeqDim", "batch": "BatchDim"}),
     "TOPK_V2": ("TopKV2Options", {}),
+    "SVDF": ("SVDFOptions", {"rank": "Rank", **_ACTIVATION}),
     "VAR_HANDLE": ("VarHandleOptions", {"container": "Container", "name": "SharedName"}),
     "CALL_ONCE": ("CallOnceOptions", {"subgraph": "InitSubgraphIndex"}),
     "RESHAPE": ("ReshapeOptions", {"shape": "NewShapeAsNumpy"}),
@@ -66,6 +67,7 @@ CUSTOM = {"TFLite_Detection_PostProcess"}
 
 # Operators that LiteRT refuses without their table, since fields of 0 have no meaning for them
 NEEDED = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "MAX_POOL_2D", "AVERAGE_POOL_2D", "SOFTMAX", "SPLIT",
-          "SPLIT_V", "UNPACK", "PACK", "MIRROR_PAD", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "VAR_HANDLE", "CALL_ONCE"}
+          "SPLIT_V", "UNPACK", "PACK", "MIRROR_PAD", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "VAR_HANDLE", "CALL_ONCE",
+          "SVDF"}
 
 ENUMS = {"padding": "Padding", "activation": "ActivationFunctionType", "mode": "MirrorPadMode"}

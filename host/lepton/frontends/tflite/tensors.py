@@ -14,7 +14,9 @@ from .variables import Variables
 
 DTYPES: dict[str, np.dtype] = {
     "INT8": np.dtype(np.int8), "UINT8": np.dtype(np.uint8), "INT32": np.dtype(np.int32), "INT64": np.dtype(np.int64),
-    "FLOAT32": np.dtype(np.float32), "BOOL": np.dtype(np.bool_)}
+    "FLOAT32": np.dtype(np.float32), "BOOL": np.dtype(np.bool_), "INT16": np.dtype(np.int16)}
+# Those of operands where an operator does not ask for others: only states and their weights have 16 bits.
+USUAL = tuple(name for name in DTYPES if name != "INT16")
 MAX_RANK = 8  # the most that any kernel of TFLite takes (BROADCAST_TO)
 MAX_ELEMENTS = 2**31 - 1  # in one tensor: TFLite counts them in int32
 # Channels of pruned weights, and values that were always 0, have the scale 0. LiteRT multiplies by 0 then. Products
@@ -49,17 +51,36 @@ class Tensors:
         self.values: dict[int, Value] = {}
         self.computed = {*raw.inputs, *(i for operator in raw.operators for i in operator.outputs)}
 
-    def value(self, index: int, dtypes: tuple[str, ...] = tuple(DTYPES)) -> Value:
+    def value(self, index: int, dtypes: tuple[str, ...] = USUAL) -> Value:
         """A computed value, or a constant of the file."""
         if index < 0:
             raise GraphError("an input is missing")
         raw = self.raw.tensors[index]
         self.check(raw, dtypes)
+        if raw.variable:
+            raise GraphError(f"tensor {raw.name!r} is a variable, which this operator does not have in LiteRT")
         if index not in self.values:
             if index in self.computed:
                 raise GraphError(f"reads {self.names[index]!r} before any operator has computed it")
-            self.values[index] = self._constant(index)
+            self.values[index] = self._constant(index, dtypes)
         return self.values[index]
+
+    def state(self, index: int, *dtypes: str) -> Value:
+        """The present value of a variable that an operator has as an operand; `assign` gives it the next one.
+
+        Raises GraphError for a tensor that is none of the network's variables.
+        """
+        raw = self.raw.tensors[index]
+        if not raw.variable or index in self.computed:
+            raise GraphError(f"{self.names[index]!r} must be a variable")
+        declared = self.declared(index, dtypes=dtypes)
+        zero = declared.zero_point if declared.dtype == np.int8 else 0  # as LiteRT's ResetVariableTensor
+        self.variables.initial.setdefault(self.names[index], np.full(declared.shape, zero, declared.dtype))
+        return self.variables.read(self.names[index], declared)
+
+    def assign(self, index: int, value: Value) -> None:
+        """The variable of an operand has this value when the operator has run."""
+        self.variables.assign(self.names[index], value)
 
     def bind(self, index: int, value: Value) -> None:
         """`value` is what an operator makes of tensor `index`.
@@ -95,10 +116,10 @@ class Tensors:
             raise GraphError(f"tensor {self.names[index]!r} is an input or is computed, but the file has {data.size} "
                              "bytes of data for it, as for a constant")
 
-    def declared(self, index: int, shape: Shape | None = None) -> Tensor:
+    def declared(self, index: int, shape: Shape | None = None, dtypes: tuple[str, ...] = USUAL) -> Tensor:
         """What the file says of a tensor: legacy uint8 as the int8 that the graph has."""
         raw = self.raw.tensors[index]
-        self.check(raw)
+        self.check(raw, dtypes)
         quantization = self._quantization(raw)
         dtype = DTYPES[raw.dtype]
         if is_legacy(raw) and quantization is not None:
@@ -106,14 +127,12 @@ class Tensors:
             quantization = Quantization(quantization.scale, quantization.zero_point - 128, quantization.axis)
         return Tensor(self.names[index], self.shape(raw) if shape is None else shape, dtype, quantization)
 
-    def check(self, raw: RawTensor, dtypes: tuple[str, ...] = tuple(DTYPES)) -> None:
+    def check(self, raw: RawTensor, dtypes: tuple[str, ...] = USUAL) -> None:
         if raw.dtype not in dtypes:
             raise GraphError(f"tensor {raw.name!r} has the data type {raw.dtype}, supported here is "
                              f"{' or '.join(dtypes)}")
         if raw.sparse:
             raise GraphError(f"tensor {raw.name!r} is sparse; only dense tensors are supported")
-        if raw.variable:
-            raise GraphError(f"tensor {raw.name!r} is a variable, which this operator does not have in LiteRT")
 
     @staticmethod
     def shape(raw: RawTensor) -> Shape:
@@ -124,9 +143,9 @@ class Tensors:
                              f"the elements at most {MAX_ELEMENTS}")
         return raw.shape
 
-    def _constant(self, index: int) -> Value:
+    def _constant(self, index: int, dtypes: tuple[str, ...]) -> Value:
         raw = self.raw.tensors[index]
-        tensor = self.declared(index)
+        tensor = self.declared(index, dtypes=dtypes)
         data = constant_data(raw)
         if data is None:
             raise GraphError(f"{tensor.name!r} must be a constant, or be computed by an operator")
@@ -139,7 +158,7 @@ class Tensors:
 
     def _quantization(self, raw: RawTensor) -> Quantization | None:
         q = raw.quantization
-        if q is None or raw.dtype not in ("INT8", "UINT8", "INT32"):
+        if q is None or raw.dtype not in ("INT8", "UINT8", "INT16", "INT32"):
             return None
         if q.custom:
             raise GraphError(f"tensor {raw.name!r} has a custom quantization, which is not supported")

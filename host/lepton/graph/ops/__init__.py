@@ -43,6 +43,7 @@ from .reduce import *  # noqa: F403
 from .resize import *  # noqa: F403
 from .scatter import *  # noqa: F403
 from .softmax import *  # noqa: F403
+from .svdf import *  # noqa: F403
 from .topk import *  # noqa: F403
 from .unary import *  # noqa: F403
 
