@@ -53,6 +53,7 @@ class Rule:
     phases: (y, x) layers of a node that takes several.
     any_lanes: channels of the first operand are read from whatever lanes they are in.
     fusion: what the operator may become in the tail of the layer before it; `fuse` adds it to that layer.
+    tail: whether its layers end in the tail of TENSOR, where a table and an operator of two tensors can follow.
     moves: whether a node only says where channels are. `move` makes its view, and layers for channels that must be
         copied; `operand_places` says where its operands should be written so that they need no copy.
     read_image, written_image: the images that the operator sees in its operands and its result.
@@ -65,6 +66,7 @@ class Rule:
     any_lanes: bool = False
     fusion: Fusion | None = None
     fuse: "Callable[[Context, ChipLayer, ChipNode, Any], None] | None" = None
+    tail: bool = True
     moves: Callable[[Graph, Node, Any], bool] = never
     move: "Callable[[Context, ChipNode, int, Any], list[ChipLayer]] | None" = None
     operand_places: "Callable[[Context, ChipNode], list[ChannelView]] | None" = None

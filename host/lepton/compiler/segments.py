@@ -68,7 +68,7 @@ class Segmenter:
         users.update(alias.tensor for alias in self.aliases)
 
         def fits(chip: ChipNode, operand: Operand) -> bool:
-            return (chip.output == operand.tensor and not operand.packed and chip.residual is None
+            return (chip.rule.tail and chip.output == operand.tensor and not operand.packed and chip.residual is None
                     and users[chip.output] == 1)
 
         result: list[ChipNode] = []

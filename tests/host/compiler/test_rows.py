@@ -5,7 +5,7 @@ import pytest
 from lepton.arch import PRESETS
 from lepton.arch.rows import ROW_LENGTH, RSQRT_SEED
 from lepton.compiler import compile_graph
-from lepton.graph import Arithmetic, LayerNorm, Tensor
+from lepton.graph import Add, Arithmetic, LayerNorm, Mul, Sub, Table, Tensor
 from lepton.graph.numerics.row_norm import MOST_CHANNELS, SEEDS, norm_parameters, normalize
 
 from tests.host.compiler.compiler_graphs import CONFIGS, Builder, exact, quantization
@@ -77,6 +77,31 @@ def test_norm_between_two_layers_is_one_job(config, channels, center):
     y = norm(b, b.conv("image", channels, (1, 1)), beta=channels != 15, center=center)
     model = exact(b.done(b.conv(y, 6, (1, 1))), config, Arithmetic.FLOAT if center else Arithmetic.TORCH)
     assert [layer.op for layer in model.layers] == ["Conv2D", "LayerNorm", "Conv2D"]
+
+
+@pytest.mark.parametrize("kind", ["softmax", "norm"])
+@pytest.mark.parametrize("behind", ["table", "sum", "difference", "product", "table and sum"])
+def test_what_follows_a_row_function_is_a_layer_of_its_own(kind, behind):
+    """The ROWS engine has no tail, where a table or an operator of two tensors could follow."""
+    b = Builder((1, 5, 6, 5), 4)
+    x = b.conv("image", 20, (1, 1))
+    y = b.softmax(x) if kind == "softmax" else norm(b, x)
+    made = [{"softmax": "Softmax", "norm": "LayerNorm"}[kind]]
+    if "table" in behind:
+        values = b.random.permutation(256).astype(np.uint8).tobytes()
+        y = b.node(Table(values), [y], b.shape(y))
+        b.graph.tensors[y].quantization = quantization(0.05, 3)
+        made.append("Table")
+    operator = {"sum": Add, "table and sum": Add, "difference": Sub, "product": Mul}.get(behind)
+    if operator is not None:
+        other = b.conv("image", 20, (1, 1))
+        b.graph.tensors[other].quantization = quantization(0.05, -9)
+        operands = [other, y] if operator is Sub else [y, other]
+        y = b.node(operator(), operands, b.shape(y))
+        b.graph.tensors[y].quantization = quantization(0.08, 7)
+    model = exact(b.done(b.conv(y, 6, (1, 1))), "tiny", on_host=None)
+    assert made[0] in [layer.op for layer in model.layers]
+    assert len(model.steps) == 1
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -106,4 +106,7 @@ def _factor(value: float) -> tuple[int, int]:
     return multiplier, shift
 
 
-RULES: dict[type[Op], Rule] = {Softmax: Rule(refuse_softmax, softmax), LayerNorm: Rule(refuse_norm, norm)}
+RULES: dict[type[Op], Rule] = {
+    Softmax: Rule(refuse_softmax, softmax, tail=False),
+    LayerNorm: Rule(refuse_norm, norm, tail=False),
+}

@@ -1,6 +1,7 @@
 """Random valid TFLite networks of any shape: scalars to five dimensions, several inputs, some of them unused, outputs
 that are inputs, constants or listed twice, results that nothing reads."""
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -15,14 +16,14 @@ KINDS = ("relu", "binary", "constant", "reshape", "transpose", "concat", "slice"
 class RandomGraph:
     """`model` is the file, `inputs` the arrays for it."""
 
-    def __init__(self, seed: int, operators: int = 6):
+    def __init__(self, seed: int | list[int], operators: int = 6, kinds: Sequence[str] = KINDS):
         self.random = r = np.random.default_rng(seed)
         self.operators: list[Operator] = []
         inputs = [self.tensor(self.shape()) for _ in range(int(r.integers(1, 4)))]
         self.made: list[Tensor] = list(inputs)
         for _ in range(operators):
             x = self.made[int(r.integers(len(self.made)))]
-            getattr(self, f"_{r.choice(KINDS)}")(x)
+            getattr(self, f"_{r.choice(kinds)}")(x)
         results = self.made[len(inputs):] or [self._relu(inputs[0])]
         outputs = [results[-1], *(t for t in results if r.random() < 0.2)]
         if r.random() < 0.1:
