@@ -1,4 +1,5 @@
-"""Calibration data as tuples of tensors, one for each input of the module: float32, or whole numbers as they are."""
+"""Calibration data as tuples of tensors, one for each input of the module: float32, or whole numbers and booleans as
+they are."""
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ from lepton.graph import GraphError
 
 from ..calibration import load_calibration
 
-_TYPES = ("float16", "float32", "float64", "int32", "int64")  # of arrays; whole numbers are not converted
+_TYPES = ("float16", "float32", "float64", "int32", "int64", "bool")  # of arrays; only floats are converted
 Calibration = str | PathLike | np.ndarray | torch.Tensor | Mapping | Iterable
 
 
@@ -69,7 +70,7 @@ def _tensor(value: object) -> torch.Tensor:
         value.dtype.name in _TYPES) else value
     if not isinstance(tensor, torch.Tensor) or not tensor.ndim or not len(tensor) or (
             str(tensor.dtype).removeprefix("torch.") not in (*_TYPES, "bfloat16")):
-        raise GraphError("a calibration batch must be a float, int32 or int64 tensor or array (N, ...), not "
+        raise GraphError("a calibration batch must be a float, int32, int64 or bool tensor or array (N, ...), not "
                          f"{getattr(tensor, 'dtype', type(tensor).__name__)} {tuple(getattr(tensor, 'shape', ()))}; "
                          "convert images to float as the module's real inputs are")
     if not tensor.is_floating_point():

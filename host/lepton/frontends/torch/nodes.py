@@ -40,6 +40,14 @@ def described(node: Node) -> str:
     return f"{node.name} ({node.target}{f' of {path}' if path else ''})"
 
 
+def called(like: Node, target: OpOverload, *operands: object) -> Node:
+    """A new node where nodes are inserted at present; it belongs to the module of `like`."""
+    made = like.graph.call_function(target, operands)  # type: ignore[arg-type]  # torch.fx names fewer types than it takes
+    values = [operand.meta["val"] if isinstance(operand, Node) else operand for operand in operands]
+    made.meta = dict(like.meta) | {"val": target(*values)}
+    return made
+
+
 class Arguments:
     """The arguments of a node by the names in its operator's schema; those left out have the schema's defaults.
 

@@ -41,6 +41,8 @@ Progress = Callable[[int, int | None], None]
 _OF_TRAINING = (torch.ops.aten.div.Tensor, torch.ops.aten.add.Tensor, torch.ops.aten.reshape.default,
                 torch.ops.aten.view.default)
 
+_VIEWS = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)
+
 _LONGEST = 300  # characters of torch's errors, which may repeat a whole file
 
 
@@ -115,8 +117,11 @@ def export_module(module: torch.nn.Module, *examples: torch.Tensor) -> GraphModu
     """The module as a torch.fx graph of ATen operators. Raises GraphError where torch.export cannot trace it."""
     if module.training:
         raise GraphError("the module is in training mode: call module.eval() first")
+    parameters = dict(module.named_parameters())
     for name, value in module.state_dict().items():
-        if isinstance(value, torch.Tensor) and not torch.isfinite(value).all():
+        # -inf in a buffer is a mask of attention.
+        if isinstance(value, torch.Tensor) and not (
+                torch.isfinite(value) | (torch.isneginf(value) if name not in parameters else False)).all():
             raise GraphError(f"{name} of the module holds values that are not finite")
     with torch.no_grad(), _named("trace the module (torch.export)"):
         exported = decomposed(torch.export.export(module, examples)).module()
@@ -197,7 +202,7 @@ def _attribute(module: torch.nn.Module, path: str) -> torch.Tensor:
 def _prepared(module: GraphModule, quantizer: LeptonQuantizer) -> GraphModule:
     # A view needs the strides of the value before it, and PT2E makes contiguous values of permuted ones.
     for node in module.graph.nodes:
-        if node.op == "call_function" and node.target is torch.ops.aten.view.default:
+        if node.op == "call_function" and node.target in _VIEWS:
             node.target = torch.ops.aten.reshape.default
     with_linear_layers(module)
     with_attention_products(module)

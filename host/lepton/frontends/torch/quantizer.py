@@ -1,20 +1,16 @@
 """`LeptonQuantizer`: which values of an exported module become int8, in the terms of torchao's PT2E."""
 
 import operator
-from collections.abc import Sequence
 
 import torch
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e import (
-    FakeQuantize,
     HistogramObserver,
     MinMaxObserver,
     MovingAverageMinMaxObserver,
-    ObserverBase,
     PerChannelMinMaxObserver,
 )
 from torchao.quantization.pt2e.quantizer import (
-    DerivedQuantizationSpec,
     QuantizationAnnotation,
     QuantizationSpec,
     QuantizationSpecBase,
@@ -23,20 +19,20 @@ from torchao.quantization.pt2e.quantizer import (
 )
 
 from .functional import functional
+from .grids import ScoresObserver, bias_spec, mask_spec, masked_scores, spec
+from .masks import SOFTMAX, only_scored
 from .nodes import Arguments
 from .operators import SAME_GRID, WITH_WEIGHTS, Kind, kind
 
 RANGES = ("minmax", "moving_average", "histogram")
 
-_EPS = 2.0**-16  # the smallest scale, that of values that are always 0; torchao's observers have 2**-23
 # Operators that are int8 where an operand is: between float operators of the host, rounding would only lose accuracy.
 _WHERE_INT8 = (Kind.SUM, Kind.FUNCTION, Kind.CLAMP, Kind.NORMALIZATION)
 
 
 _ATEN = torch.ops.aten
 _MATRIX_PRODUCTS = (_ATEN.matmul.default, _ATEN.bmm.default)
-_SOFTMAX = (_ATEN.softmax.int, _ATEN._softmax.default)
-_ROW_FUNCTIONS = (*_SOFTMAX, _ATEN.layer_norm.default, _ATEN.rms_norm.default)
+_ROW_FUNCTIONS = (*SOFTMAX, _ATEN.layer_norm.default, _ATEN.rms_norm.default)
 _SCALINGS = (_ATEN.mul.Tensor, _ATEN.div.Tensor, _ATEN.mul.Scalar, _ATEN.div.Scalar)
 
 
@@ -59,13 +55,14 @@ class LeptonQuantizer(Quantizer):
             raise ValueError(f"ranges must be one of {', '.join(RANGES)}, not {ranges!r}")
         observers = {"minmax": MinMaxObserver, "moving_average": MovingAverageMinMaxObserver,
                      "histogram": HistogramObserver}
-        self.activation = _spec(observers[ranges], -128, 127, torch.per_tensor_affine)
+        self.activation = spec(observers[ranges], -128, 127, torch.per_tensor_affine)
         # Without a zero point, which costs a product of two tensors as many passes again.
-        self.factor = _spec(observers[ranges], -128, 127, torch.per_tensor_symmetric)
+        self.factor = spec(observers[ranges], -128, 127, torch.per_tensor_symmetric)
         # Symmetric without -128, as in the 8-bit quantization specification of TensorFlow Lite.
-        self.per_channel = {axis: _spec(PerChannelMinMaxObserver, -127, 127, torch.per_channel_symmetric, axis)
+        self.per_channel = {axis: spec(PerChannelMinMaxObserver, -127, 127, torch.per_channel_symmetric, axis)
                             for axis in (0, 1)}
-        self.per_tensor = _spec(MinMaxObserver, -127, 127, torch.per_tensor_symmetric)
+        self.per_tensor = spec(MinMaxObserver, -127, 127, torch.per_tensor_symmetric)
+        self.scores = spec(ScoresObserver, -128, 127, torch.per_tensor_affine)
         self.per_channel_linear = per_channel_linear
 
     def transform_for_annotation(self, model: GraphModule) -> GraphModule:
@@ -90,6 +87,9 @@ class LeptonQuantizer(Quantizer):
             self._same(node)
         elif _multiplies_matrices(node) or _reduces_rows(node):
             self._scaled(node)
+        elif kind(node) is Kind.SUM and (parts := masked_scores(node)) is not None:
+            scores, mask = parts
+            self._chain(node, {scores: self._grid(scores), mask: mask_spec(node, *parts, node.graph.owning_module)})
         elif _is_mean(node) or _scales_channels(node) or _is_product(node) or (
                 kind(node) in _WHERE_INT8 and any(map(_is_int8, self._operands(node)))):
             self._chain(node, self._operands(node))
@@ -105,24 +105,29 @@ class LeptonQuantizer(Quantizer):
         operands = {arguments.operand(0): self.activation, arguments.operand(1): weights}
         bias = arguments.optional_node("bias")
         if bias is not None:
-            operands[bias] = _bias(node, weights.qscheme == torch.per_channel_symmetric)
+            operands[bias] = bias_spec(node, weights.qscheme == torch.per_channel_symmetric)
         self._chain(node, operands, normalized=True)
 
     def _scaled(self, node: Node) -> None:
-        """A product of matrices, a softmax or a normalization: with the number that its result is multiplied by."""
+        """A product of matrices, a softmax or a normalization: with the numbers that its result is multiplied by."""
         operands = {operand: self._grid(operand) for operand in node.args[:2] if isinstance(operand, Node)
                     and operand.op != "get_attr"}
         chain = [node]
-        users = list(node.users)
-        if _multiplies_matrices(node) and len(users) == 1 and _scales_by_a_number(users[0]):
-            chain.append(users[0])
+        while _multiplies_matrices(node) and len(chain[-1].users) == 1:
+            (user,) = chain[-1].users
+            if not _scales_by_a_number(user):
+                break
+            chain.append(user)
         for part in chain:
             part.meta["quantization_annotation"] = QuantizationAnnotation(
                 input_qspec_map=operands if part is node else {},
-                output_qspec=self.activation if part is chain[-1] else None, _annotated=True)
+                output_qspec=self._grid(part) if part is chain[-1] else None, _annotated=True)
 
     def _grid(self, node: Node) -> QuantizationSpec:
-        """How a value is quantized: symmetrically where it is a layer's that is only a factor of products."""
+        """How a value is quantized: symmetrically where it is a layer's that is only a factor of products, and without
+        what a softmax makes 0 where that is all that reads it."""
+        if only_scored(node):
+            return self.scores
         while _moves(node):
             node = Arguments(node).operand()
         return self.factor if kind(node) in WITH_WEIGHTS and _only_multiplied(node) else self.activation
@@ -164,28 +169,6 @@ class LeptonQuantizer(Quantizer):
         shared = SharedQuantizationSpec((first, node))
         node.meta["quantization_annotation"] = QuantizationAnnotation(
             {first: self.activation} | dict.fromkeys(others, shared), shared, _annotated=True)
-
-
-def _spec(observer: type[ObserverBase], low: int, high: int, scheme: torch.qscheme,
-          axis: int | None = None) -> QuantizationSpec:
-    # A FakeQuantize is an observer too: training sees the rounding, calibration turns it off.
-    options = {} if axis is None else {"ch_axis": axis}
-    return QuantizationSpec(torch.int8, FakeQuantize.with_args(observer=observer, eps=_EPS, **options), low, high,
-                            scheme, axis)
-
-
-def _bias(node: Node, per_channel: bool) -> DerivedQuantizationSpec:
-    """int32 in steps of input scale times weight scale, what the chip adds: PyTorch's own result has it too then."""
-    def derive(observers: Sequence[ObserverBase]) -> tuple[torch.Tensor, torch.Tensor]:
-        x, _ = observers[0].calculate_qparams()
-        weights, _ = observers[1].calculate_qparams()
-        scale = (x * weights).to(torch.float32)
-        return scale, torch.zeros_like(scale, dtype=torch.int32)
-
-    scheme = torch.per_channel_symmetric if per_channel else torch.per_tensor_symmetric
-    arguments = Arguments(node)
-    return DerivedQuantizationSpec([(arguments.operand(0), node), (arguments.operand(1), node)], derive, torch.int32,
-                                   -(2**31), 2**31 - 1, scheme, 0 if per_channel else None)
 
 
 def _annotated(node: Node) -> bool:
@@ -254,7 +237,7 @@ def _reduces_rows(node: Node) -> bool:
     source = node.args[0] if node.args else None
     if node.target not in _ROW_FUNCTIONS or not isinstance(source, Node) or not _is_int8(source):
         return False
-    if node.target in _SOFTMAX and _is_result(node):
+    if node.target in SOFTMAX and _is_result(node):
         return False  # probabilities that the caller reads keep their digits
     rank = source.meta["val"].ndim
     along = node.args[1]

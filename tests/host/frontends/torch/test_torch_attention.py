@@ -1,19 +1,14 @@
 """Transformers' parts quantized by `LeptonQuantizer`: one job of the chip, next to PyTorch's own modules."""
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-import lepton.device  # noqa: E402
-from lepton.compiler import compile_graph  # noqa: E402
-from lepton.frontends.torch import convert, import_converted  # noqa: E402
-from lepton.graph import interpret  # noqa: E402
-from lepton.runtime import Session  # noqa: E402
 from torch import nn  # noqa: E402
 
+from tests.host.frontends.torch.torch_parts import as_one_job  # noqa: E402
+
 TOKENS, WIDTH, HEADS = 21, 32, 2
-EDGES = {"Quantize", "Dequantize", "Reshape"}  # of floats, where the network begins and ends
 
 
 class Encoder(nn.Module):
@@ -75,23 +70,4 @@ MODULES = {
 @pytest.mark.parametrize("name", MODULES)
 def test_a_part_of_a_transformer_is_one_job(name):
     torch.manual_seed(3)
-    torch.set_num_threads(1)
-    module = MODULES[name]().eval()
-    converted, example = convert(module, [torch.randn(1, TOKENS, WIDTH) for _ in range(6)])
-    graph = import_converted(converted, (example,), "part")
-    model = compile_graph(graph, "tiny")
-    assert {row.op for row in model.placement if row.where == "host"} <= EDGES
-    assert sum(hasattr(step, "program") for step in model.steps) == 1
-    x = torch.randn(1, TOKENS, WIDTH)
-    with lepton.device.open("golden", config="tiny", check_races=True) as device, Session(model, device) as session:
-        (made,) = session.run(x.numpy()).outputs.values()
-    np.testing.assert_array_equal(made, interpret.evaluate(graph, {graph.inputs[0]: x.numpy()})[graph.outputs[0]])
-    with torch.no_grad():
-        theirs, real = converted(x).numpy(), module(x).numpy()
-    step = np.diff(np.unique(made)).min()
-    assert np.abs(made - theirs).max() <= 3.01 * step and (np.abs(made - theirs) > 1.01 * step).mean() <= 0.01
-    assert _cosine(made, real) >= 0.995
-
-
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
-    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
+    as_one_job(MODULES[name]().eval(), lambda: (torch.randn(1, TOKENS, WIDTH),), alike=0.995)

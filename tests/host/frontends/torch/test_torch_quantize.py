@@ -236,8 +236,8 @@ def test_training_mode_is_refused():
 @pytest.mark.parametrize(("calibration", "text"), [
     ([], "calibration needs at least one batch"),
     ([torch.zeros(2, 3, 4, 4, dtype=torch.uint8)],
-     r"must be a float, int32 or int64 tensor or array .* not torch.uint8 \(2, 3, 4, 4\)"),
-    (["image"], "must be a float, int32 or int64 tensor or array .* not str"),
+     r"must be a float, int32, int64 or bool tensor or array .* not torch.uint8 \(2, 3, 4, 4\)"),
+    (["image"], "must be a float, int32, int64 or bool tensor or array .* not str"),
     ([torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 5, 4)],
      r"batch 2 has the shape \(2, 3, 5, 4\), the network's input is"),
     ([torch.zeros(2, 3, 4, 4), torch.full((2, 3, 4, 4), torch.nan)],
