@@ -1,5 +1,6 @@
 """`LeptonNetwork`: layers, training, compression, deployment of one network."""
 
+import contextlib
 from os import PathLike
 
 import numpy as np
@@ -7,32 +8,31 @@ import torch
 from torch import nn
 
 from ..compiler import compile_graph
+from ..frontends.torch import prepare_qat, quantize
 from ..graph import Graph
 from ..program import CompiledModel
 from ..results import ResultLog
 from ..runtime import Report
-from ..text import dimensions, grouped, table
-from . import layers as shapes
+from ..text import dimensions
+from .chain import LayerChain
 from .chip import LeptonChip
 from .cloud import LeptonCloud
 from .data import DataError, inputs_as_tensor, labels_as_tensor
 from .layers import LayerError
+from .on_chip import ChipForward, Rounded
 from .optimize import optimized, searched
-from .pruning import flattened
 from .report import OptimizationReport
 from .serving import Serving
 from .training import LOSSES, History, Settings, Trainer, is_classification, make_optimizer
 
 CALIBRATION = 256  # inputs of the training data with which ranges are found; more change them little
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh,
-                                            "hardswish": nn.Hardswish, "silu": nn.SiLU}
 
 
 class ToolkitError(RuntimeError):
     """A step was asked for before the one that it needs; the text says which."""
 
 
-class LeptonNetwork:
+class LeptonNetwork(LayerChain):
     """One network from its layers to the chip. `LeptonToolkit` makes it.
 
         network.add_dense_layer(None, 10)
@@ -47,10 +47,7 @@ class LeptonNetwork:
 
     def __init__(self, module: nn.Module, shape: tuple[int, ...], *, input_shape: tuple[int, ...],
                  name: str = "network") -> None:
-        self.name = name
-        self.module = module
-        self.input_shape = input_shape
-        self.output_shape = shape
+        super().__init__(module, shape, input_shape=input_shape, name=name)
         self.graph: Graph | None = None
         self.history: History | None = None
         self.report: Report | None = None  # of the last inference on the chip
@@ -62,57 +59,11 @@ class LeptonNetwork:
         self.validation = 0.0
         self._serving: Serving | None = None
 
-    # Layers
-
-    def add_conv_layer(self, in_channels: int | None, out_channels: int, kernel_size: int, *, stride: int = 1,
-                       padding: str | int = "same", activation: str | None = "relu") -> "LeptonNetwork":
-        """Add a square convolution. in_channels: those of what precedes it, or None. Raises `LayerError`."""
-        made = shapes.convolution(self.output_shape, in_channels, out_channels, kernel_size, stride, padding)
-        return self._add(made.shape, nn.Conv2d(made.inputs, made.outputs, made.kernel, made.stride, made.padding),
-                         *_activation(activation))
-
-    def add_pooling_layer(self, kernel_size: int, stride: int | None = None) -> "LeptonNetwork":
-        """Add a maximum pool; the stride is the kernel's size where it is None. Raises `LayerError`."""
-        step, shape = shapes.pooling(self.output_shape, kernel_size, stride)
-        return self._add(shape, nn.MaxPool2d(kernel_size, step))
-
-    def add_dense_layer(self, in_features: int | None, out_features: int, *,
-                        activation: str | None = None) -> "LeptonNetwork":
-        """Add a dense layer behind all values, or behind the averages of all channels where in_features is their
-        number. None stands for all values. Raises `LayerError`."""
-        count, averaged = shapes.dense(self.output_shape, in_features)
-        if not isinstance(out_features, int) or out_features < 1:
-            raise LayerError(f"add_dense_layer: out_features must be a whole number of at least 1, not "
-                             f"{out_features!r}")
-        before: list[nn.Module] = [nn.AdaptiveAvgPool2d(1)] if averaged else []
-        if len(self.output_shape) > 1:
-            before.append(nn.Flatten())
-        return self._add((out_features,), *before, nn.Linear(count, out_features), *_activation(activation))
-
-    def _add(self, shape: tuple[int, ...], *added: nn.Module) -> "LeptonNetwork":
-        self.module = nn.Sequential(*flattened(self.module), *added)
-        self.output_shape = shape
-        self._forget()
-        return self
-
-    def _forget(self) -> None:
-        """What was made of the network before it changed."""
+    def changed(self) -> None:
+        """Forget what was made of the network before a change."""
         self.graph = None
         self._trained = None
         self.close()
-
-    def __str__(self) -> str:
-        rows = []
-        value = torch.zeros(2, *self.input_shape)
-        self.module.eval()
-        with torch.no_grad():
-            for i, layer in enumerate(flattened(self.module)):
-                value = layer(value)
-                rows.append([str(i), type(layer).__name__, dimensions(value.shape[1:]),
-                             grouped(sum(p.numel() for p in layer.parameters()))])
-        rows.append(["total", "", "", grouped(sum(p.numel() for p in self.module.parameters()))])
-        return f"{self.name}: input {dimensions(self.input_shape)}\n" + table(
-            ("layer", "kind", "output", "parameters"), rows, 3, total=True)
 
     # Training
 
@@ -135,13 +86,16 @@ class LeptonNetwork:
     def fit(self, x: np.ndarray, y: np.ndarray, epochs: int = 10, batch_size: int = 32, *,
             learning_rate: float | None = None, validation: float = 0.1, patience: int | None = None,
             checkpoint: str | PathLike | None = None, metrics: str | PathLike | None = None, seed: int = 0,
-            quantization_aware: bool = False, teacher: "LeptonNetwork | nn.Module | None" = None,
-            teacher_share: float = 0.7, temperature: float = 4.0, verbose: bool = True) -> History:
+            quantization_aware: bool = False, accelerate: bool = False,
+            teacher: "LeptonNetwork | nn.Module | None" = None, teacher_share: float = 0.7, temperature: float = 4.0,
+            verbose: bool = True) -> History:
         """Train, and keep the weights of the epoch with the lowest validation loss.
 
         x: numbers (N, ...) in the network's shape, channels first or last, or as rows. y: classes from 0, rows of
         shares, or real targets. quantization_aware: the forward pass rounds as the int8 network does; begin with
-        trained weights. teacher: a trained network with the same outputs, from which this one learns, too
+        trained weights. accelerate: the same, and the chip of `compile` computes the forward pass of every batch, with
+        the weights of the moment in int8; its outputs equal those of the network that is deployed at that moment.
+        teacher: a trained network with the same outputs, from which this one learns, too
         (distillation): `teacher_share` of the loss is the distance to its outputs, which `temperature` makes softer.
         The other options are those of `training.Settings`. Ends early after `patience` epochs without
         improvement. Raises `ToolkitError` before `compile`, `DataError` for data that do not fit.
@@ -154,19 +108,22 @@ class LeptonNetwork:
         settings = Settings(epochs, batch_size, learning_rate, validation, patience, checkpoint, metrics, seed, verbose,
                             teacher_share, temperature)
         soft = None if teacher is None else self._taught_by(teacher, inputs, settings)
-        self._forget()
+        self.changed()
         self._data = inputs, labels
         self.validation = validation
-        if quantization_aware:
-            from ..frontends.torch import prepare_qat
-
-            self.module.train()
-            prepared = prepare_qat(self.module, inputs[:2])
-            self.history = Trainer(prepared, inputs, labels, self.optimizer, self.loss, settings, soft=soft).run()
-            self._trained = prepared
-        else:
-            torch.manual_seed(seed)
+        torch.manual_seed(seed)
+        if not quantization_aware and not accelerate:
             self.history = Trainer(self.module, inputs, labels, self.optimizer, self.loss, settings, soft=soft).run()
+            return self.history
+        self.module.train()
+        prepared = prepare_qat(self.module, inputs[:2], frozen=accelerate)
+        chip = ChipForward(prepared, self._needed_chip("fit"), self.name) if accelerate else None
+        with contextlib.closing(chip or Rounded(prepared)) as module:
+            self.history = Trainer(module, inputs, labels, self.optimizer, self.loss, settings, soft=soft).run()
+        if chip is not None:
+            self.history.chip_inferences = chip.inferences
+            self.history.chip_cycles = chip.cycles
+        self._trained = prepared
         return self.history
 
     def _taught_by(self, teacher: "LeptonNetwork | nn.Module", inputs: torch.Tensor,
@@ -221,8 +178,6 @@ class LeptonNetwork:
 
     def quantize(self, calibration: np.ndarray | None = None) -> Graph:
         """The int8 network, with ranges from `calibration`, by default from the training data."""
-        from ..frontends.torch import quantize
-
         if calibration is not None:
             data = inputs_as_tensor(calibration, self.input_shape)
         elif self._data is not None:
@@ -308,18 +263,9 @@ class LeptonNetwork:
             self.module.load_state_dict(torch.load(path, weights_only=True))
         except Exception as error:  # the loader raises whatever the damage leads to
             raise DataError(f"{path}: does not hold weights of this network ({type(error).__name__})") from None
-        self._forget()
+        self.changed()
 
     def _needed_chip(self, what: str) -> LeptonChip:
         if self._chip is None:
             raise ToolkitError(f"{what}: there is no chip yet: compile(chip, ...)")
         return self._chip
-
-
-def _activation(name: str | None) -> list[nn.Module]:
-    if name is None or name == "linear":
-        return []
-    if name not in _ACTIVATIONS:
-        raise LayerError(f"activation must be one of {', '.join(_ACTIVATIONS)} or None, not {name!r}")
-    return [_ACTIVATIONS[name]()]
-

@@ -21,6 +21,7 @@ class Serving:
     def __init__(self, model: CompiledModel, chip: LeptonChip) -> None:
         self.model = model
         self.report: Report | None = None  # of the last inference
+        self.cycles = 0  # that the chip has counted in all inferences
         self._chip = chip
         self._deployment = Deployment(model, chip.device)
         self._log: ResultLog | None = None
@@ -34,6 +35,7 @@ class Serving:
         info = self.model.outputs[0]
         for index, result in enumerate(self._deployment.session.each(stored(inputs, self.model.inputs[0]))):
             self.report = result.report
+            self.cycles += result.report.cycles
             if self._log is not None:
                 self._log.add(result.outputs, cycles=result.report.cycles, input=index)
             yield real(result.outputs[info.name], info).reshape(1, -1)

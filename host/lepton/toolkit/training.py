@@ -5,7 +5,6 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,11 +46,16 @@ class Settings:
 
 @dataclass
 class History:
-    """Figures of each epoch, and the epoch whose weights were kept."""
+    """Figures of each epoch, the epoch whose weights were kept, and what a chip did in its forward passes.
+
+    chip_cycles is 0 where the device counts no cycles.
+    """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
     stopped_early: bool = False
+    chip_inferences: int = 0
+    chip_cycles: int = 0
 
     def __str__(self) -> str:
         from ..text import table
@@ -81,7 +85,7 @@ class Trainer:
     """Trains one module on one set of tensors."""
 
     def __init__(self, module: nn.Module, x: torch.Tensor, y: torch.Tensor, optimizer: str, loss: str,
-                 settings: Settings, mode: Callable[[bool], None] | None = None,
+                 settings: Settings,
                  soft: torch.Tensor | None = None) -> None:
         """soft: a teacher's outputs (N, classes) for x, of which the loss takes the share `settings.teacher_share`."""
         held = round(len(x) * settings.validation)
@@ -101,7 +105,6 @@ class Trainer:
         self.optimizer = make_optimizer(optimizer, module.parameters(), settings.learning_rate)
         self.history = History()
         self._best: dict[str, Any] = {}
-        self._mode = mode or module.train
         self._identity = {"format": _FORMAT, "optimizer": optimizer, "loss": loss, "inputs": list(x.shape),
                           "batch_size": settings.batch_size, "seed": settings.seed, "validation": settings.validation,
                           "learning_rate": settings.learning_rate,
@@ -128,11 +131,11 @@ class Trainer:
             self._show(figures, epoch, (time.monotonic() - started) / (epoch + 1 - first))
         if self._best:
             self.module.load_state_dict(self._best)
-        self._mode(False)
+        self.module.train(False)
         return self.history
 
     def _epoch(self, epoch: int) -> dict[str, float]:
-        self._mode(True)
+        self.module.train(True)
         order = torch.randperm(len(self.train_x), generator=torch.Generator().manual_seed(self.settings.seed + epoch))
         total = 0.0
         right = 0
@@ -159,7 +162,7 @@ class Trainer:
     def _validated(self) -> dict[str, float]:
         if not len(self.held_x):
             return {}
-        self._mode(False)
+        self.module.train(False)
         with torch.no_grad():
             outputs = torch.cat([self.module(x) for x in self.held_x.split(256)])
         figures = {"val_loss": float(self._objective(outputs, self.held_y, self.held_soft))}

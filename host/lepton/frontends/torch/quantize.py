@@ -1,5 +1,6 @@
 """From a float module, or a saved program, to a graph in one call."""
 
+import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -89,25 +90,37 @@ def convert(module: torch.nn.Module, calibration: Calibration, input_shape: tupl
                          f"{tuple(examples[0].shape)}")
     example = examples if len(examples) > 1 else examples[0]
     if isinstance(module, GraphModule) and module.meta.get("lepton_qat"):
-        module.eval()
-        module.apply(disable_observer)
-        return _converted(module), example
+        with _named("copy the trained module"):  # convert_pt2e changes what it gets; the caller may train on
+            trained = copy.deepcopy(module)
+        trained.eval()
+        trained.apply(disable_observer)
+        return _converted(trained), example
     prepared = _prepared(export_module(module, *examples), quantizer or LeptonQuantizer())
     return _ready(prepared, examples, chain([first], rest), progress, count(calibration)), example
 
 
 def prepare_qat(module: torch.nn.Module, example: torch.Tensor,
-                quantizer: LeptonQuantizer | None = None) -> GraphModule:
+                quantizer: LeptonQuantizer | None = None, *, frozen: bool = False) -> GraphModule:
     """A module to be trained with int8 rounding in its forward pass; then give it to `quantize`.
 
+    module: in training mode, unless `frozen`.
     example: a float32 batch of at least 2; others may have other sizes.
+    frozen: the module is set to eval mode; normalizations are folded into the layers before them and nothing is
+        dropped, as in the int8 network. Otherwise both train, as in `module`.
     """
     batch = ({0: torch.export.Dim.AUTO},)  # training's batches, and 1 afterwards
+    chosen = quantizer or LeptonQuantizer("moving_average")
+    if frozen:
+        module.eval()
     with _named("trace the module (torch.export)"):
-        program = functionalized(torch.export.export(module, (example,), dynamic_shapes=batch))
+        program = torch.export.export(module, (example,), dynamic_shapes=batch)
+        program = decomposed(program) if frozen else functionalized(program)
         exported = program.module(check_guards=False)
-    with _named("prepare the module for training"):
-        prepared = prepare_qat_pt2e(exported, quantizer or LeptonQuantizer("moving_average"))
+    if frozen:
+        prepared = _prepared(functional(exported), chosen)
+    else:
+        with _named("prepare the module for training"):
+            prepared = prepare_qat_pt2e(exported, chosen)
     allow_exported_model_train_eval(prepared)
     prepared.meta["lepton_qat"] = True
     return prepared
