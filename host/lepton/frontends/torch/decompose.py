@@ -9,14 +9,15 @@ from torch.fx import Node
 from .floats import readable
 from .functional import replaced
 from .operators import Kind, kind
+from .recurrent import is_recurrent
 from .writes import functionalized
 
-_ROUNDS = 4  # an operator's parts may have parts: a recurrent layer has linear layers, which have products
+_ROUNDS = 4  # an operator's parts may have parts
 
 
 def decomposed(program: ExportedProgram) -> ExportedProgram:
     """`program` without changes in place that other views show, its unknown operators replaced by known ones where
-    PyTorch has a decomposition: recurrent layers by their steps, views by other views, statistics by sums."""
+    PyTorch has a decomposition: views by other views, statistics by sums. Recurrent layers stay (`recurrent`)."""
     program = functionalized(program)
     before: set[object] = set()
     for _ in range(_ROUNDS):
@@ -31,4 +32,4 @@ def decomposed(program: ExportedProgram) -> ExportedProgram:
 
 def _is_known(node: Node) -> bool:
     return (node.op != "call_function" or node.target is operator.getitem or kind(node) is not Kind.FLOAT
-            or readable(node) or replaced(node))
+            or readable(node) or replaced(node) or is_recurrent(node))

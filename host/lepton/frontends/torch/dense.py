@@ -13,7 +13,7 @@ def with_linear_layers(module: GraphModule) -> GraphModule:
     """
     for node in list(module.graph.nodes):
         if node.op == "call_function" and node.target in _PRODUCTS:
-            weight = _constant(module, node.args[1], 2)
+            weight = constant(module, node.args[1], 2)
             if weight is not None and isinstance(node.args[0], Node):
                 _replace(module, node, weight)
     module.graph.eliminate_dead_code()
@@ -29,7 +29,7 @@ def _replace(module: GraphModule, product: Node, weight: torch.Tensor) -> None:
     users = list(product.users)
     if len(users) == 1 and users[0].target is torch.ops.aten.add.Tensor and users[0].kwargs.get("alpha", 1) == 1:
         others = [argument for argument in users[0].args if argument is not product]
-        added = _constant(module, others[0], 1) if len(others) == 1 else None
+        added = constant(module, others[0], 1) if len(others) == 1 else None
         if added is not None and isinstance(others[0], Node) and len(added) == weight.shape[1]:
             last = users[0]
             bias = others[0]
@@ -41,12 +41,14 @@ def _replace(module: GraphModule, product: Node, weight: torch.Tensor) -> None:
     last.replace_all_uses_with(made)
 
 
-def _constant(module: GraphModule, node: object, dimensions: int) -> torch.Tensor | None:
-    """The float tensor of a node that is a parameter or buffer with this number of dimensions; None for others."""
+def constant(module: GraphModule, node: object, dimensions: int | None = None) -> torch.Tensor | None:
+    """The float tensor of a node that is a parameter or buffer, with this number of dimensions if one is given; None
+    for others."""
     if not isinstance(node, Node) or node.op != "get_attr":
         return None
     value: object = module
     for part in str(node.target).split("."):
         value = getattr(value, part)
-    fits = isinstance(value, torch.Tensor) and value.dim() == dimensions and value.is_floating_point()
-    return value if fits and isinstance(value, torch.Tensor) else None
+    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        return None
+    return value if dimensions in (None, value.dim()) else None

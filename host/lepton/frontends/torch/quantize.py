@@ -33,6 +33,7 @@ from .nodes import Arguments
 from .operators import WITH_WEIGHTS, Kind, kind
 from .qdq import DEQUANTIZE, DEQUANTIZE_CHANNELS, is_quantized
 from .quantizer import LeptonQuantizer
+from .recurrent import with_recurrent_steps
 from .writes import functionalized
 
 Progress = Callable[[int, int | None], None]
@@ -217,6 +218,7 @@ def _prepared(module: GraphModule, quantizer: LeptonQuantizer) -> GraphModule:
     for node in module.graph.nodes:
         if node.op == "call_function" and node.target in _VIEWS:
             node.target = torch.ops.aten.reshape.default
+    with_recurrent_steps(module)
     with_linear_layers(module)
     with_attention_products(module)
     with _named("prepare the module for quantization"):

@@ -18,11 +18,14 @@ from torchao.quantization.pt2e.quantizer import (
     SharedQuantizationSpec,
 )
 
+from ..recurrent import Range
 from .functional import functional
 from .grids import ScoresObserver, bias_spec, mask_spec, masked_scores, spec
 from .masks import SOFTMAX, only_scored
 from .nodes import Arguments
+from .observers import OBSERVERS
 from .operators import SAME_GRID, WITH_WEIGHTS, Kind, kind
+from .recurrent import RANGE
 
 RANGES = ("minmax", "moving_average", "histogram")
 
@@ -64,12 +67,16 @@ class LeptonQuantizer(Quantizer):
         self.per_tensor = spec(MinMaxObserver, -127, 127, torch.per_tensor_symmetric)
         self.scores = spec(ScoresObserver, -128, 127, torch.per_tensor_affine)
         self.per_channel_linear = per_channel_linear
+        self.shared = {scale: _spec(observer, -128, 127, torch.per_tensor_affine)
+                       for scale, observer in OBSERVERS.items()}
+        self._first: dict[str, Node | tuple[Node, Node]] = {}  # of the values with a `Range`, by its name
 
     def transform_for_annotation(self, model: GraphModule) -> GraphModule:
         return functional(model, gradients=True)
 
     def annotate(self, model: GraphModule) -> GraphModule:
         """Marks every operator that can be computed in int8; others stay float, and run on the host."""
+        self._first = {}
         for node in model.graph.nodes:
             if node.op == "call_function" and not _annotated(node) and _is_float(node):
                 self._annotate(node)
@@ -102,7 +109,8 @@ class LeptonQuantizer(Quantizer):
             weights = self.per_channel[1] if arguments.integer("groups") == 1 else self.per_tensor
         elif kind(node) is Kind.CONVOLUTION or self.per_channel_linear:
             weights = self.per_channel[0]
-        operands = {arguments.operand(0): self.activation, arguments.operand(1): weights}
+        source = arguments.operand(0)
+        operands: dict[Node, QuantizationSpecBase] = {source: self._read(source, node), arguments.operand(1): weights}
         bias = arguments.optional_node("bias")
         if bias is not None:
             operands[bias] = bias_spec(node, weights.qscheme == torch.per_channel_symmetric)
@@ -132,11 +140,23 @@ class LeptonQuantizer(Quantizer):
             node = Arguments(node).operand()
         return self.factor if kind(node) in WITH_WEIGHTS and _only_multiplied(node) else self.activation
 
-    def _operands(self, node: Node) -> dict[Node, QuantizationSpec]:
-        return {operand: self.activation for operand in node.args if isinstance(operand, Node) and _is_float(operand)
+    def _within(self, range_: Range, place: Node | tuple[Node, Node]) -> QuantizationSpecBase:
+        """How the values of a range are quantized at `place`: all as the first of them."""
+        first = self._first.setdefault(range_.name, place)
+        return self.shared[range_.scale] if first is place else SharedQuantizationSpec(first)
+
+    def _read(self, operand: Node, node: Node) -> QuantizationSpecBase:
+        """How `node` reads an operand: an input of the module may have a range, others have their operator's."""
+        if RANGE in operand.meta and not _annotated(operand):
+            return self._within(operand.meta[RANGE], (operand, node))
+        return self.activation
+
+    def _operands(self, node: Node) -> dict[Node, QuantizationSpecBase]:
+        return {operand: self._read(operand, node) for operand in node.args
+                if isinstance(operand, Node) and _is_float(operand)
                 and (operand.op != "get_attr" or (_quantizes_constants(node) and operand.meta["val"].numel() > 1))}
 
-    def _chain(self, node: Node, operands: dict[Node, QuantizationSpec], normalized: bool = False) -> None:
+    def _chain(self, node: Node, operands: dict[Node, QuantizationSpecBase], normalized: bool = False) -> None:
         """`node`, the normalization (in QAT) and the clamp behind it are one: quantized at their ends only."""
         last = node
         chain = [node]
@@ -144,10 +164,11 @@ class LeptonQuantizer(Quantizer):
             last = _only_user(last, Kind.NORMALIZATION, chain)
         if kind(node) not in (Kind.FUNCTION, Kind.CLAMP):
             last = _only_user(last, Kind.CLAMP, chain)
+        result = self._within(last.meta[RANGE], last) if RANGE in last.meta else self._grid(node)
         for part in chain:
             part.meta["quantization_annotation"] = QuantizationAnnotation(
                 input_qspec_map=operands if part is node else {},
-                output_qspec=self._grid(node) if part is last else None, _annotated=True)
+                output_qspec=result if part is last else None, _annotated=True)
 
     def _same(self, node: Node) -> None:
         source = node.args[0]
@@ -157,7 +178,9 @@ class LeptonQuantizer(Quantizer):
         if not (_is_int8(source) or pools) or isinstance(node.meta.get("val"), list | tuple):
             return  # parts are quantized where they are used
         shared = SharedQuantizationSpec((source, node))
-        operands: dict[Node, QuantizationSpecBase] = {source: self._grid(source)}
+        entering = self._within(node.meta[RANGE], (source, node)) if RANGE in node.meta and not _annotated(
+            source) else self._grid(source)
+        operands: dict[Node, QuantizationSpecBase] = {source: entering}
         operands |= {other: shared for other in node.args[1:]
                      if isinstance(other, Node) and other is not source and _is_float(other)}
         node.meta["quantization_annotation"] = QuantizationAnnotation(operands, shared, _annotated=True)
