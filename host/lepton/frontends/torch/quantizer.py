@@ -67,7 +67,7 @@ class LeptonQuantizer(Quantizer):
         self.per_tensor = spec(MinMaxObserver, -127, 127, torch.per_tensor_symmetric)
         self.scores = spec(ScoresObserver, -128, 127, torch.per_tensor_affine)
         self.per_channel_linear = per_channel_linear
-        self.shared = {scale: _spec(observer, -128, 127, torch.per_tensor_affine)
+        self.shared = {scale: spec(observer, -128, 127, torch.per_tensor_affine)
                        for scale, observer in OBSERVERS.items()}
         self._first: dict[str, Node | tuple[Node, Node]] = {}  # of the values with a `Range`, by its name
 
