@@ -27,6 +27,7 @@ class ChipNode:
     table: Node | None = None
     others: tuple[Operand, ...] = ()  # a concatenation's operands after the first
     moves: bool = False  # it only says where channels are
+    phases: tuple[int, int] | None = None  # (y, x) layers where it takes several
 
     @property
     def own(self) -> str:
@@ -51,7 +52,7 @@ class ChipNode:
     @property
     def scatters(self) -> bool:
         """True where it takes more or fewer layers than one, so that no operator of two tensors fits its tail."""
-        return self.moves or self.rule.phases is not None
+        return self.moves or self.phases is not None
 
     def in_tail(self) -> tuple[Node, Operand]:
         """The operator of two tensors in the tail, and its other operand."""

@@ -59,10 +59,11 @@ class Area:
     pixel_bytes: int
     row_bytes: int
     inset: int = 0  # bytes before the first pixel that belong to the same rows
+    block_step: int = 0  # bytes between blocks where the area has only some rows of them
 
     @property
     def block_bytes(self) -> int:
-        return (self.rows[1] - self.rows[0]) * self.row_bytes
+        return self.block_step or (self.rows[1] - self.rows[0]) * self.row_bytes
 
     def at(self, block: int, row: int, byte: int = 0) -> int:
         """Address of a row of a block, `byte` bytes to the right of the image's column 0; may be outside."""

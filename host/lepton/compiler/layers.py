@@ -36,6 +36,15 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Steps:
+    """`count` positions along an axis, `step` apart, from `first` on."""
+
+    first: int
+    step: int
+    count: int
+
+
+@dataclass(frozen=True)
 class Image:
     """An activation in memory: `[blocks][height][width]` pixels.
 
@@ -52,12 +61,14 @@ class Image:
     folded: bool = False
     first_block: int = 0  # where it begins in its buffer
     of_blocks: int = 0  # blocks of the buffer, if it is not all of it
-    inset: int = 0  # bytes from there to the first pixel, where it has only every n-th pixel of the buffer (`phase`)
+    inset: int = 0  # bytes from there to the first pixel, where it has only some pixels of the rows of the buffer
     channels: int = 0  # packed: in memory, never on the chip, a pixel has as many bytes; 0: pixels are blocked
+    start: int = 0  # bytes of the rows before its first, where it has only some rows of the buffer (`every`)
+    block_step: int = 0  # bytes between blocks there; 0: rows follow one another from block to block
 
     @property
     def block_bytes(self) -> int:
-        return self.height * self.row_bytes
+        return self.block_step or self.height * self.row_bytes
 
     @property
     def size(self) -> int:
@@ -66,7 +77,7 @@ class Image:
     @property
     def offset(self) -> int:
         """Bytes from the start of the buffer to the first pixel."""
-        return self.first_block * self.block_bytes + self.inset
+        return self.first_block * self.block_bytes + self.start + self.inset
 
     @property
     def buffer_bytes(self) -> int:
@@ -75,12 +86,13 @@ class Image:
             return self.height * self.width * self.channels
         return (self.of_blocks or self.blocks) * self.block_bytes
 
-    def phase(self, steps: tuple[int, int], place: tuple[int, int]) -> "Image":
-        """Every `steps` (y, x) pixel from `place` on, the steps dividing height and width."""
-        y, x = steps
-        inset = place[0] * self.row_bytes + place[1] * self.pixel_bytes
-        return replace(self, height=self.height // y, width=self.width // x, row_bytes=self.row_bytes * y,
-                       pixel_bytes=self.pixel_bytes * x, inset=inset)
+    def every(self, rows: Steps, columns: Steps) -> "Image":
+        """The pixels in some rows and columns."""
+        whole, part = divmod(rows.first, rows.step)
+        return replace(self, height=rows.count, width=columns.count, row_bytes=self.row_bytes * rows.step,
+                       pixel_bytes=self.pixel_bytes * columns.step, block_step=self.block_bytes,
+                       start=self.start + whole * rows.step * self.row_bytes,
+                       inset=self.inset + part * self.row_bytes + columns.first * self.pixel_bytes)
 
     def pixels(self, first: int, count: int) -> "Image":
         """`count` pixels from `first` on, counted through the rows, as one row."""

@@ -110,8 +110,8 @@ class Placer:
             buffer = self.buffers.setdefault(layer.output.name, _Buffer(layer.output, position, position))
             buffer.last = position  # others may have written other blocks
             buffer.made = True
-        # What several layers write pixel by pixel (`phases`) is stored in the same way, from tile buffers.
-        scattered = {layer.output.name for layer in layers if layer.output.inset} & set(outputs)
+        # What several layers write pixel by pixel (`Image.every`) is stored in the same way, from tile buffers.
+        scattered = {layer.output.name for layer in layers if layer.output.block_step} & set(outputs)
         scattered |= {layer.output.name for layer in layers if layer.output.channels}  # packed only in memory
         self.kept = frozenset(layer.computed.image.name for layer in layers if layer.computed is not None)
         self.resident = {name for name, b in self.buffers.items()

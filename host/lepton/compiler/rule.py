@@ -44,13 +44,18 @@ def no_units(graph: Graph, node: Node) -> int:
     return 0
 
 
+def one_layer(graph: Graph, node: Node, op: Any) -> tuple[int, int] | None:
+    """None: the operator takes one layer."""
+    return None
+
+
 @dataclass(frozen=True)
 class Rule:
     """What the compiler asks about an operator. The functions with an `Any` take the operator, each its own type.
 
     refuse: why the chip cannot take a node; None where it can.
     lower: the layer of a node, or of one of its `phases`; None for an operator that needs no layer.
-    phases: (y, x) layers of a node that takes several.
+    phases: (y, x) layers of a node that takes several; None for others.
     any_lanes: channels of the first operand are read from whatever lanes they are in.
     fusion: what the operator may become in the tail of the layer before it; `fuse` adds it to that layer.
     tail: whether its layers end in the tail of TENSOR, where a table and an operator of two tensors can follow.
@@ -62,7 +67,7 @@ class Rule:
 
     refuse: Callable[[Graph, Node, Any], str | None]
     lower: "Callable[[Context, ChipNode, int, Phase, Any], ChipLayer] | None" = None
-    phases: Callable[[Graph, Node, Any], tuple[int, int]] | None = None
+    phases: Callable[[Graph, Node, Any], tuple[int, int] | None] = one_layer
     any_lanes: bool = False
     fusion: Fusion | None = None
     fuse: "Callable[[Context, ChipLayer, ChipNode, Any], None] | None" = None

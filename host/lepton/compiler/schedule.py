@@ -63,7 +63,7 @@ class _State:
         if address is None:
             return None
         return Area(address + image.offset, (0, image.blocks), (0, image.height), (0, image.width), image.pixel_bytes,
-                    image.row_bytes, image.inset)
+                    image.row_bytes, image.inset, image.block_step)
 
 
 class _LayerScheduler:

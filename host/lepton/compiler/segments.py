@@ -96,7 +96,8 @@ class Segmenter:
                     continue
             own = whole[0] if rule.fusion is Fusion.RESIDUAL else 0
             chip = ChipNode(node, rule, operands[own], rule.written_image(self.graph, node, node.op), node.outputs[0],
-                            moves=rule.moves(self.graph, node, node.op))
+                            moves=rule.moves(self.graph, node, node.op),
+                            phases=rule.phases(self.graph, node, node.op))
             if rule.fusion is Fusion.RESIDUAL:
                 chip.residual = operands[1 - own]
                 chip.fused = node

@@ -1,11 +1,24 @@
 """Graphs that move data about: concatenations, slices, larger images."""
 
 import numpy as np
-from lepton.graph import Concat, Resize, Slice, TransposeConv2D
+from lepton.graph import (
+    Arithmetic,
+    Bilinear,
+    Concat,
+    Gather,
+    Pad,
+    Resize,
+    Slice,
+    Tensor,
+    TransposeConv2D,
+)
 
 from tests.host.compiler.compiler_graphs import Builder, quantization
 
 Q = quantization(0.05, -3)
+# Kinds of images that are made of few pixels of another, and their arithmetic
+RESAMPLED = {"nearest": Arithmetic.FIXED, "bilinear": Arithmetic.FIXED, "torch": Arithmetic.TORCH,
+             "unsigned": Arithmetic.FLOAT, "pad": Arithmetic.FIXED, "gather": Arithmetic.FIXED}
 
 
 def builder(shape, seed):
@@ -45,6 +58,38 @@ def transposed(b, x, outputs, kernel, stride, padding=((0, 0), (0, 0)), size=Non
     inputs = b._constants(x, (outputs, *kernel, b.shape(x)[3]), 0, True)
     size = tuple(size or [n * s for n, s in zip(b.shape(x)[1:3], stride, strict=True)])
     return b.node(TransposeConv2D(size, stride, padding), inputs, (1, *size, outputs))
+
+
+def resampled(b, x, kind, random):
+    """An operator of one kind of `RESAMPLED` on `x`, with random attributes."""
+    _, height, width, channels = b.shape(x)
+    if kind == "pad":
+        mode = str(random.choice(["reflect", "edge", "symmetric"]))
+        most = {"reflect": -1, "symmetric": 0, "edge": 3}[mode]
+        rows, columns = (tuple(map(int, random.integers(0, n + most + 1, 2))) for n in (height, width))
+        shape = (1, height + sum(rows), width + sum(columns), channels)
+        return b.node(Pad(((0, 0), rows, columns, (0, 0)), 0, mode), [x], shape, same=True)
+    if kind == "gather":
+        axis = int(random.integers(1, 3))
+        extent = b.shape(x)[axis]
+        indices = random.choice([np.arange(extent)[::-1], np.roll(np.arange(extent), 2),
+                                 random.integers(0, extent, extent)])
+        name = f"indices{len(b.graph.nodes)}"
+        b.graph.tensors[name] = Tensor(name, indices.shape, np.dtype(np.int32), None, indices.astype(np.int32))
+        return b.node(Gather(axis), [x, name], b.shape(x), same=True)
+    if kind == "torch":
+        corners = bool(random.integers(2))
+        size = (height * 2, width * 3) if not corners else (int(random.integers(1, 2 * height)), 2 * width - 1)
+        return b.node(Bilinear(size, corners), [x], (1, *size, channels))
+    if kind == "nearest":
+        size = tuple(map(int, random.integers(1, 14, 2)))
+        options = {"coordinates": str(random.choice(["half_pixel", "asymmetric", "align_corners"]))}
+    else:
+        size = height * int(random.choice([1, 2, 4])), width * int(random.choice([1, 2, 8]))
+        options = {"coordinates": str(random.choice(["half_pixel", "asymmetric"])), "mode": "bilinear",
+                   "unsigned": kind == "unsigned", "in_float": bool(kind == "unsigned" and random.integers(2))}
+    options["nearest"] = "floor" if options["coordinates"] == "asymmetric" else "round_prefer_ceil"
+    return b.node(Resize(size, **options), [x], (1, *size, channels), same=True)
 
 
 def random_moves(seed):

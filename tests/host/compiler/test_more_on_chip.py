@@ -118,10 +118,6 @@ def test_paddings(config, arithmetic):
 
 
 def test_paddings_that_stay_on_the_host():
-    b = Builder((1, 3, 4, 5), 1)
-    x = b.node(Pad(((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect"), ["image"], (1, 5, 6, 5), same=True)
-    model = exact(b.done(x), on_host=["Pad"])
-    assert model.placement[0].reason == "the chip pads with a constant, not in mode 'reflect'"
     b = Builder((6, 5), 1)
     model = exact(b.done(padding(b, "image", (1, 2), (0, 0))), on_host=["Pad"])
     assert model.placement[0].reason == "it pads another axis than the channels, rows and columns of one image"

@@ -37,22 +37,12 @@ def test_places_that_are_even(coordinates, nearest, arithmetic):
     assert model.placement[0].where == "chip"
 
 
-def test_places_that_are_not():
-    b = Builder((1, 4, 3, 6), 1)
-    x = enlarged(b, "image", (3, 3), coordinates="align_corners", nearest="round_prefer_ceil")
-    model = exact(b.done(x), "tiny")
-    assert model.placement[0].reason == "it does not repeat every input pixel equally often"
-    b = Builder((1, 4, 3, 6), 1)
-    model = exact(b.done(enlarged(b, "image", (2, 2), mode="bilinear")), "tiny")
-    assert model.placement[0].reason == "the chip has no bilinear interpolation"
-
-
 def test_a_table_goes_into_every_phase():
     b = Builder((1, 4, 3, 6), 1)
     values = np.random.default_rng(1).integers(-128, 128, 256).astype(np.int8).tobytes()
     x = enlarged(b, b.conv("image", 6, (1, 1)), (2, 2))
     model = exact(b.done(b.node(Table(values), [x], b.shape(x))), "tiny")
-    assert [layer.op for layer in model.layers] == ["Conv2D"] + ["Resize+Table"] * 4
+    assert [layer.op for layer in model.layers] == ["Conv2D", "Resize+Table"]
 
 
 @pytest.mark.parametrize("config", ["tiny", "base", *CRAMPED])
@@ -69,7 +59,8 @@ def test_transposed_convolutions(kernel, stride, padding, config):
         assert sum(layer.macs for layer in model.layers if "Transpose" in layer.op) > 0
 
 
-def test_an_output_that_is_no_multiple_of_the_stride():
+@pytest.mark.parametrize("size", [(11, 9), (1, 3)])
+def test_an_output_that_is_no_multiple_of_the_stride(size):
     b = Builder((1, 5, 4, 6), 3)
-    model = exact(b.done(transposed(b, "image", 5, (3, 3), (2, 2), size=(11, 9))), "tiny")
-    assert model.placement[0].reason == "height and width of the output are no multiples of stride (2, 2)"
+    model = exact(b.done(transposed(b, "image", 5, (3, 3), (2, 2), size=size)), "tiny")
+    assert model.placement[0].where == "chip"

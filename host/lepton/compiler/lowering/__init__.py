@@ -6,7 +6,9 @@
     dot       convolutions and fully connected layers
     folded    the first of them on few channels, kernel columns in lanes
     windows   depthwise convolutions in the window unit
-    phases    larger images: one layer for each place of an output pixel among those of an input pixel
+    phases    transposed convolutions: one layer for each place of an output pixel among those of an input pixel
+    stencils  images that are made of few pixels of another along each axis
+    resizes   the operators that are that: resizes, pads that repeat pixels, picked rows and columns
     products  products of two activations, and transposes
     lanewise  pools, means and tables: lane by lane
     rows      softmax: functions of all channels of a pixel
@@ -41,10 +43,8 @@ class Lowering:
         made = self._prepared(node, index)
         if node.rule.move is not None and node.moves:
             return made + node.rule.move(self.context, node, index + len(made), node.node.op)
-        phases: list[Phase] = [None]
-        if node.rule.phases is not None:
-            phases = list(np.ndindex(*node.rule.phases(self.context.graph, node.node, node.node.op)))
-        return made + [self._layer(node, index + i, phase) for i, phase in enumerate(phases, len(made))]
+        phases: list[Phase] = [None] if node.phases is None else list(np.ndindex(*node.phases))
+        return made + [self._layer(node, index + len(made), phase) for phase in phases]
 
     def _prepared(self, node: ChipNode, index: int) -> list[ChipLayer]:
         """Layers that bring operands into a form that the node can read."""
@@ -66,7 +66,7 @@ class Lowering:
         context = self.context
         assert node.rule.lower is not None, "operators without layers are no chip nodes"
         layer = node.rule.lower(context, node, index, phase, node.node.op)
-        if context.floats:
+        if context.floats and layer.rounding is Rounding.DOUBLE:
             layer.rounding = Rounding.FLOAT
         if node.table is not None:
             self._fuse(layer, node, node.table)

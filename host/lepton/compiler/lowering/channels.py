@@ -226,23 +226,9 @@ def refuse_slice(graph: Graph, node: Node, op: Slice) -> str | None:
     return constants(graph, node)
 
 
-def refuse_gather(graph: Graph, node: Node, op: Gather) -> str | None:
-    """Of channels, at constant places: it only renames lanes."""
-    data = graph.tensors[node.inputs[1]].data
-    rank = len(graph.tensors[node.inputs[0]].shape)
-    if data is None:
-        return "its indices are computed"
-    if op.axis % rank != rank - 1 or data.ndim != 1:
-        return f"it takes along axis {op.axis} with indices of shape {data.shape}; the chip permutes channels"
-    if graph.tensors[node.inputs[0]].data is not None:
-        return "an operand of it is constant"
-    return None
-
-
 def refuse_pad(graph: Graph, node: Node, op: Pad) -> str | None:
+    """With a constant."""
     rank = len(op.widths)
-    if op.mode != "constant":
-        return f"the chip pads with a constant, not in mode {op.mode!r}"
     if any(any(widths) for axis, widths in enumerate(op.widths) if axis < rank - 3) or (
             rank < 4 and any(any(widths) for widths in op.widths[:-1])):
         return "it pads another axis than the channels, rows and columns of one image"
@@ -262,7 +248,5 @@ def always(graph: Graph, node: Node, op: Op) -> bool:
 RULES: dict[type[Op], Rule] = {
     Concat: Rule(refuse_concat, moves=always, move=join, operand_places=operand_places),
     Slice: Rule(refuse_slice, cut, moves=slice_moves, move=take_channels),
-    Gather: Rule(refuse_gather, moves=always, move=permute_channels),
-    Pad: Rule(refuse_pad, pad),
     Reshape: Rule(refuse_reshape),
 }

@@ -145,12 +145,15 @@ def _folded(context: Context, node: ChipNode, index: int, products: Products) ->
 
 def _windowed(context: Context, node: ChipNode, products: Products) -> WeightedWalk | None:
     """A pass of the window unit for each group of kernel rows; None where it cannot."""
-    shape = windows.window(context, node, products.values, products.stride, products.dilation, products.padding)
+    _, *kernel, _ = products.values.shape
+    (top, _), (left, _) = products.padding
+    if tuple(products.dilation) != (1, 1):
+        return None
+    shape = windows.window(context, (kernel[0], kernel[1]), node.image[1], node.written[1], products.stride, left)
     if shape is None:
         return None
     source = context.read(node.source)
     tiles = windows.tiles(products.values, shape, context.lanes)
-    (top, _), (left, _) = products.padding
     return WeightedWalk(source, tiles, list(range(source.blocks)), (len(tiles[0][0]), 1), (shape.rows, 1), (top, left),
                         context.lanes, TensorOpcode.WINDOW, window=shape)
 

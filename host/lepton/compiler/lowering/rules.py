@@ -5,10 +5,10 @@ import numpy as np
 from ...graph import Graph, GraphError, Node, Op, Reshape
 from ..images import image_shape
 from ..rule import Rule
-from . import channels, dot, lanewise, phases, products, residual, rows
+from . import channels, dot, lanewise, phases, products, residual, resizes, rows
 
 RULES: dict[type[Op], Rule] = {**dot.RULES, **phases.RULES, **lanewise.RULES, **residual.RULES, **channels.RULES,
-                               **products.RULES, **rows.RULES}
+                               **products.RULES, **resizes.RULES, **rows.RULES}
 
 
 def refusal(graph: Graph, node: Node) -> str | None:

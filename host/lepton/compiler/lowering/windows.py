@@ -3,27 +3,23 @@
 import numpy as np
 
 from ...arch.commands import WINDOW_COLUMNS, WINDOW_ROWS
-from ..chip_node import ChipNode
 from ..layers import WindowWalk
 from .context import Context
 from .limits import Pair
 
 
-def window(context: Context, node: ChipNode, values: np.ndarray, stride: Pair, dilation: Pair,
-           padding: tuple[Pair, Pair]) -> WindowWalk | None:
+def window(context: Context, kernel: Pair, width: int, columns: int, stride: Pair, left: int) -> WindowWalk | None:
     """How the window unit does a depthwise convolution with one output for each channel; None where it cannot.
 
-    The limits are those of WINDOW in `arch.commands`. values: weights (channels, kernel y, kernel x, 1).
+    The limits are those of WINDOW in `arch.commands`. width: of the image, to which `left` columns of padding are
+    added; columns: of the output.
     """
-    _, kernel_y, kernel_x, _ = values.shape
-    width = node.image[1]
-    if tuple(dilation) != (1, 1):
-        return None
+    kernel_y, kernel_x = kernel
     if kernel_x > min(WINDOW_COLUMNS, context.lanes, width) or not 2 <= width <= context.config.window_columns:
         return None
     # The last column of the first and of the last window in a row.
-    first = kernel_x - 1 - padding[1][0]
-    last = first + (node.written[1] - 1) * stride[1]
+    first = kernel_x - 1 - left
+    last = first + (columns - 1) * stride[1]
     # Windows come in the order of their last pixels; one that extends beyond the right edge ends in the next row.
     if first < 0 or last - kernel_x + 1 >= width or (last >= width and stride[0] < 2 and last - width >= first):
         return None

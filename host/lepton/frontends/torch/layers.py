@@ -12,6 +12,7 @@ from .context import ImportContext
 from .nodes import Arguments, name_of
 from .operators import Kind, kind
 from .pools import mean, pool
+from .resizes import bilinear
 from .weighted import convolution, linear, transposed_convolution
 
 aten = torch.ops.aten
@@ -80,4 +81,5 @@ def _product(context: ImportContext, node: Node, output: Tensor, clamp: Pair) ->
 _LAYERS: dict[Kind, Reader] = {
     Kind.CONVOLUTION: convolution, Kind.TRANSPOSED: transposed_convolution, Kind.LINEAR: linear, Kind.SUM: _sum,
     Kind.PRODUCT: _product, Kind.POOL: pool, Kind.ADAPTIVE_POOL: mean, Kind.MEAN: mean,
+    Kind.BILINEAR: bilinear,
 }

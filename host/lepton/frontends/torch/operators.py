@@ -38,6 +38,7 @@ class Kind(Enum):
     POOL = auto()
     ADAPTIVE_POOL = auto()
     MEAN = auto()
+    BILINEAR = auto()  # interpolation
     EXTREMUM = auto()
     MOVE = auto()
     SPLIT = auto()
@@ -191,8 +192,8 @@ OPERATORS: Mapping[object, Operator] = {
     aten.cat.default: Operator(Kind.JOIN, join=steps.concat),
     aten.stack.default: Operator(Kind.JOIN, join=steps.stack),
     # Others
-    aten.upsample_bilinear2d.default: Operator(host=BILINEAR),
-    aten.upsample_bilinear2d.vec: Operator(host=BILINEAR),
+    aten.upsample_bilinear2d.default: Operator(Kind.BILINEAR, BILINEAR),
+    aten.upsample_bilinear2d.vec: Operator(Kind.BILINEAR, BILINEAR),
     aten.to.device: Operator(host=CAST),
     aten.to.dtype: Operator(host=CAST),
     aten.to.dtype_layout: Operator(host=CAST),

@@ -30,7 +30,7 @@ from .recurrent import RANGE
 RANGES = ("minmax", "moving_average", "histogram")
 
 # Operators that are int8 where an operand is: between float operators of the host, rounding would only lose accuracy.
-_WHERE_INT8 = (Kind.SUM, Kind.FUNCTION, Kind.CLAMP, Kind.NORMALIZATION)
+_WHERE_INT8 = (Kind.SUM, Kind.FUNCTION, Kind.CLAMP, Kind.NORMALIZATION, Kind.BILINEAR)
 
 
 _ATEN = torch.ops.aten

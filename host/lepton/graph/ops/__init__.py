@@ -21,6 +21,7 @@ from ..core import Op
 from .along_axis import *  # noqa: F403
 from .arithmetic import *  # noqa: F403
 from .aten import *  # noqa: F403
+from .bilinear import *  # noqa: F403
 from .block_weights import *  # noqa: F403
 from .convert import *  # noqa: F403
 from .convolution import *  # noqa: F403

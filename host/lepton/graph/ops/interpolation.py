@@ -7,6 +7,7 @@ onnxruntime/core/providers/cpu/tensor/{upsample.cc,upsample.h,upsamplebase.h}.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import gcd
 
 import numpy as np
 
@@ -113,6 +114,55 @@ def integer_weights(shape: Shape, grid: Grid) -> Weights:
         highs.append(np.minimum(np.maximum(at + 1023, 0) >> 10, source - 1))
         weights.append((at - (low << 10)).astype(np.int32))
     return Weights(lows, highs, [_ONE - w for w in weights], weights)
+
+
+@dataclass(frozen=True)
+class Taps:
+    """What one output position along an axis is made of: input positions from `first` on, by whole weights without a
+    common divisor."""
+
+    first: int
+    weights: tuple[int, ...]
+
+    @classmethod
+    def of(cls, low: int, low_weight: int, high: int, high_weight: int) -> "Taps":
+        """Of two positions, the second of which is the first or follows it."""
+        if low == high or high_weight == 0:
+            return cls(low, (1,))
+        if low_weight == 0:
+            return cls(high, (1,))
+        divisor = gcd(low_weight, high_weight)
+        return cls(low, (low_weight // divisor, high_weight // divisor))
+
+    @property
+    def total(self) -> int:
+        return sum(self.weights)
+
+
+def taps_of(weights: Weights, axis: int) -> list[Taps]:
+    """The taps along an axis, 0 or 1, of integer weights."""
+    columns = (weights.lows[axis], weights.low_weights[axis], weights.highs[axis], weights.high_weights[axis])
+    return [Taps.of(*map(int, row)) for row in zip(*columns, strict=True)]
+
+
+def exact_taps(source: int, target: int, corners: bool) -> list[Taps]:
+    """Bilinear interpolation of `source` pixels to `target` by rational places, as torch.nn.functional.interpolate
+    defines them (area_pixel_compute_source_index in PyTorch 2.13's aten/src/ATen/native/UpSample.h)."""
+    found = []
+    parts = max(target - 1, 1) if corners else 2 * target
+    for at in range(target):
+        place = at * (source - 1) * (target > 1) if corners else max((2 * at + 1) * source - target, 0)
+        low, near = divmod(place, parts)
+        found.append(Taps.of(low, parts - near, min(low + 1, source - 1), near))
+    return found
+
+
+def taps_matrix(taps: list[Taps], source: int) -> np.ndarray:
+    """int64 (positions, source): the weights as a matrix."""
+    matrix = np.zeros((len(taps), source), np.int64)
+    for row, one in zip(matrix, taps, strict=True):
+        row[one.first:one.first + len(one.weights)] = one.weights
+    return matrix
 
 
 def _neighbours(grid: Grid, axis: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

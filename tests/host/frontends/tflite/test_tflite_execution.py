@@ -169,7 +169,7 @@ def test_tables(operator, version):
 
 @pytest.mark.parametrize(("align", "half"), [(False, False), (True, False), (False, True)])
 @pytest.mark.parametrize("operator", ["RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"])
-@pytest.mark.parametrize("target", [(8, 12), (3, 9), (4, 6), (7, 1)])
+@pytest.mark.parametrize("target", [(8, 12), (16, 48), (3, 9), (4, 6), (7, 1)])
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])
 def test_resizing(operator, align, half, target, dtype):
     case = Case(target[0])
