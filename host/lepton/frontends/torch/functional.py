@@ -7,14 +7,16 @@ and later uses of what it changed read that value; the rest of the front end kno
 import copy
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch._ops import OpOverload
 from torch.fx import Graph, GraphModule, Node
+from torch.fx.graph import CodeGen
 
 from lepton.graph import GraphError
 
-from .nodes import Arguments, overload_of, packet_of
+from .nodes import Arguments, overload_of, packet_of, results_of
 
 aten = torch.ops.aten
 
@@ -30,13 +32,32 @@ _NORMALIZATION = aten._native_batch_norm_legit_no_training.default  # what decom
 _VIEWS = (aten.reshape, aten.flatten, aten.contiguous, aten.to, aten.unflatten, aten.reshape_as)
 
 
-def functional(module: GraphModule, gradients: bool = False) -> GraphModule:
+STATES = "lepton_states"  # in `GraphModule.meta`: the list of the `ModuleState`s that `functional` has found
+
+
+@dataclass(frozen=True)
+class ModuleState:
+    """A buffer that the module changes, as an input and an output of the graph: the last ones, in the order of STATES.
+    """
+
+    name: str
+    initial: torch.Tensor
+
+
+def states_of(module: GraphModule) -> list[ModuleState]:
+    """The states of a module that `functional` made, or that was made of one."""
+    found: list[ModuleState] = module.meta.get(STATES, [])
+    return found
+
+
+def functional(module: GraphModule, gradients: bool = False, states: bool = False) -> GraphModule:
     """`module` itself where nothing is to be done, or another module with the same parameters.
 
     gradients: keep `detach`, which does nothing but stop gradients.
+    states: make inputs and outputs of the buffers that the module changes and on which later results depend.
 
-    Raises GraphError for a change in place that later operators see through another view of the same memory, and for
-    results that depend on a buffer which the module changes.
+    Raises GraphError for a change in place that later operators see through another view of the same memory, and,
+    without `states`, for results that depend on a buffer which the module changes.
     """
     if not any(_does_nothing(node, gradients) or _changed(node) is not None or node.target is _NORMALIZATION
                or packet_of(node) in _ASSERTIONS for node in module.graph.nodes):
@@ -44,7 +65,8 @@ def functional(module: GraphModule, gradients: bool = False) -> GraphModule:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own, about how it copies its trees
         graph = copy.deepcopy(module.graph)
-    state = {}
+    changes: dict[str, Node] = {}
+    holds: dict[Node, str] = {}  # of what makes a buffer's value the buffer, which a later change changes again
     for node in list(graph.nodes):
         if node.target is _NORMALIZATION:
             _name_normally(node)
@@ -52,33 +74,73 @@ def functional(module: GraphModule, gradients: bool = False) -> GraphModule:
             graph.erase_node(node)
         elif (changed := _changed(node)) is not None:
             base = _views(changed)[0]
-            if base.op == "get_attr":
-                state[str(base.target)] = node
+            buffer = str(base.target) if base.op == "get_attr" else holds.get(base)
+            if buffer is not None:
+                changes[buffer] = node
+                holds[node] = buffer
             _renew(node, changed)
-    _refuse_state(graph, state)
+    kept = _read_again(graph, changes)
+    if kept and not states:
+        raise GraphError(f"the module changes its buffer {kept[0]!r} ({changes[kept[0]].name}), on which later results "
+                         "depend; networks with state cannot be trained here: make the state an input and an output of "
+                         "the module")
+    found = [_lifted(module, graph, name, changes[name]) for name in kept]
     for node in list(graph.nodes):
         if _does_nothing(node, gradients):
             node.replace_all_uses_with(Arguments(node).operand())
             graph.erase_node(node)
     made = GraphModule(module, graph)
     made.meta.update(module.meta)
+    if found:
+        made.meta[STATES] = [*states_of(module), *found]
     return made
 
 
-def _refuse_state(graph: Graph, state: Mapping[str, Node]) -> None:
-    """Raises GraphError where results depend on a buffer of `state`, whose values are the nodes that change it."""
+def _read_again(graph: Graph, changes: Mapping[str, Node]) -> list[str]:
+    """Of the buffers of `changes`, whose new values are the nodes, those on which a result of the same or a later
+    execution depends."""
     output = next(node for node in graph.nodes if node.op == "output")
+    kept: list[str] = []
     read = {output}
     pending = [output]
     while pending:
-        new = set(pending.pop().all_input_nodes) - read
+        node = pending.pop()
+        new = set(node.all_input_nodes)
+        if node.op == "get_attr" and (name := str(node.target)) in changes and name not in kept:
+            kept.append(name)
+            new.add(changes[name])
+        pending += new - read
         read |= new
-        pending += new
-    for node in read:
-        if node.op == "get_attr" and node.target in state:
-            raise GraphError(f"the module changes its buffer {node.target!r} ({state[node.target].name}), on which "
-                             "later results depend; networks with state are not supported: make the state an input and "
-                             "an output of the module")
+    return [name for name in changes if name in kept]
+
+
+def _lifted(module: GraphModule, graph: Graph, name: str, change: Node) -> ModuleState:
+    """Makes the buffer an input of the graph, and its new value an output."""
+    nodes = list(graph.nodes)
+    inputs = [node for node in nodes if node.op == "placeholder"]
+    if not inputs:
+        raise GraphError("the module has no inputs")
+    reads = [node for node in nodes if node.op == "get_attr" and node.target == name]
+    with graph.inserting_after(inputs[-1]):
+        source = graph.placeholder(name)
+    source.meta = dict(reads[0].meta)
+    prefix, _, attribute = name.rpartition(".")
+    initial: torch.Tensor = getattr(module.get_submodule(prefix), attribute).detach().clone()
+    results = [*results_of(nodes[-1]), _new_value(change, initial)]
+    nodes[-1].args = (results,)
+    graph.set_codegen(CodeGen())  # the structure of inputs and outputs is another one
+    for read in reads:
+        read.replace_all_uses_with(source)
+        graph.erase_node(read)
+    return ModuleState(name, initial)
+
+
+def _new_value(change: Node, buffer: torch.Tensor) -> Node:
+    """What the node makes, without the copy to the buffer that functionalization puts at the end."""
+    source = change.args[1] if change.target is aten.copy.default else None
+    value = Arguments(source).value_of(source) if isinstance(source, Node) else None
+    same = isinstance(value, torch.Tensor) and value.shape == buffer.shape and value.dtype == buffer.dtype
+    return source if isinstance(source, Node) and same else change
 
 
 def replaced(node: Node) -> bool:

@@ -7,7 +7,7 @@ fit this picture is computed in float32, on the host, as PyTorch does.
 import torch
 from torch.fx import GraphModule, Node
 
-from lepton.graph import Dequantize, Graph, GraphError, Quantization, Quantize
+from lepton.graph import Dequantize, Graph, GraphError, Quantization, Quantize, State
 from lepton.graph.builder import Value
 from lepton.graph.numerics.torch_kernels import decides
 from lepton.graph.passes import apply
@@ -16,10 +16,10 @@ from .affine import affine
 from .context import ImportContext, dtype_of
 from .execution import Execution
 from .floats import float_value
-from .functional import functional
+from .functional import functional, states_of
 from .layers import layer
 from .moves import int8_move, is_move
-from .nodes import described
+from .nodes import described, results_of
 from .qdq import DEQUANTIZE, QUANTIZE, grid, same
 from .tables import table
 
@@ -31,13 +31,15 @@ _READERS = (table, affine, layer)  # of an int8 result; the first that emits som
 def import_converted(module: GraphModule, examples: tuple[torch.Tensor, ...], name: str) -> Graph:
     """The graph of a module that convert_pt2e made; `examples` are inputs, whose shapes the graph gets.
 
+    Buffers that the module changes, and on which later results depend, are states of their names.
+
     Inputs and outputs are the module's own types, in PyTorch's layout. Raises GraphError for an operator that
     is not supported and for data types other than int8.
     """
     try:
         graph = TorchImporter(module, examples, name).graph
-        graph = apply(graph, "channels-last", "collapse-moves", "integer-products", "integer-rows", "remove-unused",
-                      "fold-pads")
+        graph = apply(graph, "int8-states", "integer-writes", "channels-last", "collapse-moves", "integer-products",
+                      "integer-rows", "remove-unused", "fold-pads")
         graph.notes += [f"{node.label}: {_NOTE}" for node in graph.nodes
                         if decides(node.op, graph.tensors[node.outputs[0]])]
         return graph
@@ -55,15 +57,19 @@ class TorchImporter(ImportContext):
     """
 
     def __init__(self, module: GraphModule, examples: tuple[torch.Tensor, ...], name: str):
-        super().__init__(Execution(functional(module), examples), name)
+        module = functional(module, states=True)
+        self.states = states_of(module)
+        super().__init__(Execution(module, (*examples, *(state.initial for state in self.states))), name)
         self.int8: dict[Node, Value] = {}
         self.floats: dict[Node, Value] = {}
+        inputs = [node for node in self.execution.module.graph.nodes if node.op == "placeholder"]
+        self.read = dict(zip(inputs[len(inputs) - len(self.states):], self.states, strict=True))
         for node in self.execution.module.graph.nodes:
             if node.op == "placeholder":
                 self._input(node)
             elif node.target in QUANTIZE and node not in self.execution.constants:
                 self.quantized(node)  # in order, so that what it needs is there and nothing recurses deeply
-        if not self.graph.inputs:
+        if len(inputs) == len(self.states):
             raise GraphError("the module has no inputs")
         self._outputs()
 
@@ -134,14 +140,22 @@ class TorchImporter(ImportContext):
         if not isinstance(made, torch.Tensor):
             raise GraphError(f"input {node.name!r} must be a tensor, not {made!r}")
         made = self.execution.tensor(node)
-        self.floats[node] = self.builder.input(node.name, tuple(made.shape), dtype_of(made))
+        name = self.builder.unique(self.read[node].name if node in self.read else node.name)
+        self.floats[node] = self.builder.input(name, tuple(made.shape), dtype_of(made))
 
     def _outputs(self) -> None:
-        output = next(node for node in self.execution.module.graph.nodes if node.op == "output")
-        given = output.args[0]
-        results = given if isinstance(given, list | tuple) else [given]
-        for number, result in enumerate(results):
-            if not isinstance(result, Node) or not isinstance(self.execution.made[result], torch.Tensor):
-                raise GraphError(f"an output of the module must be a tensor, not {result!r}; return tensors only")
-            name = "output" if len(results) == 1 else f"output{number}"
-            self.builder.output(self.value(result), self.builder.unique(name))
+        results = results_of(next(node for node in self.execution.module.graph.nodes if node.op == "output"))
+        callers = len(results) - len(self.states)
+        for number, result in enumerate(results[:callers]):
+            self.builder.output(self._result(result), self.builder.unique("output" if callers == 1
+                                                                         else f"output{number}"))
+        for (node, state), result in zip(self.read.items(), results[callers:], strict=True):
+            read = self.floats[node].name
+            written = self.builder.unique(f"{read}.next")
+            self.builder.output(self._result(result), written)
+            self.graph.states.append(State(read, read, written, state.initial.numpy()))
+
+    def _result(self, result: object) -> Value:
+        if not isinstance(result, Node) or not isinstance(self.execution.made[result], torch.Tensor):
+            raise GraphError(f"an output of the module must be a tensor, not {result!r}; return tensors only")
+        return self.value(result)

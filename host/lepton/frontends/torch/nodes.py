@@ -48,6 +48,12 @@ def called(like: Node, target: OpOverload, *operands: object) -> Node:
     return made
 
 
+def results_of(output: Node) -> list[object]:
+    """What a graph's output node returns: nodes, mostly."""
+    given = output.args[0]
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
 class Arguments:
     """The arguments of a node by the names in its operator's schema; those left out have the schema's defaults.
 

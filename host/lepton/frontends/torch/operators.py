@@ -43,10 +43,11 @@ class Kind(Enum):
     MOVE = auto()
     SPLIT = auto()
     JOIN = auto()
+    WRITE = auto()  # some values of the first operand are replaced by those of another one
 
 
 # The result has the scale and zero point of the operand: no rounding at all.
-SAME_GRID = (Kind.POOL, Kind.ADAPTIVE_POOL, Kind.EXTREMUM, Kind.MOVE)
+SAME_GRID = (Kind.POOL, Kind.ADAPTIVE_POOL, Kind.EXTREMUM, Kind.MOVE, Kind.WRITE)
 # The value is a function of one value where all other operands are constants.
 POINTWISE = (Kind.FUNCTION, Kind.CLAMP, Kind.SUM, Kind.PRODUCT, Kind.EXTREMUM, Kind.ARITHMETIC)
 WITH_WEIGHTS = (Kind.CONVOLUTION, Kind.TRANSPOSED, Kind.LINEAR)
@@ -191,6 +192,8 @@ OPERATORS: Mapping[object, Operator] = {
     aten.unbind.int: Operator(Kind.SPLIT, part=steps.unbind),
     aten.cat.default: Operator(Kind.JOIN, join=steps.concat),
     aten.stack.default: Operator(Kind.JOIN, join=steps.stack),
+    aten.index_copy.default: Operator(Kind.WRITE),
+    aten.scatter.src: Operator(Kind.WRITE),
     # Others
     aten.upsample_bilinear2d.default: Operator(Kind.BILINEAR, BILINEAR),
     aten.upsample_bilinear2d.vec: Operator(Kind.BILINEAR, BILINEAR),

@@ -27,7 +27,7 @@ from .attention import with_attention_products
 from .batches import Calibration, batches, count, input_names, shapes
 from .decompose import decomposed
 from .dense import with_linear_layers
-from .functional import functional
+from .functional import STATES, functional, states_of
 from .importer import import_converted
 from .nodes import Arguments
 from .operators import WITH_WEIGHTS, Kind, kind
@@ -56,7 +56,8 @@ def quantize(module: torch.nn.Module, calibration: Calibration, input_shape: tup
     module: in eval mode, on the CPU; or a module that `prepare_qat` made, after its training.
     calibration: batches like the real inputs: float tensors or arrays (N, ...), or tuples that start with as many as
         the module has inputs (such as a DataLoader); or one array, or the path of a .npy or .npz file. A few hundred
-        images are enough. For a trained module only the first is used, for its shape.
+        images are enough. For a trained module only the first is used, for its shape. For a module with state each
+        batch is a stream: its inputs in their order, from the initial state on.
     input_shape: of the first input with its batch of 1, to be checked against the first batch.
     quantizer: how ranges are found; `LeptonQuantizer()` by default.
     progress: called after each example with the number of examples done, and of all, None where that is not known.
@@ -139,7 +140,7 @@ def export_module(module: torch.nn.Module, *examples: torch.Tensor) -> GraphModu
             raise GraphError(f"{name} of the module holds values that are not finite")
     with torch.no_grad(), _named("trace the module (torch.export)"):
         exported = decomposed(torch.export.export(module, examples)).module()
-    return functional(exported)
+    return functional(exported, states=True)
 
 
 def load_pt2(path: str | PathLike, calibration: Calibration | None = None, *,
@@ -171,11 +172,13 @@ def load_pt2(path: str | PathLike, calibration: Calibration | None = None, *,
         raise GraphError(f"{path} is a float program: give calibration data (--calibration images.npy), or save what "
                          "convert_pt2e made")
     with _named(f"read the program {path}"):
-        module = functional(decomposed(program).module())
+        module = functional(decomposed(program).module(), states=True)
     prepared = _prepared(module, LeptonQuantizer())
     if isinstance(calibration, str | PathLike):
         calibration = load_calibration(Path(calibration))
-    ready = _ready(prepared, examples, batches(calibration, input_names(module)), progress, count(calibration))
+    names = input_names(module)
+    names = names[:len(names) - len(states_of(module))]
+    ready = _ready(prepared, examples, batches(calibration, names), progress, count(calibration))
     return import_converted(ready, examples, path.stem)
 
 
@@ -222,7 +225,9 @@ def _prepared(module: GraphModule, quantizer: LeptonQuantizer) -> GraphModule:
     with_linear_layers(module)
     with_attention_products(module)
     with _named("prepare the module for quantization"):
-        return prepare_pt2e(module, quantizer)
+        prepared = prepare_pt2e(module, quantizer)
+    prepared.meta[STATES] = states_of(module)
+    return prepared
 
 
 @contextmanager
@@ -243,7 +248,8 @@ def _named(what: str) -> Iterator[None]:
 
 def _ready(prepared: GraphModule, examples: tuple[torch.Tensor, ...], given: Iterable[tuple[torch.Tensor, ...]],
            progress: Progress | None, total: int | None) -> GraphModule:
-    """Calibrates one example at a time: the exported program has their batch."""
+    """Calibrates one example at a time: the exported program has their batch. Each batch is a stream of a network with
+    state, from its initial values on."""
     prepared.apply(disable_fake_quant)
     seen = 0
     for batch, inputs in enumerate(given, 1):
@@ -251,8 +257,9 @@ def _ready(prepared: GraphModule, examples: tuple[torch.Tensor, ...], given: Ite
                for x, example in zip(inputs, examples, strict=True)):
             raise GraphError(f"calibration batch {batch} has the shape {shapes(inputs)}, the network's input is "
                              f"{shapes(examples)}")
+        kept = [state.initial for state in states_of(prepared)]
         for one in zip(*(x.split(len(example)) for x, example in zip(inputs, examples, strict=True)), strict=True):
-            _observe(prepared, one, batch)
+            kept = _observe(prepared, one, kept, batch)
             if not seen:
                 _keep_weights(prepared)
             seen += len(examples[0])
@@ -264,11 +271,14 @@ def _ready(prepared: GraphModule, examples: tuple[torch.Tensor, ...], given: Ite
     return _converted(prepared)
 
 
-def _observe(prepared: GraphModule, inputs: tuple[torch.Tensor, ...], batch: int) -> None:
+def _observe(prepared: GraphModule, inputs: tuple[torch.Tensor, ...], states: list[torch.Tensor],
+             batch: int) -> list[torch.Tensor]:
+    """Runs the module once; the new values of its states."""
     with torch.no_grad(), _named(f"run the module on calibration batch {batch}"):
-        outputs = prepared(*inputs)
-    if not all(torch.isfinite(value).all() for value in tree_leaves(outputs) if isinstance(value, torch.Tensor)):
+        outputs = tree_leaves(prepared(*inputs, *states))
+    if not all(torch.isfinite(value).all() for value in outputs if isinstance(value, torch.Tensor)):
         raise GraphError(f"calibration batch {batch} computes values that are not finite")
+    return outputs[len(outputs) - len(states):]
 
 
 def _keep_weights(prepared: GraphModule) -> None:
@@ -291,6 +301,7 @@ def _converted(prepared: GraphModule) -> GraphModule:
         node.target = torch.ops.aten.batch_norm
     with _named("convert the module to int8"):
         converted = convert_pt2e(prepared)
+    converted.meta[STATES] = states_of(prepared)
     for node in converted.graph.nodes:
         if node.op == "call_function" and node.target is torch.ops.aten.batch_norm:
             node.target = torch.ops.aten.batch_norm.default

@@ -19,10 +19,10 @@ from torchao.quantization.pt2e.quantizer import (
 )
 
 from ..recurrent import Range
-from .functional import functional
+from .functional import functional, states_of
 from .grids import ScoresObserver, bias_spec, mask_spec, masked_scores, spec
 from .masks import SOFTMAX, only_scored
-from .nodes import Arguments
+from .nodes import Arguments, results_of
 from .observers import OBSERVERS
 from .operators import SAME_GRID, WITH_WEIGHTS, Kind, kind
 from .recurrent import RANGE
@@ -77,9 +77,19 @@ class LeptonQuantizer(Quantizer):
     def annotate(self, model: GraphModule) -> GraphModule:
         """Marks every operator that can be computed in int8; others stay float, and run on the host."""
         self._first = {}
+        states = _states(model)
+        for before, _ in states:
+            before.meta["quantization_annotation"] = QuantizationAnnotation({}, self.activation, _annotated=True)
         for node in model.graph.nodes:
             if node.op == "call_function" and not _annotated(node) and _is_float(node):
                 self._annotate(node)
+        for before, after in states:
+            known = after.meta.get("quantization_annotation") or QuantizationAnnotation({}, None, _annotated=True)
+            if isinstance(known.output_qspec, QuantizationSpec):
+                before.meta["quantization_annotation"].output_qspec = known.output_qspec
+            # One grid, in which a value that is kept stays the same.
+            known.output_qspec = SharedQuantizationSpec(before)
+            after.meta["quantization_annotation"] = known
         return model
 
     def validate(self, model: GraphModule) -> None:
@@ -192,6 +202,18 @@ class LeptonQuantizer(Quantizer):
         shared = SharedQuantizationSpec((first, node))
         node.meta["quantization_annotation"] = QuantizationAnnotation(
             {first: self.activation} | dict.fromkeys(others, shared), shared, _annotated=True)
+
+
+def _states(model: GraphModule) -> list[tuple[Node, Node]]:
+    """The input and the output of each float state that the module computes; one that keeps an input stays float."""
+    count = len(states_of(model))
+    if not count:
+        return []
+    nodes = list(model.graph.nodes)
+    inputs = [node for node in nodes if node.op == "placeholder"][-count:]
+    outputs = results_of(nodes[-1])[-count:]
+    return [(a, b) for a, b in zip(inputs, outputs, strict=True) if isinstance(b, Node) and
+            b.op != "placeholder" and _is_float(a)]
 
 
 def _annotated(node: Node) -> bool:

@@ -22,8 +22,8 @@ _parsed = lru_cache(maxsize=1024)(json.loads)  # what it returns is only read
 class Aten(Op):
     """An ATen operator that no other operator here describes, on the host.
 
-    inputs: the operator's tensors in the order in which `arguments` names them; none of them int8. Its contract is
-    PyTorch's. Computed by PyTorch's own kernel where the package is installed, else in numpy (`numerics.aten`).
+    inputs: the operator's tensors in the order in which `arguments` names them, int8 where it only moves values. Its
+    contract is PyTorch's. Computed by PyTorch's own kernel where that is installed, else in numpy (`numerics.aten`).
     """
 
     operands = (1, 64)

@@ -18,8 +18,10 @@ from .fold_constants import fold_constants
 from .fold_pads import fold_pads
 from .head_products import head_products
 from .int8_edges import int8_edges
+from .int8_states import int8_states
 from .integer_products import integer_products
 from .integer_rows import integer_rows
+from .integer_writes import integer_writes
 from .join_tables import join_tables
 from .remove_unused import remove_unused
 from .tabulate import tabulate
@@ -31,12 +33,14 @@ PASSES: dict[str, Callable[[Graph], Graph]] = {
     "channels-last": channels_last,
     "collapse-moves": collapse_moves,
     "int8-edges": int8_edges,
+    "int8-states": int8_states,
     "fold-constants": fold_constants,
     "fold-pads": fold_pads,
     "tabulate": tabulate,
     "tabulate-floats": tabulate_floats,
     "integer-products": integer_products,
     "integer-rows": integer_rows,
+    "integer-writes": integer_writes,
     "join-tables": join_tables,
     "head-products": head_products,
     "remove-unused": remove_unused,

@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from lepton.frontends.torch import export_module, prepare_qat  # noqa: E402
-from lepton.graph import GraphError  # noqa: E402
+from lepton.frontends.torch.functional import states_of  # noqa: E402
 from lepton.graph.numerics.torch_kernels import SWITCH  # noqa: E402
 from torch import nn  # noqa: E402
 
@@ -162,10 +162,17 @@ def kept_in_part(m, x):
 
 
 @pytest.mark.parametrize("function", [counted, kept, kept_in_part])
-def test_state_is_refused(function):
-    with pytest.raises(GraphError, match=r"changes its buffer 'state' .*networks with state are not supported: make "
-                                         r"the state an input and an output"):
-        export_module(Call(function).eval(), torch.randn(1, *SHAPE))
+def test_a_buffer_on_which_results_depend_is_a_state(function):
+    module = Call(function).eval()
+    exported = export_module(module, torch.randn(1, *SHAPE))
+    (state,) = states_of(exported)
+    assert state.name == "state"
+    value = state.initial
+    for _ in range(3):
+        x = torch.randn(1, *SHAPE)
+        with torch.no_grad():
+            made, value = exported(x, value)
+            assert torch.equal(made, module(x)) and torch.equal(value, module.state)
 
 
 def test_counters_that_no_result_depends_on():

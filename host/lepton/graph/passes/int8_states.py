@@ -1,0 +1,67 @@
+"""States that are quantized where they are read and dequantized before they are kept: int8 instead of float32."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from .. import Dequantize, Graph, Node, Quantize, Reshape, State, Tensor
+from ..interpret import compute
+from ..ops.conditions import same_reals
+from .rewrite import readers, unique
+
+
+def int8_states(graph: Graph) -> Graph:
+    """The same network with int8 states where a float32 one holds nothing but int8 values of one scale and zero point.
+
+    Quantizing a dequantized value gives it back, so no result changes; only an initial value is rounded once more.
+    """
+    for state in graph.states:
+        codes = _kept_codes(graph, state)
+        if codes is not None:
+            graph = _with_codes(graph, state, codes)
+    return graph
+
+
+def _kept_codes(graph: Graph, state: State) -> Tensor | None:
+    """The int8 value whose real numbers the state holds; None for other states."""
+    producers = {node.outputs[0]: node for node in graph.nodes}
+    node = producers.get(state.written)
+    while node is not None and isinstance(node.op, Reshape):
+        node = producers.get(node.inputs[0])
+    if node is None or not isinstance(node.op, Dequantize):
+        return None
+    codes = graph.tensors[node.inputs[0]]
+    quantized = [graph.result(user) for user in readers(graph).get(state.read, ()) if isinstance(user.op, Quantize)]
+    if np.dtype(codes.dtype) != np.int8 or codes.parameters.scale.size != 1 or codes.data is not None:
+        return None
+    return codes if all(same_reals(made, codes) for made in quantized) else None
+
+
+def _with_codes(graph: Graph, state: State, codes: Tensor) -> Graph:
+    tensors = dict(graph.tensors)
+    shape = tensors[state.read].shape
+    q = codes.quantization
+    for name in (state.read, state.written):
+        tensors[name] = Tensor(name, shape, np.dtype(np.int8), q)
+    real = unique(f"{state.read}/float", tensors)
+    tensors[real] = Tensor(real, shape, np.dtype(np.float32))
+    nodes = []
+    needs_real = False
+    for node in graph.nodes:
+        if node.outputs[0] == state.written:
+            nodes.append(Node(Reshape(tuple(shape)), [codes.name], [state.written], node.name))
+        elif isinstance(node.op, Quantize) and node.inputs[0] == state.read:
+            nodes.append(Node(Reshape(tuple(shape)), [state.read], list(node.outputs), node.name))
+        elif state.read in node.inputs:
+            needs_real = True
+            nodes.append(replace(node, inputs=[real if name == state.read else name for name in node.inputs]))
+        else:
+            nodes.append(node)
+    if needs_real:
+        nodes.insert(0, Node(Dequantize(), [state.read], [real], real))
+    else:
+        del tensors[real]
+    source = Tensor(state.read, shape, np.dtype(np.float32))
+    initial = compute(Quantize(), graph.arithmetic, [source], [state.initial], tensors[state.read])
+    states = [replace(other, initial=initial) if other is state else other for other in graph.states]
+    return replace(graph, nodes=nodes, tensors=tensors, states=states)

@@ -1,0 +1,47 @@
+"""Values that are set in a copy of a tensor, as in a key/value cache, stay int8 where all have one quantization."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .. import Aten, Dequantize, Graph, Node, Quantize
+from ..ops.conditions import same_reals
+from .rewrite import with_nodes
+
+# ATen operators of which each element of the result is one of the operands' (numerics.aten_writes).
+_WRITES = ("index_copy", "index_put", "scatter", "slice_scatter", "select_scatter")
+
+
+def integer_writes(graph: Graph) -> Graph:
+    """Every Quantize of such an operator on dequantized values of the same scale and zero point becomes the operator on
+    int8 values."""
+    producers = {node.outputs[0]: node for node in graph.nodes}
+
+    def written(last: Node) -> Node | None:
+        node = producers.get(last.inputs[0]) if isinstance(last.op, Quantize) else None
+        if node is None or not isinstance(node.op, Aten) or node.op.name not in _WRITES or not _only_sets(node.op):
+            return None
+        inputs = []
+        for name in node.inputs:
+            if np.dtype(graph.tensors[name].dtype) != np.float32:  # places, masks
+                inputs.append(name)
+                continue
+            source = producers.get(name)
+            if source is None or not isinstance(source.op, Dequantize) or not same_reals(
+                    graph.tensors[source.inputs[0]], graph.result(last)) or (
+                    np.dtype(graph.tensors[source.inputs[0]].dtype) != np.int8):
+                return None
+            inputs.append(source.inputs[0])
+        return Node(replace(node.op, dtype="int8"), inputs, list(last.outputs), node.name)
+
+    return with_nodes(graph, [written(node) or node for node in graph.nodes])
+
+
+def _only_sets(op: Aten) -> bool:
+    """Whether no value is combined with another one, and none is a number of the operator."""
+    positional, named = json.loads(op.arguments)
+    numbers: list[Any] = [*positional, *named.values()]
+    return "reduce" not in named and "accumulate" not in named and not any(
+        isinstance(value, bool | float) for value in numbers)
