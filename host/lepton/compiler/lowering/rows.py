@@ -16,6 +16,7 @@ from .context import Context, scale_of
 from .lanewise import read_and_write
 from .limits import constants, window
 
+_ABOVE_HALF = 2.0**-28  # more than the relative error of the command's reciprocal (2**-29)
 _FIXED_SHIFT = 23  # of a result with the scale 1/256, as TFLite's: 31 fraction bits less 8
 
 
@@ -46,7 +47,8 @@ def softmax(context: Context, node: ChipNode, index: int, phase: Phase, op: Soft
     else:
         steps = np.arange(EXPONENTIALS) * (scale_of(source) * op.beta)
         table = np.minimum(np.rint(np.exp(-steps) * 2.0**31), 2**31 - 1).astype(np.int64)
-        multiplier, shift = _factor(quotient_factor(scale_of(output), context.graph.arithmetic))
+        factor = quotient_factor(scale_of(output), context.graph.arithmetic)
+        multiplier, shift = _factor(factor * (1 + _ABOVE_HALF) if _rounds_up(factor) else factor)
     layer.rows = RowFunction(RowsOpcode.SOFTMAX, {"length": node.image[2], "out_mult": multiplier, "out_shift": shift},
                              table.astype("<u4").tobytes(), "table_addr")
     layer.opcode = RowsOpcode.SOFTMAX
@@ -88,6 +90,17 @@ def _row_layer(context: Context, node: ChipNode, index: int, phase: Phase, op: O
     layer = read_and_write(context, node, index, phase, op)
     layer.params = []
     return layer
+
+
+def _rounds_up(factor: float) -> bool:
+    """Whether a half that equal maxima give is rounded up.
+
+    ONNX Runtime's factor is an integer, f * 2**n with an odd f. If 2**(n+1) equal maxima have all of the sum, each gets
+    the quotient f / 2, which is rounded to the even one of two integers. The command would take the lower one, as its
+    reciprocal is a little below the right one.
+    """
+    integer = int(factor)
+    return integer == factor and integer > 0 and (integer // (integer & -integer)) % 4 == 3
 
 
 def _factor(value: float) -> tuple[int, int]:

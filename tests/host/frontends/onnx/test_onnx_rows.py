@@ -64,3 +64,21 @@ def test_rows_of_tokens_are_one_job(kind, channels):
             assert not difference.any()
         elif not product:
             assert difference.max() <= 1 and (difference > 0).sum() <= 2 + difference.size // 1000
+
+
+@exact_products
+@pytest.mark.parametrize("factor", [255, 254, 253, 252, 251, 211, 209, 103])
+def test_halves_of_a_softmax_are_rounded_to_even(factor):
+    """Rows in which 1, 2, 4 or 8 equal maxima have all of the sum; `factor` is the integer part of 1 / scale."""
+    x = np.full((4, 12), -4, np.int8)
+    for row in range(4):
+        x[row, :1 << row] = 4
+    net = Net(17)
+    scale = 1 / (factor + 0.3)
+    same = net.weights(np.eye(12, dtype=np.int8), 1.0)  # a layer on either side keeps the softmax on the chip
+    scores = net.qdq(net("MatMul", net.dequantize(net.input(x.shape, np.int8), 20.0, 0), same), 20.0, 0)
+    shares = net.qdq(net("Softmax", scores, axis=-1), scale, -128)
+    model = net.model(net.quantize(net("MatMul", shares, same), scale, -128))
+    compiled, made = run_on_golden(model, {"x0": x})
+    assert ("Softmax", "chip") in [(row.op, row.where) for row in compiled.placement]
+    np.testing.assert_array_equal(made, reference(model, {"x0": x})[0])
