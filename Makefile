@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: sim test bench bitstream lint firmware lock mutants campaign docs clean help
+.PHONY: sim test bench bitstream lint firmware lock mutants campaign docs site clean help
 
 sim: $(VENV)/.sim  ## run the shipped network on the simulated chip
 	@$(BIN)/lepton sim $(ARGS)
@@ -35,6 +35,10 @@ docs: $(VENV)/.test  ## rewrite the generated reference pages
 	@$(BIN)/python -m lepton.arch.docs
 	@$(BIN)/python -m lepton.service.docs
 	@$(BIN)/python -m lepton.frontends.docs
+
+site: $(VENV)/.test  ## the documentation as web pages, in build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 firmware: $(VENV)/.test  ## compile the controller's firmware into the package
 	@$(BIN)/python -m lepton.firmware.build

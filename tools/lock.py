@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SETS = {  # the largest first: the others take its versions, so that one environment can hold all of them
     "test": ["results", "service", "store", "cli", "tflite-float", "onnx", "fast", "serial", "sim", "firmware", "chip",
-             "torch", "toolkit", "keras", "report", "data", "test"],
+             "torch", "toolkit", "keras", "report", "data", "docs", "test"],
     "bench": ["results", "store", "cli", "tflite", "fast", "sim", "firmware"],
     "sim": ["results", "cli", "tflite", "sim"],
 }

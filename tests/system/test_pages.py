@@ -1,4 +1,4 @@
-"""Every block of docs/toolkit.md runs: Python in one namespace, commands in between, in the order of the page."""
+"""Every block of these pages runs: Python in one namespace, commands in between, in the order of the page."""
 
 import os
 import re
@@ -13,7 +13,11 @@ for package in ("torch", "sklearn", "onnx", "onnxruntime"):
     pytest.importorskip(package)
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "toolkit.md"
+SHOWN = {  # what a page's program must print, at least
+    "toolkit": ("network  Sequential", "chip, device golden", "signal-to-noise of int8 against float", "(10, 10)"),
+    "tutorial": ("digits that it has not seen", "signal-to-noise of int8 against float", "digits.html",
+                 "mnist.lepton, "),
+}
 
 
 def script(page: str) -> str:
@@ -31,13 +35,14 @@ def script(page: str) -> str:
     return "\n".join(parts)
 
 
-def test_every_block_runs(tmp_path):
-    text = script(PAGE.read_text(encoding="utf-8"))
-    assert text.count("_main([") >= 5 and "Interpreter(" in text
+@pytest.mark.parametrize("page", SHOWN)
+def test_every_block_runs(page, tmp_path):
+    text = script((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
+    assert text.count("_main([") >= 5
     (tmp_path / "page.py").write_text(text)
     done = subprocess.run([sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, check=False,
                           timeout=900, env=os.environ | {"OMP_NUM_THREADS": "1", "LEPTON_DEVICE": "golden",
                                                          "XDG_DATA_HOME": str(tmp_path / "data")})
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    for shown in ("network  Sequential", "chip, device golden", "signal-to-noise of int8 against float", "(10, 10)"):
+    for shown in SHOWN[page]:
         assert shown in done.stdout, done.stdout
