@@ -70,6 +70,8 @@ class LeptonQuantizer(Quantizer):
         self.shared = {scale: spec(observer, -128, 127, torch.per_tensor_affine)
                        for scale, observer in OBSERVERS.items()}
         self._first: dict[str, Node | tuple[Node, Node]] = {}  # of the values with a `Range`, by its name
+        self._states: dict[Node, QuantizationSpec] = {}  # inputs that are states, and what they become
+        self._kept: set[Node] = set()  # the latter
 
     def transform_for_annotation(self, model: GraphModule) -> GraphModule:
         return functional(model, gradients=True)
@@ -78,8 +80,12 @@ class LeptonQuantizer(Quantizer):
         """Marks every operator that can be computed in int8; others stay float, and run on the host."""
         self._first = {}
         states = _states(model)
-        for before, _ in states:
-            before.meta["quantization_annotation"] = QuantizationAnnotation({}, self.activation, _annotated=True)
+        self._kept = {after for _, after in states}
+        self._states = {}
+        for before, after in states:
+            self._states[before] = self._states[after] = self.factor if self._only_multiplied(before) else (
+                self.activation)
+            before.meta["quantization_annotation"] = QuantizationAnnotation({}, self._states[before], _annotated=True)
         for node in model.graph.nodes:
             if node.op == "call_function" and not _annotated(node) and _is_float(node):
                 self._annotate(node)
@@ -148,7 +154,18 @@ class LeptonQuantizer(Quantizer):
             return self.scores
         while _moves(node):
             node = Arguments(node).operand()
-        return self.factor if kind(node) in WITH_WEIGHTS and _only_multiplied(node) else self.activation
+        if node in self._states:
+            return self._states[node]
+        return self.factor if kind(node) in WITH_WEIGHTS and self._only_multiplied(node) else self.activation
+
+    def _only_multiplied(self, node: Node) -> bool:
+        """Whether a value, moved or not, is an operand of products of matrices and of nothing else; a state, and what
+        becomes a part of one, likewise."""
+        moved = [user for user in node.users if user.target not in _MATRIX_PRODUCTS
+                 and not (user.op == "output" and node in self._kept)]
+        return bool(node.users) and all(
+            (_moves(user) or (user in self._kept and kind(user) in (Kind.JOIN, Kind.WRITE)))
+            and self._only_multiplied(user) for user in moved)
 
     def _within(self, range_: Range, place: Node | tuple[Node, Node]) -> QuantizationSpecBase:
         """How the values of a range are quantized at `place`: all as the first of them."""
@@ -201,7 +218,8 @@ class LeptonQuantizer(Quantizer):
             return
         shared = SharedQuantizationSpec((first, node))
         node.meta["quantization_annotation"] = QuantizationAnnotation(
-            {first: self.activation} | dict.fromkeys(others, shared), shared, _annotated=True)
+            {first: self._grid(first) if node in self._states else self.activation} | dict.fromkeys(others, shared),
+            shared, _annotated=True)
 
 
 def _states(model: GraphModule) -> list[tuple[Node, Node]]:
@@ -269,12 +287,6 @@ def _multiplies_matrices(node: Node) -> bool:
 
 def _moves(node: Node) -> bool:
     return kind(node) in (Kind.MOVE, Kind.SPLIT) or node.target is operator.getitem
-
-
-def _only_multiplied(node: Node) -> bool:
-    """Whether a value, moved or not, is an operand of products of matrices and of nothing else."""
-    return bool(node.users) and all(
-        user.target in _MATRIX_PRODUCTS or (_moves(user) and _only_multiplied(user)) for user in node.users)
 
 
 def _reduces_rows(node: Node) -> bool:
