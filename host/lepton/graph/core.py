@@ -21,8 +21,8 @@ from .operands import (
     Tensor,
 )
 
-__all__ = ["FULL", "Arithmetic", "Call", "Graph", "GraphError", "Kernel", "Node", "Op", "OperandList", "Padding",
-           "Pair", "Quantization", "Shape", "Signature", "State", "Tensor"]
+__all__ = ["FULL", "Arithmetic", "Call", "Graph", "GraphError", "Kernel", "NetworkState", "Node", "Op", "OperandList",
+           "Padding", "Pair", "Quantization", "Shape", "Signature", "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Node:
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class NetworkState:
     """A value that a network keeps from one execution to the next, as a streaming network its history.
 
     `read` is the input that holds it during an execution, `written` the output that holds it afterwards; both have one
@@ -142,7 +142,7 @@ class Graph:
     outputs: list[str] = field(default_factory=list)
     arithmetic: Arithmetic = Arithmetic.FIXED
     notes: list[str] = field(default_factory=list)
-    states: list[State] = field(default_factory=list)
+    states: list[NetworkState] = field(default_factory=list)
 
     @property
     def caller_inputs(self) -> list[str]:

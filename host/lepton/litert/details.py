@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..frontends.tflite.reader import RawModel, RawTensor
+from ..frontends.tflite.records import RawModel, RawTensor
 from ..frontends.tflite.tensors import DTYPES
 
 Details = dict[str, Any]  # as LiteRT gives them

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..deployment import Deployment
-from ..frontends.tflite.reader import RawModel, RawSignature
+from ..frontends.tflite.records import RawModel, RawSignature
 from .details import Details, check_value, details_of
 
 

@@ -1,7 +1,7 @@
 """Networks with state, small enough to say by hand what they keep."""
 
 import numpy as np
-from lepton.graph import Add, FullyConnected, Graph, Quantization, State
+from lepton.graph import Add, FullyConnected, Graph, NetworkState, Quantization
 from lepton.graph.builder import GraphBuilder
 
 WIDTH = 24  # two blocks of channels on `tiny`, the second one ragged
@@ -27,7 +27,7 @@ def accumulator(seed=0, name="accumulator"):
     b.output(total, "y")
     b.output(s, "before")
     b.output(total, "s.next")
-    b.graph.states.append(State("s", "s", "s.next", codes(random, 1, WIDTH)))
+    b.graph.states.append(NetworkState("s", "s", "s.next", codes(random, 1, WIDTH)))
     return b.graph
 
 
@@ -38,7 +38,7 @@ def delay(length=3):
     for i in range(length):
         old = b.input(f"d{i}", (1, 4), np.float32)
         b.output(value, f"d{i}.next")
-        b.graph.states.append(State(f"d{i}", f"d{i}", f"d{i}.next", np.zeros((1, 4), np.float32)))
+        b.graph.states.append(NetworkState(f"d{i}", f"d{i}", f"d{i}.next", np.zeros((1, 4), np.float32)))
         value = old
     b.output(-value, "y")
     return b.graph

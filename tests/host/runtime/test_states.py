@@ -9,7 +9,7 @@ import pytest
 from lepton.arch import Engine
 from lepton.compiler import compile_graph
 from lepton.driver import ChipError
-from lepton.graph import Graph, GraphError, Quantization, State
+from lepton.graph import Graph, GraphError, NetworkState, Quantization
 from lepton.graph.builder import GraphBuilder
 from lepton.graph.interpret import sequence
 from lepton.graph.passes import channels_last, edge_types
@@ -229,9 +229,9 @@ def test_the_verifier_refuses_states_that_do_not_fit(change, text):
 def test_the_verifier_refuses_states_that_share_a_value():
     graph = with_another_input()
     state = graph.states[0]
-    for second, text in ((State("s", "x", "y", state.initial), "2 states have the name 's'"),
-                         (State("t", "s", "y", state.initial), "2 states are read as 's'"),
-                         (State("t", "x", "s.next", state.initial), "2 states are written by 's.next'")):
+    for second, text in ((NetworkState("s", "x", "y", state.initial), "2 states have the name 's'"),
+                         (NetworkState("t", "s", "y", state.initial), "2 states are read as 's'"),
+                         (NetworkState("t", "x", "s.next", state.initial), "2 states are written by 's.next'")):
         graph.states = [state, second]
         with pytest.raises(GraphError, match=text):
             verify(graph)
@@ -239,6 +239,6 @@ def test_the_verifier_refuses_states_that_share_a_value():
     s = b.input("s", (1, 4), np.int8, Quantization(np.float32([1]), np.int32([0])))
     b.output(s, "y")
     b.output(s, "t")
-    b.graph.states.append(State("s", "s", "t", np.zeros((1, 4), np.int8)))
+    b.graph.states.append(NetworkState("s", "s", "t", np.zeros((1, 4), np.int8)))
     with pytest.raises(GraphError, match="at least one operator, one input and one output, not 2, 0 and 1"):
         verify(b.graph)

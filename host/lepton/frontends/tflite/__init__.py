@@ -1,6 +1,6 @@
 """TFLite files to `lepton.graph.Graph` and back.
 
-    reader      bytes -> plain records, every offset bounded
+    reader      bytes -> plain records (`records`), every offset bounded
     options     which fields of an operator's options matter
     importer    records -> graph: tensors, names, uint8 moved to int8
     layers, elementwise, tables, moves    one kind of operator each

@@ -14,7 +14,8 @@ from lepton.graph.passes import apply
 
 from . import detection, elementwise, layers, moves, parts, shapes, state, unary
 from .operation import Entry, Operation
-from .reader import RawModel, RawOperator, read_tflite
+from .reader import read_tflite
+from .records import RawModel, RawOperator
 from .tensors import FileBuilder, Tensors, is_legacy
 from .variables import Variables
 

@@ -11,7 +11,7 @@ from lepton.graph.builder import Value
 from lepton.graph.composites import clamp
 
 from ..geometry import ACTIVATION_BOUNDS, activation_range
-from .reader import RawOperator
+from .records import RawOperator
 from .tensors import SMALLEST, USUAL, Tensors, is_legacy
 
 # Elements of a constant that holds attributes: axes, a shape, paddings. Real ones have at most 16, two for each of 8

@@ -7,7 +7,6 @@ records of Python numbers and numpy views; nothing else touches the file.
 
 import struct
 import warnings
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from lepton.graph import GraphError
 
 from .options import CUSTOM, ENUMS, NEEDED, OPTIONS
+from .records import RawModel, RawOperator, RawQuantization, RawSignature, RawTensor
 from .schema import enum_names, load_schema
 
 IDENTIFIER = b"TFL3"
@@ -27,53 +27,6 @@ _PLACEHOLDER = "PLACEHOLDER_FOR_GREATER_OP_CODES"
 
 # What the generated code raises on offsets and lengths that make no sense.
 _DECODE_ERRORS = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError, KeyError, MemoryError)
-
-
-@dataclass(frozen=True)
-class RawQuantization:
-    scale: np.ndarray  # float32
-    zero_point: np.ndarray  # int64
-    dimension: int
-    custom: bool
-
-
-@dataclass(frozen=True)
-class RawTensor:
-    name: str
-    shape: tuple[int, ...]
-    signature: tuple[int, ...]  # the shape with -1 where an extent is open; empty where none is
-    dtype: str  # a name of the schema's TensorType, or "TYPE n" for one that it does not have
-    data: np.ndarray | None  # uint8 view of the buffer; none for values computed at run time
-    quantization: RawQuantization | None
-    variable: bool
-    sparse: bool
-
-
-@dataclass(frozen=True)
-class RawOperator:
-    name: str  # of the schema's BuiltinOperator, or the custom code
-    inputs: tuple[int, ...]  # -1: optional and absent
-    outputs: tuple[int, ...]
-    options: dict | None
-
-
-@dataclass(frozen=True)
-class RawModel:
-    name: str
-    tensors: list[RawTensor]
-    operators: list[RawOperator]
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    once: dict[int, "RawModel"] = field(default_factory=dict)  # the subgraphs of CALL_ONCE by their index
-
-
-@dataclass(frozen=True)
-class RawSignature:
-    """The names by which a file's users know the inputs and outputs of one of its networks."""
-
-    subgraph: int
-    inputs: dict[str, int]  # index of the tensor
-    outputs: dict[str, int]
 
 
 def read_signatures(data: bytes) -> dict[str, RawSignature]:

@@ -9,7 +9,7 @@ from lepton.graph import GraphError, Quantization, Shape, Tensor
 from lepton.graph.builder import GraphBuilder, Value
 from lepton.graph.ops.conditions import same_reals
 
-from .reader import RawModel, RawTensor
+from .records import RawModel, RawTensor
 from .variables import Variables
 
 DTYPES: dict[str, np.dtype] = {

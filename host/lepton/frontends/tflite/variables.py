@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lepton.graph import GraphError, State, Table, Tensor
+from lepton.graph import GraphError, NetworkState, Table, Tensor
 from lepton.graph.builder import GraphBuilder, Value
 from lepton.graph.ops.conditions import same_reals
 
@@ -68,5 +68,5 @@ class Variables:
             self.builder.label = read.name
             written = self.builder.unique(f"{read.name}.next")
             self.builder.output(self.as_codes(self.present[name], read.tensor), written)
-            self.builder.graph.states.append(State(read.name, read.name, written, initial))
+            self.builder.graph.states.append(NetworkState(read.name, read.name, written, initial))
 

@@ -7,7 +7,7 @@ fit this picture is computed in float32, on the host, as PyTorch does.
 import torch
 from torch.fx import GraphModule, Node
 
-from lepton.graph import Dequantize, Graph, GraphError, Quantization, Quantize, State
+from lepton.graph import Dequantize, Graph, GraphError, NetworkState, Quantization, Quantize
 from lepton.graph.builder import Value
 from lepton.graph.numerics.torch_kernels import decides
 from lepton.graph.passes import apply
@@ -153,7 +153,7 @@ class TorchImporter(ImportContext):
             read = self.floats[node].name
             written = self.builder.unique(f"{read}.next")
             self.builder.output(self._result(result), written)
-            self.graph.states.append(State(read, read, written, state.initial.numpy()))
+            self.graph.states.append(NetworkState(read, read, written, state.initial.numpy()))
 
     def _result(self, result: object) -> Value:
         if not isinstance(result, Node) or not isinstance(self.execution.made[result], torch.Tensor):

@@ -1,7 +1,5 @@
 """`LeptonQuantizer`: which values of an exported module become int8, in the terms of torchao's PT2E."""
 
-import operator
-
 import torch
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e import (
@@ -19,10 +17,26 @@ from torchao.quantization.pt2e.quantizer import (
 )
 
 from ..recurrent import Range
-from .functional import functional, states_of
+from .annotated import (
+    MATRIX_PRODUCTS,
+    annotated,
+    float_states,
+    is_float,
+    is_int8,
+    is_mean,
+    is_product,
+    moves,
+    multiplies_matrices,
+    only_user,
+    quantizes_constants,
+    reduces_rows,
+    scales_by_a_number,
+    scales_channels,
+)
+from .functional import functional
 from .grids import ScoresObserver, bias_spec, mask_spec, masked_scores, spec
-from .masks import SOFTMAX, only_scored
-from .nodes import Arguments, results_of
+from .masks import only_scored
+from .nodes import Arguments
 from .observers import OBSERVERS
 from .operators import SAME_GRID, WITH_WEIGHTS, Kind, kind
 from .recurrent import RANGE
@@ -31,12 +45,6 @@ RANGES = ("minmax", "moving_average", "histogram")
 
 # Operators that are int8 where an operand is: between float operators of the host, rounding would only lose accuracy.
 _WHERE_INT8 = (Kind.SUM, Kind.FUNCTION, Kind.CLAMP, Kind.NORMALIZATION, Kind.BILINEAR)
-
-
-_ATEN = torch.ops.aten
-_MATRIX_PRODUCTS = (_ATEN.matmul.default, _ATEN.bmm.default)
-_ROW_FUNCTIONS = (*SOFTMAX, _ATEN.layer_norm.default, _ATEN.rms_norm.default)
-_SCALINGS = (_ATEN.mul.Tensor, _ATEN.div.Tensor, _ATEN.mul.Scalar, _ATEN.div.Scalar)
 
 
 class LeptonQuantizer(Quantizer):
@@ -79,7 +87,7 @@ class LeptonQuantizer(Quantizer):
     def annotate(self, model: GraphModule) -> GraphModule:
         """Marks every operator that can be computed in int8; others stay float, and run on the host."""
         self._first = {}
-        states = _states(model)
+        states = float_states(model)
         self._kept = {after for _, after in states}
         self._states = {}
         for before, after in states:
@@ -87,7 +95,7 @@ class LeptonQuantizer(Quantizer):
                 self.activation)
             before.meta["quantization_annotation"] = QuantizationAnnotation({}, self._states[before], _annotated=True)
         for node in model.graph.nodes:
-            if node.op == "call_function" and not _annotated(node) and _is_float(node):
+            if node.op == "call_function" and not annotated(node) and is_float(node):
                 self._annotate(node)
         for before, after in states:
             known = after.meta.get("quantization_annotation") or QuantizationAnnotation({}, None, _annotated=True)
@@ -108,13 +116,13 @@ class LeptonQuantizer(Quantizer):
             self._join(node)
         elif kind(node) in SAME_GRID:
             self._same(node)
-        elif _multiplies_matrices(node) or _reduces_rows(node):
+        elif multiplies_matrices(node) or reduces_rows(node):
             self._scaled(node)
         elif kind(node) is Kind.SUM and (parts := masked_scores(node)) is not None:
             scores, mask = parts
             self._chain(node, {scores: self._grid(scores), mask: mask_spec(node, *parts, node.graph.owning_module)})
-        elif _is_mean(node) or _scales_channels(node) or _is_product(node) or (
-                kind(node) in _WHERE_INT8 and any(map(_is_int8, self._operands(node)))):
+        elif is_mean(node) or scales_channels(node) or is_product(node) or (
+                kind(node) in _WHERE_INT8 and any(map(is_int8, self._operands(node)))):
             self._chain(node, self._operands(node))
 
     def _layer(self, node: Node) -> None:
@@ -137,9 +145,9 @@ class LeptonQuantizer(Quantizer):
         operands = {operand: self._grid(operand) for operand in node.args[:2] if isinstance(operand, Node)
                     and operand.op != "get_attr"}
         chain = [node]
-        while _multiplies_matrices(node) and len(chain[-1].users) == 1:
+        while multiplies_matrices(node) and len(chain[-1].users) == 1:
             (user,) = chain[-1].users
-            if not _scales_by_a_number(user):
+            if not scales_by_a_number(user):
                 break
             chain.append(user)
         for part in chain:
@@ -152,7 +160,7 @@ class LeptonQuantizer(Quantizer):
         what a softmax makes 0 where that is all that reads it."""
         if only_scored(node):
             return self.scores
-        while _moves(node):
+        while moves(node):
             node = Arguments(node).operand()
         if node in self._states:
             return self._states[node]
@@ -161,10 +169,10 @@ class LeptonQuantizer(Quantizer):
     def _only_multiplied(self, node: Node) -> bool:
         """Whether a value, moved or not, is an operand of products of matrices and of nothing else; a state, and what
         becomes a part of one, likewise."""
-        moved = [user for user in node.users if user.target not in _MATRIX_PRODUCTS
+        moved = [user for user in node.users if user.target not in MATRIX_PRODUCTS
                  and not (user.op == "output" and node in self._kept)]
         return bool(node.users) and all(
-            (_moves(user) or (user in self._kept and kind(user) in (Kind.JOIN, Kind.WRITE)))
+            (moves(user) or (user in self._kept and kind(user) in (Kind.JOIN, Kind.WRITE)))
             and self._only_multiplied(user) for user in moved)
 
     def _within(self, range_: Range, place: Node | tuple[Node, Node]) -> QuantizationSpecBase:
@@ -174,23 +182,23 @@ class LeptonQuantizer(Quantizer):
 
     def _read(self, operand: Node, node: Node) -> QuantizationSpecBase:
         """How `node` reads an operand: an input of the module may have a range, others have their operator's."""
-        if RANGE in operand.meta and not _annotated(operand):
+        if RANGE in operand.meta and not annotated(operand):
             return self._within(operand.meta[RANGE], (operand, node))
         return self.activation
 
     def _operands(self, node: Node) -> dict[Node, QuantizationSpecBase]:
         return {operand: self._read(operand, node) for operand in node.args
-                if isinstance(operand, Node) and _is_float(operand)
-                and (operand.op != "get_attr" or (_quantizes_constants(node) and operand.meta["val"].numel() > 1))}
+                if isinstance(operand, Node) and is_float(operand)
+                and (operand.op != "get_attr" or (quantizes_constants(node) and operand.meta["val"].numel() > 1))}
 
     def _chain(self, node: Node, operands: dict[Node, QuantizationSpecBase], normalized: bool = False) -> None:
         """`node`, the normalization (in QAT) and the clamp behind it are one: quantized at their ends only."""
         last = node
         chain = [node]
         if normalized:
-            last = _only_user(last, Kind.NORMALIZATION, chain)
+            last = only_user(last, Kind.NORMALIZATION, chain)
         if kind(node) not in (Kind.FUNCTION, Kind.CLAMP):
-            last = _only_user(last, Kind.CLAMP, chain)
+            last = only_user(last, Kind.CLAMP, chain)
         result = self._within(last.meta[RANGE], last) if RANGE in last.meta else self._grid(node)
         for part in chain:
             part.meta["quantization_annotation"] = QuantizationAnnotation(
@@ -202,140 +210,21 @@ class LeptonQuantizer(Quantizer):
         if not isinstance(source, Node) or source.op == "get_attr":
             return
         pools = kind(node) in (Kind.POOL, Kind.ADAPTIVE_POOL)
-        if not (_is_int8(source) or pools) or isinstance(node.meta.get("val"), list | tuple):
+        if not (is_int8(source) or pools) or isinstance(node.meta.get("val"), list | tuple):
             return  # parts are quantized where they are used
         shared = SharedQuantizationSpec((source, node))
-        entering = self._within(node.meta[RANGE], (source, node)) if RANGE in node.meta and not _annotated(
+        entering = self._within(node.meta[RANGE], (source, node)) if RANGE in node.meta and not annotated(
             source) else self._grid(source)
         operands: dict[Node, QuantizationSpecBase] = {source: entering}
         operands |= {other: shared for other in node.args[1:]
-                     if isinstance(other, Node) and other is not source and _is_float(other)}
+                     if isinstance(other, Node) and other is not source and is_float(other)}
         node.meta["quantization_annotation"] = QuantizationAnnotation(operands, shared, _annotated=True)
 
     def _join(self, node: Node) -> None:
         first, *others = dict.fromkeys(Arguments(node).nodes("tensors"))
-        if not any(map(_is_int8, (first, *others))):
+        if not any(map(is_int8, (first, *others))):
             return
         shared = SharedQuantizationSpec((first, node))
         node.meta["quantization_annotation"] = QuantizationAnnotation(
             {first: self._grid(first) if node in self._states else self.activation} | dict.fromkeys(others, shared),
             shared, _annotated=True)
-
-
-def _states(model: GraphModule) -> list[tuple[Node, Node]]:
-    """The input and the output of each float state that the module computes; one that keeps an input stays float."""
-    count = len(states_of(model))
-    if not count:
-        return []
-    nodes = list(model.graph.nodes)
-    inputs = [node for node in nodes if node.op == "placeholder"][-count:]
-    outputs = results_of(nodes[-1])[-count:]
-    return [(a, b) for a, b in zip(inputs, outputs, strict=True) if isinstance(b, Node) and
-            b.op != "placeholder" and _is_float(a)]
-
-
-def _annotated(node: Node) -> bool:
-    return "quantization_annotation" in node.meta and node.meta["quantization_annotation"]._annotated
-
-
-def _is_float(node: Node) -> bool:
-    value = node.meta.get("val")
-    if isinstance(value, list | tuple):
-        return bool(value) and all(isinstance(v, torch.Tensor) and v.dtype == torch.float32 for v in value)
-    return isinstance(value, torch.Tensor) and value.dtype == torch.float32
-
-
-def _is_int8(node: Node) -> bool:
-    """Whether the value is int8 anyway: inputs of the module can be; results are where their operator is annotated."""
-    if node.op == "placeholder":
-        return True
-    if kind(node) is Kind.SPLIT or node.target is operator.getitem:
-        return _is_int8(Arguments(node).operand())
-    return node.op == "call_function" and _annotated(node)
-
-
-def _is_mean(node: Node) -> bool:
-    """Whether the node is a mean of images over their pixels."""
-    if kind(node) is not Kind.MEAN:
-        return False
-    arguments = Arguments(node)
-    return arguments.has("output_size") or (arguments.tensor_of(arguments.operand()).ndim == 4 and sorted(
-        axis % 4 for axis in arguments.integers("dim")) == [2, 3])
-
-
-def _is_constant(node: Node) -> bool:
-    """Whether the value is made of the module's parameters and buffers alone."""
-    return node.op == "get_attr" or (node.op == "call_function" and bool(node.all_input_nodes)
-                                     and all(map(_is_constant, node.all_input_nodes)))
-
-
-def _is_product(node: Node) -> bool:
-    """Whether the node multiplies int8 tensors, as gates do; one may be constant, with several elements."""
-    factors = [factor for factor in node.args[:2] if isinstance(factor, Node) and _is_float(factor)]
-    if node.target is not torch.ops.aten.mul.Tensor or len(factors) < 2:
-        return False
-    known = [factor.op == "get_attr" and factor.meta["val"].numel() > 1 for factor in factors]
-    return not all(known) and all(constant or (not _is_constant(factor) and _is_int8(factor))
-                                  for factor, constant in zip(factors, known, strict=True))
-
-
-def _multiplies_matrices(node: Node) -> bool:
-    """Whether the node multiplies two computed int8 tensors, as attention does."""
-    return node.target in _MATRIX_PRODUCTS and all(
-        isinstance(a, Node) and not _is_constant(a) and _is_int8(a) for a in node.args[:2])
-
-
-def _moves(node: Node) -> bool:
-    return kind(node) in (Kind.MOVE, Kind.SPLIT) or node.target is operator.getitem
-
-
-def _reduces_rows(node: Node) -> bool:
-    """Whether the node is a softmax or a normalization of an int8 tensor along its last axis."""
-    source = node.args[0] if node.args else None
-    if node.target not in _ROW_FUNCTIONS or not isinstance(source, Node) or not _is_int8(source):
-        return False
-    if node.target in SOFTMAX and _is_result(node):
-        return False  # probabilities that the caller reads keep their digits
-    rank = source.meta["val"].ndim
-    along = node.args[1]
-    return len(along) == 1 if isinstance(along, list | tuple) else int(str(along)) % rank == rank - 1
-
-
-def _is_result(node: Node) -> bool:
-    """Whether only the caller reads a value, moved or not."""
-    return all(user.op == "output" or (_moves(user) and _is_result(user)) for user in node.users)
-
-
-def _scales_by_a_number(node: Node) -> bool:
-    """Whether the node multiplies or divides its first operand by a number."""
-    return node.target in _SCALINGS and len(node.args) == 2 and isinstance(node.args[1], int | float)
-
-
-def _quantizes_constants(node: Node) -> bool:
-    """Whether constants of several elements are int8 operands; a scale for each channel is a layer's weights."""
-    return kind(node) is Kind.SUM or (_is_product(node) and not _scales_channels(node))
-
-
-def _scales_channels(node: Node) -> bool:
-    """Whether the node multiplies int8 values by a constant for each channel, or divides them by one."""
-    if kind(node) is not Kind.PRODUCT or not all(isinstance(argument, Node) for argument in node.args[:2]):
-        return False
-    arguments = Arguments(node)
-    factor = arguments.operand(1)
-    values = arguments.value_of(factor)
-    if not isinstance(values, torch.Tensor):  # a number that the module computes
-        return False
-    extents = values.shape
-    rank = arguments.result.ndim
-    along = [axis + rank - len(extents) for axis, extent in enumerate(extents) if extent > 1]
-    channels = ([1], [2]) if rank == 3 else ([1],)
-    return _is_constant(factor) and _is_int8(arguments.operand(0)) and rank in (2, 3, 4) and along in channels
-
-
-def _only_user(node: Node, wanted: Kind, chain: list[Node]) -> Node:
-    """The one user of `node` if it is of the kind, which then joins the chain; else `node`."""
-    users = list(node.users)
-    if len(users) == 1 and kind(users[0]) is wanted and users[0].args[0] is node:
-        chain.append(users[0])
-        return users[0]
-    return node

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .. import Dequantize, Graph, Node, Quantize, Reshape, State, Tensor
+from .. import Dequantize, Graph, NetworkState, Node, Quantize, Reshape, Tensor
 from ..interpret import compute
 from ..ops.conditions import same_reals
 from .rewrite import readers, unique
@@ -22,7 +22,7 @@ def int8_states(graph: Graph) -> Graph:
     return graph
 
 
-def _kept_codes(graph: Graph, state: State) -> Tensor | None:
+def _kept_codes(graph: Graph, state: NetworkState) -> Tensor | None:
     """The int8 value whose real numbers the state holds; None for other states."""
     producers = {node.outputs[0]: node for node in graph.nodes}
     node = producers.get(state.written)
@@ -37,7 +37,7 @@ def _kept_codes(graph: Graph, state: State) -> Tensor | None:
     return codes if all(same_reals(made, codes) for made in quantized) else None
 
 
-def _with_codes(graph: Graph, state: State, codes: Tensor) -> Graph:
+def _with_codes(graph: Graph, state: NetworkState, codes: Tensor) -> Graph:
     tensors = dict(graph.tensors)
     shape = tensors[state.read].shape
     q = codes.quantization

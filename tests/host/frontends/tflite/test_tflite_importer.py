@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from lepton.frontends import export_tflite, import_tflite
 from lepton.frontends.tflite import importer
-from lepton.frontends.tflite.reader import RawQuantization, read_tflite
+from lepton.frontends.tflite.reader import read_tflite
+from lepton.frontends.tflite.records import RawQuantization
 from lepton.graph import (
     Add,
     AveragePool2D,
