@@ -79,6 +79,9 @@ def _length(left: dict[int, Taps], at: int, step: int) -> int:
 
 def refuse(graph: Graph, node: Node, axes: Axes) -> str | None:
     """Why layers cannot make such an image; None where they can."""
+    too_large = window(image_of(graph, node.inputs[0])) or window(image_of(graph, node.outputs[0]))
+    if too_large is not None:
+        return too_large
     rows, columns = axes
     count = len(runs(tuple(rows))) * len(runs(tuple(columns)))
     if count > _MOST_LAYERS:
@@ -86,7 +89,7 @@ def refuse(graph: Graph, node: Node, axes: Axes) -> str | None:
     largest = max(max(t.weights) for t in rows) * max(max(t.weights) for t in columns)
     if largest > 127 * _MOST_ADDENDS:
         return f"the weight of a pixel is {largest}; the chip takes up to {127 * _MOST_ADDENDS} here"
-    return window(image_of(graph, node.inputs[0])) or window(image_of(graph, node.outputs[0]))
+    return None
 
 
 def counts(axes_of: AxesOf) -> Callable[[Graph, Node, Any], tuple[int, int] | None]:
