@@ -11,14 +11,16 @@ if TYPE_CHECKING:
 
 
 def compile(network: Any, calibration: Any = None, config: "str | ChipConfig" = "base", *, progress: Any = None,
-            shapes: dict[str, tuple[int, ...]] | None = None, input_type: str | None = None,
-            output_type: str | None = None) -> "CompiledModel":
+            shapes: dict[str, tuple[int, ...]] | None = None, states: dict[str, str] | None = None,
+            input_type: str | None = None, output_type: str | None = None) -> "CompiledModel":
     """A `lepton.program.CompiledModel` of a network, for a chip given by preset name or `lepton.arch.ChipConfig`.
 
     network: the path of a .tflite, .onnx or .pt2 file, a `torch.nn.Module`, or a `lepton.graph.Graph`.
     calibration: typical inputs in batches, with which a float network is quantized.
     progress: called with the number of calibration inputs done, and of all, None where that is not known.
     shapes: by name, the shapes of inputs that an .onnx file leaves open.
+    states: inputs and the outputs that they become from one inference to the next, as the caches of a decoder:
+        {"past": "present"}. They are states of the model then, not inputs and outputs, and start with zeros.
     input_type, output_type: "float32", "int8" or "uint8" inputs and outputs; the network's own where None. Real numbers
         and 8-bit ones are converted by the scale and zero point in the model's `inputs` and `outputs`.
 
@@ -29,6 +31,7 @@ def compile(network: Any, calibration: Any = None, config: "str | ChipConfig" = 
     from . import frontends
     from .compiler import compile_graph
     from .graph import Graph, GraphError
+    from .graph.states import with_states
     if isinstance(network, str | PathLike):
         network = frontends.load(network, calibration, progress, shapes)
     elif any(f"{c.__module__}.{c.__qualname__}" == "torch.nn.modules.module.Module" for c in type(network).__mro__):
@@ -38,4 +41,5 @@ def compile(network: Any, calibration: Any = None, config: "str | ChipConfig" = 
     elif not isinstance(network, Graph):
         raise GraphError(f"a network must be a path, a torch.nn.Module or a lepton.graph.Graph, "
                          f"not {type(network).__name__}")
+    network = with_states(network, states or {})
     return compile_graph(network, config, input_type=input_type, output_type=output_type)

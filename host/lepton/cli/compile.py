@@ -38,7 +38,7 @@ def run(arguments: Namespace) -> int:
 
     with working(console, f"compiling {source} for {arguments.config.name}") as say:
         with observed(observe):
-            graph = load(source, arguments.calibration, calibrating(say), dict(arguments.shape))
+            graph = load(source, arguments.calibration, calibrating(say), dict(arguments.shape), dict(arguments.state))
         model = compile_graph(graph, arguments.config, input_type=arguments.input_type,
                               output_type=arguments.output_type, observe=observe)
         write_atomically(output, model.save)

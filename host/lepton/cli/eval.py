@@ -26,13 +26,13 @@ def run(arguments: Namespace) -> int:
         from ..frontends import load
         chip = arguments.config or PRESETS["base"]
         with working(console, f"compiling {path} for {chip.name}") as say:
-            graph = load(path, arguments.calibration, calibrating(say), dict(arguments.shape))
+            graph = load(path, arguments.calibration, calibrating(say), dict(arguments.shape), dict(arguments.state))
             model = compile_graph(graph, chip)
     else:
         model = CompiledModel.load(path)
-        if arguments.calibration or arguments.shape or arguments.config:
-            raise FileError(f"{path}: is compiled already; --calibration, --shape and --config are for networks' own "
-                            "files")
+        if arguments.calibration or arguments.shape or arguments.state or arguments.config:
+            raise FileError(f"{path}: is compiled already; --calibration, --shape, --state and --config are for "
+                            "networks' own files")
     arrays = {}
     for what, name in (("--input", arguments.input), ("--labels", arguments.labels)):
         try:
@@ -51,7 +51,7 @@ def run(arguments: Namespace) -> int:
 
         found = evaluate(model, device, np.asarray(arrays["--input"]), arrays["--labels"], graph=graph,
                          source=path if graph is not None else None, shapes=dict(arguments.shape),
-                         device_name=arguments.device, progress=report)
+                         states=dict(arguments.state), device_name=arguments.device, progress=report)
     if arguments.json:
         print(json.dumps(found.to_json()))
     else:

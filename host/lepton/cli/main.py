@@ -54,12 +54,22 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
     return name, shape
 
 
+def _state(text: str) -> tuple[str, str]:
+    read, equals, written = text.partition("=")
+    if not (read and equals and written):
+        raise argparse.ArgumentTypeError(f"must be an input and an output, as PAST=PRESENT, not {text!r}")
+    return read, written
+
+
 def _add_quantization(parser: argparse.ArgumentParser, types: bool = True) -> None:
     """What a network's file may need to be compiled."""
     parser.add_argument("--calibration", metavar="X.npy", help="typical inputs, to quantize a float network; a .npz "
                         "file for a network with several inputs")
     parser.add_argument("--shape", type=_shape, action="append", default=[], metavar="NAME=1,3,224,224",
                         help="shape of an input that an ONNX network leaves open; may be repeated")
+    parser.add_argument("--state", type=_state, action="append", default=[], metavar="PAST=PRESENT",
+                        help="an input that becomes this output from one inference to the next, as a decoder's cache; "
+                        "may be repeated")
     for what in ("input", "output") if types else ():
         parser.add_argument(f"--{what}-type", choices=("float32", "int8", "uint8"),
                             help=f"type of the {what}s; 8-bit ones spare the host the conversion from and to real "

@@ -32,7 +32,7 @@ def run(arguments: Namespace) -> int:
     if arguments.trace:
         check_writable(arguments.trace)
     model = model_from(console, Path(arguments.network), arguments.config, arguments.calibration, dict(arguments.shape),
-                       (arguments.input_type, arguments.output_type))
+                       (arguments.input_type, arguments.output_type), dict(arguments.state))
     inputs = inputs_for(model, arguments.input)
     console.print(chip_facts(model.config, "rtl"))
     console.print(network_facts(model))
@@ -69,17 +69,19 @@ def run(arguments: Namespace) -> int:
 
 def model_from(console: Console, path: Path, config: ChipConfig | None, calibration: str | None = None,
                shapes: Mapping[str, tuple[int, ...]] | None = None,
-               types: tuple[str | None, str | None] = (None, None)) -> CompiledModel:
-    """A compiled model, or a network compiled for `config` (`base` if None). `types`: of inputs and outputs."""
+               types: tuple[str | None, str | None] = (None, None),
+               states: Mapping[str, str] | None = None) -> CompiledModel:
+    """A compiled model, or a network compiled for `config` (`base` if None). `types`: of inputs and outputs. `states`:
+    as for `lepton.frontends.load`."""
     if is_network(path):
         from ..frontends import load
         chip = config or PRESETS["base"]
         with working(console, f"compiling {path} for {chip.name}") as say:
-            graph = load(path, calibration, calibrating(say), shapes)
+            graph = load(path, calibration, calibrating(say), shapes, states)
             return compile_graph(graph, chip, input_type=types[0], output_type=types[1])
-    if calibration or shapes or any(types):
-        raise FileError(f"{path}: is compiled already; --calibration, --shape, --input-type and --output-type are for "
-                        "networks' own files")
+    if calibration or shapes or states or any(types):
+        raise FileError(f"{path}: is compiled already; --calibration, --shape, --state, --input-type and --output-type "
+                        "are for networks' own files")
     model = CompiledModel.load(path)
     if config and config.hash != model.config_hash:
         raise FileError(f"{path}: is compiled for configuration {model.config.name!r}, not {config.name!r}; "

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from os import PathLike
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..runtime.batches import single_inputs
 from ..text import table
 from .accuracy import Accuracy, checked_labels, classes_of
 from .noise import ValueNoise, layer_noise
-from .reference import ReferenceMissing, open_reference
+from .reference import Reference, ReferenceMissing, open_reference
 
 NOISE_INPUTS = 16  # inputs for the noise by layer: with more of them, power sums over all pixels hardly change
 Progress = Callable[[str, int, int], None]
@@ -56,25 +57,26 @@ class Evaluation:
 
 def evaluate(model: CompiledModel, device: Device, inputs: np.ndarray | Mapping[str, np.ndarray], labels: np.ndarray, *,
              graph: Graph | None = None, source: str | PathLike | None = None,
-             shapes: Mapping[str, tuple[int, ...]] | None = None, device_name: str = "device",
-             progress: Progress | None = None) -> Evaluation:
+             shapes: Mapping[str, tuple[int, ...]] | None = None, states: Mapping[str, str] | None = None,
+             device_name: str = "device", progress: Progress | None = None) -> Evaluation:
     """Runs labelled inputs in every way that there is.
 
     inputs: as for `Session.predict`; for a network with state, one stream from its initial state on.
     labels: whole numbers (N,), compared with the largest value of the first output.
     graph: the quantized network, for int8 on the CPU and the noise. source: the network's file, for its framework.
+    shapes, states: as for `lepton.frontends.load`.
     progress: called with what runs, and the number of inputs done and of all.
     Raises `GraphError` for labels that do not fit, and what `Session.run` raises.
     """
     with Session(model, device) as session:
         feeds = [session.checked(feed) for feed in single_inputs(inputs, model.inputs)]
         wanted = checked_labels(labels, len(feeds))
-        return _evaluated(session, feeds, wanted, graph, source, shapes, device_name, progress)
+        opened = None if source is None else partial(open_reference, source, shapes, states)
+        return _evaluated(session, feeds, wanted, graph, opened, device_name, progress)
 
 
 def _evaluated(session: Session, feeds: list[dict[str, np.ndarray]], wanted: np.ndarray, graph: Graph | None,
-               source: str | PathLike | None, shapes: Mapping[str, tuple[int, ...]] | None, device_name: str,
-               progress: Progress | None) -> Evaluation:
+               opened: Callable[[], Reference] | None, device_name: str, progress: Progress | None) -> Evaluation:
     found = Evaluation()
 
     def outputs(name: str, results: Iterable[np.ndarray]) -> np.ndarray:
@@ -86,14 +88,14 @@ def _evaluated(session: Session, feeds: list[dict[str, np.ndarray]], wanted: np.
         return np.concatenate([value.reshape(1, -1) for value in made])
 
     is_float = graph is not None and any(node.op.quantizes for node in graph.nodes)
-    if source is not None:
+    if opened is not None:
         try:
-            reference = open_reference(source, shapes)
+            reference = opened()
             name = f"float, {reference.framework}" if is_float else reference.framework
             made = outputs(name, (reference.run(feed)[0] for feed in feeds))
             found.accuracies.append(Accuracy(name, classes_of(made), wanted))
             if is_float and graph is not None:
-                found.noise = layer_noise(graph, open_reference(source, shapes), feeds[:NOISE_INPUTS])
+                found.noise = layer_noise(graph, opened(), feeds[:NOISE_INPUTS])
         except ReferenceMissing as error:
             found.notes.append(f"without the framework's own results: {error}")
     if graph is not None:

@@ -27,15 +27,23 @@ class Reference(ABC):
         """Every value that the network computes, by the framework's name; values that it optimizes away are absent."""
 
 
-def open_reference(path: str | PathLike, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Reference:
-    """The network of a .tflite, .onnx or .pt2 file. Raises `ReferenceMissing`."""
+def open_reference(path: str | PathLike, shapes: Mapping[str, tuple[int, ...]] | None = None,
+                   states: Mapping[str, str] | None = None) -> Reference:
+    """The network of a .tflite, .onnx or .pt2 file. `states`: inputs of an .onnx network and the outputs that they
+    become, zeros at first. Raises `ReferenceMissing`."""
     suffix = Path(path).suffix.lower()
     made: dict[str, type[Reference]] = {".tflite": _LiteRT, ".onnx": _OnnxRuntime, ".pt2": _Torch}
     if suffix not in made:
         raise ReferenceMissing(f"no framework computes {suffix or 'such'} files")
     kind = made[suffix]
+    if states and kind is not _OnnxRuntime:
+        raise ReferenceMissing(f"{kind.framework} is asked for networks whose state is in the file alone")
     try:
+        if kind is _OnnxRuntime:
+            return _OnnxRuntime(Path(path), shapes or {}, states)
         return kind(Path(path), shapes or {})  # type: ignore[call-arg]  # the subclasses take both
+    except ReferenceMissing:
+        raise
     except ModuleNotFoundError as error:
         raise ReferenceMissing(f"{kind.framework} is not installed") from error
     except Exception as error:  # frameworks raise what they like for files that they do not take
@@ -75,11 +83,25 @@ class _LiteRT(Reference):
 class _OnnxRuntime(Reference):
     framework = "ONNX Runtime"
 
-    def __init__(self, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(self, path: Path, shapes: Mapping[str, tuple[int, ...]], states: Mapping[str, str] | None = None
+                 ) -> None:
         self._path = path
         self._session = self._open(str(path))
         self._full: Any = None
         self._names: list[str] = []
+        self._states = dict(states or {})
+        self._outputs = [info.name for info in self._session.get_outputs()]
+        self._kept = {info.name: self._zeros(info, shapes) for info in self._session.get_inputs()
+                      if info.name in self._states}
+
+    @staticmethod
+    def _zeros(info: Any, shapes: Mapping[str, tuple[int, ...]]) -> np.ndarray:
+        """The first value of a state: an open batch is 1, as for the compiler."""
+        types = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
+        if info.type not in types:  # the stored value that stands for 0 is not in the file's description of inputs
+            raise ReferenceMissing(f"the state {info.name!r} is of {info.type}")
+        shape = [n if isinstance(n, int) and n > 0 else 1 for n in info.shape]
+        return np.zeros(shapes.get(info.name, shape), types[info.type])
 
     @staticmethod
     def _open(model: str | bytes) -> Any:
@@ -91,10 +113,17 @@ class _OnnxRuntime(Reference):
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        return self._session.run(None, self._feeds(inputs))
+        made = dict(zip(self._outputs, self._session.run(None, self._feeds(inputs)), strict=True))
+        self._keep(made)
+        return [value for name, value in made.items() if name not in self._states.values()]
 
     def _feeds(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return dict(zip((info.name for info in self._session.get_inputs()), inputs.values(), strict=True))
+        names = [info.name for info in self._session.get_inputs() if info.name not in self._states]
+        return self._kept | dict(zip(names, inputs.values(), strict=True))
+
+    def _keep(self, made: Mapping[str, np.ndarray]) -> None:
+        """Takes the states that an inference has left."""
+        self._kept = {read: made[written] for read, written in self._states.items()}
 
     def values(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         if self._full is None:
@@ -105,7 +134,9 @@ class _OnnxRuntime(Reference):
             del model.graph.output[:]
             model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in self._names)
             self._full = self._open(model.SerializeToString())
-        return dict(zip(self._names, self._full.run(self._names, self._feeds(inputs)), strict=True))
+        made = dict(zip(self._names, self._full.run(self._names, self._feeds(inputs)), strict=True))
+        self._keep(made)
+        return made
 
 
 class _Torch(Reference):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lepton.graph import Graph, GraphError
+from lepton.graph.states import with_states
 
 # suffix -> module with the loader, its name, and whether it takes shapes
 LOADERS = {
@@ -30,12 +31,13 @@ REMEDIES = {
 
 
 def load(path: str | PathLike, calibration: Any = None, progress: Callable[[int, int | None], None] | None = None,
-         shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
+         shapes: Mapping[str, tuple[int, ...]] | None = None, states: Mapping[str, str] | None = None) -> Graph:
     """The graph of a .tflite, .onnx or .pt2 file; the contents decide where the name does not.
 
     `calibration`: data like the real inputs, for a float network, which is quantized then. `progress`
     is called with the number of inputs done. `shapes`: shapes by name for inputs of an ONNX network that leave some of
-    their dimensions open. Raises GraphError for a file of another kind and for what its front end
+    their dimensions open. `states`: inputs that become the output of that name from one inference to the next
+    (`lepton.graph.states.with_states`). Raises GraphError for a file of another kind and for what its front end
     refuses, OSError where it cannot be read, ModuleNotFoundError where the front end's extra is not installed.
     """
     path = Path(path)
@@ -53,4 +55,4 @@ def load(path: str | PathLike, calibration: Any = None, progress: Callable[[int,
     options: dict[str, Any] = {"calibration": calibration, "progress": progress}
     if shaped:
         options["shapes"] = shapes or None
-    return getattr(import_module(module, __package__), name)(path, **options)
+    return with_states(getattr(import_module(module, __package__), name)(path, **options), states or {})

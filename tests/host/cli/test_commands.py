@@ -274,7 +274,7 @@ def model_input_as_reals(inputs):
 
 def test_profile_takes_what_compile_takes(capsys, compiled):
     assert main(["profile", str(compiled), "--input-type", "int8"]) == EXIT_USER_ERROR
-    assert "is compiled already; --calibration, --shape, --input-type and --output-type are for" in (
+    assert "is compiled already; --calibration, --shape, --state, --input-type and --output-type are for" in (
         capsys.readouterr().err)
     assert main(["profile", str(MODEL.path), "--calibration", "missing.npy"]) == EXIT_USER_ERROR
     assert "the network is quantized already; compile it without calibration data" in capsys.readouterr().err

@@ -41,7 +41,7 @@ def test_a_compiled_file_has_the_device_alone(capsys):
     capsys.readouterr()
     assert evaluated(capsys, "net.lepton")["accuracy"] == {"chip, device golden": 5 / 6}
     assert main(["eval", "net.lepton", "--input", "x.npy", "--labels", "y.npy", "--config", "tiny"]) == EXIT_USER_ERROR
-    assert "is compiled already; --calibration, --shape and --config are for" in capsys.readouterr().err
+    assert "is compiled already; --calibration, --shape, --state and --config are for" in capsys.readouterr().err
 
 
 def test_a_float_network_has_its_noise(capsys, tmp_path):
