@@ -9,7 +9,7 @@ import pytest
 from lepton.compiler import compile_graph
 from lepton.graph import Arithmetic, HeadProduct, MatMul, Reshape, Transpose
 
-from tests.host.compiler.compiler_attention import attention, batched, random_attention
+from tests.host.compiler.compiler_attention import attention, batched, product, random_attention
 from tests.host.compiler.compiler_graphs import Builder, exact, quantization
 
 
@@ -65,6 +65,26 @@ def test_transposes_between_layers_are_the_chips():
     back = b.node(Transpose((0, 1, 3, 2)), [mixed], (1, 1, 21, 19), same=True)
     model = exact(b.done(b.conv(back, 8, (1, 1))), "tiny")
     assert [layer.op for layer in model.layers] == ["Conv2D", "Transpose", "Conv2D", "Transpose", "Conv2D"]
+
+
+@pytest.mark.parametrize("config", ["tiny", "base", "cramped4"])
+@pytest.mark.parametrize("reader", ["transpose", "product", "softmax", "two readers"])
+def test_operands_whose_channels_a_reshape_has_changed(reader, config):
+    """They lie in memory pixel by pixel, where blocks of channels are no weight tiles."""
+    b = Builder((1, 3, 8, 5), 3)
+    x = b.reshape(b.conv("image", 19, (1, 1)), (1, 3, 8 * 19))
+    turned = b.node(Transpose((0, 2, 1)), [x], (1, 8 * 19, 3), same=True)
+    if reader == "softmax":
+        made = b.conv(b.reshape(b.softmax(x), (1, 1, 3, 8 * 19)), 4, (1, 1))
+    elif reader == "product":
+        made = b.conv(b.reshape(product(b, x, turned, (1, 3, 3)), (1, 1, 3, 3)), 4, (1, 1))
+    else:
+        made = b.conv(b.reshape(turned, (1, 1, 8 * 19, 3)), 4, (1, 1))
+    outputs = [made]
+    if reader == "two readers":
+        again = b.node(Transpose((0, 2, 1)), [x], (1, 8 * 19, 3), same=True)
+        outputs.append(b.conv(b.reshape(again, (1, 8, 19, 3)), 5, (1, 1)))
+    exact(b.done(*outputs), config, on_host=None)
 
 
 def test_transposes_at_the_edges_stay_with_the_host():

@@ -206,11 +206,12 @@ def transpose(context: Context, node: ChipNode, index: int, op: Transpose) -> li
     exchanged = _exchanged(shape, op)
     assert exchanged is not None, "others are refused"
     images, pixels, channels = exchanged
-    source = _as_row(context.read(node.source), images * pixels, lanes)
+    made: list[ChipLayer] = []
+    source = _as_row(_in_blocks(context, node.source, made, index), images * pixels, lanes)
+    index += len(made)
     target = _as_row(context.write(node), images * channels, lanes)
     unit = context.unit_matrix()
     records = _records(context, np.zeros(pixels, np.int64), 1 << 30, (1, 0))
-    made: list[ChipLayer] = []
     for image in range(images):
         for block in range(source.blocks):
             count = min(lanes, channels - block * lanes)
@@ -224,6 +225,21 @@ def transpose(context: Context, node: ChipNode, index: int, op: Transpose) -> li
             made.append(layer)
     context.zeroed.add(node.output)
     return made
+
+
+def _in_blocks(context: Context, operand: Operand, made: list[ChipLayer], index: int) -> Image:
+    """An operand whose blocks are weight tiles. One that is packed is copied first: its pixels are no tiles. The layer
+    that copies is added to `made`."""
+    image = context.read(operand)
+    if not image.channels:
+        return image
+    channels = operand.image[2]
+    name = context.name(operand.tensor, "blocked", channels)
+    blocked = context.new_image(name, operand.image)
+    if name not in context.moved:
+        context.moved.add(name)
+        made.append(select(context, operand.tensor, ChannelView(image, np.arange(channels)), blocked, index))
+    return blocked
 
 
 def product_operand(graph: Graph, node: Node, op: Op, index: int) -> ImageShape:
