@@ -11,9 +11,10 @@ from tests.host.compiler.compiler_attention import attention
 from tests.host.compiler.compiler_graphs import random_inputs
 
 
-@pytest.mark.parametrize("sizes", [(10, 13, 2, 16, 2, (5, -7, 0)), (33, 21, 3, 5, 3, (-128, 9, -128))])
+@pytest.mark.parametrize("sizes", [(10, 13, 2, 16, 2, (5, -7, 0)), (33, 21, 3, 5, 3, (-128, 9, -128)),
+                                   (40, 37, 3, 8, 7, (0, 3, 0), True)])
 def test_attention_on_the_rtl(boards, sizes):
-    """Heads of whole blocks and not, zero points of both operands; predicted within 8 %."""
+    """Heads of whole blocks and not, zero points of both operands, softmax during products; predicted within 8 %."""
     graph = attention(*sizes)
     model = compile_graph(graph, "tiny")
     inputs = random_inputs(graph, 1)

@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import groupby
 
 import numpy as np
 
-from ..arch import PRESETS, ChipConfig, ConfigError, Dma, Region
+from ..arch import PRESETS, ChipConfig, ConfigError, Region
 from ..graph import Graph, GraphError, Node, passes
 from ..graph.verify import verify
 from ..program import (
@@ -25,22 +26,18 @@ from ..program import (
     quantization_of,
 )
 from .chip_node import ChipJob, ChipNode
-from .commands import Memory
-from .encode import FieldOverflow, encode
+from .encode import FieldOverflow
 from .images import Alias, image_of
+from .job_plan import JobPlan, plan_job
 from .layers import ChipLayer
 from .lowering import Context, Lowering
 from .lowering.rules import refusal
 from .operands import between_host_operators, transposes_at_edges
-from .placement import LayerDoesNotFit, Placer
+from .overlap import overlapped
+from .placement import LayerDoesNotFit
 from .rule import NotOnChip
-from .schedule import schedule
 from .segments import segments, split
-from .semaphores import SemaphoreAllocator
 from .tiling import Tiling
-from .timing import predict
-
-REGION_LIMIT = Dma.find("offset").maximum  # bytes; sizes and offsets of regions have as many bits
 
 
 class TooManyLayers(Exception):
@@ -141,14 +138,6 @@ def _host_step(graph: Graph, node: Node) -> HostStep:
     return HostStep(node.name or node.outputs[0], node.op, graph.arithmetic, inputs, graph.tensors[node.outputs[0]])
 
 
-def check_sizes(name: str, sizes: dict[Region, int]) -> None:
-    """Raise `GraphError` for a region that the commands' 32-bit offsets do not reach."""
-    for region, size in sizes.items():
-        if size > REGION_LIMIT:
-            raise GraphError(f"network {name!r} needs {size} bytes in region {region.name}; a region has at most "
-                             f"{REGION_LIMIT} bytes: use smaller images or split the network")
-
-
 def _chip_step(graph: Graph, segment: ChipJob, model: CompiledModel) -> ChipStep:
     config = model.config
     lowering = Lowering(graph, config, segment)
@@ -175,39 +164,48 @@ def _chip_step(graph: Graph, segment: ChipJob, model: CompiledModel) -> ChipStep
         raise NotOnChip(*failed)
     if sum(counts) > config.layer_slots:
         raise TooManyLayers(counts)
-    layers[-1].finishes = True
+    plan = _best_plan(layers, owners, context, segment)
+    step = len(model.steps)
+    offsets = plan.placement.memory
+    sizes = plan.placement.sizes
+    _note_layers(plan, step, model)
+    inputs = tuple(_binding(graph, source.tensor, offsets[name].offset, source.layout, source.table)
+                   for name, source in context.inputs.items())
+    outputs = tuple(_output_binding(context, alias, offsets[alias.tensor].offset) for alias in segment.aliases)
+    return ChipStep(f"{graph.name}:{step}", plan.image, plan.streams, inputs, outputs, sizes[Region.INPUT],
+                    sizes[Region.OUTPUT], sizes[Region.SCRATCH], round(plan.prediction.total, 1))
+
+
+def _best_plan(layers: list[ChipLayer], owners: list[ChipNode], context: Context, segment: ChipJob) -> JobPlan:
+    """The plan of a job with its layers one after the other, or in pieces that overlap where that is faster. Raises
+    `NotOnChip` for what fits in neither way."""
+    def planned(order: list[tuple[int, ChipLayer]]) -> JobPlan:
+        return plan_job([layer for _, layer in order], context, segment.outputs)
+
+    pieces = overlapped(layers, context.config, {*context.inputs, *context.constants, *segment.outputs})
     try:
-        placement = Placer(layers, config, list(context.inputs), segment.outputs, context.constants).place()
+        plan = planned(list(enumerate(layers)))
     except LayerDoesNotFit as error:
         raise NotOnChip((owners[error.position].node, str(error))) from error
-    check_sizes(graph.name, placement.sizes)
-    program = schedule(layers, placement, config, [*context.inputs, *context.constants], segment.outputs)
-    SemaphoreAllocator(config.lanes, {
-        Memory.SCRATCHPAD: config.scratchpad_bytes, Memory.WEIGHTS: config.weight_bytes,
-        Memory.SCRATCH: placement.sizes[Region.SCRATCH], Memory.OUTPUT: placement.sizes[Region.OUTPUT],
-    }).run(program.commands)
-    try:
-        image, streams, records = encode(program, {layer.index: layer.name for layer in layers})
     except FieldOverflow as error:
         owner = next(chip for chip, layer in zip(owners, layers, strict=True) if layer.index == error.layer)
         raise NotOnChip((owner.node, str(error))) from error
-    check_sizes(graph.name, {Region.PROGRAM: len(image)})
-    prediction = predict(program.commands, records, config)
-    step = len(model.steps)
-    offsets = placement.memory
-    sizes = placement.sizes
-    for index, group in groupby(zip(layers, placement.tilings, strict=True), lambda pair: pair[0].index):
+    if len(pieces) > len(layers):
+        with suppress(LayerDoesNotFit, FieldOverflow):
+            plan = min(plan, planned(pieces), key=lambda one: one.prediction.total)
+    return plan
+
+
+def _note_layers(plan: JobPlan, step: int, model: CompiledModel) -> None:
+    """Adds the job's layers to the model's, those that share an index as one."""
+    pairs = sorted(zip(plan.layers, plan.placement.tilings, strict=True), key=lambda pair: pair[0].index)
+    for index, group in groupby(pairs, lambda pair: pair[0].index):
         parts = list(group)
         layer = parts[0][0]
         model.layers.append(LayerInfo(
             index, layer.name, layer.op, tuple(map(int, layer.input_shape)), tuple(map(int, layer.output_shape)),
             sum(part.macs for part, _ in parts), sum(part.weight_bytes for part, _ in parts), step,
-            _plan([tiling for _, tiling in parts], prediction.layers[index])))
-    inputs = tuple(_binding(graph, source.tensor, offsets[name].offset, source.layout, source.table)
-                   for name, source in context.inputs.items())
-    outputs = tuple(_output_binding(context, alias, offsets[alias.tensor].offset) for alias in segment.aliases)
-    return ChipStep(f"{graph.name}:{step}", image, streams, inputs, outputs, sizes[Region.INPUT], sizes[Region.OUTPUT],
-                    sizes[Region.SCRATCH], round(prediction.total, 1))
+            _plan([tiling for _, tiling in parts], plan.prediction.layers[index])))
 
 
 def _binding(graph: Graph, tensor: str, offset: int, layout: Layout, table: bytes | None) -> Binding:

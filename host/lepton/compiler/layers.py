@@ -220,6 +220,12 @@ class ChipLayer:
     cuts: dict[tuple[int, int], list[tuple[Box, list[Box], int]]] = field(default_factory=dict)
 
     @property
+    def read(self) -> list[Image]:
+        """The activations that it reads."""
+        tiles = None if self.computed is None else self.computed.image
+        return [image for image in (self.source, self.residual, tiles) if image is not None]
+
+    @property
     def weighted(self) -> bool:
         """True where it takes weight tiles."""
         return self.weights is not None

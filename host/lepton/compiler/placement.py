@@ -110,12 +110,26 @@ class Placer:
             buffer = self.buffers.setdefault(layer.output.name, _Buffer(layer.output, position, position))
             buffer.last = position  # others may have written other blocks
             buffer.made = True
+        # ROWS may still read while layers behind compute: its memory is free when a layer reads its results.
+        self.ends = [self._end(position) for position in range(len(layers))]
+        for position, end in enumerate(self.ends):
+            buffer = self.buffers[layers[position].source.name]
+            buffer.last = max(buffer.last, end)
         # What several layers write pixel by pixel (`Image.every`) is stored in the same way, from tile buffers.
         scattered = {layer.output.name for layer in layers if layer.output.block_step} & set(outputs)
         scattered |= {layer.output.name for layer in layers if layer.output.channels}  # packed only in memory
         self.kept = frozenset(layer.computed.image.name for layer in layers if layer.computed is not None)
         self.resident = {name for name, b in self.buffers.items()
                          if b.size <= config.scratchpad_bytes and name not in scattered and (b.uses or b.made)}
+
+    def _end(self, position: int) -> int:
+        """The last position at which a layer may still compute."""
+        layer = self.layers[position]
+        if layer.rows is None:
+            return position
+        readers = (later for later in range(position + 1, len(self.layers))
+                   if layer.output.name in {image.name for image in self.layers[later].read})
+        return next(readers, position + 1) - 1
 
     def place(self) -> Placement:
         """Raises `LayerDoesNotFit`."""
@@ -196,13 +210,17 @@ class Placer:
         """Addresses of resident tensors (by name) and tile buffers (by layer); None after another demotion."""
         items = [_Item(name, self.buffers[name].size, self.buffers[name].first, self.buffers[name].last)
                  for name in sorted(self.resident)]
-        items += [_Item(position, t.bytes, position, position) for position, t in enumerate(tilings) if t.bytes]
+        items += [_Item(position, t.bytes, position, self.ends[position])
+                  for position, t in enumerate(tilings) if t.bytes]
         addresses = _first_fit(items, self.config.lanes)
         for item in items:
             if addresses[item.key] + item.size > self.config.scratchpad_bytes:
                 # There is room in total, but not in one piece.
                 candidates = {n for p in range(item.first, item.last + 1) for n in self._alive(p)}
-                self._demote(sorted(candidates), item.first)
+                if candidates:
+                    self._demote(sorted(candidates), item.first)
+                else:  # tile buffers that ROWS would keep longer
+                    self.ends = list(range(len(self.layers)))
                 return None
         return addresses
 

@@ -49,7 +49,8 @@ _STRIDED = 1.18
 
 @dataclass(frozen=True)
 class Prediction:
-    """Cycles of a job: `layers` by layer index, from the end of the layer before, and `total` with what follows."""
+    """Cycles of a job: `layers` by layer index, each from the end of the one that ends before it, and `total` with what
+    follows."""
 
     layers: dict[int, float]
     total: float
@@ -294,6 +295,6 @@ def predict(commands: list[Command], records: dict[Engine, list[int]], config: C
             stream.free, done = store.run(fields, start)
         semaphores.post(fields["post"], done)
         total = max(total, done)
-    order = sorted(ends)
+    order = sorted(ends, key=lambda layer: (ends[layer], layer))
     before = [0.0, *(ends[layer] for layer in order)]
     return Prediction({layer: ends[layer] - past for layer, past in zip(order, before, strict=False)}, total + _DONE)

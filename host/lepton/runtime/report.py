@@ -141,16 +141,16 @@ class Report:
 def job_rows(completion: Completion, layers: Iterable[LayerInfo], config: ChipConfig) -> list[Row]:
     """Rows of one job: differences of consecutive snapshots, then what came after the last.
 
-    `layers` are the job's `LayerInfo`s in order of execution.
+    Layers may overlap: the time of one counts from the end of the one that ended before it.
     """
-    rows: list[Row] = []
+    rows: dict[int, Row] = {}
     before: Mapping[str, int] = {}
-    for layer in layers:
+    known = list(layers)
+    for layer in sorted(known, key=lambda layer: completion.snapshots[layer.index]["CYCLES"]):
         at = completion.snapshots[layer.index]
-        rows.append(_row(layer, before, at, config))
+        rows[layer.index] = _row(layer, before, at, config)
         before = at
-    rows.append(_row(_AFTER_LAST, before, completion.counters, config))
-    return rows
+    return [*(rows[layer.index] for layer in known), _row(_AFTER_LAST, before, completion.counters, config)]
 
 
 _AFTER_LAST = LayerInfo(-1, FINISH, "", (), (), 0, 0)

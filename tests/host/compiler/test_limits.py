@@ -6,7 +6,7 @@ import pytest
 from lepton.arch import PRESETS, Region
 from lepton.arch.commands import Tensor
 from lepton.compiler import compile_graph
-from lepton.compiler.compile import check_sizes
+from lepton.compiler.job_plan import check_sizes
 from lepton.graph import Concat, GraphError, Pad, Resize, Slice, Table, interpret
 
 from tests.host.compiler.compiler_graphs import Builder, golden, random_inputs
