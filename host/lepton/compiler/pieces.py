@@ -32,7 +32,7 @@ def region(image: Image) -> Region:
     if image.channels:
         return Region(image.name, (0, 1), (0, image.height * image.width))
     blocks = image.first_block, image.first_block + image.blocks
-    if image.folded or (image.height > 1 and image.row_bytes != image.width * image.pixel_bytes):
+    if image.folded or image.block_step or (image.height > 1 and image.row_bytes != image.width * image.pixel_bytes):
         return Region(image.name, blocks, (0, image.block_bytes))
     first = image.inset // image.pixel_bytes
     return Region(image.name, blocks, (first, first + image.height * image.width))
