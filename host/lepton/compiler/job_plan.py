@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..arch import Dma, Engine, Region
+from ..arch import Dma, Engine, Region, Stream
 from ..graph import GraphError
 from .commands import Memory
 from .encode import encode
@@ -23,7 +23,7 @@ class JobPlan:
     layers: list[ChipLayer]
     placement: Placement
     image: bytes
-    streams: dict[Engine, tuple[int, int]]
+    streams: dict[Engine, Stream]
     prediction: Prediction
 
 
