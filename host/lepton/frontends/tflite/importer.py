@@ -12,7 +12,7 @@ from lepton.graph import Graph, GraphError, Quantization, Recenter, Reshape
 from lepton.graph.builder import Value
 from lepton.graph.passes import apply
 
-from . import detection, elementwise, layers, moves, parts, shapes, state, unary
+from . import detection, elementwise, layers, lstm, moves, parts, shapes, state, unary
 from .operation import Entry, Operation
 from .reader import read_tflite
 from .records import RawModel, RawOperator
@@ -20,7 +20,7 @@ from .tensors import FileBuilder, Tensors, is_legacy
 from .variables import Variables
 
 CONVERT: dict[str, Entry] = (layers.CONVERT | elementwise.CONVERT | unary.CONVERT | moves.CONVERT | parts.CONVERT
-                             | shapes.CONVERT | detection.CONVERT | state.CONVERT)
+                             | shapes.CONVERT | detection.CONVERT | state.CONVERT | lstm.CONVERT)
 MAX_FOLDED = 1 << 24  # bytes; larger results of constants are computed at run time, to keep compiled files small
 
 _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL")

@@ -55,6 +55,9 @@ OPTIONS = {
     "CUMSUM": ("CumsumOptions", {"exclusive": "Exclusive", "reverse": "Reverse"}),
     "REVERSE_SEQUENCE": ("ReverseSequenceOptions", {"axis": "SeqDim", "batch": "BatchDim"}),
     "TOPK_V2": ("TopKV2Options", {}),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": ("UnidirectionalSequenceLSTMOptions", {
+        "cell_clip": "CellClip", "projection_clip": "ProjClip", "time_major": "TimeMajor",
+        "diagonal": "DiagonalRecurrentTensors", **_ACTIVATION}),
     "SVDF": ("SVDFOptions", {"rank": "Rank", **_ACTIVATION}),
     "VAR_HANDLE": ("VarHandleOptions", {"container": "Container", "name": "SharedName"}),
     "CALL_ONCE": ("CallOnceOptions", {"subgraph": "InitSubgraphIndex"}),

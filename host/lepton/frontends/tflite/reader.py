@@ -182,7 +182,8 @@ class _FileReader:
         where = f"operator {index} ({name})"
         return RawOperator(name, self.indices(operator.InputsAsNumpy(), tensors, f"{where} inputs", absent=True),
                            self.indices(operator.OutputsAsNumpy(), tensors, f"{where} outputs"),
-                           self.options(operator, name, where))
+                           self.options(operator, name, where),
+                           self.indices(operator.IntermediatesAsNumpy(), tensors, f"{where} intermediates"))
 
     def options(self, operator: Any, name: str, where: str) -> dict | None:
         """The fields of the operator's table of options.

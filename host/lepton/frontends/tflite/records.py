@@ -31,6 +31,7 @@ class RawOperator:
     inputs: tuple[int, ...]  # -1: optional and absent
     outputs: tuple[int, ...]
     options: dict | None
+    intermediates: tuple[int, ...] = ()  # tensors that say how values inside the operator are quantized
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from .integers import *  # noqa: F403
 from .interpolate import *  # noqa: F403
 from .layer_norm import *  # noqa: F403
 from .logic import *  # noqa: F403
+from .lstm import *  # noqa: F403
 from .move import *  # noqa: F403
 from .normalize import *  # noqa: F403
 from .pool import *  # noqa: F403
