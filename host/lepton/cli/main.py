@@ -82,6 +82,46 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
                         "five largest values), the five largest values, or a digest (default: %(default)s)")
 
 
+def _add_eval(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    evaluation = commands.add_parser("eval", help="measure a classifier's accuracy: float, int8, and on the chip")
+    evaluation.add_argument("network", metavar="NETWORK", help="a .tflite, .onnx or .pt2 file, or a .lepton file")
+    evaluation.add_argument("--input", required=True, metavar="X.npy", help="inputs along the first axis")
+    evaluation.add_argument("--labels", required=True, metavar="Y.npy", help="the class of each input, from 0")
+    evaluation.add_argument("--config", type=_config, metavar="CHIP", help=_FILE_CONFIG_HELP)
+    evaluation.add_argument("--device", choices=DEVICES, default="golden", help=_DEVICE_HELP)
+    evaluation.add_argument("--json", action="store_true", help="print the figures as JSON")
+    _add_quantization(evaluation, types=False)
+
+
+def _add_models(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    models = commands.add_parser("models", help="networks that ship with Lepton: list them, take one, run one")
+    actions = models.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="their names, with task, size and accuracy")
+    info = actions.add_parser("info", help="one network's card: task, figures, data and licence")
+    for action in (listing, info):
+        action.add_argument("--json", action="store_true", help="print the cards as JSON")
+    get = actions.add_parser("get", help="write a network's file")
+    get.add_argument("-o", "--output", metavar="FILE", help="default: the file's own name, like mnist.tflite")
+    run_model = actions.add_parser("run", help="run a network on its labelled samples")
+    run_model.add_argument("--config", type=_config, default="base", metavar="CHIP", help=_CONFIG_HELP)
+    run_model.add_argument("--device", choices=DEVICES, default="golden", help=_DEVICE_HELP)
+    run_model.add_argument("--images", type=_count, default=100, metavar="N",
+                           help="number of samples, at most those that ship (default: %(default)s)")
+    for action in (info, get, run_model):
+        action.add_argument("name", metavar="NAME", help="as lepton models list names it")
+
+
+def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    bench = commands.add_parser("bench", help="measure networks and single layers, and compare with their goals")
+    bench.add_argument("names", nargs="*", metavar="NAME", help="rows to measure (default: all), like resnet50, "
+                       "gemm_64x64x64, conv_3x3_16x16x32_32, or controller (its costs)")
+    bench.add_argument("--quick", action="store_true", help="only single layers and MLPerf Tiny")
+    bench.add_argument("--config", type=_config, default="base", metavar="CHIP", help=_CONFIG_HELP)
+    bench.add_argument("--memory", choices=MEMORIES, default="default", help="memory profile (default: %(default)s)")
+    bench.add_argument("--output", metavar="FOLDER", default="build",
+                       help="folder for bench.json, bench_layers.json and bench.svg (default: %(default)s)")
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(prog="lepton", description="An open AI chip: compile networks, run them, "
@@ -147,40 +187,9 @@ def make_parser() -> argparse.ArgumentParser:
     report.add_argument("--input", metavar="X.npy", help="the input (default: random values)")
     _add_quantization(report)
 
-    evaluation = commands.add_parser("eval", help="measure a classifier's accuracy: float, int8, and on the chip")
-    evaluation.add_argument("network", metavar="NETWORK", help="a .tflite, .onnx or .pt2 file, or a .lepton file")
-    evaluation.add_argument("--input", required=True, metavar="X.npy", help="inputs along the first axis")
-    evaluation.add_argument("--labels", required=True, metavar="Y.npy", help="the class of each input, from 0")
-    evaluation.add_argument("--config", type=_config, metavar="CHIP", help=_FILE_CONFIG_HELP)
-    evaluation.add_argument("--device", choices=DEVICES, default="golden", help=_DEVICE_HELP)
-    evaluation.add_argument("--json", action="store_true", help="print the figures as JSON")
-    _add_quantization(evaluation, types=False)
-
-    models = commands.add_parser("models", help="networks that ship with Lepton: list them, take one, run one")
-    actions = models.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="their names, with task, size and accuracy")
-    info = actions.add_parser("info", help="one network's card: task, figures, data and licence")
-    for action in (listing, info):
-        action.add_argument("--json", action="store_true", help="print the cards as JSON")
-    get = actions.add_parser("get", help="write a network's file")
-    get.add_argument("-o", "--output", metavar="FILE", help="default: the file's own name, like mnist.tflite")
-    run_model = actions.add_parser("run", help="run a network on its labelled samples")
-    run_model.add_argument("--config", type=_config, default="base", metavar="CHIP", help=_CONFIG_HELP)
-    run_model.add_argument("--device", choices=DEVICES, default="golden", help=_DEVICE_HELP)
-    run_model.add_argument("--images", type=_count, default=100, metavar="N",
-                           help="number of samples, at most those that ship (default: %(default)s)")
-    for action in (info, get, run_model):
-        action.add_argument("name", metavar="NAME", help="as lepton models list names it")
-
-    bench = commands.add_parser("bench", help="measure networks and single layers, and compare with their goals")
-    bench.add_argument("names", nargs="*", metavar="NAME", help="rows to measure (default: all), like resnet50, "
-                       "gemm_64x64x64, conv_3x3_16x16x32_32, or controller (its costs)")
-    bench.add_argument("--quick", action="store_true", help="only single layers and MLPerf Tiny")
-    bench.add_argument("--config", type=_config, default="base", metavar="CHIP", help=_CONFIG_HELP)
-    bench.add_argument("--memory", choices=MEMORIES, default="default", help="memory profile (default: %(default)s)")
-    bench.add_argument("--output", metavar="FOLDER", default="build",
-                       help="folder for bench.json, bench_layers.json and bench.svg (default: %(default)s)")
-
+    _add_eval(commands)
+    _add_models(commands)
+    _add_bench(commands)
     toolkit_arguments.add_parsers(commands, _config, _CONFIG_HELP, _count)
     chip_arguments.add_parser(commands, _config, _CONFIG_HELP)
     cloud_arguments.add_parser(commands)

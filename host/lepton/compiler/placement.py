@@ -51,7 +51,7 @@ class Placement:
 
 
 @dataclass(eq=False)
-class _Buffer:
+class _Placed:
     image: Image
     first: int  # layers that it lives through
     last: int
@@ -97,17 +97,17 @@ class Placer:
         self.inputs = inputs
         self.outputs = outputs
         self.constants = constants
-        self.buffers: dict[str, _Buffer] = {}
+        self.buffers: dict[str, _Placed] = {}
         for position, layer in enumerate(layers):
             for image in (layer.source, layer.residual):
                 if image is not None:
-                    buffer = self.buffers.setdefault(image.name, _Buffer(image, position, position, outside=True))
+                    buffer = self.buffers.setdefault(image.name, _Placed(image, position, position, outside=True))
                     buffer.last = position
                     buffer.uses += 1
             if layer.computed is not None:
                 tiles = layer.computed.image
-                self.buffers.setdefault(tiles.name, _Buffer(tiles, position, position, outside=True)).last = position
-            buffer = self.buffers.setdefault(layer.output.name, _Buffer(layer.output, position, position))
+                self.buffers.setdefault(tiles.name, _Placed(tiles, position, position, outside=True)).last = position
+            buffer = self.buffers.setdefault(layer.output.name, _Placed(layer.output, position, position))
             buffer.last = position  # others may have written other blocks
             buffer.made = True
         # ROWS may still read while layers behind compute: its memory is free when a layer reads its results.

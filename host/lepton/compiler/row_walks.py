@@ -11,7 +11,8 @@ def row_walk(layer: ChipLayer, tile: Tile, blocks: tuple[int, int], source: Area
     """The command for the pixels of a tile, whose channel blocks are `blocks`. The layer's constants are at byte
     `constants` of the scratchpad. first: it is the layer's first command, which brings the table of exponentials."""
     assert layer.rows is not None
-    row, column = tile.rows[0], tile.columns[0]
+    row = tile.rows[0]
+    column = tile.columns[0]
     fields = {
         "opcode": layer.rows.opcode, "layer": layer.index,
         "nx": tile.columns[1] - column, "ny": tile.rows[1] - row, "nz": 1,

@@ -36,13 +36,13 @@ def schedule(layers: list[ChipLayer], placement: Placement, config: ChipConfig, 
     """The program of one job. `inputs` name the buffers that are in memory before it starts, `outputs` those that the
     host reads."""
     program = CommandSequence(constants=bytearray(placement.constants))
-    state = _State(placement, config, program, set(inputs), set(outputs))
+    state = _ScheduleState(placement, config, program, set(inputs), set(outputs))
     for position, layer in enumerate(layers):
         _LayerScheduler(state, position, layer, last=position == len(layers) - 1).run()
     return program
 
 
-class _State:
+class _ScheduleState:
     """What lasts from layer to layer."""
 
     def __init__(self, placement: Placement, config: ChipConfig, program: CommandSequence, inputs: set[str],
@@ -69,7 +69,7 @@ class _State:
 class _LayerScheduler:
     """Appends the commands of one layer, the last of its job or not."""
 
-    def __init__(self, state: _State, position: int, layer: ChipLayer, last: bool):
+    def __init__(self, state: _ScheduleState, position: int, layer: ChipLayer, last: bool):
         self.state = state
         self.layer = layer
         self.config = state.config

@@ -39,7 +39,7 @@ _LEAD = 128
 
 
 @dataclass(eq=False)
-class _Issued:
+class _StreamCommand:
     """A command in its engine's stream. `known[e]` is the last command of engine e that has finished when it starts."""
 
     index: int
@@ -51,7 +51,7 @@ class _Issued:
     fence: bool = False
 
 
-class _History:
+class _LastAccesses:
     """Who last wrote and read each word of one memory, per engine."""
 
     def __init__(self, words: int):
@@ -64,8 +64,8 @@ class SemaphoreAllocator:
 
     def __init__(self, lanes: int, sizes: dict[Memory, int]):
         self.lanes = lanes
-        self.history = {where: _History(-(-size // lanes)) for where, size in sizes.items()}
-        self.issued: dict[Engine, list[_Issued]] = {engine: [] for engine in Engine}
+        self.history = {where: _LastAccesses(-(-size // lanes)) for where, size in sizes.items()}
+        self.issued: dict[Engine, list[_StreamCommand]] = {engine: [] for engine in Engine}
         self.pairs: dict[int, list[tuple[int, int]]] = {}  # semaphore -> (producer, consumer) indices
 
     def run(self, commands: list[Command]) -> None:
@@ -84,7 +84,7 @@ class SemaphoreAllocator:
         stream = self.issued[engine]
         before = stream[-1] if stream else None
         known = list(before.known) if before else [-1] * len(Engine)
-        current = _Issued(len(stream), command.fields.get("layer", 0), known)
+        current = _StreamCommand(len(stream), command.fields.get("layer", 0), known)
         stream.append(current)
         edges, own = self._dependencies(command, current.known)
         self._limit_lead(engine, edges)
@@ -158,11 +158,11 @@ class SemaphoreAllocator:
                     getattr(history, kind)[command.engine, words] = index
 
     @staticmethod
-    def _learn(current: _Issued, done: list[int]) -> None:
+    def _learn(current: _StreamCommand, done: list[int]) -> None:
         current.known = [max(a, b) for a, b in zip(current.known, done, strict=True)]
 
     @staticmethod
-    def _learn_done(current: _Issued, done: list[int]) -> None:
+    def _learn_done(current: _StreamCommand, done: list[int]) -> None:
         current.done = [max(a, b) for a, b in zip(current.done, done, strict=True)]
 
     def _limit_lead(self, engine: Engine, edges: dict[tuple[Engine, int], int]) -> None:

@@ -40,7 +40,7 @@ class LeptonModel:
     facts: Card
     path: Path  # the network's file
     images: np.ndarray  # uint8 (N, height, width), grey values, where the inputs are made of them; else the inputs
-    labels: np.ndarray  # int64 (N,) classes, or what else the metric takes; of length 0 where nobody has labelled them
+    labels: np.ndarray  # int64 (N,) classes, or what else the metric takes; of length 0 without labels
     inputs: np.ndarray  # (N, ...), the network's inputs in the type that it takes
     outputs: np.ndarray  # (N, ...), of the card's reference for `inputs`
     classes: tuple[str, ...]

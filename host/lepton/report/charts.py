@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .data import Data, Layer
+from .data import Data, ReportLayer
 
 # Colours that stand for variables of the page's style; matplotlib knows colours only.
 _INK = "#010203"
@@ -203,7 +203,7 @@ def noise(layers: list[tuple[str, float]]) -> str:
         return _svg(figure)
 
 
-def lost(layer: Layer) -> str:
+def lost(layer: ReportLayer) -> str:
     """Where a layer's cycles went besides computing, the largest first, as text."""
     waits = sorted(
         ((count, cause) for cause, count in layer["causes"].items() if cause != "COMPUTE" and count > 0), reverse=True

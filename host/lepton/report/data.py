@@ -21,7 +21,7 @@ class ReportDataError(ValueError):
     """A file that holds no data of a report; the text says why."""
 
 
-class Layer(TypedDict):
+class ReportLayer(TypedDict):
     """One layer. `causes` add up to `cycles`, by the names of the chip's counters."""
 
     name: str
@@ -38,7 +38,7 @@ class Layer(TypedDict):
     bound: str
 
 
-class Host(TypedDict):
+class HostRow(TypedDict):
     """One step of the host's."""
 
     name: str
@@ -48,7 +48,7 @@ class Host(TypedDict):
     bytes: int
 
 
-class Block(TypedDict):
+class MemoryBlock(TypedDict):
     """One buffer in device memory."""
 
     step: int
@@ -77,9 +77,9 @@ class Data(TypedDict):
     latency_ms: float
     engines: dict[str, float | None]  # share of the cycles in which each is busy; None where nothing was measured
     causes: dict[str, float]
-    layers: list[Layer]
-    host: list[Host]
-    memory: list[Block]
+    layers: list[ReportLayer]
+    host: list[HostRow]
+    memory: list[MemoryBlock]
     evaluation: dict[str, Any] | None  # of `lepton eval --json`
 
 
@@ -147,11 +147,11 @@ def collect(
     }
 
 
-def _measured(model: CompiledModel, report: Report) -> list[Layer]:
+def _measured(model: CompiledModel, report: Report) -> list[ReportLayer]:
     plans: dict[str, list[LayerInfo]] = {}
     for layer in model.layers:
         plans.setdefault(layer.name, []).append(layer)
-    made: list[Layer] = []
+    made: list[ReportLayer] = []
     for row in report.rows:
         known = plans.get(row.name)
         info = known.pop(0) if known else None
@@ -175,7 +175,7 @@ def _measured(model: CompiledModel, report: Report) -> list[Layer]:
     return made
 
 
-def _predicted(model: CompiledModel, layer: LayerInfo) -> Layer:
+def _predicted(model: CompiledModel, layer: LayerInfo) -> ReportLayer:
     """The plan's cycles, divided by what takes longest: the array, or the bus for activations or for weights."""
     plan = layer.plan
     cycles = plan.cycles if plan else 0.0

@@ -21,11 +21,10 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
 
-from .arrivals import Parked, Waiting
+from .arrivals import Handshakes, Parked, Waiting
 from .limits import Buckets, Limits, address_key
 from .refusal import RefusalReport, RequestRefused
 
-USUAL_SECONDS = 2.0  # a handshake takes two round trips, and longer only over the worst links
 SWEEP_SECONDS = 0.25  # between looks at time limits and rates
 ACCEPT_AT_ONCE = 16  # connections in a turn of the event loop: each takes some 50 us
 FULL_SECONDS = 0.1  # pause if the system has no file descriptor left
@@ -56,7 +55,7 @@ class Acceptor:
         self._parked: dict[str, deque[Parked]] = {}  # by address, the oldest first
         self._replacements = Buckets(limits.replacement_rate)
         self._queued: dict[str, deque[Waiting]] = {}  # by address; the first address is served next
-        self._handshakes: dict[str, dict[asyncio.Task[None], float]] = {}  # by address: when each began
+        self._handshakes = Handshakes()
         self._rates = Buckets(limits.handshake_rate)
         self._strangers = Buckets(limits.stranger_rate)
         self.mistakes = Buckets(limits.mistakes)
@@ -99,7 +98,7 @@ class Acceptor:
         """Connections by stage."""
         waiting = sum(map(len, self._waiting.values()))
         queued = sum(map(len, self._queued.values()))
-        shaking = sum(map(len, self._handshakes.values()))
+        shaking = self._handshakes.count
         parked = sum(map(len, self._parked.values()))
         return {"silent": waiting - queued, "parked": parked, "queued": queued, "handshake": shaking,
                 "open": self._open - waiting - parked - shaking}
@@ -194,8 +193,8 @@ class Acceptor:
     def _serve(self) -> None:
         """Start the handshakes that the limits permit, one of each address in turn."""
         for key in list(self._queued):
-            if sum(map(len, self._handshakes.values())) >= self._limits.handshakes:
-                self._make_room(key)
+            if self._handshakes.count >= self._limits.handshakes:
+                self._handshakes.make_room(key, self._loop.time())
                 continue
             queue = self._queued[key]
             started = False
@@ -203,7 +202,7 @@ class Acceptor:
                 waiting = queue.popleft()
                 self._forget(waiting)
                 task = self._start(self._shake_hands(waiting))
-                self._handshakes.setdefault(key, {})[task] = self._loop.time()
+                self._handshakes.begin(key, task, self._loop.time())
                 task.add_done_callback(partial(self._handshake_ended, key))
                 started = True
                 if len(self._queued) > 1:
@@ -216,7 +215,7 @@ class Acceptor:
     def _may_start(self, key: str) -> bool:
         if key in self._proxies:
             return True
-        if len(self._handshakes.get(key, ())) >= self._limits.address_handshakes:
+        if self._handshakes.of(key) >= self._limits.address_handshakes:
             return False
         rates = self._rates if self.mistakes.level(key) >= 1 else self._strangers
         return rates.take(key) == 0
@@ -235,24 +234,9 @@ class Acceptor:
             waiting.plain.close()
 
     def _handshake_ended(self, key: str, task: asyncio.Task[None]) -> None:
-        group = self._handshakes[key]
-        del group[task]
-        if not group:
-            del self._handshakes[key]
+        self._handshakes.end(key, task)
         if self._queued:
             self._loop.call_soon(self._serve)
-
-    def _make_room(self, key: str) -> None:
-        """All handshakes are taken, and `key` has one to do: end the oldest one of an address that has more, or any
-        that takes much longer than usual."""
-        most = max(self._handshakes, key=lambda address: len(self._handshakes[address]))
-        if len(self._handshakes[most]) > len(self._handshakes.get(key, ())) + 1:
-            next(iter(self._handshakes[most])).cancel()
-            return
-        oldest = (next(iter(group.items())) for group in self._handshakes.values())
-        task, since = min(oldest, key=lambda item: item[1])
-        if since + USUAL_SECONDS < self._loop.time():
-            task.cancel()
 
     async def _sweep(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""The log of changes has everything that changes rights, and shows when somebody has altered it."""
+"""The log of changes has everything that changes rights, and shows when it was altered."""
 
 import threading
 

@@ -119,7 +119,7 @@ def test_stops_within_two_seconds(tmp_path):
             before = time.monotonic()
             assert service.stop() == 0
             seconds = time.monotonic() - before
-        assert seconds < 20  # 2 s by its own limits; tests run beside others on few processors
+        assert seconds < 20  # 2 s by its own limits; other tests run at the same time on few processors
 
 
 def children(pid):

@@ -1,4 +1,4 @@
-"""The root is replaced while devices work; nobody who has rotated in between is locked out."""
+"""The root is replaced while devices work; a device that has rotated in between is not locked out."""
 
 
 import json
@@ -37,7 +37,8 @@ def test_rotation(tmp_path, capsys):
         home = ["--home", str(service.home.folder)]
         camera, late = (service.enrol("device", "acme", name) for name in ("cam7", "late"))
         alice = service.enrol("reader", "acme", "alice")
-        spool, other = camera.spool(), late.spool()
+        spool = camera.spool()
+        other = late.spool()
         assert put(service, camera.credentials, spool.next())
         assert put(service, late.credentials, other.next())
         first = Authority(service.home.folder / "authority").root
@@ -100,7 +101,8 @@ def test_interrupted_finish(database, tmp_path):
 
 def test_roots_of_a_service_with_the_operators_own_certificate_are_not_learnt(tmp_path):
     """The device trusts the operator's authority for TLS, and nothing of the service's."""
-    operators, services = Authority(tmp_path / "a"), Authority(tmp_path / "b")
+    operators = Authority(tmp_path / "a")
+    services = Authority(tmp_path / "b")
     credentials = Credentials(tmp_path)
     credentials.authority.write_text(operators.root_pem)
     credentials._learn(services.root_pem)

@@ -167,7 +167,8 @@ def test_workers_share_rates_and_sums():
     rates = [name for name, value in vars(whole).items() if isinstance(value, Rate)]
     assert len(rates) >= 9
     for name in rates:
-        one, part = getattr(whole, name), getattr(share, name)
+        one = getattr(whole, name)
+        part = getattr(share, name)
         assert part.per_second * 4 == one.per_second
         assert part.burst * 4 == one.burst
     assert (share.incoming, share.tenant_incoming) == (whole.incoming // 4, whole.tenant_incoming // 4)

@@ -41,7 +41,8 @@ def softmax(context: Context, node: ChipNode, index: int, phase: Phase, op: Soft
     layer = _row_layer(context, node, index, phase, op)
     source, output = (context.graph.tensors[name] for name in (node.node.inputs[0], node.node.outputs[0]))
     layer.out_zero = output.zero_point
-    multiplier, shift = 0, _FIXED_SHIFT
+    multiplier = 0
+    shift = _FIXED_SHIFT
     if context.graph.arithmetic is Arithmetic.FIXED:
         table = fixed_exponentials(scale_of(source), op.beta)
     else:
@@ -111,9 +112,10 @@ def _factor(value: float) -> tuple[int, int]:
     multiplier = round(fraction * 2**31)
     shift = 31 - exponent
     if fraction == 0.5:  # a power of two needs no multiplier
-        multiplier, shift = 0, shift + 1
-    if multiplier == 2**31:
-        multiplier, shift = 0, shift
+        multiplier = 0
+        shift += 1
+    if multiplier == 2**31:  # rounded up to a power of two
+        multiplier = 0
     if not 0 <= shift <= 31:
         raise GraphError(f"the output's scale must be from 2**-31 to 1, not {1 / value}")
     return multiplier, shift

@@ -144,7 +144,9 @@ def _weigh(context: Context, layer: ChipLayer, node: ChipNode, op: Op, weights: 
 def _divide(context: Context, layer: ChipLayer, node: ChipNode, op: Op, total: int) -> None:
     """Let a layer divide its sums by `total` and round as the host's kernel does."""
     bias = 0
-    multiplier, left, right = 1 << 30, 1, total.bit_length() - 1  # a power of two, see `Weights`
+    multiplier = 1 << 30
+    left = 1
+    right = total.bit_length() - 1  # `total` is a power of two, see `Weights`
     if isinstance(op, Bilinear):
         source, output = (context.graph.tensors[name] for name in (node.node.inputs[0], node.node.outputs[0]))
         multiplier, shift = quantize.float_multiplier(np.float32(interpolation_scale(source, output, total)))

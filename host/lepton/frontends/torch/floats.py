@@ -18,7 +18,7 @@ from lepton.graph.numerics.aten_pools import FIRST_ONLY
 from lepton.graph.numerics.aten_reductions import SEVERAL
 
 from .context import ImportContext, dtype_of, name_of_dtype
-from .hosts import Host
+from .hosts import HostOperator
 from .moves import host_move
 from .nodes import described, name_of
 from .operators import known
@@ -97,7 +97,7 @@ def _standard(context: ImportContext, node: Node) -> Value | None:
     return context.images.emit(host.operator(arguments), values, output, node.name)
 
 
-def _operands(context: ImportContext, node: Node, host: Host) -> list[Value] | None:
+def _operands(context: ImportContext, node: Node, host: HostOperator) -> list[Value] | None:
     """The operands as float32; None where one is computed and has another type, or has too few dimensions."""
     if host.operands == 1:
         source = context.arguments(node).operand()

@@ -13,7 +13,7 @@ from .windows import stated_scales
 
 
 @dataclass(frozen=True)
-class Host:
+class HostOperator:
     """`operator` makes the graph's operator, for the first `operands` arguments of the node."""
 
     operator: Callable[[Arguments], Op]
@@ -23,19 +23,19 @@ class Host:
     images: bool = False  # (N, C, H, W) for PyTorch, (N, H, W, C) in the graph
 
 
-def always(op: Op, operands: int = 1, least_rank: int = 0) -> Host:
+def always(op: Op, operands: int = 1, least_rank: int = 0) -> HostOperator:
     """An operator whose attributes do not depend on the arguments."""
-    return Host(lambda arguments: op, operands, least_rank)
+    return HostOperator(lambda arguments: op, operands, least_rank)
 
 
-def reduced(kind: str) -> Host:
+def reduced(kind: str) -> HostOperator:
     def operator(arguments: Arguments) -> Op:
         rank = arguments.tensor_of(arguments.operand()).ndim
         axes = arguments.integers("dim") if arguments.has("dim") else ()
         keep_dims = arguments.flag("keepdim") if arguments.has("keepdim") else False
         return Reduce(kind, tuple(sorted(axis % rank for axis in axes or range(rank))), keep_dims)
 
-    return Host(operator)
+    return HostOperator(operator)
 
 
 def _softmax(arguments: Arguments) -> Op:
@@ -55,6 +55,6 @@ def _bilinear(arguments: Arguments) -> Op:
     return Resize((height, width), "bilinear", "half_pixel", scales=stated_scales(arguments))
 
 
-SOFTMAX = Host(_softmax)
-CAST = Host(_cast, converts=True)
-BILINEAR = Host(_bilinear, images=True)
+SOFTMAX = HostOperator(_softmax)
+CAST = HostOperator(_cast, converts=True)
+BILINEAR = HostOperator(_bilinear, images=True)

@@ -17,7 +17,8 @@ class GateObserver(MinMaxObserver):
         return torch.tensor([max(self._largest() / 127, _LEAST)]), torch.zeros(1, dtype=torch.int32)
 
     def _largest(self) -> float:
-        least, most = float(self.min_val), float(self.max_val)
+        least = float(self.min_val)
+        most = float(self.max_val)
         return max(-least, most) if math.isfinite(least) and math.isfinite(most) else 0.0
 
 

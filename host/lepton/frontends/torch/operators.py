@@ -16,7 +16,7 @@ from torch.fx import Node
 from lepton.graph import Add, Div, MatMul, Maximum, Minimum, Mul, Sub, Unary
 
 from . import steps
-from .hosts import BILINEAR, CAST, SOFTMAX, Host, always, reduced
+from .hosts import BILINEAR, CAST, SOFTMAX, HostOperator, always, reduced
 from .steps import Join, Part, Step
 
 aten = torch.ops.aten
@@ -56,7 +56,7 @@ WITH_WEIGHTS = (Kind.CONVOLUTION, Kind.TRANSPOSED, Kind.LINEAR)
 @dataclass(frozen=True)
 class Operator:
     kind: Kind = Kind.FLOAT
-    host: Host | None = None
+    host: HostOperator | None = None
     step: Step | None = None
     join: Join | None = None
     part: Part | None = None

@@ -42,7 +42,7 @@ def with_recurrent_steps(module: GraphModule) -> GraphModule:
     nodes = [node for node in module.graph.nodes if is_recurrent(node)]
     for node in nodes:
         with module.graph.inserting_before(node):
-            results = _Layer(module, node).results() if node.target in _LAYERS else _of_cell(module, node)
+            results = _StackedLayers(module, node).results() if node.target in _LAYERS else _of_cell(module, node)
         if len(results) == 1 and node.target in _CELLS:
             node.replace_all_uses_with(results[0])
         for user in list(node.users):
@@ -68,7 +68,7 @@ def _of_cell(module: GraphModule, node: Node) -> list[Node]:
     return [h] if cell.c is None else [h, cell.c]
 
 
-class _Layer:
+class _StackedLayers:
     """A recurrent layer of one or more levels, in one direction or two."""
 
     def __init__(self, module: GraphModule, node: Node):

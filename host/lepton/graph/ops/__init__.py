@@ -35,6 +35,7 @@ from .head_product import *  # noqa: F403
 from .integers import *  # noqa: F403
 from .interpolate import *  # noqa: F403
 from .layer_norm import *  # noqa: F403
+from .log_softmax import *  # noqa: F403
 from .logic import *  # noqa: F403
 from .lstm import *  # noqa: F403
 from .move import *  # noqa: F403

@@ -1,6 +1,6 @@
 """Softmax: TFLite's integer one, ONNX Runtime's QLinearSoftmax, and in float32.
 
-Sources: tensorflow/lite/kernels/internal/reference/{softmax,log_softmax}.h and integer_ops/log_softmax.h;
+Sources: tensorflow/lite/kernels/internal/reference/softmax.h;
 onnxruntime/contrib_ops/cpu/quantization/qlinear_softmax.cc.
 """
 
@@ -14,24 +14,22 @@ from ..core import Arithmetic, Call, Op, OperandList, Shape, Signature, Tensor
 from ..numerics import compiled, onnxruntime_kernels
 from ..numerics.fixedpoint import (
     exp_on_negative_values,
-    multiply_by_quantized_multiplier,
     one_over_one_plus_x,
     quantize_multiplier,
     rounding_divide,
 )
 from ..numerics.fixedpoint import saturating_doubling_high_multiply as high_multiply
-from ..numerics.functions import bit_length, logarithm
+from ..numerics.functions import bit_length
 from ..operands import OfOne
 from .conditions import axis_of, dims, int8, of_type, require, same_type
 
-__all__ = ["LogSoftmax", "Softmax", "fixed_exponentials", "quotient_factor"]
+__all__ = ["Softmax", "fixed_exponentials", "quotient_factor"]
 
-_INTEGER_BITS = 5  # kScaledDiffIntegerBits: integer bits of the scaled difference to the maximum
-_ACCUMULATION_BITS = 12  # kAccumulationIntegerBits: integer bits of the sum of exponentials
+INTEGER_BITS = 5  # kScaledDiffIntegerBits: integer bits of the scaled difference to the maximum
+ACCUMULATION_BITS = 12  # kAccumulationIntegerBits: integer bits of the sum of exponentials
 _TABLES = 256  # tables of exponentials that are kept, of 4 KiB each; a network has one for each input scale
 _BLOCK = 1 << 14  # values at a time: 128 KiB of int64 stay in the second-level cache
 _LONGEST = 1 << 13  # a row with fewer elements, each of which adds at most 2**19, has a sum of 32 bits
-_LOG_BITS = 4  # integer bits of the logarithm, whose output has the scale 1/16
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class Softmax(Op):
                     f"the output must have scale 1/256 and zero point -128, not {output.scale!s} and "
                     f"{output.zero_point}")
             factor = self.beta * float(x.scale)
-            # PreprocessSoftmaxScaling makes a multiplier above 1 of beta * scale * 2**26 (31 - _INTEGER_BITS bits).
+            # PreprocessSoftmaxScaling makes a multiplier above 1 of beta * scale * 2**26 (31 - INTEGER_BITS bits).
             require(factor * 2**26 >= 1, f"beta times the input's scale must be at least 2**-26, not {factor}")
 
     def _loop(self, call: Call) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -78,7 +76,7 @@ class Softmax(Op):
             return None
         arguments: tuple[object, ...]
         if call.fixed:
-            arguments = _tables(*_input_factor(float(source.scale), self.beta))
+            arguments = fixed_tables(*input_factor(float(source.scale), self.beta))
         else:
             arguments = *_float_table(call, columns), output.zero_point
         buffer = np.int64 if call.fixed else np.float32
@@ -181,12 +179,12 @@ def quotient_factor(output_scale: np.float32 | float, arithmetic: Arithmetic) ->
     return float(factor if arithmetic is Arithmetic.TORCH else np.floor(factor))
 
 
-def _input_factor(factor: float, beta: float) -> tuple[int, int, int]:
+def input_factor(factor: float, beta: float) -> tuple[int, int, int]:
     """(multiplier, left shift) that scale differences to the maximum to 5 integer bits, and the largest difference
     that counts (CalculateInputRadius in quantization_util.cc)."""
-    real = float(np.float32(beta)) * float(np.float32(factor)) * (1 << (31 - _INTEGER_BITS))
+    real = float(np.float32(beta)) * float(np.float32(factor)) * (1 << (31 - INTEGER_BITS))
     multiplier, left = quantize_multiplier(min(real, 2.0**31 - 1))
-    radius = int(np.floor(((1 << _INTEGER_BITS) - 1) * 2.0 ** (31 - _INTEGER_BITS) / 2.0**left))
+    radius = int(np.floor(((1 << INTEGER_BITS) - 1) * 2.0 ** (31 - INTEGER_BITS) / 2.0**left))
     return multiplier, left, radius
 
 
@@ -196,14 +194,14 @@ def _exponentials(rows: np.ndarray, multiplier: int, left: int, radius: int
     difference = rows - rows.max(axis=1, keepdims=True)
     counts = difference >= -radius
     scaled = high_multiply(difference * (1 << left), multiplier)
-    exponentials = np.where(counts, exp_on_negative_values(np.where(counts, scaled, 0), _INTEGER_BITS), 0)
-    total = np.where(counts, rounding_divide(exponentials, _ACCUMULATION_BITS), 0).sum(axis=1, keepdims=True)
+    exponentials = np.where(counts, exp_on_negative_values(np.where(counts, scaled, 0), INTEGER_BITS), 0)
+    total = np.where(counts, rounding_divide(exponentials, ACCUMULATION_BITS), 0).sum(axis=1, keepdims=True)
     return scaled, counts, exponentials, total
 
 
 def fixed_softmax(x: np.ndarray, factor: float, beta: float) -> np.ndarray:
     """TFLite's int8 SOFTMAX over the last axis; `factor` is the input's scale, the output's are 1/256 and -128."""
-    exponentials, parts = _tables(*_input_factor(factor, beta))
+    exponentials, parts = fixed_tables(*input_factor(factor, beta))
     rows = x.reshape(-1, x.shape[-1])
     result = np.empty(rows.shape, np.int8)
     loop = compiled.loop("softmax_fixed", rows.size) if rows.shape[1] < _LONGEST else None
@@ -217,7 +215,7 @@ def fixed_softmax(x: np.ndarray, factor: float, beta: float) -> np.ndarray:
         total = parts.take(below).sum(axis=1, keepdims=True, dtype=np.int64)
         headroom = 32 - bit_length(total)
         inverse = one_over_one_plus_x(((total << headroom) & 0xFFFFFFFF) - (1 << 31))
-        shift = _ACCUMULATION_BITS - headroom + 31 - 8
+        shift = ACCUMULATION_BITS - headroom + 31 - 8
         made = exponentials.take(below)  # none is below 0, so halves are rounded up
         made *= inverse
         made += 1 << 30
@@ -231,85 +229,11 @@ def fixed_softmax(x: np.ndarray, factor: float, beta: float) -> np.ndarray:
 
 def fixed_exponentials(scale: float, beta: float) -> np.ndarray:
     """exp(-beta * scale * d) for the differences d from 0 to 255, int64 in Q0.31, as TFLite's int8 SOFTMAX has them."""
-    return _tables(*_input_factor(scale, beta))[0]
+    return fixed_tables(*input_factor(scale, beta))[0]
 
 
 @lru_cache(maxsize=_TABLES)
-def _tables(multiplier: int, left: int, radius: int) -> tuple[np.ndarray, np.ndarray]:
+def fixed_tables(multiplier: int, left: int, radius: int) -> tuple[np.ndarray, np.ndarray]:
     """Of the 256 differences from the maximum: int64 exponentials, and what they add to the sum; 0 beyond `radius`."""
     _, counts, exponentials, _ = _exponentials(-np.arange(256)[None], multiplier, left, radius)
-    return exponentials[0], np.where(counts, rounding_divide(exponentials, _ACCUMULATION_BITS), 0)[0]
-
-
-@dataclass(frozen=True)
-class LogSoftmax(Op):
-    """input: x int8 (TFLite LOG_SOFTMAX) or float32; the logarithm of the softmax over the last axis.
-
-    An int8 output has scale 1/16 and zero point 127.
-    """
-
-    def infer(self, inputs: OperandList[Tensor]) -> tuple[Shape, np.dtype]:
-        axis_of(-1, len(inputs[0].shape))
-        return dims(inputs[0].shape), np.dtype(inputs[0].dtype)
-
-    def check(self, signature: Signature) -> None:
-        x = signature.inputs[0]
-        output = signature.output
-        of_type(x, np.int8, np.float32)
-        if same_type(x, output) != np.int8:
-            return
-        int8(x, output)
-        require(signature.fixed, "LogSoftmax of int8 is not supported outside of TFLite networks")
-        require(float(output.scale) == 1 / 16 and output.zero_point == 127, "the output must have scale 1/16 and zero "
-                f"point 127, not {output.scale!s} and {output.zero_point}")
-        require(float(x.scale) * 2**26 > 1, f"the input's scale must be above 2**-26, not {x.scale}")
-
-    def compute(self, call: Call) -> np.ndarray:
-        x = call.x
-        if not call.quantized:
-            kernel = self._real_loops(call)
-            if kernel is not None:
-                return call.through(kernel)
-            # reference/log_softmax.h: exponentials are added one after the other.
-            shifted = x - x.max(axis=-1, keepdims=True)
-            return shifted - np.log(np.add.accumulate(np.exp(shifted), axis=-1)[..., -1:])
-        multiplier, left, radius = call.once("factor", lambda: _input_factor(float(call.inputs[0].scale), 1.0))
-        scaled, parts = call.once("tables", lambda: (high_multiply(-np.arange(256) * (1 << left), multiplier),
-                                                     _tables(multiplier, left, radius)[1]))
-        reverse = call.once("reverse", lambda: quantize_multiplier((1 << (31 - left)) / multiplier))
-        rows = x.reshape(-1, x.shape[-1])
-        loop = compiled.loop("log_softmax", rows.size, call.often)
-        if loop is not None:
-            result = np.empty(rows.shape, np.int8)
-            loop(rows, scaled, parts, _INTEGER_BITS, radius, *reverse, result)
-            return result.reshape(x.shape)
-        below = rows.max(axis=1, keepdims=True).view(np.uint8) - rows.view(np.uint8)  # 0 to 255
-        total = parts.take(below).sum(axis=1, dtype=np.int64)
-        known, places = np.unique(total, return_inverse=True)  # few of many rows
-        logs = logarithm(known, _ACCUMULATION_BITS, _INTEGER_BITS)
-        log = logs.take(places)
-        least = np.maximum(-radius - 1, multiply_by_quantized_multiplier(logs - 2**31, *reverse)).take(places)
-        output = rounding_divide(scaled.take(below) - log[:, None], 31 - _INTEGER_BITS - _LOG_BITS) + 127
-        counts = -below.astype(np.int64) > least[:, None]
-        return np.where(counts, np.clip(output, -128, 127), -128).astype(np.int8).reshape(x.shape)
-
-    def _real_loops(self, call: Call) -> OfOne | None:
-        """Of float32, but for numpy's exponentials and logarithms; None where numpy is to compute all of it."""
-        less = compiled.loop("less_largest", call.x.size, call.often)
-        add = compiled.loop("sums_of_rows", call.x.size, call.often)
-        subtract = compiled.loop("less_of_rows", call.x.size, call.often)
-        if less is None or add is None or subtract is None or call.x.dtype != np.float32 or not call.x.size:
-            return None
-        shape = call.x.shape
-        columns = shape[-1]
-        rows = call.x.size // columns
-
-        def kernel(x: np.ndarray) -> np.ndarray:
-            shifted = np.empty((rows, columns), np.float32)
-            less(x.reshape(rows, columns), 1.0, shifted)
-            logs = np.empty(rows, np.float32)
-            add(np.exp(shifted), logs)
-            np.log(logs, out=logs)
-            subtract(shifted, logs)
-            return shifted.reshape(shape)
-        return kernel
+    return exponentials[0], np.where(counts, rounding_divide(exponentials, ACCUMULATION_BITS), 0)[0]

@@ -6,7 +6,7 @@ Front ends use it too: what a file writes as a padding and a convolution is one 
 from dataclasses import replace
 
 from .. import Graph, Node, Pad, Padding, Transpose
-from .rewrite import readers, with_nodes
+from .rewrite import match, readers, with_nodes
 
 Pads = dict[str, tuple[Node, Padding]]  # result of a Pad -> its node, and the border that it adds
 
@@ -31,13 +31,14 @@ def fold_pads(graph: Graph) -> Graph:
 
 def _border(graph: Graph, node: Node) -> Padding | None:
     """The rows and columns of zero points that the node adds; None where it does anything else."""
-    if not isinstance(node.op, Pad) or node.op.mode != "constant" or len(node.op.widths) != 4:
+    pad = match(node, Pad)
+    if pad is None or pad.op.mode != "constant" or len(pad.op.widths) != 4:
         return None
-    batch, rows, columns, channels = node.op.widths
+    batch, rows, columns, channels = pad.op.widths
     x = graph.tensors[node.inputs[0]]
     if batch != (0, 0) or channels != (0, 0) or x.data is not None or x.quantization is None:
         return None
-    return (rows, columns) if node.op.value == x.zero_point else None
+    return (rows, columns) if pad.op.value == x.zero_point else None
 
 
 def _wider(node: Node, pads: Pads) -> Node:
@@ -64,17 +65,18 @@ def _transposes_first(graph: Graph) -> Graph:
         after = users.get(node.outputs[0], [])
         if id(node) in done:
             continue
-        if (not isinstance(node.op, Pad) or len(after) != 1 or not isinstance(after[0].op, Transpose)
-                or node.outputs[0] in graph.outputs):
+        pad = match(node, Pad)
+        transpose = match(after[0], Transpose) if len(after) == 1 else None
+        if pad is None or transpose is None or node.outputs[0] in graph.outputs:
             nodes.append(node)
             continue
-        order = after[0].op.order
+        order = transpose.op.order
         x = tensors[node.inputs[0]]
         between = replace(tensors[node.outputs[0]], shape=tuple(x.shape[axis] for axis in order))
         tensors[between.name] = between
-        widths = tuple(node.op.widths[axis] for axis in order)
-        nodes.append(replace(after[0], inputs=[x.name], outputs=[between.name]))
-        nodes.append(replace(node, inputs=[between.name], outputs=list(after[0].outputs),
-                             op=replace(node.op, widths=widths)))
-        done.add(id(after[0]))
+        widths = tuple(pad.op.widths[axis] for axis in order)
+        nodes.append(replace(transpose.node, inputs=[x.name], outputs=[between.name]))
+        nodes.append(replace(node, inputs=[between.name], outputs=list(transpose.node.outputs),
+                             op=replace(pad.op, widths=widths)))
+        done.add(id(transpose.node))
     return with_nodes(graph, nodes, tensors)

@@ -15,23 +15,25 @@ from .. import HeadProduct, MatMul, Node, Op, Reshape, Slice, Tensor, Transpose
 from ..core import Graph
 from ..operands import Pair
 from .collapse_moves import LARGEST, places_of
-from .rewrite import readers, unique, with_nodes
+from .rewrite import Match, match, readers, unique, with_nodes
 
 Origins = tuple[Pair, ...]  # (pixel, channel) of the first element of each head
 
 
 def head_products(graph: Graph) -> Graph:
     """Replaces every `MatMul` of two computed int8 tensors; moves that nothing else reads become unused."""
-    if not any(_suits(graph, node) for node in graph.nodes):
+    if not any(_suitable(graph, node) for node in graph.nodes):
         return graph
     return _HeadProducts(graph).run()
 
 
-def _suits(graph: Graph, node: Node) -> bool:
-    if not isinstance(node.op, MatMul) or len(list(filter(None, node.inputs))) != 2:
-        return False
+def _suitable(graph: Graph, node: Node) -> Match[MatMul] | None:
+    """The node if it is a product of two computed int8 tensors whose elements `collapse_moves` follows."""
+    product = match(node, MatMul)
     operands = [graph.tensors[name] for name in node.inputs if name]
-    return all(t.data is None and np.dtype(t.dtype) == np.int8 and prod(t.shape) <= LARGEST for t in operands)
+    fits = len(operands) == 2 and all(
+        t.data is None and np.dtype(t.dtype) == np.int8 and prod(t.shape) <= LARGEST for t in operands)
+    return product if fits else None
 
 
 class _HeadProducts:
@@ -49,7 +51,8 @@ class _HeadProducts:
         for node in self.graph.nodes:
             if node.outputs[0] in replaced:
                 continue
-            made = self.product(node, node.op) if isinstance(node.op, MatMul) and _suits(self.graph, node) else None
+            found = _suitable(self.graph, node)
+            made = None if found is None else self.product(found.node, found.op)
             if made is None:
                 self.nodes.append(node)
             else:
@@ -99,7 +102,7 @@ class _HeadProducts:
             shape = tuple(map(int, self.tensors[found[0]].shape))
             if len(shape) > 3 and (len(shape) > 4 or shape[0] != 1):  # not one image
                 shape = (prod(shape[:-2]), *shape[-2:])
-            return self.moved(Reshape(shape), found[0], shape, self.tensors[found[0]]), found[1]
+            return self.reshaped(found[0], shape, self.tensors[found[0]]), found[1]
         return None if crossed is None else self.exchanged(*crossed, places.shape[2], places.shape[1])
 
     def roots(self, tensor: Tensor, places: np.ndarray) -> Iterator[tuple[Tensor, np.ndarray]]:
@@ -124,8 +127,7 @@ class _HeadProducts:
         key = root.name, pixels, (low, high)
         if key not in self.transposed:
             images = count // pixels
-            name = self.moved(Reshape((images, pixels, int(root.shape[-1]))), root.name,
-                              (images, pixels, int(root.shape[-1])), root)
+            name = self.reshaped(root.name, (images, pixels, int(root.shape[-1])), root)
             if high - low < root.shape[-1]:
                 name = self.moved(Slice((0, 0, low), (images, pixels, high), (1, 1, 1)), name,
                                   (images, pixels, high - low), root)
@@ -133,9 +135,11 @@ class _HeadProducts:
         return self.transposed[key], tuple((pixel // pixels * (high - low) + channel - low, 0)
                                            for pixel, channel in origins)
 
+    def reshaped(self, name: str, shape: tuple[int, ...], like: Tensor) -> str:
+        same = tuple(map(int, self.tensors[name].shape)) == shape
+        return name if same else self.moved(Reshape(shape), name, shape, like)
+
     def moved(self, op: Op, name: str, shape: tuple[int, ...], like: Tensor) -> str:
-        if isinstance(op, Reshape) and tuple(map(int, self.tensors[name].shape)) == shape:
-            return name
         made = self.new(f"{name}.moved", shape, like)
         self.nodes.append(Node(op, [name], [made], made))
         return made

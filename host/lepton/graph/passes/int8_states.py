@@ -7,7 +7,7 @@ import numpy as np
 from .. import Dequantize, Graph, NetworkState, Node, Quantize, Reshape, Tensor
 from ..interpret import compute
 from ..ops.conditions import same_reals
-from .rewrite import readers, unique
+from .rewrite import Chains, match, readers, unique
 
 
 def int8_states(graph: Graph) -> Graph:
@@ -24,14 +24,13 @@ def int8_states(graph: Graph) -> Graph:
 
 def _kept_codes(graph: Graph, state: NetworkState) -> Tensor | None:
     """The int8 value whose real numbers the state holds; None for other states."""
-    producers = {node.outputs[0]: node for node in graph.nodes}
-    node = producers.get(state.written)
-    while node is not None and isinstance(node.op, Reshape):
-        node = producers.get(node.inputs[0])
-    if node is None or not isinstance(node.op, Dequantize):
+    chains = Chains(graph)
+    written, _ = chains.before(state.written, Reshape)
+    last = chains.made(written, Dequantize)
+    if last is None:
         return None
-    codes = graph.tensors[node.inputs[0]]
-    quantized = [graph.result(user) for user in readers(graph).get(state.read, ()) if isinstance(user.op, Quantize)]
+    codes = graph.tensors[last.source]
+    quantized = [graph.result(user) for user in readers(graph).get(state.read, ()) if match(user, Quantize)]
     if np.dtype(codes.dtype) != np.int8 or codes.parameters.scale.size != 1 or codes.data is not None:
         return None
     return codes if all(same_reals(made, codes) for made in quantized) else None
@@ -50,7 +49,7 @@ def _with_codes(graph: Graph, state: NetworkState, codes: Tensor) -> Graph:
     for node in graph.nodes:
         if node.outputs[0] == state.written:
             nodes.append(Node(Reshape(tuple(shape)), [codes.name], [state.written], node.name))
-        elif isinstance(node.op, Quantize) and node.inputs[0] == state.read:
+        elif match(node, Quantize) and node.inputs[0] == state.read:
             nodes.append(Node(Reshape(tuple(shape)), [state.read], list(node.outputs), node.name))
         elif state.read in node.inputs:
             needs_real = True

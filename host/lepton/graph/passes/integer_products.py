@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import Arithmetic, Dequantize, Div, Graph, GraphError, MatMul, Mul, Node, Quantization, Quantize, Table, Tensor
 from ..ops.move import Move
-from .rewrite import readers, unique, with_nodes
+from .rewrite import Chains, Match, match, unique, with_nodes
 
 _SAME = bytes(value & 255 for value in range(-128, 128))  # the Table that changes no byte
 
@@ -20,35 +20,37 @@ def integer_products(graph: Graph) -> Graph:
     """
     if graph.arithmetic is not Arithmetic.TORCH:
         return graph
-    return _Products(graph).run()
+    return _IntegerProducts(graph).run()
 
 
-class _Products:
+class _IntegerProducts:
     def __init__(self, graph: Graph):
         self.graph = graph
         self.tensors = dict(graph.tensors)
-        self.producers = {node.outputs[0]: node for node in graph.nodes}
-        self.readers = readers(graph)
+        self.chains = Chains(graph)
 
     def run(self) -> Graph:
         nodes: list[Node] = []
         for node in self.graph.nodes:
-            nodes += (self._product(node) if isinstance(node.op, Quantize) else None) or [node]
+            last = match(node, Quantize)
+            nodes += (None if last is None else self._product(last)) or [node]
         return with_nodes(self.graph, nodes, self.tensors)
 
-    def _product(self, last: Node) -> list[Node] | None:
-        """What replaces the Quantize `last`; None where it is not of such a product."""
+    def _product(self, last: Match[Quantize]) -> list[Node] | None:
+        """What replaces a Quantize; None where it is not of such a product."""
         factor = 1.0
-        node = self._only(last.inputs[0])
-        while node is not None and isinstance(node.op, Div | Mul):
-            number = self._number(node)
+        name = last.source
+        while (scaled := self.chains.made_for_one(name, Div, Mul)) is not None:
+            number = self._number(scaled.node)
             if number is None:
                 return None
-            factor = factor / number if isinstance(node.op, Div) else factor * number
-            node = self._only(node.inputs[0])
-        output = self.tensors[last.outputs[0]]
-        if node is None or not isinstance(node.op, MatMul) or output.quantization is None or not factor > 0:
+            factor = factor * number if match(scaled.node, Mul) else factor / number
+            name = scaled.source
+        product_of = self.chains.made_for_one(name, MatMul)
+        output = self.tensors[last.node.outputs[0]]
+        if product_of is None or output.quantization is None or not factor > 0:
             return None
+        node = product_of.node
         made: list[Node] = []
         operands = [self._integers(name, made) for name in node.inputs]
         if not all(operands):
@@ -57,7 +59,7 @@ class _Products:
         if factor != 1:
             scale = (output.quantization.scale / np.float32(factor)).astype(np.float32)
             product = self._new(output, output.name, Quantization(scale, output.quantization.zero_point))
-        multiplied = Node(MatMul(), [name for name in operands if name], [product], node.name or last.name)
+        multiplied = Node(MatMul(), [name for name in operands if name], [product], node.name or last.node.name)
         try:
             check = replace(self.graph, tensors=self.tensors)
             multiplied.op.infer(check.operands(multiplied))
@@ -65,12 +67,7 @@ class _Products:
         except GraphError:
             return None
         made.append(multiplied)
-        return made if factor == 1 else [*made, Node(Table(_SAME), [product], list(last.outputs), last.name)]
-
-    def _only(self, name: str) -> Node | None:
-        """The producer of a tensor that nothing else reads."""
-        alone = len(self.readers.get(name, [])) == 1 and name not in self.graph.outputs
-        return self.producers.get(name) if alone else None
+        return made if factor == 1 else [*made, Node(Table(_SAME), [product], list(last.node.outputs), last.node.name)]
 
     def _number(self, node: Node) -> float | None:
         """The constant number that a value is multiplied or divided by."""
@@ -79,17 +76,15 @@ class _Products:
 
     def _integers(self, name: str, made: list[Node]) -> str:
         """The int8 tensor whose dequantized values a float operand has; its moves are appended to `made`."""
-        moves: list[Node] = []
-        while (producer := self.producers.get(name)) is not None and isinstance(producer.op, Move):
-            moves.append(producer)
-            name = producer.inputs[0]
-        if producer is None or not isinstance(producer.op, Dequantize):
+        name, moves = self.chains.before(name, Move)  # type: ignore[type-abstract]  # python/mypy#4717: only tested
+        first = self.chains.made(name, Dequantize)
+        if first is None:
             return ""
-        source = producer.inputs[0]
+        source = first.source
         quantization = self.tensors[source].quantization
         if np.dtype(self.tensors[source].dtype) != np.int8 or self.tensors[source].data is not None:
             return ""
-        for move in reversed(moves):
+        for move in moves:
             moved = self._new(self.tensors[move.outputs[0]], move.outputs[0], quantization)
             made.append(Node(move.op, [source, *move.inputs[1:]], [moved], move.name))
             source = moved

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from .. import Arithmetic, Aten, Dequantize, Function, Graph, GraphError, LayerNorm, Node, Op, Quantize, Softmax
-from .rewrite import readers, with_nodes
+from .rewrite import Chains, Match, match, with_nodes
 
 # ONNX's operator -> whether it subtracts the mean. Its default for epsilon is 1e-5 (LayerNormalization-17).
 _ONNX = {"LayerNormalization": True, "SimplifiedLayerNormalization": False, "RMSNormalization": False}
@@ -20,27 +20,20 @@ def integer_rows(graph: Graph) -> Graph:
     Their arithmetic is their own, so that results differ from those in float32 by 1 at most. What nothing reads any
     more is left for `remove_unused`.
     """
-    producers = {node.outputs[0]: node for node in graph.nodes}
-    users = readers(graph)
-
-    def only_quantized(name: str) -> bool:
-        return len(users[name]) == 1 and name not in graph.outputs
-
-    return with_nodes(graph, [
-        (_integer(graph, node, producers) if isinstance(node.op, Quantize) and only_quantized(node.inputs[0]) else None)
-        or node for node in graph.nodes])
+    chains = Chains(graph)
+    return with_nodes(graph, [_integer(graph, match(node, Quantize), chains) or node for node in graph.nodes])
 
 
-def _integer(graph: Graph, last: Node, producers: dict[str, Node]) -> Node | None:
-    """What the Quantize `last` becomes; None where it is not behind such a function of a Dequantize."""
-    rows = producers.get(last.inputs[0])
-    op = None if rows is None else _equivalent(graph, rows)
-    if rows is None or op is None:
+def _integer(graph: Graph, last: Match[Quantize] | None, chains: Chains) -> Node | None:
+    """What a Quantize becomes; None where it does not follow such a function of a Dequantize."""
+    rows = None if last is None else chains.made_for_one(last.source, Softmax, Function, Aten)
+    first = None if rows is None else chains.made(rows.source, Dequantize)
+    if last is None or rows is None or first is None:
         return None
-    first = producers.get(rows.inputs[0])
-    if first is None or not isinstance(first.op, Dequantize):
+    op = _equivalent(graph, rows.node)
+    if op is None:
         return None
-    made = Node(op, [first.inputs[0], *rows.inputs[1:]], list(last.outputs), rows.name or last.name)
+    made = Node(op, [first.source, *rows.node.inputs[1:]], list(last.node.outputs), rows.node.name or last.node.name)
     try:
         signature = graph.signature(made)
         op.infer(signature.inputs)
@@ -53,18 +46,19 @@ def _integer(graph: Graph, last: Node, producers: dict[str, Node]) -> Node | Non
 def _equivalent(graph: Graph, norm: Node) -> Op | None:
     """The LayerNorm or Softmax that a node is, if it is one along the last axis."""
     shape = tuple(graph.tensors[norm.inputs[0]].shape)
-    if isinstance(norm.op, Softmax) and graph.arithmetic is Arithmetic.TORCH:
-        return norm.op if norm.op.axis % len(shape) == len(shape) - 1 else None
+    softmax = match(norm, Softmax)
+    if softmax is not None and graph.arithmetic is Arithmetic.TORCH:
+        return softmax.op if softmax.op.axis % len(shape) == len(shape) - 1 else None
     if any(graph.tensors[name].data is None for name in norm.inputs[1:]) or len(norm.inputs) < 2:
         return None
-    if isinstance(norm.op, Function) and norm.op.operator in _ONNX:
-        given = dict(norm.op.attributes)
+    function = match(norm, Function)
+    if function is not None and function.op.operator in _ONNX:
+        given = dict(function.op.attributes)
         if int(given.get("axis", -1)) % len(shape) != len(shape) - 1:
             return None
-        return LayerNorm(float(given.get("epsilon", _EPSILON)), _ONNX[norm.op.operator])
-    if isinstance(norm.op, Aten) and norm.op.name in ("layer_norm", "rms_norm"):
-        return _of_aten(norm.op)
-    return None
+        return LayerNorm(float(given.get("epsilon", _EPSILON)), _ONNX[function.op.operator])
+    aten = match(norm, Aten)
+    return _of_aten(aten.op) if aten is not None and aten.op.name in ("layer_norm", "rms_norm") else None
 
 
 def _of_aten(op: Aten) -> LayerNorm | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import Aten, Dequantize, Graph, Node, Quantize
 from ..ops.conditions import same_reals
-from .rewrite import with_nodes
+from .rewrite import Chains, match, with_nodes
 
 # ATen operators of which each element of the result is one of the operands' (numerics.aten_writes).
 _WRITES = ("index_copy", "index_put", "scatter", "slice_scatter", "select_scatter")
@@ -17,24 +17,23 @@ _WRITES = ("index_copy", "index_put", "scatter", "slice_scatter", "select_scatte
 def integer_writes(graph: Graph) -> Graph:
     """Every Quantize of such an operator on dequantized values of the same scale and zero point becomes the operator on
     int8 values."""
-    producers = {node.outputs[0]: node for node in graph.nodes}
+    chains = Chains(graph)
 
     def written(last: Node) -> Node | None:
-        node = producers.get(last.inputs[0]) if isinstance(last.op, Quantize) else None
-        if node is None or not isinstance(node.op, Aten) or node.op.name not in _WRITES or not _only_sets(node.op):
+        write = chains.made(last.inputs[0], Aten) if match(last, Quantize) else None
+        if write is None or write.op.name not in _WRITES or not _only_sets(write.op):
             return None
         inputs = []
-        for name in node.inputs:
+        for name in write.node.inputs:
             if np.dtype(graph.tensors[name].dtype) != np.float32:  # places, masks
                 inputs.append(name)
                 continue
-            source = producers.get(name)
-            if source is None or not isinstance(source.op, Dequantize) or not same_reals(
-                    graph.tensors[source.inputs[0]], graph.result(last)) or (
-                    np.dtype(graph.tensors[source.inputs[0]].dtype) != np.int8):
+            read = chains.made(name, Dequantize)
+            codes = None if read is None else graph.tensors[read.source]
+            if codes is None or np.dtype(codes.dtype) != np.int8 or not same_reals(codes, graph.result(last)):
                 return None
-            inputs.append(source.inputs[0])
-        return Node(replace(node.op, dtype="int8"), inputs, list(last.outputs), node.name)
+            inputs.append(codes.name)
+        return Node(replace(write.op, dtype="int8"), inputs, list(last.outputs), write.node.name)
 
     return with_nodes(graph, [written(node) or node for node in graph.nodes])
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from .. import Graph, Node, Table
-from .rewrite import readers, with_nodes
+from .rewrite import match, readers, with_nodes
 
 
 def join_tables(graph: Graph) -> Graph:
@@ -14,9 +14,10 @@ def join_tables(graph: Graph) -> Graph:
     tables: dict[str, tuple[Node, Table]] = {}  # result of a table -> its node, as rewritten
     nodes: list[Node] = []
     for node in graph.nodes:
-        if isinstance(node.op, Table):
-            source = node.inputs[0]
-            op = node.op
+        table = match(node, Table)
+        if table is not None:
+            source = table.source
+            op = table.op
             if source in tables and len(users[source]) == 1 and source not in graph.outputs:
                 before, inner = tables[source]
                 op = Table(_composed(inner.values, op.values))

@@ -1,9 +1,59 @@
-"""Helpers of the passes: the readers of a tensor, free names, a copy of a graph with other nodes."""
+"""Helpers of the passes: matches of operators and of chains of them, free names, a copy of a graph with other nodes."""
 
 from collections.abc import Container
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
-from .. import Graph, Node, Tensor
+from .. import Graph, Node, Op, Tensor
+
+Operator = TypeVar("Operator", bound=Op)
+
+
+@dataclass(frozen=True)
+class Match(Generic[Operator]):
+    """A node whose operator is of the type that was looked for."""
+
+    node: Node
+    op: Operator
+
+    @property
+    def source(self) -> str:
+        """The first operand."""
+        return self.node.inputs[0]
+
+
+def match(node: Node | None, *types: type[Operator]) -> Match[Operator] | None:
+    """The node as a match if its operator is of one of the types; None otherwise."""
+    return Match(node, node.op) if node is not None and isinstance(node.op, types) else None
+
+
+class Chains:
+    """Follows the tensors of a graph back to the operators that make them.
+
+    A pass states a chain from its end: `chains.made(name, MatMul)` is the match of the operator behind `name`.
+    """
+
+    def __init__(self, graph: Graph):
+        self._producers = {name: node for node in graph.nodes for name in node.outputs}
+        self._readers = readers(graph)
+        self._outputs = frozenset(graph.outputs)
+
+    def made(self, name: str, *types: type[Operator]) -> Match[Operator] | None:
+        """The operator that makes a tensor, if it is of one of the types."""
+        return match(self._producers.get(name), *types)
+
+    def made_for_one(self, name: str, *types: type[Operator]) -> Match[Operator] | None:
+        """The same where the tensor has a single reader and is no output of the graph, so that both can be fused."""
+        single = len(self._readers.get(name, ())) == 1 and name not in self._outputs
+        return self.made(name, *types) if single else None
+
+    def before(self, name: str, *types: type[Operator]) -> tuple[str, list[Node]]:
+        """The tensor before all operators of these types that end in `name`, and their nodes in execution order."""
+        nodes: list[Node] = []
+        while (found := self.made(name, *types)) is not None:
+            nodes.insert(0, found.node)
+            name = found.source
+        return name, nodes
 
 
 def readers(graph: Graph) -> dict[str, list[Node]]:

@@ -99,7 +99,7 @@ def recipe(shared: Path) -> Recipe:
         task="segmentation: vessel or not, for each pixel",
         data="6 of DRIVE's pictures with an expert's vessels (Staal et al., 2004): 4 train, 1 chooses, 1 tests; the "
         "samples "
-        "are scikit-image's picture of a retina, which nobody has labelled",
+        "are scikit-image's picture of a retina, which has no labels",
         licence="DRIVE: for research, not contained here; scikit-image's picture CC0; weights Apache-2.0",
         synthetic="",
         input="1 x 48 x 48, local contrast 0 to 1 of the green channel",

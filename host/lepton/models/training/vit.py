@@ -33,7 +33,7 @@ class Attention(nn.Module):
         return self.out(made.transpose(1, 2).reshape(count, patches, WIDTH))
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention, then two dense layers; both with a normalization before and a sum behind."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class VisionTransformer(nn.Module):
         super().__init__()
         self.patches = nn.Conv2d(1, WIDTH, 2, stride=2)
         self.position = nn.Parameter(torch.randn(1, 16, WIDTH) * 0.1)
-        self.blocks = nn.Sequential(Block(), Block())
+        self.blocks = nn.Sequential(TransformerBlock(), TransformerBlock())
         self.norm = nn.LayerNorm(WIDTH)
         self.out = nn.Linear(WIDTH, 10)
 

@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Card:
+class ZooCard:
     """What there is to know of a network. `layers` are the arguments of its layers, in order."""
 
     name: str
@@ -34,20 +34,20 @@ class Card:
         return FOLDER / f"{self.name}.npz"
 
 
-def cards() -> dict[str, Card]:
+def cards() -> dict[str, ZooCard]:
     """All networks by name."""
     return {card.name: card for card in map(read_card, sorted(FOLDER.glob("*.json")))}
 
 
-def read_card(path: Path) -> Card:
+def read_card(path: Path) -> ZooCard:
     """The card in a file."""
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     values["input_shape"] = tuple(values["input_shape"])
     values["output_shape"] = tuple(values["output_shape"])
-    return Card(**values)
+    return ZooCard(**values)
 
 
-def card(name: str) -> Card:
+def card(name: str) -> ZooCard:
     """Raises ValueError for an unknown name."""
     found = cards()
     if name not in found:
@@ -65,7 +65,7 @@ def build(layers: list[dict[str, Any]]) -> "nn.Sequential":
                            for layer in layers))
 
 
-def module(entry: Card) -> "nn.Sequential":
+def module(entry: ZooCard) -> "nn.Sequential":
     """The network of a card with its weights. Raises ValueError where the file is not the one of the card."""
     import numpy as np
     import torch

@@ -1,4 +1,4 @@
-"""Every operator of the front end's table is executed against somebody else's: by ONNX's own cases
+"""Every operator of the front end's table is compared with a foreign implementation: by ONNX's own cases
 (`test_onnx_node_cases`), or here by ONNX Runtime. An operator without either fails the first test."""
 
 import numpy as np

@@ -8,7 +8,9 @@ from torch import nn  # noqa: E402
 
 from tests.host.frontends.torch.torch_parts import as_one_job  # noqa: E402
 
-TOKENS, WIDTH, HEADS = 21, 32, 2
+TOKENS = 21
+WIDTH = 32
+HEADS = 2
 
 
 class Encoder(nn.Module):
@@ -17,8 +19,10 @@ class Encoder(nn.Module):
     def __init__(self):
         super().__init__()
         self.query, self.key, self.value, self.out = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
-        self.first, self.second = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
-        self.up, self.down = nn.Linear(WIDTH, 2 * WIDTH), nn.Linear(2 * WIDTH, WIDTH)
+        self.first = nn.LayerNorm(WIDTH)
+        self.second = nn.LayerNorm(WIDTH)
+        self.up = nn.Linear(WIDTH, 2 * WIDTH)
+        self.down = nn.Linear(2 * WIDTH, WIDTH)
 
     def forward(self, x):
         query, key, value = (layer(x).view(1, -1, HEADS, WIDTH // HEADS).transpose(1, 2)
@@ -33,7 +37,8 @@ class Functional(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.into, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.into = nn.Linear(WIDTH, 3 * WIDTH)
+        self.out = nn.Linear(WIDTH, WIDTH)
 
     def forward(self, x):
         parts = (part.view(1, -1, HEADS, WIDTH // HEADS).transpose(1, 2) for part in self.into(x).chunk(3, -1))
@@ -43,7 +48,8 @@ class Functional(nn.Module):
 class SelfAttention(nn.Module):
     def __init__(self):
         super().__init__()
-        self.into, self.attention = nn.Linear(WIDTH, WIDTH), nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
+        self.into = nn.Linear(WIDTH, WIDTH)
+        self.attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
 
     def forward(self, x):
         x = self.into(x)
@@ -53,7 +59,9 @@ class SelfAttention(nn.Module):
 class RootMeanSquares(nn.Module):
     def __init__(self):
         super().__init__()
-        self.into, self.norm, self.out = nn.Linear(WIDTH, WIDTH), nn.RMSNorm(WIDTH), nn.Linear(WIDTH, 7)
+        self.into = nn.Linear(WIDTH, WIDTH)
+        self.norm = nn.RMSNorm(WIDTH)
+        self.out = nn.Linear(WIDTH, 7)
 
     def forward(self, x):
         return self.out(self.norm(self.into(x)))

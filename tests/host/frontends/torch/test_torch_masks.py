@@ -12,7 +12,9 @@ from torch.nn.functional import scaled_dot_product_attention  # noqa: E402
 
 from tests.host.frontends.torch.torch_parts import as_one_job  # noqa: E402
 
-TOKENS, WIDTH, HEADS = 21, 32, 2
+TOKENS = 21
+WIDTH = 32
+HEADS = 2
 SIZE = WIDTH // HEADS
 
 
@@ -21,7 +23,8 @@ class Heads(nn.Module):
 
     def __init__(self, mask=None, **options):
         super().__init__()
-        self.into, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.into = nn.Linear(WIDTH, 3 * WIDTH)
+        self.out = nn.Linear(WIDTH, WIDTH)
         self.register_buffer("mask", mask)
         self.options = options
 

@@ -35,7 +35,8 @@ def as_one_job(module: torch.nn.Module, inputs: Callable[[], tuple[torch.Tensor,
     reference = interpret.evaluate(graph, feeds)[graph.outputs[0]]
     assert np.abs(made - reference).max() <= 1.01 * step and (made != reference).mean() <= 0.005
     with torch.no_grad():
-        theirs, real = converted(*values).numpy(), module(*values).numpy()
+        theirs = converted(*values).numpy()
+        real = module(*values).numpy()
     assert np.abs(made - theirs).max() <= 3.01 * step and (np.abs(made - theirs) > 1.01 * step).mean() <= 0.01
     assert _cosine(made, real) >= alike
 

@@ -84,7 +84,7 @@ def logarithm(x: int, integer_bits: int, result_bits: int) -> int:
 
 def log_softmax(x: Array, table: Array, parts: Array, integer_bits: int, radius: int, multiplier: int, shift: int,
                 result: Array) -> None:
-    """softmax.LogSoftmax: `table` has the scaled differences to the largest, `parts` what each adds to the sum."""
+    """log_softmax.LogSoftmax: `table` has the scaled differences to the largest, `parts` what each adds to the sum."""
     rows, columns = x.shape
     for i in range(rows):
         largest = np.int8(-128)
