@@ -72,7 +72,7 @@ class Area:
 
     def accesses(self, blocks: tuple[int, int], rows: tuple[int, int]) -> list[Access]:
         """The bytes of whole rows; one run per block, or one for all where blocks are complete."""
-        if rows == self.rows:
+        if rows == self.rows and not self.block_step:
             return [Access(Memory.SCRATCHPAD, self._row(blocks[0], rows[0]), self._row(blocks[1], rows[0]))]
         return [Access(Memory.SCRATCHPAD, self._row(b, rows[0]), self._row(b, rows[1])) for b in range(*blocks)]
 

@@ -63,7 +63,7 @@ class Image:
     of_blocks: int = 0  # blocks of the buffer, if it is not all of it
     inset: int = 0  # bytes from there to the first pixel, where it has only some pixels of the rows of the buffer
     channels: int = 0  # packed: in memory, never on the chip, a pixel has as many bytes; 0: pixels are blocked
-    start: int = 0  # bytes of the rows before its first, where it has only some rows of the buffer (`every`)
+    start: int = 0  # bytes of the rows before its first, where it has only some rows of the buffer (`every`, `run`)
     block_step: int = 0  # bytes between blocks there; 0: rows follow one another from block to block
 
     @property
@@ -98,6 +98,14 @@ class Image:
         """`count` pixels from `first` on, counted through the rows, as one row."""
         return replace(self, height=1, width=count, row_bytes=self.block_bytes,
                        inset=self.inset + first * self.pixel_bytes)
+
+    def run(self, first: int, shape: tuple[int, int]) -> "Image":
+        """Pixels from `first` on, counted through the rows, as an image of `shape` (height, width)."""
+        return replace(self.seen_as(shape), start=self.start + first * self.pixel_bytes, block_step=self.block_bytes)
+
+    def seen_as(self, shape: tuple[int, int]) -> "Image":
+        """The same pixels in other rows, (height, width)."""
+        return replace(self, height=shape[0], width=shape[1], row_bytes=shape[1] * self.pixel_bytes)
 
     def part(self, first_block: int, blocks: int) -> "Image":
         """`blocks` blocks from its block `first_block` on."""

@@ -27,8 +27,8 @@ from .placement import Placement
 from .row_walks import row_walk
 from .tiling import Tile
 from .walks import add_tail, walk
-from .weights import LayerWeights, Piece, WeightRing, WeightSource
-from .weights_in_memory import SharedConstants, WeightsInMemory
+from .weights import LayerWeights, Piece, SharedConstants, WeightRing, WeightSource
+from .weights_in_memory import WeightsInMemory
 
 
 def schedule(layers: list[ChipLayer], placement: Placement, config: ChipConfig, inputs: list[str],
@@ -121,7 +121,7 @@ class _LayerScheduler:
     def _weight_source(self, table: bytes | None) -> WeightSource:
         if self.layer.computed is not None:
             return WeightsInMemory(self.tiling, self.layer.computed, self.config, self.state.shared, table)
-        return LayerWeights(self.tiling, self.config, self.program.constants, table)
+        return LayerWeights(self.tiling, self.config, self.state.shared, table)
 
     # loads
 

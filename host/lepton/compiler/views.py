@@ -1,8 +1,8 @@
-"""Tensors that are channels of other buffers: results of Concat, Slice and Gather, without cost where lanes do not
-matter.
+"""Tensors that are channels or pixels of other buffers: results of Concat, Slice and Gather, without cost where lanes do
+not matter.
 
-A concatenation's operands are one after the other in one buffer, each from a whole block on; their producers write
-them there. Operators that multiply by weights read channels from any lanes; for others, and for the host, a layer of
+A concatenation's operands are one after the other in one buffer, channels each from a whole block on; their producers
+write them there. Operators that multiply by weights read channels from any lanes; for others, and for the host, a layer of
 weights 0 and 1 moves channels to their own lanes.
 """
 
@@ -46,3 +46,14 @@ def side_by_side(image: Image, parts: list[int]) -> tuple[ChannelView, list[Chan
              for channels, n, start in zip(parts, blocks, starts[:-1], strict=True)]
     lanes = np.concatenate([view.lanes + int(start) * width for view, start in zip(views, starts[:-1], strict=True)])
     return ChannelView(whole, lanes), views
+
+
+def in_line(image: Image, shapes: list[tuple[int, int]], channels: int) -> tuple[ChannelView, list[ChannelView]]:
+    """The view of a concatenation of pixels in the buffer of `image`, and those of its operands in it; `shapes`: their
+    (height, width)."""
+    blocks = -(-channels // image.lane_count)
+    whole = replace(image, blocks=blocks, of_blocks=blocks)
+    starts = np.cumsum([0, *(height * width for height, width in shapes)])
+    lanes = np.arange(channels)
+    parts = [ChannelView(whole.run(int(start), shape), lanes) for start, shape in zip(starts, shapes, strict=False)]
+    return ChannelView(whole, lanes), parts

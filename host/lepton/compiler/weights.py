@@ -43,6 +43,44 @@ class WeightBatch:
     pieces: list[Piece]
 
 
+class SharedConstants:
+    """Constants that many layers of a job use, each once in `constants` and once in the weight memory."""
+
+    def __init__(self, constants: bytearray):
+        self._constants = constants
+        self._offsets: dict[bytes, int] = {}
+        self._batches: dict[tuple[bytes, ...], list[WeightBatch]] = {}
+
+    def offset(self, data: bytes) -> int:
+        if data not in self._offsets:
+            self._offsets[data] = self._append(data)
+        return self._offsets[data]
+
+    def batch(self, data: bytes) -> WeightBatch:
+        """The batch of one constant."""
+        if (data,) not in self._batches:
+            self._batches[data,] = [WeightBatch(len(data), [Piece(self.offset(data), WeightRows(len(data)))])]
+        return self._batches[data,][0]
+
+    def layer(self, parts: tuple[bytes, ...]) -> list[WeightBatch]:
+        """The batches of a layer, those of an earlier one if all are the same; a single one may be of any layer's.
+
+        Parts that are alike are there twice: in even distances, their loads and their commands are rounds of one
+        record (`repeat`).
+        """
+        if len(parts) == 1:
+            return [self.batch(parts[0])]
+        if parts not in self._batches:
+            self._batches[parts] = [WeightBatch(len(data), [Piece(self._append(data), WeightRows(len(data)))])
+                                    for data in parts]
+        return self._batches[parts]
+
+    def _append(self, data: bytes) -> int:
+        self._constants.extend(bytes(-len(self._constants) % ALIGNMENT))
+        self._constants.extend(data)
+        return len(self._constants) - len(data)
+
+
 class WeightSource:
     """Where the weights of a layer's commands come from: `units` by (output block, index of the box), in `batches`.
 
@@ -60,36 +98,27 @@ class WeightSource:
 
 
 class LayerWeights(WeightSource):
-    """A layer's constants, appended to `constants`, in batches of units in the order of their use."""
+    """A layer's constants in batches of units, in the order of their use."""
 
-    def __init__(self, tiling: Tiling, config: ChipConfig, constants: bytearray, table: bytes | None = None):
+    def __init__(self, tiling: Tiling, config: ChipConfig, shared: SharedConstants, table: bytes | None = None):
         super().__init__()
-        lanes = config.lanes
         layer = tiling.layer
-
-        def add(data: bytes) -> int:
-            constants.extend(bytes(-len(constants) % ALIGNMENT))
-            self.batches.append(WeightBatch(len(data), [Piece(len(constants), WeightRows(len(data)))]))
-            constants.extend(data)
-            return len(self.batches) - 1
-
-        if not layer.weighted and layer.rows is None:
+        if layer.weighted:
+            order = [(ob, i) for ob, boxes in enumerate(tiling.boxes) for i in range(len(boxes))]
+            if tiling.interleaved:
+                order.sort(key=lambda unit: unit[1])
+            parts: list[bytes] = []
+            for ob, i in order:
+                tiles = layer.box_weights(ob, tiling.boxes[ob][i])
+                self.units[ob, i] = Unit(len(parts), 0, len(tiles) // config.lanes, len(parts))
+                parts.append(tiles + (layer.params[ob] if i == len(tiling.boxes[ob]) - 1 else b""))
+            self.batches += shared.layer(tuple(parts))
+        elif layer.rows is None:
             self.units[0, 0] = Unit(0, 0, 0, 0)
-            add(b"".join(layer.params))
-        order = [(ob, i) for ob, boxes in enumerate(tiling.boxes if layer.weighted else [])
-                 for i in range(len(boxes))]
-        if tiling.interleaved:
-            order.sort(key=lambda unit: unit[1])
-        for ob, i in order:
-            boxes = tiling.boxes[ob]
-            data = layer.box_weights(ob, boxes[i])
-            tiles = len(data) // lanes
-            data += layer.params[ob] if i == len(boxes) - 1 else b""
-            batch = add(data)
-            self.units[ob, i] = Unit(batch, 0, tiles, batch)
+            self.batches.append(shared.batch(b"".join(layer.params)))
         self.table_batch = len(self.batches)
         if table is not None:
-            add(table)
+            self.batches.append(shared.batch(table))
 
 
 class WeightRing:
@@ -117,6 +146,7 @@ class WeightRing:
 
     def make_room(self, batches: list[WeightBatch]) -> None:
         """Start again at address 0 where a layer's batches fit together only then, not with a gap at the end."""
+        batches = [batch for batch in dict.fromkeys(batches) if batch not in self._held]
         if not batches:
             return
         size = sum(b.size for b in batches)

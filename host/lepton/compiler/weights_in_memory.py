@@ -6,32 +6,11 @@ from ..arch import ChipConfig
 from .commands import WeightRows
 from .layers import ChipLayer, TilesInMemory
 from .tiling import Tiling
-from .weights import ALIGNMENT, Piece, Unit, WeightBatch, WeightSource
+from .weights import Piece, SharedConstants, Unit, WeightBatch, WeightSource
 
 # The share of the weight memory that a batch of several output blocks takes at most: while one is used, the next is
 # loaded, and tiles for zero points need room as well.
 _SHARE = 4
-
-
-class SharedConstants:
-    """Constants that many layers of a job use, each once in `constants` and once in the weight memory."""
-
-    def __init__(self, constants: bytearray):
-        self._constants = constants
-        self._offsets: dict[bytes, int] = {}
-        self._batches: dict[bytes, WeightBatch] = {}
-
-    def offset(self, data: bytes) -> int:
-        if data not in self._offsets:
-            self._constants.extend(bytes(-len(self._constants) % ALIGNMENT))
-            self._offsets[data] = len(self._constants)
-            self._constants.extend(data)
-        return self._offsets[data]
-
-    def batch(self, data: bytes) -> WeightBatch:
-        if data not in self._batches:
-            self._batches[data] = WeightBatch(len(data), [Piece(self.offset(data), WeightRows(len(data)))])
-        return self._batches[data]
 
 
 class WeightsInMemory(WeightSource):

@@ -1,6 +1,6 @@
 """Recurrent cells, described once: LSTM, GRU and RNN as the products, sums and functions that they consist of.
 
-A front end gives its values and a `Steps`, which makes its own framework's operators of them. All time steps are
+A front end gives its values and a `CellOperators`, which makes its own framework's operators of them. All time steps are
 written one after the other; what does not depend on the state, the product of the inputs with their weights, is one
 product over all of them. Values of all steps that are of one kind share a scale (`Range`), so that all steps have the
 same weights, records and tables.
@@ -19,7 +19,7 @@ import numpy as np
 V = TypeVar("V")
 
 
-class Scale(Enum):
+class ScaleRule(Enum):
     """How the scale of int8 values follows from those seen. All zero points are 0, but that of FRACTION.
 
     GATE: the largest is 127. STATE: that, rounded up to a power of two, so that products and sums of such values are
@@ -36,23 +36,23 @@ class Range:
     """Values with the same `name` in one network share a scale."""
 
     name: str
-    scale: Scale
+    scale: ScaleRule
 
 
 @dataclass(frozen=True)
-class Function:
+class CellFunction:
     """A function of one value, as ONNX names it in small letters, with its parameters by name."""
 
     name: str
     parameters: tuple[tuple[str, float], ...] = ()
 
 
-SIGMOID = Function("sigmoid")
-TANH = Function("tanh")
-RELU = Function("relu")
+SIGMOID = CellFunction("sigmoid")
+TANH = CellFunction("tanh")
+RELU = CellFunction("relu")
 
 
-class Steps(Protocol[V]):
+class CellOperators(Protocol[V]):
     """Makes a framework's operators. A sequence has an axis of time; a step of it is (batch, channels).
 
     Results get the scale of `within`; moves keep their operand's.
@@ -67,7 +67,7 @@ class Steps(Protocol[V]):
 
     def multiply(self, a: V, b: V, within: Range) -> V: ...
 
-    def apply(self, function: Function, x: V, within: Range) -> V: ...
+    def apply(self, function: CellFunction, x: V, within: Range) -> V: ...
 
     def clip(self, x: V, limit: float, within: Range) -> V:
         """x between -limit and limit."""
@@ -89,7 +89,7 @@ class Steps(Protocol[V]):
 
 
 @dataclass(frozen=True)
-class Weights:
+class CellWeights:
     """Of one direction of one layer, float32, with the gates along the first axis, H rows each, in the cell's order.
 
     inputs: (gates * H, I). states: (gates * H, R), R being H or the projection's outputs. input_bias, state_bias:
@@ -105,7 +105,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Options:
+class CellOptions:
     """What a cell leaves open. functions: of the gates, of the new value, and of an LSTM's output.
 
     clip: bound of what goes into the functions, or None. after_product: the reset gate of a GRU multiplies the product
@@ -113,7 +113,7 @@ class Options:
     input gate.
     """
 
-    functions: tuple[Function, ...]
+    functions: tuple[CellFunction, ...]
     clip: float | None = None
     after_product: bool = True
     coupled: bool = False
@@ -123,9 +123,9 @@ class Options:
 class Cell(Generic[V]):
     """One direction of one layer. `h` and `c` are its state, None for zeros; `name` is that of its scales."""
 
-    steps: Steps[V]
-    weights: Weights
-    options: Options
+    steps: CellOperators[V]
+    weights: CellWeights
+    options: CellOptions
     name: str
     h: V | None = None
     c: V | None = None
@@ -134,7 +134,7 @@ class Cell(Generic[V]):
     def __post_init__(self) -> None:
         self.size = self.weights.states.shape[0] // self.gates
         self.gate = self._range("gates", self._gate_scale())
-        self.state = self._range("state", Scale.STATE)
+        self.state = self._range("state", ScaleRule.STATE)
         if self.h is not None:
             self.h = self.steps.named(self.h, self.state)
 
@@ -148,11 +148,11 @@ class Cell(Generic[V]):
         self.h = self.steps.apply(self.options.functions[0], self._clipped(total), self.state)
         return self.h
 
-    def _gate_scale(self) -> Scale:
+    def _gate_scale(self) -> ScaleRule:
         """Powers of two where a product of two values is among what is added up."""
-        return Scale.GATE if self.weights.peepholes is None else Scale.STATE
+        return ScaleRule.GATE if self.weights.peepholes is None else ScaleRule.STATE
 
-    def _range(self, what: str, scale: Scale) -> Range:
+    def _range(self, what: str, scale: ScaleRule) -> Range:
         return Range(f"{self.name}.{what}", scale)
 
     def _with_state(self, inputs: V, rows: slice, within: Range) -> V:
@@ -166,9 +166,9 @@ class Cell(Generic[V]):
     def _gate(self, x: V, index: int) -> V:
         return self.steps.channels(x, index * self.size, (index + 1) * self.size)
 
-    def _opened(self, function: Function, x: V, what: str) -> V:
+    def _opened(self, function: CellFunction, x: V, what: str) -> V:
         """A gate's function; only a sigmoid is known to be from 0 to 1."""
-        scale = Scale.FRACTION if function == SIGMOID else Scale.STATE
+        scale = ScaleRule.FRACTION if function == SIGMOID else ScaleRule.STATE
         return self.steps.apply(function, self._clipped(x), self._range(what, scale))
 
 
@@ -178,7 +178,8 @@ class Lstm(Cell[V]):
     def __post_init__(self) -> None:
         self.gates = 4
         super().__post_init__()
-        self.cell = self._range("cell", Scale.STATE)
+        self.cell = self._range("cell", ScaleRule.STATE)
+        self.peeps = self.weights.peepholes is not None
         if self.c is not None:
             self.c = self.steps.named(self.c, self.cell)
 
@@ -188,22 +189,24 @@ class Lstm(Cell[V]):
         total = self._with_state(inputs, slice(None), self.gate)
         i, f, g, o = (self._gate(total, index) for index in range(4))
         before = self.c
+        # The sigmoids one after the other: the chip keeps their table.
         entering = self._opened(of_gates, self._peeped(i, before, 0), "opening")
-        new = steps.apply(of_new, self._clipped(g), self._range("new", Scale.STATE))
-        kept: V | None = None
-        if before is not None and self.options.coupled:  # (1 - i) * c + i * g = c + i * (g - c)
-            new = steps.subtract(new, before, self._range("change", Scale.STATE))
-            kept = before
-        elif before is not None:
+        kept = before
+        if before is not None and not self.options.coupled:
             kept = steps.multiply(self._opened(of_gates, self._peeped(f, before, 2), "opening"), before, self.cell)
+        leaving = None if self.peeps else self._opened(of_gates, o, "opening")
+        new = steps.apply(of_new, self._clipped(g), self._range("new", ScaleRule.STATE))
+        if before is not None and self.options.coupled:  # (1 - i) * c + i * g = c + i * (g - c)
+            new = steps.subtract(new, before, self._range("change", ScaleRule.STATE))
         added = steps.multiply(new, entering, self.cell)
         self.c = added if kept is None else steps.add(kept, added, self.cell)
-        leaving = self._opened(of_gates, self._peeped(o, self.c, 1), "opening")
-        seen = steps.apply(of_output, self.c, self._range("seen", Scale.STATE))
+        if leaving is None:
+            leaving = self._opened(of_gates, self._peeped(o, self.c, 1), "opening")
+        seen = steps.apply(of_output, self.c, self._range("seen", ScaleRule.STATE))
         if self.weights.projection is None:
             self.h = steps.multiply(seen, leaving, self.state)
         else:
-            hidden = steps.multiply(seen, leaving, self._range("hidden", Scale.STATE))
+            hidden = steps.multiply(seen, leaving, self._range("hidden", ScaleRule.STATE))
             self.h = steps.linear(hidden, self.weights.projection, None, self.state)
         return self.h
 
@@ -229,8 +232,8 @@ class Gru(Cell[V]):
             self.weights = replace(w, inputs=w.inputs * sign[:, None], states=w.states * sign[:, None],
                                    input_bias=w.input_bias * sign, state_bias=w.state_bias * sign)
 
-    def _gate_scale(self) -> Scale:
-        return Scale.STATE if self.options.after_product else Scale.GATE
+    def _gate_scale(self) -> ScaleRule:
+        return ScaleRule.STATE if self.options.after_product else ScaleRule.GATE
 
     def inputs(self, x: V) -> V:
         of_new = slice(2 * self.size, None) if self.options.after_product else slice(0, 0)
@@ -247,7 +250,7 @@ class Gru(Cell[V]):
                                "opening")
         reset, update = self._gate(opening, 0), self._gate(opening, 1)
         total = self._new(self._gate(inputs, 2), reset)
-        new = steps.apply(of_new, self._clipped(total), self._range("new", Scale.STATE))
+        new = steps.apply(of_new, self._clipped(total), self._range("new", ScaleRule.STATE))
         self.h = self._updated(new, update)
         return self.h
 
@@ -259,9 +262,9 @@ class Gru(Cell[V]):
         if not self.options.after_product:
             if self.h is None:
                 return inputs
-            held = steps.multiply(self.h, reset, self._range("held", Scale.STATE))
+            held = steps.multiply(self.h, reset, self._range("held", ScaleRule.STATE))
             return steps.add(steps.linear(held, states, None, self.gate), inputs, self.gate)
-        of_state = self._range("of_state", Scale.STATE)
+        of_state = self._range("of_state", ScaleRule.STATE)
         if self.h is not None:
             product = steps.linear(self.h, states, bias, of_state)
         elif bias.any():
@@ -273,8 +276,8 @@ class Gru(Cell[V]):
     def _updated(self, new: V, update: V) -> V:
         """h + u * (n - h), or n + z * (h - n) where the update gate is no sigmoid."""
         steps = self.steps
-        share = self._range("share", Scale.STATE)
-        change = self._range("change", Scale.STATE)
+        share = self._range("share", ScaleRule.STATE)
+        change = self._range("change", ScaleRule.STATE)
         if self.h is None:
             if self.negated:
                 return steps.multiply(new, update, self.state)

@@ -4,6 +4,7 @@ Operators that multiply by weights read channels from any lanes; for others, cha
 """
 
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..chip_node import ChipJob, ChipNode
 from ..images import ImageShape, Operand, image_of
 from ..layers import ChipLayer, Image, Part
 from ..rule import Phase, Rule
-from ..views import ChannelView, side_by_side
+from ..views import ChannelView, in_line, side_by_side
 from .context import Context
 from .dot import make_tiles
 from .lanewise import read_and_write
@@ -36,9 +37,12 @@ def place_operands(context: Context, segment: ChipJob) -> None:
 
 def concatenated(context: Context, node: ChipNode) -> tuple[ChannelView, list[ChannelView]]:
     """The view of a concatenation's result, and those of its operands in it."""
-    height, width, _ = node.written
+    height, width, channels = node.written
     image = Image(context.name(node.output, "parts"), 0, height, width, context.lanes, width * context.lanes)
-    return side_by_side(image, [operand.image[2] for operand in node.operands()])
+    images = [operand.image for operand in node.operands()]
+    if images[0][:2] != (height, width):
+        return in_line(image, [image[:2] for image in images], channels)
+    return side_by_side(image, [image[2] for image in images])
 
 
 def operand_places(context: Context, node: ChipNode) -> list[ChannelView]:
@@ -55,9 +59,19 @@ def join(context: Context, node: ChipNode, index: int, op: Concat) -> list[ChipL
     return layers + _viewed(context, node, view, index + len(layers))
 
 
-def take_channels(context: Context, node: ChipNode, index: int, op: Slice) -> list[ChipLayer]:
-    """A view of some channels."""
-    return _taken(context, node, index, op.index[-1])
+def take(context: Context, node: ChipNode, index: int, op: Slice) -> list[ChipLayer]:
+    """A view of some channels, or of pixels that follow one another."""
+    run = pixel_run(context.graph, node.node, op)
+    if run is None:
+        return _taken(context, node, index, op.index[-1])
+    source = context.view(node.source)
+    layers: list[ChipLayer] = []
+    if source.image.channels or node.source.tensor in context.outside:  # loads bring whole tensors
+        image = context.new_image(context.name(node.source.tensor, "pixels"), node.image)
+        layers.append(select(context, node.source.values, source, image, index))
+        source = ChannelView(image, np.arange(node.image[2]))
+    view = ChannelView(source.image.run(run, node.written[:2]), source.lanes)
+    return layers + _viewed(context, node, view, index + len(layers))
 
 
 def permute_channels(context: Context, node: ChipNode, index: int, op: Gather) -> list[ChipLayer]:
@@ -126,7 +140,7 @@ def select(context: Context, tensor: str, view: ChannelView, output: Image, inde
     """Channels of `view` to the lanes of `output`: a copy, or sums with weights 0 and 1. Lanes for which `kept` is
     False become 0."""
     shape = (1, output.height, output.width, len(view.lanes))
-    source = replace(view.image, height=output.height, width=output.width, row_bytes=output.width * context.lanes)
+    source = view.image.seen_as((output.height, output.width))
     common: dict[str, Any] = {
         "kernel": (1, 1), "stride": (1, 1), "dilation": (1, 1), "origin": (0, 0), "column_bytes": context.lanes,
         "checks_columns": True, "out_zero": 0, "out_min": -128, "out_max": 127, "input_shape": shape,
@@ -188,11 +202,26 @@ def cut(context: Context, node: ChipNode, index: int, phase: Phase, op: Slice) -
 
 
 def refuse_concat(graph: Graph, node: Node, op: Concat) -> str | None:
-    """Of channels: it only renames lanes."""
-    last = len(graph.tensors[node.inputs[0]].shape) - 1
-    if op.axis % (last + 1) != last:
-        return f"axis {op.axis} is not the last, that of channels"
+    """Of channels, which only renames lanes, or of pixels that follow one another, which are written there."""
+    shape = graph.tensors[node.outputs[0]].shape
+    axis = op.axis % len(shape)
+    if axis != len(shape) - 1 and not _in_line(shape, axis):
+        return f"axis {op.axis} is neither the last, that of channels, nor the first with several pixels"
     return constants(graph, node)
+
+
+def _in_line(shape: tuple[int, ...], axis: int) -> bool:
+    """Whether places along an axis of a tensor of pixels follow one another: its images are one row, or few."""
+    return len(shape) < 4 and axis < len(shape) - 1 and prod(shape[:axis]) == 1
+
+
+def pixel_run(graph: Graph, node: Node, op: Slice) -> int | None:
+    """The first of the pixels that a Slice takes, where they follow one another; None for others."""
+    shape = tuple(map(int, graph.tensors[node.inputs[0]].shape))
+    axes = _cut_axes(graph, node, op)
+    if len(axes) != 1 or not _in_line(shape, axes[0]) or op.step[axes[0]] != 1:
+        return None
+    return op.begin[axes[0]] * prod(shape[axes[0] + 1:-1])
 
 
 def _cut_axes(graph: Graph, node: Node, op: Slice) -> list[int]:
@@ -221,7 +250,7 @@ def refuse_slice(graph: Graph, node: Node, op: Slice) -> str | None:
             return "it cuts both pixels and channels"
         if min(op.step[1:3]) < 1 or max(op.step[1:3]) > BYTE:
             return f"steps {op.step[1:3]} must be in 1..{BYTE}"
-    elif any(axis != rank - 1 for axis in axes):
+    elif any(axis != rank - 1 for axis in axes) and pixel_run(graph, node, op) is None:
         return "it cuts another axis than the channels, or the rows and columns, of one image"
     return constants(graph, node)
 
@@ -247,6 +276,6 @@ def always(graph: Graph, node: Node, op: Op) -> bool:
 
 RULES: dict[type[Op], Rule] = {
     Concat: Rule(refuse_concat, moves=always, move=join, operand_places=operand_places),
-    Slice: Rule(refuse_slice, cut, moves=slice_moves, move=take_channels),
+    Slice: Rule(refuse_slice, cut, moves=slice_moves, move=take),
     Reshape: Rule(refuse_reshape),
 }

@@ -48,6 +48,7 @@ class Context:
         self.views: dict[str, ChannelView] = {}
         self.zeroed: set[str] = set()  # tensors whose unused lanes are 0
         self.moved: set[str] = set()  # buffers with channels that have been moved
+        self.fitted: dict[object, dict[str, int] | None] = {}  # fields for sums and products, by what they depend on
         self._names: dict[object, str] = {}
         self._unit = ""
 
@@ -118,9 +119,8 @@ class Context:
         return self._computed(node.output, node.written)
 
     def _computed(self, tensor: str, shape: ImageShape) -> Image:
-        height, width, _ = shape
         if tensor in self.views:
-            return replace(self.views[tensor].image, height=height, width=width, row_bytes=width * self.lanes)
+            return self.views[tensor].image.seen_as(shape[:2])
         return self.new_image(tensor, shape)
 
     def _own_channels(self, tensor: str) -> int:

@@ -1,5 +1,6 @@
 """Sums, differences and products in the tail: the layer's own value and a residual, rounded as the framework does."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -64,8 +65,8 @@ def multiply(context: Context, layer: ChipLayer, node: ChipNode, op: Mul) -> Non
     """Let `layer` multiply by the residual that is fused into `node`."""
     scales, zeros = _read(context, layer, node)
     ratio = float(np.float32(scales[0]) * np.float32(scales[1]) / np.float32(scales[2]))
-    layer.add = _required(node, residual_fit.fit_product(
-        _results(context, node), ratio, zeros, Rounding.FLOAT if context.floats else Rounding.DOUBLE))
+    layer.add = _required(context, node, scales, zeros, lambda table: residual_fit.fit_product(
+        table, ratio, zeros, Rounding.FLOAT if context.floats else Rounding.DOUBLE))
 
 
 def _read(context: Context, layer: ChipLayer, node: ChipNode) -> tuple[Scales, Zeros]:
@@ -104,16 +105,22 @@ def _rows(context: Context, layer: ChipLayer, node: ChipNode) -> tuple[int, int]
 
 def _fitted(context: Context, node: ChipNode, scales: Scales, zeros: Zeros, signs: tuple[int, int]) -> dict[str, int]:
     """Fields that give the framework's result for every pair of bytes. `signs`: of own value and residual."""
-    table = _results(context, node)
     if context.floats:
         ratios = (signs[0] * scales[0] / scales[2], signs[1] * scales[1] / scales[2])
-        return _required(node, residual_fit.fit_float(table, ratios, zeros))
-    return _required(node, residual_fit.fit_fixed(table, scales, zeros, signs))
+        return _required(context, node, scales, zeros, lambda table: residual_fit.fit_float(table, ratios, zeros))
+    return _required(context, node, scales, zeros, lambda table: residual_fit.fit_fixed(table, scales, zeros, signs))
 
 
-def _required(node: ChipNode, fields: dict[str, int] | None) -> dict[str, int]:
+def _required(context: Context, node: ChipNode, scales: Scales, zeros: Zeros,
+              fit: Callable[[np.ndarray], dict[str, int] | None]) -> dict[str, int]:
+    """What `fit` finds for the framework's results; once for all nodes that are alike, as a recurrent layer's steps."""
+    fused, _ = node.in_tail()
+    key = fused.op, scales, zeros, node.own_first
+    if key not in context.fitted:
+        context.fitted[key] = fit(_results(context, node))
+    fields = context.fitted[key]
     if fields is None:
-        raise GraphError(f"{node.in_tail()[0].label}: no integers give the results that the framework gives")
+        raise GraphError(f"{fused.label}: no integers give the results that the framework gives")
     return fields
 
 

@@ -1,11 +1,11 @@
-"""Observers for values whose scale follows from what they are in a recurrent cell (`frontends.recurrent.Scale`)."""
+"""Observers for values whose scale follows from what they are in a recurrent cell (`frontends.recurrent.ScaleRule`)."""
 
 import math
 
 import torch
 from torchao.quantization.pt2e import MinMaxObserver
 
-from ..recurrent import Scale
+from ..recurrent import ScaleRule
 
 _LEAST = 2.0**-16  # the scale of values that are always 0, as `quantizer` has it
 
@@ -37,4 +37,4 @@ class FractionObserver(MinMaxObserver):
         return torch.tensor([1 / 256]), torch.tensor([-128], dtype=torch.int32)
 
 
-OBSERVERS = {Scale.GATE: GateObserver, Scale.STATE: StateObserver, Scale.FRACTION: FractionObserver}
+OBSERVERS = {ScaleRule.GATE: GateObserver, ScaleRule.STATE: StateObserver, ScaleRule.FRACTION: FractionObserver}

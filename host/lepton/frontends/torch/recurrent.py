@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_map
 
 from lepton.graph import GraphError
 
-from ..recurrent import RELU, SIGMOID, TANH, Cell, Function, Gru, Lstm, Options, Range, Weights, run
+from ..recurrent import RELU, SIGMOID, TANH, Cell, CellFunction, Gru, Lstm, CellOptions, Range, CellWeights, run
 from .dense import constant
 from .nodes import Arguments, described
 
@@ -22,8 +22,8 @@ _LAYERS: dict[object, str] = {
 _CELLS: dict[object, str] = {
     aten.lstm_cell.default: "lstm", aten.gru_cell.default: "gru", aten.rnn_tanh_cell.default: "rnn_tanh",
     aten.rnn_relu_cell.default: "rnn_relu"}
-_OPTIONS = {"lstm": Options((SIGMOID, TANH, TANH)), "gru": Options((SIGMOID, TANH)), "rnn_tanh": Options((TANH,)),
-            "rnn_relu": Options((RELU,))}
+_OPTIONS = {"lstm": CellOptions((SIGMOID, TANH, TANH)), "gru": CellOptions((SIGMOID, TANH)), "rnn_tanh": CellOptions((TANH,)),
+            "rnn_relu": CellOptions((RELU,))}
 _KINDS: dict[str, type[Cell[Node]]] = {"lstm": Lstm, "gru": Gru}
 _FUNCTIONS = {SIGMOID: aten.sigmoid.default, TANH: aten.tanh.default, RELU: aten.relu.default}
 
@@ -110,7 +110,7 @@ class _StackedLayers:
                                            f"{self.node.name}.{index}", *states)
 
 
-def _weights(module: GraphModule, node: Node, params: Sequence[Node]) -> Weights:
+def _weights(module: GraphModule, node: Node, params: Sequence[Node]) -> CellWeights:
     """Of a cell: `params` are w_ih, w_hh, the biases b_ih and b_hh if there are any, and the projection w_hr if any."""
     arrays: list[np.ndarray] = []
     for param in params:
@@ -119,7 +119,7 @@ def _weights(module: GraphModule, node: Node, params: Sequence[Node]) -> Weights
             raise GraphError(f"{described(node)}: its weights {param.name!r} are computed; they must be parameters")
         arrays.append(value.detach().to(torch.float32).numpy())
     biases = [array for array in arrays[2:] if array.ndim == 1] or [np.zeros(len(arrays[0]), np.float32)] * 2
-    return Weights(arrays[0], arrays[1], biases[0], biases[1], next((a for a in arrays[2:] if a.ndim == 2), None))
+    return CellWeights(arrays[0], arrays[1], biases[0], biases[1], next((a for a in arrays[2:] if a.ndim == 2), None))
 
 
 class _FxSteps:
@@ -144,7 +144,7 @@ class _FxSteps:
     def multiply(self, a: Node, b: Node, within: Range) -> Node:
         return self._call(aten.mul.Tensor, a, b, within=within)
 
-    def apply(self, function: Function, x: Node, within: Range) -> Node:
+    def apply(self, function: CellFunction, x: Node, within: Range) -> Node:
         return self._call(_FUNCTIONS[function], x, within=within)
 
     def clip(self, x: Node, limit: float, within: Range) -> Node:
@@ -186,7 +186,8 @@ class _FxSteps:
     def unless_zero(self, state: Node, index: int | None = None) -> Node | None:
         """A state, or that of one level and direction; None where it is a constant of zeros."""
         value = constant(self._module, state)
-        if state.target is aten.zeros.default or (value is not None and not value.any()):
+        filled = state.target is aten.zeros.default or (state.target is aten.full.default and not state.args[1])
+        if filled or (value is not None and not value.any()):
             return None
         return state if index is None else self._call(aten.select.int, state, 0, index)
 
