@@ -1,9 +1,9 @@
-"""Tensors that are channels or pixels of other buffers: results of Concat, Slice and Gather, without cost where lanes do
-not matter.
+"""Tensors that are channels or pixels of other buffers: results of Concat, Slice and Gather, without cost where lanes
+do not matter.
 
 A concatenation's operands are one after the other in one buffer, channels each from a whole block on; their producers
-write them there. Operators that multiply by weights read channels from any lanes; for others, and for the host, a layer of
-weights 0 and 1 moves channels to their own lanes.
+write them there. Operators that multiply by weights read channels from any lanes; for others, and for the host, a layer
+of weights 0 and 1 moves channels to their own lanes.
 """
 
 from dataclasses import dataclass, replace

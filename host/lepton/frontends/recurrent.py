@@ -1,6 +1,6 @@
 """Recurrent cells, described once: LSTM, GRU and RNN as the products, sums and functions that they consist of.
 
-A front end gives its values and a `CellOperators`, which makes its own framework's operators of them. All time steps are
+A front end gives its values and `CellOperators`, which make its own framework's operators of them. All time steps are
 written one after the other; what does not depend on the state, the product of the inputs with their weights, is one
 product over all of them. Values of all steps that are of one kind share a scale (`Range`), so that all steps have the
 same weights, records and tables.

@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_map
 
 from lepton.graph import GraphError
 
-from ..recurrent import RELU, SIGMOID, TANH, Cell, CellFunction, Gru, Lstm, CellOptions, Range, CellWeights, run
+from ..recurrent import RELU, SIGMOID, TANH, Cell, CellFunction, CellOptions, CellWeights, Gru, Lstm, Range, run
 from .dense import constant
 from .nodes import Arguments, described
 
@@ -22,8 +22,8 @@ _LAYERS: dict[object, str] = {
 _CELLS: dict[object, str] = {
     aten.lstm_cell.default: "lstm", aten.gru_cell.default: "gru", aten.rnn_tanh_cell.default: "rnn_tanh",
     aten.rnn_relu_cell.default: "rnn_relu"}
-_OPTIONS = {"lstm": CellOptions((SIGMOID, TANH, TANH)), "gru": CellOptions((SIGMOID, TANH)), "rnn_tanh": CellOptions((TANH,)),
-            "rnn_relu": CellOptions((RELU,))}
+_OPTIONS = {"lstm": CellOptions((SIGMOID, TANH, TANH)), "gru": CellOptions((SIGMOID, TANH)),
+            "rnn_tanh": CellOptions((TANH,)), "rnn_relu": CellOptions((RELU,))}
 _KINDS: dict[str, type[Cell[Node]]] = {"lstm": Lstm, "gru": Gru}
 _FUNCTIONS = {SIGMOID: aten.sigmoid.default, TANH: aten.tanh.default, RELU: aten.relu.default}
 

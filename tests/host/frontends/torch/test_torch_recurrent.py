@@ -1,5 +1,6 @@
 """Recurrent layers and cells of PyTorch: their steps against its own kernels, in float and in int8."""
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -15,6 +16,7 @@ from lepton.graph.interpret import evaluate  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
 
+from tests.host.frontends.torch.torch_parts import as_one_job  # noqa: E402
 from tests.seeds import base_seed  # noqa: E402
 
 LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
@@ -122,6 +124,29 @@ def test_int8_is_pytorchs_and_near_the_floats(kind: str, length: int, options: d
                 np.testing.assert_array_equal(ours, theirs.numpy())
                 worst.append(cosine(ours, wanted.numpy()))
     assert min(worst) >= 0.99
+
+
+class Spotter(nn.Module):
+    """A convolution of frames, a recurrent layer, and scores of its last step or of all."""
+
+    def __init__(self, recurrent: nn.Module, width: int, last: bool) -> None:
+        super().__init__()
+        self.front, self.recurrent, self.out = nn.Conv1d(10, 12, 3, padding=1), recurrent, nn.Linear(width, 5)
+        self.last = last
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        states, _ = self.recurrent(torch.relu(self.front(x)).transpose(1, 2))
+        return self.out(states[:, -1] if self.last else states)
+
+
+@pytest.mark.parametrize("recurrent, width, last", [
+    (lambda: nn.LSTM(12, 16, batch_first=True), 16, True), (lambda: nn.GRU(12, 20, batch_first=True), 20, False),
+    (lambda: nn.LSTM(12, 10, batch_first=True, bidirectional=True), 20, False),
+    (lambda: nn.RNN(12, 8, batch_first=True, num_layers=2), 8, True)])
+def test_a_keyword_spotter_is_one_job(recurrent: Callable[[], nn.Module], width: int, last: bool) -> None:
+    torch.manual_seed(base_seed())
+    as_one_job(Spotter(recurrent(), width, last).eval(), lambda: (torch.randn(1, 10, 7),), alike=0.99,
+               on_host=frozenset({"Transpose"}))  # of the input, whose layout the host changes anyway
 
 
 def test_a_layer_in_training_with_dropout_is_refused() -> None:
