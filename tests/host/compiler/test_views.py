@@ -94,7 +94,8 @@ def test_other_axes_run_on_the_host():
     b = builder((1, 4, 4, 8), 1)
     x = b.node(Concat(1), ["image", "image"], (1, 8, 4, 8), same=True)
     row = compile_graph(b.done(x), PRESETS["tiny"]).placement[0]
-    assert (row.where, row.reason) == ("host", "axis 1 is neither the last, that of channels, nor the first with several pixels")
+    assert (row.where, row.reason) == (
+        "host", "axis 1 is neither the last, that of channels, nor the first with several pixels")
 
 
 def gathered(b, x, places):
