@@ -68,7 +68,9 @@ def take(context: Context, node: ChipNode, index: int, op: Slice) -> list[ChipLa
     layers: list[ChipLayer] = []
     if source.image.channels or node.source.tensor in context.outside:  # loads bring whole tensors
         image = context.new_image(context.name(node.source.tensor, "pixels"), node.image)
-        layers.append(select(context, node.source.values, source, image, index))
+        if image.name not in context.copied:  # one for all of the parts
+            context.copied.add(image.name)
+            layers.append(select(context, node.source.values, source, image, index))
         source = ChannelView(image, np.arange(node.image[2]))
     view = ChannelView(source.image.run(run, node.written[:2]), source.lanes)
     return layers + _viewed(context, node, view, index + len(layers))

@@ -48,6 +48,7 @@ class Context:
         self.views: dict[str, ChannelView] = {}
         self.zeroed: set[str] = set()  # tensors whose unused lanes are 0
         self.moved: set[str] = set()  # buffers with channels that have been moved
+        self.copied: set[str] = set()  # buffers that have the pixels of tensors from outside
         self.fitted: dict[object, dict[str, int] | None] = {}  # fields for sums and products, by what they depend on
         self._names: dict[object, str] = {}
         self._unit = ""
