@@ -48,4 +48,4 @@ def test_cycles_of_a_large_block():
     model = compile_graph(quantize(block(384, 6, 256, False), [tokens(1, 4, 384)]), "base")
     read = sum(layer.weight_bytes for layer in model.layers) + 2 * 256 * 384
     assert sum(layer.weight_bytes for layer in model.layers) == 12 * 384 * 384
-    assert model.cycles <= 1.2 * read / 16
+    assert model.cycles <= 1.13 * read / 16

@@ -57,6 +57,15 @@ class ScoresObserver(MinMaxObserver):
         return x_orig
 
 
+class ProbabilityObserver(MinMaxObserver):
+    """254 steps from 0 to the largest value: the zero point is -127. That of -128 would cost a product one more pass,
+    since its amount, 128, is no int8 value."""
+
+    def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
+        largest = max(float(self.max_val), 0.0) if torch.isfinite(self.max_val) else 0.0
+        return torch.tensor([max(largest / 254, _EPS)]), torch.tensor([-127], dtype=torch.int32)
+
+
 def mask_spec(node: Node, scores: Node, mask: Node, module: GraphModule | None) -> DerivedQuantizationSpec:
     """The grid of a mask that `node` adds to scores: it reaches as far below 0 as hides any of them."""
     constant = constant_of(module, mask)

@@ -34,8 +34,8 @@ from .annotated import (
     scales_channels,
 )
 from .functional import functional
-from .grids import ScoresObserver, bias_spec, mask_spec, masked_scores, spec
-from .masks import only_scored
+from .grids import ProbabilityObserver, ScoresObserver, bias_spec, mask_spec, masked_scores, spec
+from .masks import SOFTMAX, only_scored
 from .nodes import Arguments
 from .observers import OBSERVERS
 from .operators import SAME_GRID, WITH_WEIGHTS, Kind, kind
@@ -69,6 +69,7 @@ class LeptonQuantizer(Quantizer):
         self.activation = spec(observers[ranges], -128, 127, torch.per_tensor_affine)
         # Without a zero point, which costs a product of two tensors as many passes again.
         self.factor = spec(observers[ranges], -128, 127, torch.per_tensor_symmetric)
+        self.probabilities = spec(ProbabilityObserver, -128, 127, torch.per_tensor_affine)
         # Symmetric without -128, as in the 8-bit quantization specification of TensorFlow Lite.
         self.per_channel = {axis: spec(PerChannelMinMaxObserver, -127, 127, torch.per_channel_symmetric, axis)
                             for axis in (0, 1)}
@@ -160,6 +161,8 @@ class LeptonQuantizer(Quantizer):
         what a softmax makes 0 where that is all that reads it."""
         if only_scored(node):
             return self.scores
+        if node.target in SOFTMAX and self._only_multiplied(node):
+            return self.probabilities
         while moves(node):
             node = Arguments(node).operand()
         if node in self._states:
