@@ -1,7 +1,7 @@
 """Averages over windows: parameters with which the chip, which adds integers, gives the framework's every result.
 
-ONNX Runtime and PyTorch add float32 numbers one by one, so rounding errors depend on the order of the pixels. They show
-only where a sum is so near to a half that they can turn it; a window has few sums, and all of them are checked.
+ONNX Runtime and PyTorch add float32 numbers one by one, so rounding errors depend on the order of the pixels. They
+change a result only where an average is close to a half; a window has few different sums, and all of them are checked.
 """
 
 import math
@@ -38,7 +38,8 @@ def float_averages(source: tuple[float, int], output: tuple[float, int], counts:
         if len(found) == len(records):
             return other, found
     raise GraphError(f"averages over {' and '.join(map(str, sorted(set(counts))))} values depend on how float32 rounds "
-                     "sums; the chip takes those that come near no half, as of an odd number of values of one scale")
+                     "sums; the chip takes averages that are not close to a half, such as those of an odd number of values "
+                     "with one scale")
 
 
 def _float_record(source: tuple[float, int], output: tuple[float, int], count: int, op: AveragePool2D,

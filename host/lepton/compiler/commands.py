@@ -1,4 +1,4 @@
-"""Commands on their way from the scheduler to the encoder, with what they read and write."""
+"""Commands between scheduler and encoder, with the memory that each reads and writes."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -9,7 +9,7 @@ from .tiling import Tile
 
 
 class Memory(Enum):
-    """What commands contend for: the on-chip memories, and the regions of memory that a job writes."""
+    """The memories whose accesses must keep their order: those on the chip, and the regions that a job writes."""
 
     SCRATCHPAD = "scratchpad"
     WEIGHTS = "weights"

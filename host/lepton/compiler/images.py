@@ -9,7 +9,7 @@ ImageShape = tuple[int, int, int]  # (height, width, channels)
 
 @dataclass(frozen=True)
 class Operand:
-    """A tensor as an operator sees it.
+    """A tensor as an operand of an operator.
 
     tensor: the one whose bytes are read; the chip computes it, or it is the host's.
     image: (height, width, channels) that the operator sees in them.

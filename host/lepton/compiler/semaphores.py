@@ -135,7 +135,7 @@ class SemaphoreAllocator:
     def _beyond(self, index: int) -> int:
         """A TENSOR command to wait for in place of an earlier one.
 
-        The loads that follow need no wait of their own then, and are alike (`repeat`). It is at most half of the way
+        The loads that follow then need no wait, and differ in addresses only (`repeat`). It is at most half of the way
         from there to the latest, where a layer ends if one does.
         """
         stream = self.issued[Engine.TENSOR]

@@ -143,7 +143,8 @@ class _Dma:
         self._gathered = gathered
         self._issue = 0.0  # when the next row may be asked for
         self._bus = 0.0  # when the bus is free
-        # Of each command: its start, when the bus is free of it, and the cycles that its beats in flight can take.
+        # Of each command: its start, when its last beat has left the bus, and the cycles that its beats in flight can
+        # take.
         self._starts: list[float] = []
         self._ends: list[float] = []
         self._in_flight: list[float] = []

@@ -1,4 +1,4 @@
-"""Weights on their way: constants cut into batches, and the weight memory as a ring of batches.
+"""The loading of weights: constants cut into batches, and the weight memory as a ring of batches.
 
 Every command has a batch of its own, so that it waits only for what it needs, and the commands of a layer are alike
 enough to become a single record (`repeat`).

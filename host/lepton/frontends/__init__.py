@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["export_tflite", "import_onnx", "import_tflite", "load", "load_onnx", "quantize",
            "quantize_onnx", "quantize_tflite"]
 
-# Front ends are imported on demand: importing torch takes seconds, and whoever compiles a graph needs none of them.
+# Front ends are imported on demand: importing torch takes seconds, and compiling a graph needs none of them.
 _MODULES = {"export_tflite": ".tflite", "import_tflite": ".tflite", "quantize_tflite": ".tflite",
             "import_onnx": ".onnx", "load_onnx": ".onnx", "quantize_onnx": ".onnx", "quantize": ".torch"}
 

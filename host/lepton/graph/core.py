@@ -115,7 +115,7 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class NetworkState:
-    """A value that a network keeps from one execution to the next, as a streaming network its history.
+    """A value that a network keeps from one execution to the next, such as the history of a streaming network.
 
     `read` is the input that holds it during an execution, `written` the output that holds it afterwards; both have one
     shape, type and quantization. So the graph itself stays a function: who executes it hands the value on.
@@ -132,7 +132,7 @@ class Graph:
     """A network: nodes in execution order over named tensors.
 
     `inputs` and `outputs` include those of `states`; `caller_inputs` and `caller_outputs` are the others.
-    `notes`: remarks of the front end about the results, one sentence for one node each.
+    `notes`: remarks of the front end about the results, one sentence for each node concerned.
     """
 
     name: str

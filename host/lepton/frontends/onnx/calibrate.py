@@ -54,7 +54,7 @@ def quantize_onnx(source: Source, calibration: Calibration, *, method: str = "mi
     for tensor in constants(model.graph):
         if tensor.data_type == onnx.TensorProto.FLOAT and np.isnan(onnx.numpy_helper.to_array(tensor)).any():
             raise GraphError(f"the constant {tensor.name!r} holds values that are not numbers")
-    prepare(model)  # raises what ONNX Runtime has against the network
+    prepare(model)  # raises GraphError where ONNX Runtime refuses the network
     reader = _SampleReader(model, calibration, progress)
     model, per_channel = _per_channel(model)
     extra = {"ActivationSymmetric": False, "WeightSymmetric": True, "CalibPercentile": percentile}

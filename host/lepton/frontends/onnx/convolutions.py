@@ -68,7 +68,7 @@ def of_all_groups(node: OnnxNode, q: Quantization) -> Quantization:
 
 
 def transposed(node: OnnxNode, x: Value, weights: Int8Weights, result: Int8Result) -> Value:
-    """The same for a transposed convolution with weights (C, O / groups, ...), which have one scale or O."""
+    """Emits a transposed convolution with weights (C, O / groups, ...), which have one scale or O."""
     data = weights.data
     q = weights.q
     _fits_image(node, x, data)

@@ -21,12 +21,12 @@ _CASTS = {np.dtype(t) for t in (np.float32, np.int32, np.int64, np.uint8, np.boo
 
 
 def unary(kind: str) -> Rule:
-    """`kind` is that of the graph's `Unary`."""
+    """A function of one operand; `kind` as in the graph's `Unary`."""
     return lambda node: node.host().unary(kind)
 
 
 def binary(op: type[Op]) -> Rule:
-    """Of two operands or more, from left to right."""
+    """An operator of two operands or more, applied from left to right."""
     def rule(node: OnnxNode) -> Value:
         result = node.host(0)
         for position in range(1, len(node)):
@@ -36,7 +36,7 @@ def binary(op: type[Op]) -> Rule:
 
 
 def extreme(op: type[Maximum] | type[Minimum]) -> Converter:
-    """Max and Min. Those of 8-bit values compare codes: codes of equal scales are ordered as their reals are."""
+    """Max and Min. 8-bit values are compared by their codes: with equal scales these have the order of the reals."""
     def of_bytes(node: OnnxNode) -> None:
         dtype = node.value().dtype
         result = node.codes(0)
@@ -62,7 +62,7 @@ def cast(node: OnnxNode) -> None:
 
 
 def activation(rule: Rule, bounds: Callable[[OnnxNode], tuple[float, float]]) -> Converter:
-    """One that clamps: behind a layer it becomes part of that."""
+    """An activation that clamps; after a layer it becomes part of the layer."""
     at_run_time = elementwise(rule)
 
     def convert(node: OnnxNode) -> None:
@@ -75,7 +75,7 @@ def activation(rule: Rule, bounds: Callable[[OnnxNode], tuple[float, float]]) ->
 
 
 def bounds(node: OnnxNode) -> tuple[float, float]:
-    """Those of a Clip, which are attributes before opset 11."""
+    """The bounds of a Clip, which are attributes before opset 11."""
     lower = node.number(1, "the lower bound")
     upper = node.number(2, "the upper bound")
     low = node.given.get("min", -np.inf) if lower is None else lower
@@ -125,7 +125,7 @@ def total(node: OnnxNode) -> Value:
 
 
 def mean(node: OnnxNode) -> Value:
-    """That sum times 1 / their number."""
+    """The mean of any number of tensors: their sum times 1 / their number."""
     return total(node) * (1 / len(node))
 
 

@@ -29,7 +29,7 @@ def _loaded(node: OnnxNode) -> tuple[int, ...]:
 
 
 def _layer(node: OnnxNode) -> list[Value]:
-    """Those of a convolution: images and weights of as many dimensions."""
+    """The operands of a convolution: images and weights with the same number of dimensions."""
     x, weights, *bias = _operands(node)
     if x.rank < 3 or weights.rank != x.rank:
         raise node.error(f"weights of shape {tuple(weights.shape)} do not fit the input {tuple(x.shape)}")

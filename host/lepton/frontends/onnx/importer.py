@@ -60,7 +60,7 @@ class OnnxImporter:
 
     def _operator(self, proto: onnx.NodeProto) -> None:
         node = OnnxNode(self.state, proto)
-        # A dequantized constant keeps its codes and its scale, so that an integer layer can have it as weights.
+        # A dequantized constant keeps its codes and its scale, so that an integer layer can use it as weights.
         if node.kind != "DequantizeLinear" and self._reads_constants(proto):
             self._fold(node)
         elif node.kind in self.converters:

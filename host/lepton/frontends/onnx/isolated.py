@@ -1,4 +1,4 @@
-"""`prepare` in a process of its own, so that no model can take this one down."""
+"""`prepare` in a separate process, so that a malformed model cannot crash this one."""
 
 import atexit
 import contextlib
@@ -93,7 +93,7 @@ class IsolatedWorker:
                 code = running.process.wait()
                 self.close()
                 what = ("the model is malformed: ONNX's libraries crashed on it" if code < 0 else
-                        "ONNX's libraries gave up; is there memory enough?")
+                        "ONNX's libraries ended without an answer, perhaps for lack of memory")
                 raise GraphError(f"{what} (exit status {code})") from None
             except TimeoutError:
                 self.close()

@@ -11,7 +11,10 @@ from .values import BYTES, Tabulated
 
 
 def comparison(kind: str) -> Converter:
-    """`kind` is that of the graph's `Compare`. 8-bit values are compared by their codes, at the scale of the first."""
+    """A comparison; `kind` as in the graph's `Compare`.
+
+    8-bit values are compared by their codes, at the scale of the first operand.
+    """
     def rule(node: OnnxNode) -> Value:
         a, b = node.hosts()
         return a.apply(Compare(kind), b)
@@ -23,7 +26,7 @@ def comparison(kind: str) -> Converter:
 
 
 def logical(kind: str) -> Rule:
-    """`kind` is that of the graph's `Logic`."""
+    """A logical operator; `kind` as in the graph's `Logic`."""
     def rule(node: OnnxNode) -> Value:
         a, b = node.hosts()
         return a.apply(Logic(kind), b)

@@ -82,7 +82,7 @@ class OnnxNode:
         return self.state.host(self.input(position))
 
     def hosts(self) -> list[Value]:
-        """The same of all operands."""
+        """The tensors of all operands, each in ONNX's own data type."""
         return [self.state.host(name) for name in self.proto.input]
 
     def codes(self, position: int = 0, q: Quantization | None = None) -> Value:
@@ -158,7 +158,7 @@ class OnnxNode:
 
     @property
     def output_quantization(self) -> Quantization:
-        """That of the first result, an 8-bit value."""
+        """The quantization of the first result, which is an 8-bit value."""
         return self.state.quantities[self.name]
 
     def read_more_than_once(self) -> bool:
@@ -189,7 +189,7 @@ class OnnxNode:
         return self.state.evaluate(self.proto, inputs, output)
 
     def evaluate_constants(self, output: int = 0) -> np.ndarray:
-        """The same from the node's own inputs, which are constants."""
+        """What ONNX Runtime computes for one of the results from the node's own inputs, which are constants."""
         return self.evaluate([self.optional(i, "all inputs") for i in range(len(self))], output)
 
 

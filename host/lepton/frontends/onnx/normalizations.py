@@ -57,7 +57,7 @@ def normalization(node: OnnxNode) -> None:
 
 
 def rms_normalization(node: OnnxNode) -> None:
-    """The same as ONNX Runtime's own SimplifiedLayerNormalization."""
+    """RMSNormalization, computed as ONNX Runtime's SimplifiedLayerNormalization."""
     node.set_host(function_named(node, "SimplifiedLayerNormalization"))
 
 
@@ -89,7 +89,7 @@ def log_softmax(node: OnnxNode) -> None:
 
 
 def hardmax(node: OnnxNode) -> None:
-    """1 at the first of the largest elements along an axis, 0 elsewhere."""
+    """Hardmax: 1 at the first of the largest elements along an axis, 0 elsewhere."""
     def emit(x: Value, axis: int) -> Value:
         one = x.builder.constant(np.float32(1))
         zero = x.builder.constant(np.float32(0))
@@ -99,7 +99,7 @@ def hardmax(node: OnnxNode) -> None:
 
 
 def norm(kind: str) -> Converter:
-    """`kind` is that of the graph's `Reduce`."""
+    """ReduceL1, ReduceL2, ReduceLogSum and others; `kind` as in the graph's `Reduce`."""
     def convert(node: OnnxNode) -> None:
         x = _float_input(node, 0)
         stated = node.axes()

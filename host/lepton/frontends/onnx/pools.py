@@ -135,7 +135,7 @@ def global_max(node: OnnxNode) -> None:
 
 
 def reduction(kind: str) -> Converter:
-    """`kind` is that of the graph's `Reduce`."""
+    """A reduction along axes; `kind` as in the graph's `Reduce`."""
     def convert(node: OnnxNode) -> None:
         value = node.settled()
         rank = len(value.shape)

@@ -33,7 +33,7 @@ def rows(x: Value, weights: Int8Weights, result: Int8Result) -> Value:
 
 
 def product(a: Value, b: Value, result: Int8Result) -> Value:
-    """Both operands computed, with the shapes of `matrix_product`."""
+    """A product of two computed operands, with the shapes of `matrix_product`."""
     return matrix_product(a, b, lambda left, right: a.builder.emit(MatMul(result.clamp), [left, right], result.name,
                                                                    result.q))
 

@@ -2,7 +2,7 @@
 
 ONNX Runtime rewrites a network before it runs it: quantize/dequantize pairs around an operator become one integer
 kernel, constants are folded, activations move into the quantization. The result depends on those choices, so the
-import starts from the graph as ONNX Runtime will run it rather than from a second opinion on what it should be.
+import starts from the graph as ONNX Runtime will run it.
 """
 
 from functools import lru_cache

@@ -18,7 +18,7 @@ def _to_shape(node: OnnxNode, shape: Sequence[int]) -> None:
 
 
 def reshape(node: OnnxNode) -> None:
-    """0 copies a dimension, -1 stands for the rest."""
+    """Reshape: 0 copies a dimension, -1 is inferred from the number of elements."""
     old = node.settled().shape
     target = node.constant(1, "the shape").ravel().tolist()
     if not node.flag("allowzero"):

@@ -145,7 +145,7 @@ class ImportState:
         return tensor
 
     def quantization(self, name: str) -> Quantization:
-        """That of an 8-bit value, as int8."""
+        """The quantization of an 8-bit value, as int8."""
         return self.quantities.get(name, _UNSTATED)
 
     def evaluate(self, node: onnx.NodeProto, inputs: Sequence[np.ndarray | None], output: int = 0) -> np.ndarray:

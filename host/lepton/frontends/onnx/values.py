@@ -51,7 +51,7 @@ class Constant:
 
 @dataclass(frozen=True, eq=False)
 class QuantizedConstant(Constant):
-    """One that was dequantized from the integers `codes`; codes and quantization are as in the file."""
+    """A constant that was dequantized from the integers `codes`; codes and quantization are as in the file."""
 
     codes: np.ndarray
     quantization: Quantization
@@ -118,7 +118,7 @@ class Tabulated:
         return bool(np.all(self.table[1:] >= self.table[:-1]))
 
     def of(self, table: np.ndarray) -> "Tabulated":
-        """Another function of the same tensor."""
+        """A value that is another function of the same tensor."""
         return Tabulated(self.tensor, table)
 
     def moved(self, tensor: Value) -> "Tabulated":
@@ -139,7 +139,7 @@ class Pending:
     dtype: ClassVar[np.dtype] = FLOAT32
 
     def clipped(self, low: float, high: float) -> "Pending":
-        """After one more activation."""
+        """The layer followed by one more activation."""
         before, after = self.bounds
         return replace(self, bounds=(min(max(before, low), high), min(max(after, low), high)))
 

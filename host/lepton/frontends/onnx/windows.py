@@ -25,7 +25,7 @@ class Sliding:
 
 @dataclass(frozen=True)
 class Window:
-    """The same over an image: (y, x) pairs; padding ((top, bottom), (left, right))."""
+    """A window over an image: (y, x) pairs; padding ((top, bottom), (left, right))."""
 
     kernel: Pair
     stride: Pair

@@ -1,4 +1,4 @@
-"""The C++ libraries that read a model from an unknown source: ONNX's shape inference and ONNX Runtime's optimizer.
+"""The C++ libraries that read a model from an untrusted source: ONNX's shape inference and ONNX Runtime's optimizer.
 
 Both abort the process on some malformed models, and could be made to compute for very long or to take all memory. So
 this file runs as a process of its own (`isolated`), with limits, and imports nothing from Lepton. Requests come on

@@ -34,7 +34,7 @@ def quantize_tflite(source: str | PathLike | bytes, calibration: Calibration, *,
     or an iterable of inputs: arrays, dicts by input name, or tuples in the order of the inputs. A longer first axis
     than the network's counts as several inputs. `progress` is called with the number of inputs done and of all, None
     where that is not known. What `import_tflite` makes of the result equals LiteRT's reference kernels on it byte for
-    byte; how near that is to the float network depends on the calibration data.
+    byte; how close that is to the float network depends on the calibration data.
 
     Raises GraphError for a malformed file, a network that is int8 already, and calibration data that do not fit;
     OSError where a file cannot be read; ModuleNotFoundError where the extra `tflite-float` is not installed.
@@ -101,7 +101,7 @@ def load_tflite(path: str | PathLike, calibration: Calibration | None = None,
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps the quantizer's narration and LiteRT's advice for developers away."""
+    """Suppresses the log messages of the quantizer and of LiteRT."""
     import logging  # on demand, as reading a file needs none of it
 
     level = logging.getLogger().level

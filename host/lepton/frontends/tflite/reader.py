@@ -1,8 +1,8 @@
 """From the bytes of a TFLite file to plain records, with every offset and length bounded.
 
-The generated flatbuffers code trusts its input: offsets that point anywhere raise whatever the
-interpreter raises there, and lengths may be up to 2**32. So everything is read once, here, into
-records of Python numbers and numpy views; nothing else touches the file.
+The generated flatbuffers code trusts its input: an offset outside of the file raises an arbitrary Python exception,
+and a length may be up to 2**32. So everything is read once, here, into records of Python numbers and numpy views; no
+other module reads the file.
 """
 
 import struct
@@ -58,7 +58,7 @@ def read_tflite(data: bytes, signature: str | None = None) -> RawModel:
 class _FileReader:
     def __init__(self, data: bytes) -> None:
         self.data = data
-        # Parts of an honest file do not overlap, so their sizes add up to less than the file's; offsets that
+        # Parts of a valid file do not overlap, so their sizes add up to less than the file's; offsets that
         # all point to one long vector would otherwise cost time and memory far beyond the file's size.
         self.budget = 4 * len(data)
         schema = load_schema()
@@ -227,7 +227,7 @@ class _FileReader:
         self.spend(len(data))
         try:
             values = self.flexbuffers.Loads(data.tobytes())
-        except Exception as error:  # the decoder raises whatever the interpreter raises on damaged bytes
+        except Exception as error:  # the decoder raises arbitrary exceptions on damaged bytes
             raise GraphError(f"{where} has options that are no flexbuffers map: {error}") from None
         if not isinstance(values, dict):
             raise GraphError(f"{where} has options that are no flexbuffers map")

@@ -62,7 +62,7 @@ def wrap(x: Integers) -> np.ndarray:
 def saturating_doubling_high_multiply(a: Integers, b: Integers) -> np.ndarray:
     """round(a * b / 2**31), half up, saturated (SaturatingRoundingDoublingHighMul).
 
-    There it is a nudge of either sign and a division that rounds toward zero, which comes to the same.
+    gemmlowp adds or subtracts 2**30 and divides toward zero; the results are equal.
     """
     product = np.asarray(a, np.int64) * b
     product += 1 << 30

@@ -1,7 +1,7 @@
 """Images with channels last: removes the transposes that a front end for (N, C, H, W) puts around its layers.
 
-A transpose is not done where it stands. The operators after it work on the tensor as it is stored, with their axes
-renumbered, and it is done where an operator needs the other order: in most networks only at inputs and outputs.
+A transpose is delayed: the operators after it work on the tensor as stored, with their axes renumbered. It is executed
+where an operator needs the other order, in most networks only at inputs and outputs.
 Front ends transpose around every convolution and pool and leave the rest to this pass.
 """
 

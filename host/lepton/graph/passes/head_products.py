@@ -1,8 +1,8 @@
-"""Products of two computed int8 tensors read their operands where these are, without the moves in between.
+"""Products of two computed int8 tensors read their operands without the moves (reshapes, transposes) before them.
 
-Attention splits channels into heads, transposes, multiplies, and puts the heads' channels side by side again. Where a
-head's elements are some channels of some pixels of a tensor, the product takes them from there (`HeadProduct`); where
-they are that with pixels and channels exchanged, one transpose of the tensor stays.
+Attention splits channels into heads, transposes, multiplies, and concatenates the heads' channels. Where a head's
+elements are a range of channels of consecutive pixels of a tensor, the product reads them there (`HeadProduct`). Where
+pixels and channels are exchanged, one transpose of the tensor stays.
 """
 
 from collections.abc import Iterator

@@ -11,9 +11,10 @@ from .rewrite import Chains, match, readers, unique
 
 
 def int8_states(graph: Graph) -> Graph:
-    """The same network with int8 states where a float32 one holds nothing but int8 values of one scale and zero point.
+    """The same network with int8 states where a float32 state always holds int8 values of one scale and zero point.
 
-    Quantizing a dequantized value gives it back, so no result changes; only an initial value is rounded once more.
+    Quantizing a dequantized value returns the same code, so results do not change. Only an initial value is rounded
+    again.
     """
     for state in graph.states:
         codes = _kept_codes(graph, state)

@@ -15,8 +15,8 @@ def integer_products(graph: Graph) -> Graph:
     """Every Quantize of a MatMul of two dequantized tensors, each perhaps moved, and perhaps multiplied or divided by a
     number, becomes a MatMul of int8. The number becomes a part of the result's scale.
 
-    With PyTorch's arithmetic, which rounds a float32 sum where this rounds the integers' own; so they differ by 1 where
-    the two are on different sides of a half.
+    Only with PyTorch's arithmetic. PyTorch rounds a float32 sum, this operator the exact integer sum, so results differ
+    by 1 where the two sums are on different sides of a half.
     """
     if graph.arithmetic is not Arithmetic.TORCH:
         return graph

@@ -17,8 +17,8 @@ def integer_rows(graph: Graph) -> Graph:
     """Every Quantize of such a normalization along the last axis, with constant parameters, becomes a LayerNorm; with
     PyTorch's arithmetic, that of a softmax becomes one of int8.
 
-    Their arithmetic is their own, so that results differ from those in float32 by 1 at most. What nothing reads any
-    more is left for `remove_unused`.
+    The int8 operators compute in integers, so results differ from those in float32 by 1 at most. Operators that nothing
+    reads any more are left for `remove_unused`.
     """
     chains = Chains(graph)
     return with_nodes(graph, [_integer(graph, match(node, Quantize), chains) or node for node in graph.nodes])
