@@ -38,8 +38,8 @@ def float_averages(source: tuple[float, int], output: tuple[float, int], counts:
         if len(found) == len(records):
             return other, found
     raise GraphError(f"averages over {' and '.join(map(str, sorted(set(counts))))} values depend on how float32 rounds "
-                     "sums; the chip takes averages that are not close to a half, such as those of an odd number of values "
-                     "with one scale")
+                     "sums; the chip takes averages that are not close to a half, such as those of an odd number of "
+                     "values with one scale")
 
 
 def _float_record(source: tuple[float, int], output: tuple[float, int], count: int, op: AveragePool2D,

@@ -3,7 +3,8 @@
     model = lepton.models.load("mnist")
     graph = model.graph()
 
-`card` has what is known of each, `metrics` what is measured, `training` and the scripts `train_*` what made them.
+`card` has the facts about each, `metrics` the functions that measure them, `training` and the scripts `train_*` the
+training.
 Loading needs numpy only; `graph()` needs the extra `tflite`, or `torch` for networks stored as .pt2.
 """
 

@@ -1,4 +1,4 @@
-"""Cards: what there is to know of a shipped network."""
+"""Cards: the facts about a shipped network."""
 
 import hashlib
 import json

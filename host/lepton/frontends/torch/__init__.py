@@ -14,14 +14,14 @@ Before the graph, on modules:
 
 From the converted torch.fx graph to the graph:
 
-    nodes       what a node says: its operator, arguments by name, module
-    execution   what the nodes make, by running the module once
+    nodes       a node's operator, arguments by name, and module
+    execution   the values of the nodes, from one run of the module
     qdq         quantize and dequantize nodes: scales, zero points, weights
     context     the graph under construction
     images      channels in front and behind
     layers, weighted, pools, windows    int8 layers of the chip
     tables      functions of one int8 value
-    affine      lines of one int8 value for each channel
+    affine      linear functions of one int8 value for each channel
     moves       moves of int8 values, and of values of the host
     floats      operators of the host, on values that are not int8
     importer    the walk over all nodes
@@ -32,7 +32,7 @@ And after it: `report`, the signal-to-noise of every layer against float.
 from ..logs import quiet
 
 try:
-    with quiet():  # torchao says at length which of its kernels for GPUs are not there
+    with quiet():  # torchao logs which of its kernels for GPUs are missing
         import torch  # noqa: F401
         import torchao  # noqa: F401
 except ModuleNotFoundError as error:

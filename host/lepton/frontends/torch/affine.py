@@ -1,7 +1,7 @@
-"""Functions of one int8 value that are a line for each channel, as depthwise convolutions of one pixel.
+"""Functions that are linear in one int8 value for each channel, as depthwise convolutions of one pixel.
 
-A normalization that no convolution takes in, a scale or an offset for each channel, a clamp behind them: PyTorch
-itself computes what each channel makes of the 256 values, and weight, bias and scale are chosen so that the layer's
+A normalization that is not fused into a convolution, a scale or an offset for each channel, a clamp after them: PyTorch
+itself computes the results of the 256 values in each channel, and weight, bias and scale are chosen so that the layer's
 integers round to the same value for all of them. A bias is a whole number of steps of input scale times weight scale,
 so the weight decides how fine it can be: where 127 does not give every value, others do.
 """

@@ -1,4 +1,4 @@
-"""What the quantizer asks of a module's nodes: what they compute, and whether that is int8 anyway."""
+"""Predicates of the quantizer on a module's nodes: what a node computes, and whether the result is int8 in any case."""
 
 import operator
 
@@ -41,7 +41,8 @@ def is_float(node: Node) -> bool:
 
 
 def is_int8(node: Node) -> bool:
-    """Whether the value is int8 anyway: inputs of the module can be; results are where their operator is annotated."""
+    """Whether the value is int8 without further annotation: inputs of the module can be; results are if their operator
+    is annotated."""
     if node.op == "placeholder":
         return True
     if kind(node) is Kind.SPLIT or node.target is operator.getitem:
@@ -90,7 +91,7 @@ def reduces_rows(node: Node) -> bool:
     if node.target not in _ROW_FUNCTIONS or not isinstance(source, Node) or not is_int8(source):
         return False
     if node.target in SOFTMAX and _is_result(node):
-        return False  # probabilities that the caller reads keep their digits
+        return False  # probabilities that the caller reads stay float32
     rank = source.meta["val"].ndim
     along = node.args[1]
     return len(along) == 1 if isinstance(along, list | tuple) else int(str(along)) % rank == rank - 1

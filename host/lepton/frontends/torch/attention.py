@@ -61,7 +61,7 @@ def _expand(node: Node) -> None:
 
 
 def _shared(node: Node, operand: Node, heads: int) -> Node:
-    """Keys or values, each as often as queries share it."""
+    """Keys or values, each repeated for the queries that share it."""
     shape = list(operand.meta["val"].shape)
     if shape[-3] == heads:
         return operand
@@ -102,7 +102,7 @@ def _multiply_behind(module: GraphModule, node: Node) -> None:
 
 
 def _scaled(module: GraphModule, operand: Node) -> tuple[Node, Node, float] | None:
-    """What multiplies an operand by a number, perhaps before moves that nothing else reads: it, its source, the
+    """The node that multiplies an operand by a number, perhaps before moves with one reader: the node, its source, the
     number."""
     node = operand
     while kind(node) is Kind.MOVE and isinstance(node.args[0], Node) and len(node.args[0].users) == 1:

@@ -19,7 +19,7 @@ Calibration = str | PathLike | np.ndarray | torch.Tensor | Mapping | Iterable
 
 
 def input_names(module: torch.nn.Module) -> list[str]:
-    """The names of the inputs that `module` cannot do without, at least one."""
+    """The names of the inputs of `module` without a default, at least one."""
     if isinstance(module, GraphModule):
         return [node.name for node in module.graph.nodes if node.op == "placeholder"]
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -81,5 +81,5 @@ def _tensor(value: object) -> torch.Tensor:
 
 
 def shapes(inputs: tuple[torch.Tensor, ...]) -> str:
-    """For errors."""
+    """The shapes of tensors as text for errors."""
     return " and ".join(str(tuple(x.shape)) for x in inputs)

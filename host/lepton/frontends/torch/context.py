@@ -1,4 +1,4 @@
-"""What the readers of operators share: the graph under construction, and the values of the module's nodes in it."""
+"""State shared by the converters of operators: the graph under construction, and the values of the module's nodes."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -18,7 +18,7 @@ from .qdq import QDQ
 
 
 class ImportContext(ABC):
-    """The graph named `name` that comes to compute what the module of `execution` does."""
+    """Builds the graph named `name`, which computes what the module of `execution` computes."""
 
     def __init__(self, execution: Execution, name: str):
         self.execution = execution
@@ -68,7 +68,7 @@ class ImportContext(ABC):
     # Tensors and operators
 
     def declare(self, name: str, shape: Shape, dtype: np.dtype, quantization: Quantization | None = None) -> Tensor:
-        """A new tensor of the graph; the operator that makes it is still to come."""
+        """A new tensor of the graph; the operator that makes it must be added."""
         tensor = Tensor(self.builder.unique(name), tuple(map(int, shape)), np.dtype(dtype), quantization)
         self.graph.tensors[tensor.name] = tensor
         return tensor

@@ -35,7 +35,7 @@ class Execution:
 
     made: the values. constants: the nodes that no input reaches, which make the same for all inputs.
 
-    Raises GraphError for random values that something uses, and whatever the module raises.
+    Raises GraphError for random values that have readers, and passes on exceptions of the module.
     """
 
     def __init__(self, module: GraphModule, examples: tuple[torch.Tensor, ...]):
@@ -45,7 +45,7 @@ class Execution:
                 raise GraphError(f"{described(node)}: its result is random; take it out, or make it a constant")
         recorder = Recorder(module)
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch, about the module's own operators
+            warnings.simplefilter("ignore")  # warnings of torch about the module's operators
             recorder.run(*examples)
         self.made = recorder.made
         self.constants = _independent(module)

@@ -23,7 +23,7 @@ aten = torch.ops.aten
 _DROPOUTS = (aten.dropout, aten.feature_dropout, aten.alpha_dropout, aten.feature_alpha_dropout)
 _SAME = (aten.alias, aten.detach, aten.lift_fresh, aten.lift_fresh_copy, aten.clone, aten.contiguous, aten.positive,
          *_DROPOUTS)
-_CONVERSIONS = (aten.to, aten._to_copy, aten.type_as)  # nothing is to be done where the data type stays
+_CONVERSIONS = (aten.to, aten._to_copy, aten.type_as)  # without effect where the data type stays the same
 # Operators without a result that matters: they stop the program where something does not hold.
 _ASSERTIONS = (aten._assert_async, aten._assert_tensor_metadata, aten._assert_scalar, aten.sym_constrain_range,
                aten.sym_constrain_range_for_size)
@@ -192,7 +192,7 @@ def _renew(node: Node, changed: Node) -> None:
 
 
 def seen_through_views(graph: Graph) -> bool:
-    """Whether the graph has changes in place that `functional` refuses."""
+    """Whether the graph has changes in place that `functional` refuses: those seen through another view."""
     for node in graph.nodes:
         changed = _changed(node)
         if changed is None:

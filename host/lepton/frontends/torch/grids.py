@@ -39,8 +39,8 @@ def bias_spec(node: Node, per_channel: bool) -> DerivedQuantizationSpec:
 
 
 def depth_of_zero(length: int) -> float:
-    """How far below the largest of `length` scores others are nothing to an int8 softmax, even all of them together:
-    their exponentials add up to half a step of 1/256 at most."""
+    """The distance below the largest of `length` scores from which scores do not change an int8 softmax: the
+    exponentials of all of them add up to at most half a step of 1/256."""
     return math.log(512 * length)
 
 
@@ -67,7 +67,7 @@ class ProbabilityObserver(MinMaxObserver):
 
 
 def mask_spec(node: Node, scores: Node, mask: Node, module: GraphModule | None) -> DerivedQuantizationSpec:
-    """The grid of a mask that `node` adds to scores: it reaches as far below 0 as hides any of them."""
+    """The grid of a mask that `node` adds to scores: its smallest value is low enough to hide any of them."""
     constant = constant_of(module, mask)
     reach = depth_of_zero(node.meta["val"].shape[-1])
 

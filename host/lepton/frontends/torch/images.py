@@ -1,6 +1,6 @@
-"""Images: PyTorch has their channels in front, (N, C, H, W), the graph's operators on images behind, (N, H, W, C).
+"""Images: PyTorch has channels first, (N, C, H, W), the graph's operators on images channels last, (N, H, W, C).
 
-Around each such operator there is a transposition in and one out; `passes.channels_last` takes out what meets.
+Each such operator is emitted between two transposes; `passes.channels_last` removes those that cancel.
 """
 
 from collections.abc import Sequence

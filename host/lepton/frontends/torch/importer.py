@@ -1,7 +1,7 @@
 """From the torch.fx graph that convert_pt2e makes to `Graph`.
 
-A layer is what stands between the dequantize nodes of its operands and the quantize node of its result. What does not
-fit this picture is computed in float32, on the host, as PyTorch does.
+A layer consists of the nodes between the dequantize nodes of its operands and the quantize node of its result. All
+other operators are computed in float32, on the host, as PyTorch does.
 """
 
 import torch
@@ -45,7 +45,7 @@ def import_converted(module: GraphModule, examples: tuple[torch.Tensor, ...], na
         return graph
     except GraphError:
         raise
-    except Exception as error:  # the module is run: anything can be raised there
+    except Exception as error:  # the module is run, and may raise any exception
         text = str(error).strip().split("\n")[0]
         raise GraphError(f"the module {name!r} cannot be imported: {type(error).__name__}: {text}") from error
 
@@ -68,7 +68,7 @@ class TorchImporter(ImportContext):
             if node.op == "placeholder":
                 self._input(node)
             elif node.target in QUANTIZE and node not in self.execution.constants:
-                self.quantized(node)  # in order, so that what it needs is there and nothing recurses deeply
+                self.quantized(node)  # in execution order, so that operands exist and recursion is shallow
         if len(inputs) == len(self.states):
             raise GraphError("the module has no inputs")
         self._outputs()

@@ -1,4 +1,4 @@
-"""Masks of attention scores: whatever hides scores from a softmax becomes a sum, which the chip computes in int8."""
+"""Masks of attention scores: every operator that hides scores from a softmax becomes a sum, which the chip computes."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a torch.fx node says of itself: its operator's schema, its arguments by the schema's names, its module."""
+"""Attributes of a torch.fx node: its operator's schema, its arguments by the schema's names, its module."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -84,7 +84,7 @@ class Arguments:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the result."""
+        """The shape of the result."""
         return tuple(map(int, self.result.shape))
 
     @property
@@ -122,7 +122,7 @@ class Arguments:
         return None if value is None else self._typed(name, value, Node, "a value that is computed")
 
     def nodes(self, name: str) -> list[Node]:
-        """A list of values."""
+        """The nodes of an argument that is a list of values."""
         values = self._typed(name, self.given(name), (list, tuple), "a list of values")
         return [self._typed(name, value, Node, "a list of values") for value in values]
 

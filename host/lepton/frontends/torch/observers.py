@@ -1,4 +1,4 @@
-"""Observers for values whose scale follows from what they are in a recurrent cell (`frontends.recurrent.ScaleRule`)."""
+"""Observers for values whose scale follows from their role in a recurrent cell (`frontends.recurrent.ScaleRule`)."""
 
 import math
 

@@ -1,6 +1,6 @@
 """The operators of PyTorch that the front end knows: one line each, by name and signature.
 
-Everything else that is said of an operator follows from its line: what `LeptonQuantizer` makes int8 (`Kind`), which
+All other properties of an operator follow from its line: what `LeptonQuantizer` makes int8 (`Kind`), which
 moves it is (`steps`), and what computes it on floats (`hosts`). Operators without a line are computed on the host by
 their own name, where `lepton.graph.numerics.aten` has them.
 """

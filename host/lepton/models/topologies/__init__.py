@@ -1,4 +1,4 @@
-"""Networks of known shape with fixed random int8 weights, for measuring: speed does not depend on what they know.
+"""Networks of known shape with fixed random int8 weights, for measurements of speed, which does not depend on weights.
 
     graph = lepton.models.topologies.build("resnet50")
     image = lepton.models.topologies.random_inputs(graph)

@@ -1,4 +1,4 @@
-"""`bearing`: hears that a machine's bearing fails, after it has heard a healthy one only."""
+"""`bearing`: detects a failing bearing by its vibration, trained on healthy ones only."""
 
 import numpy as np
 from torch import nn

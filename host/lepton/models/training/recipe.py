@@ -1,4 +1,4 @@
-"""What a script says of its network."""
+"""The description of a network that a training script gives."""
 
 import dataclasses
 from collections.abc import Callable

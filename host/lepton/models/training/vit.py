@@ -13,7 +13,7 @@ HEADS = 2
 
 
 class Attention(nn.Module):
-    """Every patch looks at every other one."""
+    """Self-attention between the patches. x and result: float32 (N, patches, WIDTH)."""
 
     def __init__(self) -> None:
         super().__init__()
