@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import device as devices
 from ..arch import PRESETS, ChipConfig
+from ..arch.memory import MEMORIES
 from ..compiler import compile_graph
 from ..graph import GraphError
 from ..models import topologies
@@ -98,7 +99,7 @@ def measure(entry: Entry, config: str | ChipConfig = "base", memory: str = "defa
     graph = entry.graph()
     macs = topologies.count_macs(graph)
     progress("compiling")
-    model = compile_graph(graph, config)
+    model = compile_graph(graph, config, memory=MEMORIES[memory])
     away = next((row for row in model.placement if row.where == "host" and row.macs), None)
     if away is not None:  # cycles of a part of the network could not be compared
         raise GraphError(f"{away.op} {away.name!r} does not run on chip {model.config.name}: {away.reason}")

@@ -3,6 +3,7 @@
 from argparse import Namespace
 from pathlib import Path
 
+from ..arch.memory import MEMORIES
 from ..graph import Graph
 from .console import calibrating, facts, grouped, make_console, working
 from .cpu_alone import measure
@@ -40,7 +41,7 @@ def run(arguments: Namespace) -> int:
         with observed(observe):
             graph = load(source, arguments.calibration, calibrating(say), dict(arguments.shape), dict(arguments.state))
         model = compile_graph(graph, arguments.config, input_type=arguments.input_type,
-                              output_type=arguments.output_type, observe=observe)
+                              output_type=arguments.output_type, memory=MEMORIES[arguments.memory], observe=observe)
         write_atomically(output, model.save)
         costs = measured(model)
         cpu = measure(source, dict(arguments.shape))

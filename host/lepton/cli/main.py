@@ -7,11 +7,11 @@ import sys
 from .. import __version__
 from ..arch import PRESETS, ChipConfig, ConfigError
 from ..arch.config_file import config_from
+from ..arch.memory import MEMORIES
 from . import chip_arguments, cloud_arguments, results_arguments, toolkit_arguments
 from .status import EXIT_INTERRUPTED, EXIT_USER_ERROR
 
 DEVICES = ("rtl", "golden")
-MEMORIES = ("default", "ideal", "slow", "ulx3s", "ddr3", "lpddr4")  # of `lepton_sim.memory_profile`
 _OURS = ("lepton", "lepton_sim", "lepton_hdl")
 _CHIP_HELP = f"the chip: {', '.join(PRESETS)}, or a TOML file of your own"
 _FILE_CONFIG_HELP = f"{_CHIP_HELP} (default: that of the file, or base)"
@@ -147,6 +147,8 @@ def make_parser() -> argparse.ArgumentParser:
     compile_.add_argument("network", metavar="NETWORK", help="a .tflite, .onnx or .pt2 file")
     compile_.add_argument("-o", "--output", metavar="FILE.lepton", help="default: the network's name with .lepton")
     compile_.add_argument("--config", type=_config, default="base", metavar="CHIP", help=_CONFIG_HELP)
+    compile_.add_argument("--memory", choices=MEMORIES, default="default",
+                          help="memory profile that cycles are predicted for (default: %(default)s)")
     _add_quantization(compile_)
     compile_.add_argument("--explain", action="store_true",
                           help="show each layer's tile, predicted cycles, and what limits them")

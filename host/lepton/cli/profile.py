@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from ..arch import PRESETS, ChipConfig
+from ..arch.memory import DEFAULT, MEMORIES
 from ..bench.board import as_board
 from ..bench.bursts import spans
 from ..bench.measure import memory_bytes
@@ -32,7 +33,8 @@ def run(arguments: Namespace) -> int:
     if arguments.trace:
         check_writable(arguments.trace)
     model = model_from(console, Path(arguments.network), arguments.config, arguments.calibration, dict(arguments.shape),
-                       (arguments.input_type, arguments.output_type), dict(arguments.state))
+                       (arguments.input_type, arguments.output_type), dict(arguments.state),
+                       arguments.memory)
     inputs = inputs_for(model, arguments.input)
     console.print(chip_facts(model.config, "rtl"))
     console.print(network_facts(model))
@@ -70,15 +72,18 @@ def run(arguments: Namespace) -> int:
 def model_from(console: Console, path: Path, config: ChipConfig | None, calibration: str | None = None,
                shapes: Mapping[str, tuple[int, ...]] | None = None,
                types: tuple[str | None, str | None] = (None, None),
-               states: Mapping[str, str] | None = None) -> CompiledModel:
-    """A compiled model, or a network compiled for `config` (`base` if None). `types`: of inputs and outputs. `states`:
-    as for `lepton.frontends.load`."""
+               states: Mapping[str, str] | None = None, memory: str = DEFAULT.name) -> CompiledModel:
+    """A compiled model, or a network compiled for `config` (`base` if None).
+
+    `types`: of inputs and outputs. `states`: as for `lepton.frontends.load`. `memory`: the profile for which
+    a network's cycles are predicted.
+    """
     if is_network(path):
         from ..frontends import load
         chip = config or PRESETS["base"]
         with working(console, f"compiling {path} for {chip.name}") as say:
             graph = load(path, calibration, calibrating(say), shapes, states)
-            return compile_graph(graph, chip, input_type=types[0], output_type=types[1])
+            return compile_graph(graph, chip, input_type=types[0], output_type=types[1], memory=MEMORIES[memory])
     if calibration or shapes or states or any(types):
         raise FileError(f"{path}: is compiled already; --calibration, --shape, --state, --input-type and --output-type "
                         "are for networks' own files")

@@ -25,7 +25,8 @@ def run(arguments: Namespace) -> int:
     other = read_data(arguments.compare) if arguments.compare else None
     evaluation = _evaluation(arguments.evaluation)
     model = model_from(console, Path(arguments.network), arguments.config, arguments.calibration, dict(arguments.shape),
-                       (arguments.input_type, arguments.output_type), dict(arguments.state))
+                       (arguments.input_type, arguments.output_type), dict(arguments.state),
+                       arguments.memory)
     inputs = inputs_for(model, arguments.input)
     options = {"memory": arguments.memory, "memory_bytes": memory_bytes(model)} if arguments.device == "rtl" else {}
     with opened(console, arguments.device, model.config, **options) as device, Session(model, device) as session, \

@@ -10,6 +10,7 @@ from itertools import groupby
 import numpy as np
 
 from ..arch import PRESETS, ChipConfig, ConfigError, Region
+from ..arch.memory import DEFAULT, MemoryTiming
 from ..graph import Graph, GraphError, Node, passes
 from ..graph.verify import verify
 from ..program import (
@@ -49,10 +50,11 @@ class TooManyLayers(Exception):
 
 
 def compile_graph(graph: Graph, config: str | ChipConfig = "base", *, input_type: str | None = None,
-                  output_type: str | None = None,
+                  output_type: str | None = None, memory: MemoryTiming = DEFAULT,
                   observe: Callable[[str, Graph], None] | None = None) -> CompiledModel:
     """Compile a network for a chip, given by the name of a preset or a configuration.
 
+    `memory`: for which cycles are predicted, and the quicker of two plans is chosen (`lepton.arch.memory`).
     `input_type` and `output_type`: "float32", "int8" or "uint8" inputs and outputs, where the network has others.
     What the chip does not take runs on the host; `CompiledModel.placement` says what runs where and why. `observe` is
     called with a name and the graph: "import", then each of the compiler's passes (`graph.passes`).
@@ -83,7 +85,7 @@ def compile_graph(graph: Graph, config: str | ChipConfig = "base", *, input_type
                 segment = waiting.pop()
                 try:
                     if segment.chip:
-                        model.steps.append(_chip_step(graph, segment, model))
+                        model.steps.append(_chip_step(graph, segment, model, memory))
                 except TooManyLayers as error:
                     waiting += split(segment, error.layers, config.layer_slots, partial(_bytes, graph))[::-1]
                     continue
@@ -138,7 +140,7 @@ def _host_step(graph: Graph, node: Node) -> HostStep:
     return HostStep(node.name or node.outputs[0], node.op, graph.arithmetic, inputs, graph.tensors[node.outputs[0]])
 
 
-def _chip_step(graph: Graph, segment: ChipJob, model: CompiledModel) -> ChipStep:
+def _chip_step(graph: Graph, segment: ChipJob, model: CompiledModel, memory: MemoryTiming) -> ChipStep:
     config = model.config
     lowering = Lowering(graph, config, segment)
     context = lowering.context
@@ -164,7 +166,7 @@ def _chip_step(graph: Graph, segment: ChipJob, model: CompiledModel) -> ChipStep
         raise NotOnChip(*failed)
     if sum(counts) > config.layer_slots:
         raise TooManyLayers(counts)
-    plan = _best_plan(layers, owners, context, segment)
+    plan = _best_plan(layers, owners, context, segment, memory)
     step = len(model.steps)
     offsets = plan.placement.memory
     sizes = plan.placement.sizes
@@ -176,11 +178,12 @@ def _chip_step(graph: Graph, segment: ChipJob, model: CompiledModel) -> ChipStep
                     sizes[Region.OUTPUT], sizes[Region.SCRATCH], round(plan.prediction.total, 1))
 
 
-def _best_plan(layers: list[ChipLayer], owners: list[ChipNode], context: Context, segment: ChipJob) -> JobPlan:
+def _best_plan(layers: list[ChipLayer], owners: list[ChipNode], context: Context, segment: ChipJob,
+               memory: MemoryTiming) -> JobPlan:
     """The plan of a job with its layers one after the other, or in pieces that overlap where that is faster. Raises
     `NotOnChip` for what fits in neither way."""
     def planned(order: list[tuple[int, ChipLayer]]) -> JobPlan:
-        return plan_job([layer for _, layer in order], context, segment.outputs)
+        return plan_job([layer for _, layer in order], context, segment.outputs, memory)
 
     pieces = overlapped(layers, context.config, {*context.inputs, *context.constants, *segment.outputs})
     try:

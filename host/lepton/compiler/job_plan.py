@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ..arch import Dma, Engine, Region, Stream
+from ..arch.memory import MemoryTiming
 from ..graph import GraphError
 from .commands import Memory
 from .encode import encode
@@ -27,7 +28,8 @@ class JobPlan:
     prediction: Prediction
 
 
-def plan_job(layers: list[ChipLayer], context: Context, outputs: list[str]) -> JobPlan:
+def plan_job(layers: list[ChipLayer], context: Context, outputs: list[str],
+             memory: MemoryTiming) -> JobPlan:
     """Raises `LayerDoesNotFit` and `FieldOverflow`, and `GraphError` for a region that offsets do not reach."""
     config = context.config
     for layer in layers:
@@ -41,7 +43,7 @@ def plan_job(layers: list[ChipLayer], context: Context, outputs: list[str]) -> J
     }).run(program.commands)
     image, streams, records = encode(program, {layer.index: layer.name for layer in layers})
     check_sizes(context.graph.name, {Region.PROGRAM: len(image)})
-    return JobPlan(layers, placement, image, streams, predict(program.commands, records, config))
+    return JobPlan(layers, placement, image, streams, predict(program.commands, records, config, memory))
 
 
 def check_sizes(name: str, sizes: dict[Region, int]) -> None:

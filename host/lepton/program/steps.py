@@ -98,7 +98,7 @@ class ChipStep:
     input_size: int
     output_size: int
     scratch_size: int
-    cycles: float = 0.0  # that the compiler expects from doorbell to completion, with the default memory profile
+    cycles: float = 0.0  # from doorbell to completion, predicted for a memory profile
 
     def region_size(self, region: Region) -> int:
         """Bytes that the job needs in a region."""
