@@ -28,8 +28,7 @@ class JobPlan:
     prediction: Prediction
 
 
-def plan_job(layers: list[ChipLayer], context: Context, outputs: list[str],
-             memory: MemoryTiming) -> JobPlan:
+def plan_job(layers: list[ChipLayer], context: Context, outputs: list[str], memory: MemoryTiming) -> JobPlan:
     """Raises `LayerDoesNotFit` and `FieldOverflow`, and `GraphError` for a region that offsets do not reach."""
     config = context.config
     for layer in layers:

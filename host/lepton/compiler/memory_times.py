@@ -80,7 +80,9 @@ class StreamTimes:
         self._cycles = 0.0
         if commands:
             beats = ENGINE_RECORDS[commands[0].engine].size // config.bus_bytes
-            cycles = max(beats * beat, (memory.read_latency + _BURST_GAP) / min(config.outstanding, memory.outstanding))
+            cycles = beats * beat
+            if memory.outstanding < config.outstanding:
+                cycles = max(cycles, (memory.read_latency + _BURST_GAP) / memory.outstanding)
             self._cycles = cycles if cycles > beats else 0.0
         self._commands = commands
         self._next = 0
