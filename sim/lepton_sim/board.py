@@ -48,7 +48,7 @@ def open_board(config: str | ChipConfig = "base", *, memory: str | MemoryProfile
     `memory`: "default" (the profile of published figures), "ideal", "slow", "random"
     (with `seed`), or a `MemoryProfile`. `waves`: an FST file to write, one cycle being
     10 ns, for the cycles of `wave_window` (first and last, None for the end).
-    `progress` is called with a line of text now and then; without it, a build is announced on stderr.
+    `progress` is called with lines of text; without it, a build is announced on stderr.
     Raises `DeviceError` for a bad argument, `ToolchainError` where Verilator or the C++ compiler is missing.
     """
     report = progress or quiet

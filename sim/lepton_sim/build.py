@@ -42,8 +42,8 @@ def build_verilog(verilog: str, *, waves: bool = False, progress: Progress = qui
                   trainer: Trainer | None = None) -> Path:
     """Like `build_component`, from Verilog text with module `lepton_chip`.
 
-    `trainer` gives the command that lets a library run something typical. What is
-    compiled in the end has the branches taken there close together.
+    `trainer` returns the command that runs a typical workload on a library; the final library is compiled with the
+    profile of that run.
     """
     flags = Flags((*VERILATOR, *(["--trace-fst", "--trace-structs"] if waves else [])), OPTIMIZE)
     if not compiler().profiles:

@@ -1,6 +1,6 @@
-"""Where built things are kept, and how several processes share them.
+"""The folder of built files, and locks with which several processes share it.
 
-Everything that is built is keyed by a hash of what it is made from and is
+Everything that is built is keyed by a hash of its sources and is
 complete or absent: it is made in a temporary place, under a lock, and renamed.
 """
 

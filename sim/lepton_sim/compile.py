@@ -35,7 +35,7 @@ class Flags:
 
     @property
     def key(self) -> str:
-        """Everything besides the sources that a build depends on."""
+        """All inputs of a build other than the sources."""
         tools = compiler()
         native = tools.native if "-march=native" in self.optimize else ""
         return digest(repr(self), verilator().version, tools.version, shlex.join(tools.command), native)
@@ -62,7 +62,7 @@ def ccache() -> list[str]:
 
 
 def _ccache_environment(folder: Path | None) -> dict[str, str]:
-    """Builds take place in folders with random names, which must not decide whether a file has been compiled before.
+    """Builds run in folders with random names, which must not be part of ccache's keys.
 
     Precompiled headers need the two kinds of sloppiness (ccache's manual, "Precompiled headers").
     """

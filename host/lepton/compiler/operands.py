@@ -1,7 +1,7 @@
-"""Which image an operator sees in an operand, and where the operand's bytes come from.
+"""The image of each operand of an operator, and the origin of its bytes.
 
-The other modules ask this one. A tensor on the chip is a row of pixels, blocked by channels (`layouts.Blocked`).
-How the pixels are split into rows and columns is no property of the memory: each operator has its own view of it. So a
+A tensor on the chip is a row of pixels, blocked by channels (`layouts.Blocked`).
+The memory does not determine how pixels are split into rows and columns; each operator has its own view. So a
 Reshape that keeps the channels costs nothing, and both its sides may be read at once. A Reshape that changes the
 channels costs nothing either where the host changes the tensor's layout anyway (`Operand.tensor` is then the host's
 array); between two layers on the chip the tensor is written to memory pixel by pixel without padding and read again

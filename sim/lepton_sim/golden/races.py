@@ -1,7 +1,7 @@
 """Finds pairs of commands that touch the same bytes in no fixed order.
 
 The interpreter runs commands one after another, so a program whose semaphores do
-not match still gives *some* result here, and perhaps another one on the chip.
+not match has a result here that may differ from the chip's.
 This checker keeps a vector clock per engine (Mattern 1989) and, per word on chip
 and byte in memory, the last command of each engine that read and wrote it
 (as in FastTrack, Flanagan and Freund 2009). An access races with an earlier one

@@ -50,7 +50,7 @@ def operand_places(context: Context, node: ChipNode) -> list[ChannelView]:
 
 
 def join(context: Context, node: ChipNode, index: int, op: Concat) -> list[ChipLayer]:
-    """Copies of the operands that are not in their places yet."""
+    """Layers that copy operands to their places where they are elsewhere."""
     layers: list[ChipLayer] = []
     view, parts = concatenated(context, node)
     for operand, part in zip(node.operands(), parts, strict=True):
@@ -204,7 +204,8 @@ def cut(context: Context, node: ChipNode, index: int, phase: Phase, op: Slice) -
 
 
 def refuse_concat(graph: Graph, node: Node, op: Concat) -> str | None:
-    """Of channels, which only renames lanes, or of pixels that follow one another, which are written there."""
+    """Why the chip cannot concatenate; it joins channels, which only renames lanes, and consecutive pixels, which are
+    written to their places."""
     shape = graph.tensors[node.outputs[0]].shape
     axis = op.axis % len(shape)
     if axis != len(shape) - 1 and not _in_line(shape, axis):
@@ -258,7 +259,7 @@ def refuse_slice(graph: Graph, node: Node, op: Slice) -> str | None:
 
 
 def refuse_pad(graph: Graph, node: Node, op: Pad) -> str | None:
-    """With a constant."""
+    """Why the chip cannot pad with a constant."""
     rank = len(op.widths)
     if any(any(widths) for axis, widths in enumerate(op.widths) if axis < rank - 3) or (
             rank < 4 and any(any(widths) for widths in op.widths[:-1])):

@@ -1,4 +1,4 @@
-"""`Context`: what the modules of the lowering share: the graph, the chip, and where activations are."""
+"""`Context`: the state that the modules of the lowering share: the graph, the chip, and the buffers of activations."""
 
 from dataclasses import dataclass, replace
 from math import prod
@@ -75,7 +75,7 @@ class Context:
         return Image(name, -(-channels // self.lanes), height, width, self.lanes, width * self.lanes)
 
     def read(self, operand: Operand, rows: tuple[int, int] | None = None) -> Image:
-        """Where an operand is, seen as its image, or with its pixels split into `rows` (height, width)."""
+        """The buffer of an operand as its image, or with its pixels split into `rows` (height, width)."""
         height, width = rows or operand.image[:2]
         channels = operand.image[2]
         shape = height, width, channels
@@ -114,7 +114,7 @@ class Context:
         return self.new_image(self._unit, (1, self.lanes, self.lanes))
 
     def write(self, node: ChipNode) -> Image:
-        """Where the results of a node go."""
+        """The buffer for the results of a node."""
         height, width, channels = node.written
         self._fits(node.output, (height * width, channels), self._pixels(node.output))
         return self._computed(node.output, node.written)
@@ -133,12 +133,12 @@ class Context:
         return height * width, channels
 
     def _fits(self, tensor: str, seen: int | tuple[int, int], there: int | tuple[int, int]) -> None:
-        """Raises `GraphError` where an operator sees other pixels or channels than there are."""
+        """Raises `GraphError` where an operator reads other numbers of pixels or channels than the tensor has."""
         if seen != there:
             raise GraphError(f"tensor {tensor!r} has (pixels, channels) {there}, not {seen}")
 
     def view(self, operand: Operand) -> ChannelView:
-        """Where an operand's channels are."""
+        """The lanes of an operand's channels."""
         if operand.tensor in self.views and not operand.packed:
             return self.views[operand.tensor]
         return ChannelView(self.read(operand), np.arange(operand.image[2]))

@@ -22,7 +22,7 @@ from .limits import Pair, scales, window
 
 @dataclass(frozen=True, eq=False)
 class Products:
-    """What a layer with weights multiplies, whatever its operator.
+    """The operands of a layer with weights, in the same form for all operators.
 
     values: (outputs, kernel y, kernel x, input channels that an output reads). starts: the first of those channels, by
     output. stride, dilation, padding: (y, x) of the window.
@@ -85,7 +85,7 @@ def dense_result(graph: Graph, node: Node, op: FullyConnected) -> ImageShape:
 
 
 def dense_operand(graph: Graph, node: Node, op: FullyConnected, index: int) -> ImageShape:
-    """The image that a fully connected layer sees. Rows are independent, so that those of the output do."""
+    """The image that a fully connected layer sees. Rows are independent, so the rows of the output can be its rows."""
     image = image_of(graph, node.inputs[index])
     return (*dense_result(graph, node, op)[:2], image[2]) if takes_rows(graph, node) else image
 

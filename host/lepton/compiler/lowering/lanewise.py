@@ -31,7 +31,7 @@ def refuse_mean(graph: Graph, node: Node, op: Mean) -> str | None:
 
 
 def refuse_reduce(graph: Graph, node: Node, op: Reduce) -> str | None:
-    """A maximum over rows, columns or both."""
+    """Why the chip cannot reduce; it takes maxima over rows, columns or both."""
     if op.kind != "max":
         return f"the chip has no {op.kind} over rows and columns"
     axes = _image_axes(graph, node, op)

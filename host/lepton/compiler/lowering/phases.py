@@ -1,4 +1,4 @@
-"""Transposed convolutions: a layer for each place of an output pixel among those of an input pixel."""
+"""Transposed convolutions: a layer for each phase, the position of an output pixel relative to its input pixel."""
 
 
 import numpy as np

@@ -38,7 +38,7 @@ def refuse_product(graph: Graph, node: Node, op: HeadProduct) -> str | None:
 
 
 def refuse_transpose(graph: Graph, node: Node, op: Transpose) -> str | None:
-    """Of the last axis with the one before it, image by image."""
+    """Why the chip cannot transpose; it exchanges the last axis with the one before it, image by image."""
     shape = tuple(map(int, graph.tensors[node.inputs[0]].shape))
     if _exchanged(shape, op) is None:
         return f"it permutes the axes of {shape} by {tuple(op.order)}; the chip exchanges the last with the one before"
@@ -114,7 +114,7 @@ def _heads(context: Context, operand: Operand, origins: tuple[Pair, ...], depth:
 
 def _moved_heads(context: Context, operand: Operand, view: ChannelView, origins: tuple[Pair, ...], depth: int,
                  made: list[ChipLayer], index: int) -> list[Image]:
-    """The same after a layer that gives the channels of every head blocks of their own, and unused lanes 0."""
+    """`_heads` after a layer that moves the channels of every head to separate blocks, with 0 in unused lanes."""
     lanes = context.lanes
     height, width, _ = operand.image
     blocks = -(-depth // lanes)
@@ -175,7 +175,7 @@ def _records(context: Context, bias: np.ndarray, multiplier: int, shifts: Pair) 
 
 
 def _reach(tensor: Tensor) -> int:
-    """How far an int8 value can be from the zero point."""
+    """The largest distance of an int8 value from the zero point."""
     return max(127 - tensor.zero_point, 128 + tensor.zero_point)
 
 

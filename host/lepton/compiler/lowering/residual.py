@@ -25,7 +25,8 @@ Zeros = tuple[int, int, int]
 
 
 def refuse(graph: Graph, node: Node, op: Add | Sub | Mul) -> str | None:
-    """One operand has the shape of the result; the other has it too, or one row, column or channel that serves all."""
+    """Why the tail cannot compute it. One operand must have the shape of the result, the other the same, or one row,
+    column or channel for all."""
     try:
         a, b = (repeated_image(graph, node, i) for i in (0, 1))
     except GraphError as error:
@@ -113,7 +114,7 @@ def _fitted(context: Context, node: ChipNode, scales: Scales, zeros: Zeros, sign
 
 def _required(context: Context, node: ChipNode, scales: Scales, zeros: Zeros,
               fit: Callable[[np.ndarray], dict[str, int] | None]) -> dict[str, int]:
-    """What `fit` finds for the framework's results; once for all nodes that are alike, as a recurrent layer's steps."""
+    """What `fit` finds for the framework's results; computed once for equal nodes, as in recurrent layers."""
     fused, _ = node.in_tail()
     key = fused.op, scales, zeros, node.own_first
     if key not in context.fitted:

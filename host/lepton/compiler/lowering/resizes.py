@@ -1,4 +1,4 @@
-"""Resizes, pads that repeat pixels, and rows or columns in another order: `stencils` with what each operator reads."""
+"""Resizes, pads that repeat pixels, and rows or columns in another order, as `stencils`."""
 
 from collections.abc import Iterable
 
@@ -93,7 +93,7 @@ def gather_axes(graph: Graph, node: Node, op: Gather) -> Axes:
 
 
 def refuse_gather(graph: Graph, node: Node, op: Gather) -> str | None:
-    """Channels, rows or columns of one image, at constant places."""
+    """Why the chip cannot gather; it takes channels, rows or columns of one image at constant places."""
     data = graph.tensors[node.inputs[1]].data
     rank = len(graph.tensors[node.inputs[0]].shape)
     if data is None:

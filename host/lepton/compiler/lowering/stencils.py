@@ -1,4 +1,4 @@
-"""Images whose pixels are sums of few pixels of another, by weights that each axis decides for itself.
+"""Images whose pixels are weighted sums of few pixels of another image; the weights are products of one for each axis.
 
 Output positions with the same weights, at equal distances, which read input positions at equal distances, are a run. A
 layer computes the pixels of one run of rows and one run of columns.
@@ -49,7 +49,7 @@ class Run:
 
 @lru_cache(maxsize=64)  # each of a node's layers asks
 def runs(taps: tuple[Taps, ...]) -> list[Run]:
-    """As few runs as taking the longest one for the first position that is left, again and again, gives."""
+    """Runs that cover all output positions: each the longest that begins at the first position without a run."""
     left = dict(enumerate(taps))
     found: list[Run] = []
     while left:
@@ -78,14 +78,14 @@ def _length(left: dict[int, Taps], at: int, step: int) -> int:
 
 
 def refuse(graph: Graph, node: Node, axes: Axes) -> str | None:
-    """Why layers cannot make such an image; None where they can."""
+    """Why the chip cannot compute such an image; None where it can."""
     too_large = window(image_of(graph, node.inputs[0])) or window(image_of(graph, node.outputs[0]))
     if too_large is not None:
         return too_large
     rows, columns = axes
     count = len(runs(tuple(rows))) * len(runs(tuple(columns)))
     if count > _MOST_LAYERS:
-        return f"its rows and columns follow so many rules that they take {count} layers, above {_MOST_LAYERS}"
+        return f"its rows and columns have too many different weights: they take {count} layers, above {_MOST_LAYERS}"
     largest = max(max(t.weights) for t in rows) * max(max(t.weights) for t in columns)
     if largest > 127 * _MOST_ADDENDS:
         return f"the weight of a pixel is {largest}; the chip takes up to {127 * _MOST_ADDENDS} here"
@@ -93,7 +93,7 @@ def refuse(graph: Graph, node: Node, axes: Axes) -> str | None:
 
 
 def counts(axes_of: AxesOf) -> Callable[[Graph, Node, Any], tuple[int, int] | None]:
-    """How many runs there are of rows and of columns: the phases of a rule."""
+    """The numbers of runs of rows and of columns: the phases of a rule."""
     def count(graph: Graph, node: Node, op: Op) -> tuple[int, int] | None:
         rows, columns = axes_of(graph, node, op)
         return len(runs(tuple(rows))), len(runs(tuple(columns)))
@@ -101,7 +101,7 @@ def counts(axes_of: AxesOf) -> Callable[[Graph, Node, Any], tuple[int, int] | No
 
 
 def lower(axes_of: AxesOf) -> Callable[[Context, ChipNode, int, Phase, Any], ChipLayer]:
-    """What makes the layer of one run of rows and one of columns."""
+    """Returns the function that lowers one run of rows and one of columns to a layer."""
     def layer(context: Context, node: ChipNode, index: int, phase: Phase, op: Op) -> ChipLayer:
         assert phase is not None, "it is made of phases"
         rows, columns = (runs(tuple(taps))[i] for taps, i in
