@@ -15,6 +15,7 @@ from lepton.graph import (
     Op,
     Pad,
     Prelu,
+    Reshape,
     Sub,
     Table,
     Tensor,
@@ -99,6 +100,36 @@ def test_tables_in_a_row_are_joined():
     y = table(b, "image", 1)
     graph = b.done(table(b, y, 2), y)
     assert operators(PASSES["join-tables"](graph)) == ["Table", "Table"]
+
+
+def test_tables_go_before_reshapes():
+    b = Builder((1, 4, 6), 1)
+    x = table(b, b.reshape(b.reshape("image", (1, 4, 2, 3)), (4, 2, 3)), 1)
+    graph = b.done(x)
+    changed = PASSES["tables-first"](PASSES["tables-first"](graph))
+    assert operators(changed) == ["Table", "Reshape", "Reshape"]
+    same(graph, changed)
+    b = Builder((1, 4, 6), 1)
+    x = b.reshape("image", (4, 2, 3))
+    graph = b.done(table(b, x, 1), x)  # another reads the reshape
+    assert operators(PASSES["tables-first"](graph)) == ["Reshape", "Table"]
+
+
+@pytest.mark.parametrize("shape", [(4, 2, 5, 6), (2, 5, 6), (6,), (1, 2, 1, 1), (4, 1, 5, 1)])
+def test_several_images_are_seen_as_one(shape):
+    """A sum with a constant of fewer elements, a product of a tensor with itself, a softmax."""
+    b = Builder((4, 2, 5, 6), 2)
+    data = np.random.default_rng(1).integers(-128, 128, shape).astype(np.int8)
+    b.graph.tensors["mask"] = Tensor("mask", shape, data.dtype, quantization(0.04, 9), data)
+    x = b.node(Add(), ["image", "mask"], (4, 2, 5, 6))
+    b.graph.tensors[x].quantization = quantization(0.07, -4)
+    y = b.node(Mul(), [x, x], (4, 2, 5, 6))
+    b.graph.tensors[y].quantization = quantization(0.3, 1)
+    graph = b.done(b.softmax(y))
+    changed = PASSES["one-image"](graph)
+    assert [changed.tensors[node.outputs[0]].shape for node in changed.nodes if not isinstance(node.op, Reshape)] == [
+        (8, 5, 6)] * 3
+    same(graph, changed)
 
 
 @pytest.mark.parametrize("op", [Add((-90, 90)), Sub(), Mul(), Maximum(), Minimum(), Prelu()])

@@ -123,7 +123,7 @@ class LeptonQuantizer(Quantizer):
             scores, mask = parts
             self._chain(node, {scores: self._grid(scores), mask: mask_spec(node, *parts, node.graph.owning_module)})
         elif is_mean(node) or scales_channels(node) or is_product(node) or (
-                kind(node) in _WHERE_INT8 and any(map(is_int8, self._operands(node)))):
+                (kind(node) in _WHERE_INT8 or scales_by_a_number(node)) and any(map(is_int8, self._operands(node)))):
             self._chain(node, self._operands(node))
 
     def _layer(self, node: Node) -> None:

@@ -23,7 +23,9 @@ from .integer_products import integer_products
 from .integer_rows import integer_rows
 from .integer_writes import integer_writes
 from .join_tables import join_tables
+from .one_image import one_image
 from .remove_unused import remove_unused
+from .tables_first import tables_first
 from .tabulate import tabulate
 from .tabulate_floats import tabulate_floats
 
@@ -41,13 +43,15 @@ PASSES: dict[str, Callable[[Graph], Graph]] = {
     "integer-products": integer_products,
     "integer-rows": integer_rows,
     "integer-writes": integer_writes,
+    "tables-first": tables_first,
     "join-tables": join_tables,
+    "one-image": one_image,
     "head-products": head_products,
     "remove-unused": remove_unused,
 }
 # What the compiler applies, in this order.
-COMPILER = ("fold-constants", "fold-pads", "tabulate", "tabulate-floats", "join-tables",
-            "head-products", "remove-unused")
+COMPILER = ("fold-constants", "fold-pads", "tabulate", "tabulate-floats", "remove-unused", "tables-first",
+            "join-tables", "one-image", "head-products", "remove-unused")
 
 _observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 

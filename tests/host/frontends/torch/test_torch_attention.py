@@ -56,6 +56,35 @@ class SelfAttention(nn.Module):
         return self.attention(x, x, x, need_weights=False)[0]
 
 
+class OneLayerForAll(nn.Module):
+    """Queries, keys and values of one layer, in the order of vision transformers' code; each branch has a scale for
+    every channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.into, self.out = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.scale = nn.Parameter(torch.rand(WIDTH))
+
+    def forward(self, x):
+        batch, tokens, width = x.shape
+        parts = self.into(self.first(x)).reshape(batch, tokens, 3, HEADS, width // HEADS).permute(2, 0, 3, 1, 4)
+        made = nn.functional.scaled_dot_product_attention(*parts.unbind(0))
+        return x + self.out(made.transpose(1, 2).reshape(batch, tokens, width)) * self.scale
+
+
+class Sums(nn.Module):
+    """Products by torch.einsum."""
+
+    def __init__(self):
+        super().__init__()
+        self.into, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x):
+        query, key, value = (part.view(1, -1, HEADS, WIDTH // HEADS) for part in self.into(x).chunk(3, -1))
+        weights = (torch.einsum("bqhd,bkhd->bhqk", query, key) * 0.2).softmax(-1)
+        return self.out(torch.einsum("bhqk,bkhd->bqhd", weights, value).reshape(x.shape))
+
+
 class RootMeanSquares(nn.Module):
     def __init__(self):
         super().__init__()
@@ -69,6 +98,7 @@ class RootMeanSquares(nn.Module):
 
 MODULES = {
     "encoder": Encoder, "functional": Functional, "multi-head": SelfAttention, "root mean squares": RootMeanSquares,
+    "one layer for all": OneLayerForAll, "einsum": Sums,
     "layer of torch": lambda: nn.TransformerEncoderLayer(WIDTH, HEADS, 2 * WIDTH, batch_first=True),
     "norm first": lambda: nn.TransformerEncoderLayer(WIDTH, HEADS, 2 * WIDTH, batch_first=True, norm_first=True,
                                                      activation="gelu"),
