@@ -13,6 +13,7 @@ from onnx.external_data_helper import uses_external_data
 
 from lepton.graph import GraphError
 
+from .recurrent import with_recurrent_steps
 from .worker import LARGEST_TENSOR, MOST_DIMENSIONS, constants
 
 DOMAINS = {"", "ai.onnx", "com.microsoft"}
@@ -46,6 +47,7 @@ def read_model(source: Source, shapes: Shapes | None = None) -> tuple[onnx.Model
     for node in graph.node:  # so that layers keep a name the author knows when ONNX Runtime fuses them
         node.name = node.name or next(filter(None, node.output), "")
     _fix_shapes(list(graph.input), dict(shapes or {}))
+    with_recurrent_steps(model)
     del graph.value_info[:]
     for value in graph.output:
         value.type.tensor_type.ClearField("shape")  # it may name the batch that was open
