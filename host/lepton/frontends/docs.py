@@ -19,12 +19,13 @@ def path() -> Path:
 def page() -> str:
     """The text of docs/operators.md. Needs the packages of the extras `tflite` and `onnx`."""
     from .onnx.convert import CONVERTERS as onnx_converters
+    from .onnx.recurrent import RECURRENT
     from .tflite.importer import CONVERT as tflite_operators
 
     lines = ["# Operators", "", f"<!-- Generated from host/lepton/frontends by `{COMMAND}`; do not edit. -->", "",
              "What each front end takes, whether chip or host computes it. `lepton compile --explain` says what runs",
              "where and why. Data types and options that an operator does not take are named in the error."]
-    for title, names in (("TFLite", tflite_operators), ("ONNX", onnx_converters)):
+    for title, names in (("TFLite", tflite_operators), ("ONNX", [*onnx_converters, *RECURRENT])):
         lines += ["", f"## {title}", "", *_paragraph(sorted(names))]
     return "\n".join(lines) + "\n"
 

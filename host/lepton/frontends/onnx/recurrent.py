@@ -1,6 +1,7 @@
 """LSTM, GRU and RNN of ONNX as their steps (`frontends.recurrent`), each an operator of its own."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ from lepton.graph import GraphError
 from ..recurrent import Cell, CellFunction, CellOptions, CellWeights, Gru, Lstm, Range, run
 from .node import attributes
 
+RECURRENT = ("GRU", "LSTM", "RNN")
 _KINDS: dict[str, type[Cell[str]]] = {"LSTM": Lstm, "GRU": Gru, "RNN": Cell}
 _ORDER = {"LSTM": [0, 2, 3, 1], "GRU": [1, 0, 2], "RNN": [0]}  # of ONNX's gates (iofc, zrh) in the cells' (ifgo, rzn)
 _DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
@@ -52,7 +54,7 @@ def with_recurrent_steps(model: onnx.ModelProto) -> None:
 
 def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     """The shapes of values, where ONNX's inference finds them."""
-    graph = onnx.shape_inference.infer_shapes(model).graph
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     return {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
             for value in [*graph.input, *graph.value_info] if value.type.tensor_type.HasField("shape")}
 
@@ -82,7 +84,9 @@ class _OnnxOperators:
         return self._make("Add", [a, b], self.shapes[a])
 
     def subtract(self, a: str, b: str, within: Range) -> str:
-        return self._make("Sub", [a, b], self.shapes[a])
+        # ONNX Runtime's quantizer leaves Sub in float.
+        negative = self._make("Mul", [b, self.constant(np.array(-1, np.float32))], self.shapes[b])
+        return self._make("Add", [a, negative], self.shapes[a])
 
     def multiply(self, a: str, b: str, within: Range) -> str:
         return self._make("Mul", [a, b], max(self.shapes[a], self.shapes[b], key=len))
@@ -160,7 +164,7 @@ class _OnnxOperators:
         bounds = [self.constant(np.array([number], np.int64)) for number in (start, stop, axis)]
         return self._make("Slice", [x, *bounds], tuple(shape))
 
-    def _make(self, op: str, inputs: list[str], shape: tuple[int, ...], **options: int | float | list[int]) -> str:
+    def _make(self, op: str, inputs: list[str], shape: tuple[int, ...], **options: Any) -> str:
         name = f"{self._prefix}/{op}{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, inputs, [name], name=name, **options))
         self.shapes[name] = shape
@@ -177,13 +181,17 @@ class _Recurrent:
         self.constants = constants
         self.given = attributes(node)
         self.inputs = [*node.input, *[""] * (8 - len(node.input))]
-        for name in filter(None, (self.inputs[i] for i in (0, 5, 6))):
-            shape = constants[name].shape if name in constants else shapes.get(name, ())
-            if len(shape) != 3 or not all(shape):
-                raise self._error(f"the shape of its input {name!r} must be three known extents of at least 1")
-            made.shapes[name] = shape
+        x = self.inputs[0]
+        made.shapes[x] = constants[x].shape if x in constants else shapes.get(x, ())
+        if len(made.shapes[x]) != 3 or not all(made.shapes[x]):
+            raise self._error(f"the shape of its input {x!r} must be three known extents of at least 1")
         made.axis = int(self.given.get("layout", 0))
         self.length = self._length()
+        batch = made.shapes[x][1 - made.axis]
+        recurrent = self._constant(2, "R")
+        states = len(recurrent), batch, recurrent.shape[-1]
+        made.shapes |= dict.fromkeys(filter(None, self.inputs[5:7]), states if made.axis == 0 else (
+            batch, len(recurrent), recurrent.shape[-1]))
 
     def expand(self) -> None:
         made = self.made

@@ -5,7 +5,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from lepton.frontends.onnx import import_onnx
+from lepton.compiler import compile_graph
+from lepton.frontends.onnx import import_onnx, quantize_onnx
 from lepton.graph import GraphError
 from lepton.graph.interpret import evaluate
 from onnx import TensorProto, helper, numpy_helper
@@ -43,7 +44,8 @@ def network(op: str, options: dict[str, object], rng: np.random.Generator, given
                   numpy_helper.from_array(np.array(3, np.int8), "zero")]
     edges = [helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["codes"]),
              helper.make_node("DequantizeLinear", ["codes", "scale", "zero"], ["values"])]
-    node = helper.make_node(op, ["values", *inputs][:8 if op == "LSTM" else 6], outputs, "cell", hidden_size=SIZE, **options)
+    node = helper.make_node(op, ["values", *inputs][:8 if op == "LSTM" else 6], outputs, "cell", hidden_size=SIZE,
+                            **options)
     graph = helper.make_graph([*edges, node], "cell", [
         helper.make_tensor_value_info("x", TensorProto.FLOAT, (STEPS, BATCH, INPUTS))],
         [onnx.ValueInfoProto(name=name) for name in outputs], constants)
@@ -64,6 +66,26 @@ def test_results_are_those_of_onnx_runtime(op: str, options: dict[str, object], 
         values = evaluate(graph, {graph.inputs[0]: x})
         for name, theirs in zip(graph.outputs, wanted, strict=True):
             np.testing.assert_allclose(values[name], theirs, rtol=0, atol=4e-6)
+
+
+@pytest.mark.parametrize("op", ["LSTM", "GRU"])
+def test_a_float_network_is_quantized_with_calibration_data(op: str) -> None:
+    rng = np.random.default_rng(5)
+    model = network(op, {"linear_before_reset": 1} if op == "GRU" else {}, rng, False)
+    del model.graph.node[:2]  # the quantization of the input
+    model.graph.node[0].input[0] = "x"
+    x = rng.normal(0, 1, (6, STEPS, BATCH, INPUTS)).astype(np.float32)
+    quantized = quantize_onnx(model, [{"x": one} for one in x])
+    graph = import_onnx(quantized)
+    made = evaluate(graph, {"x": x[0]})[graph.outputs[0]]
+    theirs, real = (onnxruntime.InferenceSession(m.SerializeToString()).run(None, {"x": x[0]})[0]
+                    for m in (quantized, model))
+    step = np.diff(np.unique(made)).min()
+    assert np.abs(made - theirs).max() <= 1.01 * step
+    assert (made * real).sum() >= 0.99 * np.sqrt((made ** 2).sum() * (real ** 2).sum())
+    placed = compile_graph(graph, "tiny").placement
+    products = [row for row in placed if row.macs and row.op != "MatMul"]
+    assert products and all(row.where == "chip" for row in products)
 
 
 def test_what_cannot_be_expanded_is_named() -> None:
