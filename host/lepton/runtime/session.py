@@ -16,6 +16,7 @@ from ..program import ChipStep, CompiledModel, HostStep
 from .batches import checked_array, joined, single_inputs
 from .costs import HostCost, cost_of, prepare
 from .errors import InputError, RuntimeModelError
+from .input_memory import InputMemory
 from .report import Report, Row, job_rows
 from .run_lock import RunLock
 from .states import States
@@ -40,6 +41,7 @@ class _LoadedStep:
     step: ChipStep
     buffers: dict[Region, Buffer]
     job: Job
+    inputs: InputMemory | None  # of a model with state
 
 
 class _Watch:
@@ -203,10 +205,16 @@ class Session:
         step = loaded.step
         with watch:
             packed = [binding.to_device(values[binding.name]) for binding in step.inputs]
+        memory = loaded.inputs or loaded.buffers[Region.INPUT]
         for binding, data in zip(step.inputs, packed, strict=True):
-            loaded.buffers[Region.INPUT].write(data, binding.offset)
+            memory.write(data, binding.offset)
         report = None if progress is None else partial(progress, step.name)
-        completion = self.driver.run(loaded.job, cycle_limit=cycle_limit, progress=report)
+        try:
+            completion = self.driver.run(loaded.job, cycle_limit=cycle_limit, progress=report)
+        except BaseException:
+            if loaded.inputs is not None:
+                loaded.inputs.forget()
+            raise
         results = [loaded.buffers[Region.OUTPUT].read(binding.offset, binding.size) for binding in step.outputs]
         with watch:
             for binding, result in zip(step.outputs, results, strict=True):
@@ -258,7 +266,8 @@ class Session:
                 buffers[region].fill(UNWRITTEN)
         layers = tuple(layer.index for layer in self.model.layers if layer.step == index)
         job = Job(buffers, step.streams, layers, name=f"{self.model.name}: {step.name}")
-        return _LoadedStep(step, buffers, job)
+        inputs = InputMemory(buffers[Region.INPUT]) if self.model.states and Region.INPUT in buffers else None
+        return _LoadedStep(step, buffers, job, inputs)
 
     def checked(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The arrays by name. Raises `InputError` for what `run` refuses."""

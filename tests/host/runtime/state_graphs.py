@@ -1,7 +1,7 @@
 """Networks with state, small enough to say by hand what they keep."""
 
 import numpy as np
-from lepton.graph import Add, FullyConnected, Graph, NetworkState, Quantization
+from lepton.graph import Add, Aten, FullyConnected, Graph, NetworkState, Quantization
 from lepton.graph.builder import GraphBuilder
 
 WIDTH = 24  # two blocks of channels on `tiny`, the second one ragged
@@ -41,4 +41,22 @@ def delay(length=3):
         b.graph.states.append(NetworkState(f"d{i}", f"d{i}", f"d{i}.next", np.zeros((1, 4), np.float32)))
         value = old
     b.output(-value, "y")
+    return b.graph
+
+
+def cache(rows):
+    """y = W c', the state c' being c with the input as its row number `row`; the host writes, the chip multiplies."""
+    random = np.random.default_rng(7)
+    b = GraphBuilder(Graph("cache"))
+    x = b.input("x", (1, WIDTH), np.int8, GRID)
+    row = b.input("row", (1,), np.int64)
+    c = b.input("c", (rows, WIDTH), np.int8, GRID)
+    arguments = '[[{"operand": 0}, 0, {"operand": 1}, {"operand": 2}], {}]'
+    write = Aten("index_copy.default", (rows, WIDTH), "int8", arguments)
+    written = b.emit(write, [c, row, x], "written", GRID)
+    weights = b.constant(codes(random, WIDTH, WIDTH), "w", Quantization(np.array([0.02], np.float32),
+                                                                        np.array([0], np.int32)))
+    b.output(b.emit(FullyConnected(), [written, weights], "wc", WIDE), "y")
+    b.output(written, "c.next")
+    b.graph.states.append(NetworkState("c", "c", "c.next", np.zeros((rows, WIDTH), np.int8)))
     return b.graph

@@ -6,19 +6,19 @@ from dataclasses import replace
 import lepton.device
 import numpy as np
 import pytest
-from lepton.arch import Engine
+from lepton.arch import Engine, Region
 from lepton.compiler import compile_graph
 from lepton.driver import ChipError
 from lepton.graph import Graph, GraphError, NetworkState, Quantization
 from lepton.graph.builder import GraphBuilder
-from lepton.graph.interpret import sequence
+from lepton.graph.interpret import evaluate, sequence
 from lepton.graph.passes import channels_last, edge_types
 from lepton.graph.printer import graph_text
 from lepton.graph.verify import verify
 from lepton.program import ChipStep, CompiledModel, dump, parse
 from lepton.runtime import ComparingSession, InputError, Session
 
-from tests.host.runtime.state_graphs import WIDTH, accumulator, codes, delay
+from tests.host.runtime.state_graphs import WIDTH, accumulator, cache, codes, delay
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +175,47 @@ def test_a_run_that_is_interrupted_leaves_the_states_as_they_were(device, model,
             session.run(frames[1])
         assert np.array_equal(session.states["s"], kept)
         assert same(session.run(frames[1]), wanted(frames)[1])
+
+
+def interrupt(*arguments, **options):
+    raise KeyboardInterrupt
+
+
+def test_only_what_has_changed_is_written_to_the_device(device, monkeypatch):
+    """A cache of 64 rows of which a run changes one; what others write, and a job that fails, make it write all."""
+    model = compile_graph(cache(64), "tiny")
+    random = np.random.default_rng(80)
+    expected = np.zeros((64, WIDTH), np.int8)
+    with Session(model, device) as session:
+        ((_, buffers),) = session.placed()
+        written = []
+        write = session.driver.device.write_memory
+        place = buffers[Region.INPUT]
+
+        def counted(address, data):
+            if place.address <= address < place.address + place.size:
+                written.append(np.asarray(data).size)
+            write(address, data)
+
+        def run(row):
+            written.clear()
+            inputs = {"x": codes(random, 1, WIDTH), "row": np.array([row])}
+            wanted = evaluate(cache(64), inputs | {"c": expected})["y"]
+            assert np.array_equal(session.run(inputs).outputs["y"], wanted)
+            expected[row] = inputs["x"]
+            return sum(written)
+
+        monkeypatch.setattr(session.driver.device, "write_memory", counted)
+        whole = run(3)
+        assert whole >= 64 * WIDTH
+        pieces = -(-WIDTH // model.config.lanes)  # a row is in as many blocks
+        assert all(run(row) <= 64 * pieces for row in (4, 5, 63, 0, 5))
+        place.write(np.full(place.size, 77, np.uint8))
+        assert run(6) >= whole
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(session.driver, "run", interrupt)
+            run(9)
+        assert run(10) >= whole
 
 
 def test_a_comparison_keeps_both_sides_at_one_place(device, model):
