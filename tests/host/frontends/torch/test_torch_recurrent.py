@@ -8,11 +8,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import lepton.device  # noqa: E402
+from lepton.compiler import compile_graph  # noqa: E402
 from lepton.frontends.torch import convert, import_converted  # noqa: E402
 from lepton.frontends.torch.quantize import export_module  # noqa: E402
 from lepton.frontends.torch.recurrent import is_recurrent, with_recurrent_steps  # noqa: E402
 from lepton.graph import GraphError  # noqa: E402
 from lepton.graph.interpret import evaluate  # noqa: E402
+from lepton.runtime import Session  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
 
@@ -147,6 +150,41 @@ def test_a_keyword_spotter_is_one_job(recurrent: Callable[[], nn.Module], width:
     torch.manual_seed(base_seed())
     as_one_job(Spotter(recurrent(), width, last).eval(), lambda: (torch.randn(1, 10, 7),), alike=0.99,
                on_host=frozenset({"Transpose"}))  # of the input, whose layout the host changes anyway
+
+
+class Streamed(nn.Module):
+    """A cell whose state is a buffer: one frame at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = nn.GRUCell(10, 16), nn.Linear(16, 5)
+        self.register_buffer("h", torch.zeros(1, 16))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.cell(x, self.h)
+        self.h.copy_(h)
+        return self.out(h)
+
+
+def test_a_cell_takes_one_frame_at_a_time_and_rtl_equals_golden() -> None:
+    torch.manual_seed(base_seed())
+    module = Streamed().eval()
+    frames = [torch.randn(1, 10) for _ in range(24)]
+    converted, _ = convert(module, frames)
+    graph = import_converted(converted, (frames[0],), "stream")
+    model = compile_graph(graph, "tiny")
+    assert sum(hasattr(step, "program") for step in model.steps) == 1 and [s.name for s in graph.states] == ["h"]
+    module.h.zero_()
+    made, wanted = [], []
+    with (lepton.device.open("rtl", config="tiny") as rtl, lepton.device.open("golden", config="tiny") as golden,
+          Session(model, rtl) as board, Session(model, golden) as reference, torch.no_grad()):
+        for frame in frames[:8]:
+            (ours,) = board.run({graph.inputs[0]: frame.numpy()}).outputs.values()
+            (theirs,) = reference.run({graph.inputs[0]: frame.numpy()}).outputs.values()
+            np.testing.assert_array_equal(ours, theirs)
+            made.append(ours)
+            wanted.append(module(frame).numpy())
+    assert cosine(np.concatenate(made), np.concatenate(wanted)) >= 0.98
 
 
 def test_a_layer_in_training_with_dropout_is_refused() -> None:
