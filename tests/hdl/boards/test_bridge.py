@@ -143,6 +143,9 @@ async def a_repeated_access_happens_once(dut):
     assert host.registers.accesses == [("write", 8)]
     await host.ask(*write)
     assert host.registers.accesses == [("write", 8)] * 2
+    other = RequestKind.WRITE_REGISTER, 8, 4, b"\5\6\7\0"  # the same number and address: of a host that began anew
+    assert await host.ask(*other, repeat=True) == first
+    assert host.registers.values[8] == int.from_bytes(b"\5\6\7\0", "little")
     value = await host.ask(RequestKind.READ_REGISTER, 8, 4)
     host.registers.values[8] = 5
     assert await host.ask(RequestKind.READ_REGISTER, 8, 4, repeat=True) == value
