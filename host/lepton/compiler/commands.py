@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ..arch import DmaOpcode, Engine, Region, Space
-from .layers import Image
+from .image import Image
 from .tiling import Tile
 
 

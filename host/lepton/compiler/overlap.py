@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from ..arch import ChipConfig
 from .layers import ChipLayer
-from .pieces import Region, in_pieces, own_buffers, regions
+from .pieces import BufferPart, in_pieces, own_buffers, regions
 from .tiling import ROWS_PASSES
 
 # From the end of a layer to the arrival of what it stored as weight tiles of another: 640 cycles as `timing` has it for
@@ -24,7 +24,7 @@ _ROUND_TRIP = 700
 
 
 @dataclass(eq=False)
-class _Piece:
+class _ScheduledPiece:
     """A part of the layer at `position`, and the pieces that must come before it, by their places."""
 
     position: int
@@ -46,7 +46,7 @@ def overlapped(layers: list[ChipLayer], config: ChipConfig, fixed: set[str]) -> 
     parts = in_pieces(layers)
     if len(parts) == len(layers):
         return whole
-    pieces = [_Piece(position, layer, _cycles(layer, config)) for position, layer in parts]
+    pieces = [_ScheduledPiece(position, layer, _cycles(layer, config)) for position, layer in parts]
     _add_dependencies(pieces)
     order = list(_in_time(pieces, _ranks(pieces)))
     return own_buffers([(pieces[i].position, pieces[i].layer) for i in order], fixed)
@@ -63,8 +63,8 @@ def _cycles(layer: ChipLayer, config: ChipConfig) -> int:
     return layer.output.blocks * layer.kernel[0] * layer.kernel[1] * pixels
 
 
-def _add_dependencies(pieces: list[_Piece]) -> None:
-    seen: dict[str, list[tuple[int, Region, bool]]] = {}
+def _add_dependencies(pieces: list[_ScheduledPiece]) -> None:
+    seen: dict[str, list[tuple[int, BufferPart, bool]]] = {}
     for place, piece in enumerate(pieces):
         own = list(regions(piece.layer))
         for region, writes in own:
@@ -77,7 +77,7 @@ def _add_dependencies(pieces: list[_Piece]) -> None:
             seen.setdefault(region.name, []).append((place, region, writes))
 
 
-def _ranks(pieces: list[_Piece]) -> list[int]:
+def _ranks(pieces: list[_ScheduledPiece]) -> list[int]:
     """For each piece its place in the order in which they are wanted."""
     wanted: list[int] = []
     taken: set[int] = set()
@@ -113,7 +113,7 @@ def _ranks(pieces: list[_Piece]) -> list[int]:
     return ranks
 
 
-def _in_time(pieces: list[_Piece], ranks: list[int]) -> Iterator[int]:
+def _in_time(pieces: list[_ScheduledPiece], ranks: list[int]) -> Iterator[int]:
     """The pieces by when they can begin, and by rank where several can."""
     waiting = [set(piece.before) for piece in pieces]
     readers: list[list[int]] = [[] for _ in pieces]

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from ..arch.rows import ROW_GROUP
-from .layers import ChipLayer, Image, Part
+from .image import Image
+from .layers import ChipLayer, Part
 
 # Rows of a piece for ROWS at least: a command of fewer pays for its start, and for the table, more than it hides.
 _LEAST_ROWS = 2 * ROW_GROUP
@@ -14,31 +15,31 @@ Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Region:
+class BufferPart:
     """A part of a buffer: blocks and pixels [start, stop)."""
 
     name: str
     blocks: Span
     pixels: Span
 
-    def meets(self, other: "Region") -> bool:
+    def meets(self, other: "BufferPart") -> bool:
         """Whether both have a pixel of a block."""
         return (self.name == other.name and self.blocks[0] < other.blocks[1] and other.blocks[0] < self.blocks[1]
                 and self.pixels[0] < other.pixels[1] and other.pixels[0] < self.pixels[1])
 
 
-def region(image: Image) -> Region:
+def region(image: Image) -> BufferPart:
     """Where an image is in its buffer; all pixels of the blocks where these are not a run."""
     if image.channels:
-        return Region(image.name, (0, 1), (0, image.height * image.width))
+        return BufferPart(image.name, (0, 1), (0, image.height * image.width))
     blocks = image.first_block, image.first_block + image.blocks
     if image.folded or image.block_step or (image.height > 1 and image.row_bytes != image.width * image.pixel_bytes):
-        return Region(image.name, blocks, (0, image.block_bytes))
+        return BufferPart(image.name, blocks, (0, image.block_bytes))
     first = image.inset // image.pixel_bytes
-    return Region(image.name, blocks, (first, first + image.height * image.width))
+    return BufferPart(image.name, blocks, (first, first + image.height * image.width))
 
 
-def regions(layer: ChipLayer) -> Iterator[tuple[Region, bool]]:
+def regions(layer: ChipLayer) -> Iterator[tuple[BufferPart, bool]]:
     """What a layer reads and, with True, writes."""
     for image in layer.read:
         yield region(image), False
@@ -102,7 +103,8 @@ def _blocks(layer: ChipLayer, cuts: list[int]) -> list[ChipLayer]:
         return [layer]
     made: list[ChipLayer] = []
     for first, after in pairwise(cuts):
-        start, stop = first - cuts[0], after - cuts[0]
+        start = first - cuts[0]
+        stop = after - cuts[0]
         made.append(replace(
             layer, output=layer.output.part(start, stop - start), weights=layer.tiles[start:stop],
             params=layer.params[start:stop], first_block=layer.first_block[start:stop], cuts={},
@@ -114,7 +116,7 @@ def _blocks(layer: ChipLayer, cuts: list[int]) -> list[ChipLayer]:
 
 def own_buffers(pieces: list[tuple[int, ChipLayer]], fixed: set[str]) -> list[tuple[int, ChipLayer]]:
     """The same, with a buffer for each part of one whose parts are written and read apart: it lives shorter."""
-    found: dict[str, set[Region]] = {}
+    found: dict[str, set[BufferPart]] = {}
     for _, layer in pieces:
         for part, _ in regions(layer):
             found.setdefault(part.name, set()).add(part)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from ..arch import ChipConfig, Region
 from ..graph import GraphError
 from .choice import choose, fixed_weight_bytes, smallest
-from .layers import ChipLayer, Image
+from .image import Image
+from .layers import ChipLayer
 from .tiling import Streams, Tiling
 
 MEMORY_ALIGNMENT = 64  # whole beats on every bus (`ChipConfig.bus_bytes` is at most 64)
@@ -51,7 +52,7 @@ class Placement:
 
 
 @dataclass(eq=False)
-class _Placed:
+class _Located:
     image: Image
     first: int  # layers that it lives through
     last: int
@@ -97,17 +98,17 @@ class Placer:
         self.inputs = inputs
         self.outputs = outputs
         self.constants = constants
-        self.buffers: dict[str, _Placed] = {}
+        self.buffers: dict[str, _Located] = {}
         for position, layer in enumerate(layers):
             for image in (layer.source, layer.residual):
                 if image is not None:
-                    buffer = self.buffers.setdefault(image.name, _Placed(image, position, position, outside=True))
+                    buffer = self.buffers.setdefault(image.name, _Located(image, position, position, outside=True))
                     buffer.last = position
                     buffer.uses += 1
             if layer.computed is not None:
                 tiles = layer.computed.image
-                self.buffers.setdefault(tiles.name, _Placed(tiles, position, position, outside=True)).last = position
-            buffer = self.buffers.setdefault(layer.output.name, _Placed(layer.output, position, position))
+                self.buffers.setdefault(tiles.name, _Located(tiles, position, position, outside=True)).last = position
+            buffer = self.buffers.setdefault(layer.output.name, _Located(layer.output, position, position))
             buffer.last = position  # others may have written other blocks
             buffer.made = True
         # ROWS may still read while layers behind compute: its memory is free when a layer reads its results.

@@ -21,7 +21,8 @@ from .commands import (
     transfer,
     weight_transfer,
 )
-from .layers import Box, ChipLayer, Image
+from .image import Image
+from .layers import Box, ChipLayer
 from .order import block_groups, last_parts
 from .placement import Placement
 from .row_walks import row_walk

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..arch import ChipConfig, Tensor
-from .layers import Box, ChipLayer, Image, Part
+from .image import Image
+from .layers import Box, ChipLayer, Part
 
 # Cycles of a command beyond its passes in the figures of `lepton compile --explain`: two commands follow each other
 # within 2 cycles in the RTL.

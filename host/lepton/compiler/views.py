@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .layers import Image
+from .image import Image
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..arch import ChipConfig
 from .commands import WeightRows
-from .layers import Image
+from .image import Image
 from .tiling import Tiling
 
 ALIGNMENT = 64  # whole beats on every bus (`ChipConfig.bus_bytes` is at most 64)

@@ -248,7 +248,8 @@ class Gru(Cell[V]):
         of_both = slice(0, 2 * size)
         opening = self._opened(of_gates, self._with_state(steps.channels(inputs, 0, 2 * size), of_both, self.gate),
                                "opening")
-        reset, update = self._gate(opening, 0), self._gate(opening, 1)
+        reset = self._gate(opening, 0)
+        update = self._gate(opening, 1)
         total = self._new(self._gate(inputs, 2), reset)
         new = steps.apply(of_new, self._clipped(total), self._range("new", ScaleRule.STATE))
         self.h = self._updated(new, update)
@@ -258,7 +259,8 @@ class Gru(Cell[V]):
         """What goes into the function of the new value."""
         steps = self.steps
         rows = slice(2 * self.size, None)
-        states, bias = self.weights.states[rows], self.weights.state_bias[rows]
+        states = self.weights.states[rows]
+        bias = self.weights.state_bias[rows]
         if not self.options.after_product:
             if self.h is None:
                 return inputs

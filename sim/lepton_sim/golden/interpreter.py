@@ -82,7 +82,7 @@ class StreamInterpreter:
 
     def run(self, job: JobSetup) -> JobResult:
         """Run a job until it is done or stops with an error; never raises for what a program does."""
-        return _Execution(self, job).run()
+        return _JobExecution(self, job).run()
 
 
 class _Stop(Exception):
@@ -91,7 +91,7 @@ class _Stop(Exception):
         self.address = address
 
 
-class _Execution:
+class _JobExecution:
     """One job under way."""
 
     def __init__(self, interpreter: StreamInterpreter, job: JobSetup):

@@ -2,8 +2,8 @@
 
 import pytest
 from lepton.compiler import compile_graph
-from lepton.compiler.layers import Image, Steps
-from lepton.compiler.pieces import Region, region
+from lepton.compiler.image import Image, Steps
+from lepton.compiler.pieces import BufferPart, region
 
 from tests.host.compiler.compiler_attention import attention
 from tests.host.compiler.compiler_graphs import exact
@@ -28,8 +28,8 @@ def test_softmax_is_hidden_behind_the_products_of_other_heads():
 
 def test_regions_of_images():
     image = Image("x", 4, 3, 5, 16, 80)
-    assert region(image) == Region("x", (0, 4), (0, 15))
-    assert region(image.part(1, 2).pixels(4, 6)) == Region("x", (1, 3), (4, 10))
+    assert region(image) == BufferPart("x", (0, 4), (0, 15))
+    assert region(image.part(1, 2).pixels(4, 6)) == BufferPart("x", (1, 3), (4, 10))
     assert region(image.every(Steps(1, 2, 1), Steps(0, 2, 3))).pixels == (0, 240)  # not a run
     assert region(image.part(1, 1)).meets(region(image.pixels(14, 1)))
     assert not region(image.part(1, 1)).meets(region(image.part(2, 2)))

@@ -13,8 +13,9 @@ from ...arch import Rounding, TensorOpcode
 from ...graph import Concat, Gather, Graph, Node, Op, Pad, Reshape, Slice
 from .. import quantize
 from ..chip_node import ChipJob, ChipNode
+from ..image import Image
 from ..images import ImageShape, Operand, image_of
-from ..layers import ChipLayer, Image, Part
+from ..layers import ChipLayer, Part
 from ..rule import Phase, Rule
 from ..views import ChannelView, in_line, side_by_side
 from .context import Context

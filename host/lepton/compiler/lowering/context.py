@@ -10,8 +10,8 @@ from ...graph import Arithmetic, Graph, GraphError, Tensor
 from ...program import Blocked, Rows
 from .. import quantize
 from ..chip_node import ChipJob, ChipNode
+from ..image import Image
 from ..images import ImageShape, Operand, image_of
-from ..layers import Image
 from ..views import ChannelView
 
 

@@ -12,8 +12,9 @@ from ...graph.numerics.requantize import sum_scales
 from ...graph.ops.weights import centred
 from .. import quantize, rounding
 from ..chip_node import ChipNode
+from ..image import Image
 from ..images import ImageShape, image_of
-from ..layers import ChipLayer, Image, Part, WindowWalk
+from ..layers import ChipLayer, Part, WindowWalk
 from ..rule import Phase, Rule
 from . import folded, windows
 from .context import Context

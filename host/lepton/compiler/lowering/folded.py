@@ -4,7 +4,7 @@ import numpy as np
 
 from ...program import Rows
 from ..chip_node import ChipNode
-from ..layers import Image
+from ..image import Image
 from .context import Context, Input
 from .limits import Pair
 

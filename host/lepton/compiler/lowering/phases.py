@@ -6,8 +6,9 @@ import numpy as np
 from ...arch import TensorOpcode
 from ...graph import Graph, Node, Op, TransposeConv2D
 from ..chip_node import ChipNode
+from ..image import Image, Steps
 from ..images import image_of
-from ..layers import ChipLayer, Image, Part, Steps
+from ..layers import ChipLayer, Part
 from ..rule import Phase, Rule
 from .context import Context
 from .dot import chip_weights, make_tiles, set_parameters

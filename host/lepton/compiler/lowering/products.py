@@ -18,8 +18,9 @@ from ...graph.numerics.requantize import sum_scales
 from ...graph.operands import Pair
 from .. import quantize
 from ..chip_node import ChipNode
+from ..image import Image
 from ..images import ImageShape, Operand
-from ..layers import Addend, ChipLayer, Image, Part, TilesInMemory
+from ..layers import Addend, ChipLayer, Part, TilesInMemory
 from ..rule import Rule
 from ..views import ChannelView, side_by_side
 from .channels import always, gather, select

@@ -18,8 +18,9 @@ from ...graph.ops.bilinear import interpolation_scale
 from ...graph.ops.interpolation import Taps
 from .. import quantize
 from ..chip_node import ChipNode
+from ..image import Steps
 from ..images import image_of
-from ..layers import ChipLayer, Part, Steps
+from ..layers import ChipLayer, Part
 from ..rule import Phase
 from . import windows
 from .context import Context

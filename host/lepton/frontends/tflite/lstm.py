@@ -7,10 +7,13 @@ from lepton.graph.builder import Value
 
 from .operation import Entry, Operation
 
-_OUTPUT_STATE, _CELL_STATE = 18, 19
+_OUTPUT_STATE = 18  # operands by position, as in `_lstm`
+_CELL_STATE = 19
 _NORMALIZATIONS = range(20, 24)  # coefficients
 _HIDDEN = 4  # the intermediate that says how values before the projection are quantized
-_INT8, _INT16, _INT32 = range(1, 9), range(9, 12), range(12, 16)
+_INT8 = range(1, 9)
+_INT16 = range(9, 12)
+_INT32 = range(12, 16)
 _PROJECTION = 16
 
 

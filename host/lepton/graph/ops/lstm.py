@@ -18,8 +18,13 @@ from .conditions import dims, int8, of_type, per_tensor, require
 __all__ = ["Lstm16"]
 
 _GATES = ("input", "forget", "cell", "output")
-_INPUT, _RECURRENT, _PEEPHOLES, _BIASES, _PROJECTION = 3, 7, 11, 14, 18
-_LEAST, _MOST = -(1 << 15), (1 << 15) - 1
+_INPUT = 3  # positions of the first operand of each kind
+_RECURRENT = 7
+_PEEPHOLES = 11
+_BIASES = 14
+_PROJECTION = 18
+_LEAST = -(1 << 15)  # of int16
+_MOST = (1 << 15) - 1
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,8 @@ class Lstm16(Op):
         power = math.log2(scale)
         require(power == int(power) and -15 <= power <= -9,
                 f"the scale of {inputs[2].name!r} must be a power of two from 2**-15 to 2**-9, not {scale}")
-        cells, features = (int(inputs[2].shape[1]), int(inputs[0].shape[2]))
+        cells = int(inputs[2].shape[1])
+        features = int(inputs[0].shape[2])
         outputs = int(inputs[1].shape[1])
         shapes = {_INPUT: (4, (cells, features), np.int8), _RECURRENT: (4, (cells, outputs), np.int8),
                   _PEEPHOLES: (3, (cells,), np.int16), _BIASES: (4, (cells,), np.int32),
@@ -92,7 +98,7 @@ class Lstm16(Op):
                 "without a projection there must be no bias of one, and as many results as cells")
 
     def compute(self, call: Call) -> np.ndarray:
-        parts = call.once("parts", lambda: _Parts(self, call.inputs))
+        parts = call.once("parts", lambda: _CellParts(self, call.inputs))
         x, h, c = call.values[:3]
         made, cell = parts.run(x, h, c.astype(np.int64))
         return np.concatenate([np.moveaxis(made, 0, 1).reshape(len(h), -1), cell], 1).astype(np.int16)
@@ -102,7 +108,7 @@ class Lstm16(Op):
         return sum(prod(t.shape) for t in constants) * prod(signature.inputs[0].shape[:2])
 
 
-class _Scale:
+class _Factor:
     """Multiplies int32 sums by factors, which LiteRT keeps in float32, as 31 bits and a shift."""
 
     def __init__(self, *factors: np.floating | float, each: int = 1) -> None:
@@ -119,7 +125,7 @@ def _clamped(x: np.ndarray) -> np.ndarray:
     return np.clip(x, _LEAST, _MOST)
 
 
-class _Product:
+class _GateProduct:
     """x times constant weights (outputs, n) of one or more layers side by side, exact, with their biases, scaled."""
 
     def __init__(self, x: Tensor, zero: int, layers: list[tuple[Tensor, Tensor | None]], unit: np.float32) -> None:
@@ -130,13 +136,13 @@ class _Product:
         biases = [np.zeros(len(w), np.int64) if bias is None or bias.data is None else bias.data.astype(np.int64)
                   for w, (_, bias) in zip(weights, layers, strict=True)]
         self.bias = np.concatenate(biases) - zero * np.concatenate(weights).astype(np.int64).sum(1)
-        self.scale = _Scale(*(layer.scale * x.scale / unit for layer, _ in layers), each=len(weights[0]))
+        self.scale = _Factor(*(layer.scale * x.scale / unit for layer, _ in layers), each=len(weights[0]))
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return self.scale((x.astype(self.weights.dtype) @ self.weights).astype(np.int64) + self.bias)
 
 
-class _Parts:
+class _CellParts:
     """What the constants of an LSTM come to, and its steps."""
 
     def __init__(self, op: Lstm16, inputs: OperandList[Tensor]) -> None:
@@ -147,20 +153,20 @@ class _Parts:
         of_x = [(i, inputs.get(_INPUT + i), inputs.get(_BIASES + i)) for i in range(4)]
         of_h = [inputs.get(_RECURRENT + i) for i in range(4)]
         self.gates = [_GATES[i] for i, weights, _ in of_x if weights is not None]
-        self.of_x = _Product(x, x.zero_point, [(w, bias) for _, w, bias in of_x if w is not None], unit)
-        self.of_h = _Product(h, h.zero_point, [(w, None) for w in of_h if w is not None], unit)
-        self.of_cell: dict[str, tuple[np.ndarray, _Scale]] = {}
+        self.of_x = _GateProduct(x, x.zero_point, [(w, bias) for _, w, bias in of_x if w is not None], unit)
+        self.of_h = _GateProduct(h, h.zero_point, [(w, None) for w in of_h if w is not None], unit)
+        self.of_cell: dict[str, tuple[np.ndarray, _Factor]] = {}
         for i, gate in enumerate(("input", "forget", "output")):
             weights = inputs.get(_PEEPHOLES + i)
             if weights is not None and weights.data is not None:
-                self.of_cell[gate] = weights.data.astype(np.int64), _Scale(float(c.scale) * weights.scale / unit)
+                self.of_cell[gate] = weights.data.astype(np.int64), _Factor(float(c.scale) * weights.scale / unit)
         self.shift = int(math.log2(float(c.scale)))
         hidden = Tensor("", (), np.dtype(np.int8), Quantization(np.array([op.hidden_scale], np.float32),
                                                                 np.array([op.hidden_zero], np.int32)))
         projection = inputs.get(_PROJECTION)
-        self.projection = None if projection is None else _Product(
+        self.projection = None if projection is None else _GateProduct(
             hidden, -op.hidden_zero, [(projection, inputs.get(_PROJECTION + 1))], h.scale)
-        self.hidden = _Scale(2.0**-30 / float(hidden.scale))
+        self.hidden = _Factor(2.0**-30 / float(hidden.scale))
         self.logistic = fixedpoint16.logistic().astype(np.int64)
         self.tables = {"cell": fixedpoint16.tanh(3).astype(np.int64)}
         self.tanh = fixedpoint16.tanh(15 + self.shift).astype(np.int64)
