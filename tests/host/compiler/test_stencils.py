@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from lepton.compiler.lowering.stencils import runs
-from lepton.graph import Arithmetic, Bilinear, Resize
+from lepton.graph import Arithmetic, Bilinear, Reduce, Resize
 from lepton.graph.ops.interpolation import Taps, exact_taps, taps_matrix
 
 from tests.host.compiler.compiler_graphs import Builder, exact
@@ -73,3 +73,14 @@ def test_what_the_host_keeps():
         "fractions of negative results are cut off towards zero; the chip rounds down")
     assert reason(Resize((20, 23), "bilinear", "align_corners", unsigned=True, in_float=True), Arithmetic.FLOAT) == (
         "ONNX Runtime interpolates in float32 with weights that take more than 10 bits")
+
+
+@pytest.mark.parametrize("arithmetic", list(Arithmetic))
+@pytest.mark.parametrize("shape,axes", [((1, 5, 6, 9), (1,)), ((1, 5, 6, 9), (2,)), ((1, 17, 9), (1,)),
+                                        ((1, 5, 6, 9), (1, 2))])
+def test_means_over_rows_or_columns(shape, axes, arithmetic):
+    b = Builder(shape, 4)
+    kept = tuple(1 if axis in axes else n for axis, n in enumerate(shape))
+    graph = b.done(b.node(Reduce("mean", axes), ["image"], kept))
+    exact(graph, "tiny", arithmetic)
+    exact(graph, "cramped4", arithmetic)

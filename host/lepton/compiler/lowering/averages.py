@@ -14,7 +14,7 @@ from .context import Context, scale_of
 
 
 def mean(context: Context, layer: ChipLayer, source: Tensor, output: Tensor) -> None:
-    """Make `layer` the mean over its kernel, the whole image."""
+    """Make `layer` the mean over its kernel, all rows or columns, or both."""
     count = layer.kernel[0] * layer.kernel[1]
     if context.floats:
         scale = float_average_scale(context.graph.arithmetic, scale_of(source), scale_of(output), count)

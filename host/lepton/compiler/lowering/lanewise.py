@@ -31,8 +31,8 @@ def refuse_mean(graph: Graph, node: Node, op: Mean) -> str | None:
 
 
 def refuse_reduce(graph: Graph, node: Node, op: Reduce) -> str | None:
-    """Why the chip cannot reduce; it takes maxima over rows, columns or both."""
-    if op.kind != "max":
+    """Why the chip cannot reduce; it takes maxima and means over rows, columns or both."""
+    if op.kind not in ("max", "mean"):
         return f"the chip has no {op.kind} over rows and columns"
     axes = _image_axes(graph, node, op)
     if axes is None:
@@ -63,6 +63,9 @@ def reduced_image(graph: Graph, node: Node, op: Reduce) -> ImageShape:
 def reduce(context: Context, node: ChipNode, index: int, phase: Phase, op: Reduce) -> ChipLayer:
     layer = read_and_write(context, node, index, phase, op)
     layer.kernel = reduced_kernel(context.graph, node.node, op)
+    if op.kind == "mean":
+        tensors = context.graph.tensors
+        averages.mean(context, layer, tensors[node.node.inputs[0]], tensors[node.node.outputs[0]])
     return layer
 
 

@@ -51,12 +51,16 @@ def is_int8(node: Node) -> bool:
 
 
 def is_mean(node: Node) -> bool:
-    """Whether the node is a mean of images over their pixels."""
+    """Whether the node is a mean of images over their pixels, or of int8 values over rows, columns or tokens."""
     if kind(node) is not Kind.MEAN:
         return False
     arguments = Arguments(node)
-    return arguments.has("output_size") or (arguments.tensor_of(arguments.operand()).ndim == 4 and sorted(
-        axis % 4 for axis in arguments.integers("dim")) == [2, 3])
+    if arguments.has("output_size"):
+        return True
+    rank = arguments.tensor_of(arguments.operand()).ndim
+    axes = sorted(axis % rank for axis in arguments.integers("dim"))
+    parts = {3: ([1],), 4: ([2], [3])}.get(rank, ())
+    return (rank == 4 and axes == [2, 3]) or (axes in parts and is_int8(arguments.operand()))
 
 
 def _is_constant(node: Node) -> bool:

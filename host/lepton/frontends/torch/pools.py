@@ -2,7 +2,7 @@
 
 from torch.fx import Node
 
-from lepton.graph import FULL, AveragePool2D, MaxPool2D, Mean, Op, Padding, Pair, Tensor
+from lepton.graph import FULL, AveragePool2D, MaxPool2D, Mean, Op, Padding, Pair, Reduce, Tensor
 from lepton.graph.builder import Value
 
 from .context import ImportContext
@@ -63,16 +63,18 @@ def _window(arguments: Arguments, x: Value, output: Tensor) -> tuple[Pair, Pair,
 
 
 def mean(context: ImportContext, node: Node, output: Tensor, clamp: Pair) -> Value | None:
-    """Means over whole images, or over parts of equal size."""
+    """Means over whole images, over rows or columns, or over parts of equal size."""
     arguments = context.arguments(node)
     x = context.operand(arguments.operand())
     if x is None or x.rank not in (3, 4) or clamp != FULL:
         return None
     if arguments.has("output_size"):
         return _adaptive(context, node, x, output)
-    if sorted(axis % x.rank for axis in arguments.integers("dim")) != [2, 3]:
-        return None
-    return _whole(context, node, x, output)
+    axes = tuple(sorted(axis % x.rank for axis in arguments.integers("dim")))
+    if axes == (2, 3):
+        return _whole(context, node, x, output)
+    return context.at(node, context.label(node)).emit(Reduce("mean", axes, arguments.flag("keepdim")), [x],
+                                                      output=output)
 
 
 def _adaptive(context: ImportContext, node: Node, x: Value, output: Tensor) -> Value | None:
