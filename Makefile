@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: sim test bench bitstream lint firmware lock mutants campaign docs site clean help
+.PHONY: sim test bench bitstream lint firmware lock mutants campaign netlist docs site clean help
 
 sim: $(VENV)/.sim  ## run the shipped network on the simulated chip
 	@$(BIN)/lepton sim $(ARGS)
@@ -30,6 +30,9 @@ mutants: $(VENV)/.test  ## plant faults one by one; the tests must notice each (
 
 campaign: $(VENV)/.test  ## kill every process and every power supply on the way of results; continues where it stopped
 	@$(BIN)/python -m tests.campaign $(ARGS)
+
+netlist: $(VENV)/.test  ## run the shipped network on the gates that synthesis makes of tiny (minutes)
+	@LEPTON_NETLIST=1 $(BIN)/python -m pytest -n 0 tests/hdl/flow/test_netlist.py $(ARGS)
 
 docs: $(VENV)/.test  ## rewrite the generated reference pages
 	@$(BIN)/python -m lepton.arch.docs
