@@ -21,7 +21,7 @@ _WIRE = re.compile(rf"^  wire((?: \[\d+:0\])?) ({_NAME});\n", re.MULTILINE)
 _PORT = re.compile(rf"^  (?:input|output)(?: \[\d+:0\])? ({_NAME});\n", re.MULTILINE)
 _DECLARATION = re.compile(rf"^  (?:wire|reg|input|output)(?: \[\d+:0\])? {_NAME};\n", re.MULTILINE)
 _Key = tuple[str, str | None, str]  # of a block: clock, reset and enable
-_WORK = re.compile(r" [-+*<>?^] | <<|>>|>=|<=")  # an operator that is worth a variable
+_WORK = re.compile(r" [-+*<>?^] | <<|>>|>=|<=|==|!=")  # an operator that is worth a variable
 
 
 @dataclass

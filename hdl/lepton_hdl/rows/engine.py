@@ -99,7 +99,7 @@ class RowsEngine(wiring.Component):
                     m.d.comb += legality.start.eq(1)
                     m.next = "CHECK"
             with m.State("CHECK"), m.If(legality.done & ~stop):
-                with m.If(legality.code != ErrorCode.NONE):
+                with m.If(legality.illegal):
                     fail(legality.code, legality.value)
                 with m.Else():
                     m.d.comb += reader.start.eq(1)

@@ -21,15 +21,16 @@ class Legality(wiring.Component):
     """Members
     -------
     record: the command, stable from `start` to `done`.
-    done: in the second cycle after `start`, later where the command is illegal. code, value: its error; NONE if legal.
+    done: in the cycle after `start`, later where the command is `illegal`. code, value: its error then.
 
-    The conditions are registered, and the first that holds is looked for one a cycle: no long chain of choices.
+    The conditions are registered, and the first that holds is looked for one a cycle: no long chain of choices. So is
+    the error: what is chosen from is computed when a command is illegal, not in every cycle.
     """
 
     def __init__(self, config: ChipConfig):
         self._config = config
-        super().__init__({"record": In(layout(Rows)), "start": In(1), "done": Out(1), "code": Out(ErrorCode),
-                          "value": Out(32)})
+        super().__init__({"record": In(layout(Rows)), "start": In(1), "done": Out(1), "illegal": Out(1),
+                          "code": Out(ErrorCode), "value": Out(32)})
 
     def elaborate(self, platform):
         m = Module()
@@ -37,17 +38,20 @@ class Legality(wiring.Component):
         wrong = Signal(len(checks))
         number = Signal(range(len(checks)))
         busy = Signal()
-        m.d.comb += self.done.eq(busy & (wrong[0] | ~wrong.any()))
+        m.d.comb += self.done.eq(busy & (self.illegal | ~wrong.any()))
         with m.If(self.start):
-            m.d.sync += [busy.eq(1), number.eq(0), wrong.eq(Cat(condition for _, condition, _ in checks))]
+            m.d.sync += [busy.eq(1), number.eq(0), wrong.eq(Cat(condition for _, condition, _ in checks)),
+                         self.illegal.eq(0)]
         with m.Elif(self.done):
             m.d.sync += busy.eq(0)
         with m.Else():
             m.d.sync += [number.eq(number + 1), wrong.eq(wrong >> 1)]
-        with m.If(wrong[0]), m.Switch(number):
-            for i, (code, _, value) in enumerate(checks):
-                with m.Case(i):
-                    m.d.comb += [self.code.eq(code), self.value.eq(value)]
+        with m.If(busy & wrong[0] & ~self.illegal):
+            m.d.sync += self.illegal.eq(1)
+            with m.Switch(number):
+                for i, (code, _, value) in enumerate(checks):
+                    with m.Case(i) if i < len(checks) - 1 else m.Default():
+                        m.d.sync += [self.code.eq(code), self.value.eq(value)]
         return m
 
     def _checks(self) -> list:

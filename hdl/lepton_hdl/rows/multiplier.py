@@ -13,16 +13,19 @@ NUDGE = 30  # half of the last place of a product of two Q0.31 in Q0.31
 class StepMultiplier(wiring.Component):
     """Members
     -------
-    start: multiply `a` and `b` of this cycle; one product can be started in every cycle.
+    load: take `a` and `b` of this cycle. operand: the `a` that was taken last.
+    start: with `load`, multiply them; one product can be started in every cycle.
     nudge: add 2**30, so that bits 31 to 62 are SaturatingRoundingDoublingHighMul of gemmlowp (rounded half up; no
         operands are both -2**31 here).
     done, product: the product that was started `LATENCY` cycles ago.
     """
 
+    load: In(1)
     start: In(1)
     nudge: In(1)
     a: In(signed(32))
     b: In(signed(32))
+    operand: Out(signed(32))
     done: Out(1)
     product: Out(signed(64))
 
@@ -34,16 +37,17 @@ class StepMultiplier(wiring.Component):
         m.d.sync += [at_operands.eq(self.start), at_parts.eq(at_operands), self.done.eq(at_parts)]
         a = Signal(signed(32))
         half = Signal()
-        with m.If(self.start):
+        m.d.comb += self.operand.eq(a)
+        with m.If(self.load):
             m.d.sync += [a.eq(self.a), half.eq(self.nudge)]
         if view is View.GATES:
             packed = Signal(len(recoded(self.b)))
             b = Digits(32, packed)
-            with m.If(self.start):
+            with m.If(self.load):
                 m.d.sync += packed.eq(recoded(self.b))
         else:
             b = Signal(signed(32))
-            with m.If(self.start):
+            with m.If(self.load):
                 m.d.sync += b.eq(self.b)
         if view is View.SIMULATION:
             terms = [a * b + (half << NUDGE)]

@@ -196,8 +196,9 @@ class RowPipeline(wiring.Component):
         m.d.comb += [
             scalar.softmax.eq(self.softmax), scalar.count.eq(record.count), scalar.epsilon.eq(record.epsilon),
             scalar.out_mult.eq(record.out_mult), scalar.out_shift.eq(record.out_shift),
-            multiplier.start.eq(scalar.multiply), multiplier.nudge.eq(scalar.nudge), multiplier.a.eq(scalar.a),
-            multiplier.b.eq(scalar.b), scalar.multiplied.eq(multiplier.done), scalar.product.eq(multiplier.product),
+            multiplier.load.eq(scalar.load), multiplier.start.eq(scalar.multiply), multiplier.nudge.eq(scalar.nudge),
+            multiplier.a.eq(scalar.a), multiplier.b.eq(scalar.b), scalar.operand.eq(multiplier.operand),
+            scalar.multiplied.eq(multiplier.done), scalar.product.eq(multiplier.product),
             write.en.eq(scalar.done), write.addr.eq(row), write.data.factor.eq(scalar.value),
             write.data.shift.eq(scalar.shift), read.addr.eq(tags[FACTOR_STAGE - 1].row),
             factor.eq(read.data.factor),

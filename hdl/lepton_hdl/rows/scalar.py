@@ -7,8 +7,8 @@ cycle in which it is there:
     NORM      2 products for the variance, 9 for three Newton steps: 37 cycles
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import enum, wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from lepton.arch.rows import RSQRT_SEED
 
@@ -19,18 +19,16 @@ _CONSTANT_32_OVER_17 = 1010580540
 _SUM_SHIFT = 12  # exponentials are added as Q12.19
 WIDE_BITS = 50  # of a variance, which is below 2**49, rounded up to pairs
 X_BITS = 31  # of the value in front of the Newton steps: Q2.29 and above 1, or Q0.31 and above 1/2
-
-
-class Product(enum.Enum):
-    """What the product under way is."""
-
-    ESTIMATE = 0  # x * 32/17
-    ERROR = 1  # x * estimate
-    CORRECTION = 2  # estimate * error
-    SCALE = 3  # r * out_mult
-    SQUARE = 4  # y * y
-    RELATION = 5  # x * y**2
-    ROOT = 6  # y * (3 - x * y**2)
+# The steps of a row and what the product under way is, one bit each: nothing is decoded, which a simulator would do in
+# every cycle.
+_STEPS = ("sum", "square", "wait", "minuend", "difference", "epsilon", "leading", "normalize", "first", "newton")
+_PRODUCTS = ("estimate",  # x * 32/17
+             "error",  # x * estimate
+             "correction",  # estimate * error
+             "scale",  # r * out_mult
+             "square",  # y * y
+             "relation",  # x * y**2
+             "root")  # y * (3 - x * y**2)
 
 
 class ScalarUnit(wiring.Component):
@@ -39,9 +37,11 @@ class ScalarUnit(wiring.Component):
     ready, start: takes a row's `total` (SOFTMAX: the sum of exponentials, NORM: that of squares) and `deviation` (the
         sum of differences).
     softmax, count, epsilon, out_mult, out_shift: of the command; stable while a row is under way.
-    multiply, nudge, a, b, multiplied, product: the multiplier.
+    load, multiply, nudge, a, b, operand, multiplied, product: the multiplier.
     done, value, shift: r and the right shift of y[c] in SOFTMAX, y and e in NORM (`lepton.arch.rows`); in SOFTMAX
         `value` is 0 for a shift above 31.
+
+    The first operand of the multiplier is where the estimate of each step and the result are first kept.
     """
 
     ready: Out(1)
@@ -53,10 +53,12 @@ class ScalarUnit(wiring.Component):
     epsilon: In(48)
     out_mult: In(31)
     out_shift: In(5)
+    load: Out(1)
     multiply: Out(1)
     nudge: Out(1)
     a: Out(signed(32))
     b: Out(signed(32))
+    operand: In(signed(32))
     multiplied: In(1)
     product: In(signed(64))
     done: Out(1)
@@ -65,133 +67,115 @@ class ScalarUnit(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        at = Signal(data.StructLayout(dict.fromkeys(_STEPS, 1)))
+        under_way = Signal(data.StructLayout(dict.fromkeys(_PRODUCTS, 1)))
+        busy = Signal()
         total = Signal(32)
         deviation = Signal(signed(21))
         wide = Signal(signed(WIDE_BITS + 1))
-        zeros = Signal(range(WIDE_BITS))
         nothing = Signal()  # the variance is 0
         shift = Signal(6)
-        x = wide[WIDE_BITS - X_BITS:WIDE_BITS]
-        m.d.sync += self.done.eq(0)
-        m.d.comb += self.nudge.eq(self.softmax)
-        with m.FSM():
-            with m.State("IDLE"):
-                m.d.comb += self.ready.eq(1)
-                with m.If(self.start):
-                    m.d.sync += [total.eq(self.total), deviation.eq(self.deviation)]
-                    at_least_one = Cat(self.total[0] | (self.total == 0), self.total[1:])
-                    m.d.sync += wide.eq(Cat(Const(0, WIDE_BITS - 32), at_least_one))
-                    with m.If(self.softmax):
-                        m.next = "LEADING"
-                    with m.Else():
-                        m.next = "SUM"
-            self._variance(m, total, deviation, wide)
-            with m.State("LEADING"):
-                m.d.sync += [zeros.eq(_leading_zeros(wide[:WIDE_BITS], even=~self.softmax)),
-                             nothing.eq(wide[:WIDE_BITS] == 0)]
-                m.next = "NORMALIZE"
-            with m.State("NORMALIZE"):
-                m.d.sync += wide.eq((wide[:WIDE_BITS] << zeros)[:WIDE_BITS])
-                right = Signal(signed(8))
-                m.d.comb += right.eq(self.out_shift + _SUM_SHIFT - zeros)
-                with m.If(self.softmax):
-                    m.d.sync += shift.eq(Mux(right < 0, 0, right))
-                with m.Else():
-                    m.d.sync += shift.eq((WIDE_BITS - 2 - zeros) >> 1)
-                m.next = "FIRST"
-            self._newton(m, x, nothing, shift)
-        m.d.comb += self.shift.eq(shift)
+        left = Signal(range(NEWTON_STEPS + 1))
+        last = left == 1
+        step = Signal()
+        ends = Signal()
+        m.d.comb += [
+            step.eq(at.newton & self.multiplied),
+            ends.eq(step & (under_way.scale | last & (under_way.root | under_way.correction & (self.out_mult == 0)))),
+            self.ready.eq(~busy), self.shift.eq(shift), self.nudge.eq(self.softmax),
+            self.load.eq(at.sum | at.square | at.first | step), self.multiply.eq(self.load & ~ends),
+            self.value.eq(self.operand & (~Mux(self.softmax, shift[5], nothing)).replicate(32)),
+        ]
+        m.d.sync += [
+            self.done.eq(ends),
+            at.eq(Cat(self.start & ~self.softmax, Value.cast(at)[:-1])),
+            at.leading.eq(at.epsilon | self.start & self.softmax),
+            at.newton.eq(at.first | at.newton & ~ends),
+        ]
+        with m.If(self.start):
+            m.d.sync += [busy.eq(1), total.eq(self.total), deviation.eq(self.deviation)]
+        with m.If(ends):
+            m.d.sync += busy.eq(0)
+        with m.If(at.first):
+            m.d.sync += [under_way.eq(Mux(self.softmax, _only("estimate"), _only("square"))), left.eq(NEWTON_STEPS)]
+        with m.Elif(step):
+            m.d.sync += [
+                under_way.estimate.eq(0), under_way.error.eq(under_way.estimate | under_way.correction & ~last),
+                under_way.correction.eq(under_way.error), under_way.scale.eq(under_way.correction & last),
+                under_way.square.eq(under_way.root), under_way.relation.eq(under_way.square),
+                under_way.root.eq(under_way.relation),
+            ]
+            with m.If(under_way.correction | under_way.root):
+                m.d.sync += left.eq(left - 1)
+        self._normalize(m, at, wide, nothing, shift)
+        self._operands(m, at, under_way, last, wide[WIDE_BITS - X_BITS:WIDE_BITS], total, deviation)
         return m
 
-    def _variance(self, m, total, deviation, wide):
-        """NORM: V = max(256 * (count * Q - S**2), 0) + epsilon to `wide`."""
-        with m.State("SUM"):
-            m.d.comb += [self.multiply.eq(1), self.a.eq(self.count), self.b.eq(total)]
-            m.next = "SQUARE"
-        with m.State("SQUARE"):
-            m.d.comb += [self.multiply.eq(1), self.a.eq(deviation), self.b.eq(deviation)]
-            m.next = "WAIT"
-        with m.State("WAIT"):
-            m.next = "MINUEND"
-        with m.State("MINUEND"):
+    def _normalize(self, m, at, wide, nothing, shift):
+        """NORM: V = max(256 * (count * Q - S**2), 0) + epsilon to `wide`. Then it is shifted to where x is."""
+        zeros = Signal(range(WIDE_BITS))
+        right = Signal(signed(8))
+        m.d.comb += right.eq(self.out_shift + _SUM_SHIFT - zeros)
+        with m.If(self.start):
+            at_least_one = Cat(self.total[0] | (self.total == 0), self.total[1:])
+            m.d.sync += wide.eq(Cat(Const(0, WIDE_BITS - 32), at_least_one))
+        with m.If(at.minuend):
             m.d.sync += wide.eq(self.product)
-            m.next = "DIFFERENCE"
-        with m.State("DIFFERENCE"):
+        with m.If(at.difference):
             m.d.sync += wide.eq(wide - self.product)
-            m.next = "EPSILON"
-        with m.State("EPSILON"):
+        with m.If(at.epsilon):
             m.d.sync += wide.eq(Cat(Const(0, 8), wide[:41] & (~wide[-1]).replicate(41)) + self.epsilon)
-            m.next = "LEADING"
+        with m.If(at.leading):
+            m.d.sync += [zeros.eq(_leading_zeros(wide[:WIDE_BITS], even=~self.softmax)),
+                         nothing.eq(wide[:WIDE_BITS] == 0)]
+        with m.If(at.normalize):
+            m.d.sync += [wide.eq((wide[:WIDE_BITS] << zeros)[:WIDE_BITS]),
+                         shift.eq(Mux(self.softmax, Mux(right < 0, 0, right), (WIDE_BITS - 2 - zeros) >> 1))]
 
-    def _newton(self, m, x, nothing, shift):
-        """From the normalized value to the result."""
-        under_way = Signal(Product)
-        left = Signal(range(NEWTON_STEPS + 1))
+    def _operands(self, m, at, under_way, last, x, total, deviation):
+        """What is multiplied next. What is no step of Newton's is the result."""
         y = Signal(signed(32))
         scaled = Signal(signed(32))
         corrected = Signal(signed(32))
         minuend = Signal(signed(33))
+        seed = Signal(32)
+        fresh = Signal()
         m.d.comb += [
             scaled.eq(Mux(self.softmax, self.product[31:63], self.product[30:62])),
             minuend.eq(Mux(self.softmax, 1 << 29, 3 << 29)),
+            # An error of the first approximation of at most 1/17 keeps this far from saturation.
+            corrected.eq(Mux(under_way.estimate, _CONSTANT_48_OVER_17 + scaled, y + (scaled << 2))),
         ]
-        last = left == 1
-        result = Signal(32)
-        end = Signal()
+        with m.Switch(x[-4:]):
+            for i, value in enumerate(RSQRT_SEED):
+                with m.Case(i):
+                    m.d.comb += seed.eq(value)
+        m.d.sync += fresh.eq(self.load)
+        with m.If(fresh & (under_way.error | under_way.square)):
+            m.d.sync += y.eq(self.operand)
+        with m.If(at.sum):
+            m.d.comb += [self.a.eq(self.count), self.b.eq(total)]
+        with m.Elif(at.square):
+            m.d.comb += [self.a.eq(deviation), self.b.eq(deviation)]
+        with m.Elif(at.first):
+            m.d.comb += [self.a.eq(Mux(self.softmax, x, seed)),
+                         self.b.eq(Mux(self.softmax, -_CONSTANT_32_OVER_17, seed))]
+        with m.Elif(under_way.error | under_way.relation):
+            m.d.comb += [self.a.eq(y), self.b.eq(minuend - scaled)]
+        with m.Elif(under_way.square | under_way.scale):
+            m.d.comb += [self.a.eq(scaled), self.b.eq(x)]
+        with m.Elif(under_way.root):
+            m.d.comb += [self.a.eq(scaled), self.b.eq(scaled)]
+        with m.Elif(under_way.correction & last):
+            # Twice the estimate, saturated: 1/(1 + 0) is one more than the largest Q0.31.
+            m.d.comb += [self.a.eq(Mux(corrected[30], (1 << 31) - 1, corrected << 1)), self.b.eq(self.out_mult)]
+        with m.Else():
+            m.d.comb += [self.a.eq(corrected), self.b.eq(x)]
 
-        def begin(product, a, b):
-            m.d.comb += [self.multiply.eq(1), self.a.eq(a), self.b.eq(b)]
-            m.d.sync += under_way.eq(product)
 
-        with m.State("FIRST"):
-            seed = Signal(32)
-            with m.Switch(x[-4:]):
-                for i, value in enumerate(RSQRT_SEED):
-                    with m.Case(i):
-                        m.d.comb += seed.eq(value)
-            m.d.sync += [left.eq(NEWTON_STEPS), y.eq(seed)]
-            with m.If(self.softmax):
-                begin(Product.ESTIMATE, x, -_CONSTANT_32_OVER_17)
-            with m.Else():
-                begin(Product.SQUARE, seed, seed)
-            m.next = "STEPS"
-        with m.State("STEPS"):
-            with m.If(self.multiplied), m.Switch(under_way):
-                with m.Case(Product.ESTIMATE):
-                    m.d.comb += corrected.eq(scaled + _CONSTANT_48_OVER_17)
-                    m.d.sync += y.eq(corrected)
-                    begin(Product.ERROR, x, corrected)
-                with m.Case(Product.ERROR):
-                    begin(Product.CORRECTION, y, minuend - scaled)
-                with m.Case(Product.CORRECTION):
-                    # An error of the first approximation of at most 1/17 keeps this far from saturation.
-                    m.d.comb += corrected.eq(y + (scaled << 2))
-                    m.d.sync += [y.eq(corrected), left.eq(left - 1)]
-                    # Twice the estimate, saturated: 1/(1 + 0) is one more than the largest Q0.31.
-                    m.d.comb += result.eq(Mux(corrected[30], (1 << 31) - 1, corrected << 1))
-                    with m.If(~last):
-                        begin(Product.ERROR, x, corrected)
-                    with m.Elif(self.out_mult != 0):
-                        begin(Product.SCALE, result, self.out_mult)
-                    with m.Else():
-                        m.d.comb += end.eq(1)
-                with m.Case(Product.SCALE):
-                    m.d.comb += [result.eq(scaled), end.eq(1)]
-                with m.Case(Product.SQUARE):
-                    begin(Product.RELATION, x, scaled)
-                with m.Case(Product.RELATION):
-                    begin(Product.ROOT, y, minuend - scaled)
-                with m.Case(Product.ROOT):
-                    m.d.sync += [y.eq(scaled), left.eq(left - 1)]
-                    m.d.comb += result.eq(scaled)
-                    with m.If(last):
-                        m.d.comb += end.eq(1)
-                    with m.Else():
-                        begin(Product.SQUARE, scaled, scaled)
-            with m.If(end):
-                zero = Mux(self.softmax, shift[5], nothing)
-                m.d.sync += [self.done.eq(1), self.value.eq(result & (~zero).replicate(32))]
-                m.next = "IDLE"
+def _only(product: str) -> int:
+    """The mask of one of _PRODUCTS."""
+    return 1 << _PRODUCTS.index(product)
 
 
 def _leading_zeros(value, even):

@@ -2,6 +2,7 @@
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 from lepton.arch import ChipConfig
@@ -119,30 +120,25 @@ class GroupWalk(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        firsts = [Signal(self._bits, name=f"first{i}") for i in range(ROW_GROUP)]
-        with m.If(self.row_write), m.Switch(self.row_index):
-            for i, first in enumerate(firsts):
-                with m.Case(i):
-                    m.d.sync += first.eq(self.row_first)
+        m.submodules.firsts = firsts = Memory(shape=self._bits, depth=ROW_GROUP, init=[])
+        first = firsts.read_port(domain="comb")
+        write = firsts.write_port()
         row = Signal(ROW_BITS)
         block = Signal(13)  # less one, it counts down
         offset = Signal(self._bits)
-        first = Signal(self._bits)
         first_block = Signal()
         bank = Signal()
         last_block = Signal()
         last_row = Signal()
         m.d.comb += [
             last_block.eq(block == 0), last_row.eq(row == self.last_row),
-            self.address.eq(first + offset),
+            write.en.eq(self.row_write), write.addr.eq(self.row_index), write.data.eq(self.row_first),
+            first.addr.eq(row),
+            self.address.eq(first.data + offset),
             self.ends_block.eq(last_row), self.ends.eq(last_row & last_block),
             self.tag.row.eq(row), self.tag.first.eq(first_block), self.tag.last.eq(last_block),
             self.tag.fresh.eq(row == 0), self.tag.bank.eq(bank),
         ]
-        with m.Switch(row):
-            for i, signal in enumerate(firsts):
-                with m.Case(i):
-                    m.d.comb += first.eq(signal)
         next_row = [row.eq(Mux(last_row, 0, row + 1))]
         next_block = [offset.eq(offset + self.block_step), block.eq(block - 1), first_block.eq(0), bank.eq(~bank)]
         first_again = [offset.eq(0), block.eq(self.blocks - 1), first_block.eq(1), bank.eq(0)]

@@ -2,6 +2,7 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 from lepton.arch import ChipConfig
@@ -40,25 +41,20 @@ class RowWriter(wiring.Component):
         pieces = config.lanes // config.row_lanes
         m.submodules.words = words = Queue(tensor_write_layout(config), _DEPTH)
         wiring.connect(m, words=words.o, outward=wiring.flipped(self.write))
-        targets = [Signal(self._bits, name=f"target{i}") for i in range(ROW_GROUP)]
-        with m.If(self.row_write), m.Switch(self.row_index):
-            for i, target in enumerate(targets):
-                with m.Case(i):
-                    m.d.sync += target.eq(self.row_target)
+        m.submodules.targets = targets = Memory(shape=self._bits, depth=ROW_GROUP, init=[])
+        target = targets.read_port(domain="comb")
+        write = targets.write_port()
         row = Signal(ROW_BITS)
         offset = Signal(self._bits)
-        target = Signal(self._bits)
         piece = Signal(range(max(pieces, 2)))
-        with m.Switch(row):
-            for i, signal in enumerate(targets):
-                with m.Case(i):
-                    m.d.comb += target.eq(signal)
         ends = piece == pieces - 1
         gathered = Signal(8 * (config.lanes - config.row_lanes))
         m.d.comb += [
             self.room.eq(words.i.ready), self.idle.eq(words.level == 0),
             words.i.valid.eq(self.enable & ends),
-            words.i.p.address.eq(target + offset),
+            write.en.eq(self.row_write), write.addr.eq(self.row_index), write.data.eq(self.row_target),
+            target.addr.eq(row),
+            words.i.p.address.eq(target.data + offset),
             words.i.p.data.eq(Cat(gathered, self.bytes)),
         ]
         with m.If(self.start):
