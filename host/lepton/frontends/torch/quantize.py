@@ -1,9 +1,7 @@
 """From a float module, or a saved program, to a graph in one call."""
 
 import copy
-import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from itertools import chain
 from os import PathLike
 from pathlib import Path
@@ -17,7 +15,7 @@ from torchao.quantization.pt2e import (
     disable_observer,
     enable_fake_quant,
 )
-from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e, prepare_qat_pt2e
+from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e, prepare_qat_pt2e
 
 from lepton.graph import Graph, GraphError
 
@@ -25,23 +23,18 @@ from ..calibration import load_calibration
 from ..logs import quiet
 from .attention import with_attention_products
 from .batches import Calibration, batches, count, input_names, shapes
+from .conversion import converted
 from .decompose import decomposed
 from .dense import with_linear_layers
+from .failures import named
 from .functional import STATES, functional, states_of
 from .importer import import_converted
-from .nodes import Arguments
-from .operators import WITH_WEIGHTS, Kind, kind
-from .qdq import DEQUANTIZE, DEQUANTIZE_CHANNELS, is_quantized
+from .qdq import is_quantized
 from .quantizer import LeptonQuantizer
 from .recurrent import with_recurrent_steps
 from .writes import functionalized
 
 Progress = Callable[[int, int | None], None]
-
-# What training puts between a layer and its normalization: weights are scaled before, sums divided and the bias added
-# behind (torchao.quantization.pt2e.qat_utils).
-_OF_TRAINING = (torch.ops.aten.div.Tensor, torch.ops.aten.add.Tensor, torch.ops.aten.reshape.default,
-                torch.ops.aten.view.default)
 
 _VIEWS = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)
 
@@ -69,9 +62,9 @@ def quantize(module: torch.nn.Module, calibration: Calibration, input_shape: tup
     Raises GraphError for a module that cannot be exported, an operator that neither chip nor host has, and for
     calibration data that is missing, of another shape or not finite.
     """
-    converted, example = convert(module, calibration, input_shape, quantizer=quantizer, progress=progress)
+    int8, example = convert(module, calibration, input_shape, quantizer=quantizer, progress=progress)
     examples = example if isinstance(example, tuple) else (example,)
-    return import_converted(converted, examples, name or type(module).__name__)
+    return import_converted(int8, examples, name or type(module).__name__)
 
 
 def convert(module: torch.nn.Module, calibration: Calibration, input_shape: tuple[int, ...] | None = None, *,
@@ -92,11 +85,11 @@ def convert(module: torch.nn.Module, calibration: Calibration, input_shape: tupl
                          f"{tuple(examples[0].shape)}")
     example = examples if len(examples) > 1 else examples[0]
     if isinstance(module, GraphModule) and module.meta.get("lepton_qat"):
-        with _named("copy the trained module"):  # convert_pt2e changes what it gets; the caller may train on
+        with named("copy the trained module"):  # convert_pt2e changes what it gets; the caller may train on
             trained = copy.deepcopy(module)
         trained.eval()
         trained.apply(disable_observer)
-        return _converted(trained), example
+        return converted(trained), example
     prepared = _prepared(export_module(module, *examples), quantizer or LeptonQuantizer())
     return _ready(prepared, examples, chain([first], rest), progress, count(calibration)), example
 
@@ -114,14 +107,14 @@ def prepare_qat(module: torch.nn.Module, example: torch.Tensor,
     chosen = quantizer or LeptonQuantizer("moving_average")
     if frozen:
         module.eval()
-    with _named("trace the module (torch.export)"):
+    with named("trace the module (torch.export)"):
         program = torch.export.export(module, (example,), dynamic_shapes=batch)
         program = decomposed(program) if frozen else functionalized(program)
         exported = program.module(check_guards=False)
     if frozen:
         prepared = _prepared(functional(exported), chosen)
     else:
-        with _named("prepare the module for training"):
+        with named("prepare the module for training"):
             prepared = prepare_qat_pt2e(exported, chosen)
     allow_exported_model_train_eval(prepared)
     prepared.meta["lepton_qat"] = True
@@ -138,7 +131,7 @@ def export_module(module: torch.nn.Module, *examples: torch.Tensor) -> GraphModu
         if isinstance(value, torch.Tensor) and not (
                 torch.isfinite(value) | (torch.isneginf(value) if name not in parameters else False)).all():
             raise GraphError(f"{name} of the module holds values that are not finite")
-    with torch.no_grad(), _named("trace the module (torch.export)"):
+    with torch.no_grad(), named("trace the module (torch.export)"):
         exported = decomposed(torch.export.export(module, examples)).module()
     return functional(exported, states=True)
 
@@ -161,7 +154,7 @@ def load_pt2(path: str | PathLike, calibration: Calibration | None = None, *,
         text = (str(error).strip().splitlines() or [""])[0][:_LONGEST]
         raise GraphError(f"{path} cannot be read as a torch.export program, as torch.export.save writes it: "
                          f"{type(error).__name__}: {text}") from None
-    with _named(f"read the program {path}"):
+    with named(f"read the program {path}"):
         module = program.module()
     examples = program.example_inputs[0] if program.example_inputs else None
     if examples is None:
@@ -171,7 +164,7 @@ def load_pt2(path: str | PathLike, calibration: Calibration | None = None, *,
     if calibration is None:
         raise GraphError(f"{path} is a float program: give calibration data (--calibration images.npy), or save what "
                          "convert_pt2e made")
-    with _named(f"read the program {path}"):
+    with named(f"read the program {path}"):
         module = functional(decomposed(program).module(), states=True)
     prepared = _prepared(module, LeptonQuantizer())
     if isinstance(calibration, str | PathLike):
@@ -182,40 +175,6 @@ def load_pt2(path: str | PathLike, calibration: Calibration | None = None, *,
     return import_converted(ready, examples, path.stem)
 
 
-def _with_integer_biases(converted: GraphModule) -> GraphModule:
-    """Rounds the biases that folding a trained normalization made, to steps of input scale times weight scale.
-
-    Others were quantized with the rest of the network.
-    """
-    for node in converted.graph.nodes:
-        bias = Arguments(node).optional_node("bias") if kind(node) in (Kind.CONVOLUTION, Kind.LINEAR) else None
-        if bias is None or bias.op != "get_attr":
-            continue
-        scales = [_scale(converted, operand) for operand in node.args[:2]]
-        if scales[0] is not None and scales[1] is not None:
-            step = scales[0] * scales[1]
-            values = _attribute(converted, str(bias.target))
-            with torch.no_grad():
-                values.copy_(torch.round(values / step) * step)
-    return converted
-
-
-def _scale(converted: GraphModule, node: object) -> torch.Tensor | None:
-    """The scale or scales of a dequantize node, None for others."""
-    if not isinstance(node, Node) or node.target not in (*DEQUANTIZE, *DEQUANTIZE_CHANNELS):
-        return None
-    scale = node.args[1]
-    return _attribute(converted, str(scale.target)) if isinstance(scale, Node) else torch.as_tensor(scale)
-
-
-def _attribute(module: torch.nn.Module, path: str) -> torch.Tensor:
-    """A parameter or buffer by its path."""
-    prefix, _, name = path.rpartition(".")
-    value = getattr(module.get_submodule(prefix), name)
-    assert isinstance(value, torch.Tensor), path
-    return value
-
-
 def _prepared(module: GraphModule, quantizer: LeptonQuantizer) -> GraphModule:
     # A view needs the strides of the value before it, and PT2E makes contiguous values of permuted ones.
     for node in module.graph.nodes:
@@ -224,26 +183,10 @@ def _prepared(module: GraphModule, quantizer: LeptonQuantizer) -> GraphModule:
     with_recurrent_steps(module)
     with_linear_layers(module)
     with_attention_products(module)
-    with _named("prepare the module for quantization"):
+    with named("prepare the module for quantization"):
         prepared = prepare_pt2e(module, quantizer)
     prepared.meta[STATES] = states_of(module)
     return prepared
-
-
-@contextmanager
-def _named(what: str) -> Iterator[None]:
-    """Whatever torch or torchao raise inside becomes a GraphError that says what they could not do."""
-    try:
-        with warnings.catch_warnings(), quiet():
-            warnings.simplefilter("ignore")  # torch's own, about its own insides
-            yield
-    except GraphError:
-        raise
-    except Exception as error:  # it runs the user's code: anything can be raised there
-        kind = type(error).__name__
-        text = str(error).strip().split("\n")[0]
-        hint = "; a program must not branch on values: use torch.where" if "DataDependent" in kind else ""
-        raise GraphError(f"torch cannot {what}: {kind}: {text}{hint}") from error
 
 
 def _ready(prepared: GraphModule, examples: tuple[torch.Tensor, ...], given: Iterable[tuple[torch.Tensor, ...]],
@@ -268,13 +211,13 @@ def _ready(prepared: GraphModule, examples: tuple[torch.Tensor, ...], given: Ite
     if not seen:
         raise GraphError("calibration needs at least one batch")
     prepared.apply(enable_fake_quant)
-    return _converted(prepared)
+    return converted(prepared)
 
 
 def _observe(prepared: GraphModule, inputs: tuple[torch.Tensor, ...], states: list[torch.Tensor],
              batch: int) -> list[torch.Tensor]:
     """Runs the module once; the new values of its states."""
-    with torch.no_grad(), _named(f"run the module on calibration batch {batch}"):
+    with torch.no_grad(), named(f"run the module on calibration batch {batch}"):
         outputs = tree_leaves(prepared(*inputs, *states))
     if not all(torch.isfinite(value).all() for value in outputs if isinstance(value, torch.Tensor)):
         raise GraphError(f"calibration batch {batch} computes values that are not finite")
@@ -287,33 +230,3 @@ def _keep_weights(prepared: GraphModule) -> None:
         source = node.args[0] if node.op == "call_module" and node.args else None
         if isinstance(source, Node) and source.op == "get_attr":
             prepared.get_submodule(str(node.target)).apply(disable_observer)
-
-
-def _converted(prepared: GraphModule) -> GraphModule:
-    """What convert_pt2e makes of a calibrated or trained module, its biases whole numbers of steps.
-
-    convert_pt2e searches every graph that has a normalization for 96 patterns of training, which it traces first
-    (about a minute). Normalizations that no convolution or linear layer precedes match none of them, so they have
-    another name meanwhile.
-    """
-    alone = [node for node in prepared.graph.nodes if kind(node) is Kind.NORMALIZATION and not _follows_a_layer(node)]
-    for node in alone:
-        node.target = torch.ops.aten.batch_norm
-    with _named("convert the module to int8"):
-        converted = convert_pt2e(prepared)
-    converted.meta[STATES] = states_of(prepared)
-    for node in converted.graph.nodes:
-        if node.op == "call_function" and node.target is torch.ops.aten.batch_norm:
-            node.target = torch.ops.aten.batch_norm.default
-    converted.recompile()
-    return _with_integer_biases(converted)
-
-
-def _follows_a_layer(node: Node) -> bool:
-    """Whether training has kept a normalization and the layer before it apart: PT2E puts a division between them."""
-    source = node.args[0]
-    while isinstance(source, Node) and source.op == "call_function" and kind(source) not in WITH_WEIGHTS:
-        if source.target not in _OF_TRAINING:
-            return False
-        source = source.args[0]
-    return isinstance(source, Node) and source.op == "call_function"
