@@ -9,15 +9,18 @@ from lepton.arch.controller import (
     BootState,
     EventKind,
     ImageHeader,
+    JobRecord,
     host_offset,
 )
 from lepton.driver import BoardController, DriverError
 from lepton.firmware.image import FIRMWARE_VERSION, build_image, development_key
+from lepton.firmware.selftest import COMMANDS
 from lepton_sim.memory_profile import Fault, FaultKind
 
 from tests.system.controller_jobs import CONFIG
 
 BOOT_CYCLES = 300_000
+TEST_WEIGHTS = JobRecord.size + COMMANDS  # behind the beginning of the self-test
 
 
 class Untrusting(BoardController):
@@ -76,7 +79,7 @@ def test_boot(board):
     (BootError.MEMORY, lambda i: with_header(i, test_job=0xFFFF_FF00)),
     (BootError.SELF_TEST_JOB, lambda i: flipped(i, header(i, "test_job") - IMAGE_OFFSET)),
     (BootError.SELF_TEST_JOB, lambda i: flipped(i, header(i, "test_job") - IMAGE_OFFSET + 129)),
-    (BootError.SELF_TEST_RESULT, lambda i: flipped(i, header(i, "test_job") - IMAGE_OFFSET + 128 + 512 + 45)),
+    (BootError.SELF_TEST_RESULT, lambda i: flipped(i, header(i, "test_job") - IMAGE_OFFSET + TEST_WEIGHTS + 45)),
     (BootError.SELF_TEST_RESULT, lambda i: with_header(i, test_crc=1)),
 ])
 def test_a_bad_image_is_not_run(board, image, error, change):
