@@ -44,7 +44,7 @@ _BOOT_TEXT = {
     BootError.SCRATCHPAD: "the scratchpad failed its self-test; the chip is defective",
     BootError.WEIGHTS: "the weight memory failed its self-test; the chip is defective",
     BootError.SELF_TEST_JOB: "the chip stopped the self-test's job with an error; the chip is defective",
-    BootError.SELF_TEST_RESULT: "the self-test's product is wrong; the chip is defective",
+    BootError.SELF_TEST_RESULT: "the self-test's results are wrong; the chip is defective",
     BootError.VERSION: "the image is for another version of the architecture; use the driver's own image",
 }
 
