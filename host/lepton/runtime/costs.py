@@ -20,6 +20,20 @@ _TOO_LONG = 20.0
 LAYOUT = "Layout"  # `HostCost.op` of what brings a job's tensors into the chip's layout and back
 
 
+class Stopwatch:
+    """Adds up the time that its `with` blocks take."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._started = 0.0
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *exc: object) -> None:
+        self.seconds += time.perf_counter() - self._started
+
+
 @dataclass(frozen=True)
 class HostCost:
     """One step's work on the host: an operator, or the change of layout around a job."""

@@ -14,7 +14,7 @@ _PIECE = 64
 class InputMemory:
     """For models with state, whose caches differ in few bytes from one run to the next.
 
-    It knows what it has written, as long as nobody else writes to the buffer (`Buffer.generation`) and no job fails;
+    It knows what it has written, as long as nothing else writes to the buffer (`Buffer.generation`) and no job fails;
     else everything is written.
     """
 

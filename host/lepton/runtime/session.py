@@ -14,7 +14,7 @@ from ..driver import Buffer, Completion, Driver, Job
 from ..graph import GraphError
 from ..program import ChipStep, CompiledModel, HostStep
 from .batches import checked_array, joined, single_inputs
-from .costs import HostCost, cost_of, prepare
+from .costs import HostCost, Stopwatch, cost_of, prepare
 from .errors import InputError, RuntimeModelError
 from .input_memory import InputMemory
 from .report import Report, Row, job_rows
@@ -42,20 +42,6 @@ class _LoadedStep:
     buffers: dict[Region, Buffer]
     job: Job
     inputs: InputMemory | None  # of a model with state
-
-
-class _Watch:
-    """Adds up the time that its `with` blocks take."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._started = 0.0
-
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(self, *exc: object) -> None:
-        self.seconds += time.perf_counter() - self._started
 
 
 def program_hash(model: CompiledModel) -> str:
@@ -182,7 +168,7 @@ class Session:
         host_costs: list[HostCost] = []
         counters = {name: 0 for name, _ in COUNTERS}
         for index, step in enumerate(self.model.steps):
-            watch = _Watch()
+            watch = Stopwatch()
             if isinstance(step, HostStep):
                 with watch:
                     _run_on_host(step, values)
@@ -198,7 +184,7 @@ class Session:
         return Result(outputs, Report(self.model.config, tuple(rows), counters, time.perf_counter() - started,
                                       tuple(host_costs)))
 
-    def _run_on_chip(self, loaded: _LoadedStep, values: dict[str, np.ndarray], watch: _Watch, cycle_limit: int | None,
+    def _run_on_chip(self, loaded: _LoadedStep, values: dict[str, np.ndarray], watch: Stopwatch, cycle_limit: int | None,
                      progress: Callable[[str, int], None] | None) -> Completion:
         """Run the job of one step: it reads its inputs from `values` and adds its outputs. `watch` takes the time of
         the changes of layout."""
