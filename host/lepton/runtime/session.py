@@ -184,8 +184,8 @@ class Session:
         return Result(outputs, Report(self.model.config, tuple(rows), counters, time.perf_counter() - started,
                                       tuple(host_costs)))
 
-    def _run_on_chip(self, loaded: _LoadedStep, values: dict[str, np.ndarray], watch: Stopwatch, cycle_limit: int | None,
-                     progress: Callable[[str, int], None] | None) -> Completion:
+    def _run_on_chip(self, loaded: _LoadedStep, values: dict[str, np.ndarray], watch: Stopwatch,
+                     cycle_limit: int | None, progress: Callable[[str, int], None] | None) -> Completion:
         """Run the job of one step: it reads its inputs from `values` and adds its outputs. `watch` takes the time of
         the changes of layout."""
         step = loaded.step
