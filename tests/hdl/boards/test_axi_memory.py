@@ -110,6 +110,27 @@ async def beyond_memory(dut):
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
+async def answers_wait_for_a_manager(dut):
+    """Bursts of one beat are accepted only as long as their answers have room; each is answered once."""
+    WordMemory(dut, "memory", DATA_BYTES, stall(NONE))
+    await start_clock(dut, forget=0, s_rready=0, s_arvalid=0, s_awvalid=1, s_awaddr=0, s_awlen=0, s_wvalid=1, s_wlast=1,
+                      s_wdata=0, s_wstrb=0, s_bready=0)
+    accepted = 0
+    answered = 0
+    for cycle in range(300):
+        dut.s_bready.value = cycle >= 150
+        if cycle == 250:  # what was accepted has its data by then
+            dut.s_awvalid.value = 0
+        await RisingEdge(dut.clk)
+        accepted += int(dut.s_wvalid.value) & int(dut.s_wready.value)
+        answered += int(dut.s_bvalid.value) & int(dut.s_bready.value)
+        if cycle == 149:
+            held = accepted
+            assert answered == 0 and held < 100
+    assert answered == accepted > held
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
 async def forgets(dut):
     """After `forget`, at any moment of a read, the next read gets its own data and nothing of the one before."""
     words = WordMemory(dut, "memory", DATA_BYTES, stall(SOME), latency=9)
