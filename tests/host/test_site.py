@@ -22,7 +22,7 @@ def test_site(tmp_path):
     pages = {page.relative_to(tmp_path).as_posix(): page.read_text(encoding="utf-8")
              for page in tmp_path.rglob("*.html")}
     assert len(pages) > len(list((ROOT / "docs").rglob("*.md")))  # each page, and the one for what does not exist
-    assert "LeptonNetwork" in pages["reference/python/index.html"]
+    assert "LeptonNetwork" in pages["python/index.html"]
     for name, text in pages.items():
         loaded = re.findall(r"<(?:script|img|iframe|source)[^>]*\ssrc=\"([^\"]*)\"", text)
         loaded += re.findall(r"<link[^>]*rel=\"(?:stylesheet|preconnect|icon)\"[^>]*href=\"([^\"]*)\"", text)
