@@ -8,11 +8,10 @@ from torch.fx import GraphModule, Node
 from .functional import states_of
 from .masks import SOFTMAX
 from .nodes import Arguments, results_of
-from .operators import Kind, kind
+from .operators import MATRIX_PRODUCTS, Kind, kind
 
 aten = torch.ops.aten
 
-MATRIX_PRODUCTS = (aten.matmul.default, aten.bmm.default)
 _ROW_FUNCTIONS = (*SOFTMAX, aten.layer_norm.default, aten.rms_norm.default)
 _SCALINGS = (aten.mul.Tensor, aten.div.Tensor, aten.mul.Scalar, aten.div.Scalar)
 

@@ -7,11 +7,10 @@ from torch.fx import GraphModule, Node
 
 from .masks import added, constant_of, with_added_masks
 from .nodes import Arguments, called
-from .operators import Kind, kind
+from .operators import MATRIX_PRODUCTS, Kind, kind
 
 aten = torch.ops.aten
 
-_PRODUCTS = (aten.matmul.default, aten.bmm.default)
 _DIVISIONS = (aten.div.Tensor, aten.div.Scalar)
 _FACTORS = (aten.mul.Tensor, aten.mul.Scalar, *_DIVISIONS)
 
@@ -29,7 +28,7 @@ def with_attention_products(module: GraphModule) -> GraphModule:
         elif node.target is aten.baddbmm.default:
             _split(node)
     for node in list(module.graph.nodes):
-        if node.target in _PRODUCTS:
+        if node.target in MATRIX_PRODUCTS:
             _multiply_behind(module, node)
     with_added_masks(module)
     module.graph.eliminate_dead_code()

@@ -10,10 +10,9 @@ from torchao.quantization.pt2e.quantizer import DerivedQuantizationSpec, Quantiz
 
 from .masks import adds, constant_of, only_scored
 from .nodes import Arguments
-from .operators import WITH_WEIGHTS, kind
+from .operators import MATRIX_PRODUCTS, WITH_WEIGHTS, kind
 
 _EPS = 2.0**-16  # the smallest scale, that of values that are always 0; torchao's observers have 2**-23
-_PRODUCTS = (torch.ops.aten.matmul.default, torch.ops.aten.bmm.default)
 
 
 def spec(observer: type[ObserverBase], low: int, high: int, scheme: torch.qscheme,
@@ -102,5 +101,5 @@ def _is_given(node: Node) -> bool:
     """Whether the value comes from the module's own values and its inputs without a layer in between."""
     if node.op in ("get_attr", "placeholder"):
         return True
-    return (node.op == "call_function" and node.target not in _PRODUCTS and kind(node) not in WITH_WEIGHTS
+    return (node.op == "call_function" and node.target not in MATRIX_PRODUCTS and kind(node) not in WITH_WEIGHTS
             and all(map(_is_given, node.all_input_nodes)))

@@ -51,6 +51,7 @@ SAME_GRID = (Kind.POOL, Kind.ADAPTIVE_POOL, Kind.EXTREMUM, Kind.MOVE, Kind.WRITE
 # The value is a function of one value where all other operands are constants.
 POINTWISE = (Kind.FUNCTION, Kind.CLAMP, Kind.SUM, Kind.PRODUCT, Kind.EXTREMUM, Kind.ARITHMETIC)
 WITH_WEIGHTS = (Kind.CONVOLUTION, Kind.TRANSPOSED, Kind.LINEAR)
+MATRIX_PRODUCTS = (torch.ops.aten.matmul.default, torch.ops.aten.bmm.default)  # of two tensors
 
 
 @dataclass(frozen=True)

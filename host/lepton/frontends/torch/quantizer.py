@@ -18,7 +18,6 @@ from torchao.quantization.pt2e.quantizer import (
 
 from ..recurrent import Range
 from .annotated import (
-    MATRIX_PRODUCTS,
     annotated,
     float_states,
     is_float,
@@ -38,7 +37,7 @@ from .grids import ProbabilityObserver, ScoresObserver, bias_spec, mask_spec, ma
 from .masks import SOFTMAX, only_scored
 from .nodes import Arguments
 from .observers import OBSERVERS
-from .operators import SAME_GRID, WITH_WEIGHTS, Kind, kind
+from .operators import MATRIX_PRODUCTS, SAME_GRID, WITH_WEIGHTS, Kind, kind
 from .recurrent import RANGE
 
 RANGES = ("minmax", "moving_average", "histogram")
